@@ -1,0 +1,1 @@
+"""Torch modules of the captioner: BEATs, Conformer, BART decoder, text embedder."""

@@ -1,0 +1,138 @@
+"""Sizes of every module. The published 217 M model and the embedded one differ in these numbers only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from edge_aac.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class BeatsConfig:
+    """The audio encoder. Defaults: BEATs iter3+ as published.
+
+    ``conv_stem`` chooses the stem: empty for the published patch embedding (one strided convolution over
+    ``patch_size`` × ``patch_size`` patches), else the output channels of 3 × 3 convolutions with the
+    strides ``conv_stem_strides`` ((time, mel) each), followed by one that folds the mel axis into the channels.
+    ``run_layers`` is the index of the hidden state that the captioner reads; the layers above it are never run,
+    but DeepNorm's α counts ``layers``.
+    """
+
+    patch_size: int = 16
+    conv_stem: tuple[int, ...] = ()
+    conv_stem_strides: tuple[tuple[int, int], ...] = ()
+    mel_bins: int = 128
+    patch_embed_dim: int = 512
+    layers: int = 12
+    run_layers: int = 10
+    dim: int = 768
+    ffn_dim: int = 3072
+    heads: int = 12
+    conv_pos: int = 128
+    conv_pos_groups: int = 16
+    relative_buckets: int = 320
+    relative_max_distance: int = 800
+    dropout: float = 0.0
+    classes: int = 527
+
+    def __post_init__(self) -> None:
+        if self.dim % self.heads:
+            raise ConfigError(f"BEATs width {self.dim} is not a multiple of its {self.heads} heads")
+        if len(self.conv_stem) != len(self.conv_stem_strides):
+            raise ConfigError("conv_stem and conv_stem_strides must have the same length")
+        if not 0 < self.run_layers <= self.layers:
+            raise ConfigError(f"run_layers {self.run_layers} must lie within 1..{self.layers}")
+
+
+@dataclass(frozen=True)
+class ConformerConfig:
+    """The post-encoder, as ``transformers``' Wav2Vec2-Conformer. Defaults: as published."""
+
+    layers: int = 2
+    heads: int = 12
+    ffn_dim: int = 1536
+    depthwise_kernel: int = 31
+    conv_pos: int = 128
+    conv_pos_groups: int = 16
+    layer_norm_eps: float = 1e-5
+    max_positions: int = 1536
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The BART decoder. Defaults: as published (``facebook/bart-base`` vocabulary, 16 heads of 48)."""
+
+    vocab_size: int = 50265
+    layers: int = 6
+    heads: int = 16
+    ffn_dim: int = 3072
+    max_positions: int = 128
+    pad_token_id: int = 1
+    start_token_id: int = 2
+    eos_token_id: int = 2
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class CaptionerConfig:
+    """The whole captioner: BEATs → strided convolution → Conformer → BART decoder, and the audio embedding."""
+
+    beats: BeatsConfig = field(default_factory=BeatsConfig)
+    conformer: ConformerConfig = field(default_factory=ConformerConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    downsample_rate: int = 3
+    max_memory_positions: int = 512
+    embedding_ffn_dim: int = 3072
+    embedding_dim: int = 768
+
+    @property
+    def downsample_kernel(self) -> int:
+        """Kernel of the strided convolution: 1.5 × its rate, ties to even (3 → 4)."""
+        return round(1.5 * self.downsample_rate)
+
+
+@dataclass(frozen=True)
+class TextEmbedderConfig:
+    """A T5 encoder under mean pooling, a projection and L2 normalisation, as INSTRUCTOR is built."""
+
+    vocab_size: int = 32128
+    dim: int = 1024
+    head_dim: int = 64
+    heads: int = 16
+    ffn_dim: int = 2816
+    layers: int = 24
+    embedding_dim: int = 768
+    pad_token_id: int = 0
+    dropout: float = 0.1
+
+
+def captioner_config(table: Mapping[str, Any]) -> CaptionerConfig:
+    """Build a :class:`CaptionerConfig` from nested tables, as a recipe or a checkpoint holds them.
+
+    Raises:
+        ConfigError: a key is unknown.
+    """
+    rooms = {"beats": BeatsConfig, "conformer": ConformerConfig, "decoder": DecoderConfig}
+    plain = {key: value for key, value in table.items() if key not in rooms}
+    built = {key: config_from(kind, table.get(key, {})) for key, kind in rooms.items()}
+    return config_from(CaptionerConfig, {**plain, **built})
+
+
+def config_from(kind: type[Any], table: Mapping[str, Any]) -> Any:
+    """One frozen config from a table; lists become tuples, unknown keys are refused by name."""
+    known = {f.name for f in fields(kind)}
+    if unknown := sorted(set(table) - known):
+        raise ConfigError(f"unknown setting {unknown[0]!r} in {kind.__name__}; known are: {', '.join(sorted(known))}")
+    return kind(**{key: _frozen(value) for key, value in table.items()})
+
+
+def config_table(config: CaptionerConfig | TextEmbedderConfig) -> dict[str, Any]:
+    """The inverse of :func:`captioner_config`: plain nested tables."""
+    return asdict(config)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
