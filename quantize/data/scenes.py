@@ -1,0 +1,273 @@
+"""Scenes: 10 s of sound mixed on the fly from recordings, whose event list is the ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.audio.source import SAMPLE_RATE
+from quantize.data.clips import ENVELOPE_SAMPLES, Burst, Clip, Waveform, envelope_db
+from quantize.data.lexicon import LABELS, LEXICON
+
+SCENE_SAMPLES = 10 * SAMPLE_RATE
+FAR_LOWPASS_HZ = 1800.0
+Relation = Literal["none", "single", "overlap", "sequence"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One sound of a scene.
+
+    Attributes:
+        label: class of the sound.
+        start, end: where it lies in the scene, in samples.
+        count: how many single sounds it holds, where that is known for certain.
+        far: it was low-passed, given reverberation and laid below its partner.
+        gain_db: its active level relative to the first event of the scene.
+        covers: fraction of the scene's 10 s between start and end.
+    """
+
+    label: str
+    start: int
+    end: int
+    count: int | None
+    far: bool
+    gain_db: float
+
+    @property
+    def covers(self) -> float:
+        return (self.end - self.start) / SCENE_SAMPLES
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Sound and its truth.
+
+    Attributes:
+        waveform: (160000,) float32 in ±1 at 16 kHz.
+        events: in the order of their onsets.
+        relation: how two events stand to each other.
+        activity: (10 ms steps, classes) bool, where each class is heard.
+    """
+
+    waveform: Waveform
+    events: tuple[Event, ...]
+    relation: Relation
+    activity: npt.NDArray[np.bool_]
+
+    @property
+    def labels(self) -> list[str]:
+        return [event.label for event in self.events]
+
+
+@dataclass(frozen=True)
+class SceneRecipe:
+    """How scenes are drawn. Probabilities in 0..1, levels in dB, durations in seconds."""
+
+    event_counts: tuple[float, float, float] = (0.04, 0.42, 0.54)
+    sequence_probability: float = 0.45
+    gain_db: float = 5.0
+    far_probability: float = 0.15
+    digital_silence_probability: float = 0.4
+    bed_snr_db: tuple[float, float] = (12.0, 45.0)
+    peak_dbfs: tuple[float, float] = (-36.0, -0.5)
+    speed: tuple[float, float] = (0.88, 1.14)
+    equaliser_db: float = 6.0
+    augment: bool = True
+
+
+@dataclass(frozen=True)
+class _Material:
+    waveform: Waveform
+    count: int | None
+
+
+class SceneBuilder:
+    """Draws scenes from recordings; all randomness comes from the generator that each call is given."""
+
+    def __init__(self, clips: Sequence[Clip], recipe: SceneRecipe) -> None:
+        self.recipe = recipe
+        self.by_label = {label: [clip for clip in clips if clip.label == label] for label in LABELS}
+        self.by_label = {label: found for label, found in self.by_label.items() if found}
+
+    def scene(self, rng: np.random.Generator) -> Scene:
+        """One scene with none, one or two sounds, as the recipe's probabilities have it."""
+        count = int(rng.choice(3, p=self.recipe.event_counts))
+        labels = [str(label) for label in rng.choice(list(self.by_label), size=count, replace=False)]
+        relation: Relation = ("none", "single", "overlap")[count]  # type: ignore[assignment]
+        if relation == "overlap" and rng.random() < self.recipe.sequence_probability:
+            relation = "sequence"
+        return self.compose(labels, relation, rng)
+
+    def compose(self, labels: Sequence[str], relation: Relation, rng: np.random.Generator) -> Scene:
+        """One scene with the given sounds in the given relation."""
+        mix = np.zeros(SCENE_SAMPLES, dtype=np.float32)
+        activity = np.zeros((SCENE_SAMPLES // ENVELOPE_SAMPLES, len(LABELS)), dtype=bool)
+        events: list[Event] = []
+        cursor = 0
+        for index, label in enumerate(labels):
+            far = rng.random() < self.recipe.far_probability
+            room = SCENE_SAMPLES - cursor
+            if relation == "sequence" and index == 0:
+                room = round(rng.uniform(0.35, 0.65) * SCENE_SAMPLES)
+            material = self._material(label, room, relation, rng)
+            sound = _normalised(self._coloured(material.waveform, far, rng)[:room])
+            gain_db = 0.0 if index == 0 else float(rng.uniform(-self.recipe.gain_db, self.recipe.gain_db))
+            if far and len(labels) > 1 and gain_db > 0.0:
+                gain_db = -gain_db
+            start = cursor + self._offset(room - len(sound), relation, index, rng)
+            if relation == "overlap" and events:
+                start = _overlapping(start, len(sound), events[0], rng)
+            mix[start : start + len(sound)] += sound * np.float32(10.0 ** (gain_db / 20.0))
+            heard = _heard(sound)
+            first = start // ENVELOPE_SAMPLES
+            activity[first : first + len(heard), LABELS.index(label)] |= heard[: len(activity) - first]
+            events.append(Event(label, start, start + len(sound), material.count, far, gain_db))
+            if relation == "sequence":
+                cursor = start + len(sound) + round(rng.uniform(0.0, 0.4) * SAMPLE_RATE)
+        waveform = self._with_bed(mix, bool(labels), rng)
+        ordered = tuple(sorted(events, key=lambda event: event.start))
+        return Scene(waveform, ordered, relation, activity)
+
+    def _material(self, label: str, room: int, relation: Relation, rng: np.random.Generator) -> _Material:
+        clips = self.by_label[label]
+        clip = clips[int(rng.integers(len(clips)))]
+        sound = LEXICON[label]
+        bursts = _single_sounds(clip, sound.burst_s) if sound.countable else ()
+        if bursts and rng.random() < 0.6:
+            return _repeated(clip, bursts, room, rng)
+        waveform = clip.waveform
+        # A recording that fits is often left whole, as the device will hear it; steady sounds may also go on longer.
+        if not sound.countable and (relation == "sequence" or rng.random() < 0.5):
+            waveform = _looped(waveform, round(rng.uniform(0.5, 1.0) * room), rng)
+        if len(waveform) > room:
+            cut = int(rng.integers(len(waveform) - room + 1))
+            return _Material(_faded(waveform[cut : cut + room]), None)
+        certain = sound.countable and len(bursts) == len(clip.bursts) > 0
+        return _Material(_faded(waveform), len(clip.bursts) if certain else None)
+
+    def _coloured(self, waveform: Waveform, far: bool, rng: np.random.Generator) -> Waveform:
+        """Speed, equaliser and, for a far sound, low-pass and reverberation, in one pass through the spectrum."""
+        if not self.recipe.augment:
+            return waveform
+        speed = rng.uniform(*self.recipe.speed)
+        grid = np.arange(0.0, len(waveform) - 1, speed)
+        waveform = np.interp(grid, np.arange(len(waveform)), waveform).astype(np.float32)
+        tail = round(0.35 * SAMPLE_RATE) if far else 0
+        size = _fast_length(len(waveform) + tail)
+        spectrum = np.fft.rfft(waveform, size)
+        hertz = np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE)
+        octaves = np.log2(np.maximum(hertz, 50.0) / 50.0)
+        knots = rng.uniform(-self.recipe.equaliser_db, self.recipe.equaliser_db, 8)
+        response_db = np.interp(octaves, np.linspace(0.0, octaves[-1], len(knots)), knots).astype(np.float32)
+        spectrum *= np.exp(response_db * np.float32(np.log(10.0) / 20.0))
+        if far:
+            spectrum /= 1.0 + (hertz / FAR_LOWPASS_HZ) ** 2
+            decay = np.exp(-np.arange(tail) / (rng.uniform(0.04, 0.1) * SAMPLE_RATE)) * rng.standard_normal(tail)
+            decay *= rng.uniform(0.3, 0.8) / np.sqrt(np.square(decay).sum())
+            decay[0] = 1.0
+            spectrum *= np.fft.rfft(decay, size)
+        return np.fft.irfft(spectrum, size)[: len(waveform) + tail].astype(np.float32)
+
+    def _offset(self, spare: int, relation: Relation, index: int, rng: np.random.Generator) -> int:
+        if relation == "sequence":
+            spare = min(spare, round(0.6 * SAMPLE_RATE)) if index == 0 else spare
+        # Files start with their sound more often than a live stream does.
+        return 0 if rng.random() < 0.25 else int(rng.integers(max(spare, 0) + 1))
+
+    def _with_bed(self, mix: Waveform, sounds: bool, rng: np.random.Generator) -> Waveform:
+        recipe = self.recipe
+        bed = coloured_noise(SCENE_SAMPLES, rng)
+        if not sounds:
+            return bed * np.float32(10.0 ** (rng.uniform(-72.0, -34.0) / 20.0))
+        if rng.random() >= recipe.digital_silence_probability:
+            mix = mix + bed * np.float32(10.0 ** (-rng.uniform(*recipe.bed_snr_db) / 20.0))
+        peak = 10.0 ** (rng.uniform(*recipe.peak_dbfs) / 20.0)
+        return mix * np.float32(peak / max(float(np.abs(mix).max()), 1e-9))
+
+
+def _overlapping(start: int, length: int, other: Event, rng: np.random.Generator) -> int:
+    """Move a sound until it shares at least half of the shorter of the two with the other: "while" must be true."""
+    needed = min(length, other.end - other.start) // 2
+    while min(start + length, other.end) - max(start, other.start) < needed:
+        start = int(rng.integers(SCENE_SAMPLES - length + 1))
+    return start
+
+
+def coloured_noise(samples: int, rng: np.random.Generator) -> Waveform:
+    """Noise of unit RMS whose power falls as 1/f^c, c uniform in 0 (white) to 2 (brown)."""
+    size = _fast_length(samples)
+    parts = rng.standard_normal((2, size // 2 + 1), dtype=np.float32)
+    spectrum = parts[0] + np.complex64(1j) * parts[1]
+    hertz = np.maximum(np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE), 30.0).astype(np.float32)
+    spectrum *= np.exp(np.float32(-0.5 * rng.uniform(0.0, 2.0)) * np.log(hertz))
+    noise = np.fft.irfft(spectrum, size)[:samples].astype(np.float32)
+    return noise / np.sqrt(np.square(noise).mean())
+
+
+def _single_sounds(clip: Clip, burst_s: tuple[float, float]) -> tuple[Burst, ...]:
+    shortest, longest = (round(seconds * SAMPLE_RATE) for seconds in burst_s)
+    margin = round(0.1 * SAMPLE_RATE)
+    return tuple(b for b in clip.bursts if shortest <= b.end - b.start - margin <= longest)
+
+
+def _repeated(clip: Clip, bursts: tuple[Burst, ...], room: int, rng: np.random.Generator) -> _Material:
+    """A known number of single sounds, one after the other with pauses, as many as fit."""
+    wanted = int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.3, 0.27, 0.2, 0.1, 0.08, 0.05]))
+    pieces: list[Waveform] = []
+    length = count = 0
+    pause = rng.uniform(0.25, 1.0)
+    for _ in range(wanted):
+        burst = bursts[int(rng.integers(len(bursts)))]
+        piece = _faded(clip.waveform[burst.start : burst.end]) * np.float32(10.0 ** (rng.uniform(-2.5, 2.5) / 20.0))
+        silence = round(pause * rng.uniform(0.8, 1.25) * SAMPLE_RATE) if count else 0
+        # 20 % to spare: a slower speed must not push the last one out of the scene.
+        if count and (length + silence + len(piece)) * 1.2 > room:
+            break
+        pieces += [np.zeros(silence, dtype=np.float32), piece]
+        length += silence + len(piece)
+        count += 1
+    return _Material(np.concatenate(pieces), count)
+
+
+def _looped(waveform: Waveform, length: int, rng: np.random.Generator) -> Waveform:
+    """Repeat a steady sound with cross-fades until it is long enough, then cut it."""
+    fade = min(round(0.15 * SAMPLE_RATE), len(waveform) // 4)
+    ramp = np.sqrt(np.linspace(0.0, 1.0, fade, dtype=np.float32))
+    whole = waveform[int(rng.integers(len(waveform) // 3 + 1)) :].copy()
+    while len(whole) < length:
+        joined = np.concatenate([whole, waveform[fade:]])
+        joined[len(whole) - fade : len(whole)] *= ramp[::-1]
+        joined[len(whole) - fade : len(whole)] += waveform[:fade] * ramp
+        whole = joined
+    return whole[:length]
+
+
+def _faded(waveform: Waveform, seconds: float = 0.01) -> Waveform:
+    fade = min(round(seconds * SAMPLE_RATE), len(waveform) // 2)
+    ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
+    faded = waveform.copy()
+    faded[:fade] *= ramp
+    faded[len(faded) - fade :] *= ramp[::-1]
+    return faded
+
+
+def _normalised(waveform: Waveform) -> Waveform:
+    """Unit RMS over the parts that are heard, so that a short bark and steady rain are comparable."""
+    heard = np.repeat(_heard(waveform), ENVELOPE_SAMPLES)[: len(waveform)]
+    rms = float(np.sqrt(np.square(waveform[heard], dtype=np.float64).mean())) if heard.any() else 0.0
+    return waveform / np.float32(max(rms, 1e-6))
+
+
+def _heard(waveform: Waveform) -> npt.NDArray[np.bool_]:
+    """Where a sound is within 25 dB of its peak, per 10 ms."""
+    return envelope_db(waveform) > -25.0
+
+
+def _fast_length(samples: int) -> int:
+    """The next even length whose transform is fast: a multiple of 4000 factors into 2, 5 and little else."""
+    return -(-samples // 4000) * 4000
