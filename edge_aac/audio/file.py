@@ -1,0 +1,306 @@
+"""Sound files: checked for damage, decoded in constant memory, averaged to mono and resampled to 16 kHz."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
+from edge_aac.audio.source import SAMPLE_RATE, number_option, split_query
+from edge_aac.errors import DataError, InputMissingError, UsageError
+
+BLOCK_SAMPLES = 16_000
+_PACED_BLOCK_SAMPLES = 1_600
+
+# What recorders write in a header when they cannot know the length yet (ffmpeg, sox and arecord into a pipe).
+_LOWEST_UNKNOWN_SIZE = 0x7FFF_F000
+_SIZE_IS_IN_DS64 = 0xFFFF_FFFF
+_UNKNOWN_FRAMES = 2**62
+
+_CHUNKED_FORMS = (
+    (b"RIFF", b"WAVE"),
+    (b"RIFX", b"WAVE"),
+    (b"RF64", b"WAVE"),
+    (b"FORM", b"AIFF"),
+    (b"FORM", b"AIFC"),
+)
+
+
+def read_blocks(path: str | os.PathLike[str], block: int = BLOCK_SAMPLES) -> Iterator[npt.NDArray[np.float32]]:
+    """Decodes a file block by block. The file is opened here, not at the first block.
+
+    Args:
+        path: any file that libsndfile reads, of any rate from 1 kHz to 1 MHz and any number of channels.
+        block: about how many samples to give at once.
+
+    Returns:
+        Blocks of mono samples at 16 kHz, float32, shape (n,) with n > 0. Samples of float files may exceed ±1.
+
+    Raises:
+        InputMissingError: there is no such file, or it cannot be read.
+        DataError: the file is not sound, is damaged, or holds none; damage may come to light with a later block.
+    """
+    return _Decoder(path, block).blocks()
+
+
+def load_waveform(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
+    """Decodes a whole file.
+
+    Args:
+        path: any file that :func:`read_blocks` reads.
+
+    Returns:
+        Mono samples at 16 kHz, float32, shape (samples,).
+
+    Raises:
+        InputMissingError: there is no such file, or it cannot be read.
+        DataError: the file is not sound, is damaged, or holds none.
+    """
+    return np.concatenate(list(read_blocks(path)))
+
+
+def open_file(uri: str) -> FileSource:
+    """Opens ``file:PATH`` or ``file:PATH?speed=1``; the factory of the scheme ``file``.
+
+    A ``?`` may be part of the name: it starts the options only where no file has the whole name.
+
+    Raises:
+        UsageError: an option is unknown or unusable.
+        InputMissingError: there is no such file, or it cannot be read.
+        DataError: the file is not sound.
+    """
+    name = uri.partition(":")[2]
+    if not name:
+        raise UsageError("'file:' names no file: write file:PATH.")
+    options: dict[str, str] = {}
+    if "?" in name and not _exists(name):
+        try:
+            name, options = split_query(name, ("speed",))
+        except UsageError as error:
+            raise UsageError(f"There is no file '{name}', and read as a path with options: {error}") from error
+    return FileSource(name, speed=number_option(options, "speed", 0.0, 0.01, 1000.0))
+
+
+class FileSource:
+    """A file as a :class:`~edge_aac.audio.source.Source`; nothing is lost, whatever the pace.
+
+    Args:
+        path: as the user wrote it; it is also the source's name.
+        speed: 1 gives the sound as fast as it was recorded, 2 twice as fast; 0 as fast as it is read.
+    """
+
+    live = False
+
+    def __init__(self, path: str, speed: float = 0.0) -> None:
+        self.name = path
+        self._speed = speed
+        self._decoder = _Decoder(path, _PACED_BLOCK_SAMPLES if speed else BLOCK_SAMPLES)
+        self._blocks = self._decoder.blocks()
+        self._decoding = threading.Lock()
+        self._closed = threading.Event()
+        self._started_s: float | None = None
+        self._given_samples = 0
+
+    def read(self) -> npt.NDArray[np.float32] | None:
+        """Gives the next block; see :meth:`edge_aac.audio.source.Source.read`."""
+        with self._decoding:
+            block = None if self._closed.is_set() else next(self._blocks, None)
+        if block is None:
+            return None
+        if self._speed:
+            if self._started_s is None:
+                self._started_s = time.monotonic()
+            self._given_samples += len(block)
+            due_s = self._started_s + self._given_samples / (SAMPLE_RATE * self._speed)
+            if self._closed.wait(max(0.0, due_s - time.monotonic())):
+                return None
+        return block
+
+    def lost_samples(self) -> int:
+        """Always 0: the reader sets the pace."""
+        return 0
+
+    def close(self) -> None:
+        """Closes the file, and ends a paced :meth:`read`."""
+        self._closed.set()
+        with self._decoding:
+            self._decoder.close()
+
+
+class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A sound file that is read from its start to its end only.
+
+    soundfile seeks to where it already is after every block of a seekable file, which restarts the MP3 decoder: its
+    bit reservoir is lost, and the block begins with an error.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _Decoder:
+    """One open sound file, with what makes it certain that all of it was read."""
+
+    def __init__(self, path: str | os.PathLike[str], block: int) -> None:
+        if block <= 0:
+            raise ValueError(f"block must be positive, not {block}")
+        self._path = os.fspath(path)
+        raw = _opened(self._path)
+        try:
+            if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+                _refuse_truncated(raw, self._path)
+            # A descriptor, not a name: libsndfile would guess the format of some files from their suffix.
+            self._sound = _ForwardSoundFile(os.dup(raw.fileno()), closefd=True)
+        except soundfile.LibsndfileError as error:
+            raise DataError(
+                f"'{self._path}' is not a sound file that can be read ({_reason(error)}): "
+                "give WAV, FLAC, Ogg, AIFF or MP3, or convert it with `ffmpeg -i INPUT OUTPUT.flac`."
+            ) from error
+        finally:
+            raw.close()
+        rate = self._sound.samplerate
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            self._sound.close()
+            raise DataError(
+                f"'{self._path}' claims a sample rate of {rate} Hz, which is not between {LOWEST_RATE} "
+                f"and {HIGHEST_RATE} Hz: its header is damaged; make the file again."
+            )
+        self._block_frames = max(1, block * rate // SAMPLE_RATE)
+
+    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
+        rate = self._sound.samplerate
+        resampler = MonoResampler(rate)
+        frames_read = 0
+        given = 0
+        try:
+            while True:
+                frames = self._decoded(frames_read)
+                _refuse_not_finite(frames, frames_read, rate, self._path)
+                frames_read += len(frames)
+                ended = len(frames) < self._block_frames
+                samples = resampler.accept(frames)
+                if len(samples):
+                    given += len(samples)
+                    yield samples
+                if ended:
+                    break
+            self._refuse_short(frames_read)
+            samples = resampler.flush() if frames_read else np.zeros(0, np.float32)
+            given += len(samples)
+            if given == 0:
+                raise DataError(f"'{self._path}' is a sound file without any sound in it: record it again.")
+            if len(samples):
+                yield samples
+        finally:
+            self._sound.close()
+
+    def close(self) -> None:
+        self._sound.close()
+
+    def _decoded(self, frames_read: int) -> npt.NDArray[np.float32]:
+        try:
+            frames: npt.NDArray[np.float32] = self._sound.read(self._block_frames, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise DataError(
+                f"'{self._path}' is damaged after {frames_read / self._sound.samplerate:.2f} s ({_reason(error)}): "
+                "copy it again from where it came from, or cut the damaged part off."
+            ) from error
+        return frames
+
+    def _refuse_short(self, frames_read: int) -> None:
+        promised = self._sound.frames
+        # The length of an MP3 without an index is only an estimate.
+        if promised >= _UNKNOWN_FRAMES or self._sound.format in ("MP3", "MPEG") or frames_read >= promised:
+            return
+        rate = self._sound.samplerate
+        raise DataError(
+            f"'{self._path}' is truncated: it holds {frames_read / rate:.2f} s of the {promised / rate:.2f} s that "
+            "its header promises; copy it again from where it came from."
+        )
+
+
+def _opened(path: str) -> BinaryIO:
+    try:
+        raw = open(path, "rb", buffering=0)  # noqa: SIM115  the caller closes it
+    except FileNotFoundError as error:
+        raise InputMissingError(f"There is no file '{path}': check the path.") from error
+    except IsADirectoryError as error:
+        raise InputMissingError(f"'{path}' is a folder: name the sound files in it.") from error
+    except PermissionError as error:
+        raise InputMissingError(f"'{path}' must not be read by this user: change its permissions.") from error
+    except (OSError, ValueError) as error:
+        raise InputMissingError(f"'{path}' cannot be opened ({error}): check the path.") from error
+    if os.fstat(raw.fileno()).st_size == 0 and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        raw.close()
+        raise DataError(f"'{path}' is empty (0 bytes): record or copy it again.")
+    return raw
+
+
+def _refuse_truncated(raw: BinaryIO, path: str) -> None:
+    """Compares the size of the sound with the header's: libsndfile clips it to the file without a word."""
+    found = _sound_chunk(raw)
+    raw.seek(0)
+    if found is None:
+        return
+    start, promised = found
+    present = os.fstat(raw.fileno()).st_size - start
+    if promised > present:
+        raise DataError(
+            f"'{path}' is truncated: it holds {max(0, present)} of the {promised} bytes of sound that its header "
+            "promises; copy it again from where it came from."
+        )
+
+
+def _sound_chunk(raw: BinaryIO) -> tuple[int, int] | None:
+    """Finds where the sound starts in a RIFF (WAV), RF64 or AIFF file, and how many bytes of it the header promises.
+
+    Returns:
+        None where the file is of another kind, or the recorder could not know the length.
+    """
+    kind, _, form = struct.unpack("4s4s4s", raw.read(12).ljust(12))
+    if (kind, form) not in _CHUNKED_FORMS:
+        return None
+    wave = form == b"WAVE"
+    order = "<" if kind in (b"RIFF", b"RF64") else ">"
+    long_size: int | None = None
+    while len(header := raw.read(8)) == 8:  # noqa: PLR2004  a chunk's name and size
+        name, size = struct.unpack(f"{order}4sI", header)
+        start = raw.tell()
+        if name == b"ds64":
+            long_size = struct.unpack("<8xQ", raw.read(16).ljust(16, b"\xff"))[0]
+        elif name == (b"data" if wave else b"SSND"):
+            if size < _LOWEST_UNKNOWN_SIZE:
+                return start, size
+            return (start, long_size) if long_size is not None and size == _SIZE_IS_IN_DS64 else None
+        raw.seek(start + size + size % 2)
+    return None
+
+
+def _refuse_not_finite(frames: npt.NDArray[np.float32], frames_before: int, rate: int, path: str) -> None:
+    finite = np.isfinite(frames).all(axis=1)
+    if not finite.all():
+        second = (frames_before + int(np.argmin(finite))) / rate
+        raise DataError(
+            f"'{path}' holds samples that are no numbers (NaN or infinite), the first at {second:.3f} s: "
+            "export it again as 16-bit WAV or FLAC."
+        )
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:
+        return False
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string).strip().rstrip(".")

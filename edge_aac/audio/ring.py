@@ -1,0 +1,201 @@
+"""The ring of samples between the capture thread and the loop: preallocated, counted, never silent about a loss."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+
+class SampleRing:
+    """Hands samples from one writer thread to one reader thread.
+
+    Positions are absolute: sample 0 is the first ever written, and Python's integers never wrap. Lost sound
+    advances the position too, so that a position is a time for as long as the stream lasts.
+
+    Args:
+        capacity_samples: samples held at most; the memory is taken once, here.
+
+    Raises:
+        ValueError: the capacity is not positive.
+    """
+
+    def __init__(self, capacity_samples: int) -> None:
+        if capacity_samples <= 0:
+            raise ValueError(f"capacity_samples must be positive, not {capacity_samples}")
+        self._buffer = np.zeros(capacity_samples, np.float32)
+        self._changed = threading.Condition()
+        self._written = 0
+        self._consumed = 0
+        self._overrun_samples = 0
+        self._gap_samples = 0
+        self._closed = False
+        self._error: BaseException | None = None
+        self._writing_stopped = False
+
+    @property
+    def capacity_samples(self) -> int:
+        """Samples held at most."""
+        return len(self._buffer)
+
+    @property
+    def backlog_samples(self) -> int:
+        """Samples written and not yet read."""
+        with self._changed:
+            return self._written - self._consumed
+
+    @property
+    def written_samples(self) -> int:
+        """Absolute position of the next sample to be written, gaps included."""
+        with self._changed:
+            return self._written
+
+    @property
+    def overrun_samples(self) -> int:
+        """Samples overwritten before the reader saw them, in total."""
+        with self._changed:
+            return self._overrun_samples
+
+    @property
+    def gap_samples(self) -> int:
+        """Samples that the writer reported as lost before the ring, in total."""
+        with self._changed:
+            return self._gap_samples
+
+    def write(self, samples: npt.NDArray[np.float32], *, block: bool) -> None:
+        """Appends samples; more than the capacity may come at once.
+
+        Args:
+            samples: float32, shape (n,).
+            block: True waits for space, so that nothing is lost (files). False overwrites the oldest unread samples
+                and counts them (microphones). After :meth:`stop_writing` both return at once.
+
+        Raises:
+            ValueError: the ring is closed.
+        """
+        with self._changed:
+            offset = 0
+            while True:
+                self._refuse_if_closed()
+                if self._writing_stopped:
+                    return
+                if not block:
+                    self._append(samples)
+                    break
+                space = self.capacity_samples - (self._written - self._consumed)
+                piece = samples[offset : offset + space]
+                self._append(piece)
+                offset += len(piece)
+                if offset == len(samples):
+                    break
+                self._changed.notify_all()
+                self._changed.wait()
+            self._changed.notify_all()
+
+    def write_gap(self, count: int) -> None:
+        """Lets time advance over lost sound: zeros stand in its place. Never waits.
+
+        Unread samples that the zeros push out count as overrun. Zeros that do not fit are skipped, and count
+        as gap only.
+
+        Args:
+            count: samples lost.
+
+        Raises:
+            ValueError: the count is negative, or the ring is closed.
+        """
+        if count < 0:
+            raise ValueError(f"count must not be negative, not {count}")
+        with self._changed:
+            self._refuse_if_closed()
+            if self._writing_stopped:
+                return
+            self._gap_samples += count
+            held = min(count, self.capacity_samples)
+            unread_before = self._written - self._consumed
+            self._overrun_samples += max(0, min(unread_before, unread_before + count - self.capacity_samples))
+            self._written += count
+            self._consumed = max(self._consumed, self._written - self.capacity_samples)
+            self._store(np.zeros(held, np.float32))
+            self._changed.notify_all()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Ends the stream. The reader drains what is left, then sees the end, or has ``error`` raised.
+
+        May be called again; the first call counts.
+
+        Args:
+            error: why the writer ended, where it did not end in order.
+        """
+        with self._changed:
+            if not self._closed:
+                self._closed = True
+                self._error = error
+            self._changed.notify_all()
+
+    def stop_writing(self) -> None:
+        """Called by the reader as it leaves: a writer that waits for space returns, and later writes are dropped."""
+        with self._changed:
+            self._writing_stopped = True
+            self._changed.notify_all()
+
+    def read(self, max_samples: int, timeout_s: float) -> tuple[int, npt.NDArray[np.float32]] | None:
+        """Takes the oldest unread samples, waiting for the first of them.
+
+        Args:
+            max_samples: how many at most.
+            timeout_s: how long to wait at most, in seconds.
+
+        Returns:
+            The absolute position of the first sample, and a copy of the samples, float32, shape (n,), n = 0 after the
+            timeout. After an overrun the position has jumped. None at the end.
+
+        Raises:
+            ValueError: ``max_samples`` is not positive.
+            BaseException: what the writer gave to :meth:`close`, once everything before it is read.
+        """
+        if max_samples <= 0:
+            raise ValueError(f"max_samples must be positive, not {max_samples}")
+        deadline_s = time.monotonic() + timeout_s
+        with self._changed:
+            while self._written == self._consumed:
+                if self._closed:
+                    if self._error is not None:
+                        raise self._error
+                    return None
+                remaining_s = deadline_s - time.monotonic()
+                if remaining_s <= 0:
+                    return self._consumed, np.zeros(0, np.float32)
+                self._changed.wait(remaining_s)
+            position = self._consumed
+            count = min(max_samples, self._written - position)
+            samples = self._copied(position, count)
+            self._consumed += count
+            self._changed.notify_all()
+            return position, samples
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ValueError("the ring is closed for writing")
+
+    def _append(self, samples: npt.NDArray[np.float32]) -> None:
+        self._written += len(samples)
+        oldest_held = self._written - self.capacity_samples
+        if oldest_held > self._consumed:
+            self._overrun_samples += oldest_held - self._consumed
+            self._consumed = oldest_held
+        self._store(samples[-self.capacity_samples :])
+
+    def _store(self, samples: npt.NDArray[np.float32]) -> None:
+        """Puts samples right before the write position, which has already moved."""
+        start = (self._written - len(samples)) % self.capacity_samples
+        head = min(len(samples), self.capacity_samples - start)
+        self._buffer[start : start + head] = samples[:head]
+        self._buffer[: len(samples) - head] = samples[head:]
+
+    def _copied(self, position: int, count: int) -> npt.NDArray[np.float32]:
+        start = position % self.capacity_samples
+        head = min(count, self.capacity_samples - start)
+        return np.concatenate((self._buffer[start : start + head], self._buffer[: count - head]))

@@ -1,0 +1,237 @@
+"""Samples to overlapping windows of filter-bank frames, each with its position and level."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.audio.features import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS, FilterBank
+from edge_aac.audio.source import SAMPLE_RATE
+from edge_aac.errors import ConfigError
+
+WINDOW_SAMPLES = 10 * SAMPLE_RATE
+HOP_SAMPLES = 2 * SAMPLE_RATE
+SILENCE_DBFS = -120.0
+"""Level given for digital silence, and the lowest ever given: JSON has no minus infinity."""
+
+_PIECE_SAMPLES = SAMPLE_RATE
+_SHORTEST_TAIL_SAMPLES = SAMPLE_RATE // 10
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of sound, ready for the captioner.
+
+    Attributes:
+        start: absolute position of the first sample, at 16 kHz.
+        samples: how many samples of real sound it holds; fewer than the window is long where zeros pad a short stream.
+        fbank: normalised frames, float32, contiguous, shape (998, 128) for 10 s.
+        rms_dbfs: level of the real sound in dB below a full-scale square wave, at least -120.
+        peak_dbfs: highest absolute sample in dB below full scale, at least -120.
+    """
+
+    start: int
+    samples: int
+    fbank: npt.NDArray[np.float32]
+    rms_dbfs: float
+    peak_dbfs: float
+
+
+class WindowSlicer:
+    """Cuts a stream into overlapping windows; each frame is computed once.
+
+    Windows start at multiples of the hop, counted from where the stream (re)started. They are the same, bit for bit,
+    however the samples are pushed. Memory holds one window and one second, not more.
+
+    Args:
+        window_samples: length of a window, a multiple of 160 and at least 480.
+        hop_samples: from the start of a window to the next one's, a multiple of 160; may exceed the window.
+
+    Raises:
+        ConfigError: a length is not a usable multiple of 160.
+    """
+
+    def __init__(self, window_samples: int = WINDOW_SAMPLES, hop_samples: int = HOP_SAMPLES) -> None:
+        _check_multiple("window", window_samples, 3 * FRAME_SHIFT_SAMPLES)
+        _check_multiple("hop", hop_samples, FRAME_SHIFT_SAMPLES)
+        self.window_samples = window_samples
+        self.hop_samples = hop_samples
+        self.window_frames = 1 + (window_samples - FRAME_LENGTH_SAMPLES) // FRAME_SHIFT_SAMPLES
+        held_rows = (2 * window_samples + 2 * _PIECE_SAMPLES) // FRAME_SHIFT_SAMPLES
+        self._frames = _Rows(held_rows, np.zeros(NUM_MEL_BINS, np.float32))
+        # Per 10 ms: sum of squares, and highest magnitude. Fixed blocks make the sums independent of the pushes.
+        self._levels = _Rows(held_rows, np.zeros(2, np.float64))
+        self._filter_bank = FilterBank()
+        self._partial_block = np.zeros(0, np.float32)
+        self._origin = 0
+        # From here on positions count from the origin, where the stream last (re)started.
+        self._received = 0
+        self._covered = 0
+        self._next_start = 0
+        self._any_window = False
+
+    def push(self, position: int, samples: npt.NDArray[np.float32]) -> list[Window]:
+        """Takes the next samples.
+
+        Args:
+            position: absolute position of the first sample. Where it does not follow the last push, the slicer starts
+                anew there, and no window spans the jump.
+            samples: mono at 16 kHz, float32, shape (n,).
+
+        Returns:
+            The windows that these samples complete, oldest first.
+        """
+        if position != self._origin + self._received:
+            self._restart(position)
+        windows: list[Window] = []
+        for start in range(0, len(samples), _PIECE_SAMPLES):
+            self._accept(samples[start : start + _PIECE_SAMPLES])
+            while self._next_start + self.window_samples <= self._received:
+                windows.append(self._window(self._next_start, self.window_samples))
+                self._covered = self._next_start + self.window_samples
+                self._next_start += self.hop_samples
+            self._forget()
+        return windows
+
+    def flush(self) -> list[Window]:
+        """Ends the stream: gives at most one more window, for the sound that has been in none.
+
+        A stream shorter than a window is padded with zeros. Else, where 0.1 s or more came after the last window,
+        one more ends where the stream ends (to within 10 ms, since frames lie on a 10 ms grid).
+        """
+        windows: list[Window] = []
+        fresh = self._received - self._covered
+        if self._received >= self.window_samples:
+            if fresh >= _SHORTEST_TAIL_SAMPLES:
+                start = (self._received - self.window_samples) // FRAME_SHIFT_SAMPLES * FRAME_SHIFT_SAMPLES
+                windows.append(self._window(start, self.window_samples))
+        elif fresh >= _SHORTEST_TAIL_SAMPLES or (fresh > 0 and not self._any_window):
+            heard = self._received
+            self._accept(np.zeros(self.window_samples - heard, np.float32))
+            windows.append(self._window(0, heard))
+            self._received = heard
+        end = self._origin + self._received
+        self._any_window = False
+        self._restart(end)
+        return windows
+
+    def _restart(self, position: int) -> None:
+        self._origin = position
+        self._received = 0
+        self._covered = 0
+        self._next_start = 0
+        self._partial_block = np.zeros(0, np.float32)
+        self._frames.clear()
+        self._levels.clear()
+        self._filter_bank.reset()
+
+    def _accept(self, samples: npt.NDArray[np.float32]) -> None:
+        for start in range(0, len(samples), _PIECE_SAMPLES):
+            piece = samples[start : start + _PIECE_SAMPLES]
+            self._received += len(piece)
+            self._frames.append(self._filter_bank.accept(piece))
+            pending = np.concatenate((self._partial_block, piece))
+            whole = len(pending) // FRAME_SHIFT_SAMPLES * FRAME_SHIFT_SAMPLES
+            self._partial_block = pending[whole:].copy()
+            if whole:
+                blocks = pending[:whole].reshape(-1, FRAME_SHIFT_SAMPLES).astype(np.float64)
+                self._levels.append(np.stack((np.square(blocks).sum(axis=1), np.abs(blocks).max(axis=1)), axis=1))
+
+    def _window(self, start: int, heard: int) -> Window:
+        first = start // FRAME_SHIFT_SAMPLES
+        levels = self._levels.copied(first, self.window_samples // FRAME_SHIFT_SAMPLES)
+        self._any_window = True
+        return Window(
+            start=self._origin + start,
+            samples=heard,
+            fbank=self._frames.copied(first, self.window_frames),
+            rms_dbfs=_decibels(math.sqrt(float(np.ascontiguousarray(levels[:, 0]).sum()) / heard)),
+            peak_dbfs=_decibels(float(levels[:, 1].max())),
+        )
+
+    def _forget(self) -> None:
+        """Lets go of rows that neither the next window nor the last one of the stream can need."""
+        tail_start = (self._received - self.window_samples) // FRAME_SHIFT_SAMPLES
+        needed = min(self._next_start // FRAME_SHIFT_SAMPLES, tail_start)
+        self._frames.forget_before(needed)
+        self._levels.forget_before(needed)
+
+
+def file_windows(
+    audio: str | os.PathLike[str] | Iterable[npt.NDArray[np.float32]], hop_samples: int = HOP_SAMPLES
+) -> Iterator[Window]:
+    """Gives all windows of a recording, in constant memory.
+
+    Args:
+        audio: a path to a sound file, or blocks of mono float32 samples at 16 kHz.
+        hop_samples: from the start of a window to the next one's, a multiple of 160.
+
+    Raises:
+        ConfigError: the hop is unusable.
+        InputMissingError: the file is not there or cannot be read.
+        DataError: the file is not usable sound.
+    """
+    slicer = WindowSlicer(hop_samples=hop_samples)
+    if isinstance(audio, (str, os.PathLike)):
+        from edge_aac.audio.file import read_blocks
+
+        audio = read_blocks(audio)
+    return _windows_of(slicer, audio)
+
+
+def _windows_of(slicer: WindowSlicer, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[Window]:
+    position = 0
+    for block in blocks:
+        yield from slicer.push(position, block)
+        position += len(block)
+    yield from slicer.flush()
+
+
+class _Rows:
+    """Rows by absolute number, appended at the end and forgotten at the front, in memory taken once."""
+
+    def __init__(self, capacity: int, like: npt.NDArray[Any]) -> None:
+        self._buffer = np.zeros((capacity, *like.shape), like.dtype)
+        self.clear()
+
+    def clear(self) -> None:
+        self._first = 0
+        self._begin = 0
+        self._end = 0
+
+    def append(self, rows: npt.NDArray[Any]) -> None:
+        if self._end + len(rows) > len(self._buffer):
+            held = self._end - self._begin
+            self._buffer[:held] = self._buffer[self._begin : self._end].copy()
+            self._begin, self._end = 0, held
+        self._buffer[self._end : self._end + len(rows)] = rows
+        self._end += len(rows)
+
+    def forget_before(self, number: int) -> None:
+        dropped = min(max(0, number - self._first), self._end - self._begin)
+        self._first += dropped
+        self._begin += dropped
+
+    def copied(self, number: int, count: int) -> npt.NDArray[Any]:
+        start = self._begin + number - self._first
+        if number < self._first or start + count > self._end:
+            raise IndexError(f"rows {number} to {number + count} are not held")
+        return self._buffer[start : start + count].copy()
+
+
+def _check_multiple(what: str, length_samples: int, lowest: int) -> None:
+    if length_samples < lowest or length_samples % FRAME_SHIFT_SAMPLES:
+        raise ConfigError(
+            f"A {what} of {length_samples} samples ({length_samples / SAMPLE_RATE:g} s) is unusable: "
+            f"give a multiple of 10 ms, {lowest / SAMPLE_RATE:g} s or longer."
+        )
+
+
+def _decibels(amplitude: float) -> float:
+    return max(SILENCE_DBFS, 20 * math.log10(amplitude)) if amplitude > 0 else SILENCE_DBFS

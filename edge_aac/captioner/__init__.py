@@ -1,0 +1,3 @@
+"""A window in, a caption out; no threads, no devices."""
+
+from __future__ import annotations

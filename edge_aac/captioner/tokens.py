@@ -1,0 +1,45 @@
+"""Token ids to words and words to token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from edge_aac.errors import DataError
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Read a ``tokenizer.json``.
+
+    Raises:
+        DataError: this version of ``tokenizers`` cannot read it.
+    """
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises plain Exception
+        raise DataError(f"cannot read the tokenizer {path}: {error}") from error
+
+
+def to_text(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
+    """A caption: lower-case words, one space between, no punctuation at the ends."""
+    text = tokenizer.decode(list(token_ids), skip_special_tokens=True)
+    return " ".join(text.lower().split()).strip(" .,;:!?")
+
+
+def to_arrays(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Texts as a batch.
+
+    Returns:
+        Token ids and attention mask (1 = token, 0 = padding), both (N, S) int64.
+    """
+    rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+    ids = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row
+        mask[index, : len(row)] = 1
+    return ids, mask

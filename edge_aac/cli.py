@@ -1,0 +1,110 @@
+"""Finds the verbs and runs one. A verb's module is imported only when the verb is called."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from typing import NoReturn
+
+from edge_aac import __version__
+from edge_aac.errors import EdgeAacError, UsageError
+
+GROUP = "edge_aac.commands"
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one verb; errors that a user can cause become one sentence on stderr and an exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words or bool(os.environ.get("EDGE_AAC_DEBUG"))
+    words = [word for word in words if word != "--debug"]
+    try:
+        sys.exit(_run(words))
+    except EdgeAacError as error:
+        _complain(error, debug)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) has what it wanted. Python would complain once more while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        _complain(error, debug)
+        if not debug:
+            print("This is a fault of edge-aac; run it again with --debug and report what it shows.", file=sys.stderr)
+        sys.exit(EdgeAacError.exit_code)
+
+
+def _run(words: list[str]) -> int:
+    verbs = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if words[:1] in (["--version"], ["-V"]):
+        print(f"edge-aac {__version__}")
+        return 0
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(_overview(verbs))
+        return 0 if words else UsageError.exit_code
+    verb, *rest = words
+    if verb not in verbs:
+        raise UsageError(f"there is no verb {verb!r}: use one of {', '.join(sorted(verbs))}, or see `edge-aac --help`")
+    try:
+        app = verbs[verb].load()
+    except ModuleNotFoundError as error:
+        raise _missing(verb, error) from error
+    app(args=rest, prog_name=f"edge-aac {verb}")
+    return 0
+
+
+def _missing(verb: str, error: ModuleNotFoundError) -> EdgeAacError:
+    from edge_aac.errors import DeviceError
+
+    return DeviceError(
+        f"`edge-aac {verb}` needs the package {error.name!r}, which is not installed: "
+        "pip install 'edge-aac[train]' brings the build-time side"
+    )
+
+
+def _overview(verbs: dict[str, EntryPoint]) -> str:
+    width = max((len(name) for name in verbs), default=0)
+    lines = [f"  {name:<{width}}  {_summary(entry)}" for name, entry in sorted(verbs.items())]
+    return "\n".join(
+        [
+            "Usage: edge-aac VERB [OPTIONS]",
+            "",
+            "Audio captions on the device: a microphone in, plain words out.",
+            "",
+            "Verbs (edge-aac VERB --help shows options and examples):",
+            *lines,
+            "",
+            "Options for every verb: --debug shows the traceback of an error; --version.",
+        ]
+    )
+
+
+def _summary(entry: EntryPoint) -> str:
+    """What a verb does: the docstring of its function or module, read without importing the module."""
+    spec = find_spec(entry.module)
+    if spec is None or spec.origin is None:
+        return "(cannot be loaded: its package is not installed)"
+    with open(spec.origin, encoding="utf-8") as source:
+        tree = ast.parse(source.read())
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    verb = functions.get(f"{entry.name}_verb")
+    text = ast.get_docstring(verb) if verb else ast.get_docstring(tree)
+    return (text or "").partition("\n")[0]
+
+
+def _complain(error: Exception, debug: bool) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"edge-aac: {str(error) or type(error).__name__}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

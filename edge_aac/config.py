@@ -1,0 +1,122 @@
+"""Settings: one frozen section a room, units in the names, validated once.
+
+Precedence: a flag, then the environment (``EDGE_AAC_…``), then a TOML file, then the defaults below.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE
+from edge_aac.errors import ConfigError, InputMissingError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CaptionerSettings(_Section):
+    """What captions, and how.
+
+    Attributes:
+        bundle: name of a built-in bundle or path of a folder.
+        backend: what runs its graphs.
+        threads: CPU threads of a graph; 0 = all cores.
+        candidates: drawn a window; None = the bundle's own default.
+        seed: of the candidates; the same sound, bundle and seed give the same captions.
+    """
+
+    bundle: str = DEFAULT_BUNDLE
+    backend: Literal["auto", "onnxruntime"] = "auto"
+    threads: int = Field(default=0, ge=0, le=256)
+    candidates: int | None = Field(default=None, ge=1, le=64)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+
+class StreamSettings(_Section):
+    """How a stream is listened to.
+
+    Attributes:
+        device: the source's address, see ``edge-aac devices``.
+        node: name of this device in the records.
+        hop_s: seconds from one 10 s window to the next.
+        silence_dbfs: windows below this level are not captioned.
+        same_similarity: captions of overlapping windows whose text embeddings are at least this close are one event.
+    """
+
+    device: str = "mic0"
+    node: str = Field(default_factory=socket.gethostname, min_length=1)
+    hop_s: float = Field(default=2.0, ge=0.1, le=3600.0)
+    silence_dbfs: float = Field(default=-70.0, ge=-120.0, le=0.0)
+    same_similarity: float = Field(default=0.8, ge=-1.0, le=1.0)
+
+
+class Settings(_Section):
+    """All sections."""
+
+    captioner: CaptionerSettings = CaptionerSettings()
+    stream: StreamSettings = Field(default_factory=StreamSettings)
+
+
+def load_settings(config: Path | None, given: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """Merge a file's settings with those given by flags or environment, and validate the whole.
+
+    Args:
+        config: a TOML file; None looks for ``/etc/edge-aac/config.toml``, then ``~/.config/edge-aac/config.toml``.
+        given: section → setting → value; None where neither flag nor variable gave one.
+
+    Raises:
+        InputMissingError: the file that was named does not exist.
+        ConfigError: not TOML, an unknown section or setting, or a value outside its range.
+    """
+    path = config or _default_file()
+    table = _read(path) if path else {}
+    for section, values in given.items():
+        present = {name: value for name, value in values.items() if value is not None}
+        if present:
+            before = table.get(section, {})
+            table[section] = {**(before if isinstance(before, dict) else {}), **present}
+    try:
+        return Settings.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        origin = f" (in {path})" if path and _lies_in(first["loc"], given) else ""
+        raise ConfigError(f"setting {where}{origin}: {first['msg']}, but it is {first['input']!r}") from error
+
+
+def _lies_in(location: tuple[int | str, ...], given: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the file, not a flag or variable, gave the value at ``location``."""
+    section, *names = (str(part) for part in location)
+    return not names or given.get(section, {}).get(names[0]) is None
+
+
+def _default_file() -> Path | None:
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    for path in (Path("/etc/edge-aac/config.toml"), home / "edge-aac" / "config.toml"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputMissingError(f"no configuration file {path}: correct --config or leave it out")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    except OSError as error:
+        raise InputMissingError(f"cannot read {path} ({error.strerror}): correct its permissions") from error

@@ -1,0 +1,3 @@
+"""How a graph is run."""
+
+from __future__ import annotations

@@ -1,0 +1,48 @@
+"""Graphs on the CPU through ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from edge_aac.engines.engine import Arrays
+from edge_aac.errors import DataError
+
+_ERRORS_ONLY = 3
+
+
+class OnnxRuntimeEngine:
+    """One inference session.
+
+    Args:
+        path: of an ONNX file whose hash was checked.
+        threads: CPU threads of the session; 0 = all cores.
+
+    Raises:
+        DataError: this ONNX Runtime cannot load the file.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        # A device that listens all day must not burn its cores between windows.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exceptions share no base class but this
+            raise DataError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error}") from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._input_shapes = {entry.name: tuple(entry.shape) for entry in self._session.get_inputs()}
+
+    def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
+        """See :class:`edge_aac.engines.engine.Engine`."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+
+    def input_shape(self, name: str) -> tuple[int | str | None, ...]:
+        """See :class:`edge_aac.engines.engine.Engine`."""
+        return self._input_shapes[name]

@@ -1,0 +1,3 @@
+"""Where records go."""
+
+from __future__ import annotations

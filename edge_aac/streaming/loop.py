@@ -1,0 +1,185 @@
+"""The loop: reads the ring, captions windows, publishes records. Falls behind by skipping windows, and counts them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+from edge_aac.audio.ring import SampleRing
+from edge_aac.audio.source import SAMPLE_RATE, Source
+from edge_aac.audio.windows import Window, WindowSlicer
+from edge_aac.captioner.captioner import Captioner, window_rng
+from edge_aac.records import TimeSpan
+from edge_aac.sinks.sink import QueuedSink
+from edge_aac.streaming.describe import Describer, clock_span, file_span
+from edge_aac.streaming.events import EventChange, EventTracker
+from edge_aac.streaming.gate import EnergyGate
+
+RING_SAMPLES = 30 * SAMPLE_RATE
+READ_SAMPLES = SAMPLE_RATE
+READ_TIMEOUT_S = 0.1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Counters:
+    """What a stream did, for its closing line.
+
+    Attributes:
+        windows: that were made of the sound.
+        silent: that the gate stopped.
+        skipped: that were left out because captioning fell behind a live source.
+        captions: that were published.
+        lost_samples: sound that never reached a window.
+    """
+
+    windows: int = 0
+    silent: int = 0
+    skipped: int = 0
+    captions: int = 0
+    lost_samples: int = 0
+
+    def sentence(self) -> str:
+        """One line for the log."""
+        return (
+            f"{self.windows} windows: {self.captions} captions published, {self.silent} silent, "
+            f"{self.skipped} skipped; {1000 * self.lost_samples // SAMPLE_RATE} ms of sound lost"
+        )
+
+
+class StreamLoop:
+    """Captions one source until it ends or is told to stop.
+
+    Args:
+        source: opened; the loop closes it.
+        captioner: used by the loop's thread alone.
+        slicer: cuts the windows.
+        gate: stops silent ones.
+        tracker: joins windows to events.
+        sink: takes the records; the loop closes it.
+        describer: what all records share.
+        seed: of the candidates.
+        every_window: publish a caption record for every window; else only for those that start an event.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of the data's way, each made by the caller
+        self,
+        *,
+        source: Source,
+        captioner: Captioner,
+        slicer: WindowSlicer,
+        gate: EnergyGate,
+        tracker: EventTracker,
+        sink: QueuedSink,
+        describer: Describer,
+        seed: int = 0,
+        every_window: bool = False,
+    ) -> None:
+        self._source = source
+        self._captioner = captioner
+        self._slicer = slicer
+        self._gate = gate
+        self._tracker = tracker
+        self._sink = sink
+        self._describer = describer
+        self._seed = seed
+        self._every_window = every_window
+        self._ring = SampleRing(RING_SAMPLES)
+        self._lost_reported = 0
+        self.counters = Counters()
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until the source ends or ``stop`` is set; then everything published is delivered.
+
+        Raises:
+            EdgeAacError: the source failed for good, or a sink did.
+        """
+        capture = threading.Thread(target=self._capture, name="edge-aac-capture", daemon=True)
+        capture.start()
+        try:
+            ended = self._follow(stop)
+            if ended:
+                self._take(self._slicer.flush(), stop)
+            self._publish_events(self._tracker.finish())
+        finally:
+            self._ring.stop_writing()
+            self._source.close()
+            capture.join(timeout=0.3)
+            # A file's records must all arrive, however slowly they are read; a stopped stream must end.
+            self._sink.close(None if not (stop.is_set() or self._source.live) else 0.5)
+        if self._sink.error is not None:
+            raise self._sink.error
+
+    def _capture(self) -> None:
+        """Capture thread: writes the ring and nothing else."""
+        lost_before = 0
+        try:
+            while (block := self._source.read()) is not None:
+                lost = self._source.lost_samples()
+                if lost > lost_before:
+                    self._ring.write_gap(lost - lost_before)
+                    lost_before = lost
+                self._ring.write(block, block=not self._source.live)
+            self._ring.close()
+        except BaseException as error:  # raised again where the ring is read
+            self._ring.close(error)
+
+    def _follow(self, stop: threading.Event) -> bool:
+        """Take windows until the source ends (True) or the stream is stopped (False)."""
+        while not stop.is_set() and self._sink.error is None:
+            # A live backlog is taken whole, so that what is skipped is skipped at once; a file's piece by piece.
+            most = self._ring.capacity_samples if self._source.live else READ_SAMPLES
+            part = self._ring.read(most, READ_TIMEOUT_S)
+            if part is None:
+                return True
+            position, samples = part
+            if len(samples):
+                self._take(self._slicer.push(position, samples), stop)
+        return False
+
+    def _take(self, windows: list[Window], stop: threading.Event) -> None:
+        self.counters.windows += len(windows)
+        if self._source.live and len(windows) > 1:
+            self.counters.skipped += len(windows) - 1
+            log.warning("captioning fell behind: %d windows skipped", len(windows) - 1)
+            windows = windows[-1:]
+        for window in windows:
+            if stop.is_set():
+                return
+            self._caption(window)
+
+    def _caption(self, window: Window) -> None:
+        start, end = window.start, window.start + window.samples
+        dropped_ms = self._newly_lost_ms()
+        if not self._gate.passes(window):
+            self.counters.silent += 1
+            self._publish_events(self._tracker.observe(start, end, None))
+            return
+        span = self._span(start, end)
+        captioned = self._captioner.caption(window.fbank, window_rng(self._seed, start))
+        changes = self._tracker.observe(start, end, captioned.best)
+        own = changes[-1]
+        self._publish_events(changes[:-1])
+        if self._every_window or own.state == "start":
+            seq = self.counters.captions
+            self._sink.publish(self._describer.caption(seq, span, window, captioned, dropped_ms, own.number))
+            self.counters.captions += 1
+        self._publish_events([own])
+
+    def _publish_events(self, changes: list[EventChange]) -> None:
+        for change in changes:
+            self._sink.publish(self._describer.event(change, self._span(change.start, change.end)))
+
+    def _newly_lost_ms(self) -> int:
+        self.counters.lost_samples = self._ring.gap_samples + self._ring.overrun_samples
+        newly = self.counters.lost_samples - self._lost_reported
+        self._lost_reported = self.counters.lost_samples
+        return round(1000 * newly / SAMPLE_RATE)
+
+    def _span(self, start: int, end: int) -> TimeSpan:
+        if self._source.live:
+            return clock_span(start, end, self._ring.written_samples, time.time())
+        return file_span(start, end)

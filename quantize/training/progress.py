@@ -1,0 +1,51 @@
+"""A progress bar for a person, a line an epoch for a log."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class TerminalProgress:
+    """Shows a run's progress on stderr; see :class:`quantize.training.train.Progress`."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.1f} scenes/s"),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("", total=None, loss=float("nan"), rate=0.0, visible=False)
+
+    def __enter__(self) -> TerminalProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """One line above the bar."""
+        self._console.print(line, highlight=False)
+
+    def epoch(self, number: int, total: int, steps: int) -> None:
+        """A new epoch begins."""
+        self._bar.reset(
+            self._task, description=f"epoch {number}/{total}", total=steps, loss=float("nan"), rate=0.0, visible=True
+        )
+
+    def step(self, loss: float, scenes_per_s: float) -> None:
+        """A step is done."""
+        self._bar.update(self._task, advance=1, loss=loss, rate=scenes_per_s)
+
+    def validated(self, scores: dict[str, float]) -> None:
+        """An epoch's scores on recordings that training does not see."""
+        self.say("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))

@@ -1,0 +1,212 @@
+"""The ring: nothing lost without a count, positions that stay true, threads that never hang."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from edge_aac.audio.ring import SampleRing
+
+
+def _ramp(start: int, count: int) -> np.ndarray:
+    return np.arange(start, start + count, dtype=np.float32)
+
+
+def test_reads_what_was_written_across_the_seam() -> None:
+    ring = SampleRing(10)
+    for start in range(0, 70, 7):
+        ring.write(_ramp(start, 7), block=True)
+        position, samples = ring.read(100, 0) or pytest.fail("ended")
+        assert position == start
+        assert np.array_equal(samples, _ramp(start, 7))
+    assert ring.overrun_samples == 0
+    assert ring.backlog_samples == 0
+    assert ring.written_samples == 70
+
+
+def test_read_is_a_copy() -> None:
+    ring = SampleRing(4)
+    ring.write(_ramp(0, 4), block=False)
+    _, samples = ring.read(4, 0) or pytest.fail("ended")
+    ring.write(_ramp(4, 4), block=False)
+    assert np.array_equal(samples, _ramp(0, 4))
+
+
+def test_max_samples_and_backlog() -> None:
+    ring = SampleRing(10)
+    ring.write(_ramp(0, 8), block=True)
+    position, samples = ring.read(3, 0) or pytest.fail("ended")
+    assert (position, samples.tolist(), ring.backlog_samples) == (0, [0, 1, 2], 5)
+
+
+def test_timeout_gives_an_empty_array() -> None:
+    ring = SampleRing(10)
+    ring.write(_ramp(0, 5), block=True)
+    ring.read(5, 0)
+    position, samples = ring.read(5, 0.01) or pytest.fail("ended")
+    assert position == 5
+    assert samples.shape == (0,)
+    assert samples.dtype == np.float32
+
+
+def test_overrun_drops_the_oldest_and_jumps() -> None:
+    ring = SampleRing(10)
+    ring.write(_ramp(0, 8), block=False)
+    ring.write(_ramp(8, 6), block=False)
+    position, samples = ring.read(100, 0) or pytest.fail("ended")
+    assert position == 4
+    assert np.array_equal(samples, _ramp(4, 10))
+    assert ring.overrun_samples == 4
+
+
+@pytest.mark.parametrize("count", [10, 11, 25, 1000])
+def test_more_than_the_capacity_without_blocking(count: int) -> None:
+    ring = SampleRing(10)
+    ring.write(_ramp(0, 3), block=False)
+    ring.read(1, 0)
+    ring.write(_ramp(3, count), block=False)
+    position, samples = ring.read(10_000, 0) or pytest.fail("ended")
+    assert position == count + 3 - 10
+    assert np.array_equal(samples, _ramp(position, 10))
+    assert ring.overrun_samples == count + 2 - 10
+
+
+def test_more_than_the_capacity_with_blocking() -> None:
+    ring = SampleRing(10)
+    writer = threading.Thread(target=lambda: (ring.write(_ramp(0, 1003), block=True), ring.close()), daemon=True)
+    writer.start()
+    received = []
+    while (chunk := ring.read(7, 5)) is not None:
+        received.append(chunk[1])
+    assert np.array_equal(np.concatenate(received), _ramp(0, 1003))
+    assert ring.overrun_samples == 0
+    writer.join(5)
+    assert not writer.is_alive()
+
+
+def test_threads_with_odd_sizes_lose_nothing() -> None:
+    ring = SampleRing(997)
+    random = np.random.default_rng(0)
+    total = 200_000
+
+    def write() -> None:
+        start = 0
+        while start < total:
+            count = min(int(random.integers(0, 3000)), total - start)
+            ring.write(_ramp(start, count), block=True)
+            start += count
+        ring.close()
+
+    threading.Thread(target=write, daemon=True).start()
+    expected = 0
+    while (chunk := ring.read(611, 5)) is not None:
+        position, samples = chunk
+        assert position == expected
+        assert np.array_equal(samples, _ramp(position, len(samples)))
+        expected += len(samples)
+    assert expected == total
+
+
+def test_threads_with_overruns_account_for_every_sample() -> None:
+    ring = SampleRing(500)
+
+    def write() -> None:
+        for start in range(0, 100_000, 100):
+            ring.write(_ramp(start, 100), block=False)
+        ring.close()
+
+    threading.Thread(target=write, daemon=True).start()
+    seen = 0
+    jumped = 0
+    expected = 0
+    while (chunk := ring.read(333, 5)) is not None:
+        position, samples = chunk
+        assert np.array_equal(samples, _ramp(position, len(samples)))
+        jumped += position - expected
+        expected = position + len(samples)
+        seen += len(samples)
+    assert jumped == ring.overrun_samples
+    assert seen + jumped == 100_000
+
+
+def test_gap_advances_time_with_zeros() -> None:
+    ring = SampleRing(10)
+    ring.write(_ramp(1, 3), block=False)
+    ring.write_gap(2)
+    ring.write(_ramp(6, 2), block=False)
+    assert ring.gap_samples == 2
+    position, samples = ring.read(10, 0) or pytest.fail("ended")
+    assert (position, samples.tolist()) == (0, [1, 2, 3, 0, 0, 6, 7])
+    assert ring.overrun_samples == 0
+
+
+def test_long_gap_counts_unread_sound_as_overrun_once() -> None:
+    ring = SampleRing(10)
+    ring.write(_ramp(1, 6), block=False)
+    ring.write_gap(8)
+    assert (ring.gap_samples, ring.overrun_samples, ring.backlog_samples) == (8, 4, 10)
+    position, samples = ring.read(10, 0) or pytest.fail("ended")
+    assert (position, samples.tolist()) == (4, [5, 6, 0, 0, 0, 0, 0, 0, 0, 0])
+
+    ring.write_gap(10**12)
+    assert (ring.gap_samples, ring.overrun_samples, ring.backlog_samples) == (8 + 10**12, 4, 10)
+    position, samples = ring.read(10, 0) or pytest.fail("ended")
+    assert position == 10**12 + 4
+    assert not samples.any()
+
+
+def test_end_comes_after_the_rest() -> None:
+    ring = SampleRing(10)
+    ring.write(_ramp(0, 3), block=True)
+    ring.close()
+    ring.close(RuntimeError("too late to count"))
+    assert ring.read(10, 0) is not None
+    assert ring.read(10, 0) is None
+    assert ring.read(10, 0) is None
+
+
+def test_error_comes_after_the_rest() -> None:
+    ring = SampleRing(10)
+    ring.write(_ramp(0, 3), block=True)
+    ring.close(RuntimeError("the cat pulled the plug"))
+    assert ring.read(10, 0) is not None
+    with pytest.raises(RuntimeError, match="the cat"):
+        ring.read(10, 0)
+
+
+def test_close_wakes_a_waiting_reader() -> None:
+    ring = SampleRing(10)
+    threading.Timer(0.05, ring.close).start()
+    assert ring.read(1, 30) is None
+
+
+def test_stop_writing_frees_a_waiting_writer() -> None:
+    ring = SampleRing(10)
+    writer = threading.Thread(target=ring.write, args=(_ramp(0, 100),), kwargs={"block": True}, daemon=True)
+    writer.start()
+    while ring.backlog_samples < 10:
+        time.sleep(0.001)
+    ring.stop_writing()
+    writer.join(5)
+    assert not writer.is_alive()
+    ring.write(_ramp(0, 5), block=False)
+    ring.write_gap(5)
+    assert ring.written_samples == 10
+
+
+def test_misuse() -> None:
+    with pytest.raises(ValueError, match="capacity"):
+        SampleRing(0)
+    ring = SampleRing(10)
+    with pytest.raises(ValueError, match="max_samples"):
+        ring.read(0, 0)
+    with pytest.raises(ValueError, match="negative"):
+        ring.write_gap(-1)
+    ring.close()
+    with pytest.raises(ValueError, match="closed"):
+        ring.write(_ramp(0, 1), block=True)
+    with pytest.raises(ValueError, match="closed"):
+        ring.write_gap(1)

@@ -1,0 +1,120 @@
+"""The real path from a sound server to samples: PortAudio, ALSA's pulse plug-in, PulseAudio."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from tests.system.pulse import PulseMicrophone, pulse_microphone
+
+__all__ = ["pulse_microphone"]
+
+_ROOT = Path(__file__).parents[2]
+_RECORD = """
+import json, sys, threading, time
+import numpy as np
+from edge_aac.audio.source import open_source
+
+source = open_source("mic0")
+blocks = []
+while sum(map(len, blocks)) < 16_000 * float(sys.argv[2]):
+    blocks.append(source.read())
+np.save(sys.argv[1], np.concatenate(blocks))
+
+ended = threading.Event()
+def drain():
+    while source.read() is not None:
+        pass
+    ended.set()
+threading.Thread(target=drain, daemon=True).start()
+time.sleep(0.3)
+source.close()
+report = {"ended": ended.wait(5), "name": source.name, "live": source.live, "lost": source.lost_samples()}
+source.close()
+print(json.dumps(report))
+"""
+
+
+def _run(microphone: PulseMicrophone, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**microphone.env, "PYTHONPATH": _python_path(microphone)},
+        cwd=_ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+
+def _python_path(microphone: PulseMicrophone) -> str:
+    return ":".join(filter(None, (str(_ROOT), microphone.env.get("PYTHONPATH"))))
+
+
+def test_mic0_records_what_is_played(pulse_microphone: PulseMicrophone, tmp_path: Path) -> None:
+    frequency, amplitude = 997.0, 0.25
+    times = np.arange(48_000 * 20) / 48_000
+    soundfile.write(tmp_path / "sine.wav", amplitude * np.sin(2 * np.pi * frequency * times), 48_000)
+    pulse_microphone.play(tmp_path / "sine.wav")
+
+    recorded = tmp_path / "recorded.npy"
+    result = _run(pulse_microphone, "-c", _RECORD, str(recorded), "3")
+
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == "", "ALSA's and JACK's chatter must not reach the user"
+    report = json.loads(result.stdout)
+    assert report["name"] == "mic0"
+    assert report["live"] is True
+    assert report["ended"] is True
+    samples = np.load(recorded)
+    assert samples.dtype == np.float32
+    steady = samples[-16_000:]
+    spectrum = np.abs(np.fft.rfft(steady * np.hanning(16_000)))
+    assert abs(int(np.argmax(spectrum)) - frequency) <= 1, "bins are 1 Hz wide at 16 kHz"
+    assert np.isclose(np.sqrt(np.mean(np.square(steady))), amplitude / np.sqrt(2), rtol=0.02)
+
+
+def test_an_unplugged_input_is_waited_for_and_its_time_counted(
+    pulse_microphone: PulseMicrophone, tmp_path: Path
+) -> None:
+    script = """
+import sys, time
+from edge_aac.audio.source import open_source
+
+source = open_source("mic0")
+source.read()
+print("recording", flush=True)
+sys.stdin.readline()
+read_until = time.monotonic() + 60
+while source.lost_samples() == 0 and time.monotonic() < read_until:
+    source.read()
+print("back" if source.read() is not None else "ended", source.lost_samples(), flush=True)
+source.close()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**pulse_microphone.env, "PYTHONPATH": _python_path(pulse_microphone)},
+        cwd=_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "recording\n"
+        # The monitor goes away with its sink; the server moves nothing, since there is no other input.
+        modules = pulse_microphone.control("list", "short", "modules")
+        null_sink = next(line.split()[0] for line in modules.splitlines() if "module-null-sink" in line)
+        pulse_microphone.control("unload-module", null_sink)
+        pulse_microphone.control("load-module", "module-null-sink", "sink_name=edge_aac_test", "rate=48000")
+        pulse_microphone.control("set-default-source", "edge_aac_test.monitor")
+        output, errors = process.communicate("go\n", timeout=80)
+    assert process.returncode == 0, errors
+    state, lost = output.split()
+    assert state == "back", errors
+    assert int(lost) > 0
