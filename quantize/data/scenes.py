@@ -190,6 +190,23 @@ class SceneBuilder:
         return mix * np.float32(peak / max(float(np.abs(mix).max()), 1e-9))
 
 
+def padded_clip(waveform: Waveform) -> Waveform:
+    """A recording as the device hears it from a short file: at the start of 10 s, silence after it."""
+    kept = waveform[:SCENE_SAMPLES]
+    return np.pad(kept, (0, SCENE_SAMPLES - len(kept)))
+
+
+def two_sound_scenes(builder: SceneBuilder, count: int, seed: int) -> list[Scene]:
+    """``count`` scenes of two different sounds each, every second one a sequence; the same for the same seed."""
+    scenes = []
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        labels = [str(label) for label in rng.choice(list(builder.by_label), size=2, replace=False)]
+        relation: Relation = "sequence" if index % 2 else "overlap"
+        scenes.append(builder.compose(labels, relation, rng))
+    return scenes
+
+
 def _overlapping(start: int, length: int, other: Event, rng: np.random.Generator) -> int:
     """Move a sound until it shares at least half of the shorter of the two with the other: "while" must be true."""
     needed = min(length, other.end - other.start) // 2

@@ -11,13 +11,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from edge_aac.errors import ConfigError
 from quantize.data.captions import captions
 from quantize.data.clips import Waveform
 from quantize.data.features import batched_filter_bank
 from quantize.data.scenes import Scene, SceneBuilder
 from quantize.data.tokenizer import EOS_ID, PAD_ID
 from quantize.training.objective import IGNORED
-from quantize.training.recipe import TrainSettings
+from quantize.training.recipe import Recipe, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class SceneDataset(Dataset[Example]):
     So it is the same in whatever process and order it is made, and a resumed run sees what an unbroken one sees.
     """
 
-    def __init__(self, builder: SceneBuilder, tokenizer: Tokenizer, settings: TrainSettings, epoch: int) -> None:
-        self.builder, self.tokenizer, self.settings, self.epoch = builder, tokenizer, settings, epoch
+    def __init__(self, builder: SceneBuilder, tokenizer: Tokenizer, recipe: Recipe, epoch: int) -> None:
+        self.builder, self.tokenizer, self.settings, self.epoch = builder, tokenizer, recipe.train, epoch
+        self.max_tokens = recipe.model.decoder.max_positions
 
     def __len__(self) -> int:
         return self.settings.scenes_per_epoch
@@ -74,17 +76,28 @@ class SceneDataset(Dataset[Example]):
         rng = np.random.default_rng([self.settings.seed, self.epoch, index])
         scene = self.builder.scene(rng)
         fbank = spec_augment(batched_filter_bank(scene.waveform[np.newaxis])[0], self.settings, rng)
-        return example(scene, fbank, captions(scene, rng, self.settings.captions_per_scene), self.tokenizer)
+        texts = captions(scene, rng, self.settings.captions_per_scene)
+        return example(scene, fbank, texts, self.tokenizer, self.max_tokens)
 
 
-def example(scene: Scene, fbank: Waveform, texts: Sequence[str], tokenizer: Tokenizer) -> Example:
-    """Tensors of one scene."""
+def example(scene: Scene, fbank: Waveform, texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> Example:
+    """Tensors of one scene.
+
+    Raises:
+        ConfigError: a caption is longer than the decoder can say.
+    """
+    token_ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+    if (longest := max(len(ids) for ids in token_ids)) > max_tokens:
+        raise ConfigError(
+            f"a caption of {longest} tokens exceeds the decoder's {max_tokens} positions: "
+            "raise max_positions or vocab_size in the recipe's [model.decoder]"
+        )
     relation = (scene.relation,) if scene.relation == "sequence" else ()
     labels = tuple(scene.labels) if scene.relation == "sequence" else tuple(sorted(scene.labels))
     return Example(
         torch.from_numpy(fbank),
         torch.from_numpy(scene.activity),
-        [encoding.ids for encoding in tokenizer.encode_batch(list(texts))],
+        token_ids,
         relation + labels,
     )
 

@@ -29,6 +29,7 @@ class TrainSettings:
         ema_decay: of the moving average of the weights, which is what is validated and exported.
         freq_mask_bins, time_mask_frames: greatest widths of SpecAugment's masks (Park et al., 2019). Time masks are
             kept short: a masked bark would make "twice" untrue.
+        corpus_scenes: scenes whose captions, 60 of each, the tokenizer is trained on.
         workers: processes that mix scenes; 0 mixes them in the training process.
     """
 
@@ -51,6 +52,7 @@ class TrainSettings:
     time_masks: int = 2
     time_mask_frames: int = 40
     validation_scenes: int = 80
+    corpus_scenes: int = 1000
     workers: int = 1
 
 

@@ -35,7 +35,7 @@ from quantize.training.recipe import Folds, Recipe, TrainSettings
 from quantize.training.validation import ValidationSet, validate, validation_set
 
 LOG_EVERY_STEPS = 20
-CORPUS_SCENES = 1000
+CORPUS_CAPTIONS_PER_SCENE = 60
 VALIDATION_SEED = 20230704
 """Validation scenes are the same whatever seed a run has, so that runs can be compared."""
 
@@ -105,7 +105,7 @@ class Run:
 
     def _epoch(self, epoch: int, progress: Progress) -> dict[str, float]:
         settings = self.recipe.train
-        dataset = SceneDataset(self.builder, self.tokenizer, settings, epoch)
+        dataset = SceneDataset(self.builder, self.tokenizer, self.recipe, epoch)
         loader = DataLoader(
             dataset,
             settings.batch_scenes,
@@ -157,8 +157,8 @@ class Run:
         if path.is_file():
             return Tokenizer.from_file(str(path))
         rng = np.random.default_rng(recipe.train.seed)
-        scenes = (self.builder.scene(rng) for _ in range(CORPUS_SCENES))
-        tokenizer = train_tokenizer(corpus(scenes, rng, 60), recipe.model.decoder.vocab_size)
+        scenes = (self.builder.scene(rng) for _ in range(recipe.train.corpus_scenes))
+        tokenizer = train_tokenizer(corpus(scenes, rng, CORPUS_CAPTIONS_PER_SCENE), recipe.model.decoder.vocab_size)
         self.folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(path))
         return tokenizer

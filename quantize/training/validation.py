@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from edge_aac.audio.features import filter_bank
-from quantize.data.clips import Clip, Waveform
-from quantize.data.scenes import SCENE_SAMPLES, Relation, Scene, SceneBuilder
+from quantize.data.clips import Clip
+from quantize.data.scenes import Scene, SceneBuilder, padded_clip, two_sound_scenes
 from quantize.data.tokenizer import EOS_ID
 from quantize.models.captioner import Captioner
 from quantize.training.metrics import event_scores, named_share, order_share
@@ -26,23 +26,6 @@ class ValidationSet:
     clip_fbanks: Tensor
     scenes: list[Scene]
     scene_fbanks: Tensor
-
-
-def padded_clip(waveform: Waveform) -> Waveform:
-    """A recording as the device hears it from a short file: at the start of 10 s, silence after it."""
-    kept = waveform[:SCENE_SAMPLES]
-    return np.pad(kept, (0, SCENE_SAMPLES - len(kept)))
-
-
-def two_sound_scenes(builder: SceneBuilder, count: int, seed: int) -> list[Scene]:
-    """``count`` scenes of two different sounds each, every second one a sequence; the same for the same seed."""
-    scenes = []
-    for index in range(count):
-        rng = np.random.default_rng([seed, index])
-        labels = [str(label) for label in rng.choice(list(builder.by_label), size=2, replace=False)]
-        relation: Relation = "sequence" if index % 2 else "overlap"
-        scenes.append(builder.compose(labels, relation, rng))
-    return scenes
 
 
 def validation_set(clips: list[Clip], builder: SceneBuilder, count: int, seed: int) -> ValidationSet:

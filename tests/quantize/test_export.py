@@ -1,0 +1,119 @@
+"""Export: bundles that pass the gate run in the runtime, others are not written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edge_aac.captioner.bundle import open_bundle
+from edge_aac.captioner.captioner import Captioner, window_rng
+from edge_aac.errors import DataError, InputMissingError
+from quantize.deploy.export import OPSET, export_bundle
+from quantize.deploy.verify import gate, max_abs_difference
+from quantize.training.recipe import Recipe
+from quantize.training.train import Run
+
+
+class Quiet:
+    def epoch(self, number: int, total: int, steps: int) -> None: ...
+    def step(self, loss: float, scenes_per_s: float) -> None: ...
+    def validated(self, scores: dict[str, float]) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture
+def run(run_folder: Path, small_recipe: Recipe, recordings: Path) -> Path:
+    """A trained run, made once."""
+    one_epoch = replace(small_recipe, train=replace(small_recipe.train, epochs=1))
+    training = Run(one_epoch, recordings, run_folder)
+    if not training.epochs_done:
+        training.train(Quiet())
+    return run_folder
+
+
+def test_bundle_runs_and_says_where_it_comes_from(run: Path, recordings: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    folder = export_bundle(run, recordings, tmp_path / "bundle", {"measured": 1}, lines.append)
+    bundle = open_bundle(str(folder))
+    assert {line.split(":")[0] for line in lines} == {"encoder", "decoder", "text_embedder"}
+    assert all("max abs difference" in line for line in lines)
+    for forms in bundle.manifest.graphs.values():
+        for graph in forms:
+            assert graph.max_abs_difference <= 1e-3
+            model = onnx.load(str(bundle.path(graph)))
+            assert [entry.version for entry in model.opset_import if not entry.domain] == [OPSET]
+            # ONNX Runtime 1.23, the last for JetPack 6, reads up to IR version 11.
+            assert model.ir_version <= 11
+    captioner = Captioner(bundle)
+    said = captioner.caption(np.zeros((998, 128), np.float32), window_rng(0, 0))
+    assert said.ranked
+    assert bundle.manifest.quality == {"measured": 1}
+    attributions = (folder / "ATTRIBUTIONS.csv").read_text(encoding="utf-8")
+    assert attributions.count("author") == 1 + 6  # the header and the clips of fold 1
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for wanted in ("CC BY 3.0", "cannot do", "rain", '"measured": 1', "ATTRIBUTIONS.csv"):
+        assert wanted in card
+
+
+def test_export_replaces_a_bundle_but_nothing_else(run: Path, recordings: Path, tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    for _ in range(2):
+        export_bundle(run, recordings, target, {}, lambda line: None)
+    assert (target / "manifest.json").is_file()
+    other = tmp_path / "photos"
+    other.mkdir()
+    (other / "cat.jpg").write_bytes(b"cat")
+    with pytest.raises(DataError, match="holds no bundle"):
+        export_bundle(run, recordings, other, {}, lambda line: None)
+    assert (other / "cat.jpg").read_bytes() == b"cat"
+
+
+def test_failed_gate_leaves_the_old_bundle(
+    run: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "bundle"
+    export_bundle(run, recordings, target, {}, lambda line: None)
+    before = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    monkeypatch.setattr("quantize.deploy.verify.MAX_ABS_DIFFERENCE", 1e-12)
+    with pytest.raises(DataError, match="differs from torch"):
+        export_bundle(run, recordings, target, {}, lambda line: None)
+    assert json.loads((target / "manifest.json").read_text(encoding="utf-8")) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_gate_measures_a_changed_weight(run: Path, recordings: Path, tmp_path: Path) -> None:
+    from quantize.data.clips import load_clips
+    from quantize.deploy.export import graph_specs
+    from quantize.deploy.graphs import fold_weight_norm
+    from quantize.training.train import load_run
+
+    folder = export_bundle(run, recordings, tmp_path / "bundle", {}, lambda line: None)
+    trainee, tokenizer, _ = load_run(run)
+    fold_weight_norm(trainee)
+    with torch.no_grad():
+        trainee.captioner.lm_head.weight[7] *= 3.0
+    spec = graph_specs(trainee, tokenizer, load_clips(recordings, (1,)))["decoder"]
+    difference = max_abs_difference(folder / "decoder.fp32.onnx", spec)
+    with pytest.raises(DataError, match="decoder differs"):
+        gate("decoder", difference)
+
+
+@pytest.mark.parametrize("difference", [2e-3, float("inf"), float("nan")])
+def test_gate_refuses(difference: float) -> None:
+    with pytest.raises(DataError):
+        gate("encoder", difference)
+
+
+def test_export_of_nothing_is_one_sentence(tmp_path: Path, recordings: Path) -> None:
+    with pytest.raises(InputMissingError, match="edge-aac train"):
+        export_bundle(tmp_path, recordings, tmp_path / "out", {}, lambda line: None)

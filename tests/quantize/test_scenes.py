@@ -1,0 +1,160 @@
+"""Scenes and captions: what is said must be true of what was mixed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_aac.audio.features import filter_bank
+from edge_aac.errors import DataError, InputMissingError
+from quantize.data.captions import COUNT_WORDS, FAR_WORDS, MIN_WORDS, caption, captions
+from quantize.data.clips import find_bursts, load_clips, trim_silence
+from quantize.data.features import batched_filter_bank
+from quantize.data.lexicon import LABELS, LEXICON, named_events
+from quantize.data.scenes import SCENE_SAMPLES, Event, Scene, SceneBuilder, SceneRecipe, two_sound_scenes
+from quantize.data.tokenizer import EOS_ID, train_tokenizer
+
+
+@pytest.fixture(scope="module")
+def builder(recordings: Path) -> SceneBuilder:
+    return SceneBuilder(load_clips(recordings, (1, 2)), SceneRecipe())
+
+
+def scenes(builder: SceneBuilder, count: int) -> list[Scene]:
+    return [builder.scene(np.random.default_rng(seed)) for seed in range(count)]
+
+
+def test_only_the_folds_asked_for_are_opened(recordings: Path) -> None:
+    assert {clip.fold for clip in load_clips(recordings, (2,))} == {2}
+
+
+def test_missing_recordings_are_one_sentence(tmp_path: Path, recordings: Path) -> None:
+    with pytest.raises(InputMissingError, match=r"clips\.csv"):
+        load_clips(tmp_path, (1,))
+    with pytest.raises(DataError, match="no clip in folds"):
+        load_clips(recordings, (9,))
+
+
+def test_bursts_are_counted() -> None:
+    waveform = np.zeros(48_000, dtype=np.float32)
+    for start in (4_000, 20_000, 40_000):
+        waveform[start : start + 3_000] = 0.5
+    assert len(find_bursts(waveform)) == 3
+    assert len(trim_silence(waveform)) == 39_000
+
+
+def test_scene_is_ten_seconds_in_range_and_the_same_for_a_seed(builder: SceneBuilder) -> None:
+    for seed, scene in enumerate(scenes(builder, 40)):
+        assert scene.waveform.shape == (SCENE_SAMPLES,)
+        assert scene.waveform.dtype == np.float32
+        assert np.isfinite(scene.waveform).all()
+        assert np.abs(scene.waveform).max() <= 1.0
+        assert np.array_equal(scene.waveform, builder.scene(np.random.default_rng(seed)).waveform)
+
+
+def test_relations_hold(builder: SceneBuilder) -> None:
+    seen = set()
+    for scene in scenes(builder, 150):
+        seen.add(scene.relation)
+        if len(scene.events) < 2:
+            continue
+        first, second = scene.events
+        shared = min(first.end, second.end) - max(first.start, second.start)
+        if scene.relation == "sequence":
+            assert shared <= 0
+        else:
+            assert shared >= min(first.end - first.start, second.end - second.start) // 2
+        assert abs(second.gain_db) <= 5.0
+        assert first.label != second.label
+    assert seen == {"none", "single", "overlap", "sequence"}
+
+
+def test_activity_marks_the_events_and_nothing_else(builder: SceneBuilder) -> None:
+    for scene in scenes(builder, 40):
+        heard = {LABELS[index] for index in np.flatnonzero(scene.activity.any(axis=0))}
+        assert heard == set(scene.labels)
+        for event in scene.events:
+            steps = np.flatnonzero(scene.activity[:, LABELS.index(event.label)])
+            assert steps.min() * 160 >= event.start - 160
+            assert steps.max() * 160 <= event.end
+
+
+def test_captions_name_the_events_and_no_other(builder: SceneBuilder) -> None:
+    rng = np.random.default_rng(0)
+    for scene in scenes(builder, 150):
+        for text in captions(scene, rng, 6):
+            assert set(named_events(text)) == set(scene.labels), text
+            assert text == text.lower()
+            assert len(text.split()) >= MIN_WORDS
+            if scene.relation == "sequence":
+                assert named_events(text) == scene.labels, text
+
+
+def one_event(label: str, **changes: object) -> Scene:
+    fields = {"label": label, "start": 0, "end": 80_000, "count": None, "far": False, "gain_db": 0.0, **changes}
+    return Scene(np.zeros(SCENE_SAMPLES, np.float32), (Event(**fields),), "single", np.zeros((1000, 10), bool))
+
+
+def said(scene: Scene) -> str:
+    rng = np.random.default_rng(0)
+    return " | ".join(caption(scene, rng) for _ in range(200))
+
+
+def test_counts_are_said_only_where_they_are_known() -> None:
+    assert not any(word in said(one_event("dog_bark")) for words in COUNT_WORDS.values() for word in words)
+    twice = said(one_event("dog_bark", count=2))
+    assert "twice" in twice
+    assert "three times" not in twice
+    assert "once" not in twice
+    assert "several times" in said(one_event("dog_bark", count=5))
+
+
+def test_distance_is_said_only_of_far_sounds() -> None:
+    assert not any(words in said(one_event("rooster")) for words in FAR_WORDS)
+    assert any(words in said(one_event("rooster", far=True)) for words in FAR_WORDS)
+
+
+def test_every_phrase_names_its_class_alone() -> None:
+    for label, sound in LEXICON.items():
+        for phrase in sound.phrases:
+            assert named_events(f"{phrase.subject} {phrase.present}") == [label]
+            assert named_events(f"{phrase.subject} {phrase.gerund}") == [label]
+
+
+def test_counts_of_repeated_bursts_are_those_rendered(builder: SceneBuilder) -> None:
+    """What is rendered as "three times" holds three stretches of sound."""
+    plain = SceneBuilder(
+        builder.by_label["dog_bark"], SceneRecipe(augment=False, far_probability=0.0, digital_silence_probability=1.0)
+    )
+    counted = 0
+    for seed in range(40):
+        scene = plain.compose(["dog_bark"], "single", np.random.default_rng(seed))
+        if scene.events[0].count is not None:
+            counted += 1
+            assert len(find_bursts(scene.waveform)) == scene.events[0].count
+    assert counted > 10
+
+
+def test_two_sound_scenes_are_reproducible(builder: SceneBuilder) -> None:
+    first, again = two_sound_scenes(builder, 4, 7), two_sound_scenes(builder, 4, 7)
+    assert [scene.labels for scene in first] == [scene.labels for scene in again]
+    assert [scene.relation for scene in first] == ["overlap", "sequence"] * 2
+    assert np.array_equal(first[0].waveform, again[0].waveform)
+
+
+def test_training_filter_bank_equals_the_runtimes(builder: SceneBuilder) -> None:
+    waveforms = np.stack([scene.waveform for scene in scenes(builder, 4)] + [np.zeros(SCENE_SAMPLES, np.float32)])
+    want = np.stack([filter_bank(waveform) for waveform in waveforms])
+    assert np.abs(batched_filter_bank(waveforms) - want).max() < 5e-3
+
+
+def test_tokenizer_round_trips_captions_and_any_text() -> None:
+    texts = ["a dog barks twice while rain falls", "waves crash on the shore"]
+    tokenizer = train_tokenizer(texts * 10, 600)
+    for text in [*texts, "zzz übergroß 42"]:
+        ids = tokenizer.encode(text).ids
+        assert ids[-1] == EOS_ID
+        assert tokenizer.decode(ids).strip() == text
+    assert len(tokenizer.encode(texts[0]).ids) == len(texts[0].split()) + 1

@@ -1,0 +1,152 @@
+"""Objectives, measures, recipes and the training loop."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from edge_aac.errors import ConfigError, InputMissingError
+from quantize.training.metrics import event_scores, named_share, order_share
+from quantize.training.objective import activity_loss, caption_cross_entropy, info_nce
+from quantize.training.recipe import Folds, Recipe, load_recipe, parse_recipe
+from quantize.training.train import Run, load_run
+
+
+class Quiet:
+    """No progress; stops the run after ``stop_after`` epochs as a kill would."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.stop_after = stop_after
+        self.scores: list[dict[str, float]] = []
+
+    def epoch(self, number: int, total: int, steps: int) -> None:
+        if self.stop_after is not None and number > self.stop_after:
+            raise KeyboardInterrupt
+
+    def step(self, loss: float, scenes_per_s: float) -> None:
+        assert math.isfinite(loss)
+
+    def validated(self, scores: dict[str, float]) -> None:
+        self.scores.append(scores)
+
+
+def test_contrastive_loss_prefers_matching_pairs() -> None:
+    same = torch.eye(4, dtype=torch.bool)
+    vectors = torch.eye(4)
+    assert info_nce(vectors, vectors, same, 0.1) < 1e-3
+    assert info_nce(vectors, vectors.roll(1, 0), same, 0.1) > 5.0
+
+
+def test_contrastive_loss_spares_scenes_with_the_same_sounds() -> None:
+    audio = torch.eye(2)
+    text = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    all_same = torch.ones(2, 2, dtype=torch.bool)
+    assert float(info_nce(audio, text, all_same, 0.1)) == pytest.approx(0.0, abs=1e-6)
+    assert float(info_nce(audio, text, torch.eye(2, dtype=torch.bool), 0.1)) > 1.0
+
+
+def test_padding_takes_no_part_in_the_cross_entropy() -> None:
+    logits = torch.randn(1, 4, 9)
+    labels = torch.tensor([[3, 2, -100, -100]])
+    whole = caption_cross_entropy(logits, labels, 0.0)
+    assert torch.allclose(whole, caption_cross_entropy(logits[:, :2], labels[:, :2], 0.0))
+
+
+def test_activity_loss_pools_short_sounds_into_their_token() -> None:
+    activity = torch.zeros(1, 100, 1, dtype=torch.bool)
+    activity[0, 57] = True
+    logits = torch.full((1, 10, 1), -9.0)
+    logits[0, 5] = 9.0
+    assert activity_loss(logits, activity) < 1e-3
+
+
+def test_event_measures_by_hand() -> None:
+    captions = ["a dog barks while rain falls", "a rooster crows", "nothing but noise"]
+    truths = [["rain", "dog_bark"], ["sneeze", "rooster"], ["rain"]]
+    scores = event_scores(captions, truths)
+    assert (scores.precision, scores.recall) == (1.0, 3 / 5)
+    assert scores.f1 == pytest.approx(0.75)
+    assert scores.exact == pytest.approx(1 / 3)
+    assert named_share(captions, ["rain", "sneeze", "rain"]) == pytest.approx(1 / 3)
+    assert order_share(captions[:1], [["dog_bark", "rain"]]) == 1.0
+    assert order_share(captions[:1], [["rain", "dog_bark"]]) == 0.0
+
+
+def test_recipes_are_checked() -> None:
+    with pytest.raises(InputMissingError, match="esc10-tiny"):
+        load_recipe("no-such-recipe")
+    with pytest.raises(ConfigError, match="both trained on and validated on"):
+        Folds(train=(1, 2), validation=(2,))
+    with pytest.raises(ConfigError, match=r"unknown table \[nonsense\]"):
+        parse_recipe({"nonsense": {}})
+    with pytest.raises(ConfigError, match="lacks 'bundle'"):
+        parse_recipe({})
+
+
+def test_recipe_with_an_unknown_key_names_it(tmp_path: Path) -> None:
+    text = (Path("quantize/recipes") / "esc10-tiny.toml").read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace("[train]\n", "[train]\nlearning_speed = 1\n"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="learning_speed"):
+        load_recipe(str(path))
+    path.write_text("= broken", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_recipe(str(path))
+
+
+def weights(run: Run) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in run.averaged.module.parameters()])
+
+
+def test_broken_run_resumes_to_the_weights_of_an_unbroken_one(
+    small_recipe: Recipe, recordings: Path, tmp_path: Path
+) -> None:
+    whole = Run(small_recipe, recordings, tmp_path / "whole")
+    progress = Quiet()
+    whole.train(progress)
+    assert len(progress.scores) == 2
+    with pytest.raises(KeyboardInterrupt):
+        Run(small_recipe, recordings, tmp_path / "broken").train(Quiet(stop_after=1))
+    resumed = Run(small_recipe, recordings, tmp_path / "broken")
+    assert resumed.epochs_done == 1
+    resumed.train(Quiet())
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_run_learns_logs_and_can_be_loaded(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    longer = replace(small_recipe, train=replace(small_recipe.train, epochs=3, scenes_per_epoch=80))
+    Run(longer, recordings, tmp_path).train(Quiet())
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    epochs = [row for row in rows if "epoch" in row]
+    assert [row["epoch"] for row in epochs] == [1, 2, 3]
+    assert epochs[-1]["caption"] < epochs[0]["caption"]
+    assert {"single_named", "scene_f1", "scene_order"} <= set(epochs[-1])
+    assert any("step" in row and "learning_rate" in row for row in rows)
+    trainee, tokenizer, recipe = load_run(tmp_path)
+    assert recipe["name"] == "small"
+    assert not trainee.training
+    assert tokenizer.get_vocab_size() == recipe["model"]["decoder"]["vocab_size"]
+
+
+def test_captions_longer_than_the_decoder_are_refused(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    model = replace(small_recipe.model, decoder=replace(small_recipe.model.decoder, max_positions=4))
+    run = Run(replace(small_recipe, model=model), recordings, tmp_path)
+    with pytest.raises(ConfigError, match="max_positions"):
+        run.train(Quiet())
+
+
+def test_folder_of_another_recipe_is_refused(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    Run(small_recipe, recordings, tmp_path)
+    other = replace(small_recipe, train=replace(small_recipe.train, learning_rate=0.5))
+    with pytest.raises(ConfigError, match="another recipe"):
+        Run(other, recordings, tmp_path)
+
+
+def test_loading_an_empty_run_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputMissingError, match="edge-aac train"):
+        load_run(tmp_path)
