@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NoReturn
 
 from edge_aac import __version__
@@ -43,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(words: list[str]) -> int:
     verbs = {entry.name: entry for entry in entry_points(group=GROUP)}
     if words[:1] in (["--version"], ["-V"]):
-        print(f"edge-aac {__version__}")
+        print(f"edge-aac {__version__}", flush=True)
         return 0
     if not words or words[0] in {"-h", "--help", "help"}:
-        print(_overview(verbs))
+        print(_overview(verbs), flush=True)
         return 0 if words else UsageError.exit_code
     verb, *rest = words
     if verb not in verbs:
@@ -55,7 +56,13 @@ def _run(words: list[str]) -> int:
         app = verbs[verb].load()
     except ModuleNotFoundError as error:
         raise _missing(verb, error) from error
-    app(args=rest, prog_name=f"edge-aac {verb}")
+    try:
+        app(args=rest, prog_name=f"edge-aac {verb}")
+    except SystemExit as ended:
+        # Typer makes an exit code of its own of a broken pipe, before anyone else sees it.
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise ended.__context__ from None
+        raise
     return 0
 
 
@@ -87,11 +94,16 @@ def _overview(verbs: dict[str, EntryPoint]) -> str:
 
 def _summary(entry: EntryPoint) -> str:
     """What a verb does: the docstring of its function or module, read without importing the module."""
-    spec = find_spec(entry.module)
+    try:
+        spec = find_spec(entry.module)
+    except ImportError:
+        spec = None
     if spec is None or spec.origin is None:
         return "(cannot be loaded: its package is not installed)"
-    with open(spec.origin, encoding="utf-8") as source:
-        tree = ast.parse(source.read())
+    try:
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return "(says nothing about itself)"
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     verb = functions.get(f"{entry.name}_verb")
     text = ast.get_docstring(verb) if verb else ast.get_docstring(tree)

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,9 +86,10 @@ def load_settings(config: Path | None, given: Mapping[str, Mapping[str, Any]]) -
     table = _read(path) if path else {}
     for section, values in given.items():
         present = {name: value for name, value in values.items() if value is not None}
-        if present:
-            before = table.get(section, {})
-            table[section] = {**(before if isinstance(before, dict) else {}), **present}
+        before = table.get(section, {})
+        # What is no table stays as it is, so that the validation below complains of it.
+        if present and isinstance(before, dict):
+            table[section] = {**before, **present}
     try:
         return Settings.model_validate(table)
     except ValidationError as error:
@@ -104,15 +106,24 @@ def _lies_in(location: tuple[int | str, ...], given: Mapping[str, Mapping[str, A
 
 
 def _default_file() -> Path | None:
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    for path in (Path("/etc/edge-aac/config.toml"), home / "edge-aac" / "config.toml"):
-        if path.is_file():
+    folders = [Path("/etc")]
+    with suppress(RuntimeError):  # a user without a home, as in many containers
+        folders.append(Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"))
+    for path in (folder / "edge-aac" / "config.toml" for folder in folders):
+        if _is_file(path):
             return path
     return None
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise InputMissingError(f"cannot read {path} ({error.strerror}): correct its permissions") from error
+
+
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not _is_file(path):
         raise InputMissingError(f"no configuration file {path}: correct --config or leave it out")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -66,7 +66,7 @@ class Caption(_Record):
         seq: number of the record, from 0, within its run and source.
         candidates: how many were drawn.
         rms_dbfs: level of the window.
-        dropped_ms: sound that was lost since the window before.
+        dropped_ms: sound that was lost since the caption before.
         event: number of the event that the caption opens or belongs to; absent where windows are not tracked.
     """
 

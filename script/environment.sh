@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by script/run and script/test: finds Python, installs what is missing, makes virtual environments.
 # Sourced, not run. Debian, Ubuntu and JetPack; elsewhere it says what to install by hand.
 

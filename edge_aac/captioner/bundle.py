@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from edge_aac.audio.source import SAMPLE_RATE
 from edge_aac.errors import DataError, InputMissingError
 
 SCHEMA = "edge-aac/bundle/1"
 MANIFEST = "manifest.json"
 DEFAULT_BUNDLE = "esc10-tiny"
+WINDOW_S = 10.0
 GraphRole = Literal["encoder", "decoder", "text_embedder"]
 
 
@@ -141,6 +143,13 @@ def open_bundle(name_or_path: str) -> Bundle:
         InputMissingError: there is no such bundle, or a file of it is missing.
         DataError: its manifest is not one this version understands, or a file's hash is wrong.
     """
+    try:
+        return _checked(name_or_path)
+    except OSError as error:
+        raise InputMissingError(f"bundle {name_or_path!r} cannot be read ({error}): correct its permissions") from error
+
+
+def _checked(name_or_path: str) -> Bundle:
     built_in = built_in_bundles()
     folder = built_in.get(name_or_path, Path(name_or_path))
     if not (folder / MANIFEST).is_file():
@@ -148,6 +157,11 @@ def open_bundle(name_or_path: str) -> Bundle:
             f"no bundle {name_or_path!r}: give a folder that holds a {MANIFEST}, or one of {', '.join(built_in)}"
         )
     manifest = read_manifest(folder / MANIFEST)
+    if (manifest.sample_rate, manifest.window_s) != (SAMPLE_RATE, WINDOW_S):
+        raise DataError(
+            f"bundle {name_or_path!r} hears {manifest.window_s:g} s at {manifest.sample_rate} Hz, this edge-aac gives "
+            f"{WINDOW_S:g} s at {SAMPLE_RATE} Hz: export it for these"
+        )
     for entry in manifest.files():
         path = folder / entry.file
         if not path.is_file():

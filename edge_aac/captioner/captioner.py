@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_aac.captioner.bundle import Bundle, open_bundle
-from edge_aac.captioner.decoding import CandidateDecoder
+from edge_aac.captioner.decoding import CandidateDecoder, never
 from edge_aac.captioner.rerank import Reranker, ScoredCaption
 from edge_aac.captioner.tokens import load_tokenizer
 from edge_aac.engines.engine import EngineOptions, load_engine
@@ -81,17 +82,25 @@ class Captioner:
         """Open a bundle by name or path and load it."""
         return cls(open_bundle(name_or_path), options, candidates)
 
-    def caption(self, fbank: npt.NDArray[np.float32], rng: np.random.Generator) -> CaptionedWindow:
+    def caption(
+        self, fbank: npt.NDArray[np.float32], rng: np.random.Generator, cancelled: Callable[[], bool] = never
+    ) -> CaptionedWindow:
         """Caption one window.
 
         Args:
             fbank: (998, 128) normalised filter bank.
             rng: seeded by the caller; the same generator state gives the same captions.
+            cancelled: asked before every decoding step.
+
+        Raises:
+            CancelledError: ``cancelled`` said so.
         """
         started = time.perf_counter()
         encoded = self._encoder.run({"fbank": fbank[np.newaxis]})
         encode_done = time.perf_counter()
-        candidates = self._decoder.decode(encoded["cross_keys"][0], encoded["cross_values"][0], self.rules, rng)
+        candidates = self._decoder.decode(
+            encoded["cross_keys"][0], encoded["cross_values"][0], self.rules, rng, cancelled
+        )
         decode_done = time.perf_counter()
         audio_embedding = encoded["audio_embedding"][0]
         ranked = self._reranker.rank(candidates, audio_embedding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,18 @@ import numpy.typing as npt
 from edge_aac.captioner.bundle import DecodingRules
 from edge_aac.captioner.sampling import apply_rules, draw, log_softmax
 from edge_aac.engines.engine import Engine
-from edge_aac.errors import ConfigError
+from edge_aac.errors import ConfigError, DataError
 
 Array = npt.NDArray[np.float32]
+
+
+class CancelledError(Exception):
+    """Decoding was told to stop: a slow board must not keep a stream from ending."""
+
+
+def never() -> bool:
+    """Nothing cancels."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,12 @@ class CandidateDecoder:
         return self._layout[2]
 
     def decode(
-        self, cross_keys: Array, cross_values: Array, rules: DecodingRules, rng: np.random.Generator
+        self,
+        cross_keys: Array,
+        cross_values: Array,
+        rules: DecodingRules,
+        rng: np.random.Generator,
+        cancelled: Callable[[], bool] = never,
     ) -> list[Candidate]:
         """Draw ``rules.candidates`` candidates.
 
@@ -61,9 +76,12 @@ class CandidateDecoder:
             cross_keys, cross_values: (layers, heads, T, head_size) of one window.
             rules: how to draw.
             rng: the source of all randomness.
+            cancelled: asked before every step.
 
         Raises:
             ConfigError: the rules ask for longer captions than the cache holds.
+            DataError: the decoder's numbers are no numbers.
+            CancelledError: ``cancelled`` said so.
         """
         if rules.max_length > self.capacity:
             raise ConfigError(f"max_length {rules.max_length} exceeds the decoder's capacity of {self.capacity} tokens")
@@ -75,6 +93,8 @@ class CandidateDecoder:
         lengths = np.zeros(count, dtype=np.int64)
         running = np.ones(count, dtype=bool)
         for step in range(rules.max_length - 1):
+            if cancelled():
+                raise CancelledError
             outputs = self._engine.run(
                 {
                     "token_ids": ids[:, step : step + 1],
@@ -95,6 +115,8 @@ class CandidateDecoder:
             running &= chosen != rules.eos_token_id
             if not running.any():
                 break
+        if not np.isfinite(likelihood).all():
+            raise DataError("the decoder graph gave NaN or infinite logits: build the bundle again")
         return [
             Candidate(tuple(ids[row, 1 : lengths[row]].tolist()), float(likelihood[row] / lengths[row]))
             for row in range(count)

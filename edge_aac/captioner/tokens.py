@@ -11,6 +11,8 @@ from tokenizers import Tokenizer
 
 from edge_aac.errors import DataError
 
+_NO_PUNCTUATION = str.maketrans({mark: " " for mark in '.,;:!?"()[]'})
+
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """Read a ``tokenizer.json``.
@@ -25,9 +27,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def to_text(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
-    """A caption: lower-case words, one space between, no punctuation at the ends."""
+    """A caption: lower-case words, one space between, no punctuation (apostrophes and hyphens belong to words)."""
     text = tokenizer.decode(list(token_ids), skip_special_tokens=True)
-    return " ".join(text.lower().split()).strip(" .,;:!?")
+    return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
 
 
 def to_arrays(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_aac.commands import options
-from edge_aac.errors import EdgeAacError
+from edge_aac.errors import DataError, InputMissingError
 
 if TYPE_CHECKING:
     from edge_aac.config import Settings
@@ -93,7 +93,7 @@ def _caption_files(files: list[Path], settings: Settings, output_format: options
                 captioned = captioner.caption(window.fbank, window_rng(chosen.seed, window.start))
                 sink.publish(describer.caption(seq, span, window, captioned))
                 seq += 1
-        except EdgeAacError as error:
+        except (DataError, InputMissingError) as error:
             # The others still get their captions; the first failure decides the exit code.
             log.error("%s", error)
             exit_code = exit_code or error.exit_code

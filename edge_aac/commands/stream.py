@@ -111,7 +111,7 @@ def stream(
         slicer=slicer,
         gate=EnergyGate(listening.silence_dbfs),
         tracker=EventTracker(listening.same_similarity),
-        sink=QueuedSink(open_stdout(output_format.value, events), wait=not source.live),
+        sink=QueuedSink(open_stdout(output_format.value, events), wait=not source.live, stop=stop),
         describer=Describer.of(captioner, listening.node, source.name),
         seed=chosen.seed,
         every_window=every_window,

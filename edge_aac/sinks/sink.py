@@ -10,6 +10,7 @@ from edge_aac.records import Record
 
 QUEUE_RECORDS = 256
 CLOSE_TIMEOUT_S = 0.5
+_POLL_S = 0.05
 
 
 class Sink(Protocol):
@@ -35,11 +36,14 @@ class QueuedSink:
     Args:
         sink: where the records go.
         wait: see above.
+        stop: once it is set, nobody waits for the sink any more: a stream that is told to stop must end, even where
+            nobody reads what it printed.
     """
 
-    def __init__(self, sink: Sink, *, wait: bool) -> None:
+    def __init__(self, sink: Sink, *, wait: bool, stop: threading.Event | None = None) -> None:
         self._sink = sink
         self._wait = wait
+        self._stop = stop or threading.Event()
         self._queue: queue.Queue[Record | None] = queue.Queue(QUEUE_RECORDS)
         self._ended = threading.Event()
         self.dropped_records = 0
@@ -50,27 +54,32 @@ class QueuedSink:
     def publish(self, record: Record) -> None:
         """Queue one record. Once the sink has failed, records are no longer taken; see :attr:`error`."""
         while self.error is None:
+            waits = self._waits()
             try:
-                self._queue.put(record, timeout=0.1 if self._wait else 0.0)
+                self._queue.put(record, timeout=_POLL_S if waits else 0.0)
                 return
             except queue.Full:
-                if not self._wait:
+                if not waits:
                     self._drop_oldest()
 
-    def close(self, timeout_s: float | None = CLOSE_TIMEOUT_S) -> None:
-        """Deliver what is queued, then close; a sink that is stuck is left behind after ``timeout_s``."""
-        if self.error is None:
-            self._put_end()
-        self._ended.wait(timeout_s)
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Deliver what is queued, then close.
 
-    def _put_end(self) -> None:
-        while self.error is None:
+        With ``wait`` that takes as long as the sink needs, until ``stop`` is set. From then on, and without ``wait``,
+        a sink that is stuck is left behind after ``timeout_s``.
+        """
+        left_s = timeout_s
+        while self.error is None and left_s > 0:
             try:
-                self._queue.put(None, timeout=0.05)
-                return
+                self._queue.put(None, timeout=_POLL_S)
+                break
             except queue.Full:
-                if not self._wait:
-                    self._drop_oldest()
+                left_s -= 0.0 if self._waits() else _POLL_S
+        while left_s > 0 and not self._ended.wait(_POLL_S):
+            left_s -= 0.0 if self._waits() else _POLL_S
+
+    def _waits(self) -> bool:
+        return self._wait and not self._stop.is_set()
 
     def _drop_oldest(self) -> None:
         try:

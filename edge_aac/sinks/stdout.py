@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Literal, TextIO
 
+from edge_aac.errors import DeviceError
 from edge_aac.records import Caption, Event, Record
 
 Format = Literal["auto", "json", "text"]
@@ -20,6 +21,9 @@ class StdoutSink:
     """
 
     def __init__(self, output_format: Format = "auto", *, events: bool = False, stream: TextIO | None = None) -> None:
+        standard: TextIO | None = sys.stdout
+        if stream is None and standard is None:
+            raise DeviceError("standard output is closed: leave it open, or send it to a file")
         self._stream = stream or sys.stdout
         self._events = events
         as_text = output_format == "text" or (output_format == "auto" and self._stream.isatty())
@@ -29,8 +33,15 @@ class StdoutSink:
         """See :class:`edge_aac.sinks.sink.Sink`; raises BrokenPipeError when the reader has gone."""
         if isinstance(record, Event) and not self._events:
             return
-        self._stream.write(self._line(record) + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(self._line(record) + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise DeviceError(
+                f"standard output cannot be written ({error.strerror}): make room, or send it elsewhere"
+            ) from error
 
     def close(self) -> None:
         """See :class:`edge_aac.sinks.sink.Sink`; the stream itself stays open."""

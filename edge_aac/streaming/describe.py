@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from edge_aac.audio.source import SAMPLE_RATE
@@ -24,7 +25,8 @@ class Describer:
         """For the records of one captioner and source."""
         manifest, graph = captioner.bundle.manifest, captioner.encoder_graph
         model = Model(bundle=manifest.name, version=manifest.version, backend=graph.backend, precision=graph.precision)
-        return cls(node, source, model)
+        # A file's name may be any bytes; JSON holds text.
+        return cls(node, os.fsencode(source).decode("utf-8", "replace"), model)
 
     def caption(  # noqa: PLR0913, PLR0917 - the parts of a record
         self,
@@ -80,7 +82,7 @@ def file_span(start: int, end: int) -> TimeSpan:
 
 
 def clock_span(start: int, end: int, newest: int, now: float) -> TimeSpan:
-    """Samples as wall-clock times, given that sample ``newest`` is being heard at Unix time ``now``.
+    """Samples as wall-clock times, given that sample ``newest`` was heard at Unix time ``now``.
 
     Counting back from the present keeps the times true for months: the clock of a sound card drifts by seconds a
     day against a mapping made once at the start.

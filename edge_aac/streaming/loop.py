@@ -11,6 +11,7 @@ from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.source import SAMPLE_RATE, Source
 from edge_aac.audio.windows import Window, WindowSlicer
 from edge_aac.captioner.captioner import Captioner, window_rng
+from edge_aac.captioner.decoding import CancelledError
 from edge_aac.records import TimeSpan
 from edge_aac.sinks.sink import QueuedSink
 from edge_aac.streaming.describe import Describer, clock_span, file_span
@@ -89,6 +90,8 @@ class StreamLoop:
         self._every_window = every_window
         self._ring = SampleRing(RING_SAMPLES)
         self._lost_reported = 0
+        # The position after the newest block, and the Unix time when it came.
+        self._heard = (0, 0.0)
         self.counters = Counters()
 
     def run(self, stop: threading.Event) -> None:
@@ -103,13 +106,16 @@ class StreamLoop:
             ended = self._follow(stop)
             if ended:
                 self._take(self._slicer.flush(), stop)
-            self._publish_events(self._tracker.finish())
         finally:
+            # Where the source failed too, each event that started has its end.
+            self._publish_events(self._tracker.finish())
             self._ring.stop_writing()
             self._source.close()
             capture.join(timeout=0.3)
-            # A file's records must all arrive, however slowly they are read; a stopped stream must end.
-            self._sink.close(None if not (stop.is_set() or self._source.live) else 0.5)
+            self.counters.lost_samples = self._lost_samples()
+            self._sink.close()
+            if self._sink.dropped_records:
+                log.warning("%d records were dropped: the output is not read fast enough", self._sink.dropped_records)
         if self._sink.error is not None:
             raise self._sink.error
 
@@ -122,6 +128,8 @@ class StreamLoop:
                 if lost > lost_before:
                     self._ring.write_gap(lost - lost_before)
                     lost_before = lost
+                # Before the write: whoever reads the samples finds their time there.
+                self._heard = (self._ring.written_samples + len(block), time.time())
                 self._ring.write(block, block=not self._source.live)
             self._ring.close()
         except BaseException as error:  # raised again where the ring is read
@@ -147,24 +155,25 @@ class StreamLoop:
             log.warning("captioning fell behind: %d windows skipped", len(windows) - 1)
             windows = windows[-1:]
         for window in windows:
-            if stop.is_set():
+            try:
+                self._caption(window, stop)
+            except CancelledError:
                 return
-            self._caption(window)
 
-    def _caption(self, window: Window) -> None:
+    def _caption(self, window: Window, stop: threading.Event) -> None:
         start, end = window.start, window.start + window.samples
-        dropped_ms = self._newly_lost_ms()
         if not self._gate.passes(window):
             self.counters.silent += 1
             self._publish_events(self._tracker.observe(start, end, None))
             return
         span = self._span(start, end)
-        captioned = self._captioner.caption(window.fbank, window_rng(self._seed, start))
+        captioned = self._captioner.caption(window.fbank, window_rng(self._seed, start), stop.is_set)
         changes = self._tracker.observe(start, end, captioned.best)
         own = changes[-1]
         self._publish_events(changes[:-1])
         if self._every_window or own.state == "start":
             seq = self.counters.captions
+            dropped_ms = self._newly_lost_ms()
             self._sink.publish(self._describer.caption(seq, span, window, captioned, dropped_ms, own.number))
             self.counters.captions += 1
         self._publish_events([own])
@@ -174,12 +183,16 @@ class StreamLoop:
             self._sink.publish(self._describer.event(change, self._span(change.start, change.end)))
 
     def _newly_lost_ms(self) -> int:
-        self.counters.lost_samples = self._ring.gap_samples + self._ring.overrun_samples
-        newly = self.counters.lost_samples - self._lost_reported
-        self._lost_reported = self.counters.lost_samples
+        """What was lost since the caption before: a loss next to a silent or unpublished window is told as well."""
+        lost = self._lost_samples()
+        newly, self._lost_reported = lost - self._lost_reported, lost
         return round(1000 * newly / SAMPLE_RATE)
+
+    def _lost_samples(self) -> int:
+        return self._ring.gap_samples + self._ring.overrun_samples
 
     def _span(self, start: int, end: int) -> TimeSpan:
         if self._source.live:
-            return clock_span(start, end, self._ring.written_samples, time.time())
+            newest, now = self._heard
+            return clock_span(start, end, newest, now)
         return file_span(start, end)

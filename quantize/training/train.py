@@ -35,6 +35,8 @@ from quantize.training.recipe import Folds, Recipe, TrainSettings
 from quantize.training.validation import ValidationSet, validate, validation_set
 
 LOG_EVERY_STEPS = 20
+FEWEST_STEPS = 4
+"""A rise and a fall of the learning rate."""
 CORPUS_CAPTIONS_PER_SCENE = 60
 VALIDATION_SEED = 20230704
 """Validation scenes are the same whatever seed a run has, so that runs can be compared."""
@@ -79,8 +81,13 @@ class Run:
         )
         self.steps_per_epoch = settings.scenes_per_epoch // settings.batch_scenes
         total = self.steps_per_epoch * settings.epochs
+        if total < FEWEST_STEPS:
+            raise ConfigError(
+                f"the recipe makes {total} training steps, fewer than {FEWEST_STEPS}: raise epochs or scenes_per_epoch"
+            )
+        warmup = max(2, settings.warmup_steps)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, settings.learning_rate, total, pct_start=min(0.5, settings.warmup_steps / total)
+            self.optimizer, settings.learning_rate, total, pct_start=min(0.5, warmup / total)
         )
         self.epochs_done = 0
         self.validation = self._validation(data)

@@ -140,6 +140,12 @@ def test_captions_longer_than_the_decoder_are_refused(small_recipe: Recipe, reco
         run.train(Quiet())
 
 
+def test_too_short_a_recipe_is_refused(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    short = replace(small_recipe, train=replace(small_recipe.train, epochs=1, scenes_per_epoch=4))
+    with pytest.raises(ConfigError, match="1 training steps"):
+        Run(short, recordings, tmp_path)
+
+
 def test_folder_of_another_recipe_is_refused(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
     Run(small_recipe, recordings, tmp_path)
     other = replace(small_recipe, train=replace(small_recipe.train, learning_rate=0.5))

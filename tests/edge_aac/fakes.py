@@ -1,0 +1,251 @@
+"""Stand-ins for engines, sources, captioners and sinks, so that a test needs no model, no device and no waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from edge_aac.captioner.captioner import CaptionedWindow, Latency
+from edge_aac.captioner.decoding import CancelledError, never
+from edge_aac.captioner.rerank import ScoredCaption
+from edge_aac.records import Caption, LatencyMs, Model, Record, Score
+
+Array = npt.NDArray[Any]
+MODEL = Model(bundle="fake", version="1", backend="onnxruntime", precision="fp32")
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
+
+
+class FakeDecoderEngine:
+    """A decoder graph that remembers what it gave out, and insists on getting it back.
+
+    Every step must come with the rows of all steps before it, in their places, and with the same cross-attention.
+
+    Args:
+        logits: (N, t) prefixes → (N, V) logits.
+        capacity: tokens that the cache holds; None leaves the axis open.
+    """
+
+    layers, heads, head_size, memory_steps = 2, 3, 4, 5
+
+    def __init__(self, logits: Callable[[Array], Array], capacity: int | None = 32) -> None:
+        self._logits = logits
+        self._capacity = capacity
+        self._random = np.random.default_rng(99)
+        self._keys: list[Array] = []
+        self._values: list[Array] = []
+        self.prefixes = np.zeros((0, 0), np.int64)
+        self.windows = 0
+        self.cross_keys, self.cross_values = self._random.standard_normal(
+            (2, self.layers, self.heads, self.memory_steps, self.head_size)
+        ).astype(np.float32)
+
+    def input_shape(self, name: str) -> tuple[int | str | None, ...]:
+        assert name == "self_keys"
+        return (self.layers, "candidates", self.heads, self._capacity or "capacity", self.head_size)
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        assert set(inputs) == {"token_ids", "step", "self_keys", "self_values", "cross_keys", "cross_values"}
+        token_ids, step = inputs["token_ids"], int(inputs["step"][0])
+        count = len(token_ids)
+        assert (token_ids.shape, token_ids.dtype) == ((count, 1), np.int64)
+        assert (inputs["step"].shape, inputs["step"].dtype) == ((1,), np.int64)
+        if step == 0:
+            self._keys, self._values, self.prefixes = [], [], np.zeros((count, 0), np.int64)
+            self.windows += 1
+        assert step == len(self._keys)
+        for name, given_out in (("self_keys", self._keys), ("self_values", self._values)):
+            cache = inputs[name]
+            assert cache.dtype == np.float32
+            assert cache.shape == (self.layers, count, self.heads, self._capacity, self.head_size)
+            for position, row in enumerate(given_out):
+                assert np.array_equal(cache[:, :, :, position], row[:, :, :, 0]), f"row {position} at step {step}"
+        assert np.array_equal(inputs["cross_keys"], self.cross_keys)
+        assert np.array_equal(inputs["cross_values"], self.cross_values)
+        self.prefixes = np.concatenate((self.prefixes, token_ids), axis=1)
+        shape = (2, self.layers, count, self.heads, 1, self.head_size)
+        keys, values = self._random.standard_normal(shape).astype(np.float32)
+        self._keys.append(keys)
+        self._values.append(values)
+        return {"logits": self._logits(self.prefixes).astype(np.float32), "new_keys": keys, "new_values": values}
+
+
+class FakeTextEmbedder:
+    """A text embedder that looks its vectors up by the token ids it is given, padding left out."""
+
+    def __init__(self, vectors: dict[tuple[int, ...], Sequence[float]]) -> None:
+        self._vectors = vectors
+        self.calls = 0
+
+    def input_shape(self, name: str) -> tuple[int | str | None, ...]:
+        assert name in {"token_ids", "attention_mask"}
+        return ("texts", "tokens")
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        self.calls += 1
+        rows = zip(inputs["token_ids"], inputs["attention_mask"], strict=True)
+        vectors = [self._vectors[tuple(ids[mask == 1].tolist())] for ids, mask in rows]
+        return {"embedding": np.asarray(vectors, np.float32)}
+
+
+def word_tokenizer(words: Sequence[str]) -> Tokenizer:
+    """A tokenizer with one token a word: the special tokens are 0 to 3, the words follow."""
+    vocabulary = {word: number for number, word in enumerate((*SPECIAL_TOKENS, *words))}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    return tokenizer
+
+
+def said(text: str, hybrid: float = 0.5, direction: float = 0.0) -> ScoredCaption:
+    """A scored caption whose text embedding points to ``direction``, an angle in degrees."""
+    angle = np.deg2rad(direction)
+    embedding = np.array([np.cos(angle), np.sin(angle)], np.float32)
+    return ScoredCaption(text, hybrid, -1.0, 0.9, embedding)
+
+
+class FakeCaptioner:
+    """Says what its script says, window after window, and the last of it for ever.
+
+    Args:
+        script: one caption a window.
+        seconds: how long it takes for each.
+    """
+
+    def __init__(self, script: Sequence[ScoredCaption] = (said("rain"),), seconds: float = 0.0) -> None:
+        self._script = script
+        self._seconds = seconds
+        self.draws: list[float] = []
+
+    def caption(
+        self, fbank: npt.NDArray[np.float32], rng: np.random.Generator, cancelled: Callable[[], bool] = never
+    ) -> CaptionedWindow:
+        """Asks ``cancelled`` every 10 ms of its time, as the decoder does before every step."""
+        assert fbank.dtype == np.float32
+        best = self._script[min(len(self.draws), len(self._script) - 1)]
+        self.draws.append(float(rng.random()))
+        until = time.monotonic() + self._seconds
+        while (left := until - time.monotonic()) > 0:
+            if cancelled():
+                raise CancelledError
+            time.sleep(min(left, 0.01))
+        return CaptionedWindow([best], np.ones(2, np.float32), 3, Latency(encode=1.0, decode=2.0, rerank=0.5))
+
+
+class FakeSource:
+    """A source that gives prepared blocks.
+
+    Args:
+        blocks: float32 samples, or (samples lost before the block, samples).
+        live: as in :class:`edge_aac.audio.source.Source`.
+        error: raised after the last block, in place of the end.
+        endless: waits for :meth:`close` after the last block.
+        pace_s: seconds from block to block.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[Array | tuple[int, Array]],
+        *,
+        live: bool = False,
+        error: BaseException | None = None,
+        endless: bool = False,
+        pace_s: float = 0.0,
+    ) -> None:
+        self.name = "mic7" if live else "garden.wav"
+        self.live = live
+        self._blocks = list(blocks)
+        self._error = error
+        self._endless = endless
+        self._pace_s = pace_s
+        self._lost = 0
+        self.closed = threading.Event()
+
+    def read(self) -> Array | None:
+        if self.closed.wait(self._pace_s) if self._pace_s else self.closed.is_set():
+            return None
+        if self._blocks:
+            block = self._blocks.pop(0)
+            if isinstance(block, tuple):
+                self._lost += block[0]
+                block = block[1]
+            return block
+        if self._error is not None:
+            raise self._error
+        if self._endless:
+            self.closed.wait()
+        return None
+
+    def lost_samples(self) -> int:
+        return self._lost
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class FakeSink:
+    """Keeps what it is given.
+
+    Args:
+        seconds: how long one record takes.
+        error: raised at record number ``fails_at``.
+        stuck: where given, every record waits until it is set.
+    """
+
+    def __init__(
+        self,
+        seconds: float = 0.0,
+        *,
+        error: BaseException | None = None,
+        fails_at: int = 0,
+        stuck: threading.Event | None = None,
+    ) -> None:
+        self._seconds = seconds
+        self._error = error
+        self._fails_at = fails_at
+        self._stuck = stuck
+        self.records: list[Record] = []
+        self.closed = False
+        self.busy = threading.Event()
+
+    def publish(self, record: Record) -> None:
+        self.busy.set()
+        if self._stuck is not None:
+            self._stuck.wait()
+        if self._error is not None and len(self.records) >= self._fails_at:
+            raise self._error
+        time.sleep(self._seconds)
+        self.records.append(record)
+
+    def close(self) -> None:
+        self.closed = True
+
+    @property
+    def captions(self) -> list[Caption]:
+        return [record for record in self.records if isinstance(record, Caption)]
+
+
+def caption_record(seq: int = 0, **changes: Any) -> Caption:
+    """A complete caption record of a file."""
+    fields: dict[str, Any] = {
+        "node": "kitchen",
+        "source": "garden.wav",
+        "seq": seq,
+        "start_s": 0.0,
+        "end_s": 10.0,
+        "caption": "a dog barks twice while rain falls",
+        "score": Score(hybrid=0.41, log_likelihood=-0.62, similarity=0.85),
+        "candidates": 6,
+        "rms_dbfs": -31.2,
+        "dropped_ms": 0,
+        "model": MODEL,
+        "latency_ms": LatencyMs(total=41.0, encode=17.0, decode=20.0, rerank=4.0),
+    }
+    return Caption(**{**fields, **changes})

@@ -1,0 +1,78 @@
+"""Windows as records: times, rounding, and names that are no text."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+
+from edge_aac.audio.windows import Window
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE
+from edge_aac.captioner.captioner import CaptionedWindow, Captioner, Latency
+from edge_aac.captioner.rerank import ScoredCaption
+from edge_aac.streaming.describe import Describer, clock_span, file_span
+from edge_aac.streaming.events import EventChange
+from tests.edge_aac.fakes import MODEL, said
+
+_WINDOW = Window(32_000, 160_000, np.zeros((998, 128), np.float32), rms_dbfs=-31.2345, peak_dbfs=-3.0)
+
+
+def _captioned() -> CaptionedWindow:
+    best = ScoredCaption("rain", 0.123456, -0.654321, 0.987654, np.ones(2, np.float32))
+    return CaptionedWindow([best, said("dog")], np.ones(2, np.float32), 6, Latency(1.26, 2.04, 3.01))
+
+
+def test_caption() -> None:
+    record = Describer("kitchen", "garden.wav", MODEL).caption(
+        3, file_span(32_000, 192_000), _WINDOW, _captioned(), 12, 4
+    )
+    table = record.to_table()
+    assert (table["node"], table["source"], table["seq"], table["event"]) == ("kitchen", "garden.wav", 3, 4)
+    assert (table["start_s"], table["end_s"]) == (2.0, 12.0)
+    assert table["score"] == {"hybrid": 0.1235, "log_likelihood": -0.6543, "similarity": 0.9877}
+    assert (table["candidates"], table["rms_dbfs"], table["dropped_ms"]) == (6, -31.2, 12)
+    assert table["latency_ms"] == {"total": 6.3, "encode": 1.3, "decode": 2.0, "rerank": 3.0}
+
+
+def test_event() -> None:
+    change = EventChange(2, "update", 0, 192_000, said("rain"), 3)
+    table = Describer("kitchen", "mic0", MODEL).event(change, file_span(0, 192_000)).to_table()
+    assert table == {
+        "schema": "edge-aac/event/1",
+        "node": "kitchen",
+        "source": "mic0",
+        "event": 2,
+        "state": "update",
+        "start_s": 0.0,
+        "end_s": 12.0,
+        "caption": "rain",
+        "windows": 3,
+    }
+
+
+def test_of_a_captioner_names_its_model() -> None:
+    captioner = Captioner.open(DEFAULT_BUNDLE)
+    model = Describer.of(captioner, "kitchen", "mic0").model
+    assert (model.bundle, model.version) == (DEFAULT_BUNDLE, captioner.bundle.manifest.version)
+    assert (model.backend, model.precision) == ("onnxruntime", captioner.encoder_graph.precision)
+    # A file's name may be any bytes, a record is text.
+    describer = Describer.of(captioner, "kitchen", os.fsdecode(b"caf\xe9.wav"))
+    line = describer.caption(0, file_span(0, 16_000), _WINDOW, _captioned()).to_json()
+    assert json.loads(line.encode("utf-8"))["source"] == "caf\ufffd.wav"
+    assert Describer.of(captioner, "kitchen", "töne ♪.wav").source == "töne ♪.wav"
+
+
+def test_file_span() -> None:
+    span = file_span(1_601, 161_601)
+    assert (span.start_s, span.end_s, span.start, span.end) == (0.1, 10.1, None, None)
+
+
+def test_clock_span_counts_back_from_the_newest_sample() -> None:
+    # 2026-05-01T10:00:00Z
+    span = clock_span(16_000, 176_000, newest=192_000, now=1_777_629_600.0)
+    assert (span.start, span.end) == ("2026-05-01T09:59:49.000Z", "2026-05-01T09:59:59.000Z")
+    assert (span.start_s, span.end_s) == (None, None)
+    # After months the count is large and the time is still right.
+    later = 16_000 * 86_400 * 365
+    assert clock_span(later + 16_000, later + 176_000, newest=later + 192_000, now=1_777_629_600.0) == span

@@ -1,0 +1,140 @@
+"""Events: overlapping windows that say the same thing, with one start and one end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_aac.captioner.rerank import ScoredCaption
+from edge_aac.streaming.events import EventChange, EventTracker
+from tests.edge_aac.fakes import said
+
+_WINDOW, _HOP = 10, 2
+
+Step = tuple[int, str]
+
+
+def _observe(tracker: EventTracker, number: int, caption: ScoredCaption | None, hop: int = _HOP) -> list[EventChange]:
+    return tracker.observe(number * hop, number * hop + _WINDOW, caption)
+
+
+def _steps(changes: list[EventChange]) -> list[Step]:
+    return [(change.number, change.state) for change in changes]
+
+
+def test_same_thing_in_overlapping_windows() -> None:
+    tracker = EventTracker(0.8)
+    assert _steps(_observe(tracker, 0, said("rain"))) == [(0, "start")]
+    assert _steps(_observe(tracker, 1, said("rain"))) == [(0, "update")]
+    (change,) = _observe(tracker, 2, said("rain"))
+    assert (change.state, change.start, change.end, change.windows) == ("update", 0, 14, 3)
+    # The windows 3 to 6 still overlap window 2, which ends at 14; window 7 starts there.
+    for number in range(3, 7):
+        assert _observe(tracker, number, None) == []
+    (change,) = _observe(tracker, 7, None)
+    assert (change.number, change.state, change.start, change.end, change.windows) == (0, "end", 0, 14, 3)
+    assert tracker.finish() == []
+
+
+@pytest.mark.parametrize(("degrees", "states"), [(36.0, ["start", "update"]), (37.5, ["start", "start"])])
+def test_other_words_for_the_same(degrees: float, states: list[str]) -> None:
+    tracker = EventTracker(0.8)  # the cosine of 36.87 degrees
+    changes = [*_observe(tracker, 0, said("rain")), *_observe(tracker, 1, said("rain falls", direction=degrees))]
+    assert [change.state for change in changes] == states
+
+
+def test_the_same_words_are_the_same_whatever_the_embedding() -> None:
+    tracker = EventTracker(1.0)
+    _observe(tracker, 0, said("rain", direction=0))
+    assert _steps(_observe(tracker, 1, said("rain", direction=90))) == [(0, "update")]
+
+
+def test_a_wording_that_flickers_opens_nothing_twice() -> None:
+    tracker = EventTracker(0.8)
+    script = [said("rain"), said("dog", direction=90)] * 10
+    changes = [change for number, caption in enumerate(script) for change in _observe(tracker, number, caption)]
+    assert [change.number for change in changes if change.state == "start"] == [0, 1]
+    assert [change.state for change in changes].count("end") == 0
+    ends = tracker.finish()
+    assert sorted(_steps(ends)) == [(0, "end"), (1, "end")]
+    assert {change.windows for change in ends} == {10}
+
+
+def test_one_that_is_not_said_any_more_ends_while_another_goes_on() -> None:
+    tracker = EventTracker(0.8)
+    _observe(tracker, 0, said("rain"))
+    changes = [change for number in range(1, 8) for change in _observe(tracker, number, said("dog", direction=90))]
+    assert (0, "end") in _steps(changes)
+    ended = next(change for change in changes if change.state == "end")
+    assert (ended.start, ended.end, ended.windows, ended.caption.text) == (0, 10, 1, "rain")
+    # The end comes before what the window itself says.
+    tracker = EventTracker(0.8)
+    tracker.observe(0, 10, said("rain"))
+    assert _steps(tracker.observe(10, 20, said("dog", direction=90))) == [(0, "end"), (1, "start")]
+
+
+def test_said_again_after_its_end_is_a_new_event() -> None:
+    tracker = EventTracker(0.8)
+    tracker.observe(0, 10, said("rain"))
+    assert _steps(tracker.observe(10, 20, said("rain"))) == [(0, "end"), (1, "start")]
+
+
+def test_it_keeps_the_best_scored_caption() -> None:
+    tracker = EventTracker(0.8)
+    _observe(tracker, 0, said("rain", hybrid=0.2))
+    (better,) = _observe(tracker, 1, said("heavy rain", hybrid=0.6, direction=10))
+    (worse,) = _observe(tracker, 2, said("rain falls", hybrid=0.4, direction=5))
+    assert (better.caption.text, worse.caption.text) == ("heavy rain", "heavy rain")
+    assert tracker.finish()[0].caption.text == "heavy rain"
+
+
+def test_the_nearest_of_several_is_updated() -> None:
+    tracker = EventTracker(0.7)
+    _observe(tracker, 0, said("rain", direction=0))
+    _observe(tracker, 1, said("dog", direction=60))
+    assert _steps(_observe(tracker, 2, said("puppy", direction=40))) == [(1, "update")]
+    assert _steps(_observe(tracker, 3, said("drops", direction=20))) == [(0, "update")]
+
+
+def test_silence_alone_is_no_event() -> None:
+    tracker = EventTracker(0.8)
+    assert [change for number in range(20) for change in _observe(tracker, number, None)] == []
+    assert tracker.finish() == []
+
+
+def test_finish_ends_each_once() -> None:
+    tracker = EventTracker(0.8)
+    _observe(tracker, 0, said("rain"))
+    _observe(tracker, 1, said("dog", direction=90))
+    assert sorted(_steps(tracker.finish())) == [(0, "end"), (1, "end")]
+    assert tracker.finish() == []
+    # Numbers go on, since they are those of the stream.
+    assert _steps(_observe(tracker, 2, said("rain"))) == [(2, "start")]
+
+
+def test_skipped_windows_end_what_they_passed() -> None:
+    tracker = EventTracker(0.8)
+    _observe(tracker, 0, said("rain"))
+    assert _steps(_observe(tracker, 100, said("rain"))) == [(0, "end"), (1, "start")]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_start_has_one_end_whatever_is_said(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    tracker = EventTracker(0.9)
+    changes: list[EventChange] = []
+    position = 0
+    for _ in range(200):
+        position += int(random.integers(1, 14))
+        direction = float(random.integers(0, 8) * 45)
+        caption = None if random.random() < 0.3 else said(f"sound {direction}", float(random.random()), direction)
+        changes += tracker.observe(position, position + _WINDOW, caption)
+    changes += tracker.finish()
+    for number in {change.number for change in changes}:
+        own = [change for change in changes if change.number == number]
+        assert [change.state for change in own] == ["start", *["update"] * (len(own) - 2), "end"]
+        assert [change.windows for change in own] == [*range(1, len(own)), len(own) - 1]
+        assert len({change.start for change in own}) == 1
+        assert all(later.start <= earlier.end for earlier, later in zip(own, own[1:], strict=False))
+    starts = [change.number for change in changes if change.state == "start"]
+    assert starts == list(range(len(starts)))

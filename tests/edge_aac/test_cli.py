@@ -1,0 +1,155 @@
+"""The command line's frame: verbs, codes, one sentence for each error."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from edge_aac import __version__, cli
+from edge_aac.errors import ConfigError, DataError, DeviceError, EdgeAacError, InputMissingError, UsageError
+
+
+def _main(*words: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    code = caught.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, app: Any) -> None:
+    """Makes ``edge-aac try`` call ``app``."""
+    module = ModuleType("edge_aac_try")
+    module.app = app  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "edge_aac_try", module)
+    points = [EntryPoint("try", "edge_aac_try:app", cli.GROUP)]
+    monkeypatch.setattr(cli, "entry_points", lambda group: points)
+
+
+def _raising(error: BaseException) -> Any:
+    def app(args: list[str], prog_name: str) -> None:
+        raise error
+
+    return app
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _main("--version") == _main("-V") == 0
+    assert capsys.readouterr().out == 2 * f"edge-aac {__version__}\n"
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "help"])
+def test_help_lists_every_verb_with_what_it_does(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _main(word) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    lines = captured.out.splitlines()
+    for verb in {point.name for point in entry_points(group=cli.GROUP)}:
+        (line,) = [line for line in lines if line.startswith(f"  {verb} ")]
+        assert len(line.split()) > 2, f"{verb} says nothing about itself"
+
+
+def test_no_verb_is_a_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _main() == 2
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_unknown_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _main("strem") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "'strem'" in captured.err and "stream" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (EdgeAacError, 70),
+        (UsageError, 2),
+        (DataError, 65),
+        (InputMissingError, 66),
+        (DeviceError, 69),
+        (ConfigError, 78),
+    ],
+)
+def test_errors_are_one_sentence_and_a_code(
+    kind: type[EdgeAacError], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _install(monkeypatch, _raising(kind("the cat sat on it: lift the cat")))
+    assert kind.exit_code == code
+    assert _main("try") == code
+    assert capsys.readouterr().err == "edge-aac: the cat sat on it: lift the cat\n"
+
+
+@pytest.mark.parametrize("how", ["flag", "flag first", "environment"])
+def test_debug_shows_the_traceback(
+    how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[list[str]] = []
+
+    def app(args: list[str], prog_name: str) -> None:
+        seen.append(args)
+        raise DataError("bad")
+
+    _install(monkeypatch, app)
+    if how == "environment":
+        monkeypatch.setenv("EDGE_AAC_DEBUG", "1")
+    words = {"flag": ["try", "x", "--debug"], "flag first": ["--debug", "try", "x"], "environment": ["try", "x"]}[how]
+    assert _main(*words) == 65
+    assert "Traceback" in capsys.readouterr().err
+    assert seen == [["x"]]
+
+
+def test_a_fault_asks_for_a_report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _install(monkeypatch, _raising(ZeroDivisionError()))
+    assert _main("try") == 70
+    message = capsys.readouterr().err
+    assert "ZeroDivisionError" in message and "--debug" in message and "Traceback" not in message
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _install(monkeypatch, _raising(KeyboardInterrupt()))
+    assert _main("try") == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_verb_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    points = [EntryPoint("try", "no_such_package_here.verbs:app", cli.GROUP)]
+    monkeypatch.setattr(cli, "entry_points", lambda group: points)
+    assert _main("try") == 69
+    assert "'no_such_package_here'" in capsys.readouterr().err
+    assert _main("--help") == 0
+    assert "not installed" in capsys.readouterr().out
+
+
+def test_help_survives_a_verb_that_is_no_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "edge_aac_broken.py").write_bytes(b"\xff not python")
+    monkeypatch.syspath_prepend(tmp_path)
+    points = [EntryPoint("broken", "edge_aac_broken:app", cli.GROUP)]
+    monkeypatch.setattr(cli, "entry_points", lambda group: points)
+    assert _main("--help") == 0
+    assert "broken" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["stream", "caption", "devices"])
+def test_every_verb_has_help_with_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _main(verb, "--help") == 0
+    text = capsys.readouterr().out
+    assert "Examples" in text
+    assert f"edge-aac {verb}" in text
+
+
+@pytest.mark.parametrize("words", [["stream", "--nope"], ["caption"], ["caption", "--hop", "often", "a.wav"]])
+def test_wrong_use_of_a_verb(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert _main(*words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Error: " in captured.err

@@ -1,0 +1,89 @@
+"""The floors: the runtime stands on nothing above it, and help costs nothing."""
+
+from __future__ import annotations
+
+import ast
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edge_aac
+
+_PACKAGE = Path(edge_aac.__file__).parent
+_UPPER_FLOORS = {"quantize", "firmware_bridge", "benchmarks"}
+_BUILD_TIME = {"torch", "transformers", "optimum", "onnx"}
+
+_IMPORT_ALL = """
+import importlib, json, pkgutil, sys
+import edge_aac
+
+names = [module.name for module in pkgutil.walk_packages(edge_aac.__path__, "edge_aac.")]
+for name in names:
+    importlib.import_module(name)
+print(json.dumps({"imported": names, "loaded": sorted({name.partition(".")[0] for name in sys.modules})}))
+"""
+
+_RUN_VERB = """
+import json, runpy, sys
+
+sys.argv = ["edge-aac", *json.loads(sys.argv[1])]
+try:
+    runpy.run_module("edge_aac.cli", run_name="__main__", alter_sys=True)
+except SystemExit as ended:
+    code = ended.code
+print(json.dumps({"code": code, "loaded": sorted({name.partition(".")[0] for name in sys.modules})}))
+"""
+
+
+def _fresh(script: str, *arguments: str) -> dict[str, object]:
+    result = subprocess.run(
+        [sys.executable, "-c", script, *arguments], check=True, capture_output=True, text=True, timeout=120
+    )
+    table: dict[str, object] = json.loads(result.stdout.splitlines()[-1])
+    return table
+
+
+def _modules() -> list[str]:
+    return [module.name for module in pkgutil.walk_packages([str(_PACKAGE)], "edge_aac.")]
+
+
+def test_the_whole_runtime_without_anything_of_the_build_time() -> None:
+    report = _fresh(_IMPORT_ALL)
+    assert len(_modules()) > 20
+    assert report["imported"] == _modules()
+    loaded = set(report["loaded"])  # type: ignore[call-overload]
+    assert not loaded & (_BUILD_TIME | _UPPER_FLOORS)
+    assert {"numpy", "onnxruntime"} <= loaded, "or the test looks at nothing"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["stream", "--help"], ["caption", "--help"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    report = _fresh(_RUN_VERB, json.dumps(words))
+    assert report["code"] == 0
+    heavy = {"numpy", "onnxruntime", "tokenizers", "soundfile", "soxr", "pyaudio", "kaldi_native_fbank"}
+    assert not set(report["loaded"]) & (heavy | _BUILD_TIME)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("path", sorted(_PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(_PACKAGE)))
+def test_no_import_goes_up(path: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            imported.add((node.module or "").partition(".")[0])
+    assert not imported & (_UPPER_FLOORS | _BUILD_TIME)
+
+
+def test_importing_a_module_starts_no_thread_and_prints_nothing() -> None:
+    script = (
+        _IMPORT_ALL.replace("print(", "report = (")
+        + "\nimport threading\nassert threading.active_count() == 1, threading.enumerate()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=120)
+    assert (result.stdout, result.stderr) == ("", "")
