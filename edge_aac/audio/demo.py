@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.audio.pace import Pacer
 from edge_aac.audio.source import SAMPLE_RATE, integer_option, number_option, split_query
 from edge_aac.errors import UsageError
 
@@ -68,10 +68,9 @@ class DemoSource:
 
     def __init__(self, samples: npt.NDArray[np.float32], speed: float = 0.0) -> None:
         self._samples = samples
-        self._speed = speed
         self._given = 0
-        self._started_s: float | None = None
         self._closed = threading.Event()
+        self._pacer = Pacer(speed, self._closed)
 
     def read(self) -> npt.NDArray[np.float32] | None:
         """Gives the next block; see :meth:`edge_aac.audio.source.Source.read`."""
@@ -79,13 +78,7 @@ class DemoSource:
             return None
         block = self._samples[self._given : self._given + _BLOCK_SAMPLES]
         self._given += len(block)
-        if self._speed:
-            if self._started_s is None:
-                self._started_s = time.monotonic()
-            due_s = self._started_s + self._given / (SAMPLE_RATE * self._speed)
-            if self._closed.wait(max(0.0, due_s - time.monotonic())):
-                return None
-        return block
+        return block if self._pacer.wait(len(block)) else None
 
     def lost_samples(self) -> int:
         """Always 0: the reader sets the pace."""

@@ -6,7 +6,6 @@ import os
 import stat
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from edge_aac.audio.pace import Pacer
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
 from edge_aac.audio.source import SAMPLE_RATE, number_option, split_query
 from edge_aac.errors import DataError, InputMissingError, UsageError
@@ -102,28 +102,17 @@ class FileSource:
 
     def __init__(self, path: str, speed: float = 0.0) -> None:
         self.name = path
-        self._speed = speed
         self._decoder = _Decoder(path, _PACED_BLOCK_SAMPLES if speed else BLOCK_SAMPLES)
         self._blocks = self._decoder.blocks()
         self._decoding = threading.Lock()
         self._closed = threading.Event()
-        self._started_s: float | None = None
-        self._given_samples = 0
+        self._pacer = Pacer(speed, self._closed)
 
     def read(self) -> npt.NDArray[np.float32] | None:
         """Gives the next block; see :meth:`edge_aac.audio.source.Source.read`."""
         with self._decoding:
             block = None if self._closed.is_set() else next(self._blocks, None)
-        if block is None:
-            return None
-        if self._speed:
-            if self._started_s is None:
-                self._started_s = time.monotonic()
-            self._given_samples += len(block)
-            due_s = self._started_s + self._given_samples / (SAMPLE_RATE * self._speed)
-            if self._closed.wait(max(0.0, due_s - time.monotonic())):
-                return None
-        return block
+        return block if block is not None and self._pacer.wait(len(block)) else None
 
     def lost_samples(self) -> int:
         """Always 0: the reader sets the pace."""

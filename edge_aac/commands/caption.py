@@ -49,13 +49,7 @@ def caption(
     """Caption sound files: one record for each 10 s window."""
     options.log_to_stderr()
     given: dict[str, dict[str, object]] = {
-        "captioner": {
-            "bundle": bundle,
-            "candidates": candidates,
-            "seed": seed,
-            "threads": threads,
-            "backend": backend,
-        },
+        "captioner": options.captioner_section(bundle, candidates, seed, threads, backend),
         "stream": {"silence_dbfs": silence_dbfs, "node": node, "hop_s": hop},
     }
     from edge_aac.config import load_settings

@@ -62,6 +62,13 @@ FormatOption = Annotated[
 ]
 
 
+def captioner_section(
+    bundle: str | None, candidates: int | None, seed: int | None, threads: int | None, backend: str | None
+) -> dict[str, object]:
+    """The options of ``[captioner]`` as :func:`edge_aac.config.load_settings` takes them; None = not given."""
+    return {"bundle": bundle, "candidates": candidates, "seed": seed, "threads": threads, "backend": backend}
+
+
 def log_to_stderr() -> None:
     """Logs of a verb: warnings and notes on stderr, so that stdout holds records alone."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="edge-aac: %(message)s")

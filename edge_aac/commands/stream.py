@@ -69,13 +69,7 @@ def stream(
         signal.signal(number, lambda *_: stop.set())
     options.log_to_stderr()
     given: dict[str, dict[str, object]] = {
-        "captioner": {
-            "bundle": bundle,
-            "candidates": candidates,
-            "seed": seed,
-            "threads": threads,
-            "backend": backend,
-        },
+        "captioner": options.captioner_section(bundle, candidates, seed, threads, backend),
         "stream": {
             "device": device,
             "hop_s": hop,
