@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -13,12 +14,14 @@ from edge_aac.errors import UsageError
 
 _BLOCK_SAMPLES = 1_600
 _LONGEST_S = 600
-_RAIN_DBFS = -33.0
+_RAIN_DBFS = -36.0
 _TICK_PEAK_DBFS = -5.0
 
 # Frequency in Hz and amplitude over which the rain's noise is shaped: the mean spectrum of rain recorded under a roof.
 _RAIN_SPECTRUM = ((20, 1.6), (125, 1.4), (250, 1.2), (500, 1.0), (1500, 1.1), (3000, 1.2), (5000, 0.9), (8000, 0.55))
-_DROPS_PER_S = 150
+_DROPS_PER_S = 600
+# Hiss under the drops; with more of it the shipped bundle hears a hiss and no rain.
+_WASH = 0.4
 
 # Resonances of the case, as (frequency in Hz, decay in ms, amplitude): a tick is brighter than a tock.
 _TICK = ((950.0, 9.0, 0.6), (2150.0, 6.0, 1.0), (3400.0, 4.0, 0.8), (5200.0, 2.5, 0.45))
@@ -90,7 +93,7 @@ class DemoSource:
 
 
 def _rain(count: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
-    wash = _shaped_noise(count, random)
+    wash = _WASH * _shaped_noise(count, random)
     # Showers swell and fade within seconds.
     knots = np.arange(count // SAMPLE_RATE + 3)
     swell = 10 ** (random.normal(0.0, 1.0, len(knots)) / 20)
@@ -100,9 +103,9 @@ def _rain(count: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
     for start in random.integers(0, max(1, count), round(_DROPS_PER_S * count / SAMPLE_RATE)):
         # Loudness over many drops is close to log-normal: most are far away, a few hit near the microphone.
         loudness = 0.9 * 10 ** (random.normal(0.0, 7.0) / 20)
-        frequency = random.uniform(1200.0, 6500.0)
-        ring = np.arange(160) / SAMPLE_RATE
-        drop = np.exp(-ring / random.uniform(0.0006, 0.0025)) * np.sin(2 * np.pi * frequency * ring)
+        frequency = math.exp(random.uniform(math.log(400.0), math.log(4000.0)))
+        ring = np.arange(320) / SAMPLE_RATE
+        drop = np.exp(-ring / random.uniform(0.001, 0.006)) * np.sin(2 * np.pi * frequency * ring)
         kept = min(len(drop), count - int(start))
         drops[start : start + kept] += loudness * drop[:kept]
     rain = wash + drops

@@ -32,7 +32,7 @@ EXAMPLES = """Examples:
 
 @app.command(epilog=EXAMPLES)
 def caption(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="WAV, FLAC, OGG, MP3 …", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="WAV, FLAC, OGG, MP3 …", show_default=False)],
     hop: Annotated[
         float, typer.Option(envvar="EDGE_AAC_CAPTION_HOP", help="Seconds from one 10 s window to the next.")
     ] = 10.0,

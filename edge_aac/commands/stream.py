@@ -51,7 +51,8 @@ def stream(
     same_similarity: Annotated[
         float | None,
         typer.Option(
-            envvar="EDGE_AAC_SAME_SIMILARITY", help="Captions at least this alike (cosine) are one event. Default: 0.8."
+            envvar="EDGE_AAC_SAME_SIMILARITY",
+            help="Captions at least this alike (cosine) are one event. Default: 0.88.",
         ),
     ] = None,
     node: options.NodeOption = None,

@@ -9,6 +9,7 @@ from edge_aac.audio.source import SAMPLE_RATE
 from edge_aac.audio.windows import Window
 from edge_aac.captioner.captioner import CaptionedWindow, Captioner
 from edge_aac.records import Caption, Event, LatencyMs, Model, Score, TimeSpan, rfc3339
+from edge_aac.streaming.clock import SampleClock
 from edge_aac.streaming.events import EventChange
 
 
@@ -81,12 +82,6 @@ def file_span(start: int, end: int) -> TimeSpan:
     return TimeSpan(start_s=round(start / SAMPLE_RATE, 3), end_s=round(end / SAMPLE_RATE, 3))
 
 
-def clock_span(start: int, end: int, newest: int, now: float) -> TimeSpan:
-    """Samples as wall-clock times, given that sample ``newest`` was heard at Unix time ``now``.
-
-    Counting back from the present keeps the times true for months: the clock of a sound card drifts by seconds a
-    day against a mapping made once at the start.
-    """
-    return TimeSpan(
-        start=rfc3339(now - (newest - start) / SAMPLE_RATE), end=rfc3339(now - (newest - end) / SAMPLE_RATE)
-    )
+def clock_span(start: int, end: int, clock: SampleClock) -> TimeSpan:
+    """Samples as wall-clock times."""
+    return TimeSpan(start=rfc3339(clock.time_of(start)), end=rfc3339(clock.time_of(end)))

@@ -14,6 +14,7 @@ from edge_aac.captioner.captioner import Captioner, window_rng
 from edge_aac.captioner.decoding import CancelledError
 from edge_aac.records import TimeSpan
 from edge_aac.sinks.sink import QueuedSink
+from edge_aac.streaming.clock import SampleClock
 from edge_aac.streaming.describe import Describer, clock_span, file_span
 from edge_aac.streaming.events import EventChange, EventTracker
 from edge_aac.streaming.gate import EnergyGate
@@ -90,8 +91,7 @@ class StreamLoop:
         self._every_window = every_window
         self._ring = SampleRing(RING_SAMPLES)
         self._lost_reported = 0
-        # The position after the newest block, and the Unix time when it came.
-        self._heard = (0, 0.0)
+        self._clock = SampleClock()
         self.counters = Counters()
 
     def run(self, stop: threading.Event) -> None:
@@ -129,7 +129,7 @@ class StreamLoop:
                     self._ring.write_gap(lost - lost_before)
                     lost_before = lost
                 # Before the write: whoever reads the samples finds their time there.
-                self._heard = (self._ring.written_samples + len(block), time.time())
+                self._clock.note(self._ring.written_samples + len(block), time.time())
                 self._ring.write(block, block=not self._source.live)
             self._ring.close()
         except BaseException as error:  # raised again where the ring is read
@@ -193,6 +193,5 @@ class StreamLoop:
 
     def _span(self, start: int, end: int) -> TimeSpan:
         if self._source.live:
-            newest, now = self._heard
-            return clock_span(start, end, newest, now)
+            return clock_span(start, end, self._clock)
         return file_span(start, end)

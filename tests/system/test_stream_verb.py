@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import signal
 import subprocess
 import threading
@@ -229,3 +230,11 @@ def test_a_signal_ends_it_though_nobody_reads(tmp_path: Path) -> None:
         assert process.poll() is None
         assert _ended_by(process, signal.SIGTERM) < _LONGEST_END_S + 0.2, "half a second goes to the stuck pipe"
         assert process.returncode == 0
+
+
+def test_the_demo_scene_is_heard_as_what_it_is() -> None:
+    done = run_edge_aac("stream", "--device", "demo:", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    said = " ".join(json.loads(line)["caption"] for line in done.stdout.splitlines())
+    assert "rain" in said
+    assert "clock" in said

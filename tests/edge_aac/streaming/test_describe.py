@@ -11,6 +11,7 @@ from edge_aac.audio.windows import Window
 from edge_aac.captioner.bundle import DEFAULT_BUNDLE
 from edge_aac.captioner.captioner import CaptionedWindow, Captioner, Latency
 from edge_aac.captioner.rerank import ScoredCaption
+from edge_aac.streaming.clock import SampleClock
 from edge_aac.streaming.describe import Describer, clock_span, file_span
 from edge_aac.streaming.events import EventChange
 from tests.edge_aac.fakes import MODEL, said
@@ -68,11 +69,8 @@ def test_file_span() -> None:
     assert (span.start_s, span.end_s, span.start, span.end) == (0.1, 10.1, None, None)
 
 
-def test_clock_span_counts_back_from_the_newest_sample() -> None:
-    # 2026-05-01T10:00:00Z
-    span = clock_span(16_000, 176_000, newest=192_000, now=1_777_629_600.0)
-    assert (span.start, span.end) == ("2026-05-01T09:59:49.000Z", "2026-05-01T09:59:59.000Z")
-    assert (span.start_s, span.end_s) == (None, None)
-    # After months the count is large and the time is still right.
-    later = 16_000 * 86_400 * 365
-    assert clock_span(later + 16_000, later + 176_000, newest=later + 192_000, now=1_777_629_600.0) == span
+def test_clock_span_is_wall_clock_time_of_the_samples() -> None:
+    clock = SampleClock()
+    clock.note(192_000, 1_777_629_600.0)
+    span = clock_span(16_000, 176_000, clock)
+    assert span == TimeSpan(start="2026-05-01T09:59:49.000Z", end="2026-05-01T09:59:59.000Z")
