@@ -34,7 +34,7 @@ class CaptionerSettings(_Section):
     Attributes:
         bundle: name of a built-in bundle or path of a folder.
         backend: what runs its graphs.
-        threads: CPU threads of a graph; 0 = all cores.
+        threads: CPU threads of a graph; 0 = as many as pay.
         candidates: drawn a window; None = the bundle's own default.
         seed: of the candidates; the same sound, bundle and seed give the same captions.
     """

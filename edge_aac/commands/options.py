@@ -32,7 +32,7 @@ SeedOption = Annotated[
     typer.Option(envvar="EDGE_AAC_SEED", help="Same sound, bundle and seed: same captions. Default: 0."),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option(envvar="EDGE_AAC_THREADS", help="CPU threads; 0 = all cores. Default: 0.")
+    int | None, typer.Option(envvar="EDGE_AAC_THREADS", help="CPU threads; 0 = as many as pay. Default: 0.")
 ]
 BackendOption = Annotated[
     str | None, typer.Option(envvar="EDGE_AAC_BACKEND", help="auto or onnxruntime. Default: auto.")

@@ -22,7 +22,7 @@ class EngineOptions:
 
     Attributes:
         backend: "auto" takes the fastest form that the bundle holds and this machine can run.
-        threads: CPU threads of one graph; 0 lets the backend use all cores.
+        threads: CPU threads of one graph; 0 = as many as pay: one for a small graph, all cores for a large one.
     """
 
     backend: Backend = "auto"

@@ -13,13 +13,17 @@ from edge_aac.errors import DataError
 
 _ERRORS_ONLY = 3
 
+SMALL_GRAPH_BYTES = 16_000_000
+"""Below this the threads of a graph cost more in waiting for each other than they save: on two cores the decoder of
+esc10-tiny took 1.3 times as long as on one (benchmarks/latency.py)."""
+
 
 class OnnxRuntimeEngine:
     """One inference session.
 
     Args:
         path: of an ONNX file whose hash was checked.
-        threads: CPU threads of the session; 0 = all cores.
+        threads: CPU threads of the session; 0 = one for a small graph, all cores for a large one.
 
     Raises:
         DataError: this ONNX Runtime cannot load the file.
@@ -27,6 +31,8 @@ class OnnxRuntimeEngine:
 
     def __init__(self, path: Path, threads: int) -> None:
         options = onnxruntime.SessionOptions()
+        if threads == 0 and path.stat().st_size < SMALL_GRAPH_BYTES:
+            threads = 1
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY

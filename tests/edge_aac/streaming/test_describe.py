@@ -11,6 +11,7 @@ from edge_aac.audio.windows import Window
 from edge_aac.captioner.bundle import DEFAULT_BUNDLE
 from edge_aac.captioner.captioner import CaptionedWindow, Captioner, Latency
 from edge_aac.captioner.rerank import ScoredCaption
+from edge_aac.records import TimeSpan
 from edge_aac.streaming.clock import SampleClock
 from edge_aac.streaming.describe import Describer, clock_span, file_span
 from edge_aac.streaming.events import EventChange
