@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edge_aac import __version__
-from edge_aac.errors import EdgeAacError, UsageError
+from edge_aac.errors import DeviceError, EdgeAacError, UsageError
 
 GROUP = "edge_aac.commands"
 INTERRUPTED = 130
@@ -53,11 +53,9 @@ def _run(words: list[str]) -> int:
     if verb not in verbs:
         raise UsageError(f"there is no verb {verb!r}: use one of {', '.join(sorted(verbs))}, or see `edge-aac --help`")
     try:
-        app = verbs[verb].load()
+        verbs[verb].load()(args=rest, prog_name=f"edge-aac {verb}")
     except ModuleNotFoundError as error:
         raise _missing(verb, error) from error
-    try:
-        app(args=rest, prog_name=f"edge-aac {verb}")
     except SystemExit as ended:
         # Typer makes an exit code of its own of a broken pipe, before anyone else sees it.
         if isinstance(ended.__context__, BrokenPipeError):
@@ -66,12 +64,14 @@ def _run(words: list[str]) -> int:
     return 0
 
 
-def _missing(verb: str, error: ModuleNotFoundError) -> EdgeAacError:
-    from edge_aac.errors import DeviceError
-
+def _missing(verb: str, error: ModuleNotFoundError) -> Exception:
+    """A verb whose package is not installed can be mended by its user; a part of our own that is missing cannot."""
+    package = (error.name or "").partition(".")[0]
+    if package in {"", "edge_aac", "quantize"}:
+        return error
     return DeviceError(
-        f"`edge-aac {verb}` needs the package {error.name!r}, which is not installed: "
-        "pip install 'edge-aac[train]' brings the build-time side"
+        f"`edge-aac {verb}` needs the package {package!r}, which is not installed: "
+        "pip install 'edge-aac[train]' brings the build-time side, 'edge-aac[mic]' microphones"
     )
 
 

@@ -49,7 +49,7 @@ class StdoutSink:
 
 
 def open_stdout(output_format: Format = "auto", events: bool = False) -> StdoutSink:
-    """Factory of the entry point ``stdout``."""
+    """The sink that every verb has."""
     return StdoutSink(output_format, events=events)
 
 

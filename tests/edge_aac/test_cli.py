@@ -153,3 +153,15 @@ def test_wrong_use_of_a_verb(words: list[str], capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Error: " in captured.err
+
+
+def test_training_without_torch_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    words = ["train", "--recipe", "esc10-tiny", "--data", "nowhere", "--run", "nowhere"]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == DeviceError.exit_code
+    said = capsys.readouterr().err
+    assert "'torch'" in said and "edge-aac[train]" in said
