@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
-from typing import Literal, TextIO
+from typing import Literal, Protocol, TextIO
 
 from edge_aac.errors import DeviceError
 from edge_aac.records import Caption, Event, Record
 
 Format = Literal["auto", "json", "text"]
+
+
+class TextStream(Protocol):
+    """What the sink needs of a stream."""
+
+    def isatty(self) -> bool: ...
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> None: ...
+
+
+class _Descriptor:
+    """Text straight to a file descriptor.
+
+    Python's own stdout holds a lock and a buffer: Python 3.10 aborts at its end when a thread is stuck in a write to a
+    full pipe, and text that a full disk refused is tried again there and changes the exit code to 120.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def isatty(self) -> bool:
+        return os.isatty(self._number)
+
+    def write(self, text: str, /) -> None:
+        left = memoryview(text.encode("utf-8", "replace"))
+        while left:
+            try:
+                left = left[os.write(self._number, left) :]
+            except BlockingIOError:
+                select.select([], [self._number], [])
+
+    def flush(self) -> None:
+        """Nothing is ever held back."""
 
 
 class StdoutSink:
@@ -18,13 +53,15 @@ class StdoutSink:
         output_format: "auto" is text on a terminal, JSON Lines elsewhere.
         events: write event records too; captions alone are what most readers want.
         stream: where to; standard output by default.
+
+    Raises:
+        DeviceError: standard output is closed.
     """
 
-    def __init__(self, output_format: Format = "auto", *, events: bool = False, stream: TextIO | None = None) -> None:
-        standard: TextIO | None = sys.stdout
-        if stream is None and standard is None:
-            raise DeviceError("standard output is closed: leave it open, or send it to a file")
-        self._stream = stream or sys.stdout
+    def __init__(
+        self, output_format: Format = "auto", *, events: bool = False, stream: TextStream | None = None
+    ) -> None:
+        self._stream = stream or _standard_output()
         self._events = events
         as_text = output_format == "text" or (output_format == "auto" and self._stream.isatty())
         self._line = text_line if as_text else _json_line
@@ -46,6 +83,18 @@ class StdoutSink:
     def close(self) -> None:
         """See :class:`edge_aac.sinks.sink.Sink`; the stream itself stays open."""
         self._stream.flush()
+
+
+def _standard_output() -> TextStream:
+    standard: TextIO | None = sys.stdout
+    if standard is None:
+        raise DeviceError("standard output is closed: leave it open, or send it to a file")
+    try:
+        number = standard.fileno()
+    except OSError:  # replaced by something that is no file, as a test runner does
+        return standard
+    standard.flush()
+    return _Descriptor(number)
 
 
 def open_stdout(output_format: Format = "auto", events: bool = False) -> StdoutSink:
