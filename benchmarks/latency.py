@@ -56,7 +56,10 @@ def measure(bundle: str, cores: int, windows: int, candidates: int) -> dict[str,
     from edge_aac.captioner.captioner import Captioner, window_rng
     from edge_aac.engines.engine import EngineOptions
 
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    usable = sorted(os.sched_getaffinity(0))
+    if cores > len(usable):
+        raise SystemExit(f"this process may use {len(usable)} cores, not {cores}")
+    os.sched_setaffinity(0, usable[:cores])
     captioner = Captioner.open(bundle, EngineOptions(threads=cores), candidates)
     single = Captioner.open(bundle, EngineOptions(threads=cores), 1)
     waveform = synthesise_demo(20.0, 0)

@@ -9,6 +9,7 @@ occurs. Scenes are drawn with a fixed seed, half of them overlapping, half in se
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from collections import defaultdict
 from dataclasses import asdict
@@ -51,6 +52,10 @@ def main() -> None:
 def measure(captioner: Captioner, data: Path, fold: int, scene_count: int, seed: int, show: bool) -> dict[str, Any]:
     """All scores of one bundle on one fold."""
     clips = load_clips(data, (fold,))
+    with (captioner.bundle.folder / "ATTRIBUTIONS.csv").open(newline="", encoding="utf-8") as stream:
+        trained_on = {row["file"] for row in csv.DictReader(stream)}
+    if shared := trained_on & {clip.path for clip in clips}:
+        raise SystemExit(f"the bundle was trained on {len(shared)} recordings of fold {fold}: choose another --fold")
     scenes = two_sound_scenes(SceneBuilder(clips, SceneRecipe()), scene_count, SCENE_SEED)
     single = [say(captioner, padded_clip(clip.waveform), seed) for clip in clips]
     double = [say(captioner, scene.waveform, seed) for scene in scenes]

@@ -34,10 +34,13 @@ def train_verb(
 
     import torch
 
+    from quantize.deploy.export import check_output
     from quantize.training.progress import TerminalProgress
     from quantize.training.recipe import load_recipe
     from quantize.training.train import Run
 
+    if output:
+        check_output(output)  # before the hours of training, not after them
     if threads:
         torch.set_num_threads(threads)
     chosen = load_recipe(recipe)
@@ -67,12 +70,15 @@ def export_verb(
 
 
 def _export(run: Path, data: Path, output: Path, quality: Path | None) -> None:
-    from edge_aac.errors import InputMissingError
+    from edge_aac.errors import DataError, InputMissingError
     from quantize.deploy.export import export_bundle
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     if quality is not None and not quality.is_file():
         raise InputMissingError(f"no file {quality}: correct --quality or leave it out")
-    scores = json.loads(quality.read_text(encoding="utf-8")) if quality else {}
+    try:
+        scores = json.loads(quality.read_text(encoding="utf-8")) if quality else {}
+    except ValueError as error:
+        raise DataError(f"{quality} is not JSON: {error}") from error
     export_bundle(run, data, output, scores, lambda line: typer.echo(line, err=True))
     typer.echo(f"bundle written to {output}", err=True)

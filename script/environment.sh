@@ -49,36 +49,52 @@ apt_install() {
   command -v apt-get >/dev/null 2>&1 || return 1
   [ "$(id -u)" = 0 ] || command -v sudo >/dev/null 2>&1 || return 1
   say "installing system packages: ${missing[*]}"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null || return 1
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}" >/dev/null
+  # One repository that does not answer is no reason to give up: the packages may be known from another.
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null || say "apt-get update complained: going on"
+  # Nothing of the user's is removed for a package of ours (PipeWire for PulseAudio, say); then it fails, aloud.
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends --no-remove \
+    -o DPkg::Lock::Timeout=120 "${missing[@]}" >/dev/null
 }
 
-# Debian packages that give interpreter $1 its headers and venv, where it lacks them.
-python_packages() {
-  local python=$1 version
-  version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-  "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
-    echo "python$version-dev"
-  "$python" -c 'import ensurepip, venv' 2>/dev/null || echo "python$version-venv"
+# Debian packages that PyAudio compiles with: PortAudio, a compiler, and interpreter $1's headers where it lacks them.
+pyaudio_packages() {
+  echo portaudio19-dev gcc libc6-dev
+  "$1" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
+    "$1" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])'
 }
 
-# Makes virtual environment $2 with interpreter $1 unless it is there and works.
+# Makes virtual environment $2 with interpreter $1 unless one of the same version is there and works.
 make_environment() {
-  local python=$1 folder=$2
-  "$folder/bin/python" -c 'import pip' >/dev/null 2>&1 && return 0
+  local python=$1 folder=$2 version package
+  version=$("$python" -V)
+  if [ "$("$folder/bin/python" -V 2>/dev/null)" = "$version" ] && "$folder/bin/python" -c 'import pip' 2>/dev/null; then
+    return 0
+  fi
   rm -rf "$folder"
-  "$python" -m venv "$folder" || fail "cannot make a virtual environment with $python: install python3-venv"
+  if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+    apt_install "$package" || fail "cannot make a virtual environment: apt install $package"
+  fi
+  "$python" -m venv "$folder" || fail "cannot make a virtual environment with $python in $folder"
 }
 
-# pip with its noise kept for failures. $1 is the environment.
-quiet_pip() {
-  local folder=$1 log
+# What an environment is made from ($1 interpreter, $2 project, rest: whatever else decides): while it stays the same,
+# nothing is set up again.
+stamp_of() {
+  local python=$1 root=$2
+  shift 2
+  printf '%s %s %s %s %s\n' "$python" "$("$python" -V)" "$(cksum <"$root/pyproject.toml")" "$root" "$*"
+}
+
+# pip install into environment $1, with its noise kept for failures.
+try_pip() {
+  local folder=$1 log status=0
   shift
   log=$(mktemp)
-  if ! PIP_DISABLE_PIP_VERSION_CHECK=1 "$folder/bin/python" -m pip install -q "$@" >"$log" 2>&1; then
-    cat "$log" >&2
-    rm -f "$log"
-    fail "pip install $* failed: see the lines above"
-  fi
+  PIP_DISABLE_PIP_VERSION_CHECK=1 "$folder/bin/python" -m pip install -q "$@" >"$log" 2>&1 || status=$?
+  [ "$status" = 0 ] || cat "$log" >&2
   rm -f "$log"
+  return "$status"
 }
+
+quiet_pip() { try_pip "$@" || fail "pip install ${*:2} failed: see the lines above"; }

@@ -30,6 +30,9 @@ MIN_WORDS = 4
 LASTING_COVERS, BRIEF_COVERS = 0.85, 0.3
 """Fractions of the scene that a lasting sound covers at least, and a brief one at most."""
 
+LASTING_GAP_S = 0.5
+"""A lasting sound has no longer gap."""
+
 FOREGROUND_DB = 2.0
 """An event this much louder than its partner counts as near, one this much weaker as the background."""
 
@@ -71,7 +74,8 @@ def _single(event: Event, rng: np.random.Generator) -> str:
     if shape < 0.75:
         return f"the sound of {_noun(event, rng)}"
     if shape < 0.85:
-        return f"there is {_noun(event, rng)}"
+        phrase = _phrase(event, rng)
+        return f"there {'is' if phrase.singular else 'are'} {phrase.subject} {phrase.gerund} {_count(event, 0.4, rng)}"
     return f"{_noun(event, rng)} {_distance(event, 0.5, rng)}"
 
 
@@ -146,7 +150,7 @@ def _distance(event: Event, probability: float, rng: np.random.Generator) -> str
 def _duration(event: Event, probability: float, rng: np.random.Generator) -> str:
     if LEXICON[event.label].countable or rng.random() >= probability:
         return ""
-    if event.covers > LASTING_COVERS:
+    if event.covers > LASTING_COVERS and event.longest_gap_s < LASTING_GAP_S:
         return _pick(LASTING_WORDS, rng)
     return _pick(BRIEF_WORDS, rng) if event.covers < BRIEF_COVERS else ""
 

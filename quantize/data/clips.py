@@ -12,9 +12,11 @@ import numpy.typing as npt
 from edge_aac.audio.file import load_waveform
 from edge_aac.audio.source import SAMPLE_RATE
 from edge_aac.errors import DataError, InputMissingError
+from quantize.data.lexicon import LEXICON
 
 Waveform = npt.NDArray[np.float32]
 
+COLUMNS = ("file", "label", "fold", "title", "author", "license", "source_url")
 ENVELOPE_SAMPLES = 160
 """One envelope value every 10 ms."""
 
@@ -51,16 +53,27 @@ def load_clips(folder: Path, folds: tuple[int, ...]) -> list[Clip]:
 
     Raises:
         InputMissingError: no ``clips.csv`` in the folder, or a recording that it lists is missing.
-        DataError: a recording cannot be decoded, or no clip lies in the folds.
+        DataError: a column is missing, a label has no words, a recording cannot be decoded, or no clip lies in the
+            folds.
     """
     table = folder / "clips.csv"
     if not table.is_file():
         raise InputMissingError(f"no clips.csv in {folder}: give the folder of the recordings with --data")
     clips = []
-    with table.open(newline="", encoding="utf-8") as rows:
-        for row in csv.DictReader(rows):
+    with table.open(newline="", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream)
+        if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+            raise DataError(f"{table} has no column {missing[0]!r}; it needs {', '.join(COLUMNS)}")
+        for row in rows:
+            if not row["fold"].isdecimal():
+                raise DataError(f"{table}: the fold of {row['file']} is {row['fold']!r}; give a whole number")
             if int(row["fold"]) not in folds:
                 continue
+            if row["label"] not in LEXICON:
+                raise DataError(
+                    f"{table}: there are no words for the class {row['label']!r} of {row['file']}: "
+                    "add it to quantize/data/lexicon.py, or give the recording a fold that is not used"
+                )
             waveform = trim_silence(load_waveform(folder / row["file"]))
             clips.append(
                 Clip(

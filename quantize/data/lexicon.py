@@ -14,6 +14,11 @@ class Phrase:
     present: str
     gerund: str
 
+    @property
+    def singular(self) -> bool:
+        """Whether "is" goes with it: "barks", but "crash"."""
+        return self.present.split()[0].endswith("s")
+
 
 @dataclass(frozen=True)
 class Sound:
@@ -23,7 +28,7 @@ class Sound:
         phrases: ways to say it, with an article where speech has one.
         names: words that name it; a caption that holds one names the event.
         countable: single sounds of it can be told apart and counted.
-        burst_s: shortest and longest burst (seconds) that is surely one single sound.
+        burst_s: shortest and longest burst (seconds) that counts as one single sound.
     """
 
     phrases: tuple[Phrase, ...]

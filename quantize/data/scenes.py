@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.source import SAMPLE_RATE
+from edge_aac.errors import DataError
 from quantize.data.clips import ENVELOPE_SAMPLES, Burst, Clip, Waveform, envelope_db
 from quantize.data.lexicon import LABELS, LEXICON
 
 SCENE_SAMPLES = 10 * SAMPLE_RATE
 FAR_LOWPASS_HZ = 1800.0
+MOST_EVENTS = 2
 Relation = Literal["none", "single", "overlap", "sequence"]
 
 
@@ -26,8 +28,9 @@ class Event:
         label: class of the sound.
         start, end: where it lies in the scene, in samples.
         count: how many single sounds it holds, where that is known for certain.
-        far: it was low-passed, given reverberation and laid below its partner.
+        far: it was low-passed and given reverberation; a partner that is not far is at least as loud.
         gain_db: its active level relative to the first event of the scene.
+        longest_gap_s: the longest stretch in it, in seconds, in which it is not heard.
         covers: fraction of the scene's 10 s between start and end.
     """
 
@@ -37,6 +40,7 @@ class Event:
     count: int | None
     far: bool
     gain_db: float
+    longest_gap_s: float = 0.0
 
     @property
     def covers(self) -> float:
@@ -93,6 +97,10 @@ class SceneBuilder:
         self.recipe = recipe
         self.by_label = {label: [clip for clip in clips if clip.label == label] for label in LABELS}
         self.by_label = {label: found for label, found in self.by_label.items() if found}
+        if len(self.by_label) < MOST_EVENTS:
+            raise DataError(
+                f"the recordings hold {len(self.by_label)} class of sound: scenes of two sounds need at least two"
+            )
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """One scene with none, one or two sounds, as the recipe's probabilities have it."""
@@ -117,8 +125,9 @@ class SceneBuilder:
             material = self._material(label, room, relation, rng)
             sound = _normalised(self._coloured(material.waveform, far, rng)[:room])
             gain_db = 0.0 if index == 0 else float(rng.uniform(-self.recipe.gain_db, self.recipe.gain_db))
-            if far and len(labels) > 1 and gain_db > 0.0:
-                gain_db = -gain_db
+            if index and far != events[0].far:
+                # The far one of the two is never the louder one.
+                gain_db = -abs(gain_db) if far else abs(gain_db)
             start = cursor + self._offset(room - len(sound), relation, index, rng)
             if relation == "overlap" and events:
                 start = _overlapping(start, len(sound), events[0], rng)
@@ -126,7 +135,7 @@ class SceneBuilder:
             heard = _heard(sound)
             first = start // ENVELOPE_SAMPLES
             activity[first : first + len(heard), LABELS.index(label)] |= heard[: len(activity) - first]
-            events.append(Event(label, start, start + len(sound), material.count, far, gain_db))
+            events.append(Event(label, start, start + len(sound), material.count, far, gain_db, _longest_gap_s(heard)))
             if relation == "sequence":
                 cursor = start + len(sound) + round(rng.uniform(0.0, 0.4) * SAMPLE_RATE)
         waveform = self._with_bed(mix, bool(labels), rng)
@@ -283,6 +292,13 @@ def _normalised(waveform: Waveform) -> Waveform:
 def _heard(waveform: Waveform) -> npt.NDArray[np.bool_]:
     """Where a sound is within 25 dB of its peak, per 10 ms."""
     return envelope_db(waveform) > -25.0
+
+
+def _longest_gap_s(heard: npt.NDArray[np.bool_]) -> float:
+    """Seconds of the longest stretch that is not heard."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], heard, [True]]).astype(np.int8)))
+    gaps = edges.reshape(-1, 2) @ np.array([-1, 1])
+    return float(gaps.max(initial=0)) * ENVELOPE_SAMPLES / SAMPLE_RATE
 
 
 def _fast_length(samples: int) -> int:

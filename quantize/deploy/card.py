@@ -34,7 +34,8 @@ def write_card(
     """A model card in Markdown: what it is, what it was trained on and how, what was measured, what it cannot do."""
     folds = ", ".join(str(fold) for fold in recipe["folds"]["train"])
     licences = ", ".join(f"{count} {name}" for name, count in Counter(clip.license for clip in clips).most_common())
-    labels = ", ".join(sorted({clip.label.replace("_", " ") for clip in clips}))
+    classes = sorted({clip.label.replace("_", " ") for clip in clips})
+    labels, count = ", ".join(classes), len(classes)
     train = recipe["train"]
     sizes = "\n".join(
         f"| {role} | `{graph['file']}` | {graph['precision']} | {graph['max_abs_difference']:.1e} |"
@@ -44,12 +45,12 @@ def write_card(
     path.write_text(
         f"""# {manifest["name"]}, version {manifest["version"]}
 
-A captioner for ten classes of sound ({labels}), made to run on small devices:
+A captioner for {count} classes of sound ({labels}), made to run on small devices:
 {parameters["captioner"] / 1e6:.2f} M parameters, and {parameters["text_embedder"] / 1e6:.2f} M in the text embedder
 that reranks its candidates. It hears 10 s at a time.
 
 ## What it cannot do
-It knows these ten classes and no others: of any other sound it says the nearest thing it knows, or that there is
+It knows these {count} classes and no others: of any other sound it says the nearest thing it knows, or that there is
 nothing but noise. Its sentences follow the grammar that its training captions were made with
 (`quantize/data/captions.py`). Do not use it where a missed or false caption can harm somebody.
 
@@ -57,7 +58,7 @@ nothing but noise. Its sentences follow the grammar that its training captions w
 {manifest["attributions"][0]}.
 {len(clips)} recordings, folds {folds}: {licences}.
 Each recording with its title, author, licence and source stands in [`{ATTRIBUTIONS}`]({ATTRIBUTIONS}).
-The weights are passed on under {manifest["license"]}, the licence of the collection; the licences of the single
+The weights are passed on under {manifest["license"]}, as the recordings have it; the licences of the single
 recordings stay as they are.
 
 ## Recipe

@@ -16,7 +16,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
-from edge_aac.captioner.bundle import MANIFEST, SCHEMA, Manifest, file_sha256
+from edge_aac.captioner.bundle import MANIFEST, SCHEMA, Manifest, file_sha256, read_manifest
 from edge_aac.captioner.tokens import to_arrays
 from edge_aac.errors import DataError
 from quantize.data.captions import caption
@@ -40,12 +40,6 @@ OPSET = 17
 
 CHECK_SCENES = 8
 
-DATA_LICENSE = "CC-BY-3.0"
-DATA_SOURCE = (
-    "ESC-10, a part of ESC-50: K. J. Piczak, ESC: Dataset for Environmental Sound Classification, "
-    "Proceedings of the 23rd ACM International Conference on Multimedia, 2015 (CC BY 3.0)"
-)
-
 
 def export_bundle(
     run: Path, data: Path, output: Path, quality: Mapping[str, Any], report: Callable[[str], None]
@@ -67,8 +61,7 @@ def export_bundle(
         DataError: a graph differs from torch by more than 1e-3, or the folder holds something else than a bundle.
         InputMissingError: the run or the recordings are missing.
     """
-    if output.exists() and not (output / MANIFEST).is_file() and any(output.iterdir()):
-        raise DataError(f"{output} exists and holds no bundle: give another folder with --output")
+    check_output(output)
     trainee, tokenizer, recipe = load_run(run)
     clips = load_clips(data, tuple(recipe["folds"]["train"]))
     fold_weight_norm(trainee)
@@ -89,6 +82,26 @@ def export_bundle(
             shutil.rmtree(output)
         folder.rename(output)
     return output
+
+
+def check_output(output: Path) -> None:
+    """Refuse to replace anything but a bundle.
+
+    Raises:
+        DataError: something else stands there, or files that no export writes lie in the bundle.
+    """
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise DataError(f"{output} is a file: give a folder with --output")
+    names = {path.name for path in output.iterdir()}
+    if not names:
+        return
+    if MANIFEST not in names:
+        raise DataError(f"{output} exists and holds no bundle: give another folder with --output")
+    written = {MANIFEST, CARD, ATTRIBUTIONS, *(file.file for file in read_manifest(output / MANIFEST).files())}
+    if strangers := sorted(names - written):
+        raise DataError(f"{output} holds {strangers[0]}, which is no part of its bundle: move it away first")
 
 
 def graph_specs(trainee: Any, tokenizer: Tokenizer, clips: list[Clip]) -> dict[str, GraphSpec]:
@@ -157,8 +170,8 @@ def manifest_table(
         "schema": SCHEMA,
         "name": recipe["name"],
         "version": recipe["version"],
-        "license": DATA_LICENSE,
-        "attributions": [DATA_SOURCE, f"every recording with its author and licence: {ATTRIBUTIONS}"],
+        "license": recipe["license"],
+        "attributions": [recipe["source"], f"every recording with its author and licence: {ATTRIBUTIONS}"],
         "sample_rate": 16000,
         "window_s": 10.0,
         "embedding_size": recipe["model"]["embedding_dim"],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from edge_aac.errors import ConfigError
 
@@ -88,6 +90,24 @@ class CaptionerConfig:
     embedding_ffn_dim: int = 3072
     embedding_dim: int = 768
 
+    def __post_init__(self) -> None:
+        if self.memory_steps > self.max_memory_positions:
+            raise ConfigError(
+                f"a 10 s window gives {self.memory_steps} memory steps, but max_memory_positions is "
+                f"{self.max_memory_positions}: raise it, or downsample_rate"
+            )
+
+    @property
+    def memory_steps(self) -> int:
+        """Length of the memory of a 10 s window (998 frames)."""
+        beats, steps = self.beats, 998
+        if beats.conv_stem:
+            for stride, _ in beats.conv_stem_strides:
+                steps = -(-steps // stride)
+        else:
+            steps = (steps // beats.patch_size) * (beats.mel_bins // beats.patch_size)
+        return (steps - self.downsample_kernel) // self.downsample_rate + 1
+
     @property
     def downsample_kernel(self) -> int:
         """Kernel of the strided convolution: 1.5 × its rate, ties to even (3 → 4)."""
@@ -122,17 +142,18 @@ def captioner_config(table: Mapping[str, Any]) -> CaptionerConfig:
 
 
 def config_from(kind: type[Any], table: Mapping[str, Any]) -> Any:
-    """One frozen config from a table; lists become tuples, unknown keys are refused by name."""
+    """One frozen config from a table; unknown keys and values of a wrong type are refused by name."""
     known = {f.name for f in fields(kind)}
     if unknown := sorted(set(table) - known):
         raise ConfigError(f"unknown setting {unknown[0]!r} in {kind.__name__}; known are: {', '.join(sorted(known))}")
-    return kind(**{key: _frozen(value) for key, value in table.items()})
+    try:
+        return TypeAdapter(kind).validate_python(dict(table))
+    except ValidationError as error:
+        raise ConfigError(f"unusable setting in {kind.__name__}: {first_complaint(error)}") from error
 
 
-def config_table(config: CaptionerConfig | TextEmbedderConfig) -> dict[str, Any]:
-    """The inverse of :func:`captioner_config`: plain nested tables."""
-    return asdict(config)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+def first_complaint(error: ValidationError) -> str:
+    """The first thing that pydantic found, as part of a sentence."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}"

@@ -9,9 +9,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from edge_aac.captioner.bundle import DecodingRules, RerankWeights
 from edge_aac.errors import ConfigError, InputMissingError
+from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneRecipe
-from quantize.models.config import CaptionerConfig, TextEmbedderConfig, captioner_config, config_from
+from quantize.models.config import (
+    CaptionerConfig,
+    TextEmbedderConfig,
+    captioner_config,
+    config_from,
+    first_complaint,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,7 +38,7 @@ class TrainSettings:
         captions_per_scene: the decoder learns all of them, the contrastive term the first.
         ema_decay: of the moving average of the weights, which is what is validated and exported.
         freq_mask_bins, time_mask_frames: greatest widths of SpecAugment's masks (Park et al., 2019). Time masks are
-            kept short: a masked bark would make "twice" untrue.
+            kept short: one that hides a whole bark makes "twice" untrue.
         corpus_scenes: scenes whose captions, 60 of each, the tokenizer is trained on.
         workers: processes that mix scenes; 0 mixes them in the training process.
     """
@@ -70,10 +80,17 @@ class Folds:
 
 @dataclass(frozen=True)
 class Recipe:
-    """See ``quantize/recipes/esc10-tiny.toml`` for every table."""
+    """See ``quantize/recipes/esc10-tiny.toml`` for every table.
+
+    Attributes:
+        license: under which the weights may be passed on, as the recordings' licences have it.
+        source: what the recordings are and who collected them.
+    """
 
     name: str
     version: str
+    license: str
+    source: str
     folds: Folds
     model: CaptionerConfig
     text: TextEmbedderConfig
@@ -122,11 +139,17 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
         raise ConfigError(f"unknown table [{unknown[0]}] in the recipe; known are: {', '.join(sorted(known))}")
     try:
         bundle = table["bundle"]
+        # One output of the encoder's predictor for each class there is a word for.
+        beats = {**table["model"].get("beats", {}), "classes": len(LABELS)}
+        for section, kind in (("decoding", DecodingRules), ("rerank", RerankWeights)):
+            kind.model_validate(table[section])
         return Recipe(
             name=bundle["name"],
             version=bundle["version"],
+            license=bundle["license"],
+            source=bundle["source"],
             folds=config_from(Folds, table["folds"]),
-            model=captioner_config(table["model"]),
+            model=captioner_config({**table["model"], "beats": beats}),
             text=config_from(TextEmbedderConfig, table["text"]),
             scenes=config_from(SceneRecipe, table.get("scenes", {})),
             train=config_from(TrainSettings, table["train"]),
@@ -135,3 +158,5 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
         )
     except KeyError as error:
         raise ConfigError(f"the recipe lacks {error.args[0]!r}; quantize/recipes/ holds a complete one") from error
+    except ValidationError as error:
+        raise ConfigError(f"the recipe's [{section}] is unusable: {first_complaint(error)}") from error

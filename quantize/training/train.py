@@ -77,7 +77,10 @@ class Run:
         )
         settings = self.recipe.train
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.trainee, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.98)
+            # OneCycleLR moves the first of the betas between 0.95 and 0.85, against the learning rate.
+            parameter_groups(self.trainee, settings.weight_decay),
+            lr=settings.learning_rate,
+            betas=(0.95, 0.98),
         )
         self.steps_per_epoch = settings.scenes_per_epoch // settings.batch_scenes
         total = self.steps_per_epoch * settings.epochs
@@ -187,6 +190,15 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.epochs_done = state["epochs_done"]
+        self._forget_unfinished_epoch()
+
+    def _forget_unfinished_epoch(self) -> None:
+        """Take the rows of an epoch that was broken off out of the log: it is run again."""
+        log = self.folder / "log.jsonl"
+        rows = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
+        last_step = self.epochs_done * self.steps_per_epoch
+        kept = [row for row in rows if json.loads(row).get("step", 0) <= last_step]
+        log.write_text("".join(kept), encoding="utf-8")
 
     def _save(self) -> None:
         state = {
@@ -249,6 +261,8 @@ def load_run(folder: Path) -> tuple[Trainee, Tokenizer, dict[str, Any]]:
     recipe = Recipe(
         name=table["name"],
         version=table["version"],
+        license=table["license"],
+        source=table["source"],
         folds=config_from(Folds, table["folds"]),
         model=captioner_config(table["model"]),
         text=config_from(TextEmbedderConfig, table["text"]),

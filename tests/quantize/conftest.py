@@ -25,7 +25,6 @@ from quantize.training.recipe import Folds, Recipe, load_recipe  # noqa: E402
 RATE = 16_000
 # Small tensors gain nothing from more threads, and lose much where other work shares the cores.
 torch.set_num_threads(1)
-SHARED = Path(__file__).parents[3] / "shared"
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(run_folder: Path, small_recipe: Recipe, recordings: Path) -> Path:
     """A trained run, made once."""
-    one_epoch = replace(small_recipe, train=replace(small_recipe.train, epochs=1))
+    one_epoch = replace(small_recipe, train=replace(small_recipe.train, epochs=1, scenes_per_epoch=16))
     training = Run(one_epoch, recordings, run_folder)
     if not training.epochs_done:
         training.train(Quiet())
@@ -61,7 +61,7 @@ def test_bundle_runs_and_says_where_it_comes_from(run: Path, recordings: Path, t
     attributions = (folder / "ATTRIBUTIONS.csv").read_text(encoding="utf-8")
     assert attributions.count("author") == 1 + 6  # the header and the clips of fold 1
     card = (folder / "README.md").read_text(encoding="utf-8")
-    for wanted in ("CC BY 3.0", "cannot do", "rain", '"measured": 1', "ATTRIBUTIONS.csv"):
+    for wanted in ("CC BY 3.0", "cannot do", "3 classes", "rain", '"measured": 1', "ATTRIBUTIONS.csv"):
         assert wanted in card
 
 
@@ -75,7 +75,16 @@ def test_export_replaces_a_bundle_but_nothing_else(run: Path, recordings: Path, 
     (other / "cat.jpg").write_bytes(b"cat")
     with pytest.raises(DataError, match="holds no bundle"):
         export_bundle(run, recordings, other, {}, lambda line: None)
+    (other / "manifest.json").write_text('{"name": "a browser extension"}', encoding="utf-8")
+    with pytest.raises(DataError, match="schema"):
+        export_bundle(run, recordings, other, {}, lambda line: None)
     assert (other / "cat.jpg").read_bytes() == b"cat"
+    (target / "my-notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(DataError, match=r"my-notes\.txt"):
+        export_bundle(run, recordings, target, {}, lambda line: None)
+    assert (target / "my-notes.txt").read_text(encoding="utf-8") == "mine"
+    with pytest.raises(DataError, match="is a file"):
+        export_bundle(run, recordings, target / "my-notes.txt", {}, lambda line: None)
 
 
 def test_failed_gate_leaves_the_old_bundle(

@@ -88,6 +88,26 @@ def test_recipes_are_checked() -> None:
         parse_recipe({})
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("epochs = 16", 'epochs = "many"', "epochs"),
+        ("train = [1, 2, 3]", "train = 3", "train"),
+        ("train = [1, 2, 3]\n", "", "train"),
+        ("top_p = 0.95", "top_q = 0.95", r"\[decoding\].*top_q"),
+        ("similarity = 0.7", 'similarity = "much"', r"\[rerank\].*similarity"),
+        ("max_memory_positions = 128", "max_memory_positions = 20", "memory steps"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(old: str, new: str, words: str, tmp_path: Path) -> None:
+    text = (Path("quantize/recipes") / "esc10-tiny.toml").read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(ConfigError, match=words):
+        load_recipe(str(path))
+
+
 def test_recipe_with_an_unknown_key_names_it(tmp_path: Path) -> None:
     text = (Path("quantize/recipes") / "esc10-tiny.toml").read_text(encoding="utf-8")
     path = tmp_path / "mine.toml"
