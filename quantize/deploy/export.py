@@ -36,7 +36,8 @@ from quantize.deploy.verify import gate, max_abs_difference
 from quantize.training.train import load_run
 
 OPSET = 17
-"""Has LayerNormalization; ONNX Runtime 1.23 (the last for JetPack 6) and TensorRT 10.3 read it."""
+"""The first with LayerNormalization. ONNX Runtime 1.23, the last for JetPack 6, runs it (tests on Python 3.10);
+TensorRT has not been tried."""
 
 CHECK_SCENES = 8
 
@@ -123,7 +124,7 @@ def export_graph(role: str, spec: GraphSpec, folder: Path, report: Callable[[str
     """Write one graph, gate it, and describe it for the manifest."""
     path = folder / f"{role}.fp32.onnx"
     with warnings.catch_warnings():
-        # The exporter that traces is deprecated in favour of one whose graphs ONNX Runtime 1.23 runs slower.
+        # The exporter that traces is deprecated, but it writes opset 17 itself; its successor converts down to it.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             spec.module,

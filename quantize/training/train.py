@@ -71,7 +71,7 @@ class Run:
         self._write_recipe()
         torch.set_flush_denormal(True)  # Adam's square roots of vanishing gradients are many times slower without
         torch.manual_seed(recipe.train.seed)
-        self.trainee = Trainee(self.recipe).to(memory_format=torch.channels_last)  # a third faster on CPUs
+        self.trainee = Trainee(self.recipe).to(memory_format=torch.channels_last)  # the stem takes 0.6 of the time so
         self.averaged = AveragedModel(
             self.trainee, multi_avg_fn=get_ema_multi_avg_fn(recipe.train.ema_decay), use_buffers=True
         )
