@@ -15,7 +15,7 @@ _ERRORS_ONLY = 3
 
 SMALL_GRAPH_BYTES = 16_000_000
 """Below this the threads of a graph cost more in waiting for each other than they save: on two cores the decoder of
-esc10-tiny took 1.3 times as long as on one (benchmarks/latency.py)."""
+esc10-tiny took 1.1 to 1.3 times as long as on one (benchmarks/latency.py)."""
 
 
 class OnnxRuntimeEngine:
