@@ -55,8 +55,8 @@ class StreamSettings(_Section):
         hop_s: seconds from one 10 s window to the next.
         silence_dbfs: windows below this level are not captioned.
         same_similarity: captions of overlapping windows whose text embeddings are at least this close are one event.
-            Of two captions of one scene 99 % are closer than the default, of scenes that share one of two sounds 1 %
-            are (esc10-tiny, held-out fold).
+            Of two captions of one scene 99 % are closer than the default, of scenes that share one of two sounds
+            under 1 % are (esc10-tiny, held-out fold).
     """
 
     device: str = "mic0"
