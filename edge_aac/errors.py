@@ -6,6 +6,11 @@ is and ends with :attr:`EdgeAacError.exit_code` (the numbers are those of BSD's 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class EdgeAacError(Exception):
     """Base of all errors that edge-aac raises on purpose."""
@@ -41,3 +46,10 @@ class ConfigError(EdgeAacError):
     """A setting has an unusable value."""
 
     exit_code = 78
+
+
+def first_complaint(error: ValidationError) -> str:
+    """The first thing that pydantic found, as part of a sentence."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}"

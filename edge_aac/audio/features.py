@@ -13,8 +13,8 @@ FRAME_SHIFT_SAMPLES = 160
 FRAME_LENGTH_SAMPLES = 400
 
 # Mean and deviation over AudioSet that BEATs (arXiv 2212.09058) was trained with; the factor 2 is BEATs' own.
-_MEAN = np.float32(15.41663)
-_SCALE = np.float32(2 * 6.55582)
+FBANK_MEAN = np.float32(15.41663)
+FBANK_SCALE = np.float32(2 * 6.55582)
 _INT16_SCALE = np.float32(2**15)
 
 # Kaldi counts frames in 32 bits, which a stream fills in 248 days; a fresh start every quarter of an hour costs 0.5 ms.
@@ -72,7 +72,7 @@ class FilterBank:
             self._accept_piece(samples[start : start + _PIECE_SAMPLES] * _INT16_SCALE, frames)
         if not frames:
             return np.zeros((0, NUM_MEL_BINS), np.float32)
-        normalised: npt.NDArray[np.float32] = (np.stack(frames) - _MEAN) / _SCALE
+        normalised: npt.NDArray[np.float32] = (np.stack(frames) - FBANK_MEAN) / FBANK_SCALE
         return normalised
 
     def _accept_piece(self, piece: npt.NDArray[np.float32], frames: list[npt.NDArray[np.float32]]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edge_aac.audio.source import SAMPLE_RATE
-from edge_aac.errors import DataError, InputMissingError
+from edge_aac.errors import DataError, InputMissingError, first_complaint
 
 SCHEMA = "edge-aac/bundle/1"
 MANIFEST = "manifest.json"
@@ -190,9 +190,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {where}: {first['msg']}; build the bundle again") from error
+        raise DataError(f"{path}: {first_complaint(error)}; build the bundle again") from error
 
 
 def file_sha256(path: Path) -> str:

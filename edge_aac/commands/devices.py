@@ -7,19 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import Enum
 from typing import Annotated
 
 import typer
 
-
-class Format(str, Enum):
-    """How the list is written."""
-
-    AUTO = "auto"
-    TEXT = "text"
-    JSON = "json"
-
+from edge_aac.commands.options import Format
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, subcommand_metavar="")
 

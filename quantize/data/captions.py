@@ -94,11 +94,11 @@ def _sequence(first: Event, second: Event, rng: np.random.Generator) -> str:
 
 def _overlap(first: Event, second: Event, rng: np.random.Generator) -> str:
     steady = [event for event in (first, second) if not LEXICON[event.label].countable]
-    behind = min(steady, key=_loudness, default=None)
+    behind = min(steady, key=lambda event: event.gain_db, default=None)
     if behind is not None and behind.covers > 0.4:
         front = second if behind is first else first
         shape = rng.random()
-        if _loudness(behind) < _loudness(front) - FOREGROUND_DB and shape < 0.35:
+        if behind.gain_db < front.gain_db - FOREGROUND_DB and shape < 0.35:
             return f"{_clause(front, rng)} with {_noun(behind, rng)} {_pick(BEHIND, rng)}"
         if shape < 0.7:
             return f"{_clause(front, rng)} {_pick(('while', 'while', 'as'), rng)} {_clause(behind, rng)}"
@@ -106,10 +106,6 @@ def _overlap(first: Event, second: Event, rng: np.random.Generator) -> str:
             return f"{_clause(front, rng)} over the sound of {_noun(behind, rng)}"
         return f"{_clause(front, rng)} and {_clause(behind, rng)}"
     return f"{_clause(first, rng)} {_pick(('and', 'and', 'while'), rng)} {_clause(second, rng)}"
-
-
-def _loudness(event: Event) -> float:
-    return event.gain_db
 
 
 def _clause(event: Event, rng: np.random.Generator) -> str:

@@ -8,13 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edge_aac.audio.features import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS
+from edge_aac.audio.features import (
+    FBANK_MEAN,
+    FBANK_SCALE,
+    FRAME_LENGTH_SAMPLES,
+    FRAME_SHIFT_SAMPLES,
+    NUM_MEL_BINS,
+)
 from edge_aac.audio.source import SAMPLE_RATE
 
 FFT_SIZE = 512
 LOWEST_HZ = 20.0
 PRE_EMPHASIS = 0.97
-MEAN, SCALE = 15.41663, 2 * 6.55582
 
 
 def batched_filter_bank(waveforms: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -31,7 +36,7 @@ def batched_filter_bank(waveforms: npt.NDArray[np.float32]) -> npt.NDArray[np.fl
     previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
     power = torch.fft.rfft((frames - PRE_EMPHASIS * previous) * povey_window(), FFT_SIZE).abs().square()
     energy = (power @ mel_weights()).clamp(min=torch.finfo(torch.float32).eps).log()
-    return ((energy - MEAN) / SCALE).numpy()
+    return ((energy - float(FBANK_MEAN)) / float(FBANK_SCALE)).numpy()
 
 
 @lru_cache(maxsize=1)

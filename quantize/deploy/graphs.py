@@ -12,9 +12,6 @@ from torch.nn.utils import parametrize
 from quantize.models.captioner import Captioner
 from quantize.models.instructor import TextEmbedder
 
-FRAMES, MEL_BINS = 998, 128
-"""A 10 s window."""
-
 
 class EncoderGraph(nn.Module):
     """fbank (B, 998, 128) → cross_keys, cross_values (B, layers, heads, T, head_size), audio_embedding (B, E)."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from edge_aac.errors import ConfigError
+from edge_aac.errors import ConfigError, first_complaint
 
 
 @dataclass(frozen=True)
@@ -150,10 +150,3 @@ def config_from(kind: type[Any], table: Mapping[str, Any]) -> Any:
         return TypeAdapter(kind).validate_python(dict(table))
     except ValidationError as error:
         raise ConfigError(f"unusable setting in {kind.__name__}: {first_complaint(error)}") from error
-
-
-def first_complaint(error: ValidationError) -> str:
-    """The first thing that pydantic found, as part of a sentence."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}"

@@ -12,16 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from edge_aac.captioner.bundle import DecodingRules, RerankWeights
-from edge_aac.errors import ConfigError, InputMissingError
+from edge_aac.errors import ConfigError, InputMissingError, first_complaint
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneRecipe
-from quantize.models.config import (
-    CaptionerConfig,
-    TextEmbedderConfig,
-    captioner_config,
-    config_from,
-    first_complaint,
-)
+from quantize.models.config import CaptionerConfig, TextEmbedderConfig, captioner_config, config_from
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from edge_aac.errors import ConfigError, DataError, InputMissingError
 from quantize.data.captions import corpus
 from quantize.data.clips import load_clips
-from quantize.data.scenes import SceneBuilder
+from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.tokenizer import PAD_ID, train_tokenizer
 from quantize.models.captioner import Captioner
 from quantize.models.config import TextEmbedderConfig, captioner_config, config_from
@@ -266,7 +266,7 @@ def load_run(folder: Path) -> tuple[Trainee, Tokenizer, dict[str, Any]]:
         folds=config_from(Folds, table["folds"]),
         model=captioner_config(table["model"]),
         text=config_from(TextEmbedderConfig, table["text"]),
-        scenes=None,  # type: ignore[arg-type]
+        scenes=config_from(SceneRecipe, table["scenes"]),
         train=config_from(TrainSettings, table["train"]),
     )
     trainee = Trainee(recipe)

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from edge_aac.audio.source import Source
 from edge_aac.captioner.captioner import CaptionedWindow, Latency
 from edge_aac.captioner.decoding import CancelledError, never
 from edge_aac.captioner.rerank import ScoredCaption
@@ -188,6 +189,17 @@ class FakeSource:
 
     def close(self) -> None:
         self.closed.set()
+
+
+def read_until_closed(source: Source) -> list[Array | None]:
+    """What a read that waits in another thread gives when the source is closed; nothing if it still waits after 5 s."""
+    results: list[Array | None] = []
+    thread = threading.Thread(target=lambda: results.append(source.read()), daemon=True)
+    thread.start()
+    time.sleep(0.05)
+    source.close()
+    thread.join(5)
+    return results
 
 
 class FakeSink:

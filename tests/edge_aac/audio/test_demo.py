@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import numpy as np
 import pytest
 
 from edge_aac.audio.demo import open_demo, synthesise_demo
 from edge_aac.errors import UsageError
+from tests.edge_aac.fakes import read_until_closed
 
 
 def test_same_seed_same_samples() -> None:
@@ -59,13 +57,7 @@ def test_default_is_twenty_seconds() -> None:
 
 def test_close_ends_a_paced_read() -> None:
     source = open_demo("demo:?seconds=60&speed=0.01")
-    results: list[np.ndarray | None] = []
-    thread = threading.Thread(target=lambda: results.append(source.read()), daemon=True)
-    thread.start()
-    time.sleep(0.05)
-    source.close()
-    thread.join(5)
-    assert results == [None]
+    assert read_until_closed(source) == [None]
 
 
 @pytest.mark.parametrize("uri", ["demo:x", "demo:?seconds=0", "demo:?seconds=1e9", "demo:?seconds=nan", "demo:?loud=1"])

@@ -14,6 +14,7 @@ import pytest
 from edge_aac.audio import devices, microphone
 from edge_aac.audio.microphone import LossMeter, Microphone, open_microphone
 from edge_aac.errors import DeviceError
+from tests.edge_aac.fakes import read_until_closed
 
 Callback = Callable[[bytes, int, object, int], tuple[None, int]]
 
@@ -140,13 +141,7 @@ def test_a_microphone_in_use(sound_system: FakePortAudio) -> None:
 def test_close_ends_a_waiting_read(sound_system: FakePortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microphone, "_CHECK_S", 60.0)
     source = open_microphone("mic0")
-    results: list[np.ndarray | None] = []
-    thread = threading.Thread(target=lambda: results.append(source.read()), daemon=True)
-    thread.start()
-    time.sleep(0.05)
-    source.close()
-    thread.join(5)
-    assert results == [None]
+    assert read_until_closed(source) == [None]
 
 
 def test_a_full_queue_drops_the_oldest_and_counts(sound_system: FakePortAudio) -> None:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 from edge_aac.audio import pipe
 from edge_aac.audio.pipe import PipeSource, open_stdin
 from edge_aac.errors import DataError, InputMissingError, UsageError
+from tests.edge_aac.fakes import read_until_closed
 
 
 @pytest.fixture
@@ -98,13 +98,7 @@ def test_what_is_there_comes_at_once(ends: tuple[int, int]) -> None:
 def test_close_ends_a_waiting_read(ends: tuple[int, int]) -> None:
     reader, _ = ends
     source = PipeSource(reader, "stdin")
-    results: list[np.ndarray | None] = []
-    thread = threading.Thread(target=lambda: results.append(source.read()), daemon=True)
-    thread.start()
-    time.sleep(0.05)
-    source.close()
-    thread.join(5)
-    assert results == [None]
+    assert read_until_closed(source) == [None]
     source.close()
     assert source.read() is None
 
