@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, DecodingMethod
 from edge_aac.errors import ConfigError, InputMissingError
 
 if sys.version_info >= (3, 11):
@@ -35,8 +35,13 @@ class CaptionerSettings(_Section):
         bundle: name of a built-in bundle or path of a folder.
         backend: what runs its graphs.
         threads: CPU threads of a graph; 0 = as many as pay.
-        candidates: drawn a window; None = the bundle's own default.
+        candidates: drawn a window; None = the bundle's own default, here and below.
         seed: of the candidates; the same sound, bundle and seed give the same captions.
+        method: how captions are decoded: "nucleus", "greedy" or "beam".
+        max_length: longest caption in tokens, start and end counted.
+        likelihood_weight, similarity_weight: of the two scores that candidates are ranked by; without similarity, none
+            is computed.
+        fluency_check: a caption that is no whole sentence, or says something twice, wins only where all are such.
     """
 
     bundle: str = DEFAULT_BUNDLE
@@ -44,6 +49,11 @@ class CaptionerSettings(_Section):
     threads: int = Field(default=0, ge=0, le=256)
     candidates: int | None = Field(default=None, ge=1, le=64)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    method: DecodingMethod | None = None
+    max_length: int | None = Field(default=None, ge=2)
+    likelihood_weight: float | None = Field(default=None, ge=0.0)
+    similarity_weight: float | None = Field(default=None, ge=0.0)
+    fluency_check: bool = True
 
 
 class StreamSettings(_Section):

@@ -36,7 +36,7 @@ class Score(_Record):
 
     hybrid: float
     log_likelihood: float
-    similarity: float
+    similarity: float | None = None
 
 
 class Model(_Record):

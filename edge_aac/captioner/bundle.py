@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ MANIFEST = "manifest.json"
 DEFAULT_BUNDLE = "esc10-tiny"
 WINDOW_S = 10.0
 GraphRole = Literal["encoder", "decoder", "text_embedder"]
+DecodingMethod = Literal["nucleus", "greedy", "beam"]
 
 
 class _Section(BaseModel):
@@ -47,6 +49,7 @@ class Graph(BundleFile):
         shapes: inputs and outputs by name, dynamic axes by their names.
         built_with: versions of the tools that wrote it.
         max_abs_difference: from its fp32 parent, as measured by the gate that let it in.
+        external_data: files that hold the weights of a graph too large for one (ONNX ends at 2 GB).
     """
 
     backend: str
@@ -54,27 +57,37 @@ class Graph(BundleFile):
     shapes: dict[str, list[int | str]]
     built_with: dict[str, str]
     max_abs_difference: float
+    external_data: tuple[BundleFile, ...] = ()
 
 
 class DecodingRules(_Section):
-    """How candidates are drawn; lengths count the start token, as in the published system.
+    """How candidates are found; lengths count the start token, as in the published system.
 
     Attributes:
+        method: "nucleus" draws ``candidates`` of them, "greedy" takes the likeliest token at each step, "beam" searches
+            with ``beams`` beams; the last two give one candidate.
         candidates: drawn in one batch.
         temperature: divides the logits before top-p.
         top_p: probability mass that the nucleus keeps (Holtzman et al., 2020).
+        beams: of the beam search.
+        length_penalty: a finished beam's log-likelihood is divided by its length to this power.
         min_length: no end before this many tokens.
         max_length: the end is forced at this many tokens.
         no_repeat_ngram: no n-gram of this length occurs twice.
+        max_positions: what the decoder has learnt positions for; ``max_length`` cannot exceed it.
         start_token_id, eos_token_id, pad_token_id: of the decoder's vocabulary.
     """
 
+    method: DecodingMethod = "nucleus"
     candidates: int = Field(default=6, ge=1, le=64)
     temperature: float = Field(default=0.5, gt=0.0)
     top_p: float = Field(default=0.95, gt=0.0, le=1.0)
+    beams: int = Field(default=4, ge=1, le=64)
+    length_penalty: float = 1.0
     min_length: int = Field(default=5, ge=0)
     max_length: int = Field(default=30, ge=2)
     no_repeat_ngram: int = Field(default=3, ge=0)
+    max_positions: int = Field(default=128, ge=2)
     start_token_id: int = 2
     eos_token_id: int = 2
     pad_token_id: int = 1
@@ -95,7 +108,10 @@ class Tokenizers(_Section):
 
 
 class Manifest(_Section):
-    """``manifest.json``: what the bundle is, what is in it, how to decode with it and what was measured of it."""
+    """``manifest.json``: what the bundle is, what is in it, how to decode with it and what was measured of it.
+
+    ``instruction`` stands before every text that goes to the text embedder (INSTRUCTOR's "Represent the …: ").
+    """
 
     schema_: Literal["edge-aac/bundle/1"] = Field(alias="schema")
     name: str
@@ -108,6 +124,7 @@ class Manifest(_Section):
     vocabulary_size: int
     decoding: DecodingRules
     rerank: RerankWeights
+    instruction: str = ""
     tokenizers: Tokenizers
     graphs: dict[GraphRole, list[Graph]]
     quality: dict[str, Any]
@@ -115,7 +132,8 @@ class Manifest(_Section):
     def files(self) -> list[BundleFile]:
         """All files that the manifest vouches for."""
         graphs = [graph for forms in self.graphs.values() for graph in forms]
-        return [self.tokenizers.decoder, self.tokenizers.text, *graphs]
+        weights = [file for graph in graphs for file in graph.external_data]
+        return [self.tokenizers.decoder, self.tokenizers.text, *graphs, *weights]
 
 
 class Bundle:
@@ -129,15 +147,43 @@ class Bundle:
         """Where a file of the manifest lies."""
         return self.folder / file.file
 
+    def size(self, graph: Graph) -> int:
+        """Bytes of a graph with its weights."""
+        return sum(self.path(file).stat().st_size for file in (graph, *graph.external_data))
+
+
+def user_bundles_folder() -> Path:
+    """Where `edge-aac pull` puts bundles: ``$XDG_DATA_HOME`` or ``~/.local/share``, then ``edge-aac/bundles``.
+
+    Raises:
+        InputMissingError: this user has no home.
+    """
+    try:
+        root = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    except RuntimeError as error:
+        raise InputMissingError("this user has no home folder for bundles: set XDG_DATA_HOME") from error
+    return root / "edge-aac" / "bundles"
+
 
 def built_in_bundles() -> dict[str, Path]:
     """Name → folder of the bundles that come with the package."""
-    root = Path(str(resources.files("edge_aac") / "bundles"))
-    return {manifest.parent.name: manifest.parent for manifest in sorted(root.glob(f"*/{MANIFEST}"))}
+    return _bundles_in(Path(str(resources.files("edge_aac") / "bundles")))
+
+
+def pulled_bundles() -> dict[str, Path]:
+    """Name → folder of the bundles that this user pulled; none where there is no home to look in."""
+    try:
+        return _bundles_in(user_bundles_folder())
+    except InputMissingError:
+        return {}
+
+
+def _bundles_in(root: Path) -> dict[str, Path]:
+    return {manifest.parent.name: manifest.parent for manifest in sorted(root.glob(f"[!.]*/{MANIFEST}"))}
 
 
 def open_bundle(name_or_path: str) -> Bundle:
-    """Find a bundle by the name of a built-in one or the path of a folder, and check every file in it.
+    """Find a bundle by the name of a built-in or pulled one or the path of a folder, and check every file in it.
 
     Raises:
         InputMissingError: there is no such bundle, or a file of it is missing.
@@ -150,11 +196,11 @@ def open_bundle(name_or_path: str) -> Bundle:
 
 
 def _checked(name_or_path: str) -> Bundle:
-    built_in = built_in_bundles()
-    folder = built_in.get(name_or_path, Path(name_or_path))
+    known = {**pulled_bundles(), **built_in_bundles()}
+    folder = known.get(name_or_path, Path(name_or_path))
     if not (folder / MANIFEST).is_file():
         raise InputMissingError(
-            f"no bundle {name_or_path!r}: give a folder that holds a {MANIFEST}, or one of {', '.join(built_in)}"
+            f"no bundle {name_or_path!r}: give a folder that holds a {MANIFEST}, or one of {', '.join(sorted(known))}"
         )
     manifest = read_manifest(folder / MANIFEST)
     if (manifest.sample_rate, manifest.window_s) != (SAMPLE_RATE, WINDOW_S):

@@ -5,15 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ValidationError
 
-from edge_aac.captioner.bundle import Bundle, open_bundle
+from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
+from edge_aac.audio.windows import WINDOW_SAMPLES
+from edge_aac.captioner.bundle import Bundle, DecodingMethod, DecodingRules, Manifest, RerankWeights, open_bundle
 from edge_aac.captioner.decoding import CandidateDecoder, never
 from edge_aac.captioner.rerank import Reranker, ScoredCaption
 from edge_aac.captioner.tokens import load_tokenizer
 from edge_aac.engines.engine import EngineOptions, load_engine
+from edge_aac.errors import ConfigError, first_complaint
+
+Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class CaptionedWindow:
     """What the captioner says of a window.
 
     Attributes:
-        ranked: the distinct captions, best first.
+        ranked: the distinct captions, best first; those that the fluency check rejects behind all others.
         audio_embedding: (E,) as the encoder gave it.
         candidates: how many were drawn.
         latency_ms: where the time went.
@@ -50,6 +57,48 @@ class CaptionedWindow:
         return self.ranked[0]
 
 
+@dataclass(frozen=True)
+class Choices:
+    """What is decided otherwise than in the bundle; None = as there.
+
+    Attributes:
+        method: "nucleus", "greedy" or "beam".
+        max_length: longest caption in tokens, start and end counted.
+        likelihood_weight, similarity_weight: of the two scores that candidates are ranked by.
+        fluency_check: whether faulty sentences are ranked behind all others.
+    """
+
+    method: DecodingMethod | None = None
+    max_length: int | None = None
+    likelihood_weight: float | None = None
+    similarity_weight: float | None = None
+    fluency_check: bool = True
+
+    def rules(self, manifest: Manifest, candidates: int | None) -> DecodingRules:
+        """The bundle's rules with these changes."""
+        return _changed(manifest.decoding, candidates=candidates, method=self.method, max_length=self.max_length)
+
+    def weights(self, manifest: Manifest) -> RerankWeights:
+        """The bundle's weights with these changes."""
+        return _changed(manifest.rerank, log_likelihood=self.likelihood_weight, similarity=self.similarity_weight)
+
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+def _changed(section: Section, **changes: object) -> Section:
+    """A section of the manifest with other values, None leaving it as it is.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return type(section).model_validate({**section.model_dump(), **given})
+    except ValidationError as error:
+        raise ConfigError(f"unusable choice: {first_complaint(error)}") from error
+
+
 class Captioner:
     """Captions windows with one bundle.
 
@@ -59,31 +108,49 @@ class Captioner:
         bundle: checked, from :func:`edge_aac.captioner.bundle.open_bundle`.
         options: backend and threads.
         candidates: how many to draw a window; None for the bundle's own default.
+        choices: of what else the bundle has a default for.
     """
 
-    def __init__(self, bundle: Bundle, options: EngineOptions | None = None, candidates: int | None = None) -> None:
-        options = options or EngineOptions()
+    def __init__(
+        self,
+        bundle: Bundle,
+        options: EngineOptions | None = None,
+        candidates: int | None = None,
+        choices: Choices | None = None,
+    ) -> None:
+        options, choices = options or EngineOptions(), choices or Choices()
         manifest = bundle.manifest
         self.bundle = bundle
-        self.rules = manifest.decoding
-        if candidates is not None:
-            self.rules = manifest.decoding.model_copy(update={"candidates": candidates})
+        self.rules = choices.rules(manifest, candidates)
         self._encoder, self.encoder_graph = load_engine(bundle, "encoder", options)
         self._decoder = CandidateDecoder(load_engine(bundle, "decoder", options)[0])
         self._reranker = Reranker(
             load_engine(bundle, "text_embedder", options)[0],
             load_tokenizer(bundle.path(manifest.tokenizers.decoder)),
             load_tokenizer(bundle.path(manifest.tokenizers.text)),
-            manifest.rerank,
+            choices.weights(manifest),
+            manifest.instruction,
+            choices.fluency_check,
         )
+        self._takes_padding = "frame_padding" in self._encoder.input_shapes
 
     @classmethod
-    def open(cls, name_or_path: str, options: EngineOptions | None = None, candidates: int | None = None) -> Captioner:
+    def open(
+        cls,
+        name_or_path: str,
+        options: EngineOptions | None = None,
+        candidates: int | None = None,
+        choices: Choices | None = None,
+    ) -> Captioner:
         """Open a bundle by name or path and load it."""
-        return cls(open_bundle(name_or_path), options, candidates)
+        return cls(open_bundle(name_or_path), options, candidates, choices)
 
     def caption(
-        self, fbank: npt.NDArray[np.float32], rng: np.random.Generator, cancelled: Callable[[], bool] = never
+        self,
+        fbank: npt.NDArray[np.float32],
+        rng: np.random.Generator,
+        cancelled: Callable[[], bool] = never,
+        sound_samples: int | None = None,
     ) -> CaptionedWindow:
         """Caption one window.
 
@@ -91,18 +158,17 @@ class Captioner:
             fbank: (998, 128) normalised filter bank.
             rng: seeded by the caller; the same generator state gives the same captions.
             cancelled: asked before every decoding step.
+            sound_samples: how many samples at 16 kHz hold sound, where the rest is padding; None = all. A bundle whose
+                model was trained on padded batches leaves the padding out, another hears silence there.
 
         Raises:
             CancelledError: ``cancelled`` said so.
         """
         started = time.perf_counter()
-        encoded = self._encoder.run({"fbank": fbank[np.newaxis]})
+        keys, values, audio_embedding = self._encode(fbank, sound_samples)
         encode_done = time.perf_counter()
-        candidates = self._decoder.decode(
-            encoded["cross_keys"][0], encoded["cross_values"][0], self.rules, rng, cancelled
-        )
+        candidates = self._decoder.decode(keys, values, self.rules, rng, cancelled)
         decode_done = time.perf_counter()
-        audio_embedding = encoded["audio_embedding"][0]
         ranked = self._reranker.rank(candidates, audio_embedding)
         latency = Latency(
             encode=1e3 * (encode_done - started),
@@ -110,6 +176,20 @@ class Captioner:
             rerank=1e3 * (time.perf_counter() - decode_done),
         )
         return CaptionedWindow(ranked, audio_embedding, len(candidates), latency)
+
+    def _encode(self, fbank: Array, sound_samples: int | None) -> tuple[Array, Array, Array]:
+        """Cross-attention keys and values (layers, heads, T, head_size) and the audio embedding (E,)."""
+        inputs: dict[str, npt.NDArray[np.generic]] = {"fbank": fbank[np.newaxis]}
+        if self._takes_padding:
+            frames = np.arange(len(fbank)) * FRAME_SHIFT_SAMPLES
+            inputs["frame_padding"] = (frames >= (WINDOW_SAMPLES if sound_samples is None else sound_samples))[
+                np.newaxis
+            ]
+        encoded = self._encoder.run(inputs)
+        keys, values = encoded["cross_keys"][0], encoded["cross_values"][0]
+        if self._takes_padding and (padding := encoded["memory_padding"][0].astype(bool)).any():
+            keys, values = (np.ascontiguousarray(array[:, :, ~padding]) for array in (keys, values))
+        return keys, values, encoded["audio_embedding"][0]
 
 
 def window_rng(seed: int, start_sample: int) -> np.random.Generator:

@@ -1,15 +1,16 @@
-"""The decoding loop: N candidates side by side over a cache of fixed capacity."""
+"""The decoding loop: N candidates or beams side by side over a cache that is allocated once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.captioner.beam import beam_search
 from edge_aac.captioner.bundle import DecodingRules
-from edge_aac.captioner.sampling import apply_rules, draw, log_softmax
+from edge_aac.captioner.sampling import TokenIds, apply_rules, constrain, draw, log_likelihood
 from edge_aac.engines.engine import Engine
 from edge_aac.errors import ConfigError, DataError
 
@@ -27,7 +28,7 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One drawn caption.
+    """One caption as tokens.
 
     Attributes:
         token_ids: without start and end tokens.
@@ -40,27 +41,33 @@ class Candidate:
 
 
 class CandidateDecoder:
-    """Draws candidates for one window at a time.
+    """Finds the candidates of one window at a time.
 
-    The self-attention cache is allocated once for each number of candidates; a step hands it to the engine as it is
-    and writes the one new row that comes back.
+    The self-attention cache is allocated once for each number of rows. It has one array a layer in and one new row a
+    step out, so a step copies nothing of it; what cross-attention needs of the window goes in as the encoder gave it.
 
     Args:
-        engine: the bundle's decoder graph: token_ids (N, 1), step (1,), self_keys and self_values
-            (layers, N, heads, capacity, head_size), cross_keys and cross_values (layers, heads, T, head_size)
+        engine: the bundle's decoder graph: token_ids (N, 1), step (1,), and for each layer i self_keys_i and
+            self_values_i (N, heads, capacity, head_size), cross_keys_i and cross_values_i (heads, T, head_size)
             → logits (N, V), new_keys and new_values (layers, N, heads, 1, head_size).
+
+    Raises:
+        DataError: the graph has other inputs.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        layers, _, heads, capacity, head_size = engine.input_shape("self_keys")
-        self._layout = (_fixed(layers), _fixed(heads), _fixed(capacity), _fixed(head_size))
-        self._caches: dict[int, tuple[Array, Array]] = {}
-
-    @property
-    def capacity(self) -> int:
-        """Longest caption in tokens, the start token included, that the cache can hold."""
-        return self._layout[2]
+        shapes = engine.input_shapes
+        self._layers = sum(name.startswith("self_keys_") for name in shapes)
+        if not self._layers:
+            raise DataError(
+                "the decoder graph has no self_keys_0, its form is older than this edge-aac: export it again"
+            )
+        _, heads, capacity, head_size = shapes["self_keys_0"]
+        self._heads, self._head_size = _fixed(heads), _fixed(head_size)
+        self.capacity = capacity if isinstance(capacity, int) else None
+        """Longest caption in tokens, the start token included, that the graph can hold; None = only positions limit."""
+        self._caches: dict[tuple[int, int], tuple[Array, Array]] = {}
 
     def decode(
         self,
@@ -70,67 +77,112 @@ class CandidateDecoder:
         rng: np.random.Generator,
         cancelled: Callable[[], bool] = never,
     ) -> list[Candidate]:
-        """Draw ``rules.candidates`` candidates.
+        """Find candidates by ``rules.method``: ``rules.candidates`` of them by "nucleus", one by "greedy" or "beam".
 
         Args:
             cross_keys, cross_values: (layers, heads, T, head_size) of one window.
-            rules: how to draw.
+            rules: how to decode.
             rng: the source of all randomness.
             cancelled: asked before every step.
 
         Raises:
-            ConfigError: the rules ask for longer captions than the cache holds.
+            ConfigError: the rules ask for longer captions than the decoder can count.
             DataError: the decoder's numbers are no numbers.
             CancelledError: ``cancelled`` said so.
         """
-        if rules.max_length > self.capacity:
-            raise ConfigError(f"max_length {rules.max_length} exceeds the decoder's capacity of {self.capacity} tokens")
-        count = rules.candidates
-        keys, values = self._cache(count)
-        ids = np.full((count, rules.max_length), rules.pad_token_id, dtype=np.int64)
-        ids[:, 0] = rules.start_token_id
-        likelihood = np.zeros(count, dtype=np.float64)
-        lengths = np.zeros(count, dtype=np.int64)
-        running = np.ones(count, dtype=bool)
-        for step in range(rules.max_length - 1):
-            if cancelled():
-                raise CancelledError
-            outputs = self._engine.run(
-                {
-                    "token_ids": ids[:, step : step + 1],
-                    "step": np.array([step], dtype=np.int64),
-                    "self_keys": keys,
-                    "self_values": values,
-                    "cross_keys": cross_keys,
-                    "cross_values": cross_values,
-                }
-            )
-            keys[:, :, :, step] = outputs["new_keys"][:, :, :, 0]
-            values[:, :, :, step] = outputs["new_values"][:, :, :, 0]
-            chosen = draw(apply_rules(outputs["logits"], ids[:, : step + 1], rules), rng)
-            chosen_likelihood = log_softmax(outputs["logits"])[np.arange(count), chosen]
-            likelihood += np.where(running, chosen_likelihood, 0.0)
-            lengths += running
-            ids[:, step + 1] = np.where(running, chosen, rules.pad_token_id)
-            running &= chosen != rules.eos_token_id
-            if not running.any():
-                break
-        if not np.isfinite(likelihood).all():
-            raise DataError("the decoder graph gave NaN or infinite logits: build the bundle again")
-        return [
-            Candidate(tuple(ids[row, 1 : lengths[row]].tolist()), float(likelihood[row] / lengths[row]))
-            for row in range(count)
-        ]
+        limit = min(rules.max_positions, self.capacity or rules.max_positions)
+        if rules.max_length > limit:
+            raise ConfigError(f"max_length {rules.max_length} exceeds the decoder's capacity of {limit} tokens")
+        count = {"nucleus": rules.candidates, "greedy": 1, "beam": rules.beams}[rules.method]
+        # The last token is never fed back, so it needs no row.
+        cache = self._cache(count, self.capacity or rules.max_length - 1)
+        window = _Window(self._engine, cache, (cross_keys, cross_values), cancelled)
+        if rules.method == "beam":
+            beam = beam_search(window.step, window.reorder, rules)
+            return [Candidate(beam.token_ids, beam.log_likelihood)]
+        if rules.method == "greedy":
+            return _side_by_side(window, rules, count, lambda logits, prefixes: _likeliest(logits, prefixes, rules))
+        return _side_by_side(
+            window, rules, count, lambda logits, prefixes: draw(apply_rules(logits, prefixes, rules), rng)
+        )
 
-    def _cache(self, count: int) -> tuple[Array, Array]:
-        if count not in self._caches:
-            layers, heads, capacity, head_size = self._layout
-            shape = (layers, count, heads, capacity, head_size)
-            self._caches[count] = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
-        return self._caches[count]
+    def _cache(self, count: int, rows: int) -> tuple[Array, Array]:
+        if (count, rows) not in self._caches:
+            shape = (self._layers, count, self._heads, rows, self._head_size)
+            self._caches[count, rows] = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+        return self._caches[count, rows]
+
+
+class _Window:
+    """One window being decoded: the graph, its cache, and the cross-attention that all rows share."""
+
+    def __init__(
+        self, engine: Engine, cache: tuple[Array, Array], cross: tuple[Array, Array], cancelled: Callable[[], bool]
+    ) -> None:
+        self._engine = engine
+        self._keys, self._values = cache
+        self._cancelled = cancelled
+        # Views of contiguous parts: the engine reads them where they are.
+        self._fixed_inputs: Mapping[str, npt.NDArray[np.generic]] = {
+            f"{name}_{layer}": array[layer]
+            for name, array in zip(
+                ("self_keys", "self_values", "cross_keys", "cross_values"), (*cache, *cross), strict=True
+            )
+            for layer in range(len(array))
+        }
+
+    def step(self, token_ids: TokenIds, step: int) -> Array:
+        """Feed one token a row, (N, 1), at position ``step``: logits (N, V) of the next, one finite a row at least."""
+        if self._cancelled():
+            raise CancelledError
+        outputs = self._engine.run(
+            {**self._fixed_inputs, "token_ids": token_ids, "step": np.array([step], dtype=np.int64)}
+        )
+        if step < self._keys.shape[3]:
+            self._keys[:, :, :, step] = outputs["new_keys"][:, :, :, 0]
+            self._values[:, :, :, step] = outputs["new_values"][:, :, :, 0]
+        logits = outputs["logits"]
+        # The highest of a row is NaN where any is, and infinite where none can be drawn.
+        if not np.isfinite(logits.max(axis=-1)).all():
+            raise DataError("the decoder graph gave NaN or infinite logits: build the bundle again")
+        return logits
+
+    def reorder(self, parents: TokenIds, length: int) -> None:
+        """Row i goes on from row ``parents[i]``; only the ``length`` positions that are written are moved."""
+        if not np.array_equal(parents, np.arange(len(parents))):
+            for cache in (self._keys, self._values):
+                cache[:, :, :, :length] = cache[:, parents, :, :length]
+
+
+def _side_by_side(
+    window: _Window, rules: DecodingRules, count: int, choose: Callable[[Array, TokenIds], TokenIds]
+) -> list[Candidate]:
+    """Candidates that do not look at each other, until all have ended."""
+    ids = np.full((count, rules.max_length), rules.pad_token_id, dtype=np.int64)
+    ids[:, 0] = rules.start_token_id
+    likelihood = np.zeros(count, dtype=np.float64)
+    lengths = np.zeros(count, dtype=np.int64)
+    running = np.ones(count, dtype=bool)
+    for step in range(rules.max_length - 1):
+        logits = window.step(ids[:, step : step + 1], step)
+        chosen = choose(logits, ids[:, : step + 1])
+        likelihood += np.where(running, log_likelihood(logits, chosen), 0.0)
+        lengths += running
+        ids[:, step + 1] = np.where(running, chosen, rules.pad_token_id)
+        running &= chosen != rules.eos_token_id
+        if not running.any():
+            break
+    return [
+        Candidate(tuple(ids[row, 1 : lengths[row]].tolist()), float(likelihood[row] / lengths[row]))
+        for row in range(count)
+    ]
+
+
+def _likeliest(logits: Array, prefixes: TokenIds, rules: DecodingRules) -> TokenIds:
+    return np.asarray(constrain(logits, prefixes, rules).argmax(axis=-1), dtype=np.int64)
 
 
 def _fixed(size: int | str | None) -> int:
     if not isinstance(size, int):
-        raise ConfigError(f"the decoder graph leaves an axis of its cache open ({size!r}); export the bundle again")
+        raise DataError(f"the decoder graph leaves an axis of its cache open ({size!r}): export the bundle again")
     return size

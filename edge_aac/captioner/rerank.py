@@ -1,4 +1,4 @@
-"""Choosing among candidates: 0.3 × log-likelihood + 0.7 × audio–text similarity, as published."""
+"""Choosing among candidates, as published: 0.3 × log-likelihood + 0.7 × similarity, then the fluency check."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from tokenizers import Tokenizer
 
 from edge_aac.captioner.bundle import RerankWeights
 from edge_aac.captioner.decoding import Candidate
+from edge_aac.captioner.fluency import FluencyError, fluency_errors
 from edge_aac.captioner.tokens import to_arrays, to_text
 from edge_aac.engines.engine import Engine
+from edge_aac.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,17 @@ class ScoredCaption:
         text: lower-case, without punctuation.
         hybrid: what candidates are ranked by.
         log_likelihood: mean log-likelihood a token.
-        similarity: cosine of audio embedding and text embedding.
+        similarity: cosine of audio embedding and text embedding; None where its weight is 0.
         embedding: the text's, (E,) of unit length.
+        errors: what the fluency check holds against it; empty where it was not asked.
     """
 
     text: str
     hybrid: float
     log_likelihood: float
-    similarity: float
+    similarity: float | None
     embedding: npt.NDArray[np.float32]
+    errors: tuple[FluencyError, ...] = ()
 
 
 class Reranker:
@@ -42,22 +46,37 @@ class Reranker:
         decoder_tokenizer: ids → text.
         text_tokenizer: text → the embedder's ids.
         weights: of the two scores.
+        instruction: stands before every text, as the text embedder was trained with it.
+        fluency_check: whether faulty texts are ranked behind all others.
     """
 
     def __init__(
-        self, text_embedder: Engine, decoder_tokenizer: Tokenizer, text_tokenizer: Tokenizer, weights: RerankWeights
+        self,
+        text_embedder: Engine,
+        decoder_tokenizer: Tokenizer,
+        text_tokenizer: Tokenizer,
+        weights: RerankWeights,
+        instruction: str = "",
+        fluency_check: bool = True,
     ) -> None:
         self._text_embedder = text_embedder
         self._decoder_tokenizer = decoder_tokenizer
         self._text_tokenizer = text_tokenizer
         self._weights = weights
+        self._instruction = instruction
+        self._fluency_check = fluency_check
 
     def rank(self, candidates: Sequence[Candidate], audio_embedding: npt.NDArray[np.float32]) -> list[ScoredCaption]:
         """Merge candidates with the same text and rank them, best first; of equals the likelier wins, then A to Z.
 
+        Texts that the fluency check rejects come last, so one of them is best only where it rejects them all.
+
         Args:
             candidates: at least one.
             audio_embedding: (E,), any length.
+
+        Raises:
+            DataError: texts and sounds are embedded in different numbers of dimensions.
         """
         likelihood: dict[str, float] = {}
         for candidate in candidates:
@@ -65,20 +84,43 @@ class Reranker:
             likelihood[text] = max(likelihood.get(text, -np.inf), candidate.log_likelihood)
         texts = sorted(likelihood)
         embeddings = self.embed(texts)
-        similarity = embeddings @ (audio_embedding / max(float(np.linalg.norm(audio_embedding)), 1e-12))
+        similarity = self._similarity(embeddings, audio_embedding)
         scored = [
             ScoredCaption(
                 text,
-                self._weights.log_likelihood * likelihood[text] + self._weights.similarity * float(similarity[index]),
+                self._hybrid(likelihood[text], alike),
                 likelihood[text],
-                float(similarity[index]),
-                embeddings[index],
+                alike,
+                embedding,
+                fluency_errors(text) if self._fluency_check else (),
             )
-            for index, text in enumerate(texts)
+            for text, alike, embedding in zip(texts, similarity, embeddings, strict=True)
         ]
-        return sorted(scored, key=lambda caption: (-caption.hybrid, -caption.log_likelihood, caption.text))
+        return sorted(scored, key=_rank)
+
+    def _similarity(
+        self, embeddings: npt.NDArray[np.float32], audio_embedding: npt.NDArray[np.float32]
+    ) -> list[float] | list[None]:
+        if not self._weights.similarity:
+            return [None] * len(embeddings)
+        if embeddings.shape[1] != len(audio_embedding):
+            raise DataError(
+                f"the bundle embeds texts in {embeddings.shape[1]} dimensions and sounds in {len(audio_embedding)}, "
+                "which cannot be compared: set the similarity's weight to 0, or convert it with its own INSTRUCTOR"
+            )
+        direction = audio_embedding / max(float(np.linalg.norm(audio_embedding)), 1e-12)
+        return [float(value) for value in embeddings @ direction]
+
+    def _hybrid(self, log_likelihood: float, similarity: float | None) -> float:
+        return self._weights.log_likelihood * log_likelihood + self._weights.similarity * (similarity or 0.0)
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Text embeddings (N, E) of unit length."""
-        token_ids, attention_mask = to_arrays(self._text_tokenizer, texts)
+        token_ids, attention_mask = to_arrays(
+            self._text_tokenizer, [(self._instruction + text).strip() for text in texts]
+        )
         return self._text_embedder.run({"token_ids": token_ids, "attention_mask": attention_mask})["embedding"]
+
+
+def _rank(caption: ScoredCaption) -> tuple[bool, float, float, str]:
+    return bool(caption.errors), -caption.hybrid, -caption.log_likelihood, caption.text

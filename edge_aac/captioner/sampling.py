@@ -28,12 +28,16 @@ def apply_rules(logits: Logits, prefixes: TokenIds, rules: DecodingRules) -> Log
     Returns:
         (N, V) logits whose softmax is what the next token is drawn from.
     """
+    return nucleus(constrain(logits, prefixes, rules) / np.float32(rules.temperature), rules.top_p)
+
+
+def constrain(logits: Logits, prefixes: TokenIds, rules: DecodingRules) -> Logits:
+    """What every method forbids: an early end, a late one, a repeated n-gram. Shapes as in :func:`apply_rules`."""
     length = prefixes.shape[1]
     scores = forbid_end(logits, rules) if length < rules.min_length else logits
     if length >= rules.max_length - 1:
         return force_end(scores, rules)
-    scores = forbid_repeats(scores, prefixes, rules.no_repeat_ngram)
-    return nucleus(scores / np.float32(rules.temperature), rules.top_p)
+    return forbid_repeats(scores, prefixes, rules.no_repeat_ngram)
 
 
 def forbid_end(logits: Logits, rules: DecodingRules) -> Logits:
@@ -65,24 +69,49 @@ def forbid_repeats(logits: Logits, prefixes: TokenIds, size: int) -> Logits:
 
 
 def nucleus(logits: Logits, top_p: float) -> Logits:
-    """Keep the likeliest tokens that together hold at least ``top_p`` of the probability, one at least."""
+    """Keep the fewest tokens that together hold at least ``top_p`` of the probability, one at least."""
     if top_p >= 1.0:
         return logits
-    order = np.argsort(logits, axis=-1, kind="stable")
-    cumulative = np.cumsum(np.exp(log_softmax(np.take_along_axis(logits, order, axis=-1))), axis=-1)
-    removed = cumulative <= 1.0 - top_p
-    removed[:, -1] = False
-    scores = logits.copy()
-    np.put_along_axis(scores, order, np.where(removed, FORBIDDEN, np.take_along_axis(logits, order, axis=-1)), axis=-1)
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    total = weights.sum(axis=-1, keepdims=True)
+    # All tokens below this together hold less than 1 - top_p, so none of them is kept; of a vocabulary of 50 265 that
+    # leaves a few dozen to be sorted.
+    worth_sorting = weights >= total * np.float32((1.0 - top_p) / logits.shape[-1])
+    scores = np.full_like(logits, FORBIDDEN)
+    for row, worth in enumerate(worth_sorting):
+        tokens = np.flatnonzero(worth)
+        values = weights[row, tokens]
+        descending = np.sort(values)[::-1]
+        # A token is kept while those above it do not yet hold top_p.
+        above = np.cumsum(descending, dtype=np.float64) - descending
+        needed = max(1, int((above < top_p * total[row, 0]).sum()))
+        kept = values > descending[needed - 1]
+        # Among equals the later token ranks higher.
+        equal = np.flatnonzero(values == descending[needed - 1])
+        kept[equal[len(equal) - (needed - kept.sum()) :]] = True
+        scores[row, tokens[kept]] = logits[row, tokens[kept]]
     return scores
 
 
 def draw(logits: Logits, rng: np.random.Generator) -> TokenIds:
     """One token a row from the softmax of (N, V) logits: (N,) int64."""
-    cumulative = np.cumsum(np.exp(log_softmax(logits).astype(np.float64)), axis=-1)
-    points = rng.random((len(logits), 1)) * cumulative[:, -1:]
-    # The first entry above the point: an entry of no probability never is.
-    return np.asarray((cumulative <= points).sum(axis=-1), dtype=np.int64)
+    points = rng.random((len(logits), 1))
+    drawn = np.zeros(len(logits), dtype=np.int64)
+    for row, allowed in enumerate(logits > FORBIDDEN):
+        tokens = np.flatnonzero(allowed)
+        values = logits[row, tokens].astype(np.float64)
+        cumulative = np.cumsum(np.exp(values - values.max()))
+        # The first entry above the point.
+        drawn[row] = tokens[(cumulative <= points[row, 0] * cumulative[-1]).sum()]
+    return drawn
+
+
+def log_likelihood(logits: Logits, tokens: TokenIds) -> npt.NDArray[np.float64]:
+    """Log-probability of one token a row, (N,), under the softmax of (N, V) logits."""
+    highest = logits.max(axis=-1).astype(np.float64)
+    total = np.exp(logits - highest[:, np.newaxis].astype(np.float32)).sum(axis=-1, dtype=np.float64)
+    chosen = logits[np.arange(len(tokens)), tokens].astype(np.float64)
+    return np.asarray(chosen - highest - np.log(total), dtype=np.float64)
 
 
 def log_softmax(logits: Logits) -> Logits:

@@ -38,6 +38,11 @@ def caption(
     ] = 10.0,
     bundle: options.BundleOption = None,
     candidates: options.CandidatesOption = None,
+    method: options.MethodOption = None,
+    max_length: options.MaxLengthOption = None,
+    likelihood_weight: options.LikelihoodWeightOption = None,
+    similarity_weight: options.SimilarityWeightOption = None,
+    fluency_check: options.FluencyOption = None,
     seed: options.SeedOption = None,
     threads: options.ThreadsOption = None,
     backend: options.BackendOption = None,
@@ -49,7 +54,18 @@ def caption(
     """Caption sound files: one record for each 10 s window."""
     options.log_to_stderr()
     given: dict[str, dict[str, object]] = {
-        "captioner": options.captioner_section(bundle, candidates, seed, threads, backend),
+        "captioner": {
+            "bundle": bundle,
+            "candidates": candidates,
+            "method": method,
+            "max_length": max_length,
+            "likelihood_weight": likelihood_weight,
+            "similarity_weight": similarity_weight,
+            "fluency_check": fluency_check,
+            "seed": seed,
+            "threads": threads,
+            "backend": backend,
+        },
         "stream": {"silence_dbfs": silence_dbfs, "node": node, "hop_s": hop},
     }
     from edge_aac.config import load_settings
@@ -60,15 +76,14 @@ def caption(
 def _caption_files(files: list[Path], settings: Settings, output_format: options.Format) -> None:
     from edge_aac.audio.source import SAMPLE_RATE
     from edge_aac.audio.windows import file_windows
-    from edge_aac.captioner.captioner import Captioner, window_rng
-    from edge_aac.engines.engine import EngineOptions
+    from edge_aac.captioner.captioner import window_rng
     from edge_aac.sinks.stdout import open_stdout
     from edge_aac.streaming.describe import Describer, file_span
     from edge_aac.streaming.gate import EnergyGate
 
     log = logging.getLogger(__name__)
     chosen = settings.captioner
-    captioner = Captioner.open(chosen.bundle, EngineOptions(chosen.backend, chosen.threads), chosen.candidates)
+    captioner = options.open_captioner(chosen)
     gate = EnergyGate(settings.stream.silence_dbfs)
     sink = open_stdout(output_format.value)
     hop_samples = round(settings.stream.hop_s * SAMPLE_RATE)
@@ -84,7 +99,9 @@ def _caption_files(files: list[Path], settings: Settings, output_format: options
                         "%s: silent from %s s to %s s (%.1f dBFS)", path, span.start_s, span.end_s, window.rms_dbfs
                     )
                     continue
-                captioned = captioner.caption(window.fbank, window_rng(chosen.seed, window.start))
+                captioned = captioner.caption(
+                    window.fbank, window_rng(chosen.seed, window.start), sound_samples=window.samples
+                )
                 sink.publish(describer.caption(seq, span, window, captioned))
                 seq += 1
         except (DataError, InputMissingError) as error:

@@ -6,9 +6,13 @@ import logging
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from edge_aac.captioner.captioner import Captioner
+    from edge_aac.config import CaptionerSettings
 
 
 class Format(str, Enum):
@@ -26,6 +30,33 @@ BundleOption = Annotated[
 CandidatesOption = Annotated[
     int | None,
     typer.Option(envvar="EDGE_AAC_CANDIDATES", help="Captions drawn for each window. Default: the bundle's own."),
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(envvar="EDGE_AAC_METHOD", help="nucleus, greedy or beam. Default: the bundle's own."),
+]
+MaxLengthOption = Annotated[
+    int | None,
+    typer.Option(envvar="EDGE_AAC_MAX_LENGTH", help="Longest caption in tokens. Default: the bundle's own."),
+]
+LikelihoodWeightOption = Annotated[
+    float | None,
+    typer.Option(envvar="EDGE_AAC_LIKELIHOOD_WEIGHT", help="Of log-likelihood in the ranking. Default: the bundle's."),
+]
+SimilarityWeightOption = Annotated[
+    float | None,
+    typer.Option(
+        envvar="EDGE_AAC_SIMILARITY_WEIGHT", help="Of audio-text similarity; 0: not computed. Default: the bundle's."
+    ),
+]
+FluencyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--fluency-check/--no-fluency-check",
+        envvar="EDGE_AAC_FLUENCY_CHECK",
+        help="Prefer captions that are whole sentences (English). Default: on.",
+        show_default=False,
+    ),
 ]
 SeedOption = Annotated[
     int | None,
@@ -62,11 +93,21 @@ FormatOption = Annotated[
 ]
 
 
-def captioner_section(
-    bundle: str | None, candidates: int | None, seed: int | None, threads: int | None, backend: str | None
-) -> dict[str, object]:
-    """The options of ``[captioner]`` as :func:`edge_aac.config.load_settings` takes them; None = not given."""
-    return {"bundle": bundle, "candidates": candidates, "seed": seed, "threads": threads, "backend": backend}
+def open_captioner(settings: CaptionerSettings) -> Captioner:
+    """The captioner that the settings describe."""
+    from edge_aac.captioner.captioner import Captioner, Choices
+    from edge_aac.engines.engine import EngineOptions
+
+    choices = Choices(
+        settings.method,
+        settings.max_length,
+        settings.likelihood_weight,
+        settings.similarity_weight,
+        settings.fluency_check,
+    )
+    return Captioner.open(
+        settings.bundle, EngineOptions(settings.backend, settings.threads), settings.candidates, choices
+    )
 
 
 def log_to_stderr() -> None:

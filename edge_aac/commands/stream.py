@@ -44,6 +44,11 @@ def stream(
     ] = None,
     bundle: options.BundleOption = None,
     candidates: options.CandidatesOption = None,
+    method: options.MethodOption = None,
+    max_length: options.MaxLengthOption = None,
+    likelihood_weight: options.LikelihoodWeightOption = None,
+    similarity_weight: options.SimilarityWeightOption = None,
+    fluency_check: options.FluencyOption = None,
     seed: options.SeedOption = None,
     threads: options.ThreadsOption = None,
     backend: options.BackendOption = None,
@@ -70,7 +75,18 @@ def stream(
         signal.signal(number, lambda *_: stop.set())
     options.log_to_stderr()
     given: dict[str, dict[str, object]] = {
-        "captioner": options.captioner_section(bundle, candidates, seed, threads, backend),
+        "captioner": {
+            "bundle": bundle,
+            "candidates": candidates,
+            "method": method,
+            "max_length": max_length,
+            "likelihood_weight": likelihood_weight,
+            "similarity_weight": similarity_weight,
+            "fluency_check": fluency_check,
+            "seed": seed,
+            "threads": threads,
+            "backend": backend,
+        },
         "stream": {
             "device": device,
             "hop_s": hop,
@@ -85,8 +101,6 @@ def stream(
 
     from edge_aac.audio.source import SAMPLE_RATE, open_source
     from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
-    from edge_aac.captioner.captioner import Captioner
-    from edge_aac.engines.engine import EngineOptions
     from edge_aac.sinks.sink import QueuedSink
     from edge_aac.sinks.stdout import open_stdout
     from edge_aac.streaming.describe import Describer
@@ -97,7 +111,7 @@ def stream(
     log = logging.getLogger(__name__)
     chosen, listening = settings.captioner, settings.stream
     slicer = WindowSlicer(WINDOW_SAMPLES, round(listening.hop_s * SAMPLE_RATE))
-    captioner = Captioner.open(chosen.bundle, EngineOptions(chosen.backend, chosen.threads), chosen.candidates)
+    captioner = options.open_captioner(chosen)
     source = open_source(listening.device)
     log.info("listening to %s with bundle %s", source.name, captioner.bundle.manifest.name)
     loop = StreamLoop(

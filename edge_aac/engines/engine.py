@@ -35,8 +35,9 @@ class Engine(Protocol):
     def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
         """Named arrays in, named arrays out; shapes are those of the manifest."""
 
-    def input_shape(self, name: str) -> tuple[int | str | None, ...]:
-        """Declared shape of an input; dynamic axes are names or None."""
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
+        """Declared shape of every input; dynamic axes are names or None."""
 
 
 def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tuple[Engine, Graph]:
@@ -53,7 +54,7 @@ def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tupl
         raise DataError(f"bundle {bundle.manifest.name!r} has no {role} graph: build it again")
     for graph in forms:
         if graph.backend == "onnxruntime":
-            return OnnxRuntimeEngine(bundle.path(graph), options.threads), graph
+            return OnnxRuntimeEngine(bundle.path(graph), options.threads, bundle.size(graph)), graph
     raise DeviceError(
         f"bundle {bundle.manifest.name!r} holds its {role} for {', '.join(g.backend for g in forms)} only, "
         f"which --backend {options.backend} cannot run here"

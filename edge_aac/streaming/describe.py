@@ -49,7 +49,7 @@ class Describer:
             score=Score(
                 hybrid=round(best.hybrid, 4),
                 log_likelihood=round(best.log_likelihood, 4),
-                similarity=round(best.similarity, 4),
+                similarity=None if best.similarity is None else round(best.similarity, 4),
             ),
             candidates=captioned.candidates,
             rms_dbfs=round(window.rms_dbfs, 1),

@@ -167,7 +167,7 @@ class StreamLoop:
             self._publish_events(self._tracker.observe(start, end, None))
             return
         span = self._span(start, end)
-        captioned = self._captioner.caption(window.fbank, window_rng(self._seed, start), stop.is_set)
+        captioned = self._captioner.caption(window.fbank, window_rng(self._seed, start), stop.is_set, window.samples)
         changes = self._tracker.observe(start, end, captioned.best)
         own = changes[-1]
         self._publish_events(changes[:-1])

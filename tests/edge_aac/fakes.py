@@ -1,4 +1,4 @@
-"""Stand-ins for engines, sources, captioners and sinks, so that a test needs no model, no device and no waiting."""
+"""Stand-ins for tokenizers, sources, captioners and sinks, so that a test needs no model, no device and no waiting."""
 
 from __future__ import annotations
 
@@ -22,78 +22,6 @@ from edge_aac.records import Caption, LatencyMs, Model, Record, Score
 Array = npt.NDArray[Any]
 MODEL = Model(bundle="fake", version="1", backend="onnxruntime", precision="fp32")
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
-
-
-class FakeDecoderEngine:
-    """A decoder graph that remembers what it gave out, and insists on getting it back.
-
-    Every step must come with the rows of all steps before it, in their places, and with the same cross-attention.
-
-    Args:
-        logits: (N, t) prefixes → (N, V) logits.
-        capacity: tokens that the cache holds; None leaves the axis open.
-    """
-
-    layers, heads, head_size, memory_steps = 2, 3, 4, 5
-
-    def __init__(self, logits: Callable[[Array], Array], capacity: int | None = 32) -> None:
-        self._logits = logits
-        self._capacity = capacity
-        self._random = np.random.default_rng(99)
-        self._keys: list[Array] = []
-        self._values: list[Array] = []
-        self.prefixes = np.zeros((0, 0), np.int64)
-        self.windows = 0
-        self.cross_keys, self.cross_values = self._random.standard_normal(
-            (2, self.layers, self.heads, self.memory_steps, self.head_size)
-        ).astype(np.float32)
-
-    def input_shape(self, name: str) -> tuple[int | str | None, ...]:
-        assert name == "self_keys"
-        return (self.layers, "candidates", self.heads, self._capacity or "capacity", self.head_size)
-
-    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
-        assert set(inputs) == {"token_ids", "step", "self_keys", "self_values", "cross_keys", "cross_values"}
-        token_ids, step = inputs["token_ids"], int(inputs["step"][0])
-        count = len(token_ids)
-        assert (token_ids.shape, token_ids.dtype) == ((count, 1), np.int64)
-        assert (inputs["step"].shape, inputs["step"].dtype) == ((1,), np.int64)
-        if step == 0:
-            self._keys, self._values, self.prefixes = [], [], np.zeros((count, 0), np.int64)
-            self.windows += 1
-        assert step == len(self._keys)
-        for name, given_out in (("self_keys", self._keys), ("self_values", self._values)):
-            cache = inputs[name]
-            assert cache.dtype == np.float32
-            assert cache.shape == (self.layers, count, self.heads, self._capacity, self.head_size)
-            for position, row in enumerate(given_out):
-                assert np.array_equal(cache[:, :, :, position], row[:, :, :, 0]), f"row {position} at step {step}"
-        assert np.array_equal(inputs["cross_keys"], self.cross_keys)
-        assert np.array_equal(inputs["cross_values"], self.cross_values)
-        self.prefixes = np.concatenate((self.prefixes, token_ids), axis=1)
-        shape = (2, self.layers, count, self.heads, 1, self.head_size)
-        keys, values = self._random.standard_normal(shape).astype(np.float32)
-        self._keys.append(keys)
-        self._values.append(values)
-        return {"logits": self._logits(self.prefixes).astype(np.float32), "new_keys": keys, "new_values": values}
-
-
-class FakeTextEmbedder:
-    """A text embedder that looks its vectors up by the token ids it is given, padding left out."""
-
-    def __init__(self, vectors: dict[tuple[int, ...], Sequence[float]]) -> None:
-        self._vectors = vectors
-        self.calls = 0
-
-    def input_shape(self, name: str) -> tuple[int | str | None, ...]:
-        assert name in {"token_ids", "attention_mask"}
-        return ("texts", "tokens")
-
-    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
-        self.calls += 1
-        rows = zip(inputs["token_ids"], inputs["attention_mask"], strict=True)
-        vectors = [self._vectors[tuple(ids[mask == 1].tolist())] for ids, mask in rows]
-        return {"embedding": np.asarray(vectors, np.float32)}
 
 
 def word_tokenizer(words: Sequence[str]) -> Tokenizer:
@@ -124,14 +52,20 @@ class FakeCaptioner:
         self._script = script
         self._seconds = seconds
         self.draws: list[float] = []
+        self.sound_samples: list[int | None] = []
 
     def caption(
-        self, fbank: npt.NDArray[np.float32], rng: np.random.Generator, cancelled: Callable[[], bool] = never
+        self,
+        fbank: npt.NDArray[np.float32],
+        rng: np.random.Generator,
+        cancelled: Callable[[], bool] = never,
+        sound_samples: int | None = None,
     ) -> CaptionedWindow:
         """Asks ``cancelled`` every 10 ms of its time, as the decoder does before every step."""
         assert fbank.dtype == np.float32
         best = self._script[min(len(self.draws), len(self._script) - 1)]
         self.draws.append(float(rng.random()))
+        self.sound_samples.append(sound_samples)
         until = time.monotonic() + self._seconds
         while (left := until - time.monotonic()) > 0:
             if cancelled():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edge_aac.records import Caption, Event, TimeSpan, rfc3339
+from edge_aac.records import Caption, Event, Score, TimeSpan, rfc3339
 from tests.edge_aac.fakes import caption_record
 
 # What a program that reads the records was promised, with the JSON type of each field.
@@ -50,6 +50,15 @@ def test_the_event_is_there_only_where_windows_are_tracked() -> None:
 def test_zeros_are_not_absent() -> None:
     table = caption_record(seq=0, dropped_ms=0, rms_dbfs=0.0, start_s=0.0).to_table()
     assert (table["seq"], table["dropped_ms"], table["rms_dbfs"], table["start_s"]) == (0, 0, 0.0, 0.0)
+
+
+def test_a_similarity_that_was_not_computed_is_left_out() -> None:
+    record = caption_record(score=Score(hybrid=-0.62, log_likelihood=-0.62))
+    assert json.loads(record.to_json())["score"] == {"hybrid": -0.62, "log_likelihood": -0.62}
+    assert record.to_table()["score"] == {"hybrid": -0.62, "log_likelihood": -0.62}
+    assert Caption.model_validate_json(record.to_json()) == record
+    zero = caption_record(score=Score(hybrid=0.0, log_likelihood=-0.62, similarity=0.0))
+    assert json.loads(zero.to_json())["score"]["similarity"] == 0.0
 
 
 def test_table_and_json_are_the_same_and_come_back() -> None:

@@ -2,100 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, MANIFEST, built_in_bundles, file_sha256, open_bundle
+from edge_aac.captioner.bundle import (
+    DEFAULT_BUNDLE,
+    MANIFEST,
+    DecodingRules,
+    Manifest,
+    built_in_bundles,
+    file_sha256,
+    open_bundle,
+)
 from edge_aac.errors import DataError, InputMissingError
-
-_FILES = {
-    name: f"this is {name}".encode()
-    for name in ("encoder.onnx", "decoder.onnx", "embedder.onnx", "tokenizer.json", "text_tokenizer.json")
-}
-
-
-def _entry(name: str) -> dict[str, Any]:
-    return {"file": name, "sha256": hashlib.sha256(_FILES[name]).hexdigest()}
-
-
-def _graph(name: str) -> dict[str, Any]:
-    return {
-        **_entry(name),
-        "backend": "onnxruntime",
-        "precision": "fp32",
-        "shapes": {"fbank": ["windows", 998, 128]},
-        "built_with": {"opset": "17"},
-        "max_abs_difference": 1e-6,
-    }
-
-
-def _manifest() -> dict[str, Any]:
-    return {
-        "schema": "edge-aac/bundle/1",
-        "name": "tiny",
-        "version": "1",
-        "license": "Apache-2.0",
-        "attributions": [],
-        "sample_rate": 16000,
-        "window_s": 10.0,
-        "embedding_size": 2,
-        "vocabulary_size": 9,
-        "decoding": {},
-        "rerank": {},
-        "tokenizers": {"decoder": _entry("tokenizer.json"), "text": _entry("text_tokenizer.json")},
-        "graphs": {
-            "encoder": [_graph("encoder.onnx")],
-            "decoder": [_graph("decoder.onnx")],
-            "text_embedder": [_graph("embedder.onnx")],
-        },
-        "quality": {},
-    }
-
-
-def _write(folder: Path, manifest: Any) -> str:
-    folder.mkdir(exist_ok=True)
-    for name, content in _FILES.items():
-        (folder / name).write_bytes(content)
-    (folder / MANIFEST).write_text(manifest if isinstance(manifest, str) else json.dumps(manifest), encoding="utf-8")
-    return str(folder)
-
-
-def _one_sentence(error: pytest.ExceptionInfo[Exception]) -> str:
-    message = str(error.value)
-    assert message and "\n" not in message
-    return message
+from tests.edge_aac.captioner.bundle_folder import FILES, manifest_table, one_sentence, write_bundle
 
 
 def test_a_good_one_opens(tmp_path: Path) -> None:
-    bundle = open_bundle(_write(tmp_path / "tiny", _manifest()))
+    bundle = open_bundle(write_bundle(tmp_path / "tiny", manifest_table()))
     assert bundle.manifest.name == "tiny"
     assert bundle.manifest.decoding.candidates == 6
     assert (bundle.manifest.rerank.log_likelihood, bundle.manifest.rerank.similarity) == (0.3, 0.7)
-    assert sorted(file.file for file in bundle.manifest.files()) == sorted(_FILES)
+    assert sorted(file.file for file in bundle.manifest.files()) == sorted(FILES)
     assert all(file_sha256(bundle.path(file)) == file.sha256 for file in bundle.manifest.files())
 
 
-@pytest.mark.parametrize("name", sorted(_FILES))
+@pytest.mark.parametrize("name", sorted(FILES))
 def test_tampered_file(tmp_path: Path, name: str) -> None:
-    folder = _write(tmp_path / "tiny", _manifest())
-    (tmp_path / "tiny" / name).write_bytes(_FILES[name] + b"!")
+    folder = write_bundle(tmp_path / "tiny", manifest_table())
+    (tmp_path / "tiny" / name).write_bytes(FILES[name] + b"!")
     with pytest.raises(DataError, match="SHA-256") as caught:
         open_bundle(folder)
-    assert name in _one_sentence(caught)
+    assert name in one_sentence(caught)
 
 
-@pytest.mark.parametrize("name", sorted(_FILES))
+@pytest.mark.parametrize("name", sorted(FILES))
 def test_missing_file(tmp_path: Path, name: str) -> None:
-    folder = _write(tmp_path / "tiny", _manifest())
+    folder = write_bundle(tmp_path / "tiny", manifest_table())
     (tmp_path / "tiny" / name).unlink()
     with pytest.raises(InputMissingError, match="lacks") as caught:
         open_bundle(folder)
-    assert name in _one_sentence(caught)
+    assert name in one_sentence(caught)
 
 
 def _with_file(name: str) -> Callable[[dict[str, Any]], None]:
@@ -107,34 +57,69 @@ def _with_file(name: str) -> Callable[[dict[str, Any]], None]:
 
 @pytest.mark.parametrize("name", ["../encoder.onnx", "/etc/passwd", "a/b", "a\\b", "", ".", ".."])
 def test_a_path_in_a_file_name(tmp_path: Path, name: str) -> None:
-    manifest = _manifest()
+    manifest = manifest_table()
     _with_file(name)(manifest)
     with pytest.raises(DataError, match=r"graphs\.encoder.*no folders"):
-        open_bundle(_write(tmp_path / "tiny", manifest))
+        open_bundle(write_bundle(tmp_path / "tiny", manifest))
+
+
+def test_a_path_in_the_name_of_external_data(tmp_path: Path) -> None:
+    manifest = manifest_table()
+    manifest["graphs"]["decoder"][0]["external_data"][1]["file"] = "../decoder.onnx.more"
+    with pytest.raises(DataError, match="no folders"):
+        open_bundle(write_bundle(tmp_path / "tiny", manifest))
+
+
+def test_a_graph_is_as_large_as_all_its_files(tmp_path: Path) -> None:
+    bundle = open_bundle(write_bundle(tmp_path / "tiny", manifest_table()))
+    (decoder,), (encoder,) = bundle.manifest.graphs["decoder"], bundle.manifest.graphs["encoder"]
+    weights = ("decoder.onnx", "decoder.onnx.data", "decoder.onnx.more")
+    assert [file.file for file in decoder.external_data] == list(weights[1:])
+    assert bundle.size(decoder) == sum(len(FILES[name]) for name in weights)
+    assert (encoder.external_data, bundle.size(encoder)) == ((), len(FILES["encoder.onnx"]))
+
+
+def test_what_is_new_in_a_manifest_comes_back_and_may_be_absent(tmp_path: Path) -> None:
+    decoding = {"method": "beam", "beams": 3, "length_penalty": -0.5, "max_positions": 64, "max_length": 40}
+    manifest = open_bundle(
+        write_bundle(
+            tmp_path / "new", {**manifest_table(), "decoding": decoding, "instruction": "Represent the caption: "}
+        )
+    ).manifest
+    again = open_bundle(write_bundle(tmp_path / "again", manifest.model_dump_json(by_alias=True))).manifest
+    assert again == manifest
+    assert again.instruction == "Represent the caption: "
+    assert again.decoding.model_dump(include=set(decoding)) == decoding
+    assert [file.file for file in again.files()] == [file.file for file in manifest.files()]
+    older = open_bundle(write_bundle(tmp_path / "older", manifest_table())).manifest
+    assert older.instruction == ""
+    assert older.decoding == DecodingRules()
+    assert (older.decoding.method, older.decoding.max_positions) == ("nucleus", 128)
+    assert Manifest.model_validate(older.model_dump(by_alias=True)) == older
 
 
 def test_a_path_in_a_tokenizer_name(tmp_path: Path) -> None:
-    manifest = _manifest()
+    manifest = manifest_table()
     manifest["tokenizers"]["text"]["file"] = "../tokenizer.json"
     with pytest.raises(DataError, match="no folders"):
-        open_bundle(_write(tmp_path / "tiny", manifest))
+        open_bundle(write_bundle(tmp_path / "tiny", manifest))
 
 
 @pytest.mark.parametrize("schema", ["edge-aac/bundle/2", "", None, 1])
 def test_unknown_schema(tmp_path: Path, schema: object) -> None:
     with pytest.raises(DataError, match="schema") as caught:
-        open_bundle(_write(tmp_path / "tiny", {**_manifest(), "schema": schema}))
-    assert "edge-aac/bundle/1" in _one_sentence(caught)
+        open_bundle(write_bundle(tmp_path / "tiny", {**manifest_table(), "schema": schema}))
+    assert "edge-aac/bundle/1" in one_sentence(caught)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3"])
 def test_not_a_manifest(tmp_path: Path, text: str) -> None:
     with pytest.raises(DataError):
-        open_bundle(_write(tmp_path / "tiny", text))
+        open_bundle(write_bundle(tmp_path / "tiny", text))
 
 
 def test_not_text(tmp_path: Path) -> None:
-    folder = _write(tmp_path / "tiny", _manifest())
+    folder = write_bundle(tmp_path / "tiny", manifest_table())
     (tmp_path / "tiny" / MANIFEST).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="not JSON"):
         open_bundle(folder)
@@ -146,7 +131,12 @@ def test_not_text(tmp_path: Path) -> None:
         ("decoding", {"temperature": 0.0}),
         ("decoding", {"top_p": 1.5}),
         ("decoding", {"candidates": 0}),
-        ("decoding", {"beams": 4}),
+        ("decoding", {"beams": 0}),
+        ("decoding", {"beam": 4}),
+        ("decoding", {"method": "sampling"}),
+        ("decoding", {"length_penalty": "long"}),
+        ("decoding", {"max_positions": 1}),
+        ("instruction", 3),
         ("graphs", {"vocoder": []}),
         ("tokenizers", {}),
         ("window_s", "long"),
@@ -155,39 +145,26 @@ def test_not_text(tmp_path: Path) -> None:
 )
 def test_wrong_fields(tmp_path: Path, field: str, value: object) -> None:
     with pytest.raises(DataError, match=field) as caught:
-        open_bundle(_write(tmp_path / "tiny", {**_manifest(), field: value}))
-    _one_sentence(caught)
+        open_bundle(write_bundle(tmp_path / "tiny", {**manifest_table(), field: value}))
+    one_sentence(caught)
 
 
 @pytest.mark.parametrize(("field", "value"), [("window_s", 5.0), ("sample_rate", 48_000)])
 def test_a_bundle_for_other_windows(tmp_path: Path, field: str, value: float) -> None:
     with pytest.raises(DataError, match="hears") as caught:
-        open_bundle(_write(tmp_path / "tiny", {**_manifest(), field: value}))
-    _one_sentence(caught)
+        open_bundle(write_bundle(tmp_path / "tiny", {**manifest_table(), field: value}))
+    one_sentence(caught)
 
 
 def test_a_field_is_missing(tmp_path: Path) -> None:
-    manifest = _manifest()
+    manifest = manifest_table()
     del manifest["vocabulary_size"]
     with pytest.raises(DataError, match="vocabulary_size"):
-        open_bundle(_write(tmp_path / "tiny", manifest))
-
-
-@pytest.mark.parametrize("name", ["no-such-bundle", "", "/nowhere/at/all", "x" * 300, "nul\0byte"])
-def test_unknown_bundle(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputMissingError) as caught:
-        open_bundle(name)
-    _one_sentence(caught)
-
-
-def test_a_folder_without_a_manifest(tmp_path: Path) -> None:
-    with pytest.raises(InputMissingError, match=MANIFEST):
-        open_bundle(str(tmp_path))
+        open_bundle(write_bundle(tmp_path / "tiny", manifest))
 
 
 def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = _write(tmp_path / "tiny", _manifest())
+    folder = write_bundle(tmp_path / "tiny", manifest_table())
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")

@@ -1,13 +1,17 @@
-"""The captioner with the built-in bundle: what it gives, whatever the bundle has learnt to say."""
+"""The captioner with the built-in bundle, whatever that says, and with graphs that look at what they are given."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE
-from edge_aac.captioner.captioner import Captioner, window_rng
+from edge_aac.captioner import captioner as captioner_module
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, DecodingMethod
+from edge_aac.captioner.captioner import Captioner, Choices, window_rng
 from edge_aac.engines.engine import EngineOptions
+from edge_aac.errors import ConfigError
+from tests.edge_aac.fake_engines import FakeDecoderEngine, FakeEncoderEngine, FakeTextEmbedder, prefix_logits
+from tests.edge_aac.fakes import word_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +23,7 @@ def _fbank(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.5, (998, 128)).astype(np.float32)
 
 
-def _plain(captioner: Captioner, fbank: np.ndarray, seed: int) -> list[tuple[str, float, float, float]]:
+def _plain(captioner: Captioner, fbank: np.ndarray, seed: int) -> list[tuple[str, float, float, float | None]]:
     ranked = captioner.caption(fbank, window_rng(seed, 0)).ranked
     return [(each.text, each.hybrid, each.log_likelihood, each.similarity) for each in ranked]
 
@@ -33,11 +37,16 @@ def test_what_a_window_gives(captioner: Captioner) -> None:
     texts = [caption.text for caption in captioned.ranked]
     assert len(texts) == len(set(texts))
     hybrids = [caption.hybrid for caption in captioned.ranked]
-    assert hybrids == sorted(hybrids, reverse=True)
+    faulty = [bool(caption.errors) for caption in captioned.ranked]
+    assert faulty == sorted(faulty)
+    for kind in (False, True):
+        of_kind = [hybrid for hybrid, errors in zip(hybrids, faulty, strict=True) if errors == kind]
+        assert of_kind == sorted(of_kind, reverse=True)
     assert captioned.best is captioned.ranked[0]
     audio = captioned.audio_embedding / np.linalg.norm(captioned.audio_embedding)
     for caption in captioned.ranked:
         assert caption.log_likelihood < 0
+        assert caption.similarity is not None
         assert -1.001 <= caption.similarity <= 1.001
         assert np.linalg.norm(caption.embedding) == pytest.approx(1, abs=1e-4)
         assert caption.similarity == pytest.approx(float(audio @ caption.embedding), abs=1e-5)
@@ -65,6 +74,147 @@ def test_the_number_of_candidates(captioner: Captioner) -> None:
     assert captioned.candidates == 2
     assert few.rules.candidates == 2
     assert captioner.bundle.manifest.decoding.candidates != 2, "the bundle itself must not change"
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam"])
+def test_a_method_without_chance_gives_one_caption(captioner: Captioner, method: DecodingMethod) -> None:
+    sure = Captioner(captioner.bundle, EngineOptions(threads=1), choices=Choices(method=method))
+    first = sure.caption(_fbank(0), window_rng(0, 0))
+    assert (first.candidates, len(first.ranked)) == (1, 1)
+    assert _plain(sure, _fbank(0), 1) == _plain(sure, _fbank(0), 2)
+
+
+def test_choices_win_over_the_bundle(captioner: Captioner) -> None:
+    choices = Choices(max_length=7, likelihood_weight=2.0, similarity_weight=0.0, fluency_check=False)
+    chosen = Captioner(captioner.bundle, EngineOptions(threads=1), choices=choices)
+    assert (chosen.rules.max_length, captioner.rules.max_length) == (7, captioner.bundle.manifest.decoding.max_length)
+    for caption in chosen.caption(_fbank(0), window_rng(0, 0)).ranked:
+        assert (caption.similarity, caption.errors) == (None, ())
+        assert caption.hybrid == pytest.approx(2 * caption.log_likelihood)
+        assert len(caption.text.split()) <= 5
+
+
+def test_a_caption_longer_than_the_bundle_can_count(captioner: Captioner) -> None:
+    longest = captioner.bundle.manifest.decoding.max_positions
+    too_long = Captioner(captioner.bundle, EngineOptions(threads=1), choices=Choices(max_length=longest + 1))
+    with pytest.raises(ConfigError, match=f"max_length {longest + 1} exceeds"):
+        too_long.caption(_fbank(0), window_rng(0, 0))
+
+
+def test_padding_is_nothing_to_a_bundle_that_was_trained_without(captioner: Captioner) -> None:
+    whole = captioner.caption(_fbank(3), window_rng(0, 0))
+    short = captioner.caption(_fbank(3), window_rng(0, 0), sound_samples=16_000)
+    assert [(caption.text, caption.hybrid) for caption in short.ranked] == [
+        (caption.text, caption.hybrid) for caption in whole.ranked
+    ]
+    assert np.array_equal(short.audio_embedding, whole.audio_embedding)
+
+
+_WORDS = ("rain", "falls", "dog", "barks", "bird", "sings")
+
+
+class _AnyText(dict[tuple[int, ...], list[float]]):
+    """The same vector for every text; keeps the texts' tokens."""
+
+    def __missing__(self, key: tuple[int, ...]) -> list[float]:
+        self[key] = [0.6, 0.8]
+        return self[key]
+
+
+def _with_graphs(
+    bundle: Bundle,
+    encoder: FakeEncoderEngine,
+    decoder: FakeDecoderEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    texts: _AnyText | None = None,
+) -> Captioner:
+    """A captioner of these graphs; the decoder insists on the cross-attention that it was made with."""
+    embedder = FakeTextEmbedder(_AnyText() if texts is None else texts)
+    engines = {"encoder": encoder, "decoder": decoder, "text_embedder": embedder}
+    monkeypatch.setattr(
+        captioner_module, "load_engine", lambda _, role, __: (engines[role], bundle.manifest.graphs[role][0])
+    )
+    monkeypatch.setattr(captioner_module, "load_tokenizer", lambda _: word_tokenizer(_WORDS))
+    return Captioner(bundle)
+
+
+def _padded(decoder: FakeDecoderEngine, padding: list[bool]) -> FakeEncoderEngine:
+    """An encoder that gives NaN where the memory is padding, and else what the decoder insists on."""
+    crosses = []
+    for cross in (decoder.cross_keys, decoder.cross_values):
+        with_padding = np.full((*cross.shape[:2], len(padding), cross.shape[3]), np.nan, np.float32)
+        with_padding[:, :, ~np.array(padding)] = cross
+        crosses.append(with_padding)
+    return FakeEncoderEngine(crosses[0], crosses[1], np.array(padding))
+
+
+@pytest.mark.parametrize(
+    ("sound_samples", "sound_frames"),
+    [
+        (None, 998),
+        (160_000, 998),
+        (159_521, 998),
+        (159_520, 997),
+        (80_000, 500),
+        (80_001, 501),
+        (160, 1),
+        (161, 2),
+        (1, 1),
+    ],
+)
+def test_a_frame_is_padding_where_no_sound_begins_in_it(
+    captioner: Captioner, monkeypatch: pytest.MonkeyPatch, sound_samples: int | None, sound_frames: int
+) -> None:
+    decoder = FakeDecoderEngine(prefix_logits(10, 0))
+    encoder = _padded(decoder, [False] * decoder.memory_steps)
+    padded = _with_graphs(captioner.bundle, encoder, decoder, monkeypatch)
+    fbank = _fbank(0)
+    padded.caption(fbank, window_rng(0, 0), sound_samples=sound_samples)
+    (inputs,) = encoder.inputs
+    assert np.array_equal(inputs["fbank"][0], fbank)
+    mask = inputs["frame_padding"]
+    assert (mask.shape, mask.dtype) == ((1, 998), np.bool_)
+    assert np.array_equal(mask[0], np.arange(998) >= sound_frames)
+
+
+@pytest.mark.parametrize(
+    "padding",
+    [
+        [False] * 5,
+        [False] * 5 + [True] * 3,
+        [False, True, False, False, True, False, False],
+    ],
+)
+def test_no_step_of_padding_is_attended_to(
+    captioner: Captioner, monkeypatch: pytest.MonkeyPatch, padding: list[bool]
+) -> None:
+    decoder = FakeDecoderEngine(prefix_logits(10, 0))
+    encoder = _padded(decoder, padding)
+    # The decoder's engine itself asserts that it gets what is no padding, all of it and nothing else.
+    captioned = _with_graphs(captioner.bundle, encoder, decoder, monkeypatch).caption(
+        _fbank(0), window_rng(0, 0), sound_samples=100_000
+    )
+    assert decoder.windows == 1
+    assert np.array_equal(captioned.audio_embedding, encoder.audio_embedding)
+    assert captioned.best.similarity == pytest.approx(1.0)
+
+
+def test_an_encoder_that_takes_no_padding_is_given_none(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = FakeDecoderEngine(prefix_logits(10, 0))
+    encoder = FakeEncoderEngine(decoder.cross_keys, decoder.cross_values)
+    plain = _with_graphs(captioner.bundle, encoder, decoder, monkeypatch)
+    plain.caption(_fbank(0), window_rng(0, 0), sound_samples=16_000)
+    assert [set(inputs) for inputs in encoder.inputs] == [{"fbank"}]
+
+
+def test_the_bundles_instruction_stands_before_the_texts(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, texts = FakeDecoderEngine(prefix_logits(10, 0)), _AnyText()
+    manifest = captioner.bundle.manifest.model_copy(update={"instruction": "bird sings "})
+    bundle = Bundle(captioner.bundle.folder, manifest)
+    encoder = FakeEncoderEngine(decoder.cross_keys, decoder.cross_values)
+    captioned = _with_graphs(bundle, encoder, decoder, monkeypatch, texts).caption(_fbank(0), window_rng(0, 0))
+    assert len(texts) == len(captioned.ranked)
+    assert {ids[:2] for ids in texts} == {tuple(word_tokenizer(_WORDS).encode("bird sings").ids)}
 
 
 def test_windows_have_generators_of_their_own() -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_aac.captioner.bundle import DecodingRules
-from edge_aac.captioner.decoding import CancelledError, Candidate, CandidateDecoder
+from edge_aac.captioner.bundle import DecodingMethod, DecodingRules
+from edge_aac.captioner.decoding import CancelledError, Candidate, CandidateDecoder, _Window, never
 from edge_aac.errors import ConfigError, DataError
-from tests.edge_aac.fakes import FakeDecoderEngine
+from tests.edge_aac.fake_engines import END, FakeDecoderEngine, Shape, prefix_logits
 
 _VOCABULARY = 12
-_END = 2
 
 
 def _decode(engine: FakeDecoderEngine, rules: DecodingRules, seed: int = 0) -> list[Candidate]:
@@ -19,27 +18,28 @@ def _decode(engine: FakeDecoderEngine, rules: DecodingRules, seed: int = 0) -> l
     return decoder.decode(engine.cross_keys, engine.cross_values, rules, np.random.default_rng(seed))
 
 
-def _noise_engine(seed: int, end_bias: float, capacity: int = 32) -> FakeDecoderEngine:
+def _noise_engine(seed: int, end_bias: float, capacity: int | None = 32) -> FakeDecoderEngine:
     random = np.random.default_rng(seed)
 
     def logits(prefixes: np.ndarray) -> np.ndarray:
         scores = random.normal(0, 2, (len(prefixes), _VOCABULARY))
-        scores[:, _END] += end_bias
+        scores[:, END] += end_bias
         return scores
 
     return FakeDecoderEngine(logits, capacity)
 
 
 @pytest.mark.parametrize("end_bias", [-100.0, -2.0, 2.0, 100.0])
-@pytest.mark.parametrize("seed", range(25))
-def test_every_candidate_keeps_the_rules(seed: int, end_bias: float) -> None:
-    rules = DecodingRules(candidates=5, min_length=4, max_length=13, no_repeat_ngram=3)
-    candidates = _decode(_noise_engine(seed, end_bias), rules, seed)
-    assert len(candidates) == 5
+@pytest.mark.parametrize("method", ["nucleus", "greedy", "beam"])
+@pytest.mark.parametrize("seed", range(10))
+def test_every_candidate_keeps_the_rules(seed: int, method: DecodingMethod, end_bias: float) -> None:
+    rules = DecodingRules(method=method, candidates=5, min_length=4, max_length=13, no_repeat_ngram=3)
+    candidates = _decode(_noise_engine(seed, end_bias, (None, 13, 32)[seed % 3]), rules, seed)
+    assert len(candidates) == (5 if method == "nucleus" else 1)
     for candidate in candidates:
         whole = (rules.start_token_id, *candidate.token_ids, rules.eos_token_id)
         assert rules.min_length < len(whole) <= rules.max_length
-        assert _END not in candidate.token_ids
+        assert END not in candidate.token_ids
         assert all(0 <= token < _VOCABULARY for token in candidate.token_ids)
         # The end itself may complete a repeat where it is forced.
         trigrams = [whole[start : start + 3] for start in range(len(whole) - 3)]
@@ -62,7 +62,7 @@ def test_the_engine_sees_the_tokens_that_were_drawn() -> None:
         tokens = list(candidate.token_ids)
         assert seen[: len(tokens)] == tokens[: len(seen)]
         # After its end a row is fed the end once, then padding.
-        assert seen[len(tokens) :] in ([], [_END] + [rules.pad_token_id] * (len(seen) - len(tokens) - 1))
+        assert seen[len(tokens) :] in ([], [END] + [rules.pad_token_id] * (len(seen) - len(tokens) - 1))
 
 
 def test_a_captioner_full_of_an_older_window_starts_anew() -> None:
@@ -117,7 +117,7 @@ def test_a_candidate_that_ended_is_left_alone() -> None:
     def logits(prefixes: np.ndarray) -> np.ndarray:
         # The first row ends at once and sees nonsense after that; the second goes on with 3.
         scores = np.full((2, 5), -5.0)
-        scores[0, _END if prefixes.shape[1] == 1 else 4] = 5.0
+        scores[0, END if prefixes.shape[1] == 1 else 4] = 5.0
         scores[1, 3] = 5.0
         return scores
 
@@ -142,13 +142,126 @@ def test_the_seed_decides() -> None:
     assert len({candidate.token_ids for candidate in first}) > 1
 
 
-def test_capacity() -> None:
-    assert CandidateDecoder(_noise_engine(0, 0.0, capacity=9)).capacity == 9
-    with pytest.raises(ConfigError, match="capacity of 9"):
-        _decode(_noise_engine(0, 0.0, capacity=9), DecodingRules(max_length=10))
-    _decode(_noise_engine(0, -100.0, capacity=9), DecodingRules(max_length=9))
-    with pytest.raises(ConfigError, match="open"):
-        CandidateDecoder(FakeDecoderEngine(lambda prefixes: prefixes, capacity=None))
+@pytest.mark.parametrize("capacity", [9, 12, 20, None])
+@pytest.mark.parametrize("method", ["nucleus", "greedy", "beam"])
+def test_capacity(method: DecodingMethod, capacity: int | None) -> None:
+    rules = DecodingRules(method=method, max_length=9, max_positions=12)
+    engine = _noise_engine(0, -100.0, capacity)
+    assert CandidateDecoder(engine).capacity == capacity
+    assert all(len(candidate.token_ids) == 7 for candidate in _decode(engine, rules))
+    # An open axis gets no more rows than are read again.
+    assert {shape[2] for shape in engine.cache_shapes} == {capacity or 8}
+    limit = min(capacity or 12, 12)
+    with pytest.raises(ConfigError, match=f"max_length {limit + 1} exceeds .* {limit} tokens"):
+        _decode(engine, rules.model_copy(update={"max_length": limit + 1}))
+    assert len(_decode(engine, rules.model_copy(update={"max_length": limit}))[0].token_ids) == limit - 2
+
+
+@pytest.mark.parametrize("capacity", [32, None])
+@pytest.mark.parametrize("method", ["nucleus", "beam"])
+def test_the_cache_is_allocated_once(method: DecodingMethod, capacity: int | None) -> None:
+    engine = _noise_engine(1, -2.0, capacity)
+    decoder = CandidateDecoder(engine)
+    for _ in range(3):
+        rules = DecodingRules(method=method)
+        decoder.decode(engine.cross_keys, engine.cross_values, rules, np.random.default_rng(0))
+    assert len(engine.cache_addresses) > 10
+    assert len(set(engine.cache_addresses)) == 1
+
+
+class _OtherGraph(FakeDecoderEngine):
+    """A graph that declares other inputs."""
+
+    def __init__(self, shapes: dict[str, Shape]) -> None:
+        super().__init__(prefix_logits(_VOCABULARY, 0))
+        self._shapes = shapes
+
+    @property
+    def input_shapes(self) -> dict[str, Shape]:
+        return self._shapes
+
+
+@pytest.mark.parametrize(
+    ("cache", "axis"),
+    [((1, "heads", 32, 4), "heads"), ((1, 3, "capacity", "size"), "size"), ((1, 3, 32, None), "None")],
+)
+def test_a_cache_axis_that_must_be_fixed(cache: Shape, axis: str) -> None:
+    with pytest.raises(DataError, match=f"open.*{axis}.*export"):
+        CandidateDecoder(_OtherGraph({"self_keys_0": cache, "self_values_0": cache}))
+
+
+def test_a_graph_of_the_older_form() -> None:
+    cache: Shape = (2, "candidates", 3, 32, 4)
+    with pytest.raises(DataError, match="older.*export it again"):
+        CandidateDecoder(_OtherGraph({"token_ids": ("candidates", 1), "self_keys": cache, "self_values": cache}))
+
+
+def test_reorder_moves_what_is_written_and_nothing_for_nothing() -> None:
+    random = np.random.default_rng(0)
+    shape = (FakeDecoderEngine.layers, 4, FakeDecoderEngine.heads, 8, FakeDecoderEngine.head_size)
+    keys, values = random.standard_normal((2, *shape)).astype(np.float32)
+    before = keys.copy(), values.copy()
+    engine = _noise_engine(0, 0.0)
+    window = _Window(engine, (keys, values), (engine.cross_keys, engine.cross_values), never)
+    parents = np.array([2, 2, 0, 3])
+    window.reorder(parents, 5)
+    for cache, old in zip((keys, values), before, strict=True):
+        assert np.array_equal(cache[:, :, :, :5], old[:, parents, :, :5])
+        assert np.array_equal(cache[:, :, :, 5:], old[:, :, :, 5:])
+    for cache in (keys, values):
+        cache.flags.writeable = False
+    window.reorder(np.arange(4), 5)
+    with pytest.raises(ValueError, match="read-only"):
+        window.reorder(parents, 5)
+
+
+class _NoRandomness(np.random.Generator):
+    """A generator that must not be asked."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+
+    def random(self, *_: object, **__: object) -> float:  # type: ignore[override]
+        raise AssertionError("there is nothing to draw")
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam"])
+def test_what_is_not_drawn_knows_no_chance(method: DecodingMethod) -> None:
+    rules = DecodingRules(method=method, max_length=12)
+    candidates = set()
+    for change in ({}, {"temperature": 5.0}, {"top_p": 0.01}, {"candidates": 17}):
+        engine = FakeDecoderEngine(prefix_logits(_VOCABULARY, 7, end_bias=1.0))
+        decoder = CandidateDecoder(engine)
+        changed = rules.model_copy(update=change)
+        candidates.update(decoder.decode(engine.cross_keys, engine.cross_values, changed, _NoRandomness()))
+    assert len(candidates) == 1
+
+
+def test_greedy_by_hand() -> None:
+    # Probabilities by step, of the tokens 0 to 5; 1 is padding, 2 the end.
+    steps = np.array(
+        [
+            [0.1, 0.1, 0.4, 0.3, 0.05, 0.05],  # the end comes too early: 3
+            [0.1, 0.1, 0.1, 0.1, 0.1, 0.5],  # 5
+            [0.1, 0.1, 0.1, 0.6, 0.05, 0.05],  # 3
+            [0.05, 0.05, 0.2, 0.1, 0.1, 0.5],  # 3, 5 would come a second time: the end
+        ]
+    )
+    engine = FakeDecoderEngine(lambda prefixes: np.log(steps[[prefixes.shape[1] - 1]]) - 2.0)
+    rules = DecodingRules(method="greedy", min_length=2, max_length=9, no_repeat_ngram=2)
+    (candidate,) = _decode(engine, rules)
+    assert candidate.token_ids == (3, 5, 3)
+    assert candidate.log_likelihood == pytest.approx(np.log([0.3, 0.5, 0.6, 0.2]).mean(), abs=1e-6)
+
+
+def test_greedy_takes_the_likeliest_at_every_step() -> None:
+    logits = prefix_logits(_VOCABULARY, 3)
+    rules = DecodingRules(method="greedy", min_length=0, max_length=15, no_repeat_ngram=0)
+    (candidate,) = _decode(FakeDecoderEngine(logits), rules)
+    prefix = [rules.start_token_id]
+    while len(prefix) < rules.max_length - 1 and (token := int(logits(np.array([prefix])).argmax())) != END:
+        prefix.append(token)
+    assert candidate.token_ids == tuple(prefix[1:])
 
 
 def test_cancelled_between_steps() -> None:
@@ -161,8 +274,9 @@ def test_cancelled_between_steps() -> None:
     assert next(asked, None) is None
 
 
-@pytest.mark.parametrize("rubbish", [np.nan, np.inf])
-def test_numbers_that_are_none_are_refused(rubbish: float) -> None:
+@pytest.mark.parametrize("method", ["nucleus", "greedy", "beam"])
+@pytest.mark.parametrize("rubbish", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_refused(rubbish: float, method: DecodingMethod) -> None:
     engine = FakeDecoderEngine(lambda prefixes: np.full((len(prefixes), _VOCABULARY), rubbish), 32)
     with pytest.raises(DataError, match="NaN"), np.errstate(invalid="ignore"):
-        _decode(engine, DecodingRules())
+        _decode(engine, DecodingRules(method=method))

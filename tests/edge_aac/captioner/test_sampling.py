@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from edge_aac.captioner.bundle import DecodingRules
-from edge_aac.captioner.sampling import apply_rules, draw, forbid_end, forbid_repeats, force_end, log_softmax, nucleus
+from edge_aac.captioner.sampling import (
+    apply_rules,
+    constrain,
+    draw,
+    forbid_end,
+    forbid_repeats,
+    force_end,
+    log_likelihood,
+    log_softmax,
+    nucleus,
+)
 
 _PUBLISHED = DecodingRules()
 _FIXTURE = Path(__file__).parents[4] / "shared" / "reference" / "captioner_tiny" / "expected.npz"
@@ -117,6 +127,73 @@ def test_nucleus_leaves_one_where_all_are_equal() -> None:
     assert np.isfinite(nucleus(np.zeros((1, 1000), np.float32), 1e-6)).sum() == 1
 
 
+def _logits_for(kind: str, random: np.random.Generator, vocabulary: int) -> np.ndarray:
+    logits = random.normal(0, random.uniform(0.1, 6), (8, vocabulary))
+    if kind == "ties":
+        logits = np.round(logits)
+    if kind == "forbidden":
+        logits[random.random(logits.shape) < 0.3] = -np.inf
+    return logits.astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["plain", "ties", "forbidden"])
+@pytest.mark.parametrize("vocabulary", [50, 5000])
+@pytest.mark.parametrize("seed", range(10))
+def test_nucleus_against_sorted_indices(seed: int, vocabulary: int, kind: str) -> None:
+    random = np.random.default_rng([seed, vocabulary])
+    logits = _logits_for(kind, random, vocabulary)
+    top_p = float(random.uniform(0.05, 0.99))
+    scores = nucleus(logits, top_p)
+    assert scores.dtype == np.float32
+    for row, result in zip(logits, scores, strict=True):
+        probabilities = _softmax(row)
+        # Most likely first; of equals the later one.
+        order = np.lexsort((-np.arange(vocabulary), -row))
+        before = np.concatenate(([0.0], np.cumsum(probabilities[order])))
+        kept = np.flatnonzero(np.isfinite(result))
+        # In single precision two neighbours may become equals, and a sum over many is a little off.
+        count, off = len(kept), 1e-5
+        assert probabilities[kept].sum() == pytest.approx(before[count], abs=off)
+        assert before[count - 1] < top_p + off
+        assert before[count] >= top_p - off
+        if kind == "ties" or vocabulary == 50:
+            assert sorted(kept) == sorted(order[:count])
+        assert np.array_equal(result[kept], row[kept])
+
+
+@pytest.mark.parametrize(("top_p", "count"), [(0.125, 1), (0.25, 1), (0.5, 2), (0.625, 3), (0.75, 3)])
+def test_no_more_than_the_mass_asks_for(top_p: float, count: int) -> None:
+    # Quarters are exact in any precision.
+    kept = np.flatnonzero(np.isfinite(nucleus(np.zeros((1, 4), np.float32), top_p)[0]))
+    assert kept.tolist() == list(range(4 - count, 4))
+
+
+def test_of_equals_the_later_ones_stay() -> None:
+    scores = nucleus(_logits_of(0.2, 0.2, 0.1, 0.2, 0.1, 0.2), 0.55)
+    assert np.flatnonzero(np.isfinite(scores[0])).tolist() == [1, 3, 5]
+
+
+def test_rows_of_a_nucleus_do_not_see_each_other() -> None:
+    logits = _logits_for("ties", np.random.default_rng(4), 40)
+    together = nucleus(logits, 0.7)
+    assert np.array_equal(together, np.concatenate([nucleus(row[np.newaxis], 0.7) for row in logits]))
+
+
+@pytest.mark.parametrize("length", [1, 4, 11, 12])
+def test_constraints_come_first_and_know_no_temperature(length: int) -> None:
+    random = np.random.default_rng(length)
+    rules = DecodingRules(temperature=0.3, top_p=1.0, min_length=3, max_length=13, no_repeat_ngram=2)
+    logits = random.normal(0, 2, (6, 8)).astype(np.float32)
+    prefixes = random.integers(3, 8, (6, length))
+    constrained = constrain(logits, prefixes, rules)
+    # What is allowed keeps its own logit; all of a nucleus without end are what is allowed, at its temperature.
+    if length < rules.max_length - 1:
+        allowed = np.isfinite(constrained)
+        assert np.array_equal(constrained[allowed], logits[allowed])
+    assert np.array_equal(apply_rules(logits, prefixes, rules), constrained / np.float32(0.3))
+    assert np.isfinite(constrained[:, rules.eos_token_id]).all() == (length >= 3)
+
+
 def test_temperature_comes_before_the_nucleus() -> None:
     # At temperature 0.5 the likeliest holds 0.36 / 0.46 = 78 % of the mass, at temperature 1 only 60 %.
     rules = DecodingRules(temperature=0.5, top_p=0.7, min_length=0, no_repeat_ngram=0)
@@ -168,3 +245,23 @@ def test_log_softmax() -> None:
     assert np.isneginf(values[0, 2])
     assert np.allclose(np.exp(values).sum(axis=-1), 1)
     assert np.allclose(values[1], -np.log(3))
+
+
+@pytest.mark.parametrize("vocabulary", [5, 50, 50_265])
+def test_log_likelihood_is_that_of_the_softmax(vocabulary: int) -> None:
+    random = np.random.default_rng(vocabulary)
+    logits = random.normal(300, 20, (16, vocabulary)).astype(np.float32)
+    logits[random.random(logits.shape) < 0.2] = -np.inf
+    tokens = random.integers(0, vocabulary, 16)
+    logits[:4, tokens[:4]] = -np.inf
+    logits[np.arange(4, 8), tokens[4:8]] = 400.0
+    rows = np.arange(16)
+    likelihood = log_likelihood(logits, tokens)
+    assert likelihood.dtype == np.float64
+    assert np.isneginf(likelihood[:4]).all()
+    with np.errstate(divide="ignore"):
+        expected = np.log(_softmax(logits)[rows, tokens])
+    sure = np.isfinite(expected)
+    assert np.array_equal(np.isneginf(likelihood), ~sure)
+    assert np.abs(likelihood[sure] - expected[sure]).max() < 1e-5
+    assert np.abs(likelihood[sure] - log_softmax(logits)[rows, tokens][sure]).max() < 1e-4

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, GraphRole, open_bundle
 from edge_aac.engines.engine import Engine, EngineOptions, load_engine
-from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
+from edge_aac.engines.onnx_runtime import SMALL_GRAPH_BYTES, OnnxRuntimeEngine
 from edge_aac.errors import DataError, DeviceError
 
 _ONE_THREAD = EngineOptions(threads=1)
+_CAPACITY, _MEMORY_STEPS = 9, 13
 
 
 @pytest.fixture(scope="module")
@@ -31,32 +34,45 @@ def _inputs(bundle: Bundle, count: int, step: int, seed: int = 0) -> dict[str, n
         "token_ids": random.integers(4, bundle.manifest.vocabulary_size, (count, 1)),
         "step": np.array([step], np.int64),
     }
-    for name in ("self_keys", "self_values", "cross_keys", "cross_values"):
-        shape = [count if isinstance(size, str) else size for size in shapes[name]]
+    sizes = {"candidates": count, "capacity": _CAPACITY, "memory_steps": _MEMORY_STEPS}
+    for name in _states(bundle, "self_keys", "self_values", "cross_keys", "cross_values"):
+        shape = [sizes[size] if isinstance(size, str) else size for size in shapes[name]]
         inputs[name] = random.standard_normal(shape).astype(np.float32)
     return inputs
 
 
+def _states(bundle: Bundle, *kinds: str) -> list[str]:
+    """Names of the inputs of these kinds, one a layer."""
+    return [name for name in bundle.manifest.graphs["decoder"][0].shapes if name.rpartition("_")[0] in kinds]
+
+
 def test_what_the_manifest_says_of_shapes_is_true(bundle: Bundle) -> None:
+    layers = range(len(_states(bundle, "self_keys")))
+    states = {f"{kind}_{i}" for kind in ("self_keys", "self_values", "cross_keys", "cross_values") for i in layers}
+    names = {
+        "encoder": {"fbank"},
+        "decoder": {"token_ids", "step", *states},
+        "text_embedder": {"token_ids", "attention_mask"},
+    }
+    assert len(layers) > 1
     for role, forms in bundle.manifest.graphs.items():
         engine, graph = load_engine(bundle, role, _ONE_THREAD)
         assert graph in forms
-        for name in {
-            "encoder": ["fbank"],
-            "decoder": ["token_ids", "step", "self_keys", "self_values", "cross_keys", "cross_values"],
-            "text_embedder": ["token_ids", "attention_mask"],
-        }[role]:
-            assert list(engine.input_shape(name)) == graph.shapes[name]
+        assert set(engine.input_shapes) == names[role]
+        for name, shape in engine.input_shapes.items():
+            assert list(shape) == graph.shapes[name]
 
 
 def test_encoder(bundle: Bundle) -> None:
     fbank = np.random.default_rng(0).standard_normal((2, 998, 128)).astype(np.float32)
     engine = _engine(bundle, "encoder")
     both = engine.run({"fbank": fbank})
-    shapes = bundle.manifest.graphs["decoder"][0].shapes
     assert both["audio_embedding"].shape == (2, bundle.manifest.embedding_size)
-    assert list(both["cross_keys"].shape[1:]) == shapes["cross_keys"]
-    assert list(both["cross_values"].shape[1:]) == shapes["cross_values"]
+    for kind in ("cross_keys", "cross_values"):
+        layers = _states(bundle, kind)
+        heads, memory_steps, head_size = bundle.manifest.graphs["decoder"][0].shapes[layers[0]]
+        assert memory_steps == "memory_steps"
+        assert (*both[kind].shape[:3], both[kind].shape[4]) == (2, len(layers), heads, head_size)
     # Windows in a batch do not see each other.
     alone = engine.run({"fbank": fbank[1:]})
     for name, array in alone.items():
@@ -70,10 +86,9 @@ def test_decoder_ignores_the_rows_after_the_step(bundle: Bundle) -> None:
         inputs = _inputs(bundle, 3, step)
         before = engine.run(inputs)
         assert before["logits"].shape == (3, bundle.manifest.vocabulary_size)
-        for name in ("self_keys", "self_values"):
-            stale = inputs[name].copy()
-            stale[:, :, :, step:] = 1e3
-            inputs[name] = stale
+        for name in _states(bundle, "self_keys", "self_values"):
+            inputs[name] = inputs[name].copy()
+            inputs[name][:, :, step:] = 1e3
         after = engine.run(inputs)
         for name, array in before.items():
             assert np.array_equal(array, after[name]), f"{name} at step {step} depends on rows of an older window"
@@ -83,8 +98,21 @@ def test_decoder_sees_the_rows_before_the_step(bundle: Bundle) -> None:
     engine = _engine(bundle, "decoder")
     inputs = _inputs(bundle, 1, 4)
     before = engine.run(inputs)["logits"]
-    inputs["self_values"] = inputs["self_values"] + np.float32(0.5)
-    assert not np.allclose(engine.run(inputs)["logits"], before)
+    for name in _states(bundle, "self_keys", "self_values", "cross_keys", "cross_values"):
+        changed = inputs[name].copy()
+        changed[..., 3, :] *= -2
+        assert not np.allclose(engine.run({**inputs, name: changed})["logits"], before), name
+
+
+def test_a_decoder_of_open_capacity_knows_no_rows_but_those_it_is_given(bundle: Bundle) -> None:
+    engine = _engine(bundle, "decoder")
+    inputs = _inputs(bundle, 2, 5)
+    longer = dict(inputs)
+    for name in _states(bundle, "self_keys", "self_values"):
+        longer[name] = np.pad(inputs[name], ((0, 0), (0, 0), (0, 7), (0, 0)), constant_values=9.0)
+    before, after = engine.run(inputs), engine.run(longer)
+    for name, array in before.items():
+        assert np.abs(array - after[name]).max() < 1e-4, name
 
 
 def test_decoder_candidates_do_not_see_each_other(bundle: Bundle) -> None:
@@ -92,8 +120,8 @@ def test_decoder_candidates_do_not_see_each_other(bundle: Bundle) -> None:
     inputs = _inputs(bundle, 4, 3)
     together = engine.run(inputs)
     alone = dict(inputs, token_ids=inputs["token_ids"][2:3])
-    for name in ("self_keys", "self_values"):
-        alone[name] = np.ascontiguousarray(inputs[name][:, 2:3])
+    for name in _states(bundle, "self_keys", "self_values"):
+        alone[name] = inputs[name][2:3]
     assert np.abs(engine.run(alone)["logits"][0] - together["logits"][2]).max() < 1e-4
 
 
@@ -115,6 +143,40 @@ def test_a_file_that_is_no_graph(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"broken\.onnx"):
         OnnxRuntimeEngine(path, 1)
+
+
+@pytest.mark.parametrize(
+    ("threads", "size_bytes", "given"),
+    [(0, None, 1), (0, SMALL_GRAPH_BYTES - 1, 1), (0, SMALL_GRAPH_BYTES, 0), (3, None, 3), (3, SMALL_GRAPH_BYTES, 3)],
+)
+def test_threads_go_by_the_size_of_the_weights(
+    bundle: Bundle, threads: int, size_bytes: int | None, given: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = _session_options(monkeypatch)
+    path = bundle.path(bundle.manifest.graphs["text_embedder"][0])
+    assert path.stat().st_size < SMALL_GRAPH_BYTES
+    OnnxRuntimeEngine(path, threads, size_bytes)
+    assert [option.intra_op_num_threads for option in options] == [given]
+
+
+def test_weights_beside_a_graph_count_as_its_size(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = _session_options(monkeypatch)
+    monkeypatch.setattr(Bundle, "size", lambda *_: SMALL_GRAPH_BYTES)
+    load_engine(bundle, "text_embedder", EngineOptions())
+    assert [option.intra_op_num_threads for option in options] == [0]
+
+
+def _session_options(monkeypatch: pytest.MonkeyPatch) -> list[onnxruntime.SessionOptions]:
+    """Fills with what each session is made with."""
+    made: list[onnxruntime.SessionOptions] = []
+    session = onnxruntime.InferenceSession
+
+    def remember(path: str, options: onnxruntime.SessionOptions, **others: Any) -> onnxruntime.InferenceSession:
+        made.append(options)
+        return session(path, options, **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", remember)
+    return made
 
 
 def test_a_bundle_without_the_graph(bundle: Bundle) -> None:

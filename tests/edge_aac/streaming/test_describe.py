@@ -20,8 +20,8 @@ from tests.edge_aac.fakes import MODEL, said
 _WINDOW = Window(32_000, 160_000, np.zeros((998, 128), np.float32), rms_dbfs=-31.2345, peak_dbfs=-3.0)
 
 
-def _captioned() -> CaptionedWindow:
-    best = ScoredCaption("rain", 0.123456, -0.654321, 0.987654, np.ones(2, np.float32))
+def _captioned(similarity: float | None = 0.987654) -> CaptionedWindow:
+    best = ScoredCaption("rain", 0.123456, -0.654321, similarity, np.ones(2, np.float32))
     return CaptionedWindow([best, said("dog")], np.ones(2, np.float32), 6, Latency(1.26, 2.04, 3.01))
 
 
@@ -35,6 +35,14 @@ def test_caption() -> None:
     assert table["score"] == {"hybrid": 0.1235, "log_likelihood": -0.6543, "similarity": 0.9877}
     assert (table["candidates"], table["rms_dbfs"], table["dropped_ms"]) == (6, -31.2, 12)
     assert table["latency_ms"] == {"total": 6.3, "encode": 1.3, "decode": 2.0, "rerank": 3.0}
+
+
+def test_a_caption_without_similarity() -> None:
+    describer = Describer("kitchen", "garden.wav", MODEL)
+    table = describer.caption(0, file_span(0, 16_000), _WINDOW, _captioned(None)).to_table()
+    assert table["score"] == {"hybrid": 0.1235, "log_likelihood": -0.6543}
+    table = describer.caption(0, file_span(0, 16_000), _WINDOW, _captioned(0.0)).to_table()
+    assert table["score"]["similarity"] == 0.0
 
 
 def test_event() -> None:

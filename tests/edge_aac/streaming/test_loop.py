@@ -81,12 +81,14 @@ def test_a_file_loses_nothing_however_slow_the_captioner() -> None:
 
 
 def test_the_tail_of_a_file_is_captioned() -> None:
-    sink = FakeSink()
-    _loop(FakeSource([_noise(2 * _WINDOW + 1_600 + 320)]), sink).run(threading.Event())
+    sink, captioner = FakeSink(), FakeCaptioner()
+    _loop(FakeSource([_noise(2 * _WINDOW + 1_600 + 320)]), sink, captioner).run(threading.Event())
     assert sink.captions[-1].end_s == pytest.approx((2 * _WINDOW + 1_600) / 16_000)
-    sink = FakeSink()
-    _loop(FakeSource([_noise(480)]), sink).run(threading.Event())
+    assert set(captioner.sound_samples) == {_WINDOW}
+    sink, captioner = FakeSink(), FakeCaptioner()
+    _loop(FakeSource([_noise(480)]), sink, captioner).run(threading.Event())
     assert [(record.start_s, record.end_s) for record in sink.captions] == [(0.0, 0.03)]
+    assert captioner.sound_samples == [480], "the rest of the window is padding"
 
 
 def test_each_window_has_its_own_generator() -> None:
