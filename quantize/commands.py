@@ -11,6 +11,7 @@ import typer
 
 train = typer.Typer(add_completion=False, rich_markup_mode=None)
 export = typer.Typer(add_completion=False, rich_markup_mode=None)
+convert = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 DataOption = Annotated[
     Path,
@@ -34,7 +35,7 @@ def train_verb(
 
     import torch
 
-    from quantize.deploy.export import check_output
+    from quantize.deploy.bundle_writer import check_output
     from quantize.training.progress import TerminalProgress
     from quantize.training.recipe import load_recipe
     from quantize.training.train import Run
@@ -67,6 +68,30 @@ def export_verb(
 ) -> None:
     """Export a trained run as a bundle; every graph is compared with torch first."""
     _export(run, data, output, quality)
+
+
+@convert.command(epilog="Example: edge-aac convert captioner/ --instructor instructor-xl/ --output my-bundle")
+def convert_verb(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of a captioner as published.")],
+    instructor: Annotated[Path, typer.Option(help="Folder of the INSTRUCTOR that it was trained with.")],
+    output: OutputOption,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or file of the decoder's tokenizer, where it does not lie beside the weights; "
+            '"numbered" makes words of token numbers.'
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the bundle. Default: the output folder's.")] = None,
+) -> None:
+    """Convert a captioner and INSTRUCTOR from their published layouts into a bundle."""
+    from quantize.deploy.convert import NUMBERED, convert_published, provenance_of
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    chosen = tokenizer if tokenizer in {None, NUMBERED} else Path(tokenizer)
+    provenance = provenance_of(path, instructor, name or output.resolve().name)
+    convert_published(path, instructor, chosen, output, provenance, lambda line: typer.echo(line, err=True))
+    typer.echo(f"bundle written to {output}", err=True)
 
 
 def _export(run: Path, data: Path, output: Path, quality: Path | None) -> None:

@@ -1,16 +1,23 @@
-"""The three graphs of a bundle as torch modules of plain tensors."""
+"""The three graphs of a bundle as torch modules of plain tensors, and what each is checked with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from quantize.models.captioner import Captioner
 from quantize.models.instructor import TextEmbedder
+
+Inputs = Mapping[str, Tensor]
+
+CHECK_CANDIDATES = 6
 
 
 class EncoderGraph(nn.Module):
@@ -25,25 +32,44 @@ class EncoderGraph(nn.Module):
         return *self.captioner.decoder.cross_keys_values(self.captioner.positioned(memory)), audio_embedding
 
 
+class PaddedEncoderGraph(EncoderGraph):
+    """The same for a model that was trained on padded batches, as the published one.
+
+    fbank, frame_padding (B, 998), True = padding → the three outputs, memory_padding (B, T).
+    """
+
+    def forward(self, fbank: Tensor, frame_padding: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        memory, padding, audio_embedding = self.captioner.encode(fbank, frame_padding)
+        cross = self.captioner.decoder.cross_keys_values(self.captioner.positioned(memory))
+        return *cross, audio_embedding, cast(Tensor, padding)
+
+
 class DecoderGraph(nn.Module):
-    """One step of N candidates; see :meth:`quantize.models.decoder.BartDecoder.step`."""
+    """One step of N candidates; see :meth:`quantize.models.decoder.BartDecoder.step`.
+
+    Every layer's cache and cross-attention is an input of its own (:attr:`input_names`): out of one tensor for all
+    layers the graph would have to copy each layer's part, at every step.
+    """
 
     def __init__(self, captioner: Captioner) -> None:
         super().__init__()
         self.captioner = captioner
+        self.layers = len(captioner.decoder.layers)
 
-    def forward(  # noqa: PLR0913, PLR0917 - the inputs of the graph
-        self,
-        token_ids: Tensor,
-        step: Tensor,
-        self_keys: Tensor,
-        self_values: Tensor,
-        cross_keys: Tensor,
-        cross_values: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def input_names(self) -> list[str]:
+        names = ("self_keys", "self_values", "cross_keys", "cross_values")
+        return ["token_ids", "step", *(f"{name}_{layer}" for name in names for layer in range(self.layers))]
+
+    def forward(self, token_ids: Tensor, step: Tensor, *states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        count = self.layers
+        self_keys, self_values, cross_keys, cross_values = (
+            states[start : start + count] for start in range(0, 4 * count, count)
+        )
         model = self.captioner
         hidden, keys, values = model.decoder.step(token_ids, step, (self_keys, self_values), (cross_keys, cross_values))
-        logits = model.lm_head(hidden[:, 0]) + model.final_logits_bias
+        # One product with the token table as it is: as a product and a sum the graph would hold it transposed as well.
+        logits = functional.linear(hidden[:, 0], model.lm_head.weight, model.final_logits_bias[0])
         return logits, keys, values
 
 
@@ -56,74 +82,107 @@ class GraphSpec:
         inputs: one example of every input, in order.
         outputs: names in order.
         dynamic_axes: input or output → {axis: name}.
-        checks: more inputs, of other sizes on the dynamic axes.
+        checks: gives inputs of all sizes on the dynamic axes, the same each time it is called. What it gives is good
+            until it gives the next.
     """
 
     module: nn.Module
-    inputs: Mapping[str, Tensor]
+    inputs: Inputs
     outputs: tuple[str, ...]
     dynamic_axes: Mapping[str, Mapping[int, str]]
-    checks: tuple[Mapping[str, Tensor], ...] = field(default=())
+    checks: Callable[[], Iterator[Inputs]]
 
 
 @torch.no_grad()
-def encoder_spec(captioner: Captioner, fbanks: Tensor) -> GraphSpec:
-    """The encoder, checked on real windows ``fbanks`` (at least two, (B, 998, 128))."""
-    outputs = ("cross_keys", "cross_values", "audio_embedding")
+def encoder_spec(captioner: Captioner, fbanks: Tensor, takes_padding: bool = False) -> GraphSpec:
+    """The encoder, checked on windows ``fbanks`` (at least two, (B, 998, 128)).
+
+    Args:
+        captioner: in evaluation mode.
+        fbanks: of windows that differ.
+        takes_padding: whether the model was trained to be told what is padding.
+    """
+    inputs, outputs = {"fbank": fbanks}, ("cross_keys", "cross_values", "audio_embedding")
+    if takes_padding:
+        # None of the first window is padding, and of each of the others more than of the one before.
+        starts = torch.linspace(fbanks.shape[1], fbanks.shape[1] / 3, len(fbanks)).long()
+        inputs["frame_padding"] = torch.arange(fbanks.shape[1]) >= starts[:, None]
+        outputs = (*outputs, "memory_padding")
+    one = {name: tensor[:1] for name, tensor in inputs.items()}
     return GraphSpec(
-        EncoderGraph(captioner).eval(),
-        {"fbank": fbanks[:1]},
+        (PaddedEncoderGraph if takes_padding else EncoderGraph)(captioner).eval(),
+        one,
         outputs,
-        {name: {0: "windows"} for name in ("fbank", *outputs)},
-        ({"fbank": fbanks},),
+        {name: {0: "windows"} for name in (*inputs, *outputs)},
+        lambda: iter((one, inputs)),
     )
 
 
+Cross = tuple[Tensor, Tensor]
+"""Cross-attention keys and values of one window, (layers, heads, T, head_size) each."""
+
+
 @torch.no_grad()
-def decoder_spec(captioner: Captioner, fbank: Tensor, capacity: int) -> GraphSpec:
-    """The decoding step, checked along whole captions of a real window ``fbank`` (1, 998, 128)."""
-    cross_keys, cross_values, _ = EncoderGraph(captioner).eval()(fbank)
+def cross_attention(captioner: Captioner, fbank: Tensor) -> Cross:
+    """What the decoding step is checked with, of one real window (1, 998, 128)."""
+    keys, values, _ = EncoderGraph(captioner).eval()(fbank)
+    return keys[0], values[0]
+
+
+@torch.no_grad()
+def decoder_spec(captioner: Captioner, cross: Cross, length: int) -> GraphSpec:
+    """The decoding step, checked along captions of ``length`` tokens that are drawn for a window."""
     decoder = DecoderGraph(captioner).eval()
-    steps = list(_walk(decoder, capacity, cross_keys[0], cross_values[0], candidates=6))
-    cache_axes = {1: "candidates"}
+    walks = [_Walk(decoder, length, cross, CHECK_CANDIDATES), _Walk(decoder, length // 2, cross, 1)]
+    example = next(islice(walks[0].inputs(), 1, None))
+    axes = {"self": {0: "candidates", 2: "capacity"}, "cross": {1: "memory_steps"}}
+    states = {name: axes[name.partition("_")[0]] for name in decoder.input_names if name.startswith(("self", "cross"))}
+    rows = {1: "candidates"}
     return GraphSpec(
         decoder,
-        steps[1],
+        example,
         ("logits", "new_keys", "new_values"),
         {
             "token_ids": {0: "candidates"},
-            "self_keys": cache_axes,
-            "self_values": cache_axes,
+            **states,
             "logits": {0: "candidates"},
-            "new_keys": cache_axes,
-            "new_values": cache_axes,
+            "new_keys": rows,
+            "new_values": rows,
         },
-        (*steps, *_walk(decoder, capacity, cross_keys[0], cross_values[0], candidates=1)),
+        lambda: (inputs for walk in walks for inputs in walk.inputs()),
     )
 
 
-def _walk(
-    decoder: DecoderGraph, capacity: int, cross_keys: Tensor, cross_values: Tensor, candidates: int
-) -> Iterator[dict[str, Tensor]]:
-    """Inputs of every step while ``candidates`` captions are drawn at random, until the cache is full."""
-    layers, heads, _, head_size = cross_keys.shape
-    keys = torch.zeros(layers, candidates, heads, capacity, head_size)
-    values = torch.zeros_like(keys)
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.full((candidates, 1), decoder.captioner.config.decoder.start_token_id)
-    for step in range(capacity):
-        inputs = {
-            "token_ids": tokens,
-            "step": torch.tensor([step]),
-            "self_keys": keys.clone(),
-            "self_values": values.clone(),
-            "cross_keys": cross_keys,
-            "cross_values": cross_values,
-        }
-        yield inputs
-        logits, new_keys, new_values = decoder(*inputs.values())
-        keys[:, :, :, step], values[:, :, :, step] = new_keys[:, :, :, 0], new_values[:, :, :, 0]
-        tokens = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)
+class _Walk:
+    """Inputs of every step while ``candidates`` captions are drawn at random, until the cache is full.
+
+    Only the tokens and the new rows are kept: the cache of each step is filled again when it is asked for.
+    """
+
+    def __init__(self, decoder: DecoderGraph, length: int, cross: Cross, candidates: int) -> None:
+        layers, heads, _, head_size = cross[0].shape
+        self._names = decoder.input_names
+        self._shape = (layers, candidates, heads, length, head_size)
+        self._cross = cross
+        self._tokens = [torch.full((candidates, 1), decoder.captioner.config.decoder.start_token_id)]
+        self._rows: list[tuple[Tensor, Tensor]] = []
+        generator = torch.Generator().manual_seed(0)
+        for inputs in self.inputs():
+            logits, keys, values = decoder(*inputs.values())
+            self._rows.append((keys[:, :, :, 0], values[:, :, :, 0]))
+            self._tokens.append(torch.multinomial(logits.softmax(dim=-1), 1, generator=generator))
+
+    def inputs(self) -> Iterator[Inputs]:
+        keys, values = torch.zeros(self._shape), torch.zeros(self._shape)
+        for step in range(self._shape[3]):
+            yield dict(
+                zip(
+                    self._names,
+                    (self._tokens[step], torch.tensor([step]), *keys, *values, *self._cross[0], *self._cross[1]),
+                    strict=True,
+                )
+            )
+            keys[:, :, :, step], values[:, :, :, step] = self._rows[step]
 
 
 @torch.no_grad()
@@ -138,7 +197,7 @@ def text_embedder_spec(text_embedder: TextEmbedder, token_ids: Tensor, attention
         whole,
         ("embedding",),
         {"token_ids": axes, "attention_mask": axes, "embedding": {0: "texts"}},
-        (whole, one),
+        lambda: iter((whole, one)),
     )
 
 

@@ -59,16 +59,22 @@ class GatedRelativeAttention(nn.Module):
         self.relative_attention_bias = nn.Embedding(config.relative_buckets, config.heads)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, buckets: Tensor, padding_mask: Tensor | None) -> Tensor:
-        """Attend within (B, T, D); ``buckets`` (T, T) int64; ``padding_mask`` (B, T), True = padding."""
+    def position_bias(self, buckets: Tensor) -> Tensor:
+        """The bias of every head for token pairs in ``buckets`` (T, T) int64: (1, heads, T, T)."""
+        return self.relative_attention_bias(buckets).permute(2, 0, 1).unsqueeze(0)
+
+    def forward(self, x: Tensor, bias: Tensor, padding_bias: Tensor | None) -> Tensor:
+        """Attend within (B, T, D); ``bias`` (1, heads, T, T); ``padding_bias`` (B, 1, 1, T), -inf where padding is."""
         q, k, v = (split_heads(p(x), self.heads) for p in (self.q_proj, self.k_proj, self.v_proj))
-        bias = self.relative_attention_bias(buckets).permute(2, 0, 1).unsqueeze(0)
         batch, heads, steps, _ = q.shape
         a, b = self.grep_linear(q).view(batch, heads, steps, 2, 4).sum(-1).sigmoid().split(1, dim=-1)
         gate = a.squeeze(-1) * (b.squeeze(-1) * self.grep_a.squeeze(-1) - 1.0) + 2.0
-        scores = q @ k.transpose(-1, -2) / math.sqrt(self.head_dim) + gate.unsqueeze(-1) * bias
-        if padding_mask is not None:
-            scores = scores.masked_fill(padding_mask[:, None, None, :], float("-inf"))
+        # The queries are scaled after the gate has read them, and before they become (T, T) scores: fewer numbers.
+        scores = (q / math.sqrt(self.head_dim)) @ k.transpose(-1, -2)
+        # In place: at the published size each such tensor is 12 MB, and training and tracing hold them all.
+        scores += gate.unsqueeze(-1) * bias
+        if padding_bias is not None:
+            scores += padding_bias
         return self.out_proj(merge_heads(self.dropout(scores.softmax(dim=-1)) @ v))
 
 
@@ -98,8 +104,8 @@ class BeatsLayer(nn.Module):
             nn.init.xavier_normal_(linear.weight, gain=gain)
             nn.init.zeros_(linear.bias)
 
-    def forward(self, x: Tensor, buckets: Tensor, padding_mask: Tensor | None) -> Tensor:
-        x = self.self_attn_layer_norm(self.alpha * x + self.dropout(self.self_attn(x, buckets, padding_mask)))
+    def forward(self, x: Tensor, bias: Tensor, padding_bias: Tensor | None) -> Tensor:
+        x = self.self_attn_layer_norm(self.alpha * x + self.dropout(self.self_attn(x, bias, padding_bias)))
         ffn = self.fc2(self.dropout(functional.gelu(self.fc1(x))))
         return self.final_layer_norm(self.alpha * x + self.dropout(ffn))
 
@@ -125,14 +131,17 @@ class TransformerLayers(nn.Module):
 
     def forward(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         """(B, T, D) → hidden state ``run_layers`` of the same shape."""
+        padding_bias = None
         if padding_mask is not None:
             x = x.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+            padding_bias = additive_mask(padding_mask, x.dtype)
         # An even kernel padded on both sides gives one step too many.
         positions = self.pos_conv(x.transpose(1, 2))[..., : x.shape[1]]
         x = self.dropout(self.layer_norm(x + functional.gelu(positions).transpose(1, 2)))
-        buckets = relative_buckets(x.shape[1], self.config).to(x.device)
+        # One table for all layers, so one bias: at the published size it is 12 MB.
+        bias = self.layers[0].self_attn.position_bias(relative_buckets(x.shape[1], self.config).to(x.device))
         for layer in self.layers[: self.config.run_layers]:
-            x = layer(x, buckets, padding_mask)
+            x = layer(x, bias, padding_bias)
         return x
 
 
@@ -148,7 +157,7 @@ class Beats(nn.Module):
             else nn.Conv2d(1, config.patch_embed_dim, config.patch_size, stride=config.patch_size, bias=False)
         )
         self.layer_norm = nn.LayerNorm(config.patch_embed_dim)
-        self.post_extract_proj = nn.Linear(config.patch_embed_dim, config.dim)
+        self.post_extract_proj: nn.Module = nn.Linear(config.patch_embed_dim, config.dim)
         self.encoder = TransformerLayers(config)
         self.predictor = nn.Linear(config.dim, config.classes)
 
@@ -196,6 +205,12 @@ def pool_padding(mask: Tensor, steps: int) -> Tensor:
     """
     covered = mask.shape[1] - mask.shape[1] % steps
     return mask[:, :covered].view(mask.shape[0], steps, -1).all(dim=-1)
+
+
+def additive_mask(padding_mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, T), True = padding → (B, 1, 1, T) to add to attention scores: -inf where padding is, else 0."""
+    bias = torch.zeros_like(padding_mask, dtype=dtype).masked_fill(padding_mask, float("-inf"))
+    return bias[:, None, None, :]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

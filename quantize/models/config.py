@@ -44,8 +44,8 @@ class BeatsConfig:
             raise ConfigError(f"BEATs width {self.dim} is not a multiple of its {self.heads} heads")
         if len(self.conv_stem) != len(self.conv_stem_strides):
             raise ConfigError("conv_stem and conv_stem_strides must have the same length")
-        if not 0 < self.run_layers <= self.layers:
-            raise ConfigError(f"run_layers {self.run_layers} must lie within 1..{self.layers}")
+        if not 0 <= self.run_layers <= self.layers:
+            raise ConfigError(f"run_layers {self.run_layers} must lie within 0..{self.layers}")
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,14 @@ class CaptionerConfig:
     embedding_dim: int = 768
 
     def __post_init__(self) -> None:
+        for name, heads in (("Conformer", self.conformer.heads), ("decoder", self.decoder.heads)):
+            if self.beats.dim % heads:
+                raise ConfigError(f"the width {self.beats.dim} is not a multiple of the {name}'s {heads} heads")
+        ids = (self.decoder.pad_token_id, self.decoder.start_token_id, self.decoder.eos_token_id)
+        if max(ids) >= self.decoder.vocab_size:
+            raise ConfigError(f"token id {max(ids)} lies outside the decoder's vocabulary of {self.decoder.vocab_size}")
+        if self.memory_steps < 1:
+            raise ConfigError("a 10 s window gives no memory steps: lower patch_size or downsample_rate")
         if self.memory_steps > self.max_memory_positions:
             raise ConfigError(
                 f"a 10 s window gives {self.memory_steps} memory steps, but max_memory_positions is "

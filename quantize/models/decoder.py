@@ -7,12 +7,13 @@ objects that do not export as plain tensors of a fixed capacity; the attribute n
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from quantize.models.beats import merge_heads, split_heads
+from quantize.models.beats import additive_mask, merge_heads, split_heads
 from quantize.models.config import DecoderConfig
 
 POSITION_OFFSET = 2
@@ -93,7 +94,7 @@ class DecoderLayer(nn.Module):
         x = self.self_attn_layer_norm(x + attention.out_proj(merge_heads(attended)))
         # Candidates stand where time steps would: one (N × T) product a head instead of N copies of the memory.
         shared = self.encoder_attn
-        queries = shared.queries(x).squeeze(2).transpose(0, 1)
+        queries = shared.queries(x)[:, :, 0].transpose(0, 1)
         attended = (queries @ cross[0].transpose(-1, -2)).softmax(dim=-1) @ cross[1]
         attended = shared.out_proj(attended.transpose(0, 1).flatten(1)).unsqueeze(1)
         return self._feed_forward(self.encoder_attn_layer_norm(x + attended)), new_keys, new_values
@@ -104,6 +105,8 @@ class DecoderLayer(nn.Module):
 
 
 StepOutput = tuple[Tensor, Tensor, Tensor]
+Layers = Sequence[Tensor] | Tensor
+"""One tensor for each layer, or one whose first axis is the layers."""
 
 
 class BartDecoder(nn.Module):
@@ -133,10 +136,7 @@ class BartDecoder(nn.Module):
         positions = torch.arange(length, device=token_ids.device) + POSITION_OFFSET
         x = self.dropout(self.layernorm_embedding(self.embed_tokens(token_ids) + self.embed_positions(positions)))
         causal = torch.full((length, length), float("-inf"), device=x.device).triu(1)
-        bias = None
-        if memory_padding is not None:
-            bias = torch.zeros_like(memory_padding, dtype=x.dtype).masked_fill(memory_padding, float("-inf"))
-            bias = bias[:, None, None, :]
+        bias = None if memory_padding is None else additive_mask(memory_padding, x.dtype)
         for layer in self.layers:
             x = layer(x, causal, memory, bias)
         return x
@@ -154,22 +154,22 @@ class BartDecoder(nn.Module):
         return torch.stack(keys, dim=1), torch.stack(values, dim=1)
 
     def step(
-        self, token_ids: Tensor, step: Tensor, cache: tuple[Tensor, Tensor], cross: tuple[Tensor, Tensor]
+        self, token_ids: Tensor, step: Tensor, cache: tuple[Layers, Layers], cross: tuple[Layers, Layers]
     ) -> StepOutput:
         """One token further.
 
         Args:
             token_ids: (N, 1).
             step: (1,) int64, the position of these tokens; rows before it are filled in the cache.
-            cache: self-attention keys and values, (layers, N, heads, capacity, head_dim) each.
-            cross: keys and values of one window, (layers, heads, T, head_dim) each.
+            cache: self-attention keys and values, for each layer (N, heads, capacity, head_dim).
+            cross: keys and values of one window, for each layer (heads, T, head_dim).
 
         Returns:
             Hidden state (N, 1, D); new keys and values (layers, N, heads, 1, head_dim), row ``step`` of the cache.
         """
         x = self.embed_tokens(token_ids) + self.embed_positions(step + POSITION_OFFSET)
         x = self.layernorm_embedding(x)
-        capacity = cache[0].shape[3]
+        capacity = cache[0][0].shape[2]
         unwritten = torch.arange(capacity, device=x.device) >= step
         bias = torch.zeros(capacity, device=x.device).masked_fill(unwritten, float("-inf"))
         new_keys, new_values = [], []

@@ -56,7 +56,7 @@ class Trainee(nn.Module):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.captioner = Captioner(recipe.model)
-        self.text_embedder = TextEmbedder(recipe.text)
+        self.text_embedder = TextEmbedder.from_config(recipe.text)
 
 
 class Run:

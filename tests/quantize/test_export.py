@@ -14,10 +14,13 @@ import torch
 from edge_aac.captioner.bundle import open_bundle
 from edge_aac.captioner.captioner import Captioner, window_rng
 from edge_aac.errors import DataError, InputMissingError
-from quantize.deploy.export import OPSET, export_bundle
-from quantize.deploy.verify import gate, max_abs_difference
+from quantize.data.clips import load_clips
+from quantize.deploy.export import export_bundle, graph_specs
+from quantize.deploy.graphs import GraphSpec, fold_weight_norm
+from quantize.deploy.onnx_writer import OPSET, write_onnx
+from quantize.deploy.verify import gate, max_abs_difference, parent_outputs
 from quantize.training.recipe import Recipe
-from quantize.training.train import Run
+from quantize.training.train import Run, load_run
 
 
 class Quiet:
@@ -101,20 +104,31 @@ def test_failed_gate_leaves_the_old_bundle(
 
 
 def test_gate_measures_a_changed_weight(run: Path, recordings: Path, tmp_path: Path) -> None:
-    from quantize.data.clips import load_clips
-    from quantize.deploy.export import graph_specs
-    from quantize.deploy.graphs import fold_weight_norm
-    from quantize.training.train import load_run
-
     folder = export_bundle(run, recordings, tmp_path / "bundle", {}, lambda line: None)
     trainee, tokenizer, _ = load_run(run)
     fold_weight_norm(trainee)
+    make_spec = graph_specs(trainee, tokenizer, load_clips(recordings, (1,)))["decoder"]
+
+    def difference() -> float:
+        spec: GraphSpec = make_spec()
+        return max_abs_difference(folder / "decoder.fp32.onnx", spec.checks, parent_outputs(spec))
+
+    gate("decoder", difference())
     with torch.no_grad():
         trainee.captioner.lm_head.weight[7] *= 3.0
-    spec = graph_specs(trainee, tokenizer, load_clips(recordings, (1,)))["decoder"]
-    difference = max_abs_difference(folder / "decoder.fp32.onnx", spec)
     with pytest.raises(DataError, match="decoder differs"):
-        gate("decoder", difference)
+        gate("decoder", difference())
+
+
+def test_gate_takes_no_number_that_is_none(run: Path, recordings: Path, tmp_path: Path) -> None:
+    trainee, tokenizer, _ = load_run(run)
+    fold_weight_norm(trainee)
+    spec = graph_specs(trainee, tokenizer, load_clips(recordings, (1,)))["text_embedder"]()
+    (path,) = write_onnx(spec, tmp_path / "graph.onnx")
+    expected = parent_outputs(spec)
+    assert max_abs_difference(path, spec.checks, expected) < 1e-4
+    expected[0][0][0, 0] = np.nan
+    assert max_abs_difference(path, spec.checks, expected) == float("inf")
 
 
 @pytest.mark.parametrize("difference", [2e-3, float("inf"), float("nan")])

@@ -1,73 +1,18 @@
-"""The modules: parity with the published system's reference, with transformers, and of the cached step with itself."""
+"""The modules: parity with transformers, of the cached step with itself, and what the embedded sizes need."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
-import numpy as np
-import pytest
 import torch
 from transformers import BartConfig
 from transformers.models.bart.modeling_bart import BartDecoder as TransformersDecoder
 
-from quantize.models.beats import Beats, pool_padding, relative_buckets
+from quantize.models.beats import Beats, relative_buckets
 from quantize.models.captioner import Captioner
-from quantize.models.config import BeatsConfig, CaptionerConfig, ConformerConfig, DecoderConfig, TextEmbedderConfig
+from quantize.models.config import BeatsConfig, CaptionerConfig, DecoderConfig, TextEmbedderConfig
 from quantize.models.decoder import BartDecoder
 from quantize.models.instructor import TextEmbedder
-
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "captioner_tiny"
-
-
-@pytest.fixture(scope="module")
-def reference() -> tuple[Captioner, dict[str, torch.Tensor]]:
-    """The published layout with random weights, and what the original code gives for it."""
-    if not REFERENCE.is_dir():
-        pytest.skip("the published system's reference model is not beside this checkout")
-    config = CaptionerConfig(
-        beats=BeatsConfig(
-            patch_embed_dim=32, layers=4, run_layers=3, dim=48, ffn_dim=64, heads=4, classes=11, conv_pos=128
-        ),
-        conformer=ConformerConfig(heads=4, ffn_dim=56),
-        decoder=DecoderConfig(vocab_size=97, layers=2, heads=4, ffn_dim=64),
-        embedding_ffn_dim=64,
-        embedding_dim=24,
-    )
-    model = Captioner(config).eval()
-    state = torch.load(REFERENCE / "pytorch_model.bin", weights_only=True)
-    spelling = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
-    for old, new in spelling.items():
-        state = {key.replace(f"pos_conv.0.{old}", f"pos_conv.0.{new}"): value for key, value in state.items()}
-    model.load_state_dict(state)
-    with np.load(REFERENCE / "expected.npz") as expected:
-        return model, {name: torch.from_numpy(expected[name]) for name in expected.files}
-
-
-@pytest.mark.parametrize("case", ["full", "padded"])
-def test_reproduces_the_published_system(reference: tuple[Captioner, dict[str, torch.Tensor]], case: str) -> None:
-    model, expected = reference
-    fbank = expected[f"{case}.fbank"]
-    frame_padding = None
-    if case == "padded":
-        frame_padding = pool_padding(expected[f"{case}.padding_mask"], fbank.shape[1])
-    with torch.no_grad():
-        hidden, hidden_padding = model.beats_hidden(fbank, frame_padding)
-        memory, padding = model.memory(hidden, hidden_padding)
-        embedding = model.audio_embedding(memory, padding)
-        many = memory.expand(3, -1, -1)
-        many_padding = None if padding is None else padding.expand(3, -1)
-        logits = model.logits(expected["decoder_input_ids"], many, many_padding)
-    if padding is not None:
-        assert torch.equal(padding, expected[f"{case}.memory_padding_mask"])
-    for name, value in (
-        ("beats_hidden", hidden),
-        ("memory", memory),
-        ("audio_embedding", embedding),
-        ("logits", logits),
-    ):
-        want = expected[f"{case}.{name}"]
-        assert float((value - want).abs().max() / want.std()) < 1e-3, name
 
 
 def test_decoder_equals_that_of_transformers() -> None:
@@ -134,7 +79,7 @@ def test_convolutional_stem_gives_one_token_a_step(small_config: CaptionerConfig
 
 def test_padding_changes_no_unpadded_embedding_of_text() -> None:
     torch.manual_seed(0)
-    model = TextEmbedder(
+    model = TextEmbedder.from_config(
         TextEmbedderConfig(vocab_size=40, dim=16, head_dim=8, heads=2, ffn_dim=32, layers=2, embedding_dim=8)
     ).eval()
     ids = torch.randint(4, 40, (1, 6))
@@ -144,10 +89,3 @@ def test_padding_changes_no_unpadded_embedding_of_text() -> None:
         alone, among = model(ids, torch.ones_like(ids)), model(padded, mask)
     assert torch.allclose(alone, among, atol=1e-5)
     assert torch.allclose(alone.norm(dim=-1), torch.ones(1), atol=1e-5)
-
-
-def test_published_sizes_are_the_defaults() -> None:
-    with torch.device("meta"):
-        model = Captioner(CaptionerConfig())
-    count = sum(parameter.numel() for parameter in model.parameters())
-    assert count == pytest.approx(217.3e6, rel=0.01)
