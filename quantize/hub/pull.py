@@ -1,0 +1,171 @@
+"""From a known name to something that can be used: fetched, verified, converted or tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from edge_aac.captioner.bundle import user_bundles_folder
+from edge_aac.errors import DataError, UsageError
+from quantize.hub.download import Fetched, amount, fetch, missing_bytes
+from quantize.hub.listing import Hub, Listing, list_files
+from quantize.hub.registry import Registry, Role
+from quantize.hub.space import Need, check_room
+
+Report = Callable[[str], None]
+Finish = Callable[[Mapping[str, Fetched], Report], Path]
+# Of a captioner, and of whatever stands alone.
+MAIN = "main"
+CHECK_TEXT = "a dog barks twice while rain falls"
+
+
+def pull(
+    name: str,
+    registry: Registry,
+    hub: Hub,
+    report: Report,
+    *,
+    revision: str | None = None,
+    output: Path | None = None,
+    download_only: bool = False,
+) -> Path:
+    """Fetch a known name with its parts; make a bundle of a captioner, try whether anything else loads.
+
+    Args:
+        name: of the registry.
+        registry: what is known.
+        hub: where from, and the cache.
+        report: told what is fetched, under which licence, and each step.
+        revision: of the name's own repository; its parts keep theirs.
+        output: folder of the bundle; by default among the user's bundles, under the name.
+        download_only: leave it at the files.
+
+    Returns:
+        The bundle; else the file or folder that was fetched.
+
+    Raises:
+        UsageError: nothing is known by that name, or there is no bundle for ``output``.
+        DeviceError: the hub cannot be reached, the connection or the disk fails, or there is too little room.
+        InputMissingError: a repository, revision or file does not exist, or is not for everybody.
+        DataError: a file is not what the hub lists, or it does not load or convert.
+    """
+    source = registry.source(name)
+    becomes_bundle = source.kind == "captioner" and not download_only
+    if output is not None and not becomes_bundle:
+        raise UsageError("--output is the folder of a bundle, and none is made here: leave it out")
+    listings: dict[str, Listing] = {MAIN: list_files(hub, source, revision)}
+    for role, part in registry.parts(source).items():
+        listings[role] = list_files(hub, part)
+    _announce(listings, hub, report)
+    needs = [Need(hub.cache, sum(missing_bytes(hub, listing) for listing in listings.values()), "--cache")]
+    finish: Finish = _loads
+    if becomes_bundle:
+        # The build-time side is imported now: what is not installed should show before gigabytes are fetched.
+        from quantize.deploy.bundle_writer import check_output
+
+        bundle = output or user_bundles_folder() / name
+        check_output(bundle)
+        needs.append(Need(bundle, sum(listing.size for listing in listings.values()), "--output"))
+        finish = _converter(name, bundle)
+    check_room(needs)
+    fetched = {role: fetch(hub, listing, report) for role, listing in listings.items()}
+    if download_only:
+        for each in fetched.values():
+            report(f"{each.listing.source.repo} is in {each.folder}")
+        return _place(fetched[MAIN])
+    return finish(fetched, report)
+
+
+def attributions(fetched: Mapping[str, Fetched]) -> tuple[str, ...]:
+    """Who made what a bundle is made of, and which files it was: repository, commit, licence, SHA-256."""
+    lines = []
+    for each in fetched.values():
+        listing = each.listing
+        lines.append(f"{listing.source.credit}: {listing.source.repo} at {listing.commit}, {listing.license}")
+        lines += [f"{listing.source.repo}/{file}: sha256 {digest}" for file, digest in each.sha256.items()]
+    return tuple(lines)
+
+
+def _announce(listings: Mapping[str, Listing], hub: Hub, report: Report) -> None:
+    for listing in listings.values():
+        source = listing.source
+        report(f"{source.repo} at {listing.commit} ({listing.revision}), licence {listing.license}")
+        report(f"  {source.credit}")
+        if source.note:
+            report(f"  note: {source.note}")
+        if listing.license != source.license:
+            report(f"  warning: the model card states another licence than {source.license}; what it states counts")
+        for file in listing.files:
+            report(f"  {file.name} ({amount(file.size)})")
+    missing = sum(missing_bytes(hub, listing) for listing in listings.values())
+    total = sum(listing.size for listing in listings.values())
+    report(f"{amount(total)} in all, {amount(missing)} of them still to fetch into {hub.cache}")
+
+
+def _converter(name: str, bundle: Path) -> Finish:
+    from quantize.deploy.convert import Provenance, convert_published
+
+    def convert(fetched: Mapping[str, Fetched], report: Report) -> Path:
+        main = fetched[MAIN].listing
+        provenance = Provenance(
+            name=name, version=main.commit[:12], license=main.license, attributions=attributions(fetched)
+        )
+        roles: tuple[Role, Role] = ("text_embedder", "tokenizer")
+        instructor, tokenizer = (fetched[role].folder for role in roles)
+        return convert_published(fetched[MAIN].folder, instructor, tokenizer, bundle, provenance, report)
+
+    return convert
+
+
+def _loads(fetched: Mapping[str, Fetched], report: Report) -> Path:
+    """Try what stands alone."""
+    main = fetched[MAIN]
+    {"text-embedder": _try_text_embedder, "tokenizer": _try_tokenizer, "beats": _try_beats}[main.listing.source.kind](
+        main
+    )
+    report("it loads")
+    return _place(main)
+
+
+def _try_text_embedder(fetched: Fetched) -> None:
+    import numpy as np
+
+    from quantize.models.instructor import load_instructor_weights
+
+    embedding = load_instructor_weights(fetched.folder).embed([CHECK_TEXT])
+    if not np.allclose(np.linalg.norm(embedding, axis=-1), 1.0, atol=1e-3):  # NaN is not close either
+        raise DataError(
+            f"{fetched.listing.source.repo} embeds a text as something else than a unit vector: do not use it"
+        )
+
+
+def _try_tokenizer(fetched: Fetched) -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+
+    source, whole = fetched.listing.source, fetched.folder / "tokenizer.json"
+    try:
+        if whole.is_file():
+            entries = Tokenizer.from_file(str(whole)).get_vocab_size()
+        else:
+            vocabulary, merges = (str(fetched.folder / file) for file in ("vocab.json", "merges.txt"))
+            entries = Tokenizer(BPE.from_file(vocabulary, merges)).get_vocab_size()
+    except Exception as error:  # the library raises nothing narrower
+        raise DataError(f"the tokenizer of {source.repo} cannot be read ({error}): try another --revision") from error
+    if source.vocabulary_size not in {None, entries}:
+        raise DataError(
+            f"the tokenizer of {source.repo} has {entries} entries, not {source.vocabulary_size}: "
+            "try another --revision"
+        )
+
+
+def _try_beats(fetched: Fetched) -> None:
+    from quantize.models.checkpoint import load_beats
+
+    load_beats(_place(fetched))
+
+
+def _place(fetched: Fetched) -> Path:
+    """A folder; of BEATs, which is one file, that file."""
+    source = fetched.listing.source
+    return fetched.folder / source.files[0] if source.kind == "beats" else fetched.folder

@@ -1,0 +1,124 @@
+"""The registry: which published weights are known, by which name, under which licence, and which files they need."""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
+
+from edge_aac.errors import ConfigError, InputMissingError, UsageError, first_complaint
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Kind = Literal["captioner", "text-embedder", "tokenizer", "beats"]
+Role = Literal["text_embedder", "tokenizer"]
+PART_KINDS: dict[Role, Kind] = {"text_embedder": "text-embedder", "tokenizer": "tokenizer"}
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Source(BaseModel):
+    """One published thing.
+
+    Attributes:
+        kind: what it is; a captioner becomes a bundle.
+        about: what it is, for a person.
+        repo: its repository on the hub.
+        license: SPDX identifier, as known here; what the model card states is compared with it.
+        credit: who made it, for the bundle's attributions.
+        files: needed from the repository.
+        one_of: rows of names; of each row the first that the repository has is fetched, and no other.
+        optional: fetched where the repository has them.
+        size: of the download, for a person; empty where nobody knows it.
+        note: what a person should know before fetching it.
+        parts: names of the other entries without which a captioner makes no bundle.
+        revision: branch, tag or commit that is fetched unless another is asked for.
+        sha256: file → what it must hash to at that revision.
+        vocabulary_size: entries of a tokenizer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    about: str
+    repo: str
+    license: str
+    credit: str
+    files: tuple[str, ...]
+    one_of: tuple[tuple[str, ...], ...] = ()
+    optional: tuple[str, ...] = ()
+    size: str = ""
+    note: str = ""
+    parts: dict[Role, str] = {}
+    revision: str = "main"
+    sha256: dict[str, str] = {}
+    vocabulary_size: int | None = None
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Every file that may be fetched; those first that are preferred."""
+        return (*self.files, *(name for row in self.one_of for name in row), *self.optional)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Source:
+        for name in self.candidates:
+            path = PurePosixPath(name)
+            if not name or path.is_absolute() or ".." in path.parts or str(path) != name:
+                raise ValueError(f"{name!r} is no path inside a repository")
+        for name, digest in self.sha256.items():
+            if name not in self.candidates or not SHA256.fullmatch(digest):
+                raise ValueError(f"the pin of {name!r} names no file of this entry or is no SHA-256")
+        if set(self.parts) != (set(PART_KINDS) if self.kind == "captioner" else set()):
+            raise ValueError(f"a captioner has the parts {', '.join(PART_KINDS)}, nothing else has any")
+        return self
+
+
+class Registry:
+    """Name → source."""
+
+    def __init__(self, sources: dict[str, Source]) -> None:
+        self.sources = sources
+
+    def source(self, name: str) -> Source:
+        """The entry of that name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if name not in self.sources:
+            raise UsageError(f"nothing is known as {name!r}: use one of {', '.join(self.sources)}")
+        return self.sources[name]
+
+    def parts(self, source: Source) -> dict[Role, Source]:
+        """The entries that a source is completed by; empty for all but captioners."""
+        return {role: self.sources[name] for role, name in source.parts.items()}
+
+
+def load_registry(path: Path | None = None) -> Registry:
+    """Read a registry; by default the one that comes with the package.
+
+    Raises:
+        InputMissingError: there is no such file.
+        ConfigError: it is not TOML, an entry is incomplete, or a part is no entry of the right kind.
+    """
+    shipped = resources.files("quantize") / "hub" / "registry.toml"
+    try:
+        text = (path or shipped).read_text(encoding="utf-8")
+        sources = TypeAdapter(dict[str, Source]).validate_python(tomllib.loads(text))
+    except OSError as error:
+        raise InputMissingError(f"the registry {path or shipped} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"the registry {path or shipped} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"the registry {path or shipped}: {first_complaint(error)}") from error
+    for name, source in sources.items():
+        for role, part in source.parts.items():
+            if part not in sources or sources[part].kind != PART_KINDS[role]:
+                raise ConfigError(f"the registry: {part!r}, part of {name}, is no entry of kind {PART_KINDS[role]}")
+    return Registry(sources)
