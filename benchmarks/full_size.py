@@ -26,12 +26,12 @@ from edge_aac.captioner.bundle import DecodingRules
 
 MIB = 1 << 20
 TEXT = "a dog barks in the distance while rain falls on a tin roof and a car passes by"
-# Hidden, layers, heads, head size, feed-forward of INSTRUCTOR's T5 encoders.
+# Hidden, layers, heads, head size, feed-forward of INSTRUCTOR's T5 encoders (those of T5 base, large and 3B).
 INSTRUCTORS = {
     "tiny": (64, 2, 4, 16, 128),
     "base": (768, 12, 12, 64, 3072),
     "large": (1024, 24, 16, 64, 4096),
-    "xl": (2048, 24, 32, 64, 5120),
+    "xl": (1024, 24, 32, 128, 16384),
 }
 
 
@@ -87,7 +87,7 @@ def _make_instructor(folder: Path, sizes: tuple[int, int, int, int, int]) -> Non
         num_heads=heads,
         d_kv=head_dim,
         d_ff=ffn,
-        feed_forward_proj="gated-gelu" if dim > 1024 else "relu",  # noqa: PLR2004 - T5 1.1 (xl) gates, T5 1.0 does not
+        feed_forward_proj="relu",
     )
     for part in ("1_Pooling", "2_Dense"):
         (folder / part).mkdir(parents=True, exist_ok=True)

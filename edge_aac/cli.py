@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -15,7 +16,7 @@ from edge_aac import __version__
 from edge_aac.errors import DeviceError, EdgeAacError, UsageError
 
 GROUP = "edge_aac.commands"
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words or bool(os.environ.get("EDGE_AAC_DEBUG"))
     words = [word for word in words if word != "--debug"]
+    # By default it would end the process on the spot, and leave half-written folders behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         sys.exit(_run(words))
     except EdgeAacError as error:

@@ -32,7 +32,7 @@ class CaptionerSettings(_Section):
     """What captions, and how.
 
     Attributes:
-        bundle: name of a built-in bundle or path of a folder.
+        bundle: name of a built-in or pulled bundle, or path of a folder.
         backend: what runs its graphs.
         threads: CPU threads of a graph; 0 = as many as pay.
         candidates: drawn a window; None = the bundle's own default, here and below.
@@ -51,8 +51,8 @@ class CaptionerSettings(_Section):
     seed: int = Field(default=0, ge=0, lt=2**63)
     method: DecodingMethod | None = None
     max_length: int | None = Field(default=None, ge=2)
-    likelihood_weight: float | None = Field(default=None, ge=0.0)
-    similarity_weight: float | None = Field(default=None, ge=0.0)
+    likelihood_weight: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
+    similarity_weight: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
     fluency_check: bool = True
 
 

@@ -80,7 +80,6 @@ def beam_search(
         ids = ids[parents]
         ids[:, length] = tokens
         reorder(parents, length)
-    # NaN logits let no beam end: the caller refuses what it then gets.
     return max(finished, key=lambda beam: beam.score)
 
 

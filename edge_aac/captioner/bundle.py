@@ -83,7 +83,7 @@ class DecodingRules(_Section):
     temperature: float = Field(default=0.5, gt=0.0)
     top_p: float = Field(default=0.95, gt=0.0, le=1.0)
     beams: int = Field(default=4, ge=1, le=64)
-    length_penalty: float = 1.0
+    length_penalty: float = Field(default=1.0, allow_inf_nan=False)
     min_length: int = Field(default=5, ge=0)
     max_length: int = Field(default=30, ge=2)
     no_repeat_ngram: int = Field(default=3, ge=0)
@@ -96,8 +96,8 @@ class DecodingRules(_Section):
 class RerankWeights(_Section):
     """Weights of the hybrid score: mean token log-likelihood and audio–text cosine similarity."""
 
-    log_likelihood: float = 0.3
-    similarity: float = 0.7
+    log_likelihood: float = Field(default=0.3, allow_inf_nan=False)
+    similarity: float = Field(default=0.7, allow_inf_nan=False)
 
 
 class Tokenizers(_Section):

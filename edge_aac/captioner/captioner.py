@@ -124,6 +124,7 @@ class Captioner:
         self.rules = choices.rules(manifest, candidates)
         self._encoder, self.encoder_graph = load_engine(bundle, "encoder", options)
         self._decoder = CandidateDecoder(load_engine(bundle, "decoder", options)[0])
+        self._decoder.check(self.rules)
         self._reranker = Reranker(
             load_engine(bundle, "text_embedder", options)[0],
             load_tokenizer(bundle.path(manifest.tokenizers.decoder)),

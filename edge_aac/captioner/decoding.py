@@ -69,6 +69,16 @@ class CandidateDecoder:
         """Longest caption in tokens, the start token included, that the graph can hold; None = only positions limit."""
         self._caches: dict[tuple[int, int], tuple[Array, Array]] = {}
 
+    def check(self, rules: DecodingRules) -> None:
+        """Refuse rules that this decoder cannot follow.
+
+        Raises:
+            ConfigError: they ask for longer captions than it can count.
+        """
+        limit = min(rules.max_positions, self.capacity or rules.max_positions)
+        if rules.max_length > limit:
+            raise ConfigError(f"max_length {rules.max_length} exceeds the decoder's capacity of {limit} tokens")
+
     def decode(
         self,
         cross_keys: Array,
@@ -90,9 +100,7 @@ class CandidateDecoder:
             DataError: the decoder's numbers are no numbers.
             CancelledError: ``cancelled`` said so.
         """
-        limit = min(rules.max_positions, self.capacity or rules.max_positions)
-        if rules.max_length > limit:
-            raise ConfigError(f"max_length {rules.max_length} exceeds the decoder's capacity of {limit} tokens")
+        self.check(rules)
         count = {"nucleus": rules.candidates, "greedy": 1, "beam": rules.beams}[rules.method]
         # The last token is never fed back, so it needs no row.
         cache = self._cache(count, self.capacity or rules.max_length - 1)
@@ -138,13 +146,16 @@ class _Window:
         outputs = self._engine.run(
             {**self._fixed_inputs, "token_ids": token_ids, "step": np.array([step], dtype=np.int64)}
         )
+        logits, keys, values = (outputs[name] for name in ("logits", "new_keys", "new_values"))
+        # Before anything is kept: the cache outlives the window, and a NaN in it would spoil all that follow.
+        # The highest logit of a row is NaN where any is, and infinite where none can be drawn.
+        if not all(np.isfinite(array).all() for array in (logits.max(axis=-1), keys, values)):
+            raise DataError(
+                "the decoder's numbers are NaN or infinite: the sound is far too loud, or the bundle damaged"
+            )
         if step < self._keys.shape[3]:
-            self._keys[:, :, :, step] = outputs["new_keys"][:, :, :, 0]
-            self._values[:, :, :, step] = outputs["new_values"][:, :, :, 0]
-        logits = outputs["logits"]
-        # The highest of a row is NaN where any is, and infinite where none can be drawn.
-        if not np.isfinite(logits.max(axis=-1)).all():
-            raise DataError("the decoder graph gave NaN or infinite logits: build the bundle again")
+            self._keys[:, :, :, step] = keys[:, :, :, 0]
+            self._values[:, :, :, step] = values[:, :, :, 0]
         return logits
 
     def reorder(self, parents: TokenIds, length: int) -> None:

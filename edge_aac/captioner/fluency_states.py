@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum, auto
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from edge_aac.captioner.fluency_readings import Label, Part, Reading, Trait
@@ -303,7 +303,7 @@ def there(state: State, reading: Reading) -> Iterator[Move]:
         yield after(verdict(state, ending=False), Move(named)) if state.opener is Opener.AND else Move(named)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def finish(state: State) -> Move:
     """What is wrong with a caption that ends here."""
     return after(unlisted(state), _ended(state))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ class ScoredCaption:
         hybrid: what candidates are ranked by.
         log_likelihood: mean log-likelihood a token.
         similarity: cosine of audio embedding and text embedding; None where its weight is 0.
-        embedding: the text's, (E,) of unit length.
+        embedding: the text's, (E,) of unit length; where similarity has no weight, of the best caption alone.
         errors: what the fluency check holds against it; empty where it was not asked.
     """
 
@@ -34,7 +34,7 @@ class ScoredCaption:
     hybrid: float
     log_likelihood: float
     similarity: float | None
-    embedding: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float32] | None
     errors: tuple[FluencyError, ...] = ()
 
 
@@ -69,7 +69,8 @@ class Reranker:
     def rank(self, candidates: Sequence[Candidate], audio_embedding: npt.NDArray[np.float32]) -> list[ScoredCaption]:
         """Merge candidates with the same text and rank them, best first; of equals the likelier wins, then A to Z.
 
-        Texts that the fluency check rejects come last, so one of them is best only where it rejects them all.
+        Texts that the fluency check rejects come last, so one of them is best only where it rejects them all; and
+        behind them the empty one.
 
         Args:
             candidates: at least one.
@@ -83,26 +84,28 @@ class Reranker:
             text = to_text(self._decoder_tokenizer, candidate.token_ids)
             likelihood[text] = max(likelihood.get(text, -np.inf), candidate.log_likelihood)
         texts = sorted(likelihood)
+        errors = [fluency_errors(text) if self._fluency_check else () for text in texts]
+        if not self._weights.similarity:
+            ranked = sorted(
+                (
+                    ScoredCaption(
+                        text, self._weights.log_likelihood * likelihood[text], likelihood[text], None, None, found
+                    )
+                    for text, found in zip(texts, errors, strict=True)
+                ),
+                key=_rank,
+            )
+            # Nothing is compared with the sound; events alone compare the best ones with each other.
+            return [replace(ranked[0], embedding=self.embed([ranked[0].text])[0]), *ranked[1:]]
         embeddings = self.embed(texts)
         similarity = self._similarity(embeddings, audio_embedding)
         scored = [
-            ScoredCaption(
-                text,
-                self._hybrid(likelihood[text], alike),
-                likelihood[text],
-                alike,
-                embedding,
-                fluency_errors(text) if self._fluency_check else (),
-            )
-            for text, alike, embedding in zip(texts, similarity, embeddings, strict=True)
+            ScoredCaption(text, self._hybrid(likelihood[text], alike), likelihood[text], alike, embedding, found)
+            for text, alike, embedding, found in zip(texts, similarity, embeddings, errors, strict=True)
         ]
         return sorted(scored, key=_rank)
 
-    def _similarity(
-        self, embeddings: npt.NDArray[np.float32], audio_embedding: npt.NDArray[np.float32]
-    ) -> list[float] | list[None]:
-        if not self._weights.similarity:
-            return [None] * len(embeddings)
+    def _similarity(self, embeddings: npt.NDArray[np.float32], audio_embedding: npt.NDArray[np.float32]) -> list[float]:
         if embeddings.shape[1] != len(audio_embedding):
             raise DataError(
                 f"the bundle embeds texts in {embeddings.shape[1]} dimensions and sounds in {len(audio_embedding)}, "
@@ -111,8 +114,8 @@ class Reranker:
         direction = audio_embedding / max(float(np.linalg.norm(audio_embedding)), 1e-12)
         return [float(value) for value in embeddings @ direction]
 
-    def _hybrid(self, log_likelihood: float, similarity: float | None) -> float:
-        return self._weights.log_likelihood * log_likelihood + self._weights.similarity * (similarity or 0.0)
+    def _hybrid(self, log_likelihood: float, similarity: float) -> float:
+        return self._weights.log_likelihood * log_likelihood + self._weights.similarity * similarity
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Text embeddings (N, E) of unit length."""
@@ -122,5 +125,5 @@ class Reranker:
         return self._text_embedder.run({"token_ids": token_ids, "attention_mask": attention_mask})["embedding"]
 
 
-def _rank(caption: ScoredCaption) -> tuple[bool, float, float, str]:
-    return bool(caption.errors), -caption.hybrid, -caption.log_likelihood, caption.text
+def _rank(caption: ScoredCaption) -> tuple[bool, bool, float, float, str]:
+    return not caption.text, bool(caption.errors), -caption.hybrid, -caption.log_likelihood, caption.text

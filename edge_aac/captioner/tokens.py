@@ -39,7 +39,8 @@ def to_arrays(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[npt.NDArray[n
         Token ids and attention mask (1 = token, 0 = padding), both (N, S) int64.
     """
     rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-    ids = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.int64)
+    # One column at least: a text of no tokens is padding, not nothing.
+    ids = np.zeros((len(rows), max(1, *(len(row) for row in rows))), dtype=np.int64)
     mask = np.zeros_like(ids)
     for index, row in enumerate(rows):
         ids[index, : len(row)] = row

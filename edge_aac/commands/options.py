@@ -99,11 +99,11 @@ def open_captioner(settings: CaptionerSettings) -> Captioner:
     from edge_aac.engines.engine import EngineOptions
 
     choices = Choices(
-        settings.method,
-        settings.max_length,
-        settings.likelihood_weight,
-        settings.similarity_weight,
-        settings.fluency_check,
+        method=settings.method,
+        max_length=settings.max_length,
+        likelihood_weight=settings.likelihood_weight,
+        similarity_weight=settings.similarity_weight,
+        fluency_check=settings.fluency_check,
     )
     return Captioner.open(
         settings.bundle, EngineOptions(settings.backend, settings.threads), settings.candidates, choices

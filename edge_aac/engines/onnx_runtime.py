@@ -15,8 +15,8 @@ from edge_aac.errors import DataError
 _ERRORS_ONLY = 3
 
 SMALL_GRAPH_BYTES = 16_000_000
-"""Below this the threads of a graph cost more in waiting for each other than they save: on two cores the decoder of
-esc10-tiny took 1.1 to 1.3 times as long as on one (benchmarks/latency.py)."""
+"""Below this a second thread does not pay: on two cores the encoder of esc10-tiny takes 0.7 times as long, its decoder
+1.1 times, and a window as long as on one (benchmarks/latency.py)."""
 
 
 class OnnxRuntimeEngine:

@@ -80,7 +80,9 @@ class EventTracker:
     def _similarity(event: EventChange, caption: ScoredCaption) -> float:
         if event.caption.text == caption.text:
             return 1.0
-        return float(event.caption.embedding @ caption.embedding)
+        one, other = event.caption.embedding, caption.embedding
+        assert one is not None and other is not None, "the best caption of a window has an embedding"
+        return float(one @ other)
 
 
 def _ended(event: EventChange) -> EventChange:

@@ -35,6 +35,7 @@ def staged_bundle(output: Path) -> Iterator[Path]:
         DataError: something else than a bundle stands there.
         DeviceError: it cannot be written (a full disk, permissions).
     """
+    output = output.resolve()  # a link stays one, and "." has a name
     check_output(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

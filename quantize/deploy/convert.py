@@ -219,6 +219,8 @@ def decoder_tokenizer_of(
 
 def _read_tokenizer(path: Path) -> Tokenizer:
     """``tokenizer.json``, or the older pair ``vocab.json`` and ``merges.txt`` of a byte-level BPE."""
+    if not path.exists():
+        raise InputMissingError(f"there is no {path}: correct --tokenizer")
     folder = path if path.is_dir() else path.parent
     whole = folder / "tokenizer.json" if path.is_dir() or path.name == "vocab.json" else path
     if whole.is_file():

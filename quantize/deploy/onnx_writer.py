@@ -48,6 +48,7 @@ def write_onnx(spec: GraphSpec, path: Path) -> list[Path]:
     weights = _unique_state(spec.module)
     size = sum(tensor.nbytes for tensor in weights.values())
     transposed = _fold_transposes(model.graph)
+    _state_output_shapes(model.graph, spec)
     if strangers := {entry.name for entry in model.graph.input} - weights.keys() - spec.inputs.keys():
         raise DataError(f"the exporter made weights of its own ({min(strangers)}): use another torch")
     data = path.with_name(f"{path.name}.data")
@@ -103,6 +104,17 @@ def _structure(spec: GraphSpec) -> ModelProto:
             dynamo=False,
         )
         return onnx.load(str(path))
+
+
+@torch.no_grad()
+def _state_output_shapes(graph: GraphProto, spec: GraphSpec) -> None:
+    """Sizes of the outputs' fixed axes, which the exporter gives names of its own where it cannot infer them."""
+    outputs = spec.module(*spec.inputs.values())
+    for entry, tensor in zip(graph.output, outputs if isinstance(outputs, tuple) else (outputs,), strict=True):
+        named = spec.dynamic_axes.get(entry.name, {})
+        for axis, (dim, size) in enumerate(zip(entry.type.tensor_type.shape.dim, tensor.shape, strict=True)):
+            if axis not in named:
+                dim.dim_value = size
 
 
 def _unique_state(module: torch.nn.Module) -> dict[str, Tensor]:

@@ -14,11 +14,12 @@ from huggingface_hub.hf_api import ModelInfo
 from yaml import YAMLError
 
 from edge_aac import __version__
-from edge_aac.errors import DataError, DeviceError, InputMissingError
+from edge_aac.errors import DataError, DeviceError, InputMissingError, UsageError
 from quantize.hub.faults import NOTHING_WRITTEN, HubFault, explained
 from quantize.hub.registry import SHA256, Source
 
 SHA1 = re.compile(r"[0-9a-f]{40}")
+REVISION = re.compile(r"[\w][\w./+-]*")
 CARD = "README.md"
 # Says who asks and nothing else: the library's own header lists what is installed on this machine.
 HEADERS = {"user-agent": f"edge-aac/{__version__}"}
@@ -127,11 +128,14 @@ def list_files(hub: Hub, source: Source, revision: str | None = None) -> Listing
     """Ask the hub what a repository holds; where HF_HUB_OFFLINE forbids it, what the cache holds of it.
 
     Raises:
+        UsageError: the revision is no name of one.
         DeviceError: the hub cannot be asked, or it is offline and the cache is not complete.
         InputMissingError: no such repository, revision or file, or it is not for everybody.
         DataError: the hub's answer cannot be used, or a file is not the pinned one.
     """
     revision = revision or source.revision
+    if not REVISION.fullmatch(revision) or ".." in revision:
+        raise UsageError(f"{revision!r} is no branch, tag or commit: correct --revision")
     if constants.HF_HUB_OFFLINE:
         return _cached(hub, source, revision)
     try:
@@ -182,6 +186,8 @@ def _cached(hub: Hub, source: Source, revision: str) -> Listing:
     elif os.path.isfile(reference):
         commit = reference.read_text(encoding="utf-8").strip()
     else:
+        raise absent
+    if not SHA1.fullmatch(commit):
         raise absent
     snapshot = folder / "snapshots" / commit
     try:

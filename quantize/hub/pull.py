@@ -82,6 +82,7 @@ def attributions(fetched: Mapping[str, Fetched]) -> tuple[str, ...]:
     for each in fetched.values():
         listing = each.listing
         lines.append(f"{listing.source.credit}: {listing.source.repo} at {listing.commit}, {listing.license}")
+        lines += [f"{listing.source.repo}: {work}" for work in listing.source.contains]
         lines += [f"{listing.source.repo}/{file}: sha256 {digest}" for file, digest in each.sha256.items()]
     return tuple(lines)
 
@@ -91,6 +92,8 @@ def _announce(listings: Mapping[str, Listing], hub: Hub, report: Report) -> None
         source = listing.source
         report(f"{source.repo} at {listing.commit} ({listing.revision}), licence {listing.license}")
         report(f"  {source.credit}")
+        for work in source.contains:
+            report(f"  {work}")
         if source.note:
             report(f"  note: {source.note}")
         if listing.license != source.license:

@@ -32,6 +32,7 @@ class Source(BaseModel):
         repo: its repository on the hub.
         license: SPDX identifier, as known here; what the model card states is compared with it.
         credit: who made it, for the bundle's attributions.
+        contains: credits and licences of other works that its weights hold.
         files: needed from the repository.
         one_of: rows of names; of each row the first that the repository has is fetched, and no other.
         optional: fetched where the repository has them.
@@ -50,6 +51,7 @@ class Source(BaseModel):
     repo: str
     license: str
     credit: str
+    contains: tuple[str, ...] = ()
     files: tuple[str, ...]
     one_of: tuple[tuple[str, ...], ...] = ()
     optional: tuple[str, ...] = ()

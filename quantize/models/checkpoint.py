@@ -126,7 +126,7 @@ def fit_state(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> N
 
     Raises:
         StateMismatchError: keys are missing, unexpected or of another shape.
-        DataError: copies of a shared tensor differ.
+        DataError: copies of a shared tensor differ, or one that should be floating-point is not.
     """
     wanted = module.state_dict(keep_vars=True)
     given = {_current_spelling(name): tensor for name, tensor in state.items()}
@@ -148,6 +148,8 @@ def fit_state(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> N
     unexpected = [name for name in given if name not in wanted]
     if missing or unexpected or misshapen:
         raise StateMismatchError(source, missing, unexpected, misshapen)
+    if other := [name for name in wanted if given[name].is_floating_point() != wanted[name].is_floating_point()]:
+        raise DataError(f"{source}: of another type than the model's are {some(other)}: get the float weights")
     module.load_state_dict(
         {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in given.items()}, assign=True
     )

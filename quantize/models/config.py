@@ -10,6 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from edge_aac.errors import ConfigError, first_complaint
 
+WINDOW_FRAMES = 998
+
 
 @dataclass(frozen=True)
 class BeatsConfig:
@@ -107,8 +109,12 @@ class CaptionerConfig:
 
     @property
     def memory_steps(self) -> int:
-        """Length of the memory of a 10 s window (998 frames)."""
-        beats, steps = self.beats, 998
+        """Length of the memory of a 10 s window."""
+        return self.memory_steps_of(WINDOW_FRAMES)
+
+    def memory_steps_of(self, frames: int) -> int:
+        """Length of the memory of so many frames of 10 ms; below 1 where they are too few."""
+        beats, steps = self.beats, frames
         if beats.conv_stem:
             for stride, _ in beats.conv_stem_strides:
                 steps = -(-steps // stride)

@@ -92,8 +92,18 @@ class PublishedCaptioner:
 
         Returns:
             (N, S, V).
+
+        Raises:
+            DataError: more tokens or memory steps than the decoder has positions for.
         """
         ids = torch.as_tensor(decoder_input_ids)
+        config = self.model.config
+        for what, length, limit in (
+            ("tokens", ids.shape[1], config.decoder.max_positions),
+            ("memory steps", memory.shape[1], config.max_memory_positions),
+        ):
+            if length > limit:
+                raise DataError(f"{length} {what} are more than the {limit} that the decoder has positions for")
         padding = None if memory_padding_mask is None else torch.as_tensor(memory_padding_mask).expand(len(ids), -1)
         return self.model.logits(ids, memory.expand(len(ids), -1, -1), padding)
 
@@ -138,9 +148,15 @@ class PublishedCaptioner:
 
     def _inputs(self, waveform: Waveform, padding_mask: Mask) -> tuple[Tensor, Tensor | None]:
         fbank = self.filter_bank(waveform)
+        frames = fbank.shape[1]
+        if self.model.config.memory_steps_of(frames) < 1:
+            raise DataError(f"{frames} frames of 10 ms are too few for one memory step: give more samples")
         if padding_mask is None:
             return fbank, None
-        return fbank, pool_padding(torch.atleast_2d(torch.as_tensor(padding_mask)), fbank.shape[1])
+        padding = pool_padding(torch.atleast_2d(torch.as_tensor(padding_mask)), frames)
+        if padding.all(dim=1).any():
+            raise DataError("a waveform is padding from end to end: leave it out")
+        return fbank, padding
 
 
 class TorchDecoder:

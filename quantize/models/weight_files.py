@@ -124,14 +124,25 @@ def load_pickle(path: Path) -> Mapping[str, Any]:
 
 
 def only_tensors(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """The table, all of whose values must be tensors.
+    """The table, all of whose values must be plain tensors with a name.
 
     Raises:
         DataError: one is not.
     """
-    if strangers := [str(name) for name, value in state.items() if not isinstance(value, Tensor)]:
-        raise DataError(f"{path} holds what is no tensor ({some(strangers)}): give a file of weights")
+    if strangers := [str(name) for name, value in state.items() if not _is_plain(name, value)]:
+        raise DataError(f"{path} holds what is no plain tensor ({some(strangers)}): give a file of weights")
     return dict(state)
+
+
+def _is_plain(name: Any, value: Any) -> bool:
+    """A named tensor of real numbers, not sparse and not quantised."""
+    return (
+        isinstance(name, str)
+        and isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and not value.is_quantized
+        and not value.is_complex()
+    )
 
 
 def some(entries: Iterable[str]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +39,25 @@ def _raising(error: BaseException) -> Any:
         raise error
 
     return app
+
+
+def test_a_verb_that_is_told_to_end_cleans_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def app(args: list[str], prog_name: str) -> None:
+        half_written = tmp_path / "half"
+        half_written.touch()
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            half_written.unlink()
+
+    _install(monkeypatch, app)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert _main("try") == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,7 +153,11 @@ def _listed(weight_map: Any) -> Spoil:
         (_written(BIN, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), DataError, (BIN, "damaged")),
         (_saved([torch.zeros(1)]), DataError, (BIN, "no table of tensors")),
         (_saved(torch.zeros(1)), DataError, (BIN, "no table of tensors")),
-        (_saved({"epoch": 3, "weight": torch.zeros(1), "state": {}}), DataError, (BIN, "no tensor (epoch, state)")),
+        (
+            _saved({"epoch": 3, "weight": torch.zeros(1), "state": {}}),
+            DataError,
+            (BIN, "plain tensor (epoch, state)"),
+        ),
         (_gone(BIN), InputMissingError, ("captioner has no ", SAFE, BIN)),
         (_gone("config.json"), InputMissingError, ("captioner has no config.json",)),
         (_written("config.json", b"{"), DataError, ("config.json", "not JSON")),
@@ -236,3 +240,22 @@ def test_convert_says_nothing_but_its_sentence(convert_arguments: list[str], fol
     assert "holds code" in done.stderr
     assert not (tmp_path / "was-here").exists()
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda state: {**state, "lm_head.weight": state["lm_head.weight"].long()},
+        lambda state: {**state, "downsample_conv.bias": state["downsample_conv.bias"] > 0},
+        lambda state: {**state, "downsample_conv.bias": state["downsample_conv.bias"].to(torch.complex64)},
+        lambda state: {**state, "downsample_conv.bias": state["downsample_conv.bias"].to_sparse()},
+        lambda state: {**state, 3: torch.zeros(2)},
+    ],
+)
+def test_tensors_that_are_no_float_weights_are_refused(changed: Any, tmp_path: Path) -> None:
+    state = dict(small_captioner().state_dict())
+    state["decoder.embed_tokens.weight"] = state["lm_head.weight"].clone()
+    given = changed(state)
+    if not given["lm_head.weight"].is_floating_point():
+        del given["decoder.embed_tokens.weight"]
+    refused(lambda: load_captioner_weights(write_captioner(tmp_path, given)), DataError)

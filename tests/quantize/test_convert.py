@@ -181,6 +181,7 @@ def _json(content: Any) -> Callable[[Path], None]:
         (_json([]), "tokenizer.json", DataError, ("cannot read the tokenizer",)),
         (_whole, "other.json", InputMissingError, ("other.json", "--tokenizer")),
         (_whole, "none", InputMissingError, ("none", "--tokenizer")),
+        (_pair, "typo.json", InputMissingError, ("typo.json", "--tokenizer")),
     ],
 )
 def test_tokenizers_that_cannot_be_used(
@@ -264,3 +265,15 @@ def test_a_failing_gate_leaves_the_old_bundle(
     _converted(models, output)
     assert open_bundle(str(output)).manifest.name == "new"
     assert _contents(tmp_path).keys() == before.keys()
+
+
+def test_an_output_that_is_a_link_stays_one(models: Path, tmp_path: Path) -> None:
+    """Somebody moved the folder of the bundles to a larger disk."""
+    (tmp_path / "large").mkdir()
+    link = tmp_path / "bundle"
+    link.symlink_to(tmp_path / "large")
+    for _ in range(2):
+        _converted(models, link)
+    assert link.is_symlink()
+    assert open_bundle(str(link)).manifest.name == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "large"]

@@ -224,7 +224,13 @@ def test_from_the_hub_to_captions(server: HubServer, tmp_path: Path) -> None:
     manifest = open_bundle(str(folder)).manifest
     assert (manifest.name, manifest.license, manifest.version) == ("dcase2023", "Apache-2.0", captioner.commit[:12])
     told = "\n".join(manifest.attributions)
-    for words in (captioner.commit, sha256(weights.content), "hkunlp/instructor-xl at ", "facebook/bart-base at "):
+    for words in (
+        captioner.commit,
+        sha256(weights.content),
+        "hkunlp/instructor-xl at ",
+        "facebook/bart-base at ",
+        "BEATs",
+    ):
         assert words in told
 
     said = run_edge_aac("caption", "--bundle", "dcase2023", write_wav(tmp_path / "noise.wav", noise(10)), env=env)

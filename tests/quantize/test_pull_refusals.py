@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("huggingface_hub", reason="pull needs huggingface_hub: pip install 'edge-aac[train]'")
 
-from edge_aac.errors import ConfigError, DataError, DeviceError, EdgeAacError, InputMissingError  # noqa: E402
+from edge_aac.errors import ConfigError, DataError, DeviceError, EdgeAacError, InputMissingError, UsageError  # noqa: E402
 from quantize.hub import download, space  # noqa: E402
 from quantize.hub.listing import Hub  # noqa: E402
 from quantize.hub.pull import pull  # noqa: E402
@@ -82,6 +82,15 @@ def test_refusals_of_one_file(
 def test_an_unknown_revision(pulling: Puller) -> None:
     with pytest.raises(InputMissingError, match="no such revision"):
         pulling(revision="v9")
+
+
+@pytest.mark.parametrize("revision", ["../blobs/x", "/etc", "a/../b", " ", "-x"])
+@pytest.mark.parametrize("offline", [False, True])
+def test_what_is_no_revision(pulling: Puller, monkeypatch: pytest.MonkeyPatch, revision: str, offline: bool) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    with pytest.raises(UsageError, match="--revision"):
+        pulling(revision=revision)
+    assert not pulling.server.requests
 
 
 def test_a_repository_that_lacks_a_needed_file(pulling: Puller) -> None:

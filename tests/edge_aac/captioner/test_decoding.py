@@ -280,3 +280,20 @@ def test_numbers_that_are_none_are_refused(rubbish: float, method: DecodingMetho
     engine = FakeDecoderEngine(lambda prefixes: np.full((len(prefixes), _VOCABULARY), rubbish), 32)
     with pytest.raises(DataError, match="NaN"), np.errstate(invalid="ignore"):
         _decode(engine, DecodingRules(method=method))
+
+
+def test_a_window_of_rubbish_leaves_nothing_behind() -> None:
+    """A NaN in the cache would spoil every window after it: masked rows have no weight, but 0 x NaN is NaN."""
+    engine = _noise_engine(7, -0.5)
+    expected = _decode(_noise_engine(7, -0.5), DecodingRules(candidates=3))
+    decoder, honest = CandidateDecoder(engine), engine.run
+
+    def rubbish(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = honest(inputs)
+        return {**outputs, "new_keys": np.full_like(outputs["new_keys"], np.nan)}
+
+    engine.run = rubbish  # type: ignore[method-assign]
+    with pytest.raises(DataError, match="NaN"):
+        decoder.decode(engine.cross_keys, engine.cross_values, DecodingRules(candidates=3), np.random.default_rng(0))
+    assert all(np.isfinite(array).all() for arrays in decoder._caches.values() for array in arrays)
+    assert len(expected) == 3

@@ -218,3 +218,13 @@ def test_development_examples() -> None:
     fluent = sum(not row["error"] for row in rows)
     assert len(alarms) < 0.03 * fluent, alarms
     assert len(missed) < 0.1 * (len(rows) - fluent), missed
+
+
+def test_what_it_remembers_is_bounded() -> None:
+    """A device captions for months."""
+    from edge_aac.captioner import fluency, fluency_readings, fluency_states
+
+    for module in (fluency, fluency_readings, fluency_states):
+        kept = [value for value in vars(module).values() if hasattr(value, "cache_info")]
+        assert kept
+        assert all(value.cache_info().maxsize for value in kept)

@@ -58,12 +58,23 @@ def test_weights_are_those_of_the_bundle() -> None:
 
 @pytest.mark.parametrize("audio", [_AUDIO, np.ones(7, np.float32), np.full(2, np.nan, np.float32)])
 def test_a_similarity_without_weight_is_not_computed(audio: np.ndarray) -> None:
-    reranker, _ = _reranker(RerankWeights(log_likelihood=0.5, similarity=0.0))
+    reranker, embedder = _reranker(RerankWeights(log_likelihood=0.5, similarity=0.0))
     ranked = reranker.rank([Candidate(_ids("rain falls"), -2.0), Candidate(_ids("a dog barks"), -0.1)], audio)
     assert [(caption.text, caption.similarity) for caption in ranked] == [("a dog barks", None), ("rain falls", None)]
     assert [caption.hybrid for caption in ranked] == [-0.05, -1.0]
-    # Events are still told apart by what the texts mean.
-    assert ranked[1].embedding.tolist() == pytest.approx([0.6, 0.8])
+    # Events are still told apart by what the best texts mean; no other text is embedded.
+    assert ranked[0].embedding.tolist() == pytest.approx([1.0, 0.0])
+    assert (ranked[1].embedding, embedder.calls) == (None, 1)
+
+
+@pytest.mark.parametrize("similarity", [0.0, 0.7])
+def test_nothing_is_said_only_where_nothing_else_can_be(similarity: float) -> None:
+    embedder = FakeTextEmbedder({_ids("rain"): (0.0, 1.0), (): (1.0, 0.0)})
+    tokenizer = word_tokenizer(_WORDS)
+    reranker = Reranker(embedder, tokenizer, tokenizer, RerankWeights(similarity=similarity))
+    silent, faulty = Candidate((0, 1), -0.01), Candidate(_ids("rain"), -9.0)
+    assert [caption.text for caption in reranker.rank([silent, faulty], _AUDIO)] == ["rain", ""]
+    assert [caption.text for caption in reranker.rank([silent], _AUDIO)] == [""]
 
 
 @pytest.mark.parametrize("size", [1, 3])
