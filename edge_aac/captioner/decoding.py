@@ -151,11 +151,10 @@ class _Window:
         # The highest logit of a row is NaN where any is, and infinite where none can be drawn.
         if not all(np.isfinite(array).all() for array in (logits.max(axis=-1), keys, values)):
             raise DataError(
-                "the decoder's numbers are NaN or infinite: the sound is far too loud, or the bundle damaged"
+                "the decoder gave NaN or infinite numbers: check the sound's level, or build the bundle again"
             )
-        if step < self._keys.shape[3]:
-            self._keys[:, :, :, step] = keys[:, :, :, 0]
-            self._values[:, :, :, step] = values[:, :, :, 0]
+        self._keys[:, :, :, step] = keys[:, :, :, 0]
+        self._values[:, :, :, step] = values[:, :, :, 0]
         return logits
 
     def reorder(self, parents: TokenIds, length: int) -> None:
