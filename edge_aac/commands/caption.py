@@ -54,18 +54,7 @@ def caption(
     """Caption sound files: one record for each 10 s window."""
     options.log_to_stderr()
     given: dict[str, dict[str, object]] = {
-        "captioner": {
-            "bundle": bundle,
-            "candidates": candidates,
-            "method": method,
-            "max_length": max_length,
-            "likelihood_weight": likelihood_weight,
-            "similarity_weight": similarity_weight,
-            "fluency_check": fluency_check,
-            "seed": seed,
-            "threads": threads,
-            "backend": backend,
-        },
+        "captioner": options.captioner_section(locals()),
         "stream": {"silence_dbfs": silence_dbfs, "node": node, "hop_s": hop},
     }
     from edge_aac.config import load_settings

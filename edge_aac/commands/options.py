@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,6 +92,13 @@ FormatOption = Annotated[
         "--format", envvar="EDGE_AAC_FORMAT", help="json: JSON Lines; text: sentences; auto: text on a terminal."
     ),
 ]
+
+
+def captioner_section(given: Mapping[str, object]) -> dict[str, object]:
+    """The settings of ``[captioner]`` among a verb's options, which bear their names; None = not given."""
+    from edge_aac.config import CaptionerSettings
+
+    return {name: given[name] for name in CaptionerSettings.model_fields}
 
 
 def open_captioner(settings: CaptionerSettings) -> Captioner:

@@ -75,18 +75,7 @@ def stream(
         signal.signal(number, lambda *_: stop.set())
     options.log_to_stderr()
     given: dict[str, dict[str, object]] = {
-        "captioner": {
-            "bundle": bundle,
-            "candidates": candidates,
-            "method": method,
-            "max_length": max_length,
-            "likelihood_weight": likelihood_weight,
-            "similarity_weight": similarity_weight,
-            "fluency_check": fluency_check,
-            "seed": seed,
-            "threads": threads,
-            "backend": backend,
-        },
+        "captioner": options.captioner_section(locals()),
         "stream": {
             "device": device,
             "hop_s": hop,

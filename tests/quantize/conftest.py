@@ -21,6 +21,7 @@ from quantize.models.config import (  # noqa: E402
     TextEmbedderConfig,
 )
 from quantize.training.recipe import Folds, Recipe, load_recipe  # noqa: E402
+from tests.quantize.published_layout import reference  # noqa: E402
 
 RATE = 16_000
 # Small tensors gain nothing from more threads, and lose much where other work shares the cores.
@@ -63,6 +64,25 @@ def _ticks(rng: np.random.Generator) -> np.ndarray:
     waveform = 1e-3 * rng.standard_normal(5 * RATE)
     waveform[:: RATE // 2] += 0.8
     return waveform
+
+
+@pytest.fixture(scope="session")
+def captioner_folder() -> Path:
+    """The reference captioner, or the one that the environment names."""
+    return reference("EDGE_AAC_REFERENCE_CAPTIONER", "captioner_tiny")
+
+
+@pytest.fixture(scope="session")
+def instructor_folder() -> Path:
+    """The reference INSTRUCTOR, or the one that the environment names."""
+    return reference("EDGE_AAC_REFERENCE_INSTRUCTOR", "instructor_tiny")
+
+
+@pytest.fixture(scope="session")
+def expected(captioner_folder: Path) -> dict[str, np.ndarray]:
+    """What the original code gave for the reference captioner."""
+    with np.load(captioner_folder / "expected.npz") as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 @pytest.fixture

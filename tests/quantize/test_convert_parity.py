@@ -21,29 +21,12 @@ from quantize.deploy.convert import NUMBERED, convert_published, provenance_of
 from quantize.models.beats import pool_padding
 from quantize.models.checkpoint import load_captioner_weights
 from quantize.models.published_config import captioner_config_of
-from tests.quantize.published_layout import reference
 from tests.system.command import CAPTION_FIELDS, FILE_TIMES, noise, records, run_edge_aac, write_wav
 
 CASES = ("full", "padded")
 TOLERANCE = 1e-3  # of a tensor's standard deviation
 
 Expected = dict[str, np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def captioner_folder() -> Path:
-    return reference("EDGE_AAC_REFERENCE_CAPTIONER", "captioner_tiny")
-
-
-@pytest.fixture(scope="module")
-def instructor_folder() -> Path:
-    return reference("EDGE_AAC_REFERENCE_INSTRUCTOR", "instructor_tiny")
-
-
-@pytest.fixture(scope="module")
-def expected(captioner_folder: Path) -> Expected:
-    with np.load(captioner_folder / "expected.npz") as arrays:
-        return {name: arrays[name] for name in arrays.files}
 
 
 @pytest.fixture(scope="module")

@@ -20,28 +20,11 @@ from edge_aac.captioner.bundle import DecodingRules
 from edge_aac.captioner.sampling import apply_rules, log_softmax
 from quantize.models.instructor import Instructor
 from quantize.models.published import PublishedCaptioner
-from tests.quantize.published_layout import reference
 
 CASES = ("full", "padded")
 TOLERANCE = 1e-3  # of a tensor's standard deviation
 
 Expected = dict[str, np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def captioner_folder() -> Path:
-    return reference("EDGE_AAC_REFERENCE_CAPTIONER", "captioner_tiny")
-
-
-@pytest.fixture(scope="module")
-def instructor_folder() -> Path:
-    return reference("EDGE_AAC_REFERENCE_INSTRUCTOR", "instructor_tiny")
-
-
-@pytest.fixture(scope="module")
-def expected(captioner_folder: Path) -> Expected:
-    with np.load(captioner_folder / "expected.npz") as arrays:
-        return {name: arrays[name] for name in arrays.files}
 
 
 @pytest.fixture(scope="module")
