@@ -172,8 +172,9 @@ def torch_way(folder: str, candidates: int, windows: int, threads: int) -> None:
 
     from edge_aac.captioner.captioner import window_rng
     from edge_aac.captioner.decoding import CandidateDecoder
+    from quantize import load_captioner
     from quantize.deploy.graphs import EncoderGraph, fold_weight_norm
-    from quantize.models.published import TorchDecoder, load_captioner
+    from quantize.models.published import TorchDecoder
 
     torch.set_num_threads(threads)
     started = time.perf_counter()

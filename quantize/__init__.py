@@ -28,9 +28,10 @@ def load_captioner(path: str | Path) -> PublishedCaptioner:
     Raises:
         InputMissingError, ConfigError, DataError: see :func:`quantize.models.checkpoint.load_captioner_weights`.
     """
-    from quantize.models.published import load_captioner
+    from quantize.models.checkpoint import load_captioner_weights
+    from quantize.models.published import PublishedCaptioner
 
-    return load_captioner(path)
+    return PublishedCaptioner(load_captioner_weights(Path(path)))
 
 
 def load_instructor(path: str | Path) -> Instructor:

@@ -85,25 +85,22 @@ class Reranker:
             likelihood[text] = max(likelihood.get(text, -np.inf), candidate.log_likelihood)
         texts = sorted(likelihood)
         errors = [fluency_errors(text) if self._fluency_check else () for text in texts]
-        if not self._weights.similarity:
-            ranked = sorted(
-                (
-                    ScoredCaption(
-                        text, self._weights.log_likelihood * likelihood[text], likelihood[text], None, None, found
-                    )
-                    for text, found in zip(texts, errors, strict=True)
-                ),
-                key=_rank,
-            )
+        embeddings: Sequence[npt.NDArray[np.float32] | None] = [None] * len(texts)
+        similarity: Sequence[float | None] = [None] * len(texts)
+        if self._weights.similarity:
+            embedded = self.embed(texts)
+            embeddings, similarity = list(embedded), self._similarity(embedded, audio_embedding)
+        ranked = sorted(
+            (
+                ScoredCaption(text, self._hybrid(likelihood[text], alike), likelihood[text], alike, embedding, found)
+                for text, alike, embedding, found in zip(texts, similarity, embeddings, errors, strict=True)
+            ),
+            key=_rank,
+        )
+        if ranked[0].embedding is None:
             # Nothing is compared with the sound; events alone compare the best ones with each other.
-            return [replace(ranked[0], embedding=self.embed([ranked[0].text])[0]), *ranked[1:]]
-        embeddings = self.embed(texts)
-        similarity = self._similarity(embeddings, audio_embedding)
-        scored = [
-            ScoredCaption(text, self._hybrid(likelihood[text], alike), likelihood[text], alike, embedding, found)
-            for text, alike, embedding, found in zip(texts, similarity, embeddings, errors, strict=True)
-        ]
-        return sorted(scored, key=_rank)
+            ranked[0] = replace(ranked[0], embedding=self.embed([ranked[0].text])[0])
+        return ranked
 
     def _similarity(self, embeddings: npt.NDArray[np.float32], audio_embedding: npt.NDArray[np.float32]) -> list[float]:
         if embeddings.shape[1] != len(audio_embedding):
@@ -114,14 +111,12 @@ class Reranker:
         direction = audio_embedding / max(float(np.linalg.norm(audio_embedding)), 1e-12)
         return [float(value) for value in embeddings @ direction]
 
-    def _hybrid(self, log_likelihood: float, similarity: float) -> float:
-        return self._weights.log_likelihood * log_likelihood + self._weights.similarity * similarity
+    def _hybrid(self, log_likelihood: float, similarity: float | None) -> float:
+        return self._weights.log_likelihood * log_likelihood + self._weights.similarity * (similarity or 0.0)
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Text embeddings (N, E) of unit length."""
-        token_ids, attention_mask = to_arrays(
-            self._text_tokenizer, [(self._instruction + text).strip() for text in texts]
-        )
+        token_ids, attention_mask = to_arrays(self._text_tokenizer, texts, self._instruction)
         return self._text_embedder.run({"token_ids": token_ids, "attention_mask": attention_mask})["embedding"]
 
 

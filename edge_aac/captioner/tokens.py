@@ -32,13 +32,15 @@ def to_text(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
     return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
 
 
-def to_arrays(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Texts as a batch.
+def to_arrays(
+    tokenizer: Tokenizer, texts: Sequence[str], instruction: str = ""
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Texts as a batch, each behind the instruction, its outer spaces cut off.
 
     Returns:
         Token ids and attention mask (1 = token, 0 = padding), both (N, S) int64.
     """
-    rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+    rows = [encoding.ids for encoding in tokenizer.encode_batch([(instruction + text).strip() for text in texts])]
     # One column at least: a text of no tokens is padding, not nothing.
     ids = np.zeros((len(rows), max(1, *(len(row) for row in rows))), dtype=np.int64)
     mask = np.zeros_like(ids)

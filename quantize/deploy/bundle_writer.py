@@ -14,8 +14,10 @@ from typing import Any
 import onnx
 import torch
 import transformers
+from tokenizers import Tokenizer
 
-from edge_aac.captioner.bundle import MANIFEST, Manifest, file_sha256, read_manifest
+from edge_aac.audio.source import SAMPLE_RATE
+from edge_aac.captioner.bundle import MANIFEST, SCHEMA, WINDOW_S, Manifest, file_sha256, read_manifest
 from edge_aac.errors import DataError, DeviceError
 from quantize.deploy.card import ATTRIBUTIONS, CARD
 from quantize.deploy.graphs import GraphSpec
@@ -106,6 +108,15 @@ def export_graph(role: str, make_spec: Callable[[], GraphSpec], folder: Path, re
         "max_abs_difference": float(f"{difference:.3g}"),
         "external_data": [{"file": file.name, "sha256": file_sha256(file)} for file in weights],
     }
+
+
+def common_entries(folder: Path, decoder: Tokenizer, text: Tokenizer) -> dict[str, Any]:
+    """What every manifest says; writes the two tokenizers that it vouches for."""
+    tokenizers = {}
+    for role, name, tokenizer in (("decoder", "tokenizer.json", decoder), ("text", "text_tokenizer.json", text)):
+        tokenizer.save(str(folder / name))
+        tokenizers[role] = {"file": name, "sha256": file_sha256(folder / name)}
+    return {"schema": SCHEMA, "sample_rate": SAMPLE_RATE, "window_s": WINDOW_S, "tokenizers": tokenizers}
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

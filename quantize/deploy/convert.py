@@ -18,10 +18,9 @@ from tokenizers.models import BPE, WordLevel
 from edge_aac.audio.demo import synthesise_demo
 from edge_aac.audio.features import filter_bank
 from edge_aac.audio.windows import WINDOW_SAMPLES
-from edge_aac.captioner.bundle import SCHEMA, file_sha256
 from edge_aac.captioner.tokens import load_tokenizer, to_arrays
 from edge_aac.errors import DataError, InputMissingError
-from quantize.deploy.bundle_writer import Report, export_graph, staged_bundle, write_manifest
+from quantize.deploy.bundle_writer import Report, common_entries, export_graph, staged_bundle, write_manifest
 from quantize.deploy.card import CARD
 from quantize.deploy.graphs import (
     GraphSpec,
@@ -35,10 +34,8 @@ from quantize.deploy.onnx_writer import keep_no_freed_tensors, release_memory
 from quantize.models.checkpoint import load_captioner_weights
 from quantize.models.config import CaptionerConfig
 from quantize.models.instructor import CAPTION_INSTRUCTION, Instructor, load_instructor_weights
-from quantize.models.published_config import captioner_config_of
+from quantize.models.published_config import captioner_config_of, published_rules
 
-PUBLISHED_CANDIDATES = 50
-PUBLISHED_MAX_LENGTH = 30
 BART_VOCABULARY = 50265
 NUMBERED = "numbered"
 
@@ -104,34 +101,17 @@ def convert_published(  # noqa: PLR0913, PLR0917 - what a conversion needs
             "text_embedder": partial(_text_embedder, instructor),
         }
         graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
-        tokenizers = {}
-        for role, name, content in (
-            ("decoder", "tokenizer.json", decoder_tokenizer),
-            ("text", "text_tokenizer.json", text_tokenizer),
-        ):
-            content.save(str(folder / name))
-            tokenizers[role] = {"file": name, "sha256": file_sha256(folder / name)}
         manifest = {
-            "schema": SCHEMA,
+            **common_entries(folder, decoder_tokenizer, text_tokenizer),
             "name": provenance.name,
             "version": provenance.version,
             "license": provenance.license,
             "attributions": list(provenance.attributions),
-            "sample_rate": 16000,
-            "window_s": 10.0,
             "embedding_size": config.embedding_dim,
             "vocabulary_size": config.decoder.vocab_size,
-            "decoding": {
-                "candidates": PUBLISHED_CANDIDATES,
-                "max_length": min(PUBLISHED_MAX_LENGTH, config.decoder.max_positions),
-                "max_positions": config.decoder.max_positions,
-                "start_token_id": config.decoder.start_token_id,
-                "eos_token_id": config.decoder.eos_token_id,
-                "pad_token_id": config.decoder.pad_token_id,
-            },
+            "decoding": published_rules(config).model_dump(exclude_unset=True),
             "rerank": {"log_likelihood": 0.3, "similarity": 0.7 if comparable else 0.0},
             "instruction": CAPTION_INSTRUCTION,
-            "tokenizers": tokenizers,
             "graphs": graphs,
             "quality": {},
         }
@@ -151,13 +131,13 @@ def _decoder(folder: Path) -> GraphSpec:
     release_memory()
     # Mapped anew: of this one, the encoder's part is never read.
     model = load_captioner_weights(folder)
-    return decoder_spec(model, cross, min(PUBLISHED_MAX_LENGTH, model.config.decoder.max_positions))
+    return decoder_spec(model, cross, published_rules(model.config).max_length)
 
 
 def _text_embedder(folder: Path) -> GraphSpec:
     instructor = load_instructor_weights(folder)
-    texts = [(CAPTION_INSTRUCTION + text).strip() for text in _CHECK_TEXTS]
-    arrays = (torch.from_numpy(array) for array in to_arrays(instructor.tokenizer, texts))
+    texts = to_arrays(instructor.tokenizer, _CHECK_TEXTS, CAPTION_INSTRUCTION)
+    arrays = (torch.from_numpy(array) for array in texts)
     return text_embedder_spec(instructor.embedder(CAPTION_INSTRUCTION), *arrays)
 
 

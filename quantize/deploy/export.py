@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from edge_aac.captioner.bundle import SCHEMA, file_sha256
 from edge_aac.captioner.tokens import to_arrays
 from quantize.data.captions import caption
 from quantize.data.clips import Clip, load_clips
 from quantize.data.features import batched_filter_bank
 from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.tokenizer import EOS_ID, PAD_ID
-from quantize.deploy.bundle_writer import Report, export_graph, staged_bundle, write_manifest
+from quantize.deploy.bundle_writer import Report, common_entries, export_graph, staged_bundle, write_manifest
 from quantize.deploy.card import ATTRIBUTIONS, CARD, write_attributions, write_card
 from quantize.deploy.graphs import (
     GraphSpec,
@@ -87,18 +86,12 @@ def manifest_table(
     quality: Mapping[str, Any],
 ) -> dict[str, Any]:
     """``manifest.json`` as a table; writes the two tokenizers that it vouches for."""
-    tokenizers = {}
-    for role, name in (("decoder", "tokenizer.json"), ("text", "text_tokenizer.json")):
-        tokenizer.save(str(folder / name))
-        tokenizers[role] = {"file": name, "sha256": file_sha256(folder / name)}
     return {
-        "schema": SCHEMA,
+        **common_entries(folder, tokenizer, tokenizer),
         "name": recipe["name"],
         "version": recipe["version"],
         "license": recipe["license"],
         "attributions": [recipe["source"], f"every recording with its author and licence: {ATTRIBUTIONS}"],
-        "sample_rate": 16000,
-        "window_s": 10.0,
         "embedding_size": recipe["model"]["embedding_dim"],
         "vocabulary_size": tokenizer.get_vocab_size(),
         "decoding": {
@@ -109,7 +102,6 @@ def manifest_table(
             "pad_token_id": PAD_ID,
         },
         "rerank": recipe["rerank"],
-        "tokenizers": tokenizers,
         "graphs": graphs,
         "quality": dict(quality),
     }

@@ -112,8 +112,8 @@ class Instructor:
         embedder = self.embedder(instruction)
         rows = [np.zeros((0, self.dim), np.float32)]
         for start in range(0, len(texts), _BATCH_TEXTS):
-            prefixed = [(instruction + text).strip() for text in texts[start : start + _BATCH_TEXTS]]
-            token_ids, mask = (torch.from_numpy(array) for array in to_arrays(self.tokenizer, prefixed))
+            arrays = to_arrays(self.tokenizer, texts[start : start + _BATCH_TEXTS], instruction)
+            token_ids, mask = (torch.from_numpy(array) for array in arrays)
             with torch.no_grad():
                 rows.append(embedder(token_ids, mask).numpy())
         return np.concatenate(rows)

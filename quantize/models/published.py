@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,7 @@ from edge_aac.errors import DataError
 from quantize.deploy.graphs import DecoderGraph
 from quantize.models.beats import pool_padding
 from quantize.models.captioner import Captioner
-from quantize.models.checkpoint import load_captioner_weights
+from quantize.models.published_config import published_rules
 
 IGNORED_LABEL = -100
 
@@ -39,14 +38,7 @@ class PublishedCaptioner:
 
     def __init__(self, model: Captioner) -> None:
         self.model = model
-        decoder = model.config.decoder
-        self.rules = DecodingRules(
-            candidates=50,
-            max_positions=decoder.max_positions,
-            start_token_id=decoder.start_token_id,
-            eos_token_id=decoder.eos_token_id,
-            pad_token_id=decoder.pad_token_id,
-        )
+        self.rules = published_rules(model.config)
 
     def filter_bank(self, waveform: Waveform) -> Tensor:
         """Normalised filter banks (B, frames, 128) of waveforms (B, samples) or (samples,), 16 kHz in ±1.
@@ -176,8 +168,3 @@ class TorchDecoder:
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in self._graph.input_names]
         names = ("logits", "new_keys", "new_values")
         return {name: tensor.numpy() for name, tensor in zip(names, self._graph(*tensors), strict=True)}
-
-
-def load_captioner(path: str | Path) -> PublishedCaptioner:
-    """See ``quantize.load_captioner``."""
-    return PublishedCaptioner(load_captioner_weights(Path(path)))

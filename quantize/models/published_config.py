@@ -7,9 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edge_aac.captioner.bundle import DecodingRules
 from edge_aac.errors import ConfigError
 from quantize.models.config import BeatsConfig, CaptionerConfig, ConformerConfig, DecoderConfig, config_from
 from quantize.models.weight_files import read_json
+
+PUBLISHED_CANDIDATES = 50
+PUBLISHED_MAX_LENGTH = 30
 
 # Settings that are no sizes: token ids begin at 0, the others are fractions.
 _TOKEN_IDS = ("pad_token_id", "decoder_start_token_id", "eos_token_id")
@@ -85,6 +89,19 @@ def captioner_config_of(folder: Path) -> tuple[CaptionerConfig, bool]:
     )
     rooms = {"beats": beats, "conformer": conformer, "decoder": _sized(DecoderConfig, decoder, source)}
     return _sized(CaptionerConfig, {**whole, **rooms}, source), has_predictor
+
+
+def published_rules(config: CaptionerConfig) -> DecodingRules:
+    """How the published system decodes, with this model's tokens and as far as it has positions."""
+    decoder = config.decoder
+    return DecodingRules(
+        candidates=PUBLISHED_CANDIDATES,
+        max_length=min(PUBLISHED_MAX_LENGTH, decoder.max_positions),
+        max_positions=decoder.max_positions,
+        start_token_id=decoder.start_token_id,
+        eos_token_id=decoder.eos_token_id,
+        pad_token_id=decoder.pad_token_id,
+    )
 
 
 def beats_config(table: Mapping[str, Any], source: Path) -> tuple[BeatsConfig, bool]:
