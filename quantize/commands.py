@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from quantize.data.llm import LlmClient
 
 train = typer.Typer(add_completion=False, rich_markup_mode=None)
 export = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -17,6 +21,26 @@ DataOption = Annotated[
     Path,
     typer.Option("--data", envvar="EDGE_AAC_DATA", help="Folder with clips.csv and the recordings that it lists."),
 ]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads of torch; default: all cores.")
+]
+SentenceEmbedderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--sentence-embedder",
+        help="Folder of a sentence embedder (INSTRUCTOR, or any of sentence-transformers) that the audio embeddings "
+        "are drawn to, where the recipe has it given.",
+    ),
+]
+FoldsOption = Annotated[
+    str | None,
+    typer.Option("--folds", help='Folds to train on in place of the recipe\'s, as "1,2,3,4"; none of these validates.'),
+]
+LlmUrlOption = Annotated[
+    str | None,
+    typer.Option("--llm-url", help="OpenAI-compatible endpoint that merges captions of mix-ups, as https://HOST/v1."),
+]
+LlmModelOption = Annotated[str, typer.Option("--llm-model", help="Its model's name there.")]
 OutputOption = Annotated[Path, typer.Option("--output", help="Folder of the bundle; an older one there is replaced.")]
 
 
@@ -28,33 +52,37 @@ def train_verb(
     output: Annotated[Path | None, typer.Option(help="Export a bundle here at the end.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of torch; all cores by default.")] = None,
+    threads: ThreadsOption = None,
+    sentence_embedder: SentenceEmbedderOption = None,
+    folds: FoldsOption = None,
+    llm_url: LlmUrlOption = None,
+    llm_model: LlmModelOption = "",
 ) -> None:
     """Train a captioner from a recipe, and export it."""
-    from dataclasses import replace
-
     import torch
 
     from quantize.deploy.bundle_writer import check_output
+    from quantize.training.distributed import World
     from quantize.training.progress import TerminalProgress
     from quantize.training.recipe import load_recipe
+    from quantize.training.sources import open_source
     from quantize.training.train import Run
 
     if output:
         check_output(output)  # before the hours of training, not after them
     if threads:
         torch.set_num_threads(threads)
-    chosen = load_recipe(recipe)
-    changes: dict[str, Any] = {"epochs": epochs, "seed": seed}
-    chosen = replace(chosen, train=replace(chosen.train, **{k: v for k, v in changes.items() if v is not None}))
-    with TerminalProgress() as progress:
+    chosen = load_recipe(recipe).changed(epochs=epochs, seed=seed, folds=folds_of(folds))
+    embedder = sentence_embedder_of(sentence_embedder)
+    with World.from_environment() as world, TerminalProgress(quiet=not world.first) as progress:
         progress.say(f"reading the recordings in {data}")
-        training = Run(chosen, data, run)
-        if training.epochs_done:
-            progress.say(f"{run} goes on after epoch {training.epochs_done}")
+        source = open_source(chosen, data, cache_folder(), llm_of(llm_url, llm_model))
+        training = Run(chosen, source, run, world, embedder)
+        if training.steps_done:
+            progress.say(f"{run} goes on after step {training.steps_done}")
         training.train(progress)
-    if output:
-        _export(run, data, output, None)
+    if output and world.first:
+        export_run(run, data, output, None, embedder)
 
 
 @export.command(epilog="Example: edge-aac export --run runs/a --data esc10/ --output my-bundle")
@@ -65,9 +93,13 @@ def export_verb(
     quality: Annotated[
         Path | None, typer.Option(help="JSON file of measured scores (benchmarks.quality writes one) for the card.")
     ] = None,
+    sentence_embedder: SentenceEmbedderOption = None,
 ) -> None:
-    """Export a trained run as a bundle; every graph is compared with torch first."""
-    _export(run, data, output, quality)
+    """Export a trained run as a bundle; every graph is compared with torch first.
+
+    With --sentence-embedder the bundle reranks with that model itself, in place of the run's own text embedder.
+    """
+    export_run(run, data, output, quality, sentence_embedder_of(sentence_embedder))
 
 
 @convert.command(epilog="Example: edge-aac convert captioner/ --instructor instructor-xl/ --output my-bundle")
@@ -94,7 +126,46 @@ def convert_verb(
     typer.echo(f"bundle written to {output}", err=True)
 
 
-def _export(run: Path, data: Path, output: Path, quality: Path | None) -> None:
+def sentence_embedder_of(folder: Path | None) -> Any:
+    """The embedder of ``--sentence-embedder``."""
+    from quantize.models.sentence_embedder import load_sentence_embedder
+
+    return load_sentence_embedder(folder) if folder else None
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept, as decoded clips."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-aac"
+
+
+def llm_of(url: str | None, model: str) -> LlmClient | None:
+    """The language model of ``--llm-url``; its answers are kept in the cache folder, so none is paid for twice."""
+    if url is None:
+        return None
+    from quantize.data.answer_cache import AnswerCache
+    from quantize.data.llm import LlmClient, LlmEndpoint
+
+    return LlmClient(LlmEndpoint(url, model), AnswerCache(cache_folder() / "answers.sqlite"))
+
+
+def folds_of(listed: str | None) -> tuple[int, ...] | None:
+    """The numbers of ``--folds``.
+
+    Raises:
+        UsageError: they are none.
+    """
+    from edge_aac.errors import UsageError
+
+    if listed is None:
+        return None
+    try:
+        return tuple(int(part) for part in listed.split(","))
+    except ValueError as error:
+        raise UsageError(f"--folds {listed!r} is not a list of numbers: give it as 1,2,3") from error
+
+
+def export_run(run: Path, data: Path, output: Path, quality: Path | None, sentence_embedder: Any = None) -> None:
+    """Export a run, telling of each graph on stderr."""
     from edge_aac.errors import DataError, InputMissingError
     from quantize.deploy.export import export_bundle
 
@@ -105,5 +176,5 @@ def _export(run: Path, data: Path, output: Path, quality: Path | None) -> None:
         scores = json.loads(quality.read_text(encoding="utf-8")) if quality else {}
     except ValueError as error:
         raise DataError(f"{quality} is not JSON: {error}") from error
-    export_bundle(run, data, output, scores, lambda line: typer.echo(line, err=True))
+    export_bundle(run, data, output, scores, lambda line: typer.echo(line, err=True), sentence_embedder)
     typer.echo(f"bundle written to {output}", err=True)

@@ -28,7 +28,11 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 def to_text(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
     """A caption: lower-case words, one space between, no punctuation (apostrophes and hyphens belong to words)."""
-    text = tokenizer.decode(list(token_ids), skip_special_tokens=True)
+    return plain_text(tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
+
+def plain_text(text: str) -> str:
+    """Lower-case words, one space between, without punctuation: how captions are written everywhere."""
     return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
 
 

@@ -23,6 +23,14 @@ NOTHING = (
     "soft static and no distinct sound",
     "an almost silent room",
 )
+UNKNOWN = (
+    "a sound that is hard to tell",
+    "some unfamiliar sound",
+    "some sound that cannot be told",
+    "an unknown sound is heard",
+    "a noise of some unknown kind",
+    "something unfamiliar is heard",
+)
 BEHIND = ("in the background", "in the background", "behind it")
 MIN_WORDS = 4
 """The published decoding forbids captions of fewer than four tokens; whole words are tokens here."""
@@ -58,7 +66,7 @@ def corpus(scenes: Iterator[Scene], rng: np.random.Generator, per_scene: int) ->
 
 def _sentence(scene: Scene, rng: np.random.Generator) -> str:
     if not scene.events:
-        return _pick(NOTHING, rng)
+        return _pick(UNKNOWN if scene.relation == "unknown" else NOTHING, rng)
     if len(scene.events) == 1:
         return _single(scene.events[0], rng)
     first, second = scene.events

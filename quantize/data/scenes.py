@@ -13,11 +13,12 @@ from edge_aac.audio.source import SAMPLE_RATE
 from edge_aac.errors import DataError
 from quantize.data.clips import ENVELOPE_SAMPLES, Burst, Clip, Waveform, envelope_db
 from quantize.data.lexicon import LABELS, LEXICON
+from quantize.data.unknown import distorted_sound, synthesised_sound
 
 SCENE_SAMPLES = 10 * SAMPLE_RATE
 FAR_LOWPASS_HZ = 1800.0
 MOST_EVENTS = 2
-Relation = Literal["none", "single", "overlap", "sequence"]
+Relation = Literal["none", "unknown", "single", "overlap", "sequence"]
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class SceneRecipe:
-    """How scenes are drawn. Probabilities in 0..1, levels in dB, durations in seconds."""
+    """How scenes are drawn. Probabilities in 0..1, levels in dB, durations in seconds.
+
+    ``unknown_probability`` is the share of scenes with one sound of no known class, of which nothing is said.
+    """
 
     event_counts: tuple[float, float, float] = (0.04, 0.42, 0.54)
+    unknown_probability: float = 0.0
     sequence_probability: float = 0.45
     gain_db: float = 5.0
     far_probability: float = 0.15
@@ -104,12 +109,32 @@ class SceneBuilder:
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """One scene with none, one or two sounds, as the recipe's probabilities have it."""
+        if self.recipe.unknown_probability and rng.random() < self.recipe.unknown_probability:
+            return self._unknown(rng)
         count = int(rng.choice(3, p=self.recipe.event_counts))
         labels = [str(label) for label in rng.choice(list(self.by_label), size=count, replace=False)]
         relation: Relation = ("none", "single", "overlap")[count]  # type: ignore[assignment]
         if relation == "overlap" and rng.random() < self.recipe.sequence_probability:
             relation = "sequence"
         return self.compose(labels, relation, rng)
+
+    def _unknown(self, rng: np.random.Generator) -> Scene:
+        """A scene with a sound that is none of the known ones; it counts as one without events."""
+        room = round(rng.uniform(0.1, 1.0) * SCENE_SAMPLES)
+        if rng.random() < 0.5:
+            sound = synthesised_sound(room, rng)
+        else:
+            clips = self.by_label[str(rng.choice(list(self.by_label)))]
+            clip = clips[int(rng.integers(len(clips)))]
+            sound = distorted_sound(
+                _looped(clip.waveform, room, rng) if len(clip.waveform) < room else clip.waveform, rng
+            )
+        sound = _normalised(self._coloured(sound, rng.random() < self.recipe.far_probability, rng)[:SCENE_SAMPLES])
+        mix = np.zeros(SCENE_SAMPLES, dtype=np.float32)
+        start = int(rng.integers(SCENE_SAMPLES - len(sound) + 1))
+        mix[start : start + len(sound)] = sound
+        activity = np.zeros((SCENE_SAMPLES // ENVELOPE_SAMPLES, len(LABELS)), dtype=bool)
+        return Scene(self._with_bed(mix, True, rng), (), "unknown", activity)
 
     def compose(self, labels: Sequence[str], relation: Relation, rng: np.random.Generator) -> Scene:
         """One scene with the given sounds in the given relation."""
@@ -122,7 +147,8 @@ class SceneBuilder:
             room = SCENE_SAMPLES - cursor
             if relation == "sequence" and index == 0:
                 room = round(rng.uniform(0.35, 0.65) * SCENE_SAMPLES)
-            material = self._material(label, room, relation, rng)
+            clips = self.by_label[label]
+            material = self._material(clips[int(rng.integers(len(clips)))], room, relation, rng)
             sound = _normalised(self._coloured(material.waveform, far, rng)[:room])
             gain_db = 0.0 if index == 0 else float(rng.uniform(-self.recipe.gain_db, self.recipe.gain_db))
             if index and far != events[0].far:
@@ -142,10 +168,19 @@ class SceneBuilder:
         ordered = tuple(sorted(events, key=lambda event: event.start))
         return Scene(waveform, ordered, relation, activity)
 
-    def _material(self, label: str, room: int, relation: Relation, rng: np.random.Generator) -> _Material:
-        clips = self.by_label[label]
-        clip = clips[int(rng.integers(len(clips)))]
-        sound = LEXICON[label]
+    def variant(self, clip: Clip, room: int, rng: np.random.Generator) -> tuple[Waveform, npt.NDArray[np.bool_]]:
+        """A recording as a scene might hold it: cut or looped, speed and equaliser varied, near or far.
+
+        Returns:
+            Up to ``room`` samples of unit RMS where the sound is heard, and where that is, per 10 ms.
+        """
+        material = self._material(clip, room, "overlap", rng)
+        far = rng.random() < self.recipe.far_probability
+        sound = _normalised(self._coloured(material.waveform, far, rng)[:room])
+        return sound, _heard(sound)
+
+    def _material(self, clip: Clip, room: int, relation: Relation, rng: np.random.Generator) -> _Material:
+        sound = LEXICON[clip.label]
         bursts = _single_sounds(clip, sound.burst_s) if sound.countable else ()
         if bursts and rng.random() < 0.6:
             return _repeated(clip, bursts, room, rng)

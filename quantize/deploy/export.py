@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import nn
 
 from edge_aac.captioner.tokens import to_arrays
+from edge_aac.errors import ConfigError
 from quantize.data.captions import caption
 from quantize.data.clips import Clip, load_clips
 from quantize.data.features import batched_filter_bank
@@ -27,12 +30,23 @@ from quantize.deploy.graphs import (
     fold_weight_norm,
     text_embedder_spec,
 )
+from quantize.models.captioner import Captioner
+from quantize.models.sentence_embedder import SentenceEmbedder
+from quantize.training.text_student import TEXT_FOLDER, load_text_student
 from quantize.training.train import load_run
+from quantize.training.trainee import Trainee
 
 CHECK_SCENES = 8
 
 
-def export_bundle(run: Path, data: Path, output: Path, quality: Mapping[str, Any], report: Report) -> Path:
+def export_bundle(
+    run: Path,
+    data: Path,
+    output: Path,
+    quality: Mapping[str, Any],
+    report: Report,
+    sentence_embedder: SentenceEmbedder | None = None,
+) -> Path:
     """Write a bundle of a run's averaged weights.
 
     Args:
@@ -42,6 +56,7 @@ def export_bundle(run: Path, data: Path, output: Path, quality: Mapping[str, Any
         output: folder of the bundle.
         quality: what was measured, for the manifest and the card.
         report: told one line for each graph.
+        sentence_embedder: goes into the bundle whole, in place of the run's own text embedder.
 
     Raises:
         DataError: a graph differs from torch by more than 1e-3, or the folder holds something else than a bundle.
@@ -49,45 +64,80 @@ def export_bundle(run: Path, data: Path, output: Path, quality: Mapping[str, Any
     """
     with staged_bundle(output) as folder:
         trainee, tokenizer, recipe = load_run(run)
+        text = text_part(run, trainee, tokenizer, sentence_embedder)
+        trainee.text_embedder = None
         clips = load_clips(data, tuple(recipe["folds"]["train"]))
         fold_weight_norm(trainee)
-        specs = graph_specs(trainee, tokenizer, clips)
+        specs = graph_specs(trainee.captioner, text, clips)
         graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
-        manifest = manifest_table(recipe, tokenizer, folder, graphs, quality)
+        manifest = manifest_table(recipe, tokenizer, text.tokenizer, folder, graphs, quality)
+        manifest["instruction"] = text.instruction
         write_manifest(folder, manifest)
         write_attributions(folder / ATTRIBUTIONS, clips)
-        parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in trainee.named_children()}
+        parts = {"captioner": trainee.captioner, "text_embedder": text.module}
+        parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
         write_card(folder / CARD, manifest, recipe, clips, parameters)
     return output
 
 
-def graph_specs(trainee: Any, tokenizer: Tokenizer, clips: list[Clip]) -> dict[str, Callable[[], GraphSpec]]:
+@dataclass(frozen=True)
+class TextPart:
+    """What a bundle's candidates are reranked with."""
+
+    module: nn.Module
+    tokenizer: Tokenizer
+    instruction: str = ""
+
+
+def text_part(
+    run: Path, trainee: Trainee, tokenizer: Tokenizer, sentence_embedder: SentenceEmbedder | None = None
+) -> TextPart:
+    """The given sentence embedder; else the one that was trained together with the captioner, or distilled for it.
+
+    Raises:
+        ConfigError: the run has neither.
+    """
+    if sentence_embedder is not None:
+        return TextPart(
+            sentence_embedder.embedder(), sentence_embedder.tokenizer, sentence_embedder.default_instruction
+        )
+    if trainee.text_embedder is not None:
+        return TextPart(trainee.text_embedder, tokenizer)
+    if (run / TEXT_FOLDER / "last.pt").is_file():
+        return TextPart(load_text_student(run / TEXT_FOLDER), tokenizer)
+    raise ConfigError(
+        f"{run} has no text embedder of its own: distil one with `edge-aac distill`, or name the sentence embedder "
+        "that it was trained with: --sentence-embedder FOLDER"
+    )
+
+
+def graph_specs(captioner: Captioner, text: TextPart, clips: list[Clip]) -> dict[str, Callable[[], GraphSpec]]:
     """The three graphs with check inputs drawn from real recordings."""
     builder = SceneBuilder(clips, SceneRecipe())
     rng = np.random.default_rng(0)
     scenes = [builder.scene(rng) for _ in range(CHECK_SCENES)]
     fbanks = torch.from_numpy(batched_filter_bank(np.stack([scene.waveform for scene in scenes])))
-    token_ids, mask = to_arrays(tokenizer, [caption(scene, rng) for scene in scenes])
-    captioner = trainee.captioner
+    token_ids, mask = to_arrays(text.tokenizer, [caption(scene, rng) for scene in scenes], text.instruction)
     longest = captioner.config.decoder.max_positions
     texts = torch.from_numpy(token_ids), torch.from_numpy(mask)
     return {
         "encoder": partial(encoder_spec, captioner, fbanks),
         "decoder": partial(decoder_spec, captioner, cross_attention(captioner, fbanks[:1]), longest),
-        "text_embedder": partial(text_embedder_spec, trainee.text_embedder, *texts),
+        "text_embedder": partial(text_embedder_spec, text.module, *texts),
     }
 
 
 def manifest_table(
     recipe: Mapping[str, Any],
     tokenizer: Tokenizer,
+    text_tokenizer: Tokenizer,
     folder: Path,
     graphs: Mapping[str, Any],
     quality: Mapping[str, Any],
 ) -> dict[str, Any]:
     """``manifest.json`` as a table; writes the two tokenizers that it vouches for."""
     return {
-        **common_entries(folder, tokenizer, tokenizer),
+        **common_entries(folder, tokenizer, text_tokenizer),
         "name": recipe["name"],
         "version": recipe["version"],
         "license": recipe["license"],

@@ -13,7 +13,6 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from quantize.models.captioner import Captioner
-from quantize.models.instructor import TextEmbedder
 
 Inputs = Mapping[str, Tensor]
 
@@ -186,8 +185,14 @@ class _Walk:
 
 
 @torch.no_grad()
-def text_embedder_spec(text_embedder: TextEmbedder, token_ids: Tensor, attention_mask: Tensor) -> GraphSpec:
-    """The text embedder, checked on captions of different lengths, (N, S) each."""
+def text_embedder_spec(text_embedder: nn.Module, token_ids: Tensor, attention_mask: Tensor) -> GraphSpec:
+    """A text embedder (ours, INSTRUCTOR's or another's: (N, S) tokens and mask → (N, E)), checked on captions.
+
+    Args:
+        text_embedder: gives unit length.
+        token_ids: (N, S), of captions of different lengths.
+        attention_mask: (N, S).
+    """
     axes = {0: "texts", 1: "tokens"}
     whole = {"token_ids": token_ids, "attention_mask": attention_mask}
     length = int(attention_mask[0].sum())

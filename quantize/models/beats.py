@@ -17,15 +17,16 @@ from quantize.models.config import BeatsConfig
 
 
 class ConvStem(nn.Module):
-    """Overlapping 3 × 3 convolutions in place of patches: their locality is learnt from far fewer recordings."""
+    """Overlapping convolutions in place of patches: their locality is learnt from far fewer recordings."""
 
     def __init__(self, config: BeatsConfig) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
         channels, mel_bins = 1, config.mel_bins
-        for width, stride in zip(config.conv_stem, config.conv_stem_strides, strict=True):
+        shapes = zip(config.conv_stem, config.conv_stem_strides, config.stem_kernels, strict=True)
+        for width, stride, kernel in shapes:
             blocks += [
-                nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
+                nn.Conv2d(channels, width, kernel, stride=stride, padding=kernel // 2, bias=False),
                 nn.BatchNorm2d(width),
                 nn.ReLU(inplace=True),
             ]

@@ -18,8 +18,9 @@ class BeatsConfig:
     """The audio encoder. Defaults: BEATs iter3+ as published.
 
     ``conv_stem`` chooses the stem: empty for the published patch embedding (one strided convolution over
-    ``patch_size`` × ``patch_size`` patches), else the output channels of 3 × 3 convolutions with the
-    strides ``conv_stem_strides`` ((time, mel) each), followed by one that folds the mel axis into the channels.
+    ``patch_size`` × ``patch_size`` patches), else the output channels of convolutions with the strides
+    ``conv_stem_strides`` ((time, mel) each) and the odd kernel sizes ``conv_stem_kernels`` (empty: 3 each), followed by
+    one that folds the mel axis into the channels.
     ``run_layers`` is the index of the hidden state that the captioner reads; the layers above it are never run,
     but DeepNorm's α counts ``layers``.
     """
@@ -27,6 +28,7 @@ class BeatsConfig:
     patch_size: int = 16
     conv_stem: tuple[int, ...] = ()
     conv_stem_strides: tuple[tuple[int, int], ...] = ()
+    conv_stem_kernels: tuple[int, ...] = ()
     mel_bins: int = 128
     patch_embed_dim: int = 512
     layers: int = 12
@@ -46,8 +48,17 @@ class BeatsConfig:
             raise ConfigError(f"BEATs width {self.dim} is not a multiple of its {self.heads} heads")
         if len(self.conv_stem) != len(self.conv_stem_strides):
             raise ConfigError("conv_stem and conv_stem_strides must have the same length")
+        if self.conv_stem_kernels and len(self.conv_stem_kernels) != len(self.conv_stem):
+            raise ConfigError("conv_stem_kernels must be left out or have the length of conv_stem")
+        if not all(kernel % 2 for kernel in self.conv_stem_kernels):
+            raise ConfigError("conv_stem_kernels must be odd")
         if not 0 <= self.run_layers <= self.layers:
             raise ConfigError(f"run_layers {self.run_layers} must lie within 0..{self.layers}")
+
+    @property
+    def stem_kernels(self) -> tuple[int, ...]:
+        """Kernel size of each convolution of the stem."""
+        return self.conv_stem_kernels or (3,) * len(self.conv_stem)
 
 
 @dataclass(frozen=True)

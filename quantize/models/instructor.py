@@ -28,6 +28,8 @@ CAPTION_INSTRUCTION = "Represent the audio caption: "
 
 _BATCH_TEXTS = 32
 
+_PIPELINES = (("Transformer", "Pooling", "Dense", "Normalize"), ("Transformer", "Pooling", "Normalize"))
+
 # The names that sentence-transformers writes; a class is never imported by a name in a file.
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "torch.nn.modules.linear.Identity": nn.Identity,
@@ -137,7 +139,7 @@ def load_instructor_weights(folder: Path) -> Instructor:
         ConfigError: it is built otherwise (not T5, other pooling).
         DataError: a file is damaged, holds code, or does not fit.
     """
-    parts = _modules(folder)
+    parts = pipeline_parts(folder, _PIPELINES)
     root = folder / parts["Transformer"]
     table = read_json(root / "config.json")
     if table.get("model_type") != "t5":
@@ -153,19 +155,24 @@ def load_instructor_weights(folder: Path) -> Instructor:
     modes = {name for name, chosen in pooling.items() if name.startswith("pooling_mode_") and chosen is True}
     if modes != {"pooling_mode_mean_tokens"}:
         raise ConfigError(f"{folder} pools by {', '.join(sorted(modes)) or 'nothing'}; only the mean is supported")
-    tokenizer = _tokenizer(root)
-    if tokenizer.get_vocab_size() > transformer.config.vocab_size:
-        raise DataError(
-            f"the tokenizer in {root} has {tokenizer.get_vocab_size()} tokens, its model "
-            f"{transformer.config.vocab_size}: fetch both anew"
-        )
+    tokenizer = part_tokenizer(root, transformer.config.vocab_size)
     width = transformer.config.d_model
-    dense, dim = _dense(folder / parts["Dense"], width) if "Dense" in parts else (nn.Identity(), width)
+    dense, dim = dense_part(folder / parts["Dense"], width) if "Dense" in parts else (nn.Identity(), width)
     return Instructor(transformer.eval(), dense.eval(), tokenizer, dim)
 
 
-def _modules(folder: Path) -> dict[str, str]:
-    """Kind of module → its folder, checked to be a pipeline that this code runs."""
+def pipeline_parts(folder: Path, known: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Kind of module → its folder, of a model in the layout of sentence-transformers.
+
+    Args:
+        folder: holds ``modules.json``.
+        known: pipelines, kinds of modules in order, that the caller runs; the longest first.
+
+    Raises:
+        InputMissingError: there is no list of modules.
+        ConfigError: it lists another pipeline, or files outside the folder.
+        DataError: it is damaged.
+    """
     path = folder / "modules.json"
     if not path.is_file():
         raise InputMissingError(f"{folder} has no modules.json: give a folder in the layout of sentence-transformers")
@@ -178,12 +185,19 @@ def _modules(folder: Path) -> dict[str, str]:
     ):
         raise ConfigError(f"{path} names folders outside its own: fetch it again")
     kinds = [str(module["type"]).rpartition(".")[2] for module in listed]
-    if kinds not in (["Transformer", "Pooling", "Dense", "Normalize"], ["Transformer", "Pooling", "Normalize"]):
-        raise ConfigError(f"{path} lists {', '.join(kinds)}; supported is Transformer, Pooling, Dense, Normalize")
+    if kinds not in map(list, known):
+        raise ConfigError(f"{path} lists {', '.join(kinds)}; supported is {', '.join(known[0])}")
     return dict(zip(kinds, paths, strict=True))
 
 
-def _dense(folder: Path, width: int) -> tuple[nn.Module, int]:
+def dense_part(folder: Path, width: int) -> tuple[nn.Module, int]:
+    """A projection from ``width`` with its activation, and how many dimensions it gives.
+
+    Raises:
+        InputMissingError: its configuration or weights are not there.
+        ConfigError: its sizes or its activation cannot be used.
+        DataError: its weights do not fit.
+    """
     path = folder / "config.json"
     table = read_json(path)
     activation = table.get("activation_function", "torch.nn.modules.linear.Identity")
@@ -200,11 +214,21 @@ def _dense(folder: Path, width: int) -> tuple[nn.Module, int]:
     return nn.Sequential(linear, _ACTIVATIONS[activation]()), sizes[1]
 
 
-def _tokenizer(root: Path) -> Tokenizer:
+def part_tokenizer(root: Path, vocab_size: int) -> Tokenizer:
+    """The tokenizer beside a transformer of ``vocab_size`` tokens; it neither pads nor cuts.
+
+    Raises:
+        InputMissingError: it is not there.
+        DataError: it cannot be read, or has more tokens than the transformer.
+    """
     path = root / "tokenizer.json"
     if not path.is_file():
         raise InputMissingError(f"{root} has no tokenizer.json: fetch it again")
     tokenizer = load_tokenizer(path)
+    if tokenizer.get_vocab_size() > vocab_size:
+        raise DataError(
+            f"the tokenizer in {root} has {tokenizer.get_vocab_size()} tokens, its model {vocab_size}: fetch both anew"
+        )
     tokenizer.no_padding()
     # The reference embeds 70 tokens whole although its sentence_bert_config.json names 64; T5 has no longest text.
     tokenizer.no_truncation()

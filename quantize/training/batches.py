@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,37 +16,64 @@ from edge_aac.errors import ConfigError
 from quantize.data.captions import captions
 from quantize.data.clips import Waveform
 from quantize.data.features import batched_filter_bank
+from quantize.data.merging import EventMerger, merge_captions
+from quantize.data.mixed_scenes import MixedScenes, mixed_scene
+from quantize.data.mixup import mix
 from quantize.data.scenes import Scene, SceneBuilder
 from quantize.data.tokenizer import EOS_ID, PAD_ID
+from quantize.training.engine import TensorBatch
 from quantize.training.objective import IGNORED
 from quantize.training.recipe import Recipe, TrainSettings
+from quantize.training.teacher import TeacherSignals, joined
 
 
 @dataclass(frozen=True)
 class Example:
-    """One scene, ready for a batch."""
+    """One scene or clip, ready for a batch.
+
+    Attributes:
+        fbank: (998, 128) f32.
+        activity: (1000, classes) bool; None where it is not known which class is heard when.
+        texts: its captions.
+        token_ids: each caption's tokens with ``</s>``.
+        events: what is heard in which relation, or the clip's name: examples that share it are no negatives of each
+            other in the contrastive term.
+        text_embedding: (E,) of the first caption, by the given sentence embedder, where it was precomputed.
+        signals: of the teacher, where they were precomputed.
+        mixup: what came of mixing two examples into one; empty where it was not tried.
+    """
 
     fbank: Tensor
-    activity: Tensor
+    activity: Tensor | None
+    texts: tuple[str, ...]
     token_ids: list[list[int]]
     events: tuple[str, ...]
+    text_embedding: Tensor | None = None
+    signals: TeacherSignals | None = None
+    mixup: str = ""
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(TensorBatch):
     """B scenes with K captions each.
 
     Attributes:
         fbank: (B, 998, 128) f32.
-        activity: (B, 1000, classes) bool.
+        activity: (B, 1000, classes) bool, or None.
+        texts: the B first captions.
         token_ids: (B · K, S) int64, each caption's tokens with ``</s>``, padded.
-        same_events: (B, B) bool, see :func:`quantize.training.objective.info_nce`.
+        event_keys: (B,) int64, equal where the examples' ``events`` are.
+        text_embeddings: (B, E) of the first captions, or None.
+        signals: of the teacher, or None.
     """
 
     fbank: Tensor
-    activity: Tensor
+    activity: Tensor | None
+    texts: tuple[str, ...]
     token_ids: Tensor
-    same_events: Tensor
+    event_keys: Tensor
+    text_embeddings: Tensor | None = None
+    signals: TeacherSignals | None = None
 
     @property
     def labels(self) -> Tensor:
@@ -63,25 +91,74 @@ class SceneDataset(Dataset[Example]):
     """Scene ``i`` of epoch ``e`` is drawn from a generator seeded with (seed, e, i).
 
     So it is the same in whatever process and order it is made, and a resumed run sees what an unbroken one sees.
+
+    Args:
+        builder: mixes the scenes.
+        tokenizer: of the captions.
+        recipe: of seed, captions and masks; with a ``scene_share`` in [mixup], so many scenes are two mixed into one.
+        epoch, count: which scenes, and how many.
+        masked: as training hears them; False leaves the filter bank whole.
     """
 
-    def __init__(self, builder: SceneBuilder, tokenizer: Tokenizer, recipe: Recipe, epoch: int) -> None:
-        self.builder, self.tokenizer, self.settings, self.epoch = builder, tokenizer, recipe.train, epoch
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        builder: SceneBuilder,
+        tokenizer: Tokenizer,
+        recipe: Recipe,
+        epoch: int,
+        count: int | None = None,
+        masked: bool = True,
+    ) -> None:
+        self.builder, self.tokenizer, self.recipe, self.epoch, self.masked = builder, tokenizer, recipe, epoch, masked
+        self.count = recipe.train.scenes_per_epoch if count is None else count
         self.max_tokens = recipe.model.decoder.max_positions
 
     def __len__(self) -> int:
-        return self.settings.scenes_per_epoch
+        return self.count
 
     def __getitem__(self, index: int) -> Example:
-        rng = np.random.default_rng([self.settings.seed, self.epoch, index])
+        settings = self.recipe.train
+        rng = np.random.default_rng([settings.seed, self.epoch, index])
         scene = self.builder.scene(rng)
-        fbank = spec_augment(batched_filter_bank(scene.waveform[np.newaxis])[0], self.settings, rng)
-        texts = captions(scene, rng, self.settings.captions_per_scene)
-        return example(scene, fbank, texts, self.tokenizer, self.max_tokens)
+        texts = captions(scene, rng, settings.captions_per_scene)
+        outcome = ""
+        if self.recipe.mixup.scene_share and rng.random() < self.recipe.mixup.scene_share:
+            scene, texts, outcome = self._mixed_up(scene, texts, rng)
+        fbank = batched_filter_bank(scene.waveform[np.newaxis])[0]
+        if self.masked:
+            fbank = spec_augment(fbank, settings, rng)
+        return replace(example(scene, fbank, texts, self.tokenizer, self.max_tokens), mixup=outcome)
+
+    def _mixed_up(self, scene: Scene, texts: list[str], rng: np.random.Generator) -> tuple[Scene, list[str], str]:
+        """The scene mixed with another one, what is true of both, and "merged"; or the scene itself, and why."""
+        other = self.builder.scene(rng)
+        mixed = MixedScenes(scene, other, mix(scene.waveform, other.waveform, rng, self.recipe.mixup.ratio_db))
+        kept, report = merge_captions([mixed] * len(texts), EventMerger(rng))
+        both, merged = mixed_scene(mixed), [text for text in kept if text]
+        if both is None or not merged:
+            return scene, texts, "rejected" if report.empty < len(texts) else "drowned"
+        return both, [merged[place % len(merged)] for place in range(len(texts))], "merged"
 
 
 def example(scene: Scene, fbank: Waveform, texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> Example:
     """Tensors of one scene.
+
+    Raises:
+        ConfigError: a caption is longer than the decoder can say.
+    """
+    relation = (scene.relation,) if scene.relation in {"sequence", "unknown"} else ()
+    labels = tuple(scene.labels) if scene.relation == "sequence" else tuple(sorted(scene.labels))
+    return Example(
+        torch.from_numpy(fbank),
+        torch.from_numpy(scene.activity),
+        tuple(texts),
+        encoded(texts, tokenizer, max_tokens),
+        relation + labels,
+    )
+
+
+def encoded(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> list[list[int]]:
+    """Token ids of captions, ``</s>`` included.
 
     Raises:
         ConfigError: a caption is longer than the decoder can say.
@@ -92,26 +169,34 @@ def example(scene: Scene, fbank: Waveform, texts: Sequence[str], tokenizer: Toke
             f"a caption of {longest} tokens exceeds the decoder's {max_tokens} positions: "
             "raise max_positions or vocab_size in the recipe's [model.decoder]"
         )
-    relation = (scene.relation,) if scene.relation == "sequence" else ()
-    labels = tuple(scene.labels) if scene.relation == "sequence" else tuple(sorted(scene.labels))
-    return Example(
-        torch.from_numpy(fbank),
-        torch.from_numpy(scene.activity),
-        token_ids,
-        relation + labels,
-    )
+    return token_ids
 
 
 def collate(examples: Sequence[Example]) -> Batch:
     """Stack examples; all hold the same number of captions."""
     ids = [torch.tensor(tokens) for item in examples for tokens in item.token_ids]
-    events = [item.events for item in examples]
+    signals = [item.signals for item in examples if item.signals is not None]
+    token_ids = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=PAD_ID)
     return Batch(
         torch.stack([item.fbank for item in examples]),
-        torch.stack([item.activity for item in examples]),
-        torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=PAD_ID),
-        torch.tensor([[mine == other for other in events] for mine in events]),
+        _stacked([item.activity for item in examples]),
+        tuple(item.texts[0] for item in examples),
+        token_ids,
+        torch.tensor([_key(item.events) for item in examples]),
+        _stacked([item.text_embedding for item in examples]),
+        joined(signals, token_ids.shape[1]) if signals else None,
     )
+
+
+def _key(events: Sequence[str]) -> int:
+    """The same number for the same events in every process, which Python's own hash is not."""
+    digest = hashlib.blake2b("\0".join(events).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def _stacked(tensors: Sequence[Tensor | None]) -> Tensor | None:
+    given = [tensor for tensor in tensors if tensor is not None]
+    return torch.stack(given) if len(given) == len(tensors) else None
 
 
 def spec_augment(fbank: Waveform, settings: TrainSettings, rng: np.random.Generator) -> Waveform:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from quantize.data.lexicon import named_events
+
+NOTHING_SAID = "nothing"
+"""Row of the confusion matrix for captions that name no class."""
+
+EventCounts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -25,18 +33,62 @@ class EventScores:
     exact: float
 
 
-def event_scores(captions: Sequence[str], truths: Sequence[Sequence[str]]) -> EventScores:
-    """Compare captions with the event labels of their scenes."""
-    hits = named = there = exact = 0
+@dataclass(frozen=True)
+class ClassScores:
+    """Of one class over all captions.
+
+    Attributes:
+        precision: captions that name it rightly, of all that name it; 0 where none does.
+        recall: captions that name it rightly, of all that should; 0 where none should.
+        f1: their harmonic mean.
+        support: captions that should name it.
+        named: captions that name it.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    named: int
+
+
+def event_counts(captions: Sequence[str], truths: Sequence[Sequence[str]]) -> EventCounts:
+    """Per caption: events named rightly, named, there, and whether it names exactly those there; (N, 4)."""
+    rows = []
     for caption, truth in zip(captions, truths, strict=True):
         found, wanted = set(named_events(caption)), set(truth)
-        hits += len(found & wanted)
-        named += len(found)
-        there += len(wanted)
-        exact += found == wanted
-    precision, recall = hits / max(named, 1), hits / max(there, 1)
-    f1 = 2.0 * precision * recall / max(precision + recall, 1e-12)
-    return EventScores(precision, recall, f1, exact / max(len(captions), 1))
+        rows.append((len(found & wanted), len(found), len(wanted), found == wanted))
+    return np.array(rows, dtype=np.int64).reshape(-1, 4)
+
+
+def event_scores(captions: Sequence[str], truths: Sequence[Sequence[str]]) -> EventScores:
+    """Compare captions with the event labels of their scenes."""
+    hits, named, there, exact = event_counts(captions, truths).sum(axis=0).tolist()
+    return EventScores(*_precision_recall_f1(hits, named, there), exact / max(len(captions), 1))
+
+
+def class_scores(captions: Sequence[str], truths: Sequence[Sequence[str]], labels: Sequence[str]) -> list[ClassScores]:
+    """The same, for each of ``labels`` alone."""
+    said = [set(named_events(caption)) for caption in captions]
+    scores = []
+    for label in labels:
+        pairs = [(label in found, label in truth) for found, truth in zip(said, truths, strict=True)]
+        hits, named, there = (sum(column) for column in ((a and b for a, b in pairs), *zip(*pairs, strict=True)))
+        scores.append(ClassScores(*_precision_recall_f1(hits, named, there), support=there, named=named))
+    return scores
+
+
+def confusion(captions: Sequence[str], labels: Sequence[str]) -> dict[str, dict[str, int]]:
+    """How often each class was said of each: class said (or :data:`NOTHING_SAID`) → class heard → captions.
+
+    A caption that names two classes counts in both rows, so a column may hold more than the clips of its class.
+    """
+    table: dict[str, dict[str, int]] = {}
+    for caption, label in zip(captions, labels, strict=True):
+        for said in named_events(caption) or [NOTHING_SAID]:
+            row = table.setdefault(said, {})
+            row[label] = row.get(label, 0) + 1
+    return table
 
 
 def named_share(captions: Sequence[str], labels: Sequence[str]) -> float:
@@ -48,3 +100,8 @@ def order_share(captions: Sequence[str], truths: Sequence[Sequence[str]]) -> flo
     """Share of two-sound sequences whose caption names both sounds in the order they were heard."""
     right = [named_events(c) == list(truth) for c, truth in zip(captions, truths, strict=True)]
     return sum(right) / max(len(right), 1)
+
+
+def _precision_recall_f1(hits: int, named: int, there: int) -> tuple[float, float, float]:
+    precision, recall = hits / max(named, 1), hits / max(there, 1)
+    return precision, recall, 2.0 * precision * recall / max(precision + recall, 1e-12)

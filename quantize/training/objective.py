@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from quantize.training.engine import TensorBatch
 
 IGNORED = -100
 """Label of positions that take no part in the cross-entropy."""
@@ -48,3 +52,86 @@ def activity_loss(logits: Tensor, activity: Tensor) -> Tensor:
     """
     pooled = functional.adaptive_max_pool1d(activity.float().transpose(1, 2), logits.shape[1]).transpose(1, 2)
     return functional.binary_cross_entropy_with_logits(logits, pooled)
+
+
+def activity_distillation(logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Binary cross-entropy with the teacher's soft activity (B, T', C) as the target; both are (B, T, C) at the end."""
+    return functional.binary_cross_entropy_with_logits(logits, resampled(teacher_logits, logits.shape[1]).sigmoid())
+
+
+@dataclass(frozen=True)
+class TopTokens(TensorBatch):
+    """A teacher's likeliest next tokens, all that is kept of its distribution.
+
+    Attributes:
+        log_probs: (N, S, K) at the temperature of the distillation.
+        token_ids: (N, S, K) int64.
+    """
+
+    log_probs: Tensor
+    token_ids: Tensor
+
+
+def top_tokens(logits: Tensor, count: int, temperature: float) -> TopTokens:
+    """The ``count`` likeliest tokens of (N, S, V) logits at a temperature."""
+    log_probs, token_ids = (logits / temperature).log_softmax(dim=-1).topk(min(count, logits.shape[-1]), dim=-1)
+    return TopTokens(log_probs, token_ids)
+
+
+def token_distillation(logits: Tensor, teacher: TopTokens, labels: Tensor, temperature: float) -> Tensor:
+    """KL divergence of the student's next-token distribution from the teacher's, times τ² (Hinton et al., 2015).
+
+    The tokens that the teacher's list leaves out are one event, "another token": with those that it holds they make two
+    whole distributions, whose divergence is a lower bound of that over all tokens.
+
+    Args:
+        logits: (N, S, V) of the student.
+        teacher: at the same temperature.
+        labels: (N, S); positions with −100 take no part.
+        temperature: τ, softens both distributions.
+    """
+    log_probs = (logits / temperature).log_softmax(dim=-1)
+    listed = log_probs.gather(-1, teacher.token_ids)
+    divergence = (teacher.log_probs.exp() * (teacher.log_probs - listed)).sum(dim=-1)
+    teacher_rest, rest = _remainder(teacher.log_probs), _remainder(listed)
+    divergence = divergence + teacher_rest * (teacher_rest.log() - rest.log())
+    counted = labels != IGNORED
+    return temperature**2 * divergence[counted].mean()
+
+
+def _remainder(log_probs: Tensor) -> Tensor:
+    """The probability of all other tokens; kept above what half precision rounds away."""
+    return (1.0 - log_probs.exp().sum(dim=-1)).clamp(min=1e-4)
+
+
+def feature_matching(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared error of features in units of the teacher's own variance (hints: Romero et al., *FitNets*, 2015).
+
+    Args:
+        student: (B, T, D), projected to the teacher's width.
+        teacher: (B, T', D); resampled to T steps.
+    """
+    target = resampled(teacher, student.shape[1])
+    return (student - target).square().mean() / target.var().clamp(min=1e-6)
+
+
+def embedding_matching(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 − cosine of audio embeddings (B, E), as the reranking compares them by their direction alone."""
+    return (1.0 - functional.cosine_similarity(student, teacher, dim=-1)).mean()
+
+
+def similarity_matching(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of the two cosine matrices within a batch (similarity-preserving distillation, Tung &
+    Mori, 2019, without their row normalisation); the widths of (B, Es) and (B, Et) may differ."""
+    own, wanted = (functional.normalize(x, dim=-1) @ functional.normalize(x, dim=-1).T for x in (student, teacher))
+    return (own - wanted).square().mean()
+
+
+def resampled(sequence: Tensor, steps: int) -> Tensor:
+    """(B, T, D) brought to so many steps of the same time: by averaging where they are fewer, else linearly."""
+    if sequence.shape[1] == steps:
+        return sequence
+    channels_first = sequence.transpose(1, 2)
+    if steps < sequence.shape[1]:
+        return functional.adaptive_avg_pool1d(channels_first, steps).transpose(1, 2)
+    return functional.interpolate(channels_first, steps, mode="linear").transpose(1, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -9,10 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class TerminalProgress:
-    """Shows a run's progress on stderr; see :class:`quantize.training.train.Progress`."""
+    """Shows a run's progress on stderr; see :class:`quantize.training.engine.Progress`."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -49,3 +51,12 @@ class TerminalProgress:
     def validated(self, scores: dict[str, float]) -> None:
         """An epoch's scores on recordings that training does not see."""
         self.say("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr for a task of ``total`` parts; call what it gives with the number that are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)

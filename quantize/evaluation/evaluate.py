@@ -1,0 +1,201 @@
+"""One evaluation: caption, score, and write what was found."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_aac.captioner.bundle import MANIFEST
+from edge_aac.captioner.captioner import Captioner
+from edge_aac.errors import DeviceError, InputMissingError
+from quantize.evaluation.caption_metrics import INSTALL, SentenceEmbedder, caption_metrics
+from quantize.evaluation.corpus import CorpusFormat, SaidCorpus, read_references, say_corpus
+from quantize.evaluation.scenes import event_tables
+from quantize.evaluation.windows import SaidWindow, attributions, evaluation_windows, said_windows
+
+SCHEMA = "edge-aac/scores/1"
+SCORES_FILE, REPORT_FILE, CAPTIONS_FILE = "scores.json", "report.html", "captions.csv"
+
+
+@dataclass(frozen=True)
+class MetricChoices:
+    """Of the caption metrics: an embedder for sentence similarity, and whether SPICE is asked for."""
+
+    embedder: SentenceEmbedder | None = None
+    spice: bool = False
+
+
+def evaluate_events(
+    captioner: Captioner,
+    data: Path,
+    fold: int,
+    scene_count: int,
+    seed: int,
+    absent: Sequence[str] = (),
+    metrics: MetricChoices | None = MetricChoices(),
+) -> tuple[dict[str, Any], list[SaidWindow]]:
+    """Scores of one bundle on one held-out fold, and what it said.
+
+    Args:
+        captioner: the bundle, with its candidates.
+        data, fold, scene_count, absent: see :func:`quantize.evaluation.windows.evaluation_windows`.
+        seed: of the candidates.
+        metrics: of the scenes' captions against true ones of the grammar; None leaves them out.
+
+    Raises:
+        EdgeAacError: see :func:`quantize.evaluation.windows.evaluation_windows`.
+    """
+    windows = evaluation_windows(captioner, data, fold, scene_count, absent)
+    said = said_windows(captioner, windows, seed)
+    command = f"edge-aac evaluate --fold {fold} --scenes {scene_count} --seed {seed}"
+    command += "".join(f" --absent {label}" for label in absent)
+    scores = {
+        **_head(captioner, command, seed),
+        "held_out_fold": fold,
+        "trained_on_recordings": len(attributions(captioner)),
+        **event_tables(said),
+    }
+    scenes = [window for window in said if window.kind == "scene"]
+    if metrics and scenes:
+        table = caption_metrics(
+            [window.caption for window in scenes],
+            [window.references for window in scenes],
+            metrics.embedder,
+            metrics.spice,
+        )
+        scores["caption_metrics"] = {"references_from": "the grammar of the training captions", **table}
+    return scores, said
+
+
+def evaluate_corpus(
+    captioner: Captioner,
+    manifest: Path,
+    audio: Path,
+    kind: CorpusFormat,
+    seed: int,
+    metrics: MetricChoices,
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[dict[str, Any], SaidCorpus]:
+    """Scores of one bundle against a corpus's reference captions, and what it said.
+
+    Raises:
+        EdgeAacError: see :mod:`quantize.evaluation.corpus` and :mod:`quantize.evaluation.caption_metrics`.
+    """
+    corpus = say_corpus(captioner, read_references(manifest, kind), audio, seed, progress)
+    table = caption_metrics(
+        [recording.best.text for recording in corpus.recordings],
+        [recording.references for recording in corpus.recordings],
+        metrics.embedder,
+        metrics.spice,
+    )
+    command = f"edge-aac evaluate --manifest {manifest.name} --format {kind.value} --seed {seed}"
+    scores = {
+        **_head(captioner, command, seed),
+        "corpus": {
+            "manifest": manifest.name,
+            "manifest_sha256": _sha256(manifest),
+            "recordings": len(corpus.recordings),
+            "windows": sum(recording.windows for recording in corpus.recordings),
+            "caption_of_a_recording": "that of its 10 s window with the highest hybrid score",
+            "skipped": corpus.skipped,
+        },
+        "caption_metrics": table,
+    }
+    return scores, corpus
+
+
+def check_output(output: Path) -> None:
+    """Before anything is measured: the folder can be written, and what draws the plots is there.
+
+    Raises:
+        InputMissingError: ``output`` cannot be a folder.
+        DeviceError: matplotlib is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise DeviceError(f"the report needs the package 'matplotlib', which is not installed: {INSTALL}")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputMissingError(f"{output} cannot be a folder ({error.strerror}): correct --output") from error
+
+
+def write_events(output: Path, scores: dict[str, Any], said: Sequence[SaidWindow]) -> None:
+    """``scores.json``, ``captions.csv`` (every window) and ``report.html``."""
+    from quantize.evaluation.report import events_report
+
+    heads = ("kind", "source", "relation", "truth", "caption", "names", "right", *_SCORE_HEADS)
+    rows = [
+        (
+            w.kind, w.source, w.relation, " ".join(w.truth), w.caption, " ".join(w.named), int(w.right),
+            *_score_cells(w.hybrid, w.log_likelihood, w.similarity),
+        )
+        for w in said
+    ]  # fmt: skip
+    _write(output, scores, heads, rows, lambda: events_report(scores, said))
+
+
+def write_corpus(output: Path, scores: dict[str, Any], corpus: SaidCorpus) -> None:
+    """``scores.json``, ``captions.csv`` (every recording) and ``report.html``."""
+    from quantize.evaluation.report import corpus_report
+
+    heads = ("file", "windows", "caption", *_SCORE_HEADS)
+    rows = [
+        (r.name, r.windows, r.best.text, *_score_cells(r.best.hybrid, r.best.log_likelihood, r.best.similarity))
+        for r in corpus.recordings
+    ]
+    _write(output, scores, heads, rows, lambda: corpus_report(scores, corpus))
+
+
+_SCORE_HEADS = ("hybrid", "log_likelihood", "similarity")
+
+
+def _score_cells(*scores: float | None) -> list[str]:
+    return ["" if score is None else f"{score:.5f}" for score in scores]
+
+
+def _write(
+    output: Path,
+    scores: dict[str, Any],
+    heads: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    page: Callable[[], str],
+) -> None:
+    """What took long to measure is written before anything is drawn of it."""
+    (output / SCORES_FILE).write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    with (output / CAPTIONS_FILE).open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(heads)
+        table.writerows(rows)
+    (output / REPORT_FILE).write_text(page(), encoding="utf-8")
+
+
+def _head(captioner: Captioner, command: str, seed: int) -> dict[str, Any]:
+    bundle, manifest = captioner.bundle, captioner.bundle.manifest
+    rules = captioner.rules
+    if rules.candidates != manifest.decoding.candidates:
+        command += f" --candidates {rules.candidates}"
+    return {
+        "schema": SCHEMA,
+        "measured_by": command,
+        "bundle": {
+            "name": manifest.name,
+            "version": manifest.version,
+            "manifest_sha256": _sha256(bundle.folder / MANIFEST),
+            "graph_bytes": sum(bundle.size(graph) for forms in manifest.graphs.values() for graph in forms),
+        },
+        "precision": captioner.encoder_graph.precision,
+        "method": rules.method,
+        "candidates": rules.candidates,
+        "seed": seed,
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

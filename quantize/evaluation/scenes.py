@@ -1,0 +1,242 @@
+"""Event measures of what was said: the table that the model card, the report and ``scores.json`` are made of."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from quantize.evaluation.statistics import auroc, bootstrap, threshold_that_keeps, wilson
+from quantize.evaluation.windows import SaidWindow
+from quantize.training.metrics import (
+    NOTHING_SAID,
+    class_scores,
+    confusion,
+    event_counts,
+    event_scores,
+    named_share,
+    order_share,
+)
+
+RELATIONS = ("overlap", "sequence")
+SCORES = ("hybrid", "log_likelihood", "similarity")
+KEPT_SHARE = 0.95
+"""Of the right captions, what a gate on the score must let through."""
+
+CARD_KEYS: Mapping[str, tuple[str, ...]] = {
+    "single_clips": ("count", "right_sound_named", "right_and_no_other", "by_class"),
+    "two_sound_scenes": ("count", "precision", "recall", "f1", "exact", "order_of_sequences_right"),
+    "noise_windows": ("count", "no_class_named"),
+    "silent_windows": ("count", "no_class_named"),
+    "absent_windows": ("count", "no_known_class_named", "classes"),
+}
+"""What of each group goes into the bundle's manifest and card."""
+
+
+def event_tables(said: Sequence[SaidWindow]) -> dict[str, Any]:
+    """All event measures, shares in 0..1, intervals at 95 %.
+
+    Args:
+        said: windows of all kinds, from :func:`quantize.evaluation.windows.said_windows`.
+    """
+    of_kind: dict[str, list[SaidWindow]] = defaultdict(list)
+    for window in said:
+        of_kind[window.kind].append(window)
+    single, scenes = of_kind["single"], of_kind["scene"]
+    tables = {
+        "single_clips": _single_clips(single),
+        "two_sound_scenes": _two_sound_scenes(scenes),
+        "noise_windows": _nothing_named(of_kind["noise"]),
+        "silent_windows": _nothing_named(of_kind["silence"]),
+        "absent_windows": _absent(of_kind["absent"]) if of_kind["absent"] else None,
+        "classes": _classes(single, scenes),
+        "confusion_of_single_clips": _confusion(single),
+        "scores_by_outcome": {name: _distributions(group) for name, group in outcome_groups(said).items()},
+        "gates": _gates(said),
+    }
+    return {name: table for name, table in tables.items() if table is not None}
+
+
+def manifest_quality(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of ``scores.json`` that travels in a bundle's manifest; any other table is given back as it is."""
+    if not str(scores.get("schema", "")).startswith("edge-aac/scores/"):
+        return dict(scores)
+    head = {
+        name: scores[name] for name in ("measured_by", "precision", "candidates", "held_out_fold") if name in scores
+    }
+    groups = {
+        group: {name: scores[group][name] for name in names if name in scores[group]}
+        for group, names in CARD_KEYS.items()
+        if group in scores
+    }
+    metrics = {"caption_metrics": scores["caption_metrics"]["scores"]} if "corpus" in scores else {}
+    return {**head, **groups, **metrics}
+
+
+def outcome_groups(said: Sequence[SaidWindow]) -> dict[str, list[SaidWindow]]:
+    """Known sounds by whether the caption names them and no other; the rest by kind. No group is empty."""
+    groups: dict[str, list[SaidWindow]] = {"right": [], "wrong": [], "noise": [], "silence": [], "absent": []}
+    for window in said:
+        known = window.kind in {"single", "scene"}
+        groups[("right" if window.right else "wrong") if known else window.kind].append(window)
+    return {name: group for name, group in groups.items() if group}
+
+
+def score_values(windows: Sequence[SaidWindow], name: str) -> list[float]:
+    """One of the runtime's scores of each window; empty where the bundle's ranking does not compute it."""
+    return [value for value in (getattr(window, name) for window in windows) if value is not None]
+
+
+def _share(hits: Sequence[bool]) -> tuple[float, list[float]]:
+    """A share and its interval, both rounded."""
+    return round(sum(hits) / max(len(hits), 1), 4), _rounded(wilson(sum(hits), len(hits)))
+
+
+def _single_clips(windows: Sequence[SaidWindow]) -> dict[str, Any]:
+    captions, labels = [window.caption for window in windows], [window.truth[0] for window in windows]
+    named = [window.truth[0] in window.named for window in windows]
+    by_label: dict[str, list[bool]] = defaultdict(list)
+    for label, hit in zip(labels, named, strict=True):
+        by_label[label].append(hit)
+    return {
+        "count": len(windows),
+        "right_sound_named": round(named_share(captions, labels), 4),
+        "right_and_no_other": round(event_scores(captions, [[label] for label in labels]).exact, 4),
+        "by_class": {label: round(sum(hits) / len(hits), 3) for label, hits in sorted(by_label.items())},
+        "intervals": {
+            "right_sound_named": _share(named)[1],
+            "right_and_no_other": _share([window.right for window in windows])[1],
+        },
+    }
+
+
+def _two_sound_scenes(windows: Sequence[SaidWindow]) -> dict[str, Any]:
+    captions, truths = [window.caption for window in windows], [window.truth for window in windows]
+    ordered = [window for window in windows if window.relation == "sequence"]
+    in_order = [window.named == list(window.truth) for window in ordered]
+    intervals = {"exact": _share([window.right for window in windows])[1]}
+    if windows:
+        intervals["f1"] = _rounded(bootstrap(event_counts(captions, truths)))
+    if ordered:
+        intervals["order_of_sequences_right"] = _share(in_order)[1]
+    by_relation = {relation: [w for w in windows if w.relation == relation] for relation in RELATIONS}
+    return {
+        "count": len(windows),
+        **_event_shares(windows),
+        "order_of_sequences_right": round(
+            order_share([window.caption for window in ordered], [window.truth for window in ordered]), 4
+        ),
+        "intervals": intervals,
+        "by_relation": {
+            relation: {"count": len(group), **_event_shares(group)} for relation, group in by_relation.items() if group
+        },
+    }
+
+
+def _event_shares(windows: Sequence[SaidWindow]) -> dict[str, float]:
+    scores = event_scores([window.caption for window in windows], [window.truth for window in windows])
+    return {name: round(value, 4) for name, value in asdict(scores).items()}
+
+
+def _nothing_named(windows: Sequence[SaidWindow]) -> dict[str, Any]:
+    share, interval = _share([not window.named for window in windows])
+    return {"count": len(windows), "no_class_named": share, "intervals": {"no_class_named": interval}}
+
+
+def _absent(windows: Sequence[SaidWindow]) -> dict[str, Any]:
+    share, interval = _share([window.right for window in windows])
+    held_out = [window for window in windows if window.held_out]
+    labels = sorted({window.truth[0] for window in windows})
+    falsely = defaultdict(int)
+    for window in windows:
+        for label in set(window.named) - set(window.truth):
+            falsely[label] += 1
+    return {
+        "count": len(windows),
+        "classes": labels,
+        "no_known_class_named": share,
+        "intervals": {"no_known_class_named": interval},
+        "of_held_out_fold": {
+            "count": len(held_out),
+            "no_known_class_named": _share([window.right for window in held_out])[0],
+        },
+        "by_class": {label: _share([w.right for w in windows if w.truth[0] == label])[0] for label in labels},
+        "falsely_named": dict(sorted(falsely.items(), key=lambda item: -item[1])),
+    }
+
+
+def _classes(single: Sequence[SaidWindow], scenes: Sequence[SaidWindow]) -> dict[str, Any]:
+    """Per class: over single clips, and over scenes; also classes that were only ever named falsely."""
+    both = [*single, *scenes]
+    labels = sorted({label for window in both for label in (*window.truth, *window.named)})
+    table: dict[str, Any] = {label: {} for label in labels}
+    for group, windows in (("single_clips", single), ("two_sound_scenes", scenes)):
+        scores = class_scores([w.caption for w in windows], [w.truth for w in windows], labels) if windows else []
+        for label, found in zip(labels if windows else [], scores, strict=True):
+            table[label][group] = {
+                name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(found).items()
+            }
+    return table
+
+
+def _confusion(windows: Sequence[SaidWindow]) -> dict[str, Any]:
+    """Rows: what was said; columns: what was heard."""
+    counts = confusion([window.caption for window in windows], [window.truth[0] for window in windows])
+    heard = sorted({window.truth[0] for window in windows})
+    said = [*sorted({*heard, *counts} - {NOTHING_SAID}), NOTHING_SAID]
+    return {
+        "said": said,
+        "heard": heard,
+        "counts": [[counts.get(row, {}).get(column, 0) for column in heard] for row in said],
+    }
+
+
+def _distributions(windows: Sequence[SaidWindow]) -> dict[str, Any]:
+    table: dict[str, Any] = {"count": len(windows)}
+    for name in SCORES:
+        if values := score_values(windows, name):
+            low, median, high = np.percentile(values, (5, 50, 95))
+            table[name] = {
+                "mean": round(float(np.mean(values)), 4),
+                "p5": round(float(low), 4),
+                "median": round(float(median), 4),
+                "p95": round(float(high), 4),
+            }
+    return table
+
+
+def _gates(said: Sequence[SaidWindow]) -> dict[str, Any] | None:
+    """For each score: how well it tells right captions from each other group, and what a gate on it would leave."""
+    groups = outcome_groups(said)
+    if "right" not in groups:
+        return None
+    gates: dict[str, Any] = {}
+    for name in SCORES:
+        if not (right := score_values(groups["right"], name)):
+            continue
+        threshold = threshold_that_keeps(right, KEPT_SHARE)
+        # Rounded down, so that who sets it loses none of the right captions.
+        gate: dict[str, Any] = {
+            "threshold": math.floor(1e4 * threshold) / 1e4,
+            "auroc_of_right_against": {},
+            "kept": {},
+        }
+        for group, windows in groups.items():
+            values = score_values(windows, name)
+            if group != "right":
+                gate["auroc_of_right_against"][group] = round(auroc(right, values), 4)
+            gate["kept"][group] = round(float(np.mean(np.array(values) >= threshold)), 4)
+        if "absent" in groups:
+            passed = [w for w in groups["absent"] if getattr(w, name) >= threshold]
+            falsely = sum(not window.right for window in passed)
+            gate["absent_kept_and_falsely_named"] = round(falsely / len(groups["absent"]), 4)
+        gates[name] = gate
+    return gates
+
+
+def _rounded(interval: tuple[float, float]) -> list[float]:
+    return [round(value, 4) for value in interval]

@@ -1,0 +1,187 @@
+"""The windows that a bundle is measured on: clips of a held-out fold, scenes made of them, and what holds no sound."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.audio.features import filter_bank
+from edge_aac.captioner.captioner import Captioner, window_rng
+from edge_aac.errors import DataError, UsageError
+from quantize.data.captions import captions
+from quantize.data.clips import Clip, load_clips
+from quantize.data.lexicon import LABELS, named_events
+from quantize.data.scenes import (
+    SCENE_SAMPLES,
+    Relation,
+    SceneBuilder,
+    SceneRecipe,
+    coloured_noise,
+    padded_clip,
+    two_sound_scenes,
+)
+from quantize.deploy.card import ATTRIBUTIONS
+
+SCENE_SEED = 4404
+"""Not the seed of the validation scenes that training prints, so that nobody chose an epoch by these."""
+
+NOISE_WINDOWS = 50
+SILENT_WINDOWS = 10
+REFERENCES_PER_SCENE = 5
+"""As many as Clotho has."""
+
+Kind = Literal["single", "scene", "noise", "silence", "absent"]
+
+
+@dataclass(frozen=True)
+class TruthWindow:
+    """10 s of sound whose truth is known.
+
+    Attributes:
+        kind: "absent" is a recording of a class that the bundle was not trained on.
+        source: the recording's path, or the number of the scene.
+        truth: labels in the order of their onsets.
+        relation: how two events stand to each other.
+        fbank: (998, 128).
+        references: true captions, where there are.
+        held_out: whether it comes from the held-out fold alone.
+    """
+
+    kind: Kind
+    source: str
+    truth: tuple[str, ...]
+    relation: Relation
+    fbank: npt.NDArray[np.float32]
+    references: tuple[str, ...] = ()
+    held_out: bool = True
+
+
+@dataclass(frozen=True)
+class SaidWindow:
+    """What was said of a window, and with what scores (of the best candidate, as the runtime gives them)."""
+
+    kind: Kind
+    source: str
+    truth: tuple[str, ...]
+    relation: Relation
+    references: tuple[str, ...]
+    held_out: bool
+    caption: str
+    hybrid: float
+    log_likelihood: float
+    similarity: float | None
+
+    @property
+    def named(self) -> list[str]:
+        return named_events(self.caption)
+
+    @property
+    def right(self) -> bool:
+        """It names the events that are there and no other; of an absent class, that it names no known one."""
+        if self.kind == "absent":
+            return not set(self.named) - set(self.truth)
+        return set(self.named) == set(self.truth)
+
+
+def said_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: int) -> list[SaidWindow]:
+    """What the device would say of each; all windows get the same generator, silence excepted.
+
+    Windows of silence are all alike, so another generator is all that can tell them apart.
+    """
+    said = []
+    for number, window in enumerate(windows):
+        start = number if window.kind == "silence" else 0
+        best = captioner.caption(window.fbank, window_rng(seed, start)).best
+        said.append(
+            SaidWindow(
+                window.kind, window.source, window.truth, window.relation, window.references, window.held_out,
+                best.text, best.hybrid, best.log_likelihood, best.similarity,
+            )
+        )  # fmt: skip
+    return said
+
+
+def evaluation_windows(
+    captioner: Captioner, data: Path, fold: int, scene_count: int, absent: Sequence[str] = ()
+) -> Iterator[TruthWindow]:
+    """All windows of one fold; the same for the same arguments.
+
+    Args:
+        captioner: its bundle must not have been trained on the recordings.
+        data: folder with ``clips.csv``.
+        fold: the held-out one.
+        scene_count: how many two-sound scenes, every second one a sequence.
+        absent: classes that the bundle was not trained on; their recordings of all folds are used, and no scene
+            holds them.
+
+    Raises:
+        UsageError: the bundle was trained on recordings of the fold or on an absent class, or there is no such class.
+        InputMissingError, DataError: see :func:`quantize.data.clips.load_clips`.
+    """
+    clips = load_clips(data, (fold,))
+    trained_on = attributions(captioner)
+    if shared := trained_on.keys() & {clip.path for clip in clips}:
+        raise UsageError(f"the bundle was trained on {len(shared)} recordings of fold {fold}: choose another --fold")
+    for label in absent:
+        if label not in LABELS:
+            raise UsageError(f"there is no class {label!r} for --absent: use one of {', '.join(LABELS)}")
+        if label in trained_on.values():
+            raise UsageError(f"the bundle was trained on {label}: give --absent a class that it never heard")
+    known = [clip for clip in clips if clip.label not in absent]
+    unheard = _recordings_of(data, absent)
+    return _windows(known, unheard, fold, scene_count)
+
+
+def attributions(captioner: Captioner) -> dict[str, str]:
+    """Recording → class of all that the bundle says it was trained on; empty where it does not say.
+
+    Raises:
+        DataError: the list lacks a column.
+    """
+    path = captioner.bundle.folder / ATTRIBUTIONS
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream)
+        if not {"file", "label"} <= set(rows.fieldnames or ()):
+            raise DataError(f"{path} needs the columns file and label: export the bundle again")
+        return {row["file"]: row["label"] for row in rows}
+
+
+def _recordings_of(data: Path, labels: Sequence[str]) -> list[Clip]:
+    """Recordings of the classes, of every fold."""
+    if not labels:
+        return []
+    with (data / "clips.csv").open(newline="", encoding="utf-8") as stream:
+        folds = tuple(sorted({int(row["fold"]) for row in csv.DictReader(stream) if row["label"] in labels}))
+    if not folds:
+        raise UsageError(f"there is no recording of {', '.join(labels)} in {data}: correct --absent")
+    return [clip for clip in load_clips(data, folds) if clip.label in labels]
+
+
+def _windows(clips: list[Clip], unheard: list[Clip], fold: int, scene_count: int) -> Iterator[TruthWindow]:
+    builder = SceneBuilder(clips, SceneRecipe())
+    for clip in clips:
+        yield TruthWindow("single", clip.path, (clip.label,), "single", filter_bank(padded_clip(clip.waveform)))
+    for number, scene in enumerate(two_sound_scenes(builder, scene_count, SCENE_SEED)):
+        wording = np.random.default_rng([SCENE_SEED, number, REFERENCES_PER_SCENE])
+        yield TruthWindow(
+            "scene", f"scene {number}", tuple(scene.labels), scene.relation, filter_bank(scene.waveform),
+            tuple(captions(scene, wording, REFERENCES_PER_SCENE)),
+        )  # fmt: skip
+    rng = np.random.default_rng(SCENE_SEED)
+    for number in range(NOISE_WINDOWS):
+        noise = coloured_noise(SCENE_SAMPLES, rng) * np.float32(10.0 ** (rng.uniform(-60.0, -35.0) / 20.0))
+        yield TruthWindow("noise", f"noise {number}", (), "none", filter_bank(noise))
+    silence = filter_bank(np.zeros(SCENE_SAMPLES, dtype=np.float32))
+    for number in range(SILENT_WINDOWS):
+        yield TruthWindow("silence", f"silence {number}", (), "none", silence)
+    for clip in unheard:
+        fbank = filter_bank(padded_clip(clip.waveform))
+        yield TruthWindow("absent", clip.path, (clip.label,), "single", fbank, held_out=clip.fold == fold)

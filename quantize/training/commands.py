@@ -1,0 +1,193 @@
+"""`edge-aac distill`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantize.commands import (
+    FoldsOption,
+    LlmModelOption,
+    LlmUrlOption,
+    SentenceEmbedderOption,
+    ThreadsOption,
+    cache_folder,
+    export_run,
+    folds_of,
+    llm_of,
+    sentence_embedder_of,
+)
+
+if TYPE_CHECKING:
+    from quantize.training.distill import TeacherModel
+    from quantize.training.distributed import World
+    from quantize.training.recipe import Recipe
+    from quantize.training.sources import ExampleSource
+
+distill = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+EXAMPLES = """Examples:
+
+  edge-aac distill --recipe esc10-tiny --teacher runs/teacher --dry-run
+
+  edge-aac distill --recipe esc10-tiny --teacher runs/teacher --data esc10/ --sentence-embedder minilm/
+  --precompute shards/
+
+  edge-aac distill --recipe esc10-tiny --teacher runs/teacher --data esc10/ --sentence-embedder minilm/
+  --shards shards/ --run runs/student --output my-bundle
+"""
+
+
+@distill.command(epilog=EXAMPLES)
+def distill_verb(
+    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe or a TOML file: the student and its lessons.")],
+    teacher: Annotated[Path, typer.Option(help="Folder of a training run, or of a captioner as published.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", envvar="EDGE_AAC_DATA", help="Folder of the recordings, or of the corpus.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of the student's run; one that was broken off goes on where it was.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Export a bundle here at the end.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what teacher and student cost.")] = False,
+    precompute: Annotated[
+        Path | None, typer.Option(help="Only write examples with the teacher's outputs into this folder.")
+    ] = None,
+    shards: Annotated[Path | None, typer.Option(help="Learn from a folder that --precompute wrote.")] = None,
+    sentence_embedder: SentenceEmbedderOption = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Of a published teacher, where it does not lie beside its weights.")
+    ] = None,
+    text_student: Annotated[
+        bool, typer.Option("--text-student/--no-text-student", help="Distil the sentence embedder, too.")
+    ] = True,
+    epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
+    folds: FoldsOption = None,
+    threads: ThreadsOption = None,
+    llm_url: LlmUrlOption = None,
+    llm_model: LlmModelOption = "",
+) -> None:
+    """Distil a student captioner from a teacher, and a text student from a sentence embedder."""
+    import torch
+
+    from edge_aac.errors import UsageError
+    from quantize.deploy.bundle_writer import check_output
+    from quantize.training.distill import load_teacher
+    from quantize.training.distributed import World
+    from quantize.training.recipe import load_recipe
+    from quantize.training.sources import open_source
+
+    chosen = load_recipe(recipe).changed(epochs=epochs, seed=seed, folds=folds_of(folds))
+    if not dry_run and (data is None or (run is None) == (precompute is None)):
+        raise UsageError("give --data, and either --run (train the student) or --precompute (run the teacher)")
+    if output:
+        check_output(output)
+    if threads:
+        torch.set_num_threads(threads)
+    taught_by = load_teacher(teacher, tokenizer, _say)
+    if dry_run:
+        _show_costs(chosen, taught_by)
+        return
+    assert data is not None
+    source = open_source(chosen, data, cache_folder(), llm_of(llm_url, llm_model))
+    embedder = sentence_embedder_of(sentence_embedder)
+    if precompute:
+        _report(source)
+        _precompute(chosen, source, taught_by, embedder, precompute)
+        return
+    assert run is not None
+    with World.from_environment() as world:
+        if world.first:
+            _report(source)
+        student = _train(chosen, source, run, taught_by, shards, world, embedder)
+        if not world.first:
+            return
+        if text_student and embedder is not None:
+            _distil_text(student.recipe, source, student.tokenizer, embedder, run)
+        if output:
+            whole = None if text_student else embedder
+            export_run(run, data, output, None, whole)
+
+
+def _precompute(chosen: Recipe, source: ExampleSource, taught_by: TeacherModel, embedder: Any, folder: Path) -> None:
+    from quantize.training.distill import precompute
+    from quantize.training.progress import counting
+
+    with counting("examples with the teacher's outputs", chosen.distill.scenes) as told:
+        outcomes = precompute(chosen, source, taught_by, embedder, folder, told)
+    _count("mix-ups", outcomes)
+    _say(f"{chosen.distill.scenes} examples written to {folder}")
+
+
+def _train(  # noqa: PLR0913, PLR0917
+    chosen: Recipe,
+    source: ExampleSource,
+    run: Path,
+    taught_by: TeacherModel,
+    shards: Path | None,
+    world: World,
+    embedder: Any,
+) -> Any:
+    from quantize.training.distill import Distillation
+    from quantize.training.precompute import TeacherShards
+    from quantize.training.progress import TerminalProgress
+
+    with TerminalProgress(quiet=not world.first) as progress:
+        opened = TeacherShards.open(shards, chosen.distill) if shards else None
+        student = Distillation(chosen, source, run, taught_by, opened, world, embedder)
+        if student.report:
+            for line in student.report.lines():
+                progress.say(line)
+        if student.steps_done:
+            progress.say(f"{run} goes on after step {student.steps_done}")
+        student.train(progress)
+    return student
+
+
+def _distil_text(recipe: Recipe, source: ExampleSource, tokenizer: Any, embedder: Any, run: Path) -> None:
+    from quantize.training.progress import counting
+    from quantize.training.text_student import TEXT_FOLDER, TextDistillation
+
+    settings = recipe.text_student
+    texts = source.texts(settings.corpus_texts + settings.held_out_texts)
+    student = TextDistillation(embedder, texts, tokenizer, recipe.text, settings, run / TEXT_FOLDER)
+    with counting("steps of the text student", settings.steps) as told:
+        scores = student.train(lambda done, total, loss: told(done))
+    _say("text student: " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+
+
+def _show_costs(chosen: Recipe, taught_by: TeacherModel) -> None:
+    from rich.console import Console
+
+    from quantize.models.footprint import comparison, footprint
+
+    text = chosen.text if chosen.text.embedding_dim == chosen.model.embedding_dim else None
+    candidates, tokens = chosen.decoding.get("candidates", 6), chosen.decoding.get("max_length", 30)
+    teacher = footprint(taught_by.captioner.config, None, candidates, tokens)
+    Console().print(comparison(teacher, footprint(chosen.model, text, candidates, tokens)).table())
+
+
+def _report(source: ExampleSource) -> None:
+    """What of a corpus is left out, and what came of its mix-ups: counted, never silent."""
+    from quantize.training.sources import CorpusSource
+
+    if not isinstance(source, CorpusSource):
+        return
+    for clip in source.report.broken:
+        _say(f"left out: {clip.name}: {clip.reason}")
+    _say(f"{len(source.report.ready)} clips can be used, {len(source.report.broken)} cannot")
+    if source.merges:
+        _say(source.merges.to_json())
+
+
+def _count(what: str, outcomes: Counter[str]) -> None:
+    if outcomes:
+        _say(f"{what}: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())))
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

@@ -1,0 +1,243 @@
+"""A student's run: built out of its teacher, taught by it, exported as any other run.
+
+Its folder holds what a training run's does, and ``student.json`` (where every tensor came from) and ``text/``, the run
+of its text embedder (:mod:`quantize.training.text_student`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, processors
+from torch import Tensor
+
+from edge_aac.captioner.bundle import file_sha256
+from edge_aac.errors import ConfigError, InputMissingError
+from quantize.data.manifests import BrokenClip
+from quantize.data.tokenizer import BOS_ID, EOS_ID
+from quantize.deploy.convert import decoder_tokenizer_of
+from quantize.models.captioner import Captioner
+from quantize.models.checkpoint import load_captioner_weights
+from quantize.models.sentence_embedder import SentenceEmbedder
+from quantize.models.student import StudentReport, build_student
+from quantize.training.batches import Batch, collate
+from quantize.training.distributed import World
+from quantize.training.engine import Engine, Progress
+from quantize.training.precompute import KEPT_IDS, TOKENIZER, ShardDataset, TeacherShards, write_shards
+from quantize.training.recipe import Recipe
+from quantize.training.sources import CorpusSource, ExampleSource
+from quantize.training.teacher import Teacher
+from quantize.training.train import load_run, validation_of, write_recipe
+from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
+from quantize.training.vocabulary import prune_tokenizer
+
+_PRECOMPUTED_EPOCH = 1_000_000
+"""Examples are drawn as those of an epoch that no training run reaches."""
+
+
+@dataclass(frozen=True)
+class TeacherModel:
+    """A teacher on disk, loaded.
+
+    Attributes:
+        captioner: in evaluation mode.
+        tokenizer: of its captions.
+        weights: the file that its weights are from.
+    """
+
+    captioner: Captioner
+    tokenizer: Tokenizer
+    weights: Path
+
+
+def load_teacher(
+    folder: Path, tokenizer: Path | None = None, say: Callable[[str], None] = lambda line: None
+) -> TeacherModel:
+    """A training run's folder, or a captioner of the published layout.
+
+    Args:
+        folder: of either.
+        tokenizer: of a published captioner, where it does not lie beside the weights.
+        say: told what a person should know.
+
+    Raises:
+        InputMissingError: there is neither.
+        ConfigError, DataError: it cannot be read.
+    """
+    if (folder / "last.pt").is_file():
+        trainee, own, _ = load_run(folder)
+        return TeacherModel(trainee.captioner, own, folder / "last.pt")
+    if not (folder / "config.json").is_file():
+        raise InputMissingError(f"{folder} holds neither a training run nor a published captioner: correct --teacher")
+    captioner = load_captioner_weights(folder)
+    weights = sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin")))
+    own = decoder_tokenizer_of(tokenizer, folder, captioner.config, say)
+    if own.post_processor is None:
+        # The older pair of files does not say what a caption begins and ends with; BART's do with these.
+        own.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", special_tokens=[("<s>", BOS_ID), ("</s>", EOS_ID)]
+        )
+    return TeacherModel(captioner, own, weights[0])
+
+
+@dataclass(frozen=True)
+class StudentVocabulary:
+    """A student's tokenizer.
+
+    Attributes:
+        tokenizer: of the captions.
+        kept_ids: (V,) the teacher's ids of its tokens, None where it is the teacher's own.
+    """
+
+    tokenizer: Tokenizer
+    kept_ids: Tensor | None
+
+
+def student_vocabulary(recipe: Recipe, teacher: TeacherModel, source: ExampleSource) -> StudentVocabulary:
+    """The teacher's tokenizer, cut to the tokens of the captions where the recipe wants that."""
+    if not recipe.distill.prune_vocabulary:
+        return StudentVocabulary(teacher.tokenizer, None)
+    pruned = prune_tokenizer(teacher.tokenizer, source.captions())
+    return StudentVocabulary(pruned.tokenizer, torch.from_numpy(pruned.kept_ids))
+
+
+def precompute(
+    recipe: Recipe,
+    source: ExampleSource,
+    teacher: TeacherModel,
+    sentence_embedder: SentenceEmbedder | None,
+    folder: Path,
+    told: Callable[[int], None],
+) -> Counter[str]:
+    """Write ``distill.scenes`` examples with the teacher's outputs; a run that was broken off goes on.
+
+    Returns:
+        What came of the mix-ups among them.
+    """
+    CaptionObjective(recipe.train, sentence_embedder)  # the recipe's demands are met before hours are spent
+    vocabulary = student_vocabulary(recipe, teacher, source)
+    settings = recipe.distill
+    guide = Teacher(teacher.captioner, vocabulary.kept_ids, settings.top_tokens, settings.temperature)
+    examples = source.examples(vocabulary.tokenizer, _PRECOMPUTED_EPOCH, settings.scenes, masked=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = vocabulary.kept_ids
+    np.save(folder / KEPT_IDS, (torch.arange(vocabulary.tokenizer.get_vocab_size()) if kept is None else kept).numpy())
+    vocabulary.tokenizer.save(str(folder / TOKENIZER))
+    metadata = {
+        "recipe": recipe.name,
+        "distill": asdict(settings),
+        "captions_per_scene": recipe.train.captions_per_scene,
+        "seed": recipe.train.seed,
+        "scenes": asdict(recipe.scenes),
+        "mixup": asdict(recipe.mixup),
+        "teacher": file_sha256(teacher.weights),
+        "tokenizer": file_sha256(folder / TOKENIZER),
+        "source": source.fingerprint(),
+    }
+    return write_shards(examples, guide, sentence_embedder, folder, metadata, recipe.train.workers, told)
+
+
+class Distillation:
+    """A student's run in its folder.
+
+    Args:
+        recipe: the student's sizes in [model], how it is taught in [train] and [distill].
+        source: of examples (those of shards come from there) and of validation.
+        folder: of the run.
+        teacher: what the student is built out of, and is taught by where there are no shards.
+        shards: examples with the teacher's outputs.
+        world: the processes.
+        sentence_embedder: needed without shards, where the recipe's contrastive term has it given.
+
+    Attributes:
+        report: where the student's tensors came from; None where the recipe starts it from random weights.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what is taught, by what, on what, and where
+        self,
+        recipe: Recipe,
+        source: ExampleSource,
+        folder: Path,
+        teacher: TeacherModel,
+        shards: TeacherShards | None = None,
+        world: World | None = None,
+        sentence_embedder: SentenceEmbedder | None = None,
+    ) -> None:
+        self.folder, self.world = folder, world or World()
+        if shards is not None:
+            shards.check_teacher(teacher.weights)
+            vocabulary = StudentVocabulary(shards.tokenizer, shards.kept_ids)
+        else:
+            vocabulary = student_vocabulary(recipe, teacher, source)
+        self.tokenizer = vocabulary.tokenizer
+        self.recipe = recipe.with_vocabulary(self.tokenizer.get_vocab_size())
+        settings = self.recipe.distill
+        torch.manual_seed(recipe.train.seed)
+        self.report: StudentReport | None = None
+        if settings.initialise == "teacher":
+            student = build_student(teacher.captioner, self.recipe.model, vocabulary.kept_ids)
+            captioner, self.report = student.captioner, student.report
+        else:
+            captioner = Captioner(self.recipe.model)
+        if self.world.first:
+            self._write_folder()
+        self.world.barrier()
+        trainee = Trainee(captioner, projections=Projections(self.recipe.model, teacher.captioner.config))
+        guide = None
+        if shards is None:
+            guide = Teacher(teacher.captioner, vocabulary.kept_ids, settings.top_tokens, settings.temperature)
+            guide.to(self.world.device)
+        objective = DistillObjective(self._captions(sentence_embedder, shards), settings, guide)
+        train = self.recipe.train
+        self.engine: Engine[Batch] = Engine(
+            trainee.to(memory_format=torch.channels_last),
+            objective,
+            lambda epoch: (
+                ShardDataset(shards, train, epoch)
+                if shards
+                else source.examples(self.tokenizer, epoch, train.scenes_per_epoch, masked=True)
+            ),
+            collate,
+            train,
+            folder,
+            self.world,
+            validation_of(source, self.tokenizer, self.world),
+        )
+
+    @property
+    def steps_done(self) -> int:
+        """Steps of all epochs."""
+        return self.engine.steps_done
+
+    def train(self, progress: Progress) -> dict[str, float]:
+        """Run what is left; returns the scores of the last validation (empty without one)."""
+        return self.engine.train(progress)
+
+    def _captions(self, sentence_embedder: SentenceEmbedder | None, shards: TeacherShards | None) -> CaptionObjective:
+        train = self.recipe.train
+        if train.contrastive_target == "together":
+            raise ConfigError(
+                'a student meets the embeddings of a frozen sentence embedder: set contrastive_target = "given"'
+            )
+        if shards is not None and shards.has_text_embeddings:
+            return CaptionObjective(train, sentence_embedder, precomputed=True)
+        return CaptionObjective(train, sentence_embedder)
+
+    def _write_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_recipe(self.recipe, self.folder)
+        self.tokenizer.save(str(self.folder / "tokenizer.json"))
+        table: list[Any] = [asdict(tensor) for tensor in self.report.tensors] if self.report else []
+        (self.folder / "student.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+
+
+def broken_clips(source: ExampleSource) -> tuple[BrokenClip, ...]:
+    """Clips of a corpus that are left out."""
+    return source.report.broken if isinstance(source, CorpusSource) else ()

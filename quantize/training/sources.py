@@ -1,0 +1,250 @@
+"""Where examples come from: scenes made of labelled recordings, or a corpus of captioned clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch.utils.data import Dataset
+
+from edge_aac.audio.features import filter_bank
+from edge_aac.errors import ConfigError, DataError
+from quantize.data.caption_corpus import distinct_captions
+from quantize.data.captions import corpus
+from quantize.data.clips import Clip, Waveform, load_clips
+from quantize.data.corpus import corpus_captions, split_by_recording, window
+from quantize.data.features import batched_filter_bank
+from quantize.data.llm import LlmClient
+from quantize.data.manifests import CaptionedClip, Manifest, audiocaps_manifest, clotho_manifest, folder_manifest
+from quantize.data.merging import LlmMerger, MergeReport, merge_captions
+from quantize.data.mixup import draw_pairs, mix
+from quantize.data.scenes import SceneBuilder
+from quantize.data.waveform_cache import CacheReport, WaveformCache
+from quantize.models.captioner import Captioner
+from quantize.training.batches import Example, SceneDataset, collate, encoded, spec_augment
+from quantize.training.objective import caption_cross_entropy
+from quantize.training.recipe import CorpusRecipe, Recipe
+from quantize.training.validation import ValidationSet, validate, validation_set
+
+CORPUS_CAPTIONS_PER_SCENE = 60
+VALIDATION_SEED = 20230704
+"""Validation scenes are the same whatever seed a run has, so that runs can be compared."""
+
+Validation = Callable[[Captioner, Tokenizer], dict[str, float]]
+
+
+class ExampleSource(Protocol):
+    """What a run asks of its data."""
+
+    def captions(self) -> Iterator[str]:
+        """Captions that tokenizers and vocabularies are made from."""
+
+    def texts(self, count: int) -> list[str]:
+        """Up to ``count`` captions that a text student learns from."""
+
+    def examples(self, tokenizer: Tokenizer, epoch: int, count: int, masked: bool) -> Dataset[Example]:
+        """``count`` examples that depend on epoch and index alone; masked as training hears them, or whole."""
+
+    def validation(self) -> Validation | None:
+        """Scores of a captioner on recordings that no example is made of; None where there are none."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the examples depend on, as a JSON table."""
+
+
+class SceneSource:
+    """Scenes of the recordings of a recipe's training folds."""
+
+    def __init__(self, recipe: Recipe, data: Path) -> None:
+        self.recipe, self.data = recipe, data
+        self.clips: list[Clip] = load_clips(data, recipe.folds.train)
+        self.builder = SceneBuilder(self.clips, recipe.scenes)
+        self._held_out: ValidationSet | None = None
+
+    def captions(self) -> Iterator[str]:
+        rng = np.random.default_rng(self.recipe.train.seed)
+        scenes = (self.builder.scene(rng) for _ in range(self.recipe.train.corpus_scenes))
+        return corpus(scenes, rng, CORPUS_CAPTIONS_PER_SCENE)
+
+    def texts(self, count: int) -> list[str]:
+        rng = np.random.default_rng(self.recipe.train.seed)
+        return distinct_captions(count, rng, list(self.builder.by_label), self.recipe.scenes)
+
+    def examples(self, tokenizer: Tokenizer, epoch: int, count: int, masked: bool) -> Dataset[Example]:
+        return SceneDataset(self.builder, tokenizer, self.recipe, epoch, count, masked)
+
+    def held_out(self) -> ValidationSet | None:
+        """Clips and scenes of the recipe's validation folds."""
+        recipe = self.recipe
+        if self._held_out is not None or not recipe.folds.validation:
+            return self._held_out
+        clips = load_clips(self.data, recipe.folds.validation)
+        builder = SceneBuilder(clips, recipe.scenes)
+        self._held_out = validation_set(clips, builder, recipe.train.validation_scenes, VALIDATION_SEED)
+        return self._held_out
+
+    def validation(self) -> Validation | None:
+        held_out = self.held_out()
+        if held_out is None:
+            return None
+        return lambda model, tokenizer: validate(model, tokenizer, held_out)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"clips": [clip.path for clip in self.clips]}
+
+
+@dataclass(frozen=True)
+class Mixup:
+    """Two clips and the caption that was made of theirs."""
+
+    first: CaptionedClip
+    second: CaptionedClip
+    caption: str
+
+
+class CorpusSource:
+    """Captioned clips, decoded once into a cache; broken ones are left out and listed.
+
+    Args:
+        recipe: with a table [corpus].
+        data: the folder that its paths are relative to.
+        cache: of decoded clips.
+        llm: merges the captions of mix-ups; needed where the recipe asks for pairs.
+
+    Attributes:
+        report: which clips can be used, and why the others cannot.
+        merges: what came of the mix-ups, None without any.
+    """
+
+    def __init__(self, recipe: Recipe, data: Path, cache: Path, llm: LlmClient | None = None) -> None:
+        assert recipe.corpus is not None
+        self.recipe = recipe
+        self.cache = WaveformCache(cache)
+        manifest = read_manifest(recipe.corpus, data, recipe.corpus.captions, recipe.corpus.audio)
+        held_out = ()
+        if recipe.corpus.held_out_captions:
+            audio = recipe.corpus.held_out_audio or recipe.corpus.audio
+            held_out = self._ready(read_manifest(recipe.corpus, data, recipe.corpus.held_out_captions, audio)).ready
+        self.report = self._ready(manifest)
+        clips: Sequence[CaptionedClip] = self.report.ready
+        if not clips:
+            raise DataError(f"no clip of {recipe.corpus.captions} can be used: {self.report.broken[0].reason}")
+        if not held_out and recipe.corpus.held_out_share:
+            clips, held_out = split_by_recording(clips, recipe.corpus.held_out_share, recipe.train.seed)
+        self.clips, self.held_out = tuple(clips), tuple(held_out)
+        self.mixups, self.merges = self._merged(llm)
+
+    def captions(self) -> Iterator[str]:
+        yield from corpus_captions(self.clips)
+        for mixup in self.mixups:
+            yield mixup.caption
+
+    def texts(self, count: int) -> list[str]:
+        return list(dict.fromkeys(self.captions()))[:count]
+
+    def examples(self, tokenizer: Tokenizer, epoch: int, count: int, masked: bool) -> Dataset[Example]:
+        return CorpusDataset(self, tokenizer, epoch, count, masked)
+
+    def validation(self) -> Validation | None:
+        if not self.held_out:
+            return None
+        return lambda model, tokenizer: {"held_out_nll": self._held_out_nll(model, tokenizer)}
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {
+            "clips": [clip.name for clip in self.clips],
+            "mixups": [[mixup.first.name, mixup.second.name, mixup.caption] for mixup in self.mixups],
+        }
+
+    def _ready(self, manifest: Manifest) -> CacheReport:
+        report = self.cache.prepare(manifest.clips)
+        return CacheReport(report.ready, (*manifest.broken, *report.broken))
+
+    def _merged(self, llm: LlmClient | None) -> tuple[tuple[Mixup, ...], MergeReport | None]:
+        count, rng = self.recipe.mixup.pairs, np.random.default_rng(self.recipe.train.seed)
+        if not count:
+            return (), None
+        if llm is None:
+            raise ConfigError(
+                f"the recipe mixes {count} pairs of clips, whose captions a language model must merge: "
+                "name its address with --llm-url, or set pairs = 0 in [mixup]"
+            )
+        pairs = draw_pairs(self.clips, count, rng)
+        said = [(_any(first.captions, rng), _any(second.captions, rng)) for first, second in pairs]
+        texts, report = merge_captions(said, LlmMerger(llm))
+        merged = zip(pairs, texts, strict=True)
+        return tuple(Mixup(first, second, text) for (first, second), text in merged if text), report
+
+    @torch.no_grad()
+    def _held_out_nll(self, model: Captioner, tokenizer: Tokenizer) -> float:
+        """Mean negative log-likelihood of a token of the held-out clips' captions."""
+        limit = self.recipe.model.decoder.max_positions
+        losses = []
+        for clip in self.held_out:
+            fbank = torch.from_numpy(filter_bank(window(self.cache.waveform(clip), np.random.default_rng(0))))
+            texts = list(clip.captions)
+            batch = collate([Example(fbank, None, tuple(texts), encoded(texts, tokenizer, limit), (clip.name,))])
+            memory, _, _ = model.encode(batch.fbank)
+            logits = model.logits(batch.decoder_input_ids, memory.repeat_interleave(len(texts), dim=0))
+            losses.append(float(caption_cross_entropy(logits, batch.labels, 0.0)))
+        return sum(losses) / len(losses)
+
+
+class CorpusDataset(Dataset[Example]):
+    """Example ``i`` of epoch ``e``: a window of a clip with some of its captions, or of two that are mixed up.
+
+    Every clip comes once before one comes again.
+    """
+
+    def __init__(self, source: CorpusSource, tokenizer: Tokenizer, epoch: int, count: int, masked: bool) -> None:
+        self.source, self.tokenizer, self.epoch, self.count, self.masked = source, tokenizer, epoch, count, masked
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Example:
+        source, settings = self.source, self.source.recipe.train
+        rng = np.random.default_rng([settings.seed, self.epoch, index])
+        outcome = ""
+        if source.mixups and rng.random() < source.recipe.mixup.pair_share:
+            mixup = source.mixups[int(rng.integers(len(source.mixups)))]
+            sounds = [window(source.cache.waveform(clip), rng) for clip in (mixup.first, mixup.second)]
+            waveform = mix(sounds[0], sounds[1], rng, source.recipe.mixup.ratio_db).waveform
+            texts, key, outcome = [mixup.caption], (mixup.first.name, mixup.second.name), "merged"
+        else:
+            round_, place = divmod(self.epoch * self.count + index, len(source.clips))
+            order = np.random.default_rng([settings.seed, round_]).permutation(len(source.clips))
+            clip = source.clips[int(order[place])]
+            waveform, texts, key = window(source.cache.waveform(clip), rng), list(clip.captions), (clip.name,)
+        # Fewer captions than are asked for are said again: every example of a batch has as many.
+        drawn = rng.permutation(len(texts)).tolist()
+        chosen = [texts[drawn[place % len(drawn)]] for place in range(settings.captions_per_scene)]
+        fbank: Waveform = batched_filter_bank(waveform[np.newaxis])[0]
+        if self.masked:
+            fbank = spec_augment(fbank, settings, rng)
+        limit = source.recipe.model.decoder.max_positions
+        token_ids = encoded(chosen, self.tokenizer, limit)
+        return Example(torch.from_numpy(fbank), None, tuple(chosen), token_ids, key, mixup=outcome)
+
+
+def open_source(recipe: Recipe, data: Path, cache: Path, llm: LlmClient | None = None) -> ExampleSource:
+    """The recipe's corpus, or scenes of its recordings."""
+    return CorpusSource(recipe, data, cache, llm) if recipe.corpus else SceneSource(recipe, data)
+
+
+def read_manifest(corpus_recipe: CorpusRecipe, data: Path, captions: str, audio: str) -> Manifest:
+    """The clips of a table, in the recipe's format."""
+    if corpus_recipe.format == "clotho":
+        return clotho_manifest(data / audio, data / captions)
+    if corpus_recipe.format == "audiocaps":
+        return audiocaps_manifest(data / captions, data / audio)
+    return folder_manifest(data / captions, data / audio)
+
+
+def _any(texts: Sequence[str], rng: np.random.Generator) -> str:
+    return texts[int(rng.integers(len(texts)))]
