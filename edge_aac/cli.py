@@ -74,7 +74,8 @@ def _missing(verb: str, error: ModuleNotFoundError) -> Exception:
         return error
     return DeviceError(
         f"`edge-aac {verb}` needs the package {package!r}, which is not installed: "
-        "pip install 'edge-aac[train]' brings the build-time side, 'edge-aac[mic]' microphones"
+        "pip install 'edge-aac[train]' brings the build-time side, "
+        "'edge-aac[evaluate]' scores and reports, 'edge-aac[mic]' microphones"
     )
 
 

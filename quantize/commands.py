@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,10 @@ FoldsOption = Annotated[
     str | None,
     typer.Option("--folds", help='Folds to train on in place of the recipe\'s, as "1,2,3,4"; none of these validates.'),
 ]
+AbsentOption = Annotated[
+    list[str] | None,
+    typer.Option("--absent", metavar="CLASS", help="A class to leave out of all recordings; may be repeated."),
+]
 LlmUrlOption = Annotated[
     str | None,
     typer.Option("--llm-url", help="OpenAI-compatible endpoint that merges captions of mix-ups, as https://HOST/v1."),
@@ -55,6 +60,7 @@ def train_verb(
     threads: ThreadsOption = None,
     sentence_embedder: SentenceEmbedderOption = None,
     folds: FoldsOption = None,
+    absent: AbsentOption = None,
     llm_url: LlmUrlOption = None,
     llm_model: LlmModelOption = "",
 ) -> None:
@@ -72,7 +78,7 @@ def train_verb(
         check_output(output)  # before the hours of training, not after them
     if threads:
         torch.set_num_threads(threads)
-    chosen = load_recipe(recipe).changed(epochs=epochs, seed=seed, folds=folds_of(folds))
+    chosen = load_recipe(recipe).changed(epochs=epochs, seed=seed, folds=folds_of(folds), absent=tuple(absent or ()))
     embedder = sentence_embedder_of(sentence_embedder)
     with World.from_environment() as world, TerminalProgress(quiet=not world.first) as progress:
         progress.say(f"reading the recordings in {data}")
@@ -90,8 +96,14 @@ def export_verb(
     run: Annotated[Path, typer.Option(help="Folder of a training run.")],
     data: DataOption,
     output: OutputOption,
-    quality: Annotated[
-        Path | None, typer.Option(help="JSON file of measured scores (benchmarks.quality writes one) for the card.")
+    quality: Annotated[Path | None, typer.Option(help="scores.json of `edge-aac evaluate`, for the card.")] = None,
+    compared: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="A row of the card's table of models: scores.json of a bundle that was measured alike; may be "
+            "repeated, and several of one name (seeds) give their mean and range.",
+        ),
     ] = None,
     sentence_embedder: SentenceEmbedderOption = None,
 ) -> None:
@@ -99,7 +111,7 @@ def export_verb(
 
     With --sentence-embedder the bundle reranks with that model itself, in place of the run's own text embedder.
     """
-    export_run(run, data, output, quality, sentence_embedder_of(sentence_embedder))
+    export_run(run, data, output, quality, sentence_embedder_of(sentence_embedder), compared or [])
 
 
 @convert.command(epilog="Example: edge-aac convert captioner/ --instructor instructor-xl/ --output my-bundle")
@@ -164,17 +176,38 @@ def folds_of(listed: str | None) -> tuple[int, ...] | None:
         raise UsageError(f"--folds {listed!r} is not a list of numbers: give it as 1,2,3") from error
 
 
-def export_run(run: Path, data: Path, output: Path, quality: Path | None, sentence_embedder: Any = None) -> None:
+def export_run(  # noqa: PLR0913
+    run: Path,
+    data: Path,
+    output: Path,
+    quality: Path | None,
+    sentence_embedder: Any = None,
+    compared: Sequence[str] = (),
+) -> None:
     """Export a run, telling of each graph on stderr."""
-    from edge_aac.errors import DataError, InputMissingError
     from quantize.deploy.export import export_bundle
+    from quantize.evaluation.scenes import compared_rows, manifest_quality
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    if quality is not None and not quality.is_file():
-        raise InputMissingError(f"no file {quality}: correct --quality or leave it out")
-    try:
-        scores = json.loads(quality.read_text(encoding="utf-8")) if quality else {}
-    except ValueError as error:
-        raise DataError(f"{quality} is not JSON: {error}") from error
+    scores = manifest_quality(_read_scores(quality, "--quality")) if quality else {}
+    if compared:
+        named = [
+            (name, _read_scores(Path(file), "--compared")) for name, _, file in (x.partition("=") for x in compared)
+        ]
+        scores["compared"] = compared_rows(named)
     export_bundle(run, data, output, scores, lambda line: typer.echo(line, err=True), sentence_embedder)
     typer.echo(f"bundle written to {output}", err=True)
+
+
+def _read_scores(path: Path, option: str) -> dict[str, Any]:
+    from edge_aac.errors import DataError, InputMissingError
+
+    if not path.is_file():
+        raise InputMissingError(f"no file {path}: correct {option} or leave it out")
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    if not isinstance(table, dict):
+        raise DataError(f"{path} holds no table of scores: give the scores.json of `edge-aac evaluate` with {option}")
+    return table

@@ -110,7 +110,8 @@ class Tokenizers(_Section):
 class Manifest(_Section):
     """``manifest.json``: what the bundle is, what is in it, how to decode with it and what was measured of it.
 
-    ``instruction`` stands before every text that goes to the text embedder (INSTRUCTOR's "Represent the …: ").
+    ``instruction`` stands before every text that goes to the text embedder (INSTRUCTOR's "Represent the …: ");
+    ``parameters`` are counted by model, where the writer said how many.
     """
 
     schema_: Literal["edge-aac/bundle/1"] = Field(alias="schema")
@@ -127,6 +128,7 @@ class Manifest(_Section):
     instruction: str = ""
     tokenizers: Tokenizers
     graphs: dict[GraphRole, list[Graph]]
+    parameters: dict[str, int] = Field(default_factory=dict)
     quality: dict[str, Any]
 
     def files(self) -> list[BundleFile]:

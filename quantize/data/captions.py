@@ -66,7 +66,7 @@ def corpus(scenes: Iterator[Scene], rng: np.random.Generator, per_scene: int) ->
 
 def _sentence(scene: Scene, rng: np.random.Generator) -> str:
     if not scene.events:
-        return _pick(UNKNOWN if scene.relation == "unknown" else NOTHING, rng)
+        return pick(UNKNOWN if scene.relation == "unknown" else NOTHING, rng)
     if len(scene.events) == 1:
         return _single(scene.events[0], rng)
     first, second = scene.events
@@ -78,26 +78,26 @@ def _sentence(scene: Scene, rng: np.random.Generator) -> str:
 def _single(event: Event, rng: np.random.Generator) -> str:
     shape = rng.random()
     if shape < 0.65:
-        return _clause(event, rng)
+        return clause(event, rng)
     if shape < 0.75:
-        return f"the sound of {_noun(event, rng)}"
+        return f"the sound of {noun(event, rng)}"
     if shape < 0.85:
         phrase = _phrase(event, rng)
         return f"there {'is' if phrase.singular else 'are'} {phrase.subject} {phrase.gerund} {_count(event, 0.4, rng)}"
-    return f"{_noun(event, rng)} {_distance(event, 0.5, rng)}"
+    return f"{noun(event, rng)} {_distance(event, 0.5, rng)}"
 
 
 def _sequence(first: Event, second: Event, rng: np.random.Generator) -> str:
     shape = rng.random()
     if shape < 0.35:
-        return f"{_clause(first, rng)} then {_clause(second, rng)}"
+        return f"{clause(first, rng)} then {clause(second, rng)}"
     if shape < 0.6:
-        return f"{_clause(first, rng)} and then {_clause(second, rng)}"
+        return f"{clause(first, rng)} and then {clause(second, rng)}"
     if shape < 0.8:
-        return f"{_clause(first, rng)} followed by {_noun(second, rng)}"
+        return f"{clause(first, rng)} followed by {noun(second, rng)}"
     if shape < 0.9:
-        return f"{_clause(first, rng)} and afterwards {_clause(second, rng)}"
-    return f"first {_clause(first, rng)} then {_clause(second, rng)}"
+        return f"{clause(first, rng)} and afterwards {clause(second, rng)}"
+    return f"first {clause(first, rng)} then {clause(second, rng)}"
 
 
 def _overlap(first: Event, second: Event, rng: np.random.Generator) -> str:
@@ -107,16 +107,16 @@ def _overlap(first: Event, second: Event, rng: np.random.Generator) -> str:
         front = second if behind is first else first
         shape = rng.random()
         if behind.gain_db < front.gain_db - FOREGROUND_DB and shape < 0.35:
-            return f"{_clause(front, rng)} with {_noun(behind, rng)} {_pick(BEHIND, rng)}"
+            return f"{clause(front, rng)} with {noun(behind, rng)} {pick(BEHIND, rng)}"
         if shape < 0.7:
-            return f"{_clause(front, rng)} {_pick(('while', 'while', 'as'), rng)} {_clause(behind, rng)}"
+            return f"{clause(front, rng)} {pick(('while', 'while', 'as'), rng)} {clause(behind, rng)}"
         if shape < 0.8:
-            return f"{_clause(front, rng)} over the sound of {_noun(behind, rng)}"
-        return f"{_clause(front, rng)} and {_clause(behind, rng)}"
-    return f"{_clause(first, rng)} {_pick(('and', 'and', 'while'), rng)} {_clause(second, rng)}"
+            return f"{clause(front, rng)} over the sound of {noun(behind, rng)}"
+        return f"{clause(front, rng)} and {clause(behind, rng)}"
+    return f"{clause(first, rng)} {pick(('and', 'and', 'while'), rng)} {clause(second, rng)}"
 
 
-def _clause(event: Event, rng: np.random.Generator) -> str:
+def clause(event: Event, rng: np.random.Generator) -> str:
     """Subject and verb: "a dog barks twice in the distance"."""
     phrase = _phrase(event, rng)
     adverbs = f"{_count(event, 0.65, rng)} {_distance(event, 0.5, rng)} {_duration(event, 0.12, rng)}"
@@ -125,7 +125,7 @@ def _clause(event: Event, rng: np.random.Generator) -> str:
     return f"{phrase.subject} {phrase.present} {adverbs}"
 
 
-def _noun(event: Event, rng: np.random.Generator) -> str:
+def noun(event: Event, rng: np.random.Generator) -> str:
     """The sound as a thing: "a dog barking twice"."""
     phrase = _phrase(event, rng)
     return f"{phrase.subject} {phrase.gerund} {_count(event, 0.4, rng)}"
@@ -140,14 +140,14 @@ def _phrase(event: Event, rng: np.random.Generator) -> Phrase:
 def _count(event: Event, probability: float, rng: np.random.Generator) -> str:
     if event.count is None or rng.random() >= probability:
         return ""
-    return _pick(COUNT_WORDS.get(event.count, MANY_WORDS), rng)
+    return pick(COUNT_WORDS.get(event.count, MANY_WORDS), rng)
 
 
 def _distance(event: Event, probability: float, rng: np.random.Generator) -> str:
     if event.far:
-        return _pick(FAR_WORDS, rng) if rng.random() < probability else ""
+        return pick(FAR_WORDS, rng) if rng.random() < probability else ""
     if event.gain_db >= FOREGROUND_DB and rng.random() < probability * 0.3:
-        return _pick(NEAR_WORDS, rng)
+        return pick(NEAR_WORDS, rng)
     return ""
 
 
@@ -155,9 +155,10 @@ def _duration(event: Event, probability: float, rng: np.random.Generator) -> str
     if LEXICON[event.label].countable or rng.random() >= probability:
         return ""
     if event.covers > LASTING_COVERS and event.longest_gap_s < LASTING_GAP_S:
-        return _pick(LASTING_WORDS, rng)
-    return _pick(BRIEF_WORDS, rng) if event.covers < BRIEF_COVERS else ""
+        return pick(LASTING_WORDS, rng)
+    return pick(BRIEF_WORDS, rng) if event.covers < BRIEF_COVERS else ""
 
 
-def _pick(choices: tuple[str, ...], rng: np.random.Generator) -> str:
+def pick(choices: tuple[str, ...], rng: np.random.Generator) -> str:
+    """One of them, each as likely."""
     return choices[int(rng.integers(len(choices)))]

@@ -44,12 +44,13 @@ class Clip:
     bursts: tuple[Burst, ...]
 
 
-def load_clips(folder: Path, folds: tuple[int, ...]) -> list[Clip]:
+def load_clips(folder: Path, folds: tuple[int, ...], absent: tuple[str, ...] = ()) -> list[Clip]:
     """Read ``clips.csv`` and the recordings of the given folds.
 
     Args:
         folder: holds ``clips.csv`` with the columns file, label, fold, title, author, license, source_url.
         folds: the folds to read; no other recording is opened.
+        absent: classes that are left out.
 
     Raises:
         InputMissingError: no ``clips.csv`` in the folder, or a recording that it lists is missing.
@@ -67,7 +68,7 @@ def load_clips(folder: Path, folds: tuple[int, ...]) -> list[Clip]:
         for row in rows:
             if not row["fold"].isdecimal():
                 raise DataError(f"{table}: the fold of {row['file']} is {row['fold']!r}; give a whole number")
-            if int(row["fold"]) not in folds:
+            if int(row["fold"]) not in folds or row["label"] in absent:
                 continue
             if row["label"] not in LEXICON:
                 raise DataError(

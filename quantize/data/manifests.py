@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import soundfile
 
@@ -74,6 +75,20 @@ class _Row:
     def texts(self, columns: Sequence[str]) -> tuple[str, ...]:
         plain = (plain_text(self.cells[column]) for column in columns)
         return tuple(text for text in plain if text)
+
+
+Format = Literal["clotho", "audiocaps", "folder"]
+
+
+def read_manifest(kind: Format, captions_csv: Path, audio_folder: Path) -> Manifest:
+    """The clips of a table in one of the formats below.
+
+    Raises:
+        InputMissingError, DataError: as the format's own function.
+    """
+    if kind == "clotho":
+        return clotho_manifest(audio_folder, captions_csv)
+    return (audiocaps_manifest if kind == "audiocaps" else folder_manifest)(captions_csv, audio_folder)
 
 
 def clotho_manifest(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.source import SAMPLE_RATE
-from quantize.data.captions import BEHIND, FOREGROUND_DB, _clause, _noun, _pick, caption
+from quantize.data.captions import BEHIND, FOREGROUND_DB, caption, clause, noun, pick
 from quantize.data.clips import ENVELOPE_SAMPLES
 from quantize.data.lexicon import LABELS, LEXICON
 from quantize.data.mixup import Mix
@@ -92,7 +92,8 @@ def mixed_scene(mixed: MixedScenes) -> Scene | None:
                 )
             )
     ordered = tuple(sorted(_relative(_united(events)), key=lambda event: event.start))
-    return Scene(mixed.mix.waveform, ordered, _relation(ordered), activity)
+    unknown = not ordered and any(scene.relation == "unknown" for scene in _scenes(mixed))
+    return Scene(mixed.mix.waveform, ordered, "unknown" if unknown else _relation(ordered), activity)
 
 
 def mixed_caption(scene: Scene, rng: np.random.Generator) -> str:
@@ -108,9 +109,9 @@ def mixed_caption(scene: Scene, rng: np.random.Generator) -> str:
     text = parts[0]
     for index, part in enumerate(parts[1:], 1):
         if index == len(parts) - 1 and len(groups[index]) == 1 and rng.random() < 0.3:
-            text = f"{text} followed by {_noun(groups[index][0], rng)}"
+            text = f"{text} followed by {noun(groups[index][0], rng)}"
         else:
-            text = f"{text} {_pick(('then', 'and then'), rng)} {part}"
+            text = f"{text} {pick(('then', 'and then'), rng)} {part}"
     return " ".join(text.split())
 
 
@@ -225,16 +226,16 @@ def _together(events: Sequence[Event]) -> bool:
 
 def _group(scene: Scene, events: Sequence[Event], rng: np.random.Generator) -> str:
     if len(events) == 1:
-        return _clause(events[0], rng)
+        return clause(events[0], rng)
     if len(events) == 2 and _together(events):
         return caption(replace(scene, events=tuple(events), relation="overlap"), rng)
     behind = min(events, key=lambda event: event.gain_db)
     others = [event for event in events if event is not behind]
-    text = " and ".join(_clause(event, rng) for event in others)
+    text = " and ".join(clause(event, rng) for event in others)
     under = all(behind.gain_db < event.gain_db - FOREGROUND_DB for event in others)
     lasting = behind.start <= min(e.start for e in others) and behind.end >= max(e.end for e in others)
     if not LEXICON[behind.label].countable and lasting:
         if under and rng.random() < 0.5:
-            return f"{text} with {_noun(behind, rng)} {_pick(BEHIND, rng)}"
-        return f"{text} while {_clause(behind, rng)}"
-    return f"{text} and {_clause(behind, rng)}"
+            return f"{text} with {noun(behind, rng)} {pick(BEHIND, rng)}"
+        return f"{text} while {clause(behind, rng)}"
+    return f"{text} and {clause(behind, rng)}"

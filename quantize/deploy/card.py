@@ -6,37 +6,53 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
-
-from quantize.data.clips import Clip
 
 CARD = "README.md"
 ATTRIBUTIONS = "ATTRIBUTIONS.csv"
 
 
-def write_attributions(path: Path, clips: Sequence[Clip]) -> None:
-    """One row a recording: file, class, title, author, licence, source."""
+@dataclass(frozen=True)
+class Attribution:
+    """A recording that weights were trained on, and what must be said of it when they are passed on."""
+
+    file: str
+    label: str
+    title: str
+    author: str
+    license: str
+    source_url: str
+
+
+def write_attributions(path: Path, recordings: Sequence[Attribution]) -> None:
+    """One row a recording."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream, lineterminator="\n")
-        rows.writerow(["file", "label", "title", "author", "license", "source_url"])
-        for clip in clips:
-            rows.writerow([clip.path, clip.label, clip.title, clip.author, clip.license, clip.source_url])
+        rows.writerow([entry.name for entry in fields(Attribution)])
+        rows.writerows(astuple(recording) for recording in recordings)
 
 
 def write_card(
     path: Path,
     manifest: Mapping[str, Any],
     recipe: Mapping[str, Any],
-    clips: Sequence[Clip],
-    parameters: Mapping[str, int],
+    recordings: Sequence[Attribution],
 ) -> None:
     """A model card in Markdown: what it is, what it was trained on and how, what was measured, what it cannot do."""
-    folds = ", ".join(str(fold) for fold in recipe["folds"]["train"])
-    licences = ", ".join(f"{count} {name}" for name, count in Counter(clip.license for clip in clips).most_common())
-    classes = sorted({clip.label.replace("_", " ") for clip in clips})
-    labels, count = ", ".join(classes), len(classes)
-    train = recipe["train"]
+    licences = Counter(recording.license or "no licence stated" for recording in recordings)
+    licensed = ", ".join(f"{count} {name}" for name, count in licences.most_common())
+    heard, limits, lessons = _of_corpus() if recipe.get("corpus") else _of_classes(recipe, recordings)
+    train, parameters, quality = recipe["train"], manifest["parameters"], dict(manifest["quality"])
+    compared = quality.pop("compared", {})
+    of_whom = ""
+    if quality.get("held_out_fold") in recipe["folds"]["train"]:
+        of_whom = (
+            "These are the scores of the same recipe trained without fold "
+            f"{quality['held_out_fold']}; these weights were then trained with it, too, and no recording is left to\n"
+            "measure them with.\n\n"
+        )
     sizes = "\n".join(
         f"| {role} | `{graph['file']}` | {graph['precision']} | {graph['max_abs_difference']:.1e} |"
         for role, forms in manifest["graphs"].items()
@@ -45,32 +61,31 @@ def write_card(
     path.write_text(
         f"""# {manifest["name"]}, version {manifest["version"]}
 
-A captioner for {count} classes of sound ({labels}), made to run on small devices:
+{heard}, made to run on small devices:
 {parameters["captioner"] / 1e6:.2f} M parameters, and {parameters["text_embedder"] / 1e6:.2f} M in the text embedder
 that reranks its candidates. It hears 10 s at a time.
 
 ## What it cannot do
-It knows these {count} classes and no others: of any other sound it says the nearest thing it knows, or that there is
-nothing but noise. Its sentences follow the grammar that its training captions were made with
-(`quantize/data/captions.py`). Do not use it where a missed or false caption can harm somebody.
+{limits}
+Do not use it where a missed or false caption can harm somebody.
 
 ## Data
 {manifest["attributions"][0]}.
-{len(clips)} recordings, folds {folds}: {licences}.
+{len(recordings)} recordings{lessons}: {licensed}.
 Each recording with its title, author, licence and source stands in [`{ATTRIBUTIONS}`]({ATTRIBUTIONS}).
 The weights are passed on under {manifest["license"]}, as the recordings have it; the licences of the single
 recordings stay as they are.
 
 ## Recipe
-`quantize/recipes/{manifest["name"]}.toml`: scenes of up to two sounds are mixed on the fly
-({train["epochs"]} epochs of {train["scenes_per_epoch"]} scenes, none drawn twice), each with
-{train["captions_per_scene"]} captions made from its event list. Loss: cross-entropy with label smoothing
-{train["label_smoothing"]}, InfoNCE ({train["contrastive_weight"]}) and when each class is heard
-({train["activity_weight"]}). The weights are a moving average over the training steps.
+`quantize/recipes/{manifest["name"]}.toml`: {train["epochs"]} epochs of {train["scenes_per_epoch"]} windows, each with
+{train["captions_per_scene"]} captions. Loss: cross-entropy with label
+smoothing {train["label_smoothing"]}, InfoNCE ({train["contrastive_weight"]}), when each class is heard
+({train["activity_weight"]}), and what a teacher gives where there is one. The weights are a moving average over the
+training steps.
 
 ## Scores
-```json
-{json.dumps(manifest["quality"], indent=1)}
+{of_whom}{_compared_table(compared)}```json
+{json.dumps(quality, indent=1)}
 ```
 
 ## Graphs
@@ -80,3 +95,47 @@ recordings stay as they are.
 """,
         encoding="utf-8",
     )
+
+
+def _of_classes(recipe: Mapping[str, Any], recordings: Sequence[Attribution]) -> tuple[str, str, str]:
+    """What it hears, what it cannot do, and which recordings taught it: a captioner of labelled sounds."""
+    classes = sorted({recording.label.replace("_", " ") for recording in recordings})
+    folds = ", ".join(str(fold) for fold in recipe["folds"]["train"])
+    unknown = (
+        "made-up sounds alone\ntaught it to say that a sound is unknown, so it calls many others by the nearest thing "
+        "it knows."
+        if recipe["scenes"].get("unknown_probability")
+        else "of any other sound it says\nthe nearest thing it knows, or that there is nothing but noise."
+    )
+    return (
+        f"A captioner for {len(classes)} classes of sound ({', '.join(classes)})",
+        f"It knows these {len(classes)} classes and no others: {unknown}\nIts sentences follow the grammar that its "
+        "training captions were made with (`quantize/data/captions.py`).",
+        f", folds {folds}",
+    )
+
+
+def _of_corpus() -> tuple[str, str, str]:
+    """The same of one that learnt from captions that people wrote."""
+    return (
+        "A captioner trained on a corpus of captions",
+        "It says what its corpus speaks of, in the words of its corpus; what that leaves out it does not know.",
+        "",
+    )
+
+
+def _compared_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Models measured alike, as Markdown; nothing where there are none."""
+    if not rows:
+        return ""
+    lines = [
+        "| model | single clips, right sound named | two-sound scenes, event F1 | order of two, right "
+        "| parameters | size |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        shares = (row["single_clips_right"], row["two_sound_scenes_f1"], row["order_right"])
+        measured = " | ".join(share if isinstance(share, str) else f"{share:.3f}" for share in shares)
+        size = f"{row['parameters'] / 1e6:.2f} M | {row['graph_bytes'] / 1e6:.1f} MB"
+        lines.append(f"| {name} | {measured} | {size} |")
+    return "\n".join(lines) + "\n\n"

@@ -16,12 +16,15 @@ from torch import nn
 from edge_aac.captioner.tokens import to_arrays
 from edge_aac.errors import ConfigError
 from quantize.data.captions import caption
-from quantize.data.clips import Clip, load_clips
+from quantize.data.clips import load_clips
+from quantize.data.corpus import window
 from quantize.data.features import batched_filter_bank
+from quantize.data.manifests import read_manifest
 from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.tokenizer import EOS_ID, PAD_ID
+from quantize.data.waveform_cache import decoded_stretch
 from quantize.deploy.bundle_writer import Report, common_entries, export_graph, staged_bundle, write_manifest
-from quantize.deploy.card import ATTRIBUTIONS, CARD, write_attributions, write_card
+from quantize.deploy.card import ATTRIBUTIONS, CARD, Attribution, write_attributions, write_card
 from quantize.deploy.graphs import (
     GraphSpec,
     cross_attention,
@@ -32,6 +35,7 @@ from quantize.deploy.graphs import (
 )
 from quantize.models.captioner import Captioner
 from quantize.models.sentence_embedder import SentenceEmbedder
+from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.text_student import TEXT_FOLDER, load_text_student
 from quantize.training.train import load_run
 from quantize.training.trainee import Trainee
@@ -66,17 +70,17 @@ def export_bundle(
         trainee, tokenizer, recipe = load_run(run)
         text = text_part(run, trainee, tokenizer, sentence_embedder)
         trainee.text_embedder = None
-        clips = load_clips(data, tuple(recipe["folds"]["train"]))
+        lessons = lessons_of(recipe_from(recipe), data)
         fold_weight_norm(trainee)
-        specs = graph_specs(trainee.captioner, text, clips)
+        specs = graph_specs(trainee.captioner, text, lessons)
         graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
         manifest = manifest_table(recipe, tokenizer, text.tokenizer, folder, graphs, quality)
         manifest["instruction"] = text.instruction
-        write_manifest(folder, manifest)
-        write_attributions(folder / ATTRIBUTIONS, clips)
         parts = {"captioner": trainee.captioner, "text_embedder": text.module}
-        parameters = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-        write_card(folder / CARD, manifest, recipe, clips, parameters)
+        manifest["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+        write_manifest(folder, manifest)
+        write_attributions(folder / ATTRIBUTIONS, lessons.recordings)
+        write_card(folder / CARD, manifest, recipe, lessons.recordings)
     return output
 
 
@@ -111,18 +115,58 @@ def text_part(
     )
 
 
-def graph_specs(captioner: Captioner, text: TextPart, clips: list[Clip]) -> dict[str, Callable[[], GraphSpec]]:
-    """The three graphs with check inputs drawn from real recordings."""
-    builder = SceneBuilder(clips, SceneRecipe())
+@dataclass(frozen=True)
+class Lessons:
+    """What a run learnt from, as far as its bundle needs it.
+
+    Attributes:
+        recordings: to be attributed.
+        fbanks: (windows, 998, 128) that the graphs are checked with.
+        texts: captions that they are checked with.
+    """
+
+    recordings: list[Attribution]
+    fbanks: torch.Tensor
+    texts: list[str]
+
+
+def lessons_of(recipe: Recipe, data: Path) -> Lessons:
+    """Recordings and check inputs of a recipe's corpus, or of its folds.
+
+    Raises:
+        InputMissingError, DataError: they cannot be read.
+    """
     rng = np.random.default_rng(0)
-    scenes = [builder.scene(rng) for _ in range(CHECK_SCENES)]
-    fbanks = torch.from_numpy(batched_filter_bank(np.stack([scene.waveform for scene in scenes])))
-    token_ids, mask = to_arrays(text.tokenizer, [caption(scene, rng) for scene in scenes], text.instruction)
+    if recipe.corpus:
+        corpus = recipe.corpus
+        heard = read_manifest(corpus.format, data / corpus.captions, data / corpus.audio).clips
+        recordings = [
+            Attribution(clip.name, ";".join(clip.labels), clip.recording, clip.author, clip.license, "")
+            for clip in heard
+        ]
+        windows = [
+            window(decoded_stretch(clip.path, clip.start_s, clip.duration_s), rng) for clip in heard[:CHECK_SCENES]
+        ]
+        texts = [clip.captions[0] for clip in heard[:CHECK_SCENES]]
+    else:
+        clips = load_clips(data, recipe.folds.train, recipe.folds.absent)
+        recordings = [
+            Attribution(clip.path, clip.label, clip.title, clip.author, clip.license, clip.source_url) for clip in clips
+        ]
+        builder = SceneBuilder(clips, SceneRecipe())
+        scenes = [builder.scene(rng) for _ in range(CHECK_SCENES)]
+        windows, texts = [scene.waveform for scene in scenes], [caption(scene, rng) for scene in scenes]
+    return Lessons(recordings, torch.from_numpy(batched_filter_bank(np.stack(windows))), texts)
+
+
+def graph_specs(captioner: Captioner, text: TextPart, lessons: Lessons) -> dict[str, Callable[[], GraphSpec]]:
+    """The three graphs with check inputs drawn from real recordings."""
+    token_ids, mask = to_arrays(text.tokenizer, lessons.texts, text.instruction)
     longest = captioner.config.decoder.max_positions
     texts = torch.from_numpy(token_ids), torch.from_numpy(mask)
     return {
-        "encoder": partial(encoder_spec, captioner, fbanks),
-        "decoder": partial(decoder_spec, captioner, cross_attention(captioner, fbanks[:1]), longest),
+        "encoder": partial(encoder_spec, captioner, lessons.fbanks),
+        "decoder": partial(decoder_spec, captioner, cross_attention(captioner, lessons.fbanks[:1]), longest),
         "text_embedder": partial(text_embedder_spec, text.module, *texts),
     }
 

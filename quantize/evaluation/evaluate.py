@@ -13,8 +13,9 @@ from typing import Any
 from edge_aac.captioner.bundle import MANIFEST
 from edge_aac.captioner.captioner import Captioner
 from edge_aac.errors import DeviceError, InputMissingError
+from quantize.data.manifests import read_manifest
 from quantize.evaluation.caption_metrics import INSTALL, SentenceEmbedder, caption_metrics
-from quantize.evaluation.corpus import CorpusFormat, SaidCorpus, read_references, say_corpus
+from quantize.evaluation.corpus import CorpusFormat, SaidCorpus, say_corpus
 from quantize.evaluation.scenes import event_tables
 from quantize.evaluation.windows import SaidWindow, attributions, evaluation_windows, said_windows
 
@@ -86,7 +87,7 @@ def evaluate_corpus(
     Raises:
         EdgeAacError: see :mod:`quantize.evaluation.corpus` and :mod:`quantize.evaluation.caption_metrics`.
     """
-    corpus = say_corpus(captioner, read_references(manifest, kind), audio, seed, progress)
+    corpus = say_corpus(captioner, read_manifest(kind.value, manifest, audio), seed, progress)
     table = caption_metrics(
         [recording.best.text for recording in corpus.recordings],
         [recording.references for recording in corpus.recordings],
@@ -188,6 +189,7 @@ def _head(captioner: Captioner, command: str, seed: int) -> dict[str, Any]:
             "name": manifest.name,
             "version": manifest.version,
             "manifest_sha256": _sha256(bundle.folder / MANIFEST),
+            "parameters": manifest.parameters,
             "graph_bytes": sum(bundle.size(graph) for forms in manifest.graphs.values() for graph in forms),
         },
         "precision": captioner.encoder_graph.precision,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_aac.errors import DataError
 from quantize.evaluation.statistics import auroc, bootstrap, threshold_that_keeps, wilson
 from quantize.evaluation.windows import SaidWindow
 from quantize.training.metrics import (
@@ -75,6 +76,47 @@ def manifest_quality(scores: Mapping[str, Any]) -> dict[str, Any]:
     }
     metrics = {"caption_metrics": scores["caption_metrics"]["scores"]} if "corpus" in scores else {}
     return {**head, **groups, **metrics}
+
+
+def compared_rows(named: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """A table of bundles that were measured alike; those of one name are one row, of means with their range.
+
+    Args:
+        named: name of the row, and a bundle's ``scores.json``.
+
+    Raises:
+        DataError: a table holds no scores of events.
+    """
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for name, scores in named:
+        groups[name].append(_compared_row(name, scores))
+    rows: dict[str, dict[str, Any]] = {}
+    for name, group in groups.items():
+        rows[name] = dict(group[0])
+        for measure in _COMPARED if len(group) > 1 else ():
+            values = [row[measure] for row in group]
+            mean = sum(values) / len(values)
+            rows[name][measure] = f"{mean:.3f} ({min(values):.3f} to {max(values):.3f}, {len(values)} seeds)"
+    return rows
+
+
+_COMPARED = ("single_clips_right", "two_sound_scenes_f1", "order_right")
+
+
+def _compared_row(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        bundle, scenes = scores["bundle"], scores["two_sound_scenes"]
+        measured = scores["single_clips"]["right_sound_named"], scenes["f1"], scenes["order_of_sequences_right"]
+    except KeyError as error:
+        raise DataError(
+            f"the scores of {name!r} lack {error.args[0]!r}: give the scores.json of `edge-aac evaluate --data`"
+        ) from error
+    parameters = sum(bundle.get("parameters", {}).values())
+    return {
+        **dict(zip(_COMPARED, measured, strict=True)),
+        "parameters": parameters,
+        "graph_bytes": bundle["graph_bytes"],
+    }
 
 
 def outcome_groups(said: Sequence[SaidWindow]) -> dict[str, list[SaidWindow]]:

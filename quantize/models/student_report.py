@@ -56,11 +56,14 @@ class StudentReport:
             for kind in [[tensor for tensor in self.tensors if tensor.trained and tensor.origin == origin]]
         }
 
-    def lines(self) -> list[str]:
-        """For a person: the totals, then each tensor that was not simply copied."""
-        totals = [
+    def totals(self) -> list[str]:
+        """For a person: how much is copied, cut, extended and fresh."""
+        return [
             f"{name}: {numbers:,} parameters in {count} tensors" for name, (count, numbers) in self.counts().items()
         ]
+
+    def lines(self) -> list[str]:
+        """The totals, then each tensor that was not simply copied."""
         rest = [
             f"  {tensor.origin:8} {tensor.name} ({tensor.taken:,} of {tensor.numbers:,} numbers"
             + (f" from {tensor.source}" if tensor.source else "")
@@ -68,4 +71,4 @@ class StudentReport:
             for tensor in self.tensors
             if tensor.origin != "copied" or tensor.factor != 1.0
         ]
-        return [*totals, *rest]
+        return [*self.totals(), *rest]

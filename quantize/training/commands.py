@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantize.commands import (
+    AbsentOption,
     FoldsOption,
     LlmModelOption,
     LlmUrlOption,
@@ -67,6 +68,7 @@ def distill_verb(
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
     folds: FoldsOption = None,
+    absent: AbsentOption = None,
     threads: ThreadsOption = None,
     llm_url: LlmUrlOption = None,
     llm_model: LlmModelOption = "",
@@ -81,7 +83,7 @@ def distill_verb(
     from quantize.training.recipe import load_recipe
     from quantize.training.sources import open_source
 
-    chosen = load_recipe(recipe).changed(epochs=epochs, seed=seed, folds=folds_of(folds))
+    chosen = load_recipe(recipe).changed(epochs=epochs, seed=seed, folds=folds_of(folds), absent=tuple(absent or ()))
     if not dry_run and (data is None or (run is None) == (precompute is None)):
         raise UsageError("give --data, and either --run (train the student) or --precompute (run the teacher)")
     if output:
@@ -89,11 +91,11 @@ def distill_verb(
     if threads:
         torch.set_num_threads(threads)
     taught_by = load_teacher(teacher, tokenizer, _say)
+    source = open_source(chosen, data, cache_folder(), llm_of(llm_url, llm_model)) if data else None
     if dry_run:
-        _show_costs(chosen, taught_by)
+        _show_costs(chosen, taught_by, source)
         return
-    assert data is not None
-    source = open_source(chosen, data, cache_folder(), llm_of(llm_url, llm_model))
+    assert source is not None and data is not None
     embedder = sentence_embedder_of(sentence_embedder)
     if precompute:
         _report(source)
@@ -140,7 +142,7 @@ def _train(  # noqa: PLR0913, PLR0917
         opened = TeacherShards.open(shards, chosen.distill) if shards else None
         student = Distillation(chosen, source, run, taught_by, opened, world, embedder)
         if student.report:
-            for line in student.report.lines():
+            for line in student.report.totals():
                 progress.say(line)
         if student.steps_done:
             progress.say(f"{run} goes on after step {student.steps_done}")
@@ -160,11 +162,15 @@ def _distil_text(recipe: Recipe, source: ExampleSource, tokenizer: Any, embedder
     _say("text student: " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
 
 
-def _show_costs(chosen: Recipe, taught_by: TeacherModel) -> None:
+def _show_costs(chosen: Recipe, taught_by: TeacherModel, source: ExampleSource | None) -> None:
+    """What teacher and student cost; without data the student is counted with all of the teacher's tokens."""
     from rich.console import Console
 
     from quantize.models.footprint import comparison, footprint
+    from quantize.training.distill import student_vocabulary
 
+    tokenizer = student_vocabulary(chosen, taught_by, source).tokenizer if source else taught_by.tokenizer
+    chosen = chosen.with_vocabulary(tokenizer.get_vocab_size())
     text = chosen.text if chosen.text.embedding_dim == chosen.model.embedding_dim else None
     candidates, tokens = chosen.decoding.get("candidates", 6), chosen.decoding.get("max_length", 30)
     teacher = footprint(taught_by.captioner.config, None, candidates, tokens)

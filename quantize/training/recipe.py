@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from edge_aac.captioner.bundle import DecodingRules, RerankWeights
 from edge_aac.errors import ConfigError, InputMissingError, first_complaint
 from quantize.data.lexicon import LABELS
+from quantize.data.manifests import Format
 from quantize.data.scenes import SceneRecipe
 from quantize.data.sound_bank import MixRecipe
 from quantize.models.config import CaptionerConfig, TextEmbedderConfig, captioner_config, config_from
@@ -106,7 +107,7 @@ class CorpusRecipe:
         held_out_share: of the recordings, where there is no such table.
     """
 
-    format: Literal["clotho", "audiocaps", "folder"]
+    format: Format
     captions: str
     audio: str
     held_out_captions: str = ""
@@ -189,14 +190,20 @@ class TextStudentSettings:
 
 @dataclass(frozen=True)
 class Folds:
-    """Which recordings are trained on, and which are only ever validated on (none: no validation)."""
+    """Which recordings are trained on, and which are only ever validated on (none: no validation).
+
+    Classes that are ``absent`` are in neither: what the model says of them shows what it says of the unknown.
+    """
 
     train: tuple[int, ...]
     validation: tuple[int, ...] = ()
+    absent: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if shared := set(self.train) & set(self.validation):
             raise ConfigError(f"fold {min(shared)} is both trained on and validated on; take it out of one of the two")
+        if strange := set(self.absent) - set(LABELS):
+            raise ConfigError(f"there is no class {min(strange)!r} to leave out; known are: {', '.join(LABELS)}")
 
 
 @dataclass(frozen=True)
@@ -229,9 +236,14 @@ class Recipe:
     rerank: Mapping[str, float] = field(default_factory=dict)
 
     def changed(
-        self, epochs: int | None = None, seed: int | None = None, folds: tuple[int, ...] | None = None
+        self,
+        epochs: int | None = None,
+        seed: int | None = None,
+        folds: tuple[int, ...] | None = None,
+        absent: tuple[str, ...] = (),
     ) -> Recipe:
-        """The recipe with other epochs of the captioner's training, another seed of every stage, other folds."""
+        """The recipe with other epochs of the captioner's training, another seed of every stage, other folds, and
+        classes left out."""
         recipe = self
         if epochs is not None:
             recipe = replace(recipe, train=replace(recipe.train, epochs=epochs))
@@ -240,7 +252,9 @@ class Recipe:
             recipe = replace(recipe, train=replace(recipe.train, seed=seed), pretrain=pretrain)
         if folds is not None:
             validation = tuple(fold for fold in recipe.folds.validation if fold not in folds)
-            recipe = replace(recipe, folds=Folds(folds, validation))
+            recipe = replace(recipe, folds=replace(recipe.folds, train=folds, validation=validation))
+        if absent:
+            recipe = replace(recipe, folds=replace(recipe.folds, absent=absent))
         return recipe
 
     def with_vocabulary(self, vocab_size: int) -> Recipe:
@@ -305,7 +319,7 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         version=table["version"],
         license=table["license"],
         source=table["source"],
-        folds=config_from(Folds, table["folds"]),
+        folds=config_from(Folds, {"train": ()} if table.get("corpus") else table["folds"]),
         model=captioner_config(table["model"]),
         text=config_from(TextEmbedderConfig, table["text"]),
         scenes=config_from(SceneRecipe, table.get("scenes", {})),

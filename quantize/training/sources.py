@@ -20,7 +20,7 @@ from quantize.data.clips import Clip, Waveform, load_clips
 from quantize.data.corpus import corpus_captions, split_by_recording, window
 from quantize.data.features import batched_filter_bank
 from quantize.data.llm import LlmClient
-from quantize.data.manifests import CaptionedClip, Manifest, audiocaps_manifest, clotho_manifest, folder_manifest
+from quantize.data.manifests import CaptionedClip, Manifest, read_manifest
 from quantize.data.merging import LlmMerger, MergeReport, merge_captions
 from quantize.data.mixup import draw_pairs, mix
 from quantize.data.scenes import SceneBuilder
@@ -28,7 +28,7 @@ from quantize.data.waveform_cache import CacheReport, WaveformCache
 from quantize.models.captioner import Captioner
 from quantize.training.batches import Example, SceneDataset, collate, encoded, spec_augment
 from quantize.training.objective import caption_cross_entropy
-from quantize.training.recipe import CorpusRecipe, Recipe
+from quantize.training.recipe import Recipe
 from quantize.training.validation import ValidationSet, validate, validation_set
 
 CORPUS_CAPTIONS_PER_SCENE = 60
@@ -62,7 +62,7 @@ class SceneSource:
 
     def __init__(self, recipe: Recipe, data: Path) -> None:
         self.recipe, self.data = recipe, data
-        self.clips: list[Clip] = load_clips(data, recipe.folds.train)
+        self.clips: list[Clip] = load_clips(data, recipe.folds.train, recipe.folds.absent)
         self.builder = SceneBuilder(self.clips, recipe.scenes)
         self._held_out: ValidationSet | None = None
 
@@ -83,7 +83,7 @@ class SceneSource:
         recipe = self.recipe
         if self._held_out is not None or not recipe.folds.validation:
             return self._held_out
-        clips = load_clips(self.data, recipe.folds.validation)
+        clips = load_clips(self.data, recipe.folds.validation, recipe.folds.absent)
         builder = SceneBuilder(clips, recipe.scenes)
         self._held_out = validation_set(clips, builder, recipe.train.validation_scenes, VALIDATION_SEED)
         return self._held_out
@@ -125,17 +125,18 @@ class CorpusSource:
         assert recipe.corpus is not None
         self.recipe = recipe
         self.cache = WaveformCache(cache)
-        manifest = read_manifest(recipe.corpus, data, recipe.corpus.captions, recipe.corpus.audio)
+        corpus = recipe.corpus
+        manifest = read_manifest(corpus.format, data / corpus.captions, data / corpus.audio)
         held_out = ()
-        if recipe.corpus.held_out_captions:
-            audio = recipe.corpus.held_out_audio or recipe.corpus.audio
-            held_out = self._ready(read_manifest(recipe.corpus, data, recipe.corpus.held_out_captions, audio)).ready
+        if corpus.held_out_captions:
+            audio = data / (corpus.held_out_audio or corpus.audio)
+            held_out = self._ready(read_manifest(corpus.format, data / corpus.held_out_captions, audio)).ready
         self.report = self._ready(manifest)
         clips: Sequence[CaptionedClip] = self.report.ready
         if not clips:
-            raise DataError(f"no clip of {recipe.corpus.captions} can be used: {self.report.broken[0].reason}")
-        if not held_out and recipe.corpus.held_out_share:
-            clips, held_out = split_by_recording(clips, recipe.corpus.held_out_share, recipe.train.seed)
+            raise DataError(f"no clip of {corpus.captions} can be used: {self.report.broken[0].reason}")
+        if not held_out and corpus.held_out_share:
+            clips, held_out = split_by_recording(clips, corpus.held_out_share, recipe.train.seed)
         self.clips, self.held_out = tuple(clips), tuple(held_out)
         self.mixups, self.merges = self._merged(llm)
 
@@ -235,15 +236,6 @@ class CorpusDataset(Dataset[Example]):
 def open_source(recipe: Recipe, data: Path, cache: Path, llm: LlmClient | None = None) -> ExampleSource:
     """The recipe's corpus, or scenes of its recordings."""
     return CorpusSource(recipe, data, cache, llm) if recipe.corpus else SceneSource(recipe, data)
-
-
-def read_manifest(corpus_recipe: CorpusRecipe, data: Path, captions: str, audio: str) -> Manifest:
-    """The clips of a table, in the recipe's format."""
-    if corpus_recipe.format == "clotho":
-        return clotho_manifest(data / audio, data / captions)
-    if corpus_recipe.format == "audiocaps":
-        return audiocaps_manifest(data / captions, data / audio)
-    return folder_manifest(data / captions, data / audio)
 
 
 def _any(texts: Sequence[str], rng: np.random.Generator) -> str:

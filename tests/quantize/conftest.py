@@ -20,7 +20,11 @@ from quantize.models.config import (  # noqa: E402
     DecoderConfig,
     TextEmbedderConfig,
 )
+from quantize.models.sentence_embedder import SentenceEmbedder, load_sentence_embedder  # noqa: E402
+from quantize.training.distill import TeacherModel  # noqa: E402
 from quantize.training.recipe import Folds, Recipe, load_recipe  # noqa: E402
+from quantize.training.sources import SceneSource  # noqa: E402
+from tests.quantize.distill_cases import small_teacher, student_recipe, write_sentence_embedder  # noqa: E402
 from tests.quantize.published_layout import reference  # noqa: E402
 
 RATE = 16_000
@@ -85,7 +89,7 @@ def expected(captioner_folder: Path) -> dict[str, np.ndarray]:
         return {name: arrays[name] for name in arrays.files}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_config() -> CaptionerConfig:
     """Every module of the captioner, a few thousand parameters in all."""
     return CaptionerConfig(
@@ -115,9 +119,9 @@ def small_config() -> CaptionerConfig:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_recipe(small_config: CaptionerConfig) -> Recipe:
-    """Two epochs of twelve scenes."""
+    """Two epochs of twelve scenes; the text embedder learns along, and the encoder nothing before."""
     shipped = load_recipe("esc10-tiny")
     return replace(
         shipped,
@@ -125,8 +129,10 @@ def small_recipe(small_config: CaptionerConfig) -> Recipe:
         folds=Folds(train=(1,), validation=(2,)),
         model=small_config,
         text=TextEmbedderConfig(dim=16, head_dim=8, heads=2, ffn_dim=32, layers=1, embedding_dim=8),
+        pretrain=None,
         train=replace(
             shipped.train,
+            contrastive_target="together",
             epochs=2,
             scenes_per_epoch=12,
             batch_scenes=4,
@@ -137,3 +143,35 @@ def small_recipe(small_config: CaptionerConfig) -> Recipe:
         ),
         decoding={**shipped.decoding, "max_length": 24},
     )
+
+
+@pytest.fixture(scope="session")
+def taught_recipe(small_recipe: Recipe) -> Recipe:
+    """Of a student; see :func:`student_recipe`."""
+    return student_recipe(small_recipe)
+
+
+@pytest.fixture(scope="session")
+def scene_source(taught_recipe: Recipe, recordings: Path) -> SceneSource:
+    """Scenes of fold 1."""
+    return SceneSource(taught_recipe, recordings)
+
+
+@pytest.fixture(scope="session")
+def teacher(
+    small_config: CaptionerConfig, scene_source: SceneSource, tmp_path_factory: pytest.TempPathFactory
+) -> TeacherModel:
+    """Of the student's sizes, with more tokens."""
+    return small_teacher(small_config, scene_source.captions(), tmp_path_factory.mktemp("teacher"))
+
+
+@pytest.fixture(scope="session")
+def sentence_embedder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentence embedder of as many dimensions as the small captioner's audio embeddings have."""
+    return write_sentence_embedder(tmp_path_factory.mktemp("sentence-embedder"))
+
+
+@pytest.fixture(scope="session")
+def sentence_embedder(sentence_embedder_folder: Path) -> SentenceEmbedder:
+    """The same, loaded."""
+    return load_sentence_embedder(sentence_embedder_folder)

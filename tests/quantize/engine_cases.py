@@ -134,9 +134,12 @@ def main(arguments: Sequence[str]) -> None:
         for job in json.loads(Path(arguments[0]).read_text(encoding="utf-8")):
             folder, curve = Path(job["folder"]), Curve()
             if "recipe" in job:
-                from quantize.training.train import Run  # takes seconds, and the tiny module has no need of it
+                # Takes seconds to import, and the tiny module has no need of it.
+                from quantize.training.sources import SceneSource
+                from quantize.training.train import Run
 
-                Run(recipe_from(job["recipe"]), Path(job["data"]), folder, world).train(curve)
+                recipe = recipe_from(job["recipe"])
+                Run(recipe, SceneSource(recipe, Path(job["data"])), folder, world).train(curve)
             else:
                 struck = job.get("struck_rank") == world.rank
                 terms = Strike(job["call"], job["signal"]) if struck else objective

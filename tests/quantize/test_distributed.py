@@ -18,6 +18,7 @@ import torch
 from edge_aac.errors import ConfigError
 from quantize.training.distributed import World, gather_with_gradient, share_of_mean
 from quantize.training.recipe import Recipe
+from quantize.training.sources import SceneSource
 from quantize.training.train import Run
 from tests.quantize.engine_cases import SETTINGS, Curve, engine, weights
 
@@ -58,9 +59,8 @@ def captioner_recipe(small_recipe: Recipe) -> Recipe:
         batch_scenes=8,
         validation_scenes=2,
         learning_rate=0.003,
-        contrastive_target="together",
     )
-    return replace(small_recipe, train=settings, pretrain=None)
+    return replace(small_recipe, train=settings)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_two_ranks_give_the_losses_and_weights_of_one(two_ranks: TwoRanks, tmp_p
 def test_two_ranks_train_the_captioner_as_one_does(two_ranks: TwoRanks, recordings: Path, tmp_path: Path) -> None:
     """Batch norms over half the scenes and other dropout move single losses; the curve stays where it was."""
     curve = Curve()
-    Run(two_ranks.recipe, recordings, tmp_path / "alone").train(curve)
+    Run(two_ranks.recipe, SceneSource(two_ranks.recipe, recordings), tmp_path / "alone").train(curve)
     one, two = np.array(curve.losses), np.array(two_ranks.losses("captioner"))
     print(np.round(one, 2).tolist(), np.round(two, 2).tolist())
     assert len(one) == len(two) == 40

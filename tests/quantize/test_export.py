@@ -15,11 +15,12 @@ from edge_aac.captioner.bundle import open_bundle
 from edge_aac.captioner.captioner import Captioner, window_rng
 from edge_aac.errors import DataError, InputMissingError
 from quantize.data.clips import load_clips
-from quantize.deploy.export import export_bundle, graph_specs
+from quantize.deploy.export import export_bundle, graph_specs, text_part
 from quantize.deploy.graphs import GraphSpec, fold_weight_norm
 from quantize.deploy.onnx_writer import OPSET, write_onnx
 from quantize.deploy.verify import gate, max_abs_difference, parent_outputs
 from quantize.training.recipe import Recipe
+from quantize.training.sources import SceneSource
 from quantize.training.train import Run, load_run
 
 
@@ -38,7 +39,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(run_folder: Path, small_recipe: Recipe, recordings: Path) -> Path:
     """A trained run, made once."""
     one_epoch = replace(small_recipe, train=replace(small_recipe.train, epochs=1, scenes_per_epoch=16))
-    training = Run(one_epoch, recordings, run_folder)
+    training = Run(one_epoch, SceneSource(one_epoch, recordings), run_folder)
     if not training.epochs_done:
         training.train(Quiet())
     return run_folder
@@ -108,8 +109,9 @@ def test_failed_gate_leaves_the_old_bundle(
 def test_gate_measures_a_changed_weight(run: Path, recordings: Path, tmp_path: Path) -> None:
     folder = export_bundle(run, recordings, tmp_path / "bundle", {}, lambda line: None)
     trainee, tokenizer, _ = load_run(run)
-    fold_weight_norm(trainee)
-    make_spec = graph_specs(trainee, tokenizer, load_clips(recordings, (1,)))["decoder"]
+    text = text_part(run, trainee, tokenizer)
+    fold_weight_norm(trainee.captioner)
+    make_spec = graph_specs(trainee.captioner, text, load_clips(recordings, (1,)))["decoder"]
 
     def difference() -> float:
         spec: GraphSpec = make_spec()
@@ -124,8 +126,9 @@ def test_gate_measures_a_changed_weight(run: Path, recordings: Path, tmp_path: P
 
 def test_gate_takes_no_number_that_is_none(run: Path, recordings: Path, tmp_path: Path) -> None:
     trainee, tokenizer, _ = load_run(run)
-    fold_weight_norm(trainee)
-    spec = graph_specs(trainee, tokenizer, load_clips(recordings, (1,)))["text_embedder"]()
+    fold_weight_norm(trainee.captioner)
+    specs = graph_specs(trainee.captioner, text_part(run, trainee, tokenizer), load_clips(recordings, (1,)))
+    spec = specs["text_embedder"]()
     (path,) = write_onnx(spec, tmp_path / "graph.onnx")
     expected = parent_outputs(spec)
     assert max_abs_difference(path, spec.checks, expected) < 1e-4

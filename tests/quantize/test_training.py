@@ -15,6 +15,7 @@ from edge_aac.errors import ConfigError, InputMissingError
 from quantize.training.metrics import event_scores, named_share, order_share
 from quantize.training.objective import activity_loss, caption_cross_entropy, info_nce
 from quantize.training.recipe import Folds, Recipe, load_recipe, parse_recipe
+from quantize.training.sources import SceneSource
 from quantize.training.train import Run, load_run
 
 
@@ -127,6 +128,10 @@ def test_recipe_with_an_unknown_key_names_it(tmp_path: Path) -> None:
         load_recipe(str(path))
 
 
+def run_of(recipe: Recipe, recordings: Path, folder: Path) -> Run:
+    return Run(recipe, SceneSource(recipe, recordings), folder)
+
+
 def weights(run: Run) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in run.averaged.module.parameters()])
 
@@ -134,13 +139,13 @@ def weights(run: Run) -> torch.Tensor:
 def test_broken_run_resumes_to_the_weights_of_an_unbroken_one(
     small_recipe: Recipe, recordings: Path, tmp_path: Path
 ) -> None:
-    whole = Run(small_recipe, recordings, tmp_path / "whole")
+    whole = run_of(small_recipe, recordings, tmp_path / "whole")
     progress = Quiet()
     whole.train(progress)
     assert len(progress.scores) == 2
     with pytest.raises(KeyboardInterrupt):
-        Run(small_recipe, recordings, tmp_path / "broken").train(Quiet(stop_after=1))
-    resumed = Run(small_recipe, recordings, tmp_path / "broken")
+        run_of(small_recipe, recordings, tmp_path / "broken").train(Quiet(stop_after=1))
+    resumed = run_of(small_recipe, recordings, tmp_path / "broken")
     assert resumed.epochs_done == 1
     resumed.train(Quiet())
     assert torch.equal(weights(whole), weights(resumed))
@@ -150,11 +155,11 @@ def test_run_broken_off_within_an_epoch_goes_on_at_its_checkpoint(
     small_recipe: Recipe, recordings: Path, tmp_path: Path
 ) -> None:
     recipe = replace(small_recipe, train=replace(small_recipe.train, checkpoint_steps=2, workers=1))
-    whole = Run(recipe, recordings, tmp_path / "whole")
+    whole = run_of(recipe, recordings, tmp_path / "whole")
     whole.train(Quiet())
     with pytest.raises(KeyboardInterrupt):
-        Run(recipe, recordings, tmp_path / "broken").train(Quiet(stop_after_steps=3))
-    resumed = Run(recipe, recordings, tmp_path / "broken")
+        run_of(recipe, recordings, tmp_path / "broken").train(Quiet(stop_after_steps=3))
+    resumed = run_of(recipe, recordings, tmp_path / "broken")
     assert (resumed.epochs_done, resumed.steps_done) == (0, 2)
     resumed.train(Quiet())
     assert torch.equal(weights(whole), weights(resumed))
@@ -162,7 +167,7 @@ def test_run_broken_off_within_an_epoch_goes_on_at_its_checkpoint(
 
 def test_captioner_trains_in_bf16(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
     recipe = replace(small_recipe, train=replace(small_recipe.train, precision="bf16"))
-    run = Run(recipe, recordings, tmp_path)
+    run = run_of(recipe, recordings, tmp_path)
     run.train(Quiet())
     assert weights(run).dtype == torch.float32
     assert bool(weights(run).isfinite().all())
@@ -170,7 +175,7 @@ def test_captioner_trains_in_bf16(small_recipe: Recipe, recordings: Path, tmp_pa
 
 def test_run_learns_logs_and_can_be_loaded(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
     longer = replace(small_recipe, train=replace(small_recipe.train, epochs=3, scenes_per_epoch=80))
-    Run(longer, recordings, tmp_path).train(Quiet())
+    run_of(longer, recordings, tmp_path).train(Quiet())
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     epochs = [row for row in rows if "epoch" in row]
     assert [row["epoch"] for row in epochs] == [1, 2, 3]
@@ -185,7 +190,7 @@ def test_run_learns_logs_and_can_be_loaded(small_recipe: Recipe, recordings: Pat
 
 def test_captions_longer_than_the_decoder_are_refused(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
     model = replace(small_recipe.model, decoder=replace(small_recipe.model.decoder, max_positions=4))
-    run = Run(replace(small_recipe, model=model), recordings, tmp_path)
+    run = run_of(replace(small_recipe, model=model), recordings, tmp_path)
     with pytest.raises(ConfigError, match="max_positions"):
         run.train(Quiet())
 
@@ -193,14 +198,14 @@ def test_captions_longer_than_the_decoder_are_refused(small_recipe: Recipe, reco
 def test_too_short_a_recipe_is_refused(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
     short = replace(small_recipe, train=replace(small_recipe.train, epochs=1, scenes_per_epoch=4))
     with pytest.raises(ConfigError, match="1 training steps"):
-        Run(short, recordings, tmp_path)
+        run_of(short, recordings, tmp_path)
 
 
 def test_folder_of_another_recipe_is_refused(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
-    Run(small_recipe, recordings, tmp_path)
+    run_of(small_recipe, recordings, tmp_path)
     other = replace(small_recipe, train=replace(small_recipe.train, learning_rate=0.5))
     with pytest.raises(ConfigError, match="another recipe"):
-        Run(other, recordings, tmp_path)
+        run_of(other, recordings, tmp_path)
 
 
 def test_loading_an_empty_run_says_what_to_do(tmp_path: Path) -> None:
