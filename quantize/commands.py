@@ -13,6 +13,8 @@ import typer
 
 if TYPE_CHECKING:
     from quantize.data.llm import LlmClient
+    from quantize.training.recipe import Recipe
+    from quantize.training.sources import ExampleSource
 
 train = typer.Typer(add_completion=False, rich_markup_mode=None)
 export = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -37,6 +39,13 @@ FoldsOption = Annotated[
     str | None,
     typer.Option("--folds", help='Folds to train on in place of the recipe\'s, as "1,2,3,4"; none of these validates.'),
 ]
+ExamplesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--examples",
+        help="Folder of examples that are made once and learnt from by many runs; what it lacks is made first.",
+    ),
+]
 AbsentOption = Annotated[
     list[str] | None,
     typer.Option("--absent", metavar="CLASS", help="A class to leave out of all recordings; may be repeated."),
@@ -59,6 +68,7 @@ def train_verb(
     seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
     threads: ThreadsOption = None,
     sentence_embedder: SentenceEmbedderOption = None,
+    examples: ExamplesOption = None,
     folds: FoldsOption = None,
     absent: AbsentOption = None,
     llm_url: LlmUrlOption = None,
@@ -72,6 +82,7 @@ def train_verb(
     from quantize.training.progress import TerminalProgress
     from quantize.training.recipe import load_recipe
     from quantize.training.sources import open_source
+    from quantize.training.stored import StoredExamples
     from quantize.training.train import Run
 
     if output:
@@ -83,7 +94,11 @@ def train_verb(
     with World.from_environment() as world, TerminalProgress(quiet=not world.first) as progress:
         progress.say(f"reading the recordings in {data}")
         source = open_source(chosen, data, cache_folder(), llm_of(llm_url, llm_model))
-        training = Run(chosen, source, run, world, embedder)
+        if examples and world.first:
+            store(chosen, source, embedder, examples)
+        world.barrier()
+        stored = StoredExamples.open(examples) if examples else None
+        training = Run(chosen, source, run, world, embedder, stored)
         if training.steps_done:
             progress.say(f"{run} goes on after step {training.steps_done}")
         training.train(progress)
@@ -174,6 +189,19 @@ def folds_of(listed: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in listed.split(","))
     except ValueError as error:
         raise UsageError(f"--folds {listed!r} is not a list of numbers: give it as 1,2,3") from error
+
+
+def store(chosen: Recipe, source: ExampleSource, embedder: Any, folder: Path) -> None:
+    """Make stored examples, or what is left to make of them."""
+    from quantize.training.progress import counting
+    from quantize.training.train import store_examples
+
+    with counting("examples", chosen.stored.count) as told:
+        outcomes = store_examples(chosen, source, embedder, folder, told)
+    if outcomes:
+        typer.echo(
+            "mix-ups: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())), err=True
+        )
 
 
 def export_run(  # noqa: PLR0913

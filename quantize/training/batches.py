@@ -94,27 +94,25 @@ class SceneDataset(Dataset[Example]):
 
     Args:
         builder: mixes the scenes.
-        tokenizer: of the captions.
+        tokenizer: of the captions; None leaves them words.
         recipe: of seed, captions and masks; with a ``scene_share`` in [mixup], so many scenes are two mixed into one.
-        epoch, count: which scenes, and how many.
+        epoch: counted from 0.
         masked: as training hears them; False leaves the filter bank whole.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917
+    def __init__(
         self,
         builder: SceneBuilder,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | None,
         recipe: Recipe,
         epoch: int,
-        count: int | None = None,
         masked: bool = True,
     ) -> None:
         self.builder, self.tokenizer, self.recipe, self.epoch, self.masked = builder, tokenizer, recipe, epoch, masked
-        self.count = recipe.train.scenes_per_epoch if count is None else count
         self.max_tokens = recipe.model.decoder.max_positions
 
     def __len__(self) -> int:
-        return self.count
+        return self.recipe.train.scenes_per_epoch
 
     def __getitem__(self, index: int) -> Example:
         settings = self.recipe.train
@@ -140,7 +138,9 @@ class SceneDataset(Dataset[Example]):
         return both, [merged[place % len(merged)] for place in range(len(texts))], "merged"
 
 
-def example(scene: Scene, fbank: Waveform, texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> Example:
+def example(
+    scene: Scene, fbank: Waveform, texts: Sequence[str], tokenizer: Tokenizer | None, max_tokens: int
+) -> Example:
     """Tensors of one scene.
 
     Raises:
@@ -157,12 +157,14 @@ def example(scene: Scene, fbank: Waveform, texts: Sequence[str], tokenizer: Toke
     )
 
 
-def encoded(texts: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> list[list[int]]:
-    """Token ids of captions, ``</s>`` included.
+def encoded(texts: Sequence[str], tokenizer: Tokenizer | None, max_tokens: int) -> list[list[int]]:
+    """Token ids of captions, ``</s>`` included; none without a tokenizer.
 
     Raises:
         ConfigError: a caption is longer than the decoder can say.
     """
+    if tokenizer is None:
+        return []
     token_ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     if (longest := max(len(ids) for ids in token_ids)) > max_tokens:
         raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from quantize.commands import (
     AbsentOption,
+    ExamplesOption,
     FoldsOption,
     LlmModelOption,
     LlmUrlOption,
@@ -20,6 +20,7 @@ from quantize.commands import (
     folds_of,
     llm_of,
     sentence_embedder_of,
+    store,
 )
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ EXAMPLES = """Examples:
   edge-aac distill --recipe esc10-tiny --teacher runs/teacher --dry-run
 
   edge-aac distill --recipe esc10-tiny --teacher runs/teacher --data esc10/ --sentence-embedder minilm/
-  --precompute shards/
+  --examples examples/ --precompute
 
   edge-aac distill --recipe esc10-tiny --teacher runs/teacher --data esc10/ --sentence-embedder minilm/
-  --shards shards/ --run runs/student --output my-bundle
+  --examples examples/ --run runs/student --output my-bundle
 """
 
 
@@ -54,10 +55,10 @@ def distill_verb(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Export a bundle here at the end.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what teacher and student cost.")] = False,
+    examples: ExamplesOption = None,
     precompute: Annotated[
-        Path | None, typer.Option(help="Only write examples with the teacher's outputs into this folder.")
-    ] = None,
-    shards: Annotated[Path | None, typer.Option(help="Learn from a folder that --precompute wrote.")] = None,
+        bool, typer.Option("--precompute", help="Only fill the folder of --examples with the teacher's outputs.")
+    ] = False,
     sentence_embedder: SentenceEmbedderOption = None,
     tokenizer: Annotated[
         Path | None, typer.Option(help="Of a published teacher, where it does not lie beside its weights.")
@@ -84,8 +85,10 @@ def distill_verb(
     from quantize.training.sources import open_source
 
     chosen = load_recipe(recipe).changed(epochs=epochs, seed=seed, folds=folds_of(folds), absent=tuple(absent or ()))
-    if not dry_run and (data is None or (run is None) == (precompute is None)):
-        raise UsageError("give --data, and either --run (train the student) or --precompute (run the teacher)")
+    if not dry_run and (data is None or (run is None) != precompute):
+        raise UsageError("give --data, and either --run FOLDER (train the student) or --precompute (run the teacher)")
+    if precompute and examples is None:
+        raise UsageError("--precompute needs a folder for the teacher's outputs: give --examples")
     if output:
         check_output(output)
     if threads:
@@ -97,32 +100,33 @@ def distill_verb(
         return
     assert source is not None and data is not None
     embedder = sentence_embedder_of(sentence_embedder)
-    if precompute:
-        _report(source)
-        _precompute(chosen, source, taught_by, embedder, precompute)
-        return
-    assert run is not None
     with World.from_environment() as world:
         if world.first:
             _report(source)
-        student = _train(chosen, source, run, taught_by, shards, world, embedder)
+            if examples:
+                store(chosen, source, embedder, examples)
+                _run_teacher(chosen, source, taught_by, examples)
+        world.barrier()
+        if precompute:
+            return
+        assert run is not None
+        student = _train(chosen, source, run, taught_by, examples, world, embedder)
         if not world.first:
             return
         if text_student and embedder is not None:
             _distil_text(student.recipe, source, student.tokenizer, embedder, run)
         if output:
-            whole = None if text_student else embedder
-            export_run(run, data, output, None, whole)
+            export_run(run, data, output, None, None if text_student else embedder)
 
 
-def _precompute(chosen: Recipe, source: ExampleSource, taught_by: TeacherModel, embedder: Any, folder: Path) -> None:
-    from quantize.training.distill import precompute
+def _run_teacher(chosen: Recipe, source: ExampleSource, taught_by: TeacherModel, folder: Path) -> None:
+    from quantize.training.distill import store_signals
     from quantize.training.progress import counting
+    from quantize.training.stored import StoredExamples
 
-    with counting("examples with the teacher's outputs", chosen.distill.scenes) as told:
-        outcomes = precompute(chosen, source, taught_by, embedder, folder, told)
-    _count("mix-ups", outcomes)
-    _say(f"{chosen.distill.scenes} examples written to {folder}")
+    examples = StoredExamples.open(folder)
+    with counting("the teacher's outputs", len(examples)) as told:
+        store_signals(chosen, source, taught_by, examples, folder, told)
 
 
 def _train(  # noqa: PLR0913, PLR0917
@@ -130,17 +134,15 @@ def _train(  # noqa: PLR0913, PLR0917
     source: ExampleSource,
     run: Path,
     taught_by: TeacherModel,
-    shards: Path | None,
+    examples: Path | None,
     world: World,
     embedder: Any,
 ) -> Any:
     from quantize.training.distill import Distillation
-    from quantize.training.precompute import TeacherShards
     from quantize.training.progress import TerminalProgress
 
     with TerminalProgress(quiet=not world.first) as progress:
-        opened = TeacherShards.open(shards, chosen.distill) if shards else None
-        student = Distillation(chosen, source, run, taught_by, opened, world, embedder)
+        student = Distillation(chosen, source, run, taught_by, examples, world, embedder)
         if student.report:
             for line in student.report.totals():
                 progress.say(line)
@@ -188,11 +190,6 @@ def _report(source: ExampleSource) -> None:
     _say(f"{len(source.report.ready)} clips can be used, {len(source.report.broken)} cannot")
     if source.merges:
         _say(source.merges.to_json())
-
-
-def _count(what: str, outcomes: Counter[str]) -> None:
-    if outcomes:
-        _say(f"{what}: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())))
 
 
 def _say(line: str) -> None:

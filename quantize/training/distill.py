@@ -6,14 +6,13 @@ of its text embedder (:mod:`quantize.training.text_student`).
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer, processors
 from torch import Tensor
@@ -30,16 +29,13 @@ from quantize.models.student import StudentReport, build_student
 from quantize.training.batches import Batch, collate
 from quantize.training.distributed import World
 from quantize.training.engine import Engine, Progress
-from quantize.training.precompute import KEPT_IDS, TOKENIZER, ShardDataset, TeacherShards, write_shards
 from quantize.training.recipe import Recipe
 from quantize.training.sources import CorpusSource, ExampleSource
+from quantize.training.stored import StoredExamples, StoredSignals, Told, write_signals
 from quantize.training.teacher import Teacher
-from quantize.training.train import load_run, validation_of, write_recipe
+from quantize.training.train import examples_of, load_run, validation_of, write_recipe
 from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
 from quantize.training.vocabulary import prune_tokenizer
-
-_PRECOMPUTED_EPOCH = 1_000_000
-"""Examples are drawn as those of an epoch that no training run reaches."""
 
 
 @dataclass(frozen=True)
@@ -108,40 +104,20 @@ def student_vocabulary(recipe: Recipe, teacher: TeacherModel, source: ExampleSou
     return StudentVocabulary(pruned.tokenizer, torch.from_numpy(pruned.kept_ids))
 
 
-def precompute(
-    recipe: Recipe,
-    source: ExampleSource,
-    teacher: TeacherModel,
-    sentence_embedder: SentenceEmbedder | None,
-    folder: Path,
-    told: Callable[[int], None],
-) -> Counter[str]:
-    """Write ``distill.scenes`` examples with the teacher's outputs; a run that was broken off goes on.
-
-    Returns:
-        What came of the mix-ups among them.
-    """
-    CaptionObjective(recipe.train, sentence_embedder)  # the recipe's demands are met before hours are spent
-    vocabulary = student_vocabulary(recipe, teacher, source)
-    settings = recipe.distill
+def store_signals(
+    recipe: Recipe, source: ExampleSource, teacher: TeacherModel, examples: StoredExamples, folder: Path, told: Told
+) -> None:
+    """Run the teacher over stored examples, or over what is left of them."""
+    vocabulary, settings = student_vocabulary(recipe, teacher, source), recipe.distill
     guide = Teacher(teacher.captioner, vocabulary.kept_ids, settings.top_tokens, settings.temperature)
-    examples = source.examples(vocabulary.tokenizer, _PRECOMPUTED_EPOCH, settings.scenes, masked=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = vocabulary.kept_ids
-    np.save(folder / KEPT_IDS, (torch.arange(vocabulary.tokenizer.get_vocab_size()) if kept is None else kept).numpy())
-    vocabulary.tokenizer.save(str(folder / TOKENIZER))
     metadata = {
-        "recipe": recipe.name,
-        "distill": asdict(settings),
-        "captions_per_scene": recipe.train.captions_per_scene,
-        "seed": recipe.train.seed,
-        "scenes": asdict(recipe.scenes),
-        "mixup": asdict(recipe.mixup),
+        "temperature": settings.temperature,
+        "top_tokens": settings.top_tokens,
         "teacher": file_sha256(teacher.weights),
-        "tokenizer": file_sha256(folder / TOKENIZER),
-        "source": source.fingerprint(),
+        "tokenizer": hashlib.sha256(vocabulary.tokenizer.to_str().encode()).hexdigest(),
+        "examples": examples.reader.metadata,
     }
-    return write_shards(examples, guide, sentence_embedder, folder, metadata, recipe.train.workers, told)
+    write_signals(examples, guide, vocabulary.tokenizer, recipe.model.decoder.max_positions, folder, metadata, told)
 
 
 class Distillation:
@@ -149,12 +125,12 @@ class Distillation:
 
     Args:
         recipe: the student's sizes in [model], how it is taught in [train] and [distill].
-        source: of examples (those of shards come from there) and of validation.
+        source: of examples, where none are stored, and of validation.
         folder: of the run.
-        teacher: what the student is built out of, and is taught by where there are no shards.
-        shards: examples with the teacher's outputs.
+        teacher: what the student is built out of, and is taught by where its outputs are not stored.
+        stored: the folder of stored examples and of the teacher's outputs for them.
         world: the processes.
-        sentence_embedder: needed without shards, where the recipe's contrastive term has it given.
+        sentence_embedder: needed without stored examples, where the recipe's contrastive term has it given.
 
     Attributes:
         report: where the student's tensors came from; None where the recipe starts it from random weights.
@@ -166,14 +142,16 @@ class Distillation:
         source: ExampleSource,
         folder: Path,
         teacher: TeacherModel,
-        shards: TeacherShards | None = None,
+        stored: Path | None = None,
         world: World | None = None,
         sentence_embedder: SentenceEmbedder | None = None,
     ) -> None:
         self.folder, self.world = folder, world or World()
-        if shards is not None:
-            shards.check_teacher(teacher.weights)
-            vocabulary = StudentVocabulary(shards.tokenizer, shards.kept_ids)
+        examples = StoredExamples.open(stored) if stored else None
+        signals = None
+        if stored and examples:
+            signals = StoredSignals.open(stored, examples, recipe.distill, teacher.weights)
+            vocabulary = StudentVocabulary(signals.tokenizer, signals.kept_ids)
         else:
             vocabulary = student_vocabulary(recipe, teacher, source)
         self.tokenizer = vocabulary.tokenizer
@@ -191,19 +169,15 @@ class Distillation:
         self.world.barrier()
         trainee = Trainee(captioner, projections=Projections(self.recipe.model, teacher.captioner.config))
         guide = None
-        if shards is None:
+        if signals is None:
             guide = Teacher(teacher.captioner, vocabulary.kept_ids, settings.top_tokens, settings.temperature)
             guide.to(self.world.device)
-        objective = DistillObjective(self._captions(sentence_embedder, shards), settings, guide)
+        objective = DistillObjective(self._captions(sentence_embedder, examples), settings, guide)
         train = self.recipe.train
         self.engine: Engine[Batch] = Engine(
             trainee.to(memory_format=torch.channels_last),
             objective,
-            lambda epoch: (
-                ShardDataset(shards, train, epoch)
-                if shards
-                else source.examples(self.tokenizer, epoch, train.scenes_per_epoch, masked=True)
-            ),
+            lambda epoch: examples_of(self.recipe, source, self.tokenizer, epoch, examples, signals),
             collate,
             train,
             folder,
@@ -220,15 +194,16 @@ class Distillation:
         """Run what is left; returns the scores of the last validation (empty without one)."""
         return self.engine.train(progress)
 
-    def _captions(self, sentence_embedder: SentenceEmbedder | None, shards: TeacherShards | None) -> CaptionObjective:
+    def _captions(
+        self, sentence_embedder: SentenceEmbedder | None, examples: StoredExamples | None
+    ) -> CaptionObjective:
         train = self.recipe.train
         if train.contrastive_target == "together":
             raise ConfigError(
                 'a student meets the embeddings of a frozen sentence embedder: set contrastive_target = "given"'
             )
-        if shards is not None and shards.has_text_embeddings:
-            return CaptionObjective(train, sentence_embedder, precomputed=True)
-        return CaptionObjective(train, sentence_embedder)
+        precomputed = examples is not None and examples.has_text_embeddings
+        return CaptionObjective(train, sentence_embedder, precomputed)
 
     def _write_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

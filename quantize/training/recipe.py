@@ -116,13 +116,27 @@ class CorpusRecipe:
 
 
 @dataclass(frozen=True)
+class StoredRecipe:
+    """Examples that are made once and stored (``--examples``), whatever seed the runs have that learn from them.
+
+    Attributes:
+        seed: of the examples.
+        count: how many; epochs go on through them where the one before stopped.
+        captions: of each; a run draws ``captions_per_scene`` of them anew each time.
+    """
+
+    seed: int = 1
+    count: int = 12_000
+    captions: int = 6
+
+
+@dataclass(frozen=True)
 class DistillSettings:
     """What a student learns from its teacher, beside the terms of ``[train]``; a weight of 0 leaves a term out.
 
     Attributes:
         initialise: "teacher" takes the teacher's evenly spaced layers and strongest units, "random" none of it.
         prune_vocabulary: whether the teacher's tokenizer is cut to the tokens that the captions use.
-        scenes: how many examples ``--precompute`` writes; each epoch goes through all of them.
         temperature: of the token distributions.
         top_tokens: how many of the teacher's likeliest tokens are compared, the others as one.
         token_weight: token-level KL (:func:`quantize.training.objective.token_distillation`).
@@ -134,7 +148,6 @@ class DistillSettings:
 
     initialise: Literal["teacher", "random"] = "teacher"
     prune_vocabulary: bool = True
-    scenes: int = 12_000
     temperature: float = 2.0
     top_tokens: int = 8
     token_weight: float = 1.0
@@ -230,6 +243,7 @@ class Recipe:
     pretrain: EngineSettings | None = None
     mixup: MixupRecipe = field(default_factory=MixupRecipe)
     corpus: CorpusRecipe | None = None
+    stored: StoredRecipe = field(default_factory=StoredRecipe)
     distill: DistillSettings = field(default_factory=DistillSettings)
     text_student: TextStudentSettings = field(default_factory=TextStudentSettings)
     decoding: Mapping[str, Any] = field(default_factory=dict)
@@ -328,6 +342,7 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         train=config_from(TrainSettings, table["train"]),
         mixup=config_from(MixupRecipe, table.get("mixup", {})),
         corpus=config_from(CorpusRecipe, table["corpus"]) if table.get("corpus") else None,
+        stored=config_from(StoredRecipe, table.get("stored", {})),
         distill=config_from(DistillSettings, table.get("distill", {})),
         text_student=config_from(TextStudentSettings, table.get("text_student", {})),
         decoding=dict(table["decoding"]),

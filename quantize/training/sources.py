@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +28,7 @@ from quantize.data.waveform_cache import CacheReport, WaveformCache
 from quantize.models.captioner import Captioner
 from quantize.training.batches import Example, SceneDataset, collate, encoded, spec_augment
 from quantize.training.objective import caption_cross_entropy
-from quantize.training.recipe import Recipe
+from quantize.training.recipe import Recipe, TrainSettings
 from quantize.training.validation import ValidationSet, validate, validation_set
 
 CORPUS_CAPTIONS_PER_SCENE = 60
@@ -47,8 +47,15 @@ class ExampleSource(Protocol):
     def texts(self, count: int) -> list[str]:
         """Up to ``count`` captions that a text student learns from."""
 
-    def examples(self, tokenizer: Tokenizer, epoch: int, count: int, masked: bool) -> Dataset[Example]:
-        """``count`` examples that depend on epoch and index alone; masked as training hears them, or whole."""
+    def examples(self, tokenizer: Tokenizer | None, train: TrainSettings, epoch: int, masked: bool) -> Dataset[Example]:
+        """``train.scenes_per_epoch`` examples that depend on seed, epoch and index alone.
+
+        Args:
+            tokenizer: of their captions; None leaves them words.
+            train: of seed, number of examples and captions, and masks.
+            epoch: counted from 0.
+            masked: as training hears them, or whole.
+        """
 
     def validation(self) -> Validation | None:
         """Scores of a captioner on recordings that no example is made of; None where there are none."""
@@ -75,8 +82,8 @@ class SceneSource:
         rng = np.random.default_rng(self.recipe.train.seed)
         return distinct_captions(count, rng, list(self.builder.by_label), self.recipe.scenes)
 
-    def examples(self, tokenizer: Tokenizer, epoch: int, count: int, masked: bool) -> Dataset[Example]:
-        return SceneDataset(self.builder, tokenizer, self.recipe, epoch, count, masked)
+    def examples(self, tokenizer: Tokenizer | None, train: TrainSettings, epoch: int, masked: bool) -> Dataset[Example]:
+        return SceneDataset(self.builder, tokenizer, replace(self.recipe, train=train), epoch, masked)
 
     def held_out(self) -> ValidationSet | None:
         """Clips and scenes of the recipe's validation folds."""
@@ -148,8 +155,8 @@ class CorpusSource:
     def texts(self, count: int) -> list[str]:
         return list(dict.fromkeys(self.captions()))[:count]
 
-    def examples(self, tokenizer: Tokenizer, epoch: int, count: int, masked: bool) -> Dataset[Example]:
-        return CorpusDataset(self, tokenizer, epoch, count, masked)
+    def examples(self, tokenizer: Tokenizer | None, train: TrainSettings, epoch: int, masked: bool) -> Dataset[Example]:
+        return CorpusDataset(self, tokenizer, train, epoch, masked)
 
     def validation(self) -> Validation | None:
         if not self.held_out:
@@ -202,14 +209,16 @@ class CorpusDataset(Dataset[Example]):
     Every clip comes once before one comes again.
     """
 
-    def __init__(self, source: CorpusSource, tokenizer: Tokenizer, epoch: int, count: int, masked: bool) -> None:
-        self.source, self.tokenizer, self.epoch, self.count, self.masked = source, tokenizer, epoch, count, masked
+    def __init__(
+        self, source: CorpusSource, tokenizer: Tokenizer | None, train: TrainSettings, epoch: int, masked: bool
+    ) -> None:
+        self.source, self.tokenizer, self.train, self.epoch, self.masked = source, tokenizer, train, epoch, masked
 
     def __len__(self) -> int:
-        return self.count
+        return self.train.scenes_per_epoch
 
     def __getitem__(self, index: int) -> Example:
-        source, settings = self.source, self.source.recipe.train
+        source, settings = self.source, self.train
         rng = np.random.default_rng([settings.seed, self.epoch, index])
         outcome = ""
         if source.mixups and rng.random() < source.recipe.mixup.pair_share:
@@ -218,7 +227,7 @@ class CorpusDataset(Dataset[Example]):
             waveform = mix(sounds[0], sounds[1], rng, source.recipe.mixup.ratio_db).waveform
             texts, key, outcome = [mixup.caption], (mixup.first.name, mixup.second.name), "merged"
         else:
-            round_, place = divmod(self.epoch * self.count + index, len(source.clips))
+            round_, place = divmod(self.epoch * len(self) + index, len(source.clips))
             order = np.random.default_rng([settings.seed, round_]).permutation(len(source.clips))
             clip = source.clips[int(order[place])]
             waveform, texts, key = window(source.cache.waveform(clip), rng), list(clip.captions), (clip.name,)

@@ -7,26 +7,33 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import Dataset
 
 from edge_aac.errors import ConfigError, DataError, InputMissingError
 from quantize.data.tokenizer import train_tokenizer
 from quantize.models.beats import Beats
 from quantize.models.sentence_embedder import SentenceEmbedder
-from quantize.training.batches import Batch, collate
+from quantize.training.batches import Batch, Example, collate
 from quantize.training.distributed import World
 from quantize.training.engine import Engine, Progress
 from quantize.training.pretrain import EncoderPretraining
 from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.sources import ExampleSource, SceneSource
+from quantize.training.stored import StoredDataset, StoredExamples, StoredSignals, Told, write_examples
+from quantize.training.teacher_texts import teacher_fingerprint
 from quantize.training.trainee import CaptionObjective, Trainee, new_trainee
+
+_STORED_EPOCH = 1_000_000
+"""Stored examples are drawn as those of an epoch that no run reaches."""
 
 
 class Run:
@@ -38,6 +45,7 @@ class Run:
         folder: of the run.
         world: the processes.
         sentence_embedder: what audio embeddings are drawn to, where the recipe says that it is given.
+        stored: examples to learn from in place of the source's own.
     """
 
     def __init__(
@@ -47,10 +55,13 @@ class Run:
         folder: Path,
         world: World | None = None,
         sentence_embedder: SentenceEmbedder | None = None,
+        stored: StoredExamples | None = None,
     ) -> None:
         self.folder = folder
         self.world = world or World()
-        objective = CaptionObjective(recipe.train, sentence_embedder)
+        objective = CaptionObjective(
+            recipe.train, sentence_embedder, precomputed=stored is not None and stored.has_text_embeddings
+        )
         if self.world.first:
             self._tokenizer(recipe, source)
         self.world.barrier()
@@ -70,7 +81,7 @@ class Run:
         self.engine: Engine[Batch] = Engine(
             trainee,
             objective,
-            lambda epoch: source.examples(self.tokenizer, epoch, recipe.train.scenes_per_epoch, masked=True),
+            lambda epoch: examples_of(self.recipe, source, self.tokenizer, epoch, stored),
             collate,
             self.recipe.train,
             folder,
@@ -107,6 +118,42 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(path))
         return tokenizer
+
+
+def examples_of(
+    recipe: Recipe,
+    source: ExampleSource,
+    tokenizer: Tokenizer,
+    epoch: int,
+    stored: StoredExamples | None,
+    signals: StoredSignals | None = None,
+) -> Dataset[Example]:
+    """An epoch's examples: of those that are stored, or fresh from the source."""
+    if stored is None:
+        return source.examples(tokenizer, recipe.train, epoch, masked=True)
+    return StoredDataset(stored, tokenizer, recipe.train, recipe.model.decoder.max_positions, epoch, signals)
+
+
+def store_examples(
+    recipe: Recipe, source: ExampleSource, sentence_embedder: SentenceEmbedder | None, folder: Path, told: Told
+) -> Counter[str]:
+    """Make the recipe's stored examples, or what is left to make of them.
+
+    Returns:
+        What came of the mix-ups among those that this call made.
+    """
+    CaptionObjective(recipe.train, sentence_embedder)  # the recipe's demands are met before hours are spent
+    stored = recipe.stored
+    train = replace(recipe.train, seed=stored.seed, scenes_per_epoch=stored.count, captions_per_scene=stored.captions)
+    metadata = {
+        "stored": asdict(stored),
+        "scenes": asdict(recipe.scenes),
+        "mixup": asdict(recipe.mixup),
+        "source": source.fingerprint(),
+        "sentence_embedder": teacher_fingerprint(sentence_embedder) if sentence_embedder else "",
+    }
+    examples = source.examples(None, train, _STORED_EPOCH, masked=False)
+    return write_examples(examples, sentence_embedder, folder, metadata, recipe.train.workers, told)
 
 
 def validation_of(

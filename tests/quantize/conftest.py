@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,11 +22,12 @@ from quantize.models.config import (  # noqa: E402
     TextEmbedderConfig,
 )
 from quantize.models.sentence_embedder import SentenceEmbedder, load_sentence_embedder  # noqa: E402
-from quantize.training.distill import TeacherModel  # noqa: E402
 from quantize.training.recipe import Folds, Recipe, load_recipe  # noqa: E402
-from quantize.training.sources import SceneSource  # noqa: E402
-from tests.quantize.distill_cases import small_teacher, student_recipe, write_sentence_embedder  # noqa: E402
 from tests.quantize.published_layout import reference  # noqa: E402
+
+if TYPE_CHECKING:
+    from quantize.training.distill import TeacherModel
+    from quantize.training.sources import SceneSource
 
 RATE = 16_000
 # Small tensors gain nothing from more threads, and lose much where other work shares the cores.
@@ -147,13 +149,17 @@ def small_recipe(small_config: CaptionerConfig) -> Recipe:
 
 @pytest.fixture(scope="session")
 def taught_recipe(small_recipe: Recipe) -> Recipe:
-    """Of a student; see :func:`student_recipe`."""
+    """Of a student."""
+    from tests.quantize.distill_cases import student_recipe
+
     return student_recipe(small_recipe)
 
 
 @pytest.fixture(scope="session")
 def scene_source(taught_recipe: Recipe, recordings: Path) -> SceneSource:
     """Scenes of fold 1."""
+    from quantize.training.sources import SceneSource
+
     return SceneSource(taught_recipe, recordings)
 
 
@@ -162,12 +168,16 @@ def teacher(
     small_config: CaptionerConfig, scene_source: SceneSource, tmp_path_factory: pytest.TempPathFactory
 ) -> TeacherModel:
     """Of the student's sizes, with more tokens."""
+    from tests.quantize.distill_cases import small_teacher
+
     return small_teacher(small_config, scene_source.captions(), tmp_path_factory.mktemp("teacher"))
 
 
 @pytest.fixture(scope="session")
 def sentence_embedder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sentence embedder of as many dimensions as the small captioner's audio embeddings have."""
+    from tests.quantize.distill_cases import write_sentence_embedder
+
     return write_sentence_embedder(tmp_path_factory.mktemp("sentence-embedder"))
 
 

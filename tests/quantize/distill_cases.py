@@ -78,7 +78,9 @@ def small_teacher(config: CaptionerConfig, captions: Iterable[str], folder: Path
 
 def write_sentence_embedder(folder: Path, dim: int = 8) -> Path:
     """A BERT of one layer under mean pooling, which knows every word of the lexicon."""
-    words = sorted({word for sound in LEXICON.values() for p in sound.phrases for word in f"{p.subject} {p.gerund}".split()})
+    words = sorted(
+        {word for sound in LEXICON.values() for p in sound.phrases for word in f"{p.subject} {p.gerund}".split()}
+    )
     vocabulary = {word: number for number, word in enumerate(["<pad>", "[CLS]", "[SEP]", "[UNK]", *words])}
     table = {
         "vocab_size": len(vocabulary),

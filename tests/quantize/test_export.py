@@ -14,12 +14,11 @@ import torch
 from edge_aac.captioner.bundle import open_bundle
 from edge_aac.captioner.captioner import Captioner, window_rng
 from edge_aac.errors import DataError, InputMissingError
-from quantize.data.clips import load_clips
-from quantize.deploy.export import export_bundle, graph_specs, text_part
+from quantize.deploy.export import export_bundle, graph_specs, lessons_of, text_part
 from quantize.deploy.graphs import GraphSpec, fold_weight_norm
 from quantize.deploy.onnx_writer import OPSET, write_onnx
 from quantize.deploy.verify import gate, max_abs_difference, parent_outputs
-from quantize.training.recipe import Recipe
+from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run, load_run
 
@@ -108,10 +107,10 @@ def test_failed_gate_leaves_the_old_bundle(
 
 def test_gate_measures_a_changed_weight(run: Path, recordings: Path, tmp_path: Path) -> None:
     folder = export_bundle(run, recordings, tmp_path / "bundle", {}, lambda line: None)
-    trainee, tokenizer, _ = load_run(run)
+    trainee, tokenizer, recipe = load_run(run)
     text = text_part(run, trainee, tokenizer)
     fold_weight_norm(trainee.captioner)
-    make_spec = graph_specs(trainee.captioner, text, load_clips(recordings, (1,)))["decoder"]
+    make_spec = graph_specs(trainee.captioner, text, lessons_of(recipe_from(recipe), recordings))["decoder"]
 
     def difference() -> float:
         spec: GraphSpec = make_spec()
@@ -125,9 +124,10 @@ def test_gate_measures_a_changed_weight(run: Path, recordings: Path, tmp_path: P
 
 
 def test_gate_takes_no_number_that_is_none(run: Path, recordings: Path, tmp_path: Path) -> None:
-    trainee, tokenizer, _ = load_run(run)
+    trainee, tokenizer, recipe = load_run(run)
     fold_weight_norm(trainee.captioner)
-    specs = graph_specs(trainee.captioner, text_part(run, trainee, tokenizer), load_clips(recordings, (1,)))
+    lessons = lessons_of(recipe_from(recipe), recordings)
+    specs = graph_specs(trainee.captioner, text_part(run, trainee, tokenizer), lessons)
     spec = specs["text_embedder"]()
     (path,) = write_onnx(spec, tmp_path / "graph.onnx")
     expected = parent_outputs(spec)

@@ -204,10 +204,16 @@ def test_broken_off_it_goes_on_behind_the_last_whole_shard(
 def test_other_settings_than_it_was_made_with_are_refused(shards: TeacherShards, taught_recipe: Recipe) -> None:
     settings = taught_recipe.distill
     refused(
-        lambda: TeacherShards.open(shards.folder, replace(settings, temperature=3.0)), ConfigError, "temperature 2.0", "3.0"
+        lambda: TeacherShards.open(shards.folder, replace(settings, temperature=3.0)),
+        ConfigError,
+        "temperature 2.0",
+        "3.0",
     )
     refused(
-        lambda: TeacherShards.open(shards.folder, replace(settings, top_tokens=7)), ConfigError, "6 tokens", "wants 2.0 and 7"
+        lambda: TeacherShards.open(shards.folder, replace(settings, top_tokens=7)),
+        ConfigError,
+        "6 tokens",
+        "wants 2.0 and 7",
     )
     TeacherShards.open(shards.folder, replace(settings, token_weight=5.0, hidden_weight=0.0))
     refused(lambda: TeacherShards.open(shards.folder / "nowhere", settings), InputMissingError)

@@ -68,18 +68,20 @@ def logs(dataset: MixDataset, index: int = 0) -> Tensor:
 
 
 def test_powers_of_unrelated_sounds_add() -> None:
-    """Over time: 0.5 dB in every band. In a single frame and bin, two waves may strengthen or cancel each other."""
+    """Over 5 s to 1 dB in every band; in a single frame and bin two waves may strengthen or cancel each other."""
     rng = np.random.default_rng(0)
     first, second = (0.05 * coloured_noise(BANK_SAMPLES, rng) for _ in range(2))
     parts = [torch.from_numpy(batched_filter_bank(wave[np.newaxis])[0]) * SCALE for wave in (first, second)]
     whole = torch.from_numpy(batched_filter_bank((first + second)[np.newaxis])[0]) * SCALE
-    mixed = torch.logaddexp(*parts)
-    levels = [power.exp().mean(dim=0).log() / NEPERS_A_DB for power in (mixed, whole)]
-    assert float((levels[0] - levels[1]).abs().max()) < 1.5
-    assert float((levels[0] - levels[1]).abs().mean()) < 0.5
+    # Below 200 Hz some of the bands are narrower than a bin of the spectrum, and always silent.
+    filled = whole.amax(dim=0) > LOG_FLOOR + 1.0
+    assert int(filled.sum()) > 110
+    mixed, whole, first_alone = torch.logaddexp(*parts)[:, filled], whole[:, filled], parts[0][:, filled]
+    levels = [power.exp().mean(dim=0).log() / NEPERS_A_DB for power in (mixed, whole, first_alone)]
+    assert float((levels[0] - levels[1]).abs().max()) < 1.0
+    assert float((levels[0] - levels[1]).abs().mean()) < 0.25
+    assert float((levels[2] - levels[1]).abs().mean()) > 1.0
     assert float((mixed - whole).abs().median()) < 0.7
-    for part in parts:
-        assert float((part - whole).abs().median()) > 1.5 * float((mixed - whole).abs().median())
 
 
 def test_a_mix_of_two_is_the_sum_of_their_powers() -> None:

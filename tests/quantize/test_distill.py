@@ -1,0 +1,338 @@
+"""Students: what they begin with, what they learn, how they go on, and what is exported of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edge_aac.captioner.bundle import open_bundle
+from edge_aac.captioner.captioner import Captioner as Runtime
+from edge_aac.captioner.captioner import window_rng
+from edge_aac.errors import ConfigError, InputMissingError
+from quantize.deploy.export import export_bundle
+from quantize.models.captioner import Captioner
+from quantize.models.sentence_embedder import SentenceEmbedder
+from quantize.training.batches import Batch, collate
+from quantize.training.distill import Distillation, TeacherModel, load_teacher, precompute
+from quantize.training.precompute import TeacherShards
+from quantize.training.recipe import Recipe
+from quantize.training.sources import SceneSource
+from quantize.training.teacher import Teacher
+from quantize.training.text_student import TEXT_FOLDER, TextDistillation
+from quantize.training.train import Run, load_run
+from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
+from tests.quantize.distill_cases import Told, epoch_rows, write_bart_tokenizer
+from tests.quantize.published_layout import SMALL, refused, scramble, write_captioner
+
+Distil = Callable[..., Distillation]
+
+
+@pytest.fixture
+def distil(scene_source: SceneSource, teacher: TeacherModel, sentence_embedder: SentenceEmbedder) -> Distil:
+    """A student's run of a recipe in a folder."""
+
+    def run(recipe: Recipe, folder: Path, shards: TeacherShards | None = None) -> Distillation:
+        embedder = None if shards else sentence_embedder
+        return Distillation(recipe, scene_source, folder, teacher, shards, sentence_embedder=embedder)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def shards(
+    taught_recipe: Recipe,
+    scene_source: SceneSource,
+    teacher: TeacherModel,
+    sentence_embedder: SentenceEmbedder,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> TeacherShards:
+    folder = tmp_path_factory.mktemp("shards")
+    precompute(taught_recipe, scene_source, teacher, sentence_embedder, folder, lambda done: None)
+    return TeacherShards.open(folder, taught_recipe.distill)
+
+
+def batch_of(source: SceneSource, student: Distillation) -> Batch:
+    examples = source.examples(student.tokenizer, 0, 4, masked=False)
+    return collate([examples[index] for index in range(4)])
+
+
+def terms_of(student: Distillation, source: SceneSource, teacher: TeacherModel) -> dict[str, float]:
+    """All terms of a batch, in evaluation mode."""
+    settings = student.recipe.distill
+    kept = None
+    if settings.prune_vocabulary:
+        ids = teacher.tokenizer.get_vocab()
+        own = sorted(student.tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+        kept = torch.tensor([ids[token] for token, _ in own])
+    guide = Teacher(teacher.captioner, kept, settings.top_tokens, settings.temperature)
+    captions = CaptionObjective(replace(student.recipe.train, contrastive_weight=0.0))
+    trainee = student.engine.trainee.eval()
+    with torch.no_grad():
+        terms = DistillObjective(captions, settings, guide)(trainee, batch_of(source, student))
+    return {name: float(term) for name, term in terms.items()}
+
+
+@pytest.mark.parametrize("prune", [True, False])
+def test_a_student_of_its_teachers_size_begins_as_its_teacher(
+    prune: bool, taught_recipe: Recipe, distil: Distil, scene_source: SceneSource, teacher: TeacherModel, tmp_path: Path
+) -> None:
+    """The pruned one, too: the teacher's distribution is then that over the kept tokens."""
+    recipe = replace(taught_recipe, distill=replace(taught_recipe.distill, prune_vocabulary=prune))
+    student = distil(recipe, tmp_path)
+    tokens = student.recipe.model.decoder.vocab_size
+    assert tokens == student.tokenizer.get_vocab_size()
+    assert (tokens < teacher.tokenizer.get_vocab_size()) is prune
+    terms = terms_of(student, scene_source, teacher)
+    for name in ("teacher_tokens", "teacher_hidden", "teacher_memory", "teacher_embedding", "teacher_similarity"):
+        assert terms[name] == pytest.approx(0.0, abs=2e-5), name
+    weights = recipe.distill
+    parts = terms["caption"] + recipe.train.activity_weight * terms["activity"]
+    assert terms["loss"] == pytest.approx(parts + weights.activity_weight * terms["teacher_activity"], rel=1e-4)
+
+
+def test_a_random_student_begins_far_from_it_and_owes_it_nothing(
+    taught_recipe: Recipe, distil: Distil, scene_source: SceneSource, teacher: TeacherModel, tmp_path: Path
+) -> None:
+    recipe = replace(taught_recipe, distill=replace(taught_recipe.distill, initialise="random"))
+    student = distil(recipe, tmp_path)
+    assert student.report is None
+    assert json.loads((tmp_path / "student.json").read_text(encoding="utf-8")) == []
+    assert terms_of(student, scene_source, teacher)["teacher_tokens"] > 0.1
+
+
+def test_the_folder_says_where_every_tensor_came_from(taught_recipe: Recipe, distil: Distil, tmp_path: Path) -> None:
+    beats = replace(taught_recipe.model.beats, layers=1, run_layers=1)
+    student = distil(replace(taught_recipe, model=replace(taught_recipe.model, beats=beats)), tmp_path)
+    table = json.loads((tmp_path / "student.json").read_text(encoding="utf-8"))
+    parameters = [tensor["name"] for tensor in table]
+    assert student.report is not None and len(parameters) == len(student.report.tensors)
+    assert {name for name, _ in student.engine.trainee.captioner.named_parameters()} <= set(parameters)
+
+
+def test_a_term_of_weight_0_is_left_out(taught_recipe: Recipe, distil: Distil, scene_source: SceneSource,
+                                        teacher: TeacherModel, tmp_path: Path) -> None:  # fmt: skip
+    settings = replace(taught_recipe.distill, hidden_weight=0.0, similarity_weight=0.0, activity_weight=0.0)
+    terms = terms_of(distil(replace(taught_recipe, distill=settings), tmp_path), scene_source, teacher)
+    assert {name for name in terms if name.startswith("teacher_")} == {
+        "teacher_tokens",
+        "teacher_memory",
+        "teacher_embedding",
+    }
+
+
+@pytest.mark.parametrize("from_shards", [False, True])
+def test_a_student_learns_from_its_teacher(
+    from_shards: bool, taught_recipe: Recipe, distil: Distil, shards: TeacherShards, teacher: TeacherModel,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    settings = replace(taught_recipe.distill, initialise="random")
+    train = replace(taught_recipe.train, epochs=8, learning_rate=5e-3)
+    recipe = replace(taught_recipe, train=train, distill=settings)
+    before = {name: tensor.clone() for name, tensor in teacher.captioner.state_dict().items()}
+    student = distil(recipe, tmp_path, shards if from_shards else None)
+    student.train(Told())
+    first, *_, last = epoch_rows(tmp_path)
+    assert {"loss", "caption", "contrastive", "activity", "teacher_tokens", "teacher_hidden", "teacher_memory",
+            "teacher_embedding", "teacher_similarity", "teacher_activity"} <= set(first)  # fmt: skip
+    for name in ("loss", "caption", "teacher_tokens", "teacher_activity"):
+        assert last[name] < first[name], name
+    for name, tensor in teacher.captioner.state_dict().items():
+        assert torch.equal(tensor, before[name]), "the teacher learns along"
+
+
+def test_shards_teach_what_the_teacher_beside_the_student_teaches(
+    taught_recipe: Recipe, distil: Distil, shards: TeacherShards, sentence_embedder: SentenceEmbedder, tmp_path: Path
+) -> None:
+    """The same batch, once with what half precision keeps of the teacher."""
+    student = distil(taught_recipe, tmp_path, shards)
+    beside = distil(taught_recipe, tmp_path / "beside")
+    kept = collate([student.engine.dataset(0)[index] for index in range(4)])
+    computed = replace(kept, signals=None, text_embeddings=None)
+    losses = []
+    for run, batch in ((student, kept), (beside, computed)):
+        run.engine.trainee.eval()
+        with torch.no_grad():
+            losses.append(float(run.engine._terms(batch)["loss"]))
+    # What is read is masked, what the teacher was given is not: with masks the two would differ.
+    train = replace(taught_recipe.train, freq_masks=0, time_masks=0)
+    whole = distil(replace(taught_recipe, train=train), tmp_path / "whole", shards)
+    batch = collate([whole.engine.dataset(0)[index] for index in range(4)])
+    whole.engine.trainee.eval()
+    with torch.no_grad():
+        one = float(whole.engine._terms(batch)["loss"])
+        other = float(beside.engine._terms(replace(batch, signals=None, text_embeddings=None))["loss"])
+    assert one == pytest.approx(other, rel=5e-3)
+    assert np.isfinite(losses).all()
+
+
+def test_a_student_broken_off_goes_on_to_the_same_weights(
+    taught_recipe: Recipe, distil: Distil, shards: TeacherShards, tmp_path: Path
+) -> None:
+    recipe = replace(taught_recipe, train=replace(taught_recipe.train, checkpoint_steps=2))
+    whole = distil(recipe, tmp_path / "whole", shards)
+    whole.train(Told())
+    with pytest.raises(KeyboardInterrupt):
+        distil(recipe, tmp_path / "broken", shards).train(Told(steps_left=3))
+    resumed = distil(recipe, tmp_path / "broken", shards)
+    assert resumed.steps_done == 2
+    told = Told()
+    resumed.train(told)
+    assert len(told.losses) == 4
+    states = [run.engine.averaged.state_dict() for run in (whole, resumed)]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
+def test_projections_begin_as_identity_where_widths_agree(taught_recipe: Recipe) -> None:
+    model = taught_recipe.model
+    same = Projections(model, model)
+    x = torch.randn(2, 3, 16)
+    assert torch.equal(same.hidden(x), x) and torch.equal(same.memory(x), x)
+    wider = replace(model, beats=replace(model.beats, dim=32))
+    assert Projections(model, wider).hidden(x).shape == (2, 3, 32)
+
+
+def test_what_has_no_answer_is_one_sentence(
+    taught_recipe: Recipe, distil: Distil, scene_source: SceneSource, teacher: TeacherModel, tmp_path: Path
+) -> None:
+    together = replace(taught_recipe, train=replace(taught_recipe.train, contrastive_target="together"))
+    refused(lambda: distil(together, tmp_path / "a"), ConfigError, "contrastive_target")
+    refused(
+        lambda: Distillation(taught_recipe, scene_source, tmp_path / "b", teacher), ConfigError, "--sentence-embedder"
+    )
+    (tmp_path / "c").mkdir()
+    refused(lambda: load_teacher(tmp_path / "c"), InputMissingError, "--teacher")
+
+
+def test_a_trained_run_is_a_teacher(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    recipe = replace(small_recipe, train=replace(small_recipe.train, corpus_scenes=8, validation_scenes=2))
+    run = Run(recipe, SceneSource(recipe, recordings), tmp_path)
+    run.train(Told())
+    loaded = load_teacher(tmp_path)
+    assert loaded.weights == tmp_path / "last.pt"
+    assert not loaded.captioner.training
+    assert loaded.tokenizer.to_str() == run.tokenizer.to_str()
+    averaged = run.averaged.module.captioner.state_dict()
+    assert all(torch.equal(tensor, averaged[name]) for name, tensor in loaded.captioner.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def finished(
+    taught_recipe: Recipe, scene_source: SceneSource, teacher: TeacherModel, shards: TeacherShards,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:  # fmt: skip
+    """A student's run."""
+    folder = tmp_path_factory.mktemp("student")
+    Distillation(taught_recipe, scene_source, folder, teacher, shards).train(Told())
+    return folder
+
+
+def test_a_finished_student_is_loaded_without_what_it_was_taught_with(finished: Path) -> None:
+    trainee, tokenizer, table = load_run(finished)
+    kept = torch.load(finished / "last.pt", weights_only=True)["averaged"]
+    assert any(name.startswith("module.projections.") for name in kept)
+    assert trainee.projections is None and trainee.text_embedder is None
+    assert not trainee.training
+    assert table["model"]["decoder"]["vocab_size"] == tokenizer.get_vocab_size()
+    for name, tensor in trainee.captioner.state_dict().items():
+        assert torch.equal(tensor, kept[f"module.captioner.{name}"])
+
+
+def test_a_student_without_a_text_embedder_says_what_to_do(finished: Path, recordings: Path, tmp_path: Path) -> None:
+    refused(
+        lambda: export_bundle(finished, recordings, tmp_path / "out", {}, lambda line: None),
+        ConfigError,
+        "edge-aac distill",
+        "--sentence-embedder",
+    )
+
+
+def said(bundle: Path) -> Runtime:
+    captioner = Runtime(open_bundle(str(bundle)))
+    assert captioner.caption(np.zeros((998, 128), np.float32), window_rng(0, 0)).ranked
+    return captioner
+
+
+def test_exported_with_the_whole_sentence_embedder(
+    finished: Path, recordings: Path, sentence_embedder: SentenceEmbedder, tmp_path: Path
+) -> None:
+    folder = export_bundle(finished, recordings, tmp_path / "out", {}, lambda line: None, sentence_embedder)
+    said(folder)
+    manifest = open_bundle(str(folder)).manifest
+    assert manifest.embedding_size == sentence_embedder.dim
+    own = (folder / manifest.text_tokenizer.file).read_text(encoding="utf-8")
+    assert json.loads(own)["model"]["type"] == "WordLevel", "texts are cut as the sentence embedder was taught"
+
+
+def test_exported_with_its_text_student(
+    finished: Path, taught_recipe: Recipe, recordings: Path, scene_source: SceneSource,
+    sentence_embedder: SentenceEmbedder, tmp_path: Path,
+) -> None:  # fmt: skip
+    _, tokenizer, _ = load_run(finished)
+    settings = taught_recipe.text_student
+    config = taught_recipe.with_vocabulary(tokenizer.get_vocab_size()).text
+    texts = scene_source.texts(settings.corpus_texts + settings.held_out_texts)
+    TextDistillation(sentence_embedder, texts, tokenizer, config, settings, finished / TEXT_FOLDER).train()
+    lines: list[str] = []
+    said(export_bundle(finished, recordings, tmp_path / "out", {}, lines.append))
+    assert {line.split(":")[0] for line in lines} == {"encoder", "decoder", "text_embedder"}
+
+
+@pytest.fixture(scope="module")
+def published(scene_source: SceneSource, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A captioner in the published layout, with the older pair of tokenizer files beside it."""
+    folder = tmp_path_factory.mktemp("published")
+    tokens = write_bart_tokenizer(folder, scene_source.captions())
+    decoder = replace(SMALL.decoder, vocab_size=tokens, max_positions=48)
+    torch.manual_seed(0)
+    captioner = Captioner(replace(SMALL, decoder=decoder))
+    scramble(captioner)
+    return write_captioner(folder, captioner.state_dict(), vocab_size=tokens, max_position_embeddings=48)
+
+
+def published_recipe(recipe: Recipe) -> Recipe:
+    """A student of the published layout's small model, whose classes of activity are others."""
+    train = replace(recipe.train, contrastive_weight=0.0, epochs=2, scenes_per_epoch=4, batch_scenes=2)
+    return replace(
+        recipe,
+        model=replace(recipe.model, embedding_dim=6),
+        train=train,
+        distill=replace(recipe.distill, activity_weight=0.0),
+    )
+
+
+def test_a_published_captioner_teaches(
+    published: Path, taught_recipe: Recipe, scene_source: SceneSource, tmp_path: Path
+) -> None:
+    taught_by = load_teacher(published)
+    assert taught_by.weights == published / "pytorch_model.bin"
+    ids = taught_by.tokenizer.encode("a dog barks").ids
+    assert (ids[0], ids[-1]) == (0, 2), "as BART's captions begin and end"
+    student = Distillation(published_recipe(taught_recipe), scene_source, tmp_path, taught_by)
+    assert student.tokenizer.get_vocab_size() < taught_by.tokenizer.get_vocab_size()
+    student.train(Told())
+    assert all(np.isfinite(list(row.values())).all() for row in epoch_rows(tmp_path))
+    trainee, tokenizer, _ = load_run(tmp_path)
+    assert isinstance(trainee, Trainee)
+    assert tokenizer.decode(tokenizer.encode("a dog barks").ids) == "a dog barks"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda recipe: replace(recipe, distill=replace(recipe.distill, activity_weight=1.0)), "activity_weight"),
+        (lambda recipe: replace(recipe, model=replace(recipe.model, embedding_dim=8)), "embedding_dim"),
+    ],
+)
+def test_terms_that_cannot_be_compared_are_refused_at_the_start(
+    change: Callable[[Recipe], Recipe], words: str, published: Path, taught_recipe: Recipe, scene_source: SceneSource,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    recipe = change(published_recipe(taught_recipe))
+    refused(lambda: Distillation(recipe, scene_source, tmp_path / "run", load_teacher(published)), ConfigError, words)
+    assert not (tmp_path / "run").exists()
