@@ -118,17 +118,17 @@ class SceneBuilder:
             relation = "sequence"
         return self.compose(labels, relation, rng)
 
+    def unknown_sound(self, room: int, rng: np.random.Generator) -> Waveform:
+        """A sound of no known class, ``room`` samples at most: a synthesised one, or a distorted recording."""
+        if rng.random() < 0.5:
+            return synthesised_sound(room, rng)
+        clips = self.by_label[str(rng.choice(list(self.by_label)))]
+        waveform = clips[int(rng.integers(len(clips)))].waveform
+        return distorted_sound(_looped(waveform, room, rng) if len(waveform) < room else waveform, rng)[:room]
+
     def _unknown(self, rng: np.random.Generator) -> Scene:
         """A scene with a sound that is none of the known ones; it counts as one without events."""
-        room = round(rng.uniform(0.1, 1.0) * SCENE_SAMPLES)
-        if rng.random() < 0.5:
-            sound = synthesised_sound(room, rng)
-        else:
-            clips = self.by_label[str(rng.choice(list(self.by_label)))]
-            clip = clips[int(rng.integers(len(clips)))]
-            sound = distorted_sound(
-                _looped(clip.waveform, room, rng) if len(clip.waveform) < room else clip.waveform, rng
-            )
+        sound = self.unknown_sound(round(rng.uniform(0.1, 1.0) * SCENE_SAMPLES), rng)
         sound = _normalised(self._coloured(sound, rng.random() < self.recipe.far_probability, rng)[:SCENE_SAMPLES])
         mix = np.zeros(SCENE_SAMPLES, dtype=np.float32)
         start = int(rng.integers(SCENE_SAMPLES - len(sound) + 1))

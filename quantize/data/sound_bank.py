@@ -27,6 +27,7 @@ from quantize.data.scenes import SceneBuilder, coloured_noise
 BANK_SAMPLES = 5 * SAMPLE_RATE
 REFERENCE_LEVEL = np.float32(0.05)
 NOISES = 200
+UNKNOWN_SOUNDS = 1000
 NEPERS_A_DB = float(np.log(10.0) / 10.0)
 """Log powers are natural logarithms: what a decibel is in them."""
 
@@ -48,6 +49,7 @@ class MixRecipe:
         attenuation_db: of the whole mix.
         shift_bins: greatest shift of a sound along the mel axis (pitch).
         equaliser_db: greatest gain of a random smooth equaliser.
+        unknown_probability: how often a sound of no known class takes part, alone where there is no other.
     """
 
     sound_counts: tuple[float, ...] = (0.06, 0.44, 0.40, 0.10)
@@ -59,6 +61,7 @@ class MixRecipe:
     attenuation_db: tuple[float, float] = (-4.0, 32.0)
     shift_bins: int = 3
     equaliser_db: float = 6.0
+    unknown_probability: float = 0.0
 
 
 class SoundBank:
@@ -68,7 +71,7 @@ class SoundBank:
         fbank: (N, 498, 128) float16, normalised filter banks; silence where a sound is shorter.
         heard: (N, 498) bool, where the sound is heard.
         by_label: class → rows.
-        noise: (M, 498, 128) float16.
+        noise, unknown: (M, 498, 128) float16.
     """
 
     def __init__(self, builder: SceneBuilder, clips: Sequence[Clip], recipe: MixRecipe, seed: int) -> None:
@@ -83,6 +86,11 @@ class SoundBank:
         self.fbank = torch.from_numpy(np.stack(fbanks))
         self.heard = torch.from_numpy(np.stack(heard))
         self.by_label = {label: [row for row, own in enumerate(labels) if own == label] for label in builder.by_label}
+        unknown = [
+            _filter_bank(_levelled(builder.unknown_sound(BANK_SAMPLES, rng)))
+            for _ in range(UNKNOWN_SOUNDS if recipe.unknown_probability else 0)
+        ]
+        self.unknown = torch.from_numpy(np.stack(unknown)) if unknown else torch.zeros(0)
         self.noise = torch.from_numpy(
             np.stack([_filter_bank(coloured_noise(BANK_SAMPLES, rng)) for _ in range(NOISES)])
         )
@@ -110,9 +118,14 @@ class MixDataset(Dataset[tuple[Tensor, Tensor]]):
         for number, chosen in enumerate(rng.permutation(len(self.labels))[:count].tolist()):
             gain_db = rng.uniform(-recipe.gain_db, recipe.gain_db) if number else 0.0
             self._add(mix, activity, self.labels[chosen], gain_db, rng)
-        if not count or rng.random() < recipe.bed_probability:
-            below_db = rng.uniform(*recipe.bed_snr_db) if count else rng.uniform(0.0, 20.0)
-            mix = torch.logaddexp(mix, self._bed(rng) - NEPERS_A_DB * below_db)
+        unknown = bool(recipe.unknown_probability) and rng.random() < recipe.unknown_probability
+        if unknown:
+            gain_db = rng.uniform(-recipe.gain_db, recipe.gain_db)
+            _add_powers(mix, self._piece(self.bank.unknown, rng) + NEPERS_A_DB * gain_db)
+        sounds = bool(count) or unknown
+        if not sounds or rng.random() < recipe.bed_probability:
+            below_db = rng.uniform(*recipe.bed_snr_db) if sounds else rng.uniform(0.0, 20.0)
+            _add_powers(mix, self._piece(self.bank.noise, rng) - NEPERS_A_DB * below_db)
         mix -= NEPERS_A_DB * rng.uniform(*recipe.attenuation_db)
         return mix.clamp_(min=LOG_FLOOR) / SCALE, activity
 
@@ -128,7 +141,7 @@ class MixDataset(Dataset[tuple[Tensor, Tensor]]):
         shift = int(rng.integers(-self.recipe.shift_bins, self.recipe.shift_bins + 1))
         piece = _shifted(piece, shift) + self._equaliser(rng)
         place = slice(first - start, last - start)
-        mix[place] = torch.logaddexp(mix[place], piece)
+        _add_powers(mix[place], piece)
         activity[place, LABELS.index(label)] |= heard[first:last]
 
     def _equaliser(self, rng: np.random.Generator) -> Tensor:
@@ -137,10 +150,20 @@ class MixDataset(Dataset[tuple[Tensor, Tensor]]):
         bins = self.bank.fbank.shape[2]
         return functional.interpolate(knots[None, None], size=bins, mode="linear", align_corners=True)[0, 0]
 
-    def _bed(self, rng: np.random.Generator) -> Tensor:
-        noise = self.bank.noise[int(rng.integers(len(self.bank.noise)))]
-        start = int(rng.integers(len(noise) - self.recipe.frames + 1))
-        return noise[start : start + self.recipe.frames].float() * SCALE
+    def _piece(self, bank: Tensor, rng: np.random.Generator) -> Tensor:
+        """As much as a mix is long, from anywhere in one of the bank's rows."""
+        row = bank[int(rng.integers(len(bank)))]
+        start = int(rng.integers(len(row) - self.recipe.frames + 1))
+        return row[start : start + self.recipe.frames].float() * SCALE
+
+
+def _add_powers(mix: Tensor, piece: Tensor) -> None:
+    torch.logaddexp(mix, piece, out=mix)
+
+
+def _levelled(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Brought to unit RMS over its whole length."""
+    return waveform / np.float32(max(float(np.sqrt(np.square(waveform, dtype=np.float64).mean())), 1e-6))
 
 
 def _filter_bank(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:

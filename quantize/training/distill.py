@@ -24,12 +24,13 @@ from quantize.data.tokenizer import BOS_ID, EOS_ID
 from quantize.deploy.convert import decoder_tokenizer_of
 from quantize.models.captioner import Captioner
 from quantize.models.checkpoint import load_captioner_weights
+from quantize.models.config import CaptionerConfig
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.student import StudentReport, build_student
 from quantize.training.batches import Batch, collate
 from quantize.training.distributed import World
 from quantize.training.engine import Engine, Progress
-from quantize.training.recipe import Recipe
+from quantize.training.recipe import DistillSettings, Recipe
 from quantize.training.sources import CorpusSource, ExampleSource
 from quantize.training.stored import StoredExamples, StoredSignals, Told, write_signals
 from quantize.training.teacher import Teacher
@@ -157,6 +158,7 @@ class Distillation:
         self.tokenizer = vocabulary.tokenizer
         self.recipe = recipe.with_vocabulary(self.tokenizer.get_vocab_size())
         settings = self.recipe.distill
+        _check_comparable(self.recipe.model, teacher.captioner.config, settings)
         torch.manual_seed(recipe.train.seed)
         self.report: StudentReport | None = None
         if settings.initialise == "teacher":
@@ -211,6 +213,25 @@ class Distillation:
         self.tokenizer.save(str(self.folder / "tokenizer.json"))
         table: list[Any] = [asdict(tensor) for tensor in self.report.tensors] if self.report else []
         (self.folder / "student.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+
+
+def _check_comparable(student: CaptionerConfig, teacher: CaptionerConfig, settings: DistillSettings) -> None:
+    """Refuse terms whose two sides cannot be compared, before a run is begun.
+
+    Raises:
+        ConfigError: there is such a term.
+    """
+    if settings.activity_weight and student.beats.classes != teacher.beats.classes:
+        raise ConfigError(
+            f"the teacher tells {teacher.beats.classes} classes of sound apart, the student {student.beats.classes}: "
+            "set activity_weight = 0 in [distill]"
+        )
+    if settings.embedding_weight and student.embedding_dim != teacher.embedding_dim:
+        raise ConfigError(
+            f"the teacher's audio embedding has {teacher.embedding_dim} dimensions, the student's "
+            f"{student.embedding_dim}: set embedding_dim = {teacher.embedding_dim} in [model], "
+            "or embedding_weight = 0 in [distill]"
+        )
 
 
 def broken_clips(source: ExampleSource) -> tuple[BrokenClip, ...]:

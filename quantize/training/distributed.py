@@ -1,10 +1,10 @@
 """Several processes that train one model together, one process a GPU, or a few on a CPU.
 
 ``torchrun`` starts them and ends them all with a non-zero code when one dies; the verb is called under it as it is
-called alone::
+called alone, behind ``--`` (without it torchrun takes ``--run`` for an option of its own)::
 
-    torchrun --standalone --nproc-per-node 2 --no-python edge-aac train --recipe … --data … --run …
-    torchrun --standalone --nproc-per-node 2 -m edge_aac.cli train --recipe … --data … --run …
+    torchrun --standalone --nproc-per-node 2 --no-python -- edge-aac train --recipe … --data … --run …
+    torchrun --standalone --nproc-per-node 2 -m -- edge_aac.cli train --recipe … --data … --run …
 
 The recipe's batch is that of all ranks together, and each takes its share of it. On several machines the folders of
 the run and of the recordings must be the same for all (a network file system). Tested with gloo on the CPU; NCCL was

@@ -4,9 +4,9 @@ AdamW, a one-cycle learning rate, clipped gradients and a moving average of the 
 (everything needed to go on) and ``log.jsonl`` (a row every 20 steps and one an epoch).
 
 A run that was killed goes on at its last checkpoint to the same weights as one that was not, bit for bit on the CPU,
-with the same number of processes: examples depend on epoch and index alone, and every rank's random state is kept.
-With another number of processes it goes on too, with the same batches but other dropout. SIGTERM ends the run behind
-the step under way and a checkpoint.
+with the same number of processes (tested with one and two): examples depend on epoch and index alone, and every rank's
+random state is kept. With another number of processes it goes on too, with the same batches but other dropout. SIGTERM
+ends the run behind the step under way and a checkpoint.
 
 On several processes (see :mod:`quantize.training.distributed`) each has its rows of every batch, and gradients are
 averaged. Batch norms see the rows of their rank alone (torch's synchronised ones run on GPUs only); their running

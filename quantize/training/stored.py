@@ -178,10 +178,6 @@ def write_signals(
         told: given the number of examples done.
     """
     place = folder / TEACHER
-    place.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(place / TOKENIZER))
-    kept = torch.arange(tokenizer.get_vocab_size()) if teacher.kept_ids is None else teacher.kept_ids
-    np.save(place / KEPT_IDS, kept.numpy())
     with ShardWriter(place, metadata=metadata, resume=True) as writer:
         for start in range(writer.written, len(examples), _BATCH):
             group = [
@@ -191,6 +187,10 @@ def write_signals(
             for arrays in _signals(group, teacher):
                 writer.write(_key(writer.written), arrays, {})
             told(writer.written)
+    # Behind the shards: a folder of another teacher or tokenizer has been refused by now, and keeps its own.
+    tokenizer.save(str(place / TOKENIZER))
+    kept = torch.arange(tokenizer.get_vocab_size()) if teacher.kept_ids is None else teacher.kept_ids
+    np.save(place / KEPT_IDS, kept.numpy())
 
 
 def _signals(group: list[Example], teacher: Teacher) -> Iterator[dict[str, Array]]:

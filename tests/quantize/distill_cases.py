@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from quantize.data.tokenizer import train_tokenizer
 from quantize.models.captioner import Captioner
 from quantize.models.config import CaptionerConfig
 from quantize.training.distill import TeacherModel
-from quantize.training.recipe import DistillSettings, Recipe, TextStudentSettings
+from quantize.training.recipe import DistillSettings, Recipe, StoredRecipe, TextStudentSettings
 from tests.quantize.published_layout import SENTENCE, scramble, write_json
 
 FOREIGN = [f"{word} nobody says {word}" for word in ("zyzzyva", "quincunx", "bandicoot", "oubliette", "flummery")]
@@ -45,7 +45,7 @@ class Told:
 
 
 def student_recipe(recipe: Recipe) -> Recipe:
-    """Two epochs of three steps of the small recipe's model as a student; as much is precomputed as an epoch has."""
+    """Two epochs of three steps of the small recipe's model as a student; as much is stored as an epoch has."""
     train = replace(
         recipe.train, contrastive_target="given", captions_per_scene=2, corpus_scenes=8, validation_scenes=2
     )
@@ -54,7 +54,8 @@ def student_recipe(recipe: Recipe) -> Recipe:
         name="student",
         train=train,
         folds=replace(recipe.folds, validation=()),
-        distill=DistillSettings(scenes=12, top_tokens=6),
+        distill=DistillSettings(top_tokens=6),
+        stored=StoredRecipe(count=12, captions=3),
         text_student=TextStudentSettings(
             steps=6, batch_texts=8, warmup_steps=1, corpus_texts=60, held_out_texts=20, checkpoint_steps=3
         ),
@@ -69,7 +70,7 @@ def small_teacher(config: CaptionerConfig, captions: Iterable[str], folder: Path
     captioner = Captioner(replace(config, decoder=decoder)).eval()
     with torch.no_grad():
         for parameter in captioner.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
         captioner.lm_head.weight.normal_(std=0.5)
     weights = folder / f"teacher-{seed}.pt"
     torch.save(captioner.state_dict(), weights)
@@ -133,3 +134,22 @@ def epoch_rows(folder: Path) -> list[Mapping[str, float]]:
     """The rows of a run's log that close an epoch."""
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     return [row for row in rows if "epoch" in row]
+
+
+def write_recipe_toml(recipe: Recipe, path: Path) -> Path:
+    """A recipe as a person writes it; JSON's scalars and arrays are TOML's, too."""
+    table = {name: part for name, part in asdict(recipe).items() if part is not None}
+    bundle = {name: table.pop(name) for name in ("name", "version", "license", "source")}
+    lines: list[str] = []
+
+    def write(name: str, part: Mapping[str, object]) -> None:
+        lines.append(f"[{name}]")
+        lines.extend(f"{key} = {json.dumps(value)}" for key, value in part.items() if not isinstance(value, dict))
+        for key, value in part.items():
+            if isinstance(value, dict):
+                write(f"{name}.{key}", value)
+
+    for name, part in {"bundle": bundle, **table}.items():
+        write(name, part)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path

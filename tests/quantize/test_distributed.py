@@ -98,11 +98,13 @@ def test_two_ranks_give_the_losses_and_weights_of_one(two_ranks: TwoRanks, tmp_p
 
 
 def test_two_ranks_train_the_captioner_as_one_does(two_ranks: TwoRanks, recordings: Path, tmp_path: Path) -> None:
-    """Batch norms over half the scenes and other dropout move single losses; the curve stays where it was."""
+    """Batch norms over half the scenes and other dropout move single losses; the curve stays where it was.
+
+    On one rank other dropout alone moved it by 5.0 % and 5.2 % of its fall, two ranks by 5.1 %.
+    """
     curve = Curve()
     Run(two_ranks.recipe, SceneSource(two_ranks.recipe, recordings), tmp_path / "alone").train(curve)
     one, two = np.array(curve.losses), np.array(two_ranks.losses("captioner"))
-    print(np.round(one, 2).tolist(), np.round(two, 2).tolist())
     assert len(one) == len(two) == 40
     fall = one[:5].mean() - one[-5:].mean()
     assert fall > 1.0

@@ -36,7 +36,7 @@ def quick_recipe(tmp_path: Path) -> Path:
     ):
         text = re.sub(rf"(?m)^{setting} = .*$", f"{setting} = {value}", text)
     # No encoder of its own before, and no sentence embedder beside.
-    text = re.sub(r"(?ms)^\[pretrain\]\n.*?(?=^\[)", "", text)
+    text = re.sub(r"(?ms)^\[pretrain\].*?(?=^\[)", "", text)
     text = re.sub(r"(?m)^contrastive_target = .*$", 'contrastive_target = "together"', text)
     text = re.sub(r"(?m)^train = .*$", "train = [1]", text)
     text = re.sub(r"(?m)^validation = .*$", "validation = [2]", text)
@@ -87,10 +87,10 @@ def test_asked_to_end_it_saves_its_last_step(quick_recipe: Path, recordings: Pat
 
 
 @pytest.mark.parametrize(
-    "program", [["-m", "edge_aac.cli"], ["--no-python", str(Path(sys.executable).with_name("edge-aac"))]]
+    "program", [["-m", "--", "edge_aac.cli"], ["--no-python", "--", str(Path(sys.executable).with_name("edge-aac"))]]
 )
 def test_verb_runs_on_two_ranks(program: list[str], quick_recipe: Path, recordings: Path, tmp_path: Path) -> None:
-    if program[0] == "--no-python" and not Path(program[1]).is_file():
+    if program[0] == "--no-python" and not Path(program[-1]).is_file():
         pytest.skip("edge-aac is not installed beside this Python")
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program,

@@ -91,7 +91,7 @@ def test_recipes_are_checked() -> None:
         Folds(train=(1, 2), validation=(2,))
     with pytest.raises(ConfigError, match=r"unknown table \[nonsense\]"):
         parse_recipe({"nonsense": {}})
-    with pytest.raises(ConfigError, match="lacks 'bundle'"):
+    with pytest.raises(ConfigError, match="the recipe lacks '"):
         parse_recipe({})
 
 
