@@ -23,24 +23,27 @@ NOTHING = (
     "soft static and no distinct sound",
     "an almost silent room",
 )
-UNKNOWN_SOUNDS = (
-    "a sound",
-    "some sound",
-    "a noise",
-    "some noise",
-    "an unfamiliar sound",
-    "an unknown sound",
-    "an odd noise",
+UNKNOWN = tuple(
+    " ".join(f"{sound} {kind} {verb}".split())
+    for sound in (
+        "a sound",
+        "some sound",
+        "a noise",
+        "some noise",
+        "an unfamiliar sound",
+        "an unknown sound",
+        "an odd noise",
+    )
+    for kind in (
+        "that is hard to tell",
+        "that cannot be told",
+        "that is hard to name",
+        "of some unknown kind",
+        "of no known kind",
+        "that nothing here explains",
+    )
+    for verb in ("", "", "is heard", "can be heard", "goes on")
 )
-UNKNOWN_KINDS = (
-    "that is hard to tell",
-    "that cannot be told",
-    "that is hard to name",
-    "of some unknown kind",
-    "of no known kind",
-    "that nothing here explains",
-)
-UNKNOWN_VERBS = ("", "", "is heard", "can be heard", "goes on")
 """As many wordings as a known sound has: a sentence that is always said alike is likelier than any that varies, and
 would win whenever it is among the candidates."""
 BEHIND = ("in the background", "in the background", "behind it")
@@ -78,17 +81,13 @@ def corpus(scenes: Iterator[Scene], rng: np.random.Generator, per_scene: int) ->
 
 def _sentence(scene: Scene, rng: np.random.Generator) -> str:
     if not scene.events:
-        return _unknown(rng) if scene.relation == "unknown" else pick(NOTHING, rng)
+        return pick(UNKNOWN if scene.relation == "unknown" else NOTHING, rng)
     if len(scene.events) == 1:
         return _single(scene.events[0], rng)
     first, second = scene.events
     if scene.relation == "sequence":
         return _sequence(first, second, rng)
     return _overlap(first, second, rng)
-
-
-def _unknown(rng: np.random.Generator) -> str:
-    return f"{pick(UNKNOWN_SOUNDS, rng)} {pick(UNKNOWN_KINDS, rng)} {pick(UNKNOWN_VERBS, rng)}"
 
 
 def _single(event: Event, rng: np.random.Generator) -> str:
