@@ -93,7 +93,8 @@ def train_verb(
     embedder = sentence_embedder_of(sentence_embedder)
     with World.from_environment() as world, TerminalProgress(quiet=not world.first) as progress:
         progress.say(f"reading the recordings in {data}")
-        source = open_source(chosen, data, cache_folder(), llm_of(llm_url, llm_model))
+        llm = llm_of(llm_url, llm_model)
+        source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm))
         if examples and world.first:
             store(chosen, source, embedder, examples)
         world.barrier()

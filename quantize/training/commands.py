@@ -94,13 +94,14 @@ def distill_verb(
     if threads:
         torch.set_num_threads(threads)
     taught_by = load_teacher(teacher, tokenizer, _say)
-    source = open_source(chosen, data, cache_folder(), llm_of(llm_url, llm_model)) if data else None
+    llm = llm_of(llm_url, llm_model)
     if dry_run:
-        _show_costs(chosen, taught_by, source)
+        _show_costs(chosen, taught_by, open_source(chosen, data, cache_folder(), llm) if data else None)
         return
-    assert source is not None and data is not None
+    assert data is not None
     embedder = sentence_embedder_of(sentence_embedder)
     with World.from_environment() as world:
+        source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm))
         if world.first:
             _report(source)
             if examples:

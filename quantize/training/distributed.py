@@ -14,11 +14,11 @@ never run here, for want of GPUs.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
@@ -27,6 +27,9 @@ from edge_aac.errors import ConfigError, DeviceError
 
 TIMEOUT = timedelta(minutes=60)
 """Longest wait for another rank: the first one trains the tokenizer and validates while the others wait for it."""
+
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,12 @@ class World:
         """Wait for all ranks."""
         if self.size > 1:
             distributed.barrier()
+
+    def first_alone(self, make: Callable[[], Made]) -> Made:
+        """What ``make`` gives, called by rank 0 before the others: what it fills (a cache) they find filled."""
+        made = make() if self.first else None
+        self.barrier()
+        return make() if made is None else made
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
         """Each value's mean over the ranks."""

@@ -179,3 +179,8 @@ def test_one_process_under_torchrun_needs_no_group() -> None:
         assert world.size == 1
         assert not torch.distributed.is_initialized()
     assert SETTINGS.batch_scenes % 2 == 0
+
+
+def test_alone_what_rank_0_makes_first_is_made_once() -> None:
+    made: list[int] = []
+    assert World().first_alone(lambda: made.append(1) or made) == [1]

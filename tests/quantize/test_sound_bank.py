@@ -197,6 +197,20 @@ def test_without_a_sound_there_is_a_bed_of_noise_and_no_activity() -> None:
         assert float(below_db.min()) > -0.1 and float(below_db.max()) < 20.1
 
 
+def test_an_unknown_sound_is_heard_but_is_no_activity() -> None:
+    """Alone where there is no other; a mix that asks for none draws no random number for it."""
+    bank = made_bank(rain=steady(LOG_FLOOR), dog_bark=steady(LOG_FLOOR))
+    bank.unknown = torch.full((1, BANK_FRAMES, 128), 3.0 / SCALE).half()
+    alone = replace(PLAIN, sound_counts=(1.0,), unknown_probability=1.0)
+    for index in range(5):
+        fbank, activity = MixDataset(bank, alone, 1, 0, 5)[index]
+        assert not activity.any() and float(fbank.max()) * SCALE == pytest.approx(3.0, abs=0.02)
+    loud = made_bank(rain=steady(2.0), dog_bark=steady(2.0))
+    loud.unknown = bank.unknown
+    both = [MixDataset(loud, replace(PLAIN, unknown_probability=share), 1, 0, 1)[0][1] for share in (1.0, 0.0)]
+    assert all(int(activity.any(dim=0).sum()) == 1 for activity in both)
+
+
 def test_a_bed_lies_as_far_below_as_asked() -> None:
     bedded = replace(PLAIN, bed_probability=1.0, bed_snr_db=(10.0, 10.0))
     row = steady(LOG_FLOOR)
