@@ -84,6 +84,10 @@ def distill_verb(
     from quantize.training.recipe import load_recipe
     from quantize.training.sources import open_source
 
+    if output and sentence_embedder is None:
+        raise UsageError(
+            "the bundle of --output needs a text embedder: give --sentence-embedder FOLDER, or export later"
+        )
     chosen = load_recipe(recipe).changed(epochs=epochs, seed=seed, folds=folds_of(folds), absent=tuple(absent or ()))
     if not dry_run and (data is None or (run is None) != precompute):
         raise UsageError("give --data, and either --run FOLDER (train the student) or --precompute (run the teacher)")

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, processors
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge_aac.captioner.bundle import file_sha256
 from edge_aac.errors import ConfigError, InputMissingError
@@ -47,11 +47,14 @@ class TeacherModel:
         captioner: in evaluation mode.
         tokenizer: of its captions.
         weights: the file that its weights are from.
+        classifies: whether its encoder says which class is heard when; where it does not, a classifier of random
+            weights stands there, so that all models are built alike.
     """
 
     captioner: Captioner
     tokenizer: Tokenizer
     weights: Path
+    classifies: bool = True
 
 
 def load_teacher(
@@ -81,7 +84,11 @@ def load_teacher(
         own.post_processor = processors.TemplateProcessing(
             single="<s> $A </s>", special_tokens=[("<s>", BOS_ID), ("</s>", EOS_ID)]
         )
-    return TeacherModel(captioner, own, weights[0])
+    classifies = hasattr(captioner.encoder, "predictor")
+    if not classifies:
+        beats = captioner.config.beats
+        captioner.encoder.predictor = nn.Linear(beats.dim, beats.classes)
+    return TeacherModel(captioner, own, weights[0], classifies)
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,7 @@ class Distillation:
         self.tokenizer = vocabulary.tokenizer
         self.recipe = recipe.with_vocabulary(self.tokenizer.get_vocab_size())
         settings = self.recipe.distill
-        _check_comparable(self.recipe.model, teacher.captioner.config, settings)
+        _check_comparable(self.recipe.model, teacher, settings)
         torch.manual_seed(recipe.train.seed)
         self.report: StudentReport | None = None
         if settings.initialise == "teacher":
@@ -215,12 +222,15 @@ class Distillation:
         (self.folder / "student.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
 
 
-def _check_comparable(student: CaptionerConfig, teacher: CaptionerConfig, settings: DistillSettings) -> None:
+def _check_comparable(student: CaptionerConfig, taught_by: TeacherModel, settings: DistillSettings) -> None:
     """Refuse terms whose two sides cannot be compared, before a run is begun.
 
     Raises:
         ConfigError: there is such a term.
     """
+    teacher = taught_by.captioner.config
+    if settings.activity_weight and not taught_by.classifies:
+        raise ConfigError("the teacher does not say which class is heard when: set activity_weight = 0 in [distill]")
     if settings.activity_weight and student.beats.classes != teacher.beats.classes:
         raise ConfigError(
             f"the teacher tells {teacher.beats.classes} classes of sound apart, the student {student.beats.classes}: "

@@ -198,7 +198,7 @@ def test_without_a_sound_there_is_a_bed_of_noise_and_no_activity() -> None:
 
 
 def test_an_unknown_sound_is_heard_but_is_no_activity() -> None:
-    """Alone where there is no other; a mix that asks for none draws no random number for it."""
+    """Alone where there is no other, else beside it."""
     bank = made_bank(rain=steady(LOG_FLOOR), dog_bark=steady(LOG_FLOOR))
     bank.unknown = torch.full((1, BANK_FRAMES, 128), 3.0 / SCALE).half()
     alone = replace(PLAIN, sound_counts=(1.0,), unknown_probability=1.0)
