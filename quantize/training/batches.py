@@ -23,7 +23,8 @@ from quantize.data.scenes import Scene, SceneBuilder
 from quantize.data.tokenizer import EOS_ID, PAD_ID
 from quantize.training.engine import TensorBatch
 from quantize.training.objective import IGNORED
-from quantize.training.recipe import Recipe, TrainSettings
+from quantize.training.recipe import Recipe
+from quantize.training.settings import TrainSettings
 from quantize.training.teacher import TeacherSignals, joined
 
 

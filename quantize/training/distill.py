@@ -30,7 +30,8 @@ from quantize.models.student import StudentReport, build_student
 from quantize.training.batches import Batch, collate
 from quantize.training.distributed import World
 from quantize.training.engine import Engine, Progress
-from quantize.training.recipe import DistillSettings, Recipe
+from quantize.training.recipe import Recipe
+from quantize.training.settings import DistillSettings
 from quantize.training.sources import CorpusSource, ExampleSource
 from quantize.training.stored import StoredExamples, StoredSignals, Told, write_signals
 from quantize.training.teacher import Teacher

@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader, Dataset
 from edge_aac.errors import ConfigError, DataError
 from quantize.training.distributed import World
 from quantize.training.interruption import Termination, obey_parent_only
-from quantize.training.recipe import EngineSettings
+from quantize.training.settings import EngineSettings
 
 LOG_EVERY_STEPS = 20
 FEWEST_STEPS = 4

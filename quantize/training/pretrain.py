@@ -20,7 +20,8 @@ from quantize.models.beats import Beats
 from quantize.training.distributed import World
 from quantize.training.engine import Engine, Progress, TensorBatch, Terms, in_fp32
 from quantize.training.objective import activity_loss
-from quantize.training.recipe import EngineSettings, Recipe
+from quantize.training.recipe import Recipe
+from quantize.training.settings import EngineSettings
 from quantize.training.sources import SceneSource
 from quantize.training.validation import ValidationSet
 

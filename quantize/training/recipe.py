@@ -7,216 +7,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from edge_aac.captioner.bundle import DecodingRules, RerankWeights
 from edge_aac.errors import ConfigError, InputMissingError, first_complaint
 from quantize.data.lexicon import LABELS
-from quantize.data.manifests import Format
 from quantize.data.scenes import SceneRecipe
 from quantize.data.sound_bank import MixRecipe
 from quantize.models.config import CaptionerConfig, TextEmbedderConfig, captioner_config, config_from
+from quantize.training.settings import (
+    CorpusRecipe,
+    DistillSettings,
+    EngineSettings,
+    Folds,
+    MixupRecipe,
+    StoredRecipe,
+    TextStudentSettings,
+    TrainSettings,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """How any module is fitted; a "scene" is one example.
-
-    Attributes:
-        epochs: passes of ``scenes_per_epoch`` examples each.
-        batch_scenes: examples in a step, of all ranks together.
-        ema_decay: of the moving average of the weights, which is what is validated and exported.
-        checkpoint_steps: steps between two checkpoints.
-        precision: "fp32", "bf16" (autocast), or "auto": bf16 on a GPU that has it, else fp32.
-        workers: processes that make examples; 0 makes them in the training process.
-    """
-
-    seed: int = 1
-    epochs: int = 20
-    scenes_per_epoch: int = 2400
-    batch_scenes: int = 24
-    learning_rate: float = 1e-3
-    warmup_steps: int = 200
-    weight_decay: float = 0.02
-    clip_norm: float = 1.0
-    ema_decay: float = 0.997
-    checkpoint_steps: int = 200
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    workers: int = 1
-
-
-@dataclass(frozen=True)
-class TrainSettings(EngineSettings):
-    """How a captioner is fitted. Scenes are drawn afresh: none is seen twice.
-
-    Attributes:
-        captions_per_scene: the decoder learns all of them, the contrastive term the first.
-        contrastive_target: what audio embeddings are drawn to: a text embedder that is trained "together" with them,
-            or a frozen sentence embedder that is "given" on the command line.
-        freq_mask_bins, time_mask_frames: greatest widths of SpecAugment's masks (Park et al., 2019). Time masks are
-            kept short: one that hides a whole bark makes "twice" untrue.
-        corpus_scenes: scenes whose captions, 60 of each, the tokenizer is trained on.
-    """
-
-    captions_per_scene: int = 3
-    label_smoothing: float = 0.1
-    contrastive_weight: float = 1.0
-    contrastive_temperature: float = 0.1
-    contrastive_target: Literal["together", "given"] = "together"
-    activity_weight: float = 0.0
-    freq_masks: int = 2
-    freq_mask_bins: int = 20
-    time_masks: int = 2
-    time_mask_frames: int = 40
-    validation_scenes: int = 80
-    corpus_scenes: int = 1000
-
-
-@dataclass(frozen=True)
-class MixupRecipe:
-    """Examples mixed of two, as published (see :mod:`quantize.data.mixup`).
-
-    Attributes:
-        scene_share: of the scenes, how many are two mixed into one, with a caption that is true of both.
-        pairs: of clips of a corpus, whose captions a language model merges.
-        pair_share: of a corpus's examples, how many are such pairs.
-        ratio_db: the energy ratio is uniform in ± so much.
-    """
-
-    scene_share: float = 0.0
-    pairs: int = 0
-    pair_share: float = 0.5
-    ratio_db: float = 5.0
-
-
-@dataclass(frozen=True)
-class CorpusRecipe:
-    """A corpus of captioned clips in place of scenes.
-
-    Attributes:
-        format: of the table, "clotho", "audiocaps" or "folder" (see :mod:`quantize.data.manifests`).
-        captions, audio: the table and the folder of the clips, relative to ``--data``.
-        held_out_captions, held_out_audio: of clips to validate with.
-        held_out_share: of the recordings, where there is no such table.
-    """
-
-    format: Format
-    captions: str
-    audio: str
-    held_out_captions: str = ""
-    held_out_audio: str = ""
-    held_out_share: float = 0.05
-
-
-@dataclass(frozen=True)
-class StoredRecipe:
-    """Examples that are made once and stored (``--examples``), whatever seed the runs have that learn from them.
-
-    Attributes:
-        seed: of the examples.
-        count: how many; epochs go on through them where the one before stopped.
-        captions: of each; a run draws ``captions_per_scene`` of them anew each time.
-    """
-
-    seed: int = 1
-    count: int = 12_000
-    captions: int = 6
-
-
-@dataclass(frozen=True)
-class DistillSettings:
-    """What a student learns from its teacher, beside the terms of ``[train]``; a weight of 0 leaves a term out.
-
-    Attributes:
-        initialise: "teacher" takes the teacher's evenly spaced layers and strongest units, "random" none of it.
-        prune_vocabulary: whether the teacher's tokenizer is cut to the tokens that the captions use.
-        temperature: of the token distributions.
-        top_tokens: how many of the teacher's likeliest tokens are compared, the others as one.
-        token_weight: token-level KL (:func:`quantize.training.objective.token_distillation`).
-        hidden_weight: BEATs' hidden state; memory_weight: the Conformer's output (``feature_matching``).
-        embedding_weight: the audio embedding (``embedding_matching``).
-        similarity_weight: cosines within a batch (``similarity_matching``).
-        activity_weight: the teacher's soft activity (``activity_distillation``).
-    """
-
-    initialise: Literal["teacher", "random"] = "teacher"
-    prune_vocabulary: bool = True
-    temperature: float = 2.0
-    top_tokens: int = 8
-    token_weight: float = 1.0
-    hidden_weight: float = 1.0
-    memory_weight: float = 1.0
-    embedding_weight: float = 1.0
-    similarity_weight: float = 1.0
-    activity_weight: float = 10.0
-
-
-@dataclass(frozen=True)
-class TextStudentSettings:
-    """How a text student is trained.
-
-    Attributes:
-        seed: of weights, batches and the choice of the held-out texts.
-        steps: optimizer steps, warm-up included.
-        batch_texts: texts a step; the pairwise loss compares them all with each other.
-        learning_rate: the highest, after the warm-up; from there half a cosine falls to 0.
-        warmup_steps: in which it rises linearly from 0.
-        weight_decay: AdamW's, of matrices.
-        clip_norm: the gradient's longest.
-        cosine_weight, pairwise_weight: of the two losses.
-        ema_decay: of the averaged weights, which are the student.
-        corpus_texts: texts to train on at most.
-        held_out_texts: texts never trained on, that the student is scored with.
-        checkpoint_steps: between two checkpoints.
-    """
-
-    seed: int = 1
-    steps: int = 4000
-    batch_texts: int = 128
-    learning_rate: float = 6e-3
-    warmup_steps: int = 150
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    cosine_weight: float = 1.0
-    pairwise_weight: float = 10.0
-    ema_decay: float = 0.995
-    corpus_texts: int = 40_000
-    held_out_texts: int = 1000
-    checkpoint_steps: int = 250
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_texts", "corpus_texts", "held_out_texts", "checkpoint_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.corpus_texts < self.batch_texts:
-            raise ConfigError(f"corpus_texts is {self.corpus_texts}, less than a batch of {self.batch_texts}: raise it")
-        if not 0.0 <= self.ema_decay < 1.0:
-            raise ConfigError(f"ema_decay is {self.ema_decay}; it must lie in 0 to below 1")
-
-
-@dataclass(frozen=True)
-class Folds:
-    """Which recordings are trained on, and which are only ever validated on (none: no validation).
-
-    Classes that are ``absent`` are in neither: what the model says of them shows what it says of the unknown.
-    """
-
-    train: tuple[int, ...]
-    validation: tuple[int, ...] = ()
-    absent: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if shared := set(self.train) & set(self.validation):
-            raise ConfigError(f"fold {min(shared)} is both trained on and validated on; take it out of one of the two")
-        if strange := set(self.absent) - set(LABELS):
-            raise ConfigError(f"there is no class {min(strange)!r} to leave out; known are: {', '.join(LABELS)}")
 
 
 @dataclass(frozen=True)

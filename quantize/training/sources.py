@@ -28,7 +28,8 @@ from quantize.data.waveform_cache import CacheReport, WaveformCache
 from quantize.models.captioner import Captioner
 from quantize.training.batches import Example, SceneDataset, collate, encoded, spec_augment
 from quantize.training.objective import caption_cross_entropy
-from quantize.training.recipe import Recipe, TrainSettings
+from quantize.training.recipe import Recipe
+from quantize.training.settings import TrainSettings
 from quantize.training.validation import ValidationSet, validate, validation_set
 
 CORPUS_CAPTIONS_PER_SCENE = 60

@@ -28,7 +28,7 @@ from quantize.data.shards import Sample, ShardReader, ShardWriter
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.training.batches import Example, collate, encoded, spec_augment
 from quantize.training.objective import TopTokens
-from quantize.training.recipe import DistillSettings, TrainSettings
+from quantize.training.settings import DistillSettings, TrainSettings
 from quantize.training.teacher import Teacher, TeacherSignals
 
 EXAMPLES, TEACHER = "examples", "teacher"

@@ -28,7 +28,7 @@ from quantize.models.instructor import TextEmbedder
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.weight_files import load_pickle, read_json
 from quantize.training.engine import parameter_groups
-from quantize.training.recipe import TextStudentSettings
+from quantize.training.settings import TextStudentSettings
 from quantize.training.teacher_texts import teacher_embeddings, teacher_fingerprint
 from quantize.training.text_scores import text_student_scores
 

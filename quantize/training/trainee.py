@@ -28,7 +28,8 @@ from quantize.training.objective import (
     similarity_matching,
     token_distillation,
 )
-from quantize.training.recipe import DistillSettings, Recipe, TrainSettings
+from quantize.training.recipe import Recipe
+from quantize.training.settings import DistillSettings, TrainSettings
 from quantize.training.teacher import Teacher, TeacherSignals
 
 Terms = dict[str, Tensor]

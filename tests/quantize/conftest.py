@@ -22,7 +22,8 @@ from quantize.models.config import (  # noqa: E402
     TextEmbedderConfig,
 )
 from quantize.models.sentence_embedder import SentenceEmbedder, load_sentence_embedder  # noqa: E402
-from quantize.training.recipe import Folds, Recipe, load_recipe  # noqa: E402
+from quantize.training.recipe import Recipe, load_recipe  # noqa: E402
+from quantize.training.settings import Folds  # noqa: E402
 from tests.quantize.published_layout import reference  # noqa: E402
 
 if TYPE_CHECKING:

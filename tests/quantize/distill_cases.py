@@ -17,7 +17,8 @@ from quantize.data.tokenizer import train_tokenizer
 from quantize.models.captioner import Captioner
 from quantize.models.config import CaptionerConfig
 from quantize.training.distill import TeacherModel
-from quantize.training.recipe import DistillSettings, Recipe, StoredRecipe, TextStudentSettings
+from quantize.training.recipe import Recipe
+from quantize.training.settings import DistillSettings, StoredRecipe, TextStudentSettings
 from tests.quantize.published_layout import SENTENCE, scramble, write_json
 
 FOREIGN = [f"{word} nobody says {word}" for word in ("zyzzyva", "quincunx", "bandicoot", "oubliette", "flummery")]

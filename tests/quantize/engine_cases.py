@@ -19,7 +19,8 @@ from torch.utils.data import Dataset
 from quantize.training.distributed import World, gather_with_gradient, share_of_mean
 from quantize.training.engine import Engine, TensorBatch, in_fp32
 from quantize.training.objective import info_nce
-from quantize.training.recipe import EngineSettings, recipe_from
+from quantize.training.recipe import recipe_from
+from quantize.training.settings import EngineSettings
 
 WIDTH = 12
 SETTINGS = EngineSettings(

@@ -22,7 +22,8 @@ from quantize.training.pretrain import (
     encoder_scores,
     mix_terms,
 )
-from quantize.training.recipe import EngineSettings, Recipe
+from quantize.training.recipe import Recipe
+from quantize.training.settings import EngineSettings
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run, load_run
 from tests.quantize.distill_cases import Told, epoch_rows

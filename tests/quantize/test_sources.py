@@ -23,7 +23,8 @@ from quantize.data.scenes import SceneRecipe
 from quantize.data.tokenizer import train_tokenizer
 from quantize.models.captioner import Captioner
 from quantize.training.batches import Example, collate
-from quantize.training.recipe import CorpusRecipe, MixupRecipe, Recipe, TrainSettings
+from quantize.training.recipe import Recipe
+from quantize.training.settings import CorpusRecipe, MixupRecipe, TrainSettings
 from quantize.training.sources import CorpusSource, SceneSource, open_source
 
 RATE = 16_000

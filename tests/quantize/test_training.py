@@ -14,7 +14,8 @@ import torch
 from edge_aac.errors import ConfigError, InputMissingError
 from quantize.training.metrics import event_scores, named_share, order_share
 from quantize.training.objective import activity_loss, caption_cross_entropy, info_nce
-from quantize.training.recipe import Folds, Recipe, load_recipe, parse_recipe
+from quantize.training.recipe import Recipe, load_recipe, parse_recipe
+from quantize.training.settings import Folds
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run, load_run
 
