@@ -47,6 +47,7 @@ def caption(
     threads: options.ThreadsOption = None,
     backend: options.BackendOption = None,
     silence_dbfs: options.SilenceOption = None,
+    least_score: options.LeastScoreOption = None,
     node: options.NodeOption = None,
     output_format: options.FormatOption = options.Format.AUTO,
     config: options.ConfigOption = None,
@@ -55,7 +56,7 @@ def caption(
     options.log_to_stderr()
     given: dict[str, dict[str, object]] = {
         "captioner": options.captioner_section(locals()),
-        "stream": {"silence_dbfs": silence_dbfs, "node": node, "hop_s": hop},
+        "stream": {"silence_dbfs": silence_dbfs, "least_score": least_score, "node": node, "hop_s": hop},
     }
     from edge_aac.config import load_settings
 
@@ -68,12 +69,13 @@ def _caption_files(files: list[Path], settings: Settings, output_format: options
     from edge_aac.captioner.captioner import window_rng
     from edge_aac.sinks.stdout import open_stdout
     from edge_aac.streaming.describe import Describer, file_span
-    from edge_aac.streaming.gate import EnergyGate
+    from edge_aac.streaming.gate import EnergyGate, ScoreGate
 
     log = logging.getLogger(__name__)
     chosen = settings.captioner
     captioner = options.open_captioner(chosen)
     gate = EnergyGate(settings.stream.silence_dbfs)
+    score_gate = ScoreGate(settings.stream.least_score)
     sink = open_stdout(output_format.value)
     hop_samples = round(settings.stream.hop_s * SAMPLE_RATE)
     exit_code = 0
@@ -91,6 +93,15 @@ def _caption_files(files: list[Path], settings: Settings, output_format: options
                 captioned = captioner.caption(
                     window.fbank, window_rng(chosen.seed, window.start), sound_samples=window.samples
                 )
+                if not score_gate.passes(captioned.best):
+                    log.info(
+                        "%s: unsure from %s s to %s s (score %.2f)",
+                        path,
+                        span.start_s,
+                        span.end_s,
+                        captioned.best.hybrid,
+                    )
+                    continue
                 sink.publish(describer.caption(seq, span, window, captioned))
                 seq += 1
         except (DataError, InputMissingError) as error:

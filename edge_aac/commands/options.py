@@ -75,6 +75,12 @@ SilenceOption = Annotated[
         "--silence-dbfs", envvar="EDGE_AAC_SILENCE_DBFS", help="Windows below this level say nothing. Default: -70."
     ),
 ]
+LeastScoreOption = Annotated[
+    float | None,
+    typer.Option(
+        "--least-score", envvar="EDGE_AAC_LEAST_SCORE", help="Captions with a lower hybrid score are not published."
+    ),
+]
 NodeOption = Annotated[
     str | None,
     typer.Option(envvar="EDGE_AAC_NODE", help="Name of this device in the records. Default: the host's name."),

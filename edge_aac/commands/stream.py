@@ -53,6 +53,7 @@ def stream(
     threads: options.ThreadsOption = None,
     backend: options.BackendOption = None,
     silence_dbfs: options.SilenceOption = None,
+    least_score: options.LeastScoreOption = None,
     same_similarity: Annotated[
         float | None,
         typer.Option(
@@ -80,6 +81,7 @@ def stream(
             "device": device,
             "hop_s": hop,
             "silence_dbfs": silence_dbfs,
+            "least_score": least_score,
             "same_similarity": same_similarity,
             "node": node,
         },
@@ -94,7 +96,7 @@ def stream(
     from edge_aac.sinks.stdout import open_stdout
     from edge_aac.streaming.describe import Describer
     from edge_aac.streaming.events import EventTracker
-    from edge_aac.streaming.gate import EnergyGate
+    from edge_aac.streaming.gate import EnergyGate, ScoreGate
     from edge_aac.streaming.loop import StreamLoop
 
     log = logging.getLogger(__name__)
@@ -108,6 +110,7 @@ def stream(
         captioner=captioner,
         slicer=slicer,
         gate=EnergyGate(listening.silence_dbfs),
+        score_gate=ScoreGate(listening.least_score),
         tracker=EventTracker(listening.same_similarity),
         sink=QueuedSink(open_stdout(output_format.value, events), wait=not source.live, stop=stop),
         describer=Describer.of(captioner, listening.node, source.name),

@@ -1,10 +1,11 @@
-"""When not to spend energy: silence is not captioned."""
+"""When to say nothing: silence is not captioned, and a caption that scores too low is not said."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from edge_aac.audio.windows import Window
+from edge_aac.captioner.rerank import ScoredCaption
 
 
 @dataclass(frozen=True)
@@ -19,3 +20,18 @@ class EnergyGate:
 
     def passes(self, window: Window) -> bool:
         return window.rms_dbfs >= self.rms_dbfs
+
+
+@dataclass(frozen=True)
+class ScoreGate:
+    """Lets a caption pass when the captioner is sure enough of it.
+
+    Attributes:
+        least_score: captions whose hybrid score lies below are not said; None lets all pass. What score is low is a
+            matter of the bundle: `edge-aac evaluate` tells what a threshold keeps and stops.
+    """
+
+    least_score: float | None = None
+
+    def passes(self, caption: ScoredCaption) -> bool:
+        return self.least_score is None or caption.hybrid >= self.least_score

@@ -17,7 +17,7 @@ from edge_aac.sinks.sink import QueuedSink
 from edge_aac.streaming.clock import SampleClock
 from edge_aac.streaming.describe import Describer, clock_span, file_span
 from edge_aac.streaming.events import EventChange, EventTracker
-from edge_aac.streaming.gate import EnergyGate
+from edge_aac.streaming.gate import EnergyGate, ScoreGate
 
 RING_SAMPLES = 30 * SAMPLE_RATE
 READ_SAMPLES = SAMPLE_RATE
@@ -34,6 +34,7 @@ class Counters:
         windows: that were made of the sound.
         silent: that the gate stopped.
         skipped: that were left out because captioning fell behind a live source.
+        unsure: whose caption scored too low to be said.
         captions: that were published.
         lost_samples: sound that never reached a window.
     """
@@ -41,6 +42,7 @@ class Counters:
     windows: int = 0
     silent: int = 0
     skipped: int = 0
+    unsure: int = 0
     captions: int = 0
     lost_samples: int = 0
 
@@ -48,7 +50,7 @@ class Counters:
         """One line for the log."""
         return (
             f"{self.windows} windows: {self.captions} captions published, {self.silent} silent, "
-            f"{self.skipped} skipped; {1000 * self.lost_samples // SAMPLE_RATE} ms of sound lost"
+            f"{self.unsure} unsure, {self.skipped} skipped; {1000 * self.lost_samples // SAMPLE_RATE} ms of sound lost"
         )
 
 
@@ -64,6 +66,7 @@ class StreamLoop:
         sink: takes the records; the loop closes it.
         describer: what all records share.
         seed: of the candidates.
+        score_gate: stops captions that score too low; None stops none.
         every_window: publish a caption record for every window; else only for those that start an event.
     """
 
@@ -78,6 +81,7 @@ class StreamLoop:
         sink: QueuedSink,
         describer: Describer,
         seed: int = 0,
+        score_gate: ScoreGate | None = None,
         every_window: bool = False,
     ) -> None:
         self._source = source
@@ -88,6 +92,7 @@ class StreamLoop:
         self._sink = sink
         self._describer = describer
         self._seed = seed
+        self._score_gate = score_gate or ScoreGate()
         self._every_window = every_window
         self._ring = SampleRing(RING_SAMPLES)
         self._lost_reported = 0
@@ -168,6 +173,11 @@ class StreamLoop:
             return
         span = self._span(start, end)
         captioned = self._captioner.caption(window.fbank, window_rng(self._seed, start), stop.is_set, window.samples)
+        if not self._score_gate.passes(captioned.best):
+            # To the events it is as if nothing had been heard: one that goes on is not broken off by a doubt in it.
+            self.counters.unsure += 1
+            self._publish_events(self._tracker.observe(start, end, None))
+            return
         changes = self._tracker.observe(start, end, captioned.best)
         own = changes[-1]
         self._publish_events(changes[:-1])

@@ -262,6 +262,15 @@ def test_silence_says_nothing(tmp_path: Path) -> None:
     assert "silent" in _one_sentence(result.stderr)
 
 
+def test_a_caption_that_scores_too_low_is_not_said(tmp_path: Path) -> None:
+    sound = write_wav(tmp_path / "noise.wav", noise(10))
+    (said,) = records(run_edge_aac("caption", sound).stdout)
+    score = said["score"]["hybrid"]
+    result = run_edge_aac("caption", sound, "--least-score", str(score + 0.01))
+    assert (result.returncode, result.stdout) == (0, "") and "unsure" in _one_sentence(result.stderr)
+    assert records(run_edge_aac("caption", sound, "--least-score", str(score - 0.01)).stdout)
+
+
 def test_the_reader_may_leave(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "long.wav", noise(60))
     command = [*COMMAND, "caption", "--hop", "1", "--candidates", "1", "--format", "json", str(path)]

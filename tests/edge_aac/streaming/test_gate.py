@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.windows import Window, file_windows
-from edge_aac.streaming.gate import EnergyGate
+from edge_aac.captioner.rerank import ScoredCaption
+from edge_aac.streaming.gate import EnergyGate, ScoreGate
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,9 @@ def test_digital_silence_passes_only_the_lowest_threshold() -> None:
     (window,) = file_windows([np.zeros(16_000, np.float32)])
     assert not EnergyGate(-119.9).passes(window)
     assert EnergyGate(-120.0).passes(window)
+
+
+@pytest.mark.parametrize(("least", "passes"), [(None, True), (0.3, True), (0.31, False), (-1.0, True)])
+def test_score(least: float | None, passes: bool) -> None:
+    caption = ScoredCaption("rain falls", 0.3, -0.5, 0.6, None)
+    assert ScoreGate(least).passes(caption) == passes

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from edge_aac.records import Event
 from edge_aac.sinks.sink import QUEUE_RECORDS, QueuedSink
 from edge_aac.streaming.describe import Describer
 from edge_aac.streaming.events import EventTracker
-from edge_aac.streaming.gate import EnergyGate
+from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.loop import Counters, StreamLoop
 from tests.edge_aac.fakes import MODEL, FakeCaptioner, FakeSink, FakeSource, said
 
@@ -42,6 +43,7 @@ def _loop(
     every_window: bool = True,
     stop: threading.Event | None = None,
     seed: int = 0,
+    score_gate: ScoreGate | None = None,
 ) -> StreamLoop:
     given: dict[str, Any] = {"captioner": captioner or FakeCaptioner()}
     return StreamLoop(
@@ -52,6 +54,7 @@ def _loop(
         sink=QueuedSink(sink, wait=not source.live, stop=stop),
         describer=Describer("kitchen", source.name, MODEL),
         seed=seed,
+        score_gate=score_gate,
         every_window=every_window,
         **given,
     )
@@ -240,6 +243,19 @@ def test_silence_is_counted_and_not_captioned() -> None:
     loop.run(threading.Event())
     assert (sink.records, captioner.draws) == ([], [])
     assert loop.counters == Counters(windows=9, silent=9)
+
+
+def test_captions_that_score_too_low_are_counted_and_not_said() -> None:
+    unsure = replace(_DOG, hybrid=_RAIN.hybrid - 0.2)
+    captioner, sink = FakeCaptioner([_RAIN, unsure, _RAIN]), FakeSink()
+    blocks = _blocks(3)
+    loop = _loop(FakeSource(blocks), sink, captioner, every_window=True, score_gate=ScoreGate(_RAIN.hybrid - 0.1))
+    loop.run(threading.Event())
+    said = {record.caption for record in sink.captions}
+    assert said == {"rain"} and loop.counters.unsure == 1
+    assert loop.counters.captions + loop.counters.unsure == loop.counters.windows
+    # A doubt in the middle of an event does not break it off.
+    assert {number for number, _ in _states(sink)} == {0}
 
 
 def test_events_and_captions() -> None:
