@@ -95,6 +95,8 @@ def train_verb(
         progress.say(f"reading the recordings in {data}")
         llm = llm_of(llm_url, llm_model)
         source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm))
+        if world.first:
+            report_corpus(source, run)
         if examples and world.first:
             store(chosen, source, embedder, examples)
         world.barrier()
@@ -190,6 +192,24 @@ def folds_of(listed: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in listed.split(","))
     except ValueError as error:
         raise UsageError(f"--folds {listed!r} is not a list of numbers: give it as 1,2,3") from error
+
+
+def report_corpus(source: ExampleSource, folder: Path | None) -> None:
+    """Which clips of a corpus are left out, and what came of its mix-ups: told, and written into the run's folder."""
+    from quantize.training.sources import CorpusSource
+
+    if not isinstance(source, CorpusSource):
+        return
+    for clip in source.report.broken:
+        typer.echo(f"left out: {clip.name}: {clip.reason}", err=True)
+    typer.echo(f"{len(source.report.ready)} clips can be used, {len(source.report.broken)} cannot", err=True)
+    if source.merges:
+        typer.echo(f"{source.merges.merged} of {source.merges.pairs} mix-ups have a usable caption", err=True)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        source.report.write(folder)
+        if source.merges:
+            (folder / "mixups.json").write_text(source.merges.to_json() + "\n", encoding="utf-8")
 
 
 def store(chosen: Recipe, source: ExampleSource, embedder: Any, folder: Path) -> None:

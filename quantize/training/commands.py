@@ -19,6 +19,7 @@ from quantize.commands import (
     export_run,
     folds_of,
     llm_of,
+    report_corpus,
     sentence_embedder_of,
     store,
 )
@@ -107,7 +108,7 @@ def distill_verb(
     with World.from_environment() as world:
         source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm))
         if world.first:
-            _report(source)
+            report_corpus(source, run or examples)
             if examples:
                 store(chosen, source, embedder, examples)
                 _run_teacher(chosen, source, taught_by, examples)
@@ -182,19 +183,6 @@ def _show_costs(chosen: Recipe, taught_by: TeacherModel, source: ExampleSource |
     candidates, tokens = chosen.decoding.get("candidates", 6), chosen.decoding.get("max_length", 30)
     teacher = footprint(taught_by.captioner.config, None, candidates, tokens)
     Console().print(comparison(teacher, footprint(chosen.model, text, candidates, tokens)).table())
-
-
-def _report(source: ExampleSource) -> None:
-    """What of a corpus is left out, and what came of its mix-ups: counted, never silent."""
-    from quantize.training.sources import CorpusSource
-
-    if not isinstance(source, CorpusSource):
-        return
-    for clip in source.report.broken:
-        _say(f"left out: {clip.name}: {clip.reason}")
-    _say(f"{len(source.report.ready)} clips can be used, {len(source.report.broken)} cannot")
-    if source.merges:
-        _say(source.merges.to_json())
 
 
 def _say(line: str) -> None:

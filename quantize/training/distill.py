@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from edge_aac.captioner.bundle import file_sha256
 from edge_aac.errors import ConfigError, InputMissingError
-from quantize.data.manifests import BrokenClip
 from quantize.data.tokenizer import BOS_ID, EOS_ID
 from quantize.deploy.convert import decoder_tokenizer_of
 from quantize.models.captioner import Captioner
@@ -32,7 +31,7 @@ from quantize.training.distributed import World
 from quantize.training.engine import Engine, Progress
 from quantize.training.recipe import Recipe
 from quantize.training.settings import DistillSettings
-from quantize.training.sources import CorpusSource, ExampleSource
+from quantize.training.sources import ExampleSource
 from quantize.training.stored import StoredExamples, StoredSignals, Told, write_signals
 from quantize.training.teacher import Teacher
 from quantize.training.train import examples_of, load_run, validation_of, write_recipe
@@ -243,8 +242,3 @@ def _check_comparable(student: CaptionerConfig, taught_by: TeacherModel, setting
             f"{student.embedding_dim}: set embedding_dim = {teacher.embedding_dim} in [model], "
             "or embedding_weight = 0 in [distill]"
         )
-
-
-def broken_clips(source: ExampleSource) -> tuple[BrokenClip, ...]:
-    """Clips of a corpus that are left out."""
-    return source.report.broken if isinstance(source, CorpusSource) else ()
