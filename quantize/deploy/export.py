@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -70,7 +71,7 @@ def export_bundle(
         trainee, tokenizer, recipe = load_run(run)
         text = text_part(run, trainee, tokenizer, sentence_embedder)
         trainee.text_embedder = None
-        lessons = lessons_of(recipe_from(recipe), data)
+        lessons = lessons_of(recipe_from(recipe), data, left_out(run))
         fold_weight_norm(trainee)
         specs = graph_specs(trainee.captioner, text, lessons)
         graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
@@ -130,8 +131,16 @@ class Lessons:
     texts: list[str]
 
 
-def lessons_of(recipe: Recipe, data: Path) -> Lessons:
-    """Recordings and check inputs of a recipe's corpus, or of its folds.
+def left_out(run: Path) -> frozenset[str]:
+    """Names of a corpus's clips that the run could not use, as it noted them."""
+    noted = run / "clips.json"
+    if not noted.is_file():
+        return frozenset()
+    return frozenset(clip["name"] for clip in json.loads(noted.read_text(encoding="utf-8"))["clips"])
+
+
+def lessons_of(recipe: Recipe, data: Path, broken: frozenset[str] = frozenset()) -> Lessons:
+    """Recordings and check inputs of a recipe's corpus, its broken clips left out, or of its folds.
 
     Raises:
         InputMissingError, DataError: they cannot be read.
@@ -139,7 +148,8 @@ def lessons_of(recipe: Recipe, data: Path) -> Lessons:
     rng = np.random.default_rng(0)
     if recipe.corpus:
         corpus = recipe.corpus
-        heard = read_manifest(corpus.format, data / corpus.captions, data / corpus.audio).clips
+        listed = read_manifest(corpus.format, data / corpus.captions, data / corpus.audio).clips
+        heard = [clip for clip in listed if clip.name not in broken]
         recordings = [
             Attribution(clip.name, ";".join(clip.labels), clip.recording, clip.author, clip.license, "")
             for clip in heard

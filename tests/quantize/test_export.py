@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import soundfile
 import torch
 
 from edge_aac.captioner.bundle import open_bundle
 from edge_aac.captioner.captioner import Captioner, window_rng
 from edge_aac.errors import DataError, InputMissingError
-from quantize.deploy.export import export_bundle, graph_specs, lessons_of, text_part
+from quantize.data.manifests import BrokenClip
+from quantize.data.waveform_cache import CacheReport
+from quantize.deploy.export import export_bundle, graph_specs, left_out, lessons_of, text_part
 from quantize.deploy.graphs import GraphSpec, fold_weight_norm
 from quantize.deploy.onnx_writer import OPSET, write_onnx
 from quantize.deploy.verify import gate, max_abs_difference, parent_outputs
 from quantize.training.recipe import Recipe, recipe_from
+from quantize.training.settings import CorpusRecipe
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run, load_run
 
@@ -140,6 +144,27 @@ def test_gate_takes_no_number_that_is_none(run: Path, recordings: Path, tmp_path
 def test_gate_refuses(difference: float) -> None:
     with pytest.raises(DataError):
         gate("encoder", difference)
+
+
+def test_lessons_of_a_corpus_leave_out_what_the_run_left_out(small_recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    rows = ["file,caption,license,author"]
+    for number in range(3):
+        sound = 0.1 * np.random.default_rng(number).standard_normal(32_000)
+        soundfile.write(tmp_path / "clips" / f"{number}.wav", np.clip(sound, -1, 1), 16_000)
+        rows.append(f"{number}.wav,thing {number} rattles,CC0,somebody")
+    (tmp_path / "clips" / "broken.wav").write_bytes(b"no sound at all")
+    (tmp_path / "captions.csv").write_text("\n".join([*rows, "broken.wav,a door slams,CC0,nobody"]))
+    recipe = replace(small_recipe, corpus=CorpusRecipe("folder", "captions.csv", "clips"))
+    run = tmp_path / "run"
+    run.mkdir()
+    CacheReport((), (BrokenClip("broken.wav", "no sound"),)).write(run)
+    lessons = lessons_of(recipe, tmp_path, left_out(run))
+    assert [recording.file for recording in lessons.recordings] == ["0.wav", "1.wav", "2.wav"]
+    assert {(recording.license, recording.author) for recording in lessons.recordings} == {("CC0", "somebody")}
+    assert lessons.fbanks.shape == (3, 998, 128) and lessons.texts[2] == "thing 2 rattles"
+    with pytest.raises(DataError):
+        lessons_of(recipe, tmp_path)
 
 
 def test_export_of_nothing_is_one_sentence(tmp_path: Path, recordings: Path) -> None:
