@@ -15,7 +15,6 @@ from edge_aac.captioner.bundle import open_bundle
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError, UsageError
 from quantize.evaluation import windows
 from quantize.evaluation.commands import evaluate
-from quantize.evaluation.corpus import CorpusFormat, read_references
 from quantize.evaluation.scenes import manifest_quality
 
 pytest.importorskip("matplotlib", reason="reports need pip install 'edge-aac[evaluate]'")
@@ -105,7 +104,7 @@ def test_recordings_with_captions(recordings: Path, without_rain: Path, tmp_path
     assert scores["caption_metrics"]["references"] == 2
     assert "1 recordings, 3 skipped" in said.stdout
     page = (output / "report.html").read_text(encoding="utf-8")
-    assert "It is raining." in page and "gone.wav" in page
+    assert "it is raining" in page and "gone.wav" in page
 
 
 def test_a_bundle_trained_on_the_fold_is_refused(recordings: Path, without_rain: Path, tmp_path: Path) -> None:
@@ -157,26 +156,3 @@ def test_output_is_checked_before_anything_is_measured(tmp_path: Path) -> None:
     file.write_text("")
     error = complaint("--data", tmp_path / "nowhere", "--output", file)
     assert isinstance(error, InputMissingError) and "--output" in str(error)
-
-
-def test_manifest_formats(tmp_path: Path) -> None:
-    manifest = tmp_path / "captions.csv"
-    manifest.write_text("file_name,caption_1,caption_2,caption_3,caption_4,caption_5\na b.wav,1,2,3,4,5\n")
-    (clotho,) = read_references(manifest, CorpusFormat.CLOTHO)
-    assert (clotho.candidates, clotho.references) == (("a b.wav",), ("1", "2", "3", "4", "5"))
-    manifest.write_text("audiocap_id,youtube_id,start_time,caption\n1,abc,30,x\n2,abc,30,y\n3,abc,60,z\n")
-    first, second = read_references(manifest, CorpusFormat.AUDIOCAPS)
-    assert (first.references, second.references) == (("x", "y"), ("z",))
-    assert {"abc_30.wav", "Yabc.flac"} <= set(first.candidates)
-
-
-def test_bad_manifests_are_refused(tmp_path: Path) -> None:
-    manifest = tmp_path / "captions.csv"
-    with pytest.raises(InputMissingError, match="--manifest"):
-        read_references(manifest, CorpusFormat.FOLDER)
-    manifest.write_text("file,text\na.wav,x\n")
-    with pytest.raises(DataError, match="no column 'caption'"):
-        read_references(manifest, CorpusFormat.FOLDER)
-    manifest.write_text("file,caption\n")
-    with pytest.raises(DataError, match="lists no recording"):
-        read_references(manifest, CorpusFormat.FOLDER)
