@@ -13,6 +13,7 @@ never run here, for want of GPUs.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -88,6 +89,11 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self.size > 1 and distributed.is_initialized():
+            if error is None:
+                self.barrier()  # no rank goes while another still talks to it
+            # What averages gradients holds on to the group, in cycles: left to the interpreter's end, gloo's threads
+            # would be torn down while they run, which ended a rank with SIGABRT once.
+            gc.collect()
             distributed.destroy_process_group()
 
     @property
