@@ -64,15 +64,15 @@ def split_by_recording(
     """
     if not 0.0 < share < 1.0:
         raise ConfigError(f"the share to hold out is {share}: give a number between 0 and 1")
-    recordings = sorted({_recording(clip) for clip in clips})
+    recordings = sorted({clip.origin for clip in clips})
     if len(recordings) < 2:
         raise DataError(f"the clips come from {len(recordings)} recording: to hold a part out, two are needed")
     count = min(max(round(share * len(recordings)), 1), len(recordings) - 1)
     chosen = np.random.default_rng(seed).permutation(len(recordings))[:count]
     held_out = {recordings[index] for index in chosen}
     return (
-        [clip for clip in clips if _recording(clip) not in held_out],
-        [clip for clip in clips if _recording(clip) in held_out],
+        [clip for clip in clips if clip.origin not in held_out],
+        [clip for clip in clips if clip.origin in held_out],
     )
 
 
@@ -80,7 +80,3 @@ def corpus_captions(clips: Sequence[CaptionedClip]) -> Iterator[str]:
     """All captions, clip by clip: what tokenizers and vocabularies are made from."""
     for clip in clips:
         yield from clip.captions
-
-
-def _recording(clip: CaptionedClip) -> str:
-    return clip.recording or str(clip.path)

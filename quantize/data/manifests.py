@@ -50,6 +50,11 @@ class CaptionedClip:
     license: str = ""
     author: str = ""
 
+    @property
+    def origin(self) -> str:
+        """The recording that it is a stretch of; where nothing tells, its file."""
+        return self.recording or str(self.path)
+
 
 @dataclass(frozen=True)
 class BrokenClip:

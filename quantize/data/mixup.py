@@ -97,7 +97,7 @@ def draw_pairs(
     for clip in clips:
         stretches.setdefault((clip.path, clip.start_s, clip.duration_s), clip)
     distinct = list(stretches.values())
-    recordings = [_recording(clip) for clip in distinct]
+    recordings = [clip.origin for clip in distinct]
     possible = _possible(recordings)
     if count > possible:
         raise DataError(
@@ -117,10 +117,6 @@ def _mean_power(waveform: Waveform, name: str) -> float:
     if power <= SILENT_POWER:
         raise DataError(f"the {name} clip of a mix is silent, so that no energy ratio can be set: leave it out")
     return power
-
-
-def _recording(clip: CaptionedClip) -> str:
-    return clip.recording or str(clip.path)
 
 
 def _possible(recordings: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quantize.commands import sentence_embedder_of
 from quantize.evaluation.corpus import CorpusFormat
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def evaluate_verb(
         from quantize.evaluation.caption_metrics import check_installed
 
         check_installed()
-        choices = evaluation.MetricChoices(_embedder(sentence_embedder), spice)
+        choices = evaluation.MetricChoices(sentence_embedder_of(sentence_embedder), spice)
         captioner = Captioner.open(bundle, candidates=candidates)
         scores, corpus = evaluation.evaluate_corpus(
             captioner, manifest, audio, manifest_format, seed, choices, _count_aloud
@@ -104,15 +105,7 @@ def _scene_metrics(sentence_embedder: Path | None, spice: bool) -> tuple[MetricC
         if sentence_embedder or spice:
             raise
         return None, str(error)
-    return MetricChoices(_embedder(sentence_embedder), spice), ""
-
-
-def _embedder(folder: Path | None) -> Any:
-    if folder is None:
-        return None
-    from quantize.models.sentence_embedder import load_sentence_embedder
-
-    return load_sentence_embedder(folder)
+    return MetricChoices(sentence_embedder_of(sentence_embedder), spice), ""
 
 
 def _count_aloud(done: int) -> None:
