@@ -22,18 +22,24 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_aac.captioner.bundle import file_sha256
 from edge_aac.errors import ConfigError, DataError, DeviceError, InputMissingError
+from quantize.data.shard_files import (
+    INDEX,
+    SCHEMA,
+    Array,
+    Members,
+    array_of,
+    check_sizes,
+    members_of,
+    members_path,
+    npy_bytes,
+    read_index,
+    scanned_members,
+    shard_name,
+)
 from quantize.data.waveform_cache import unwritable, write_atomically
-
-SCHEMA = "edge-aac/shards/1"
-INDEX = "index.json"
-
-Array = npt.NDArray[Any]
-# Of each sample: its key, and of each of its members the field ("" for the record), first byte and size.
-_Members = list[tuple[str, dict[str, tuple[int, int]]]]
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ class ShardWriter:
         if wrong := [field for field in arrays if not re.fullmatch(r"[A-Za-z0-9_-]+", field)]:
             raise ValueError(f"the field {wrong[0]!r} must consist of letters, digits, _ and -")
         # All is turned into bytes before the first is written: a sample is whole or not there.
-        members = {f"{key}.{field}.npy": _npy(array) for field, array in arrays.items()}
+        members = {f"{key}.{field}.npy": npy_bytes(array) for field, array in arrays.items()}
         members[f"{key}.json"] = json.dumps(dict(record), allow_nan=False, ensure_ascii=False).encode()
         with self._writing():
             if self._tar is None:
@@ -166,11 +172,11 @@ class ShardWriter:
 
     @property
     def _partial(self) -> Path:
-        return self.folder / f"{_shard_name(len(self._index['shards']))}.partial"
+        return self.folder / f"{shard_name(len(self._index['shards']))}.partial"
 
     def _take_up(self, resume: bool) -> None:
         if (self.folder / INDEX).exists():
-            found = _read_index(self.folder)
+            found = read_index(self.folder)
             if not resume:
                 raise ConfigError(f"{self.folder} holds shards already: resume them, or give another folder")
             for setting in ("samples_per_shard", "metadata"):
@@ -179,10 +185,10 @@ class ShardWriter:
                         f"the shards in {self.folder} were written with another {setting}: give another folder, or "
                         "remove this one"
                     )
-            _check_sizes(self.folder, found)
+            check_sizes(self.folder, found)
             self._index, self.complete = found, found["complete"]
             for number, shard in enumerate(found["shards"]):
-                self._keys.update(key for key, _ in _members_of(self.folder, number, shard))
+                self._keys.update(key for key, _ in members_of(self.folder, number, shard))
         elif any(self.folder.glob("shard-*.tar")):
             raise ConfigError(f"{self.folder} holds shards without an {INDEX}: give another folder")
         for left in self.folder.glob("shard-*.partial"):
@@ -198,15 +204,15 @@ class ShardWriter:
             self._tar.close()
             with partial.open("rb") as stream:
                 os.fsync(stream.fileno())
-            members = _scanned(partial)
-            write_atomically(_members_path(self.folder, number), json.dumps(members).encode())
+            members = scanned_members(partial)
+            write_atomically(members_path(self.folder, number), json.dumps(members).encode())
             shard = {
-                "file": _shard_name(number),
+                "file": shard_name(number),
                 "count": self._in_shard,
                 "bytes": partial.stat().st_size,
                 "sha256": file_sha256(partial),
             }
-            os.replace(partial, self.folder / _shard_name(number))
+            os.replace(partial, self.folder / shard_name(number))
         self._tar, self._in_shard = None, 0
         self._index["shards"].append(shard)
         self._write_index()
@@ -236,18 +242,18 @@ class ShardReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        index = _read_index(folder)
+        index = read_index(folder)
         if not index["complete"]:
             raise DataError(
                 f"the shards in {folder} are unfinished: run the same command again, it goes on after the last whole "
                 "shard"
             )
-        _check_sizes(folder, index)
+        check_sizes(folder, index)
         self._shards: list[dict[str, Any]] = index["shards"]
         self.metadata: dict[str, Any] = index["metadata"]
         # Sample i of the folder lies in the first shard whose end is beyond i.
         self._ends = np.cumsum([shard["count"] for shard in self._shards], dtype=np.int64)
-        self._members: dict[int, _Members] = {}
+        self._members: dict[int, Members] = {}
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -273,7 +279,7 @@ class ShardReader:
         parts = {field: content[start - first : start - first + size] for field, (start, size) in members.items()}
         try:
             record = json.loads(parts.pop(""))
-            arrays = {field: _array(part) for field, part in parts.items()}
+            arrays = {field: array_of(part) for field, part in parts.items()}
         except (ValueError, KeyError) as error:
             raise DataError(
                 f"the sample {key} in {path} is damaged ({error}): copy or write the shards again"
@@ -311,89 +317,10 @@ class ShardReader:
         before = int(self._ends[number - 1]) if number else 0
         return number, self._members_of(number)[position - before]
 
-    def _members_of(self, number: int) -> _Members:
+    def _members_of(self, number: int) -> Members:
         if number not in self._members:
-            self._members[number] = _members_of(self.folder, number, self._shards[number])
+            self._members[number] = members_of(self.folder, number, self._shards[number])
         return self._members[number]
-
-
-def _shard_name(number: int) -> str:
-    return f"shard-{number:06d}.tar"
-
-
-def _members_path(folder: Path, number: int) -> Path:
-    return folder / f"shard-{number:06d}.members.json"
-
-
-def _npy(array: Array) -> bytes:
-    content = io.BytesIO()
-    np.save(content, array, allow_pickle=False)
-    return content.getvalue()
-
-
-def _array(content: bytes) -> Array:
-    # Not np.load, which takes content that begins like a zip file for one.
-    array: Array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    return array
-
-
-def _read_index(folder: Path) -> dict[str, Any]:
-    path = folder / INDEX
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        shards = [(str(shard["file"]), int(shard["count"]), int(shard["bytes"])) for shard in index["shards"]]
-    except OSError as error:
-        raise InputMissingError(
-            f"there are no shards in {folder} ({INDEX}: {error.strerror}): check the path"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged: write the shards again") from error
-    if index.get("schema") != SCHEMA or not {"complete", "metadata", "samples_per_shard"} <= index.keys():
-        raise DataError(f"{path} has the schema {index.get('schema')!r}, this edge-aac reads {SCHEMA!r}")
-    if any(file != _shard_name(number) for number, (file, _, _) in enumerate(shards)):
-        raise DataError(f"{path} names files that are no shards of it: write the shards again")
-    return dict(index)
-
-
-def _check_sizes(folder: Path, index: Mapping[str, Any]) -> None:
-    for shard in index["shards"]:
-        path = folder / shard["file"]
-        if not path.is_file():
-            raise InputMissingError(f"{path} is missing: copy the folder again")
-        if (size := path.stat().st_size) != shard["bytes"]:
-            raise DataError(
-                f"{path} has {size} bytes, not the {shard['bytes']} that were written: copy or write the shards again"
-            )
-
-
-def _members_of(folder: Path, number: int, shard: Mapping[str, Any]) -> _Members:
-    """Where the samples of a shard are: from the file beside it, or, where that was lost, from the tar itself."""
-    try:
-        table = json.loads(_members_path(folder, number).read_text(encoding="utf-8"))
-        members = [
-            (str(key), {str(field): (int(start), int(size)) for field, (start, size) in fields.items()})
-            for key, fields in table
-        ]
-    except (OSError, ValueError, TypeError, AttributeError):
-        members = _scanned(folder / shard["file"])
-    if len(members) != shard["count"]:
-        raise DataError(f"{folder / shard['file']} holds {len(members)} samples, not {shard['count']}: write it again")
-    return members
-
-
-def _scanned(tar: Path) -> _Members:
-    samples: dict[str, dict[str, tuple[int, int]]] = {}
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            for entry in archive:
-                key, _, field = entry.name.partition(".")
-                field = "" if field == "json" else field.removesuffix(".npy")
-                samples.setdefault(key, {})[field] = (entry.offset_data, entry.size)
-    except tarfile.TarError as error:
-        raise DataError(f"{tar} is damaged ({error}): copy or write the shards again") from error
-    except OSError as error:
-        raise InputMissingError(f"{tar} cannot be read ({error.strerror}): copy the folder again") from error
-    return list(samples.items())
 
 
 def _locked(folder: Path) -> int:
