@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import soundfile
 
-from edge_aac.captioner.tokens import plain_text
-from edge_aac.errors import DataError, InputMissingError
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
-"""In this order a file is taken in place of one whose suffix the table has otherwise."""
+from edge_aac.errors import DataError
+from quantize.data.manifest_tables import SUFFIXES, AudioFolder, BrokenClip, Row, read_rows
 
 AUDIOCAPS_CLIP_S = 10.0
 LONGEST_CUT_S = 10.5
@@ -57,29 +52,11 @@ class CaptionedClip:
 
 
 @dataclass(frozen=True)
-class BrokenClip:
-    """A clip that cannot be used, and why (one sentence without its full stop)."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Manifest:
     """The clips of a table in its order, and those that cannot be used."""
 
     clips: tuple[CaptionedClip, ...]
     broken: tuple[BrokenClip, ...]
-
-
-@dataclass(frozen=True)
-class _Row:
-    line: int
-    cells: dict[str, str]
-
-    def texts(self, columns: Sequence[str]) -> tuple[str, ...]:
-        plain = (plain_text(self.cells[column]) for column in columns)
-        return tuple(text for text in plain if text)
 
 
 Format = Literal["clotho", "audiocaps", "folder"]
@@ -111,14 +88,16 @@ def clotho_manifest(
         InputMissingError: a table or the folder is missing.
         DataError: a table has no such column, or no clip can be used.
     """
-    rows = _read(captions_csv, ("file_name", *(f"caption_{number}" for number in range(1, 6))))
+    rows = read_rows(captions_csv, ("file_name", *(f"caption_{number}" for number in range(1, 6))))
     about = {}
     if metadata_csv is not None:
         columns = ("file_name", "keywords", "manufacturer", "license")
-        about = {row.cells["file_name"].strip(): row.cells for row in _read(metadata_csv, columns, ("latin-1",)).rows}
+        about = {
+            row.cells["file_name"].strip(): row.cells for row in read_rows(metadata_csv, columns, ("latin-1",)).rows
+        }
         if not any(row.cells["file_name"].strip() in about for row in rows.rows):
             raise DataError(f"{metadata_csv} describes no file of {captions_csv}: give the two of the same part")
-    collected, files = _Collected(captions_csv, rows.broken), _AudioFolder(audio_folder)
+    collected, files = _Collected(captions_csv, rows.broken), AudioFolder(audio_folder)
     for row in rows.rows:
         name = row.cells["file_name"].strip()
         said = about.get(name, {})
@@ -157,9 +136,9 @@ def audiocaps_manifest(captions_csv: Path, audio_folder: Path, split: str = "") 
         InputMissingError: the table or the folder is missing.
         DataError: the table has no such column, or no clip can be used.
     """
-    rows = _read(captions_csv, ("audiocap_id", "youtube_id", "start_time", "caption"))
-    collected, files = _Collected(captions_csv, rows.broken), _AudioFolder(audio_folder)
-    groups: dict[tuple[str, float], list[_Row]] = {}
+    rows = read_rows(captions_csv, ("audiocap_id", "youtube_id", "start_time", "caption"))
+    collected, files = _Collected(captions_csv, rows.broken), AudioFolder(audio_folder)
+    groups: dict[tuple[str, float], list[Row]] = {}
     starts: dict[str, set[float]] = {}
     for row in rows.rows:
         video, start_s = row.cells["youtube_id"].strip(), _seconds(row.cells["start_time"])
@@ -194,10 +173,10 @@ def folder_manifest(captions_csv: Path, audio_folder: Path) -> Manifest:
         InputMissingError: the table or the folder is missing.
         DataError: the table has no such column, no clip can be used, or a clip stands in two splits.
     """
-    rows = _read(captions_csv, ("file",))
+    rows = read_rows(captions_csv, ("file",))
     if not rows.caption_columns:
         raise DataError(f"{captions_csv} has no column 'caption' nor 'caption_1': name the captions' column so")
-    collected, files = _Collected(captions_csv, rows.broken), _AudioFolder(audio_folder)
+    collected, files = _Collected(captions_csv, rows.broken), AudioFolder(audio_folder)
     for row in rows.rows:
         file = row.cells["file"].strip()
         start_s = _seconds(row.cells.get("start_s", "") or "0")
@@ -224,93 +203,6 @@ def folder_manifest(captions_csv: Path, audio_folder: Path) -> Manifest:
             )
             collected.add(clip, row.line)
     return collected.manifest()
-
-
-@dataclass(frozen=True)
-class _Rows:
-    rows: tuple[_Row, ...]
-    caption_columns: tuple[str, ...]
-    broken: tuple[BrokenClip, ...]
-
-
-def _read(table: Path, columns: Sequence[str], encodings: tuple[str, ...] = ()) -> _Rows:
-    """The rows of a table: UTF-8 with or without a byte-order mark, else in the first of ``encodings`` that fits."""
-    if not table.is_file():
-        raise InputMissingError(f"there is no table {table}: check its path")
-    for encoding in ("utf-8-sig", *encodings):
-        try:
-            text = table.read_text(encoding=encoding)
-        except UnicodeDecodeError:
-            continue
-        except OSError as error:
-            raise InputMissingError(f"{table} cannot be read ({error.strerror}): check its permissions") from error
-        return _parsed(table, text, columns)
-    raise DataError(f"{table} is not in UTF-8: save it as CSV in UTF-8")
-
-
-def _parsed(table: Path, text: str, columns: Sequence[str]) -> _Rows:
-    reader = csv.reader(io.StringIO(text, newline=""))
-    rows, broken = [], []
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if missing := [column for column in columns if column not in header]:
-            raise DataError(f"{table} has no column {missing[0]!r}; it needs {', '.join(columns)}")
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(header):
-                reason = (
-                    f"line {reader.line_num} has {len(cells)} cells for {len(header)} columns: "
-                    "put cells that hold commas into double quotes"
-                )
-                broken.append(BrokenClip(f"line {reader.line_num}", reason))
-                continue
-            rows.append(_Row(reader.line_num, dict(zip(header, cells, strict=True))))
-    except csv.Error as error:
-        raise DataError(f"{table} is not CSV at line {reader.line_num} ({error}): export it again") from error
-    numbered = (name for name in header if name.startswith("caption_") and name[len("caption_") :].isdecimal())
-    return _Rows(tuple(rows), tuple(name for name in header if name == "caption") + tuple(numbered), tuple(broken))
-
-
-class _AudioFolder:
-    """Finds files by name, whatever the case of their suffix; each folder is listed once."""
-
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise InputMissingError(f"there is no folder {folder}: give the folder of the sound files")
-        self.folder = folder
-        self._listings: dict[PurePosixPath, dict[str, dict[str, str]]] = {}
-
-    def find(self, name: str) -> Path | str:
-        """The file of that name, or why there is none."""
-        relative = PurePosixPath(name)
-        if relative.is_absolute() or ".." in relative.parts or "\0" in name:
-            return "its name leads out of the folder of the sound files"
-        for wanted in dict.fromkeys((name, name.strip())):
-            if (path := self._matching(PurePosixPath(wanted))) is not None:
-                return path
-        return "there is no such sound file"
-
-    def _matching(self, relative: PurePosixPath) -> Path | None:
-        known = relative.suffix.lower() in SUFFIXES
-        stem, suffix = (relative.stem, relative.suffix) if known else (relative.name, "")
-        there = self._listing(relative.parent).get(stem, {})
-        by_lower = {found.lower(): found for found in sorted(there)}
-        for choice in (suffix, by_lower.get(suffix.lower()), *(by_lower.get(other) for other in SUFFIXES)):
-            if choice in there:
-                return self.folder / relative.parent / there[choice]
-        return None
-
-    def _listing(self, below: PurePosixPath) -> dict[str, dict[str, str]]:
-        """Stem → suffix as written → name, of the sound files of one folder."""
-        if below not in self._listings:
-            listing: dict[str, dict[str, str]] = {}
-            folder = self.folder / below
-            for path in folder.iterdir() if folder.is_dir() else ():
-                if path.suffix.lower() in SUFFIXES and path.is_file():
-                    listing.setdefault(path.stem, {})[path.suffix] = path.name
-            self._listings[below] = listing
-        return self._listings[below]
 
 
 _Stretch = tuple[Path, float, float | None]
@@ -358,7 +250,7 @@ class _Collected:
 
 
 def _audiocaps_stretch(
-    files: _AudioFolder, video: str, start_s: float, numbers: Sequence[str], starts: set[float]
+    files: AudioFolder, video: str, start_s: float, numbers: Sequence[str], starts: set[float]
 ) -> tuple[Path, float] | str:
     """The file of 10 s of a video and where they begin in it, or why they cannot be had."""
     end_s = start_s + AUDIOCAPS_CLIP_S
