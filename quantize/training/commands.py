@@ -159,15 +159,14 @@ def _train(  # noqa: PLR0913, PLR0917
 
 
 def _distil_text(recipe: Recipe, source: ExampleSource, tokenizer: Any, embedder: Any, run: Path) -> None:
-    from quantize.training.progress import counting
+    from quantize.training.progress import TerminalProgress
     from quantize.training.text_student import TEXT_FOLDER, TextDistillation
 
     settings = recipe.text_student
     texts = source.texts(settings.corpus_texts + settings.held_out_texts)
-    student = TextDistillation(embedder, texts, tokenizer, recipe.text, settings, run / TEXT_FOLDER)
-    with counting("steps of the text student", settings.steps) as told:
-        scores = student.train(lambda done, total, loss: told(done))
-    _say("text student: " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    with TerminalProgress() as progress:
+        progress.say(f"the text student, on {settings.corpus_texts} captions")
+        TextDistillation(embedder, texts, tokenizer, recipe.text, settings, run / TEXT_FOLDER).train(progress)
 
 
 def _show_costs(chosen: Recipe, taught_by: TeacherModel, source: ExampleSource | None) -> None:

@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -32,6 +31,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from edge_aac.errors import ConfigError, DataError
+from quantize.models.weight_files import load_pickle
 from quantize.training.distributed import World
 from quantize.training.interruption import Termination, obey_parent_only
 from quantize.training.settings import EngineSettings
@@ -283,14 +283,14 @@ class Engine(Generic[Made]):
         state: dict[str, Any] = {"log_bytes": 0}
         if path.is_file():
             try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
+                state = dict(load_pickle(path))
                 self.trainee.load_state_dict(state["trainee"])
                 self.averaged.load_state_dict(state["averaged"])
                 self.optimizer.load_state_dict(state["optimizer"])
                 self.schedule.load_state_dict(state["schedule"])
                 self.epochs_done, self.steps_done = state["epochs_done"], state["steps_done"]
                 self._sums, self._random_states = state["sums"], state["random_states"]
-            except (KeyError, RuntimeError, ValueError, OSError, UnpicklingError) as error:
+            except (DataError, KeyError, RuntimeError, ValueError) as error:
                 raise DataError(f"{path} is no checkpoint of this run ({error}): give a new folder") from error
         self.world.barrier()
         if self.world.first and log.is_file():

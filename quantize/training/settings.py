@@ -144,44 +144,36 @@ class DistillSettings:
 
 
 @dataclass(frozen=True)
-class TextStudentSettings:
-    """How a text student is trained.
+class TextStudentSettings(EngineSettings):
+    """How a text student is trained; a "scene" is a text here.
 
     Attributes:
-        seed: of weights, batches and the choice of the held-out texts.
-        steps: optimizer steps, warm-up included.
-        batch_texts: texts a step; the pairwise loss compares them all with each other.
-        learning_rate: the highest, after the warm-up; from there half a cosine falls to 0.
-        warmup_steps: in which it rises linearly from 0.
-        weight_decay: AdamW's, of matrices.
-        clip_norm: the gradient's longest.
         cosine_weight, pairwise_weight: of the two losses.
-        ema_decay: of the averaged weights, which are the student.
         corpus_texts: texts to train on at most.
         held_out_texts: texts never trained on, that the student is scored with.
-        checkpoint_steps: between two checkpoints.
     """
 
-    seed: int = 1
-    steps: int = 4000
-    batch_texts: int = 128
+    epochs: int = 13
+    scenes_per_epoch: int = 40_000
+    batch_scenes: int = 128
     learning_rate: float = 6e-3
     warmup_steps: int = 150
     weight_decay: float = 0.01
-    clip_norm: float = 1.0
+    ema_decay: float = 0.995
+    workers: int = 0
     cosine_weight: float = 1.0
     pairwise_weight: float = 10.0
-    ema_decay: float = 0.995
     corpus_texts: int = 40_000
     held_out_texts: int = 1000
-    checkpoint_steps: int = 250
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_texts", "corpus_texts", "held_out_texts", "checkpoint_steps"):
+        for name in ("epochs", "batch_scenes", "corpus_texts", "held_out_texts", "checkpoint_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.corpus_texts < self.batch_texts:
-            raise ConfigError(f"corpus_texts is {self.corpus_texts}, less than a batch of {self.batch_texts}: raise it")
+        if self.corpus_texts < self.batch_scenes:
+            raise ConfigError(
+                f"corpus_texts is {self.corpus_texts}, less than a batch of {self.batch_scenes}: raise it"
+            )
         if not 0.0 <= self.ema_decay < 1.0:
             raise ConfigError(f"ema_decay is {self.ema_decay}; it must lie in 0 to below 1")
 

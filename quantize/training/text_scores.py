@@ -1,9 +1,6 @@
-"""How well a text student stands in for its teacher: similarities of texts, and the choices made by them."""
+"""How well a text student stands in for its teacher: similarities of texts."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,23 +8,6 @@ import numpy.typing as npt
 from edge_aac.errors import DataError
 
 Floats = npt.NDArray[np.floating]
-Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
-"""Texts → (N, E), of unit length."""
-
-
-@dataclass(frozen=True)
-class CandidateWindow:
-    """What a window's caption is chosen from.
-
-    Attributes:
-        texts: candidates, at least one.
-        log_likelihoods: mean token log-likelihood of each.
-        audio_embedding: (E,), any length but 0.
-    """
-
-    texts: tuple[str, ...]
-    log_likelihoods: tuple[float, ...]
-    audio_embedding: Floats
 
 
 def text_student_scores(teacher: Floats, student: Floats) -> dict[str, float]:
@@ -76,43 +56,3 @@ def _ranks(values: Floats) -> npt.NDArray[np.float64]:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     means: npt.NDArray[np.float64] = np.cumsum(counts) - (counts - 1) / 2.0
     return means[inverse]
-
-
-def choice_agreement(
-    windows: Sequence[CandidateWindow],
-    teacher: Embed,
-    student: Embed,
-    log_likelihood_weight: float = 0.3,
-    similarity_weight: float = 0.7,
-) -> float:
-    """Share of windows for which the same text is best with the student's embeddings as with the teacher's.
-
-    The score is the published one: weight × log-likelihood + weight × cosine to the audio embedding; of equals the
-    likelier wins, then A to Z (:class:`edge_aac.captioner.rerank.Reranker`, without its fluency check).
-
-    Args:
-        windows: at least one.
-        teacher: embeds texts as audio embeddings expect it.
-        student: embeds them in as many dimensions.
-        log_likelihood_weight: of the mean token log-likelihood.
-        similarity_weight: of the cosine.
-
-    Raises:
-        DataError: there is no window.
-    """
-    if not windows:
-        raise DataError("no windows to choose captions for: give at least one")
-    weights = log_likelihood_weight, similarity_weight
-    texts = list(dict.fromkeys(text for window in windows for text in window.texts))
-    of_teacher, of_student = (dict(zip(texts, embed(texts), strict=True)) for embed in (teacher, student))
-    same = [_best(window, of_teacher, weights) == _best(window, of_student, weights) for window in windows]
-    return float(np.mean(same))
-
-
-def _best(window: CandidateWindow, embeddings: dict[str, Floats], weights: tuple[float, float]) -> str:
-    direction = window.audio_embedding / np.linalg.norm(window.audio_embedding)
-    scored = [
-        (-weights[0] * likelihood - weights[1] * float(embeddings[text] @ direction), -likelihood, text)
-        for text, likelihood in zip(window.texts, window.log_likelihoods, strict=True)
-    ]
-    return min(scored)[2]

@@ -58,7 +58,7 @@ def student_recipe(recipe: Recipe) -> Recipe:
         distill=DistillSettings(top_tokens=6),
         stored=StoredRecipe(count=12, captions=3),
         text_student=TextStudentSettings(
-            steps=6, batch_texts=8, warmup_steps=1, corpus_texts=60, held_out_texts=20, checkpoint_steps=3
+            epochs=2, scenes_per_epoch=24, batch_scenes=8, warmup_steps=1, corpus_texts=60, held_out_texts=20
         ),
     )
 

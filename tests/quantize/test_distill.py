@@ -271,7 +271,7 @@ def test_exported_with_its_text_student(
     settings = taught_recipe.text_student
     config = taught_recipe.with_vocabulary(tokenizer.get_vocab_size()).text
     texts = scene_source.texts(settings.corpus_texts + settings.held_out_texts)
-    TextDistillation(sentence_embedder, texts, tokenizer, config, settings, finished / TEXT_FOLDER).train()
+    TextDistillation(sentence_embedder, texts, tokenizer, config, settings, finished / TEXT_FOLDER).train(Told())
     lines: list[str] = []
     said(export_bundle(finished, recordings, tmp_path / "out", {}, lines.append))
     assert {line.split(":")[0] for line in lines} == {"encoder", "decoder", "text_embedder"}

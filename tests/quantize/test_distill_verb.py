@@ -96,7 +96,7 @@ def test_from_a_teacher_to_a_bundle_that_captions(
     done = verb(*given, "--run", run, "--output", bundle)
     assert done.exit_code == 0, (done.output, done.exception)
     assert {path: path.stat().st_mtime_ns for path in examples.rglob("*.tar")} == shards, "none is made again"
-    assert "text student:" in done.output and "max abs difference" in done.output
+    assert "the text student" in done.output and "spearman" in done.output and "max abs difference" in done.output
     assert "teacher_tokens" in epoch_rows(run)[-1]
 
     clip = recordings / "1-0-rain.flac"

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from tokenizers import Tokenizer
 from torch import nn
 
-from edge_aac.errors import ConfigError, DataError
+from edge_aac.errors import ConfigError, DataError, InputMissingError
 from quantize.data.caption_corpus import distinct_captions
 from quantize.data.captions import MIN_WORDS
 from quantize.data.lexicon import LEXICON
@@ -22,25 +22,23 @@ from quantize.data.tokenizer import train_tokenizer
 from quantize.models.config import TextEmbedderConfig
 from quantize.models.instructor import TextEmbedder
 from quantize.models.sentence_embedder import SentenceEmbedder
+from quantize.training.settings import TextStudentSettings
 from quantize.training.teacher_texts import teacher_embeddings
-from quantize.training.text_scores import CandidateWindow, Embed, choice_agreement, spearman, text_student_scores
+from quantize.training.text_scores import spearman, text_student_scores
 from quantize.training.text_student import (
-    TextStudentSettings,
-    distil_text,
+    TextDistillation,
     distillation_losses,
-    scheduled_rate,
+    load_text_student,
     split_texts,
     student_embedder,
 )
+from tests.quantize.distill_cases import Told
 
 TEXTS = distinct_captions(260, np.random.default_rng(3))
 SETTINGS = TextStudentSettings(
-    steps=40, batch_texts=16, warmup_steps=5, held_out_texts=60, checkpoint_steps=10, ema_decay=0.9, learning_rate=5e-3
-)
-
-
-class Killed(Exception):
-    """Stands for the signal that ends a run."""
+    epochs=4, scenes_per_epoch=160, batch_scenes=16, warmup_steps=5, held_out_texts=60, checkpoint_steps=4,
+    ema_decay=0.9, learning_rate=5e-3,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -111,16 +109,6 @@ def test_losses_are_the_formulas() -> None:
     assert float(terms["loss"]) == pytest.approx(2 * 0.5 + 3 * 0.02, abs=1e-6)
 
 
-def test_learning_rate_rises_and_falls() -> None:
-    settings = TextStudentSettings(steps=100, warmup_steps=10, learning_rate=1.0)
-    rates = [scheduled_rate(step, settings) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == rates[9] == rates[10] == 1.0
-    assert rates[55] == pytest.approx(0.5)
-    assert 0.0 < rates[-1] < 1e-3
-    assert scheduled_rate(0, replace(settings, warmup_steps=0)) == 1.0
-
-
 def test_held_out_texts_are_never_trained_on() -> None:
     split = split_texts([*TEXTS, *TEXTS[:50]], replace(SETTINGS, corpus_texts=150))
     assert (len(split.trained), len(split.held_out), split.repeated, split.beyond) == (150, 60, 50, 50)
@@ -133,68 +121,95 @@ def test_held_out_texts_are_never_trained_on() -> None:
 def test_student_comes_near_its_teacher_on_texts_it_has_not_seen(
     teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
 ) -> None:
-    seen: list[tuple[int, int]] = []
-    settings = replace(SETTINGS, steps=200, checkpoint_steps=100)
-    student = distil_text(
-        teacher, TEXTS, tokenizer, config, settings, tmp_path, lambda step, steps, loss: seen.append((step, steps))
-    )
-    assert seen == [(step, 200) for step in range(1, 201)]
-    assert not student.training
+    settings = replace(SETTINGS, epochs=20)
+    told = Told()
+    run = TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path)
+    scores = run.train(told)
+    assert len(told.losses) == 20 * 160 // 16
+    assert not run.student.training
     held_out = split_texts(TEXTS, settings).held_out
     torch.manual_seed(settings.seed)
     untrained = TextEmbedder.from_config(config).eval()
     before, after = (
         text_student_scores(teacher.embed(held_out), student_embedder(model, tokenizer).embed(held_out))
-        for model in (untrained, student)
+        for model in (untrained, load_text_student(tmp_path))
     )
     assert after["cosine"] > before["cosine"] + 0.3
     assert after["spearman"] > before["spearman"] + 0.2
     assert after["similarity_error_mean"] < before["similarity_error_mean"]
+    assert scores == pytest.approx(after, abs=1e-6)
     last = _rows(tmp_path)[-1]
-    assert last["step"] == 200
     assert {name: last[name] for name in after} == pytest.approx(after, abs=1e-6)
-    assert _rows(tmp_path)[0]["held_out_texts"] == 60
+    counts = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["texts"]
+    assert (counts["trained"], counts["held_out"]) == (200, 60)
 
 
-@pytest.mark.parametrize("killed_at", [4, 23, 40])
+def test_an_epoch_ends_with_the_texts(
+    teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
+) -> None:
+    told = Told()
+    settings = replace(SETTINGS, epochs=1, scenes_per_epoch=5000)
+    TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path).train(told)
+    assert len(told.losses) == 200 // 16
+
+
+def test_batches_hold_texts_of_like_length_and_every_text_once(
+    teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
+) -> None:
+    run = TextDistillation(teacher, TEXTS, tokenizer, config, SETTINGS, tmp_path)
+    lengths = [len(ids) for ids, _ in run.engine.dataset(0)]
+    spread = [max(part) - min(part) for part in (lengths[at : at + 16] for at in range(0, len(lengths), 16))]
+    assert np.mean(spread) < (max(lengths) - min(lengths)) / 3
+    orders = [[tuple(ids.tolist()) for ids, _ in run.engine.dataset(epoch)] for epoch in (0, 1, 0)]
+    assert len(set(orders[0])) == len(orders[0]) == 200 // 16 * 16
+    assert orders[0] == orders[2] != orders[1]
+
+
+@pytest.mark.parametrize("killed_at", [3, 17, 33])
 def test_killed_run_ends_with_the_weights_of_one_that_was_not(
     killed_at: int, teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
 ) -> None:
-    def kill(step: int, steps: int, loss: float) -> None:
-        if step == killed_at:
-            raise Killed
+    def run(folder: str) -> TextDistillation:
+        return TextDistillation(teacher, TEXTS, tokenizer, config, SETTINGS, tmp_path / folder)
 
-    whole = distil_text(teacher, TEXTS, tokenizer, config, SETTINGS, tmp_path / "whole").state_dict()
-    with pytest.raises(Killed):
-        distil_text(teacher, TEXTS, tokenizer, config, SETTINGS, tmp_path / "killed", kill)
-    resumed = distil_text(teacher, TEXTS, tokenizer, config, SETTINGS, tmp_path / "killed").state_dict()
-    assert whole.keys() == resumed.keys()
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert [row["step"] for row in _rows(tmp_path / "killed")] == [row["step"] for row in _rows(tmp_path / "whole")]
+    whole = run("whole")
+    whole.train(Told())
+    with pytest.raises(KeyboardInterrupt):
+        run("killed").train(Told(steps_left=killed_at))
+    with pytest.raises(InputMissingError, match="not finished"):
+        load_text_student(tmp_path / "killed")
+    resumed = run("killed")
+    resumed.train(Told())
+    one, other = whole.student.state_dict(), resumed.student.state_dict()
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert [row.get("step") for row in _rows(tmp_path / "killed")] == [
+        row.get("step") for row in _rows(tmp_path / "whole")
+    ]
 
 
 def test_folder_of_another_run(
     teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
 ) -> None:
-    settings = replace(SETTINGS, steps=2)
-    distil_text(teacher, TEXTS, tokenizer, config, settings, tmp_path)
+    settings = replace(SETTINGS, epochs=1)
+    TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path).train(Told())
     with pytest.raises(ConfigError, match=r"other settings; give a new folder"):
-        distil_text(teacher, TEXTS, tokenizer, config, SETTINGS, tmp_path)
-    with pytest.raises(ConfigError, match=r"other texts_sha256, teacher_sha256"):
-        distil_text(_teacher(tokenizer, seed=8), TEXTS[1:], tokenizer, config, settings, tmp_path)
+        TextDistillation(teacher, TEXTS, tokenizer, config, SETTINGS, tmp_path)
+    with pytest.raises(ConfigError, match=r"other texts, teacher_sha256"):
+        TextDistillation(_teacher(tokenizer, seed=8), TEXTS[1:], tokenizer, config, settings, tmp_path)
     (tmp_path / "last.pt").write_bytes(b"rubbish")
     with pytest.raises(DataError, match=r"last\.pt"):
-        distil_text(teacher, TEXTS, tokenizer, config, settings, tmp_path)
+        TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path)
 
 
 def test_sizes_that_do_not_fit(
     teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="set embedding_dim to 12"):
-        distil_text(teacher, TEXTS, tokenizer, replace(config, embedding_dim=10), SETTINGS, tmp_path)
+        TextDistillation(teacher, TEXTS, tokenizer, replace(config, embedding_dim=10), SETTINGS, tmp_path)
     with pytest.raises(ConfigError, match="set vocab_size to"):
-        distil_text(teacher, TEXTS, tokenizer, replace(config, vocab_size=20), SETTINGS, tmp_path)
-    for name, value in (("steps", 0), ("corpus_texts", 100), ("ema_decay", 1.0)):
+        TextDistillation(teacher, TEXTS, tokenizer, replace(config, vocab_size=20), SETTINGS, tmp_path)
+    for name, value in (("epochs", 0), ("corpus_texts", 100), ("ema_decay", 1.0)):
         with pytest.raises(ConfigError, match=name):
             TextStudentSettings(**{name: value})
     assert not list(tmp_path.iterdir())
@@ -251,26 +266,6 @@ def test_rank_correlation_with_ties() -> None:
     assert spearman(one, one + other) == pytest.approx(spearmanr(one, one + other).statistic)
     assert spearman(one, -one) == pytest.approx(-1.0)
     assert spearman(one, np.zeros(60)) == 0.0
-
-
-def test_choices_of_teacher_and_student() -> None:
-    vectors = {"a": [1.0, 0.0], "b": [0.8, 0.6], "c": [0.0, 1.0]}
-    swapped = {"a": vectors["b"], "b": vectors["a"], "c": vectors["c"]}
-
-    def embed(table: dict[str, list[float]]) -> Embed:
-        return lambda texts: np.array([table[text] for text in texts], np.float32)
-
-    along = CandidateWindow(("a", "b", "c"), (-1.0, -1.0, -1.0), np.array([5.0, 0.0]))
-    likelier = CandidateWindow(("a", "b"), (-1.0, -9.0), np.array([1.0, 0.0]))
-    away = CandidateWindow(("b", "c"), (-1.0, -1.0), np.array([0.0, 2.0]))
-    windows = [along, likelier, away, along]
-    assert choice_agreement(windows, embed(vectors), embed(vectors)) == 1.0
-    # "along" is chosen otherwise; "likelier" by its likelihood, "away" as before.
-    assert choice_agreement(windows, embed(vectors), embed(swapped)) == 0.5
-    assert choice_agreement(windows, embed(vectors), embed(swapped), 1.0, 0.0) == 1.0
-    assert choice_agreement([likelier], embed(vectors), embed(swapped), 0.0, 1.0) == 0.0
-    with pytest.raises(DataError, match="windows"):
-        choice_agreement([], embed(vectors), embed(vectors))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
