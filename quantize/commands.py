@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,20 @@ FoldsOption = Annotated[
     str | None,
     typer.Option("--folds", help='Folds to train on in place of the recipe\'s, as "1,2,3,4"; none of these validates.'),
 ]
+
+
+class PrecisionChoice(str, Enum):
+    """Of :class:`quantize.training.settings.EngineSettings`."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+PrecisionOption = Annotated[
+    PrecisionChoice | None,
+    typer.Option("--precision", help="In place of the recipe's; auto is bf16 on GPUs that have it."),
+]
 ExamplesOption = Annotated[
     Path | None,
     typer.Option(
@@ -66,6 +81,7 @@ def train_verb(
     output: Annotated[Path | None, typer.Option(help="Export a bundle here at the end.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     sentence_embedder: SentenceEmbedderOption = None,
     examples: ExamplesOption = None,
@@ -89,7 +105,9 @@ def train_verb(
         check_output(output)  # before the hours of training, not after them
     if threads:
         torch.set_num_threads(threads)
-    chosen = load_recipe(recipe).changed(epochs=epochs, seed=seed, folds=folds_of(folds), absent=tuple(absent or ()))
+    chosen = load_recipe(recipe).changed(
+        epochs, seed, folds_of(folds), tuple(absent or ()), precision.value if precision else None
+    )
     embedder = sentence_embedder_of(sentence_embedder)
     with World.from_environment() as world, TerminalProgress(quiet=not world.first) as progress:
         progress.say(f"reading the recordings in {data}")

@@ -13,6 +13,7 @@ from quantize.commands import (
     FoldsOption,
     LlmModelOption,
     LlmUrlOption,
+    PrecisionOption,
     SentenceEmbedderOption,
     ThreadsOption,
     cache_folder,
@@ -69,6 +70,7 @@ def distill_verb(
     ] = True,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
+    precision: PrecisionOption = None,
     folds: FoldsOption = None,
     absent: AbsentOption = None,
     threads: ThreadsOption = None,
@@ -89,7 +91,9 @@ def distill_verb(
         raise UsageError(
             "the bundle of --output needs a text embedder: give --sentence-embedder FOLDER, or export later"
         )
-    chosen = load_recipe(recipe).changed(epochs=epochs, seed=seed, folds=folds_of(folds), absent=tuple(absent or ()))
+    chosen = load_recipe(recipe).changed(
+        epochs, seed, folds_of(folds), tuple(absent or ()), precision.value if precision else None
+    )
     if not dry_run and (data is None or (run is None) != precompute):
         raise UsageError("give --data, and either --run FOLDER (train the student) or --precompute (run the teacher)")
     if precompute and examples is None:

@@ -23,6 +23,7 @@ from quantize.training.settings import (
     EngineSettings,
     Folds,
     MixupRecipe,
+    Precision,
     StoredRecipe,
     TextStudentSettings,
     TrainSettings,
@@ -70,15 +71,17 @@ class Recipe:
         seed: int | None = None,
         folds: tuple[int, ...] | None = None,
         absent: tuple[str, ...] = (),
+        precision: Precision | None = None,
     ) -> Recipe:
-        """The recipe with other epochs of the captioner's training, another seed of every stage, other folds, and
-        classes left out."""
+        """The recipe with other epochs of the captioner's training, another seed or precision of every stage, other
+        folds, and classes left out."""
         recipe = self
         if epochs is not None:
             recipe = replace(recipe, train=replace(recipe.train, epochs=epochs))
-        if seed is not None:
-            pretrain = replace(recipe.pretrain, seed=seed) if recipe.pretrain else None
-            recipe = replace(recipe, train=replace(recipe.train, seed=seed), pretrain=pretrain)
+        of_stages = {name: value for name, value in (("seed", seed), ("precision", precision)) if value is not None}
+        if of_stages:
+            pretrain = replace(recipe.pretrain, **of_stages) if recipe.pretrain else None  # type: ignore[arg-type]
+            recipe = replace(recipe, train=replace(recipe.train, **of_stages), pretrain=pretrain)  # type: ignore[arg-type]
         if folds is not None:
             validation = tuple(fold for fold in recipe.folds.validation if fold not in folds)
             recipe = replace(recipe, folds=replace(recipe.folds, train=folds, validation=validation))
