@@ -10,22 +10,6 @@ from edge_aac.errors import ConfigError, DataError
 from quantize.data.clips import Waveform
 from quantize.data.manifests import CaptionedClip
 from quantize.data.scenes import SCENE_SAMPLES, padded_clip
-from quantize.data.waveform_cache import WaveformCache
-
-
-class CorpusClips:
-    """Clips whose sound comes from a cache, as 10 s windows."""
-
-    def __init__(self, clips: Sequence[CaptionedClip], cache: WaveformCache) -> None:
-        self.clips = tuple(clips)
-        self.cache = cache
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def window(self, index: int, rng: np.random.Generator) -> Waveform:
-        """A window of clip ``index``; see :func:`window`, and :meth:`WaveformCache.waveform` for the errors."""
-        return window(self.cache.waveform(self.clips[index]), rng)
 
 
 def window(waveform: Waveform, rng: np.random.Generator) -> Waveform:

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from edge_aac.errors import ConfigError, DataError
-from quantize.data.corpus import CorpusClips, corpus_captions, split_by_recording, window
-from quantize.data.manifests import CaptionedClip, folder_manifest
-from quantize.data.waveform_cache import WaveformCache
+from quantize.data.corpus import corpus_captions, split_by_recording, window
+from quantize.data.manifests import CaptionedClip
 
 
 def clip(name: str, recording: str = "") -> CaptionedClip:
@@ -32,21 +30,6 @@ def test_a_long_recording_is_cut_anywhere() -> None:
     assert {int(got[0]) for got in windows} == {0, 1, 2, 3}
     assert all(got.shape == (160_000,) and (np.diff(got) == 1).all() for got in windows)
     assert np.array_equal(windows[7], window(waveform, np.random.default_rng(7)))
-
-
-def test_windows_come_through_the_cache(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    soundfile.write(tmp_path / "a.wav", 0.1 * rng.standard_normal(12 * 16_000), 16_000)
-    (tmp_path / "captions.csv").write_text("file,caption,duration_s\na.wav,Long,\na.wav,Short,4\n")
-    clips = folder_manifest(tmp_path / "captions.csv", tmp_path).clips
-    cache = WaveformCache(tmp_path / "cache")
-    corpus = CorpusClips(cache.prepare(clips).ready, cache)
-    assert len(corpus) == 2
-    whole = cache.waveform(clips[0])
-    got = corpus.window(0, np.random.default_rng(3))
-    start = int(np.random.default_rng(3).integers(len(whole) - 160_000 + 1))
-    assert np.array_equal(got, whole[start : start + 160_000])
-    assert np.array_equal(corpus.window(1, np.random.default_rng(3))[:64_000], whole[:64_000])
 
 
 def test_no_recording_lies_on_both_sides() -> None:

@@ -49,9 +49,11 @@ def test_from_recordings_to_captions(quick_recipe: Path, recordings: Path, tmp_p
     run, bundle = tmp_path / "run", tmp_path / "bundle"
     trained = edge_aac(
         "train", "--recipe", quick_recipe, "--data", recordings, "--run", run, "--output", bundle,
-        "--epochs", 1, "--threads", 1,
+        "--epochs", 1, "--threads", 1, "--precision", "bf16",
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
+    stages = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
+    assert stages["train"]["precision"] == stages["pretrain"]["precision"] == "bf16"
     assert "single_named" in trained.stderr
     assert "max abs difference" in trained.stderr
     clip = recordings / "1-0-rain.flac"
