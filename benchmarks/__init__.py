@@ -1,1 +1,2 @@
-"""Measurements. Each module is a command: ``python -m benchmarks.latency --help``. None is imported by the product."""
+"""Measurements. Each module is a command: ``python -m benchmarks.latency --help``. `edge-aac bench` is in
+:mod:`benchmarks.commands`; the runtime imports none of them."""

@@ -70,11 +70,11 @@ def _run(words: list[str]) -> int:
 def _missing(verb: str, error: ModuleNotFoundError) -> Exception:
     """A verb whose package is not installed can be mended by its user; a part of our own that is missing cannot."""
     package = (error.name or "").partition(".")[0]
-    if package in {"", "edge_aac", "quantize"}:
+    if package in {"", "edge_aac", "quantize", "benchmarks"}:
         return error
     return DeviceError(
         f"`edge-aac {verb}` needs the package {package!r}, which is not installed: "
-        "pip install 'edge-aac[train]' brings the build-time side, "
+        "pip install 'edge-aac[train]' brings the build-time side, 'edge-aac[build]' what build-engine and bench need, "
         "'edge-aac[evaluate]' scores and reports, 'edge-aac[mic]' microphones"
     )
 

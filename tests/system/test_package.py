@@ -32,7 +32,7 @@ def test_wheel_holds_the_bundle_and_the_recipes(tmp_path: Path) -> None:
     for name in ("README.md", "ATTRIBUTIONS.csv", "tokenizer.json", "text_tokenizer.json"):
         assert f"edge_aac/bundles/esc10-tiny/{name}" in names
     assert "quantize/recipes/esc10-tiny.toml" in names
-    assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
+    assert not any(name.startswith("tests/") for name in names)
 
 
 def test_bundle_is_small(bundle: Bundle) -> None:

@@ -1,0 +1,341 @@
+"""Costs counted on ONNX graphs, against sums done by hand and against torch; and the bounds made of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="costs are counted on graphs with onnx: pip install 'edge-aac[train]'")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from benchmarks.boards import BOARDS, Board  # noqa: E402
+from benchmarks.commands import bench  # noqa: E402
+from benchmarks.graph_costs import GraphCosts, graph_costs  # noqa: E402
+from benchmarks.roofline import Decoding, Model, Part, bound, bundle_model, memory_bytes, model_report  # noqa: E402
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, DecodingRules, open_bundle  # noqa: E402
+from edge_aac.errors import ConfigError, DataError, DeviceError, UsageError  # noqa: E402
+
+BOARD = Board("a board whose sums are easy", 10, 20, 100, 8, (5, 10))
+COSTS = GraphCosts(
+    weight_macs=3_000_000,
+    other_macs=1_000_000,
+    folded_macs=500,
+    product_weights=600,
+    stored=1_000,
+    read=800,
+    inputs={"fbank": 100, "cross_keys_0": 40},
+    outputs={"embedding": 10},
+    other_bytes=16,
+)
+
+
+def counted(
+    folder: Path,
+    nodes: Sequence[Any],
+    inputs: Mapping[str, Sequence[int]],
+    weights: Mapping[str, np.ndarray],
+    output: str,
+    declared: Mapping[str, Sequence[int | str]] | None = None,
+) -> GraphCosts:
+    """Costs of a graph of these nodes; the weights are named arrays."""
+    shapes = declared or inputs
+    graph = helper.make_graph(
+        list(nodes),
+        "by hand",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape)) for name, shape in shapes.items()],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = folder / "graph.onnx"
+    onnx.save(model, str(path))
+    return graph_costs(path, inputs)
+
+
+def zeros(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("node", "given", "weight", "macs"),
+    [
+        (helper.make_node("MatMul", ["x", "w"], ["y"]), (2, 3, 7), (7, 5), 2 * 3 * 7 * 5),
+        (helper.make_node("Gemm", ["x", "w"], ["y"]), (3, 7), (7, 5), 3 * 7 * 5),
+        (helper.make_node("Gemm", ["x", "w"], ["y"], transA=1, transB=1), (7, 3), (5, 7), 3 * 7 * 5),
+        (helper.make_node("Conv", ["x", "w"], ["y"]), (1, 6, 10), (4, 6, 3), 8 * 4 * 6 * 3),
+        (
+            helper.make_node("Conv", ["x", "w"], ["y"], strides=[2, 2], pads=[1, 2, 1, 2], group=4),
+            (2, 8, 6, 10),
+            (8, 2, 3, 5),
+            2 * (3 * 5) * 8 * 2 * (3 * 5),
+        ),
+        (helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2]), (1, 4, 9), (4, 3, 5), 9 * 4 * 3 * 5),
+    ],
+    ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else "",
+)
+def test_products_with_a_weight(tmp_path: Path, node: Any, given: tuple[int, ...], weight: Any, macs: int) -> None:
+    costs = counted(tmp_path, [node], {"x": given}, {"w": zeros(*weight)}, "y")
+    assert (costs.weight_macs, costs.other_macs, costs.folded_macs) == (macs, 0, 0)
+    assert costs.product_weights == costs.stored == costs.read == np.prod(weight)
+    assert costs.inputs == {"x": np.prod(given)}
+
+
+def test_a_transposed_weight_is_one_and_a_single_row_gains_nothing_from_int8(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["w"], ["turned"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "turned"], ["hidden"]),
+        helper.make_node("ReduceMean", ["hidden"], ["mean"], axes=[0], keepdims=1),
+        helper.make_node("MatMul", ["mean", "v"], ["y"]),
+    ]
+    costs = counted(tmp_path, nodes, {"x": (9, 4)}, {"w": zeros(6, 4), "v": zeros(6, 3)}, "y")
+    assert (costs.weight_macs, costs.other_macs) == (9 * 4 * 6, 6 * 3)
+    assert (costs.product_weights, costs.stored) == (24, 24 + 18)
+
+
+def test_attention_multiplies_no_weights_and_what_is_made_of_weights_is_made_once(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["keys"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["x", "keys"], ["scores"]),
+        helper.make_node("MatMul", ["table", "w"], ["positions"]),
+        helper.make_node("MatMul", ["scores", "positions"], ["y"]),
+    ]
+    costs = counted(tmp_path, nodes, {"x": (2, 5, 8)}, {"table": zeros(5, 3), "w": zeros(3, 4)}, "y")
+    assert (costs.weight_macs, costs.other_macs) == (0, 2 * 5 * 5 * 8 + 2 * 5 * 5 * 4)
+    assert (costs.folded_macs, costs.product_weights) == (5 * 3 * 4, 0)
+    assert costs.macs == costs.other_macs
+
+
+def test_of_a_table_the_rows_are_read_and_no_row_twice(tmp_path: Path) -> None:
+    table, ids = zeros(100, 4), np.array([3, 1, 3], np.int64)
+    rows = helper.make_node("Gather", ["table", "ids"], ["rows"])
+    added = helper.make_node("Add", ["x", "rows"], ["y"])
+    costs = counted(tmp_path, [rows, added], {"x": (3, 4)}, {"table": table, "ids": ids}, "y")
+    assert (costs.stored, costs.read, costs.macs) == (400, 12, 0)
+    many = {"table": zeros(2, 4), "ids": np.zeros(50, np.int64)}
+    assert counted(tmp_path, [rows, added], {"x": (50, 4)}, many, "y").read == 8
+
+
+def test_shapes_that_the_graph_computes_itself(tmp_path: Path) -> None:
+    """As the exporter writes a reshape that keeps the batch: its shape is made of the input's."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "first"], ["batch"], axis=0),
+        helper.make_node("Mul", ["batch", "two"], ["rows"]),
+        helper.make_node("Concat", ["rows", "rest"], ["target"], axis=0),
+        helper.make_node("Reshape", ["x", "target"], ["split"]),
+        helper.make_node("MatMul", ["split", "w"], ["y"]),
+    ]
+    weights = {name: np.array(value, np.int64) for name, value in (("first", [0]), ("two", [2]), ("rest", [-1]))}
+    shapes = {"x": (3, 10)}
+    costs = counted(tmp_path, nodes, shapes, {**weights, "w": zeros(5, 7)}, "y", {"x": ("batch", 10)})
+    assert costs.weight_macs == 6 * 5 * 7
+    assert costs.outputs == {"y": 6 * 7}
+
+
+def test_what_cannot_be_counted_is_refused(tmp_path: Path) -> None:
+    product = helper.make_node("MatMul", ["x", "w"], ["y"])
+    with pytest.raises(DataError, match="its input x"):
+        counted(tmp_path, [product], {}, {"w": zeros(4, 2)}, "y", {"x": ("batch", 4)})
+    with pytest.raises(DataError, match="its input x"):
+        counted(tmp_path, [product], {"x": ("batch", 4)}, {"w": zeros(4, 2)}, "y")  # type: ignore[dict-item]
+    lookup = [helper.make_node("NonZero", ["x"], ["places"]), helper.make_node("Cast", ["places"], ["z"], to=1)]
+    with pytest.raises(DataError, match="inputs' sizes"):
+        counted(
+            tmp_path, [*lookup, helper.make_node("MatMul", ["w", "z"], ["y"])], {"x": (3, 3)}, {"w": zeros(4, 2)}, "y"
+        )
+    recurrent = helper.make_node("GRU", ["x", "w", "r"], ["y"], hidden_size=2)
+    with pytest.raises(DataError, match="GRU"):
+        counted(tmp_path, [recurrent], {"x": (1, 1, 4)}, {"w": zeros(1, 6, 4), "r": zeros(1, 6, 2)}, "y")
+    (tmp_path / "torn.onnx").write_bytes(b"no graph at all")
+    with pytest.raises(DataError, match="no ONNX file"):
+        graph_costs(tmp_path / "torn.onnx", {})
+
+
+def test_the_bound_of_a_part_is_the_longer_of_arithmetic_and_traffic() -> None:
+    fp16 = bound("encoder", Part(COSTS, 2), BOARD, "fp16")
+    # Twice 4 million MACs at 5 x 10^12 MACs a second; twice 950 numbers of 2 bytes and 16 bytes at 100 GB/s.
+    assert fp16.arithmetic_ms == pytest.approx(2 * 4e6 / 5e12 * 1e3)
+    assert fp16.bandwidth_ms == pytest.approx(2 * (2 * (800 + 150) + 16) / 100e9 * 1e3)
+    assert (fp16.ms, fp16.limited_by) == (fp16.arithmetic_ms, "arithmetic")
+    int8 = bound("encoder", Part(COSTS, 2), BOARD, "int8+fp16")
+    assert int8.arithmetic_ms == pytest.approx(2 * (3e6 / 10e12 + 1e6 / 5e12) * 1e3)
+    assert int8.bandwidth_ms == pytest.approx(2 * (600 + 2 * (200 + 150) + 16) / 100e9 * 1e3)
+    # The decoder stays in FP16, whatever the encoder is in.
+    assert bound("decoder", Part(COSTS, 2), BOARD, "int8+fp16") == fp16
+    slow = replace(BOARD, bandwidth_gb_s=0.001)
+    assert bound("encoder", Part(COSTS, 1), slow, "fp16").limited_by == "bandwidth"
+
+
+def test_a_window_is_its_parts_one_after_the_other() -> None:
+    decoding = Decoding(6, 30, 6, 28)
+    parts = {"encoder": Part(COSTS, 1), "decoder": Part(COSTS, decoding.steps), "text_embedder": Part(COSTS, 1)}
+    report = model_report(Model("m", "here", decoding, parts), BOARD)
+    for precision in ("fp16", "int8+fp16"):
+        numbers = report["precisions"][precision]
+        assert sum(part["bound_ms"] for part in numbers["parts"].values()) == pytest.approx(numbers["window_ms"])
+        assert sum(part["share"] for part in numbers["parts"].values()) == pytest.approx(1.0)
+        assert numbers["parts"]["decoder"]["runs"] == 29
+    # Weights and buffers once each, whatever the number of steps; cross-attention lies in the encoder's outputs.
+    assert memory_bytes(Model("m", "here", decoding, parts), "fp16") == 3 * (2 * 1000 + 2 * 110 + 16)
+    assert memory_bytes(Model("m", "here", decoding, parts), "fp32") == 3 * (4 * 1000 + 4 * 110 + 16)
+    assert report["precisions"]["int8+fp16"]["memory_bytes"] == 3 * (2 * 1000 + 2 * 110 + 16) - 600
+
+
+def test_how_a_bundle_decodes() -> None:
+    nucleus = DecodingRules(candidates=6, max_length=30, beams=4)
+    assert Decoding.of(nucleus, True, 8) == Decoding(6, 30, 6, 36)
+    assert Decoding.of(nucleus, False, 0) == Decoding(6, 30, 1, 28)
+    assert Decoding.of(nucleus.model_copy(update={"method": "beam"}), True, 0) == Decoding(4, 30, 1, 28)
+    assert Decoding.of(nucleus.model_copy(update={"method": "greedy"}), True, 0).rows == 1
+    with pytest.raises(ConfigError, match="40 exceeds"):
+        Decoding.of(nucleus.model_copy(update={"max_length": 40, "max_positions": 32}), True, 0)
+
+
+def test_more_candidates_cost_arithmetic_but_no_weights_twice() -> None:
+    bundle = open_bundle(DEFAULT_BUNDLE)
+    one, six = (bundle_model(bundle, Decoding(rows, 30, rows, 28)).parts for rows in (1, 6))
+    assert six["decoder"].costs.macs == 6 * one["decoder"].costs.macs
+    assert six["encoder"] == one["encoder"]
+    more = six["decoder"].costs.read - one["decoder"].costs.read
+    head_size, heads = bundle.manifest.graphs["encoder"][0].shapes["cross_keys"][-1], 4
+    assert more == 5 * heads * int(head_size), "a row of the token table for each"
+
+
+def test_the_shipped_bundle_costs_what_torch_counts() -> None:
+    pytest.importorskip("torch", reason="torch counts the other side")
+    from quantize.models.footprint import footprint
+    from quantize.training.recipe import load_recipe
+
+    bundle = open_bundle(DEFAULT_BUNDLE)
+    config = load_recipe(DEFAULT_BUNDLE).model
+    if bundle.manifest.version == "1":
+        stem = {"conv_stem": (16, 32, 64, 128), "conv_stem_strides": ((2, 2),) * 4, "conv_stem_kernels": ()}
+        config = replace(config, beats=replace(config.beats, **stem))
+    decoder = replace(config.decoder, vocab_size=bundle.manifest.vocabulary_size)
+    config = replace(config, embedding_dim=bundle.manifest.embedding_size, decoder=decoder)
+    rules = bundle.manifest.decoding
+    counted = footprint(config, None, rules.candidates, rules.max_length - 1)
+    parts = bundle_model(bundle, Decoding.of(rules, True, 0)).parts
+    encoder, step = parts["encoder"].costs, parts["decoder"].costs
+    # torch projects the Conformer's relative positions anew for each window, an engine once.
+    dim, steps = config.beats.dim, config.memory_steps
+    assert encoder.folded_macs == config.conformer.layers * (2 * steps - 1) * dim * dim
+    assert encoder.macs + encoder.folded_macs == counted.encoder_macs
+    assert step.macs == rules.candidates * counted.step_macs
+    assert 4 * step.read == counted.step_weight_bytes
+    states = {kind: sum(n for name, n in step.inputs.items() if name.startswith(kind)) for kind in ("self", "cross")}
+    assert 4 * states["self"] == counted.step_cache_bytes
+    assert 4 * states["cross"] == counted.step_cross_bytes
+
+
+def test_sizes_alone_give_the_costs_of_the_graphs_that_are_exported_from_them(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="models are exported with torch")
+    from benchmarks.published_costs import captioner_costs, text_embedder_costs
+    from quantize.deploy.graphs import cross_attention, decoder_spec, encoder_spec, fold_weight_norm, text_embedder_spec
+    from quantize.deploy.onnx_writer import write_onnx
+    from quantize.models.captioner import Captioner
+    from quantize.models.config import TextEmbedderConfig
+    from quantize.models.instructor import TextEmbedder
+    from tests.quantize.published_layout import SMALL
+
+    torch.manual_seed(0)
+    model, candidates, cached = Captioner(SMALL).eval(), 3, 20
+    embedder = TextEmbedder.from_config(
+        TextEmbedderConfig(vocab_size=40, dim=16, head_dim=8, heads=2, ffn_dim=24, layers=2, embedding_dim=6)
+    ).eval()
+    fold_weight_norm(model)
+    with torch.no_grad():
+        # Equal weights, as those of fresh layer norms are, the exporter would write once.
+        for tensor in (*model.parameters(), *model.buffers(), *embedder.parameters()):
+            if tensor.is_floating_point():
+                tensor.uniform_()
+        windows = torch.randn(2, 998, 128)
+        write_onnx(encoder_spec(model, windows), tmp_path / "encoder.onnx")
+        write_onnx(decoder_spec(model, cross_attention(model, windows[:1]), cached), tmp_path / "decoder.onnx")
+        ids = torch.randint(1, 40, (2, 7))
+        write_onnx(text_embedder_spec(embedder, ids, torch.ones_like(ids)), tmp_path / "text.onnx")
+    heads, size, steps = SMALL.decoder.heads, SMALL.beats.dim // SMALL.decoder.heads, SMALL.memory_steps
+    shapes: dict[str, tuple[int, ...]] = {"token_ids": (candidates, 1), "step": (1,)}
+    for name in [f"{kind}_{layer}" for kind in ("keys", "values") for layer in range(SMALL.decoder.layers)]:
+        shapes[f"self_{name}"], shapes[f"cross_{name}"] = (candidates, heads, cached, size), (heads, steps, size)
+    of_sizes = captioner_costs(SMALL, candidates, cached)
+    assert asdict(graph_costs(tmp_path / "encoder.onnx", {"fbank": (1, 998, 128)})) == asdict(of_sizes["encoder"])
+    step = graph_costs(tmp_path / "decoder.onnx", shapes)
+    assert sum(step.inputs.values()) == sum(of_sizes["decoder"].inputs.values())
+    assert replace(step, inputs={}) == replace(of_sizes["decoder"], inputs={})
+    for texts in (1, 3):
+        given = {"token_ids": (texts, 9), "attention_mask": (texts, 9)}
+        assert graph_costs(tmp_path / "text.onnx", given) == text_embedder_costs(embedder.to("meta"), texts, 9)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    bench(args=list(arguments), standalone_mode=False)
+    return capsys.readouterr().out
+
+
+def test_the_verb_shows_every_model_and_says_that_nothing_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="the published models are counted with torch")
+    report = json.loads(run(capsys, "--board", "orin-nano-8gb", "--candidates", "3", "--json"))
+    assert report["note"].startswith("a bound, not a measurement")
+    student, published = report["models"]
+    assert {model["decoding"]["candidates"] for model in report["models"]} == {3}
+    assert student["precisions"]["fp16"]["window_ms"] < published["precisions"]["fp16"]["window_ms"]
+    # 217 million parameters and INSTRUCTOR-XL's 1.24 billion, less BEATs' classifier and the layers that never run.
+    assert 1.40e9 < published["weights_and_caches_fp32_bytes"] / 4 < 1.47e9
+    ours, theirs = report["text_embedders"]
+    assert ours["weights_bytes"] < theirs["weights_bytes"] == pytest.approx(2 * 1.24e9, rel=0.01)
+    shown = run(capsys, "--board", "orin-nano-8gb", "--candidates", "3")
+    assert "not a measurement" in shown and "…" not in shown
+    for model in report["models"]:
+        for numbers in model["precisions"].values():
+            assert f"{numbers['window_ms']:.2f}" in shown
+
+
+def test_a_faster_board_is_never_slower(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
+    monkeypatch.delitem(sys.modules, "benchmarks.published_costs", raising=False)
+    reports = [json.loads(run(capsys, "--board", name, "--json")) for name in BOARDS]
+    for report in reports:
+        (sentence,) = report["left_out"]
+        assert "torch" in sentence
+    assert "pip install 'edge-aac[train]'" in run(capsys, "--board", "thor-t5000").replace("\n", "")
+    windows = [report["models"][0]["precisions"]["int8+fp16"]["window_ms"] for report in reports]
+    speeds = [(board.bandwidth_gb_s, board.int8_tops, board.fp16_tflops) for board in BOARDS.values()]
+    for one, two in [(a, b) for a in range(len(windows)) for b in range(len(windows))]:
+        if all(x <= y for x, y in zip(speeds[one], speeds[two], strict=True)):
+            assert windows[one] >= windows[two]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--board", "orin-mini"]])
+def test_the_boards_are_named_where_none_is_chosen(arguments: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"orin-nano-8gb, orin-nano-super, .*thor-t5000"):
+        bench(args=arguments, standalone_mode=False)
+
+
+def test_what_counts_the_graphs_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [module for module in sys.modules if module.partition(".")[0] == "onnx"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("benchmarks.roofline", "benchmarks.graph_costs"):
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(DeviceError, match=r"edge-aac\[build\]"):
+        bench(args=["--board", "thor-t5000"], standalone_mode=False)
+
+
+def test_help_needs_nothing_of_the_build_time() -> None:
+    script = (
+        "import sys\nfrom benchmarks.commands import bench\n"
+        "try:\n    bench(args=['--help'])\nexcept SystemExit as ended:\n    code = ended.code\n"
+        "print(code, sorted({'torch', 'onnx', 'transformers', 'numpy', 'quantize'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert "--board" in done.stdout
