@@ -18,6 +18,13 @@ from edge_aac.captioner.decoding import CandidateDecoder, never
 from edge_aac.captioner.rerank import Reranker, ScoredCaption
 from edge_aac.captioner.tokens import load_tokenizer
 from edge_aac.engines.engine import EngineOptions, load_engine
+from edge_aac.engines.steps import (
+    CROSS_ATTENTION,
+    CrossAttention,
+    ResidentEngine,
+    StepwiseEngine,
+    without_padding,
+)
 from edge_aac.errors import ConfigError, first_complaint
 
 Array = npt.NDArray[np.float32]
@@ -123,7 +130,8 @@ class Captioner:
         self.bundle = bundle
         self.rules = choices.rules(manifest, candidates)
         self._encoder, self.encoder_graph = load_engine(bundle, "encoder", options)
-        self._decoder = CandidateDecoder(load_engine(bundle, "decoder", options)[0])
+        decoder = load_engine(bundle, "decoder", options)[0]
+        self._decoder = CandidateDecoder(decoder)
         self._decoder.check(self.rules)
         self._reranker = Reranker(
             load_engine(bundle, "text_embedder", options)[0],
@@ -134,6 +142,8 @@ class Captioner:
             choices.fluency_check,
         )
         self._takes_padding = "frame_padding" in self._encoder.input_shapes
+        # What the decoder reads in the device's memory need not leave it.
+        self._resident = CROSS_ATTENTION if isinstance(decoder, StepwiseEngine) else ()
 
     @classmethod
     def open(
@@ -178,7 +188,7 @@ class Captioner:
         )
         return CaptionedWindow(ranked, audio_embedding, len(candidates), latency)
 
-    def _encode(self, fbank: Array, sound_samples: int | None) -> tuple[Array, Array, Array]:
+    def _encode(self, fbank: Array, sound_samples: int | None) -> tuple[CrossAttention, CrossAttention, Array]:
         """Cross-attention keys and values (layers, heads, T, head_size) and the audio embedding (E,)."""
         inputs: dict[str, npt.NDArray[np.generic]] = {"fbank": fbank[np.newaxis]}
         if self._takes_padding:
@@ -186,10 +196,13 @@ class Captioner:
             inputs["frame_padding"] = (frames >= (WINDOW_SAMPLES if sound_samples is None else sound_samples))[
                 np.newaxis
             ]
-        encoded = self._encoder.run(inputs)
-        keys, values = encoded["cross_keys"][0], encoded["cross_values"][0]
+        if isinstance(self._encoder, ResidentEngine):
+            encoded = self._encoder.run_resident(inputs, self._resident)
+        else:
+            encoded = self._encoder.run(inputs)
+        keys, values = (encoded[name][0] for name in CROSS_ATTENTION)
         if self._takes_padding and (padding := encoded["memory_padding"][0].astype(bool)).any():
-            keys, values = (np.ascontiguousarray(array[:, :, ~padding]) for array in (keys, values))
+            keys, values = (without_padding(array, padding) for array in (keys, values))
         return keys, values, encoded["audio_embedding"][0]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from edge_aac.captioner.beam import beam_search
 from edge_aac.captioner.bundle import DecodingRules
-from edge_aac.captioner.sampling import TokenIds, apply_rules, constrain, draw, log_likelihood
+from edge_aac.captioner.sampling import Logits, TokenIds, apply_rules, constrain, draw, log_likelihood
 from edge_aac.engines.engine import Engine
+from edge_aac.engines.steps import CrossAttention, DecodingSteps, HostSteps, StepwiseEngine, on_host
 from edge_aac.errors import ConfigError, DataError
 
 Array = npt.NDArray[np.float32]
@@ -45,6 +46,7 @@ class CandidateDecoder:
 
     The self-attention cache is allocated once for each number of rows. It has one array a layer in and one new row a
     step out, so a step copies nothing of it; what cross-attention needs of the window goes in as the encoder gave it.
+    An engine that computes in a memory of its own (:class:`~edge_aac.engines.steps.StepwiseEngine`) keeps it there.
 
     Args:
         engine: the bundle's decoder graph: token_ids (N, 1), step (1,), and for each layer i self_keys_i and
@@ -81,8 +83,8 @@ class CandidateDecoder:
 
     def decode(
         self,
-        cross_keys: Array,
-        cross_values: Array,
+        cross_keys: CrossAttention,
+        cross_values: CrossAttention,
         rules: DecodingRules,
         rng: np.random.Generator,
         cancelled: Callable[[], bool] = never,
@@ -103,16 +105,26 @@ class CandidateDecoder:
         self.check(rules)
         count = {"nucleus": rules.candidates, "greedy": 1, "beam": rules.beams}[rules.method]
         # The last token is never fed back, so it needs no row.
-        cache = self._cache(count, self.capacity or rules.max_length - 1)
-        window = _Window(self._engine, cache, (cross_keys, cross_values), cancelled)
+        window = self._open(count, self.capacity or rules.max_length - 1, cross_keys, cross_values)
+
+        def step(token_ids: TokenIds, position: int) -> Logits:
+            if cancelled():
+                raise CancelledError
+            return window.step(token_ids, position)
+
         if rules.method == "beam":
-            beam = beam_search(window.step, window.reorder, rules)
+            beam = beam_search(step, window.reorder, rules)
             return [Candidate(beam.token_ids, beam.log_likelihood)]
         if rules.method == "greedy":
-            return _side_by_side(window, rules, count, lambda logits, prefixes: _likeliest(logits, prefixes, rules))
+            return _side_by_side(step, rules, count, lambda logits, prefixes: _likeliest(logits, prefixes, rules))
         return _side_by_side(
-            window, rules, count, lambda logits, prefixes: draw(apply_rules(logits, prefixes, rules), rng)
+            step, rules, count, lambda logits, prefixes: draw(apply_rules(logits, prefixes, rules), rng)
         )
+
+    def _open(self, count: int, rows: int, cross_keys: CrossAttention, cross_values: CrossAttention) -> DecodingSteps:
+        if isinstance(self._engine, StepwiseEngine):
+            return self._engine.open_steps(count, rows, cross_keys, cross_values)
+        return HostSteps(self._engine, self._cache(count, rows), (on_host(cross_keys), on_host(cross_values)))
 
     def _cache(self, count: int, rows: int) -> tuple[Array, Array]:
         if (count, rows) not in self._caches:
@@ -121,51 +133,11 @@ class CandidateDecoder:
         return self._caches[count, rows]
 
 
-class _Window:
-    """One window being decoded: the graph, its cache, and the cross-attention that all rows share."""
-
-    def __init__(
-        self, engine: Engine, cache: tuple[Array, Array], cross: tuple[Array, Array], cancelled: Callable[[], bool]
-    ) -> None:
-        self._engine = engine
-        self._keys, self._values = cache
-        self._cancelled = cancelled
-        # Views of contiguous parts: the engine reads them where they are.
-        self._fixed_inputs: Mapping[str, npt.NDArray[np.generic]] = {
-            f"{name}_{layer}": array[layer]
-            for name, array in zip(
-                ("self_keys", "self_values", "cross_keys", "cross_values"), (*cache, *cross), strict=True
-            )
-            for layer in range(len(array))
-        }
-
-    def step(self, token_ids: TokenIds, step: int) -> Array:
-        """Feed one token a row, (N, 1), at position ``step``: logits (N, V) of the next, one finite a row at least."""
-        if self._cancelled():
-            raise CancelledError
-        outputs = self._engine.run(
-            {**self._fixed_inputs, "token_ids": token_ids, "step": np.array([step], dtype=np.int64)}
-        )
-        logits, keys, values = (outputs[name] for name in ("logits", "new_keys", "new_values"))
-        # Before anything is kept: the cache outlives the window, and a NaN in it would spoil all that follow.
-        # The highest logit of a row is NaN where any is, and infinite where none can be drawn.
-        if not all(np.isfinite(array).all() for array in (logits.max(axis=-1), keys, values)):
-            raise DataError(
-                "the decoder gave NaN or infinite numbers: check the sound's level, or build the bundle again"
-            )
-        self._keys[:, :, :, step] = keys[:, :, :, 0]
-        self._values[:, :, :, step] = values[:, :, :, 0]
-        return logits
-
-    def reorder(self, parents: TokenIds, length: int) -> None:
-        """Row i goes on from row ``parents[i]``; only the ``length`` positions that are written are moved."""
-        if not np.array_equal(parents, np.arange(len(parents))):
-            for cache in (self._keys, self._values):
-                cache[:, :, :, :length] = cache[:, parents, :, :length]
-
-
 def _side_by_side(
-    window: _Window, rules: DecodingRules, count: int, choose: Callable[[Array, TokenIds], TokenIds]
+    step: Callable[[TokenIds, int], Logits],
+    rules: DecodingRules,
+    count: int,
+    choose: Callable[[Logits, TokenIds], TokenIds],
 ) -> list[Candidate]:
     """Candidates that do not look at each other, until all have ended."""
     ids = np.full((count, rules.max_length), rules.pad_token_id, dtype=np.int64)
@@ -173,12 +145,12 @@ def _side_by_side(
     likelihood = np.zeros(count, dtype=np.float64)
     lengths = np.zeros(count, dtype=np.int64)
     running = np.ones(count, dtype=bool)
-    for step in range(rules.max_length - 1):
-        logits = window.step(ids[:, step : step + 1], step)
-        chosen = choose(logits, ids[:, : step + 1])
+    for position in range(rules.max_length - 1):
+        logits = step(ids[:, position : position + 1], position)
+        chosen = choose(logits, ids[:, : position + 1])
         likelihood += np.where(running, log_likelihood(logits, chosen), 0.0)
         lengths += running
-        ids[:, step + 1] = np.where(running, chosen, rules.pad_token_id)
+        ids[:, position + 1] = np.where(running, chosen, rules.pad_token_id)
         running &= chosen != rules.eos_token_id
         if not running.any():
             break

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edge_aac.captioner.bundle import DecodingMethod, DecodingRules
-from edge_aac.captioner.decoding import CancelledError, Candidate, CandidateDecoder, _Window, never
+from edge_aac.captioner.decoding import CancelledError, Candidate, CandidateDecoder
+from edge_aac.engines.steps import HostSteps
 from edge_aac.errors import ConfigError, DataError
 from tests.edge_aac.fake_engines import END, FakeDecoderEngine, Shape, prefix_logits
 
@@ -202,7 +203,7 @@ def test_reorder_moves_what_is_written_and_nothing_for_nothing() -> None:
     keys, values = random.standard_normal((2, *shape)).astype(np.float32)
     before = keys.copy(), values.copy()
     engine = _noise_engine(0, 0.0)
-    window = _Window(engine, (keys, values), (engine.cross_keys, engine.cross_values), never)
+    window = HostSteps(engine, (keys, values), (engine.cross_keys, engine.cross_values))
     parents = np.array([2, 2, 0, 3])
     window.reorder(parents, 5)
     for cache, old in zip((keys, values), before, strict=True):
