@@ -142,12 +142,15 @@ def export_verb(
         ),
     ] = None,
     sentence_embedder: SentenceEmbedderOption = None,
+    calibrate: Annotated[
+        int, typer.Option(min=0, metavar="WINDOWS", help="Calibrate INT8 with so many windows of the recordings.")
+    ] = 0,
 ) -> None:
     """Export a trained run as a bundle; every graph is compared with torch first.
 
     With --sentence-embedder the bundle reranks with that model itself, in place of the run's own text embedder.
     """
-    export_run(run, data, output, quality, sentence_embedder_of(sentence_embedder), compared or [])
+    export_run(run, data, output, quality, sentence_embedder_of(sentence_embedder), compared or [], calibrate)
 
 
 @convert.command(epilog="Example: edge-aac convert captioner/ --instructor instructor-xl/ --output my-bundle")
@@ -243,13 +246,14 @@ def store(chosen: Recipe, source: ExampleSource, embedder: Any, folder: Path) ->
         )
 
 
-def export_run(  # noqa: PLR0913
+def export_run(  # noqa: PLR0913, PLR0917
     run: Path,
     data: Path,
     output: Path,
     quality: Path | None,
     sentence_embedder: Any = None,
     compared: Sequence[str] = (),
+    calibrate: int = 0,
 ) -> None:
     """Export a run, telling of each graph on stderr."""
     from quantize.deploy.export import export_bundle
@@ -262,7 +266,7 @@ def export_run(  # noqa: PLR0913
             (name, _read_scores(Path(file), "--compared")) for name, _, file in (x.partition("=") for x in compared)
         ]
         scores["compared"] = compared_rows(named)
-    export_bundle(run, data, output, scores, lambda line: typer.echo(line, err=True), sentence_embedder)
+    export_bundle(run, data, output, scores, lambda line: typer.echo(line, err=True), sentence_embedder, calibrate)
     typer.echo(f"bundle written to {output}", err=True)
 
 

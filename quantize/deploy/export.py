@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from edge_aac.captioner.bundle import GraphRole, file_sha256
 from edge_aac.captioner.tokens import to_arrays
 from edge_aac.errors import ConfigError
 from quantize.data.captions import caption
@@ -25,6 +27,8 @@ from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.tokenizer import EOS_ID, PAD_ID
 from quantize.data.waveform_cache import decoded_stretch
 from quantize.deploy.bundle_writer import Report, common_entries, export_graph, staged_bundle, write_manifest
+from quantize.deploy.calibrating import calibrate_graphs
+from quantize.deploy.calibration import CALIBRATION, write_calibration
 from quantize.deploy.card import ATTRIBUTIONS, CARD, Attribution, write_attributions, write_card
 from quantize.deploy.graphs import (
     GraphSpec,
@@ -51,6 +55,7 @@ def export_bundle(
     quality: Mapping[str, Any],
     report: Report,
     sentence_embedder: SentenceEmbedder | None = None,
+    calibration_windows: int = 0,
 ) -> Path:
     """Write a bundle of a run's averaged weights.
 
@@ -62,6 +67,7 @@ def export_bundle(
         quality: what was measured, for the manifest and the card.
         report: told one line for each graph.
         sentence_embedder: goes into the bundle whole, in place of the run's own text embedder.
+        calibration_windows: of the recordings, to calibrate INT8 with; 0: the bundle gets no calibration.
 
     Raises:
         DataError: a graph differs from torch by more than 1e-3, or the folder holds something else than a bundle.
@@ -71,13 +77,15 @@ def export_bundle(
         trainee, tokenizer, recipe = load_run(run)
         text = text_part(run, trainee, tokenizer, sentence_embedder)
         trainee.text_embedder = None
-        lessons = lessons_of(recipe_from(recipe), data, left_out(run))
+        lessons = lessons_of(recipe_from(recipe), data, left_out(run), calibration_windows)
         fold_weight_norm(trainee)
         specs = graph_specs(trainee.captioner, text, lessons)
         graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
         manifest = manifest_table(recipe, tokenizer, text.tokenizer, folder, graphs, quality)
         manifest["instruction"] = text.instruction
         parts = {"captioner": trainee.captioner, "text_embedder": text.module}
+        if calibration_windows:
+            manifest["calibration"] = write_calibration_of(folder, specs, lessons, report)
         manifest["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
         write_manifest(folder, manifest)
         write_attributions(folder / ATTRIBUTIONS, lessons.recordings)
@@ -124,11 +132,15 @@ class Lessons:
         recordings: to be attributed.
         fbanks: (windows, 998, 128) that the graphs are checked with.
         texts: captions that they are checked with.
+        calibration: (windows, 998, 128) that INT8 is calibrated with.
+        calibrated_with: what these were made from, in words.
     """
 
     recordings: list[Attribution]
     fbanks: torch.Tensor
     texts: list[str]
+    calibration: npt.NDArray[np.float32]
+    calibrated_with: str
 
 
 def left_out(run: Path) -> frozenset[str]:
@@ -139,8 +151,11 @@ def left_out(run: Path) -> frozenset[str]:
     return frozenset(clip["name"] for clip in json.loads(noted.read_text(encoding="utf-8"))["clips"])
 
 
-def lessons_of(recipe: Recipe, data: Path, broken: frozenset[str] = frozenset()) -> Lessons:
-    """Recordings and check inputs of a recipe's corpus, its broken clips left out, or of its folds.
+def lessons_of(
+    recipe: Recipe, data: Path, broken: frozenset[str] = frozenset(), calibration_windows: int = 0
+) -> Lessons:
+    """Recordings, check inputs and windows to calibrate with, of a recipe's corpus, its broken clips left out, or of
+    its folds.
 
     Raises:
         InputMissingError, DataError: they cannot be read.
@@ -154,10 +169,10 @@ def lessons_of(recipe: Recipe, data: Path, broken: frozenset[str] = frozenset())
             Attribution(clip.name, ";".join(clip.labels), clip.recording, clip.author, clip.license, "")
             for clip in heard
         ]
-        windows = [
-            window(decoded_stretch(clip.path, clip.start_s, clip.duration_s), rng) for clip in heard[:CHECK_SCENES]
-        ]
+        used = heard[: CHECK_SCENES + calibration_windows]
+        windows = [window(decoded_stretch(clip.path, clip.start_s, clip.duration_s), rng) for clip in used]
         texts = [clip.captions[0] for clip in heard[:CHECK_SCENES]]
+        source = "recordings of the training corpus"
     else:
         clips = load_clips(data, recipe.folds.train, recipe.folds.absent)
         recordings = [
@@ -165,8 +180,27 @@ def lessons_of(recipe: Recipe, data: Path, broken: frozenset[str] = frozenset())
         ]
         builder = SceneBuilder(clips, SceneRecipe())
         scenes = [builder.scene(rng) for _ in range(CHECK_SCENES)]
-        windows, texts = [scene.waveform for scene in scenes], [caption(scene, rng) for scene in scenes]
-    return Lessons(recordings, torch.from_numpy(batched_filter_bank(np.stack(windows))), texts)
+        texts = [caption(scene, rng) for scene in scenes]
+        scenes += [builder.scene(rng) for _ in range(calibration_windows)]
+        windows = [scene.waveform for scene in scenes]
+        source = f"scenes of {len(clips)} recordings that it was trained on"
+    fbanks = batched_filter_bank(np.stack(windows))
+    return Lessons(recordings, torch.from_numpy(fbanks[:CHECK_SCENES]), texts, fbanks[CHECK_SCENES:], source)
+
+
+def write_calibration_of(
+    folder: Path, specs: Mapping[str, Callable[[], GraphSpec]], lessons: Lessons, report: Report
+) -> dict[str, str]:
+    """Calibrate the graphs that lie in ``folder``, for the manifest."""
+    parents: dict[GraphRole, Path] = {role: folder / f"{role}.fp32.onnx" for role in get_args(GraphRole)}
+    runs: dict[GraphRole, list[dict[str, np.ndarray]]] = {
+        role: [{name: value.numpy() for name, value in inputs.items()} for inputs in specs[role]().checks()]
+        for role in parents
+        if role != "encoder"
+    }
+    calibration = calibrate_graphs(parents, list(lessons.calibration), runs, lessons.calibrated_with, report)
+    write_calibration(folder / CALIBRATION, calibration)
+    return {"file": CALIBRATION, "sha256": file_sha256(folder / CALIBRATION)}
 
 
 def graph_specs(captioner: Captioner, text: TextPart, lessons: Lessons) -> dict[str, Callable[[], GraphSpec]]:

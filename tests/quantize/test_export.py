@@ -17,6 +17,7 @@ from edge_aac.captioner.captioner import Captioner, window_rng
 from edge_aac.errors import DataError, InputMissingError
 from quantize.data.manifests import BrokenClip
 from quantize.data.waveform_cache import CacheReport
+from quantize.deploy.calibration import read_calibration
 from quantize.deploy.export import export_bundle, graph_specs, left_out, lessons_of, text_part
 from quantize.deploy.graphs import GraphSpec, fold_weight_norm
 from quantize.deploy.onnx_writer import OPSET, write_onnx
@@ -72,6 +73,22 @@ def test_bundle_runs_and_says_where_it_comes_from(run: Path, recordings: Path, t
     card = (folder / "README.md").read_text(encoding="utf-8")
     for wanted in ("CC BY 3.0", "cannot do", "3 classes", "rain", '"measured": 1', "ATTRIBUTIONS.csv"):
         assert wanted in card
+
+
+def test_calibrated_bundle_holds_the_ranges_of_its_own_graphs(run: Path, recordings: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    folder = export_bundle(run, recordings, tmp_path / "bundle", {}, lines.append, calibration_windows=3)
+    manifest = open_bundle(str(folder)).manifest
+    assert manifest.calibration and manifest.calibration.file == "calibration.json"
+    calibration = read_calibration(folder / "calibration.json")
+    assert (calibration.windows, calibration.source) == (3, "scenes of 6 recordings that it was trained on")
+    assert {role: found.parent_sha256 for role, found in calibration.graphs.items()} == {
+        role: forms[0].sha256 for role, forms in manifest.graphs.items()
+    }
+    assert any("quantising each of its layers" in line for line in lines)
+    uncalibrated = export_bundle(run, recordings, tmp_path / "bundle", {}, lines.append)
+    assert open_bundle(str(uncalibrated)).manifest.calibration is None
+    assert not (uncalibrated / "calibration.json").exists()
 
 
 def test_export_replaces_a_bundle_but_nothing_else(run: Path, recordings: Path, tmp_path: Path) -> None:

@@ -1,0 +1,150 @@
+"""What INT8 costs in quality: the columns of the model card for a bundle in fp32 and in both of its INT8 forms.
+
+    python -m benchmarks.int8_forms --bundle B --data FOLDER --fold 4
+
+"int8" is the form for processors, of every graph; "int8+fp16" is what TensorRT plans are built from (explicit Q/DQ in
+the encoder, FP16 elsewhere), run in ONNX Runtime for its numbers. Neither form is timed or gated here: that is what
+`edge-aac build-engine` does. The encoder is calibrated by the bundle's own calibration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import ModelProto, TensorProto, helper
+
+from edge_aac.captioner.bundle import MANIFEST, Bundle, Graph, GraphRole, file_sha256, open_bundle
+from edge_aac.captioner.captioner import Captioner
+from edge_aac.errors import InputMissingError
+from quantize.deploy.calibration import Calibration, GraphCalibration, read_calibration
+from quantize.deploy.int8 import dynamic_int8, explicit_int8, half
+from quantize.evaluation.evaluate import evaluate_events
+
+Write = Callable[[Path, Path, GraphRole, GraphCalibration], object]
+
+COLUMNS = {
+    "single_clips": "right_sound_named",
+    "two_sound_scenes": "f1",
+    "order": "order_of_sequences_right",
+}
+
+
+def main() -> None:
+    """Evaluate the three and print them with their differences."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--fold", type=int, required=True)
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    bundle = open_bundle(arguments.bundle)
+    calibration = calibration_of(bundle)
+    rows = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, write in (("fp32", None), ("int8", write_cpu_form), ("int8+fp16", write_plan_form)):
+            folder = Path(scratch) / name
+            opened = in_form(bundle, folder, write, calibration) if write else bundle
+            captioner = Captioner(opened)
+            scores, _ = evaluate_events(
+                captioner, arguments.data, arguments.fold, arguments.scenes, arguments.seed, metrics=None
+            )
+            sizes = sum(opened.size(forms[0]) for forms in opened.manifest.graphs.values())
+            rows[name] = {**columns(scores), "graph_bytes": sizes}
+    lost = {
+        name: {column: round(rows["fp32"][column] - row[column], 4) for column in COLUMNS}
+        for name, row in rows.items()
+        if name != "fp32"
+    }
+    print(json.dumps({"rows": rows, "lost": lost}, indent=1))
+
+
+def columns(scores: Mapping[str, Any]) -> dict[str, float]:
+    """The columns of the model card."""
+    single, scenes = scores["single_clips"], scores["two_sound_scenes"]
+    return {
+        "single_clips": single[COLUMNS["single_clips"]],
+        "two_sound_scenes": scenes[COLUMNS["two_sound_scenes"]],
+        "order": scenes[COLUMNS["order"]],
+    }
+
+
+def calibration_of(bundle: Bundle) -> Calibration:
+    """The bundle's own.
+
+    Raises:
+        InputMissingError: it has none.
+    """
+    entry = bundle.manifest.calibration
+    if entry is None:
+        raise InputMissingError(f"bundle {bundle.opened_as!r} holds no calibration: export it with --calibrate")
+    return read_calibration(bundle.path(entry))
+
+
+def write_cpu_form(parent: Path, output: Path, role: GraphRole, found: GraphCalibration) -> None:
+    """INT8 for a processor."""
+    dynamic_int8(parent, output, ranges=found.ranges)
+
+
+def write_plan_form(parent: Path, output: Path, role: GraphRole, found: GraphCalibration) -> None:
+    """What a plan is built from, with interfaces of fp32, so that the other graphs and the runtime's caches fit it."""
+    if role == "encoder":
+        explicit_int8(parent, output, found.ranges, found.keep, found.smoothing)
+    else:
+        half(parent, output, found.keep)
+    onnx.save(with_float_interfaces(onnx.load(str(output))), str(output))
+
+
+def with_float_interfaces(model: ModelProto) -> ModelProto:
+    """The same graph with a cast at each input and output that is FP16."""
+    graph = model.graph
+    for entries, is_input in ((graph.input, True), (graph.output, False)):
+        for entry in entries:
+            if entry.type.tensor_type.elem_type != TensorProto.FLOAT16:
+                continue
+            inner = f"{entry.name}/half"
+            for node in graph.node:
+                names = node.input if is_input else node.output
+                for place, name in enumerate(names):
+                    if name == entry.name:
+                        names[place] = inner
+                if not is_input:  # an output may be read inside as well
+                    for place, name in enumerate(node.input):
+                        if name == entry.name:
+                            node.input[place] = inner
+            kind = TensorProto.FLOAT16 if is_input else TensorProto.FLOAT
+            ends = ([entry.name], [inner]) if is_input else ([inner], [entry.name])
+            cast = helper.make_node("Cast", *ends, to=kind)
+            graph.node.insert(0 if is_input else len(graph.node), cast)
+            entry.type.tensor_type.elem_type = TensorProto.FLOAT
+    return model
+
+
+def in_form(bundle: Bundle, folder: Path, write: Write, calibration: Calibration) -> Bundle:
+    """A copy of a bundle whose graphs are all of one form."""
+    shutil.copytree(bundle.folder, folder)
+    table = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    for role, forms in bundle.manifest.graphs.items():
+        (parent,) = (form for form in forms if form.precision == "fp32")
+        output = folder / f"{role}.form.onnx"
+        write(bundle.path(parent), output, role, _found(calibration, role, parent))
+        entry = next(form for form in table["graphs"][role] if form["file"] == parent.file)
+        entry.update(file=output.name, sha256=file_sha256(output), external_data=[])
+        table["graphs"][role] = [entry]
+    (folder / MANIFEST).write_text(json.dumps(table), encoding="utf-8")
+    return open_bundle(str(folder))
+
+
+def _found(calibration: Calibration, role: GraphRole, parent: Graph) -> GraphCalibration:
+    return calibration.graphs.get(role) or GraphCalibration(parent_sha256=parent.sha256, ranges={})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Windows of a user's own recordings, to calibrate with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.audio.windows import SILENCE_DBFS, WINDOW_SAMPLES, file_windows
+from edge_aac.errors import DataError, InputMissingError
+
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
+
+
+def recorded_windows(folder: Path, count: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Up to ``count`` windows of a user's recordings, as the device will hear them.
+
+    Every recording gives its first window before any gives its second; digital silence is left out.
+
+    Args:
+        folder: sound files, in folders or not.
+        count: the most windows to give.
+
+    Yields:
+        Filter-bank frames of 10 s, (998, 128).
+
+    Raises:
+        InputMissingError: there is no such folder, or no sound file in it.
+        DataError: a file is damaged, or there is nothing but silence.
+    """
+    if not folder.is_dir():
+        raise InputMissingError(f"there is no folder {folder}: name one that holds sound files")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES and path.is_file())
+    if not files:
+        raise InputMissingError(f"{folder} holds no sound file: record some WAV or FLAC files into it")
+    return _in_turn(folder, files, count)
+
+
+def _in_turn(folder: Path, files: Sequence[Path], count: int) -> Iterator[npt.NDArray[np.float32]]:
+    given, turn, remaining = 0, 0, list(files)
+    while remaining and given < count:
+        longer = []
+        for path in remaining:
+            # Read anew up to its turn: an open decoder for each of a thousand files would be too many.
+            window = next(islice(file_windows(path, WINDOW_SAMPLES), turn, None), None)
+            if window is None:
+                continue
+            longer.append(path)
+            if window.rms_dbfs > SILENCE_DBFS and given < count:
+                given += 1
+                yield window.fbank
+        remaining, turn = longer, turn + 1
+    if not given:
+        raise DataError(f"the sound files in {folder} hold nothing but silence: record some sound")
+
+
+def encoder_inputs(
+    windows: Iterator[npt.NDArray[np.float32]], takes_padding: bool = False
+) -> Iterator[dict[str, npt.NDArray[np.generic]]]:
+    """Each window as one run of the encoder, nothing of it padding."""
+    for fbank in windows:
+        inputs: dict[str, npt.NDArray[np.generic]] = {"fbank": fbank[None]}
+        if takes_padding:
+            inputs["frame_padding"] = np.zeros((1, len(fbank)), np.bool_)
+        yield inputs
