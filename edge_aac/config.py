@@ -33,7 +33,7 @@ class CaptionerSettings(_Section):
 
     Attributes:
         bundle: name of a built-in or pulled bundle, or path of a folder.
-        backend: what runs its graphs.
+        backend: what runs its graphs; "auto" the fastest that this machine has.
         threads: CPU threads of a graph; 0 = as many as pay.
         candidates: drawn a window; None = the bundle's own default, here and below.
         seed: of the candidates; the same sound, bundle and seed give the same captions.
@@ -45,7 +45,7 @@ class CaptionerSettings(_Section):
     """
 
     bundle: str = DEFAULT_BUNDLE
-    backend: Literal["auto", "onnxruntime"] = "auto"
+    backend: Literal["auto", "tensorrt", "onnxruntime"] = "auto"
     threads: int = Field(default=0, ge=0, le=256)
     candidates: int | None = Field(default=None, ge=1, le=64)
     seed: int = Field(default=0, ge=0, lt=2**63)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edge_aac.audio.source import SAMPLE_RATE
-from edge_aac.errors import DataError, InputMissingError, first_complaint
+from edge_aac.errors import DataError, EdgeAacError, InputMissingError, first_complaint
 
 SCHEMA = "edge-aac/bundle/1"
 MANIFEST = "manifest.json"
@@ -44,12 +45,14 @@ class Graph(BundleFile):
     """One graph in one form.
 
     Attributes:
-        backend: what runs it.
-        precision: of its weights and arithmetic ("fp32").
+        backend: what runs it: "onnxruntime", "tensorrt" (a plan), or nothing by itself: "tensorrt-onnx", what a plan is
+            built from.
+        precision: of its weights and arithmetic ("fp32", "int8", "int8+fp16").
         shapes: inputs and outputs by name, dynamic axes by their names.
-        built_with: versions of the tools that wrote it.
+        built_with: versions of the tools that wrote it; of a plan also the GPU.
         max_abs_difference: from its fp32 parent, as measured by the gate that let it in.
         external_data: files that hold the weights of a graph too large for one (ONNX ends at 2 GB).
+        parent_sha256: of the ONNX file that `edge-aac build-engine` made it from; empty for what was exported.
     """
 
     backend: str
@@ -58,6 +61,7 @@ class Graph(BundleFile):
     built_with: dict[str, str]
     max_abs_difference: float
     external_data: tuple[BundleFile, ...] = ()
+    parent_sha256: str = ""
 
 
 class DecodingRules(_Section):
@@ -110,8 +114,10 @@ class Tokenizers(_Section):
 class Manifest(_Section):
     """``manifest.json``: what the bundle is, what is in it, how to decode with it and what was measured of it.
 
-    ``instruction`` stands before every text that goes to the text embedder (INSTRUCTOR's "Represent the …: ");
-    ``parameters`` are counted by model, where the writer said how many.
+    ``graphs`` holds the forms of each graph, the preferred one first. ``instruction`` stands before every text that
+    goes to the text embedder (INSTRUCTOR's "Represent the …: "); ``parameters`` are counted by model, where the writer
+    said how many. ``calibration`` holds the ranges of the graphs' activations: numbers, so that a device without
+    recordings quantises as was measured elsewhere.
     """
 
     schema_: Literal["edge-aac/bundle/1"] = Field(alias="schema")
@@ -130,20 +136,50 @@ class Manifest(_Section):
     graphs: dict[GraphRole, list[Graph]]
     parameters: dict[str, int] = Field(default_factory=dict)
     quality: dict[str, Any]
+    calibration: BundleFile | None = None
 
     def files(self) -> list[BundleFile]:
         """All files that the manifest vouches for."""
         graphs = [graph for forms in self.graphs.values() for graph in forms]
         weights = [file for graph in graphs for file in graph.external_data]
-        return [self.tokenizers.decoder, self.tokenizers.text, *graphs, *weights]
+        calibration = [self.calibration] if self.calibration else []
+        return [self.tokenizers.decoder, self.tokenizers.text, *graphs, *weights, *calibration]
+
+    def exported(self) -> dict[GraphRole, list[str]]:
+        """Hashes of the graphs that were exported, whatever `edge-aac build-engine` made of them."""
+        return {
+            role: sorted(graph.sha256 for graph in forms if not graph.parent_sha256)
+            for role, forms in self.graphs.items()
+        }
+
+    def orphans(self) -> list[Graph]:
+        """Forms that were made from a file that is no form of the graph any more."""
+        return [
+            graph
+            for forms in self.graphs.values()
+            for graph in forms
+            if graph.parent_sha256 and graph.parent_sha256 not in {form.sha256 for form in forms}
+        ]
 
 
 class Bundle:
-    """A checked bundle: its folder and its manifest."""
+    """A checked bundle.
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    Attributes:
+        folder: where its files lie.
+        manifest: what they are.
+        opened_as: the name or path that it was found by; a message that names a command uses it.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, opened_as: str | None = None) -> None:
         self.folder = folder
         self.manifest = manifest
+        self.opened_as = opened_as or str(folder)
+
+    @property
+    def build_command(self) -> str:
+        """What makes this bundle's engines anew."""
+        return build_command(self.opened_as)
 
     def path(self, file: BundleFile) -> Path:
         """Where a file of the manifest lies."""
@@ -184,42 +220,122 @@ def _bundles_in(root: Path) -> dict[str, Path]:
     return {manifest.parent.name: manifest.parent for manifest in sorted(root.glob(f"[!.]*/{MANIFEST}"))}
 
 
+def build_command(name_or_path: str) -> str:
+    """The command that makes a bundle's engines anew."""
+    return f"edge-aac build-engine --bundle {shlex.quote(name_or_path)}"
+
+
 def open_bundle(name_or_path: str) -> Bundle:
     """Find a bundle by the name of a built-in or pulled one or the path of a folder, and check every file in it.
 
+    Of a built-in bundle the user's own build is taken where there is one.
+
     Raises:
         InputMissingError: there is no such bundle, or a file of it is missing.
-        DataError: its manifest is not one this version understands, or a file's hash is wrong.
+        DataError: its manifest is not one this version understands, a file's hash is wrong, or the user's own build is
+            of another version than the built-in bundle.
     """
-    try:
-        return _checked(name_or_path)
-    except OSError as error:
-        raise InputMissingError(f"bundle {name_or_path!r} cannot be read ({error}): correct its permissions") from error
+    bundle = read_bundle(find_bundle(name_or_path), name_or_path)
+    for file in bundle.manifest.files():
+        if complaint := fault(bundle, file):
+            if read_bundle(bundle.folder, name_or_path).manifest != bundle.manifest:
+                return open_bundle(name_or_path)  # a build has replaced files since the manifest was read
+            raise complaint
+    for graph in bundle.manifest.orphans():
+        raise DataError(
+            f"{bundle.path(graph)} was made from another graph than the bundle holds now: run `{bundle.build_command}`"
+        )
+    return bundle
 
 
-def _checked(name_or_path: str) -> Bundle:
-    known = {**pulled_bundles(), **built_in_bundles()}
+def find_bundle(name_or_path: str) -> Path:
+    """The folder of a bundle; of a built-in one the user's own build where there is one.
+
+    Raises:
+        InputMissingError: there is no such bundle, or it cannot be read.
+        DataError: the user's own build cannot be understood, or is of another version than the built-in bundle.
+    """
+    built_in, own = built_in_bundles(), pulled_bundles()
+    if name_or_path in built_in and name_or_path in own and _is_build_of(own[name_or_path], built_in[name_or_path]):
+        return own[name_or_path]
+    known = {**own, **built_in}
     folder = known.get(name_or_path, Path(name_or_path))
-    if not (folder / MANIFEST).is_file():
+    if not _is_file(folder / MANIFEST):
         raise InputMissingError(
             f"no bundle {name_or_path!r}: give a folder that holds a {MANIFEST}, or one of {', '.join(sorted(known))}"
         )
-    manifest = read_manifest(folder / MANIFEST)
+    return folder
+
+
+def _is_build_of(folder: Path, built_in: Path) -> bool:
+    """Whether `edge-aac build-engine` made a bundle of the user's, which stands before the built-in one of its name.
+
+    Raises:
+        DataError: it made it of another version, or the manifest cannot be understood.
+    """
+    name = built_in.name
+    try:
+        own = read_bundle(folder, name).manifest
+    except DataError as error:
+        raise DataError(f"{folder} stands before the built-in {name}, but {error}; or move it away") from error
+    if not any(form.parent_sha256 for forms in own.graphs.values() for form in forms):
+        return False
+    if own.exported() != read_bundle(built_in, name).manifest.exported():
+        raise DataError(
+            f"{folder} was built from another {name} than is installed now: run `{build_command(name)}`, or give the "
+            "folder itself to use it as it is"
+        )
+    return True
+
+
+def read_bundle(folder: Path, opened_as: str) -> Bundle:
+    """A bundle of which only the manifest was read yet.
+
+    Raises:
+        InputMissingError: it cannot be read.
+        DataError: it is none that this version understands, or of windows of another kind.
+    """
+    try:
+        manifest = read_manifest(folder / MANIFEST)
+    except OSError as error:
+        raise InputMissingError(f"bundle {opened_as!r} cannot be read ({error}): correct its permissions") from error
     if (manifest.sample_rate, manifest.window_s) != (SAMPLE_RATE, WINDOW_S):
         raise DataError(
-            f"bundle {name_or_path!r} hears {manifest.window_s:g} s at {manifest.sample_rate} Hz, this edge-aac gives "
+            f"bundle {opened_as!r} hears {manifest.window_s:g} s at {manifest.sample_rate} Hz, this edge-aac gives "
             f"{WINDOW_S:g} s at {SAMPLE_RATE} Hz: export it for these"
         )
-    for entry in manifest.files():
-        path = folder / entry.file
+    return Bundle(folder, manifest, opened_as)
+
+
+def fault(bundle: Bundle, file: BundleFile) -> EdgeAacError | None:
+    """What is wrong with a file of a bundle, and what mends it; None where it is the one that the manifest means."""
+    path = bundle.path(file)
+    mend = f"run `{bundle.build_command}`" if _is_built(bundle, file) else "install or build the bundle again"
+    try:
         if not path.is_file():
-            raise InputMissingError(f"bundle {name_or_path!r} lacks its file {entry.file}: install or build it again")
-        if file_sha256(path) != entry.sha256:
-            raise DataError(
-                f"{path} is not the file that the bundle's manifest vouches for (its SHA-256 differs): "
-                "install or build the bundle again"
+            return InputMissingError(f"bundle {bundle.opened_as!r} lacks its file {file.file}: {mend}")
+        if file_sha256(path) != file.sha256:
+            return DataError(
+                f"{path} is not the file that the bundle's manifest vouches for (its SHA-256 differs): {mend}"
             )
-    return Bundle(folder, manifest)
+    except OSError as error:
+        return InputMissingError(f"bundle {bundle.opened_as!r} cannot be read ({error}): correct its permissions")
+    return None
+
+
+def _is_built(bundle: Bundle, file: BundleFile) -> bool:
+    """Whether `edge-aac build-engine` wrote a file, or a user's whole bundle, so that it can write it again."""
+    if bundle.folder == pulled_bundles().get(bundle.opened_as) and bundle.opened_as in built_in_bundles():
+        return True
+    graphs = [graph for forms in bundle.manifest.graphs.values() for graph in forms if graph.parent_sha256]
+    return any(file in (graph, *graph.external_data) for graph in graphs)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise InputMissingError(f"{path} cannot be read ({error}): correct its permissions") from error
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -67,7 +67,7 @@ ThreadsOption = Annotated[
     int | None, typer.Option(envvar="EDGE_AAC_THREADS", help="CPU threads; 0 = as many as pay. Default: 0.")
 ]
 BackendOption = Annotated[
-    str | None, typer.Option(envvar="EDGE_AAC_BACKEND", help="auto or onnxruntime. Default: auto.")
+    str | None, typer.Option(envvar="EDGE_AAC_BACKEND", help="auto, tensorrt or onnxruntime. Default: auto.")
 ]
 SilenceOption = Annotated[
     float | None,

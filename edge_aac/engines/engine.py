@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -13,7 +14,12 @@ from edge_aac.captioner.bundle import Bundle, Graph, GraphRole
 from edge_aac.errors import DataError, DeviceError
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
-Backend = Literal["auto", "onnxruntime"]
+Backend = Literal["auto", "tensorrt", "onnxruntime"]
+
+ONNX_RUNTIME: Backend = "onnxruntime"
+TENSORRT: Backend = "tensorrt"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class EngineOptions:
     """What a user may decide about running graphs.
 
     Attributes:
-        backend: "auto" takes the fastest form that the bundle holds and this machine can run.
+        backend: "auto" takes of each graph the first form of the bundle that this machine can run.
         threads: CPU threads of one graph; 0 = as many as pay: one for a small graph, all cores for a large one.
     """
 
@@ -41,21 +47,88 @@ class Engine(Protocol):
 
 
 def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tuple[Engine, Graph]:
-    """Load one graph of a bundle.
+    """Load one graph of a bundle, in the first of its forms that can be run.
+
+    With "auto", a TensorRT plan on a machine without TensorRT is passed over with a warning, one a bundle. A plan that
+    another TensorRT or GPU made, or that was made from another graph, is refused: what runs slower than it was built to
+    run should not do so unnoticed.
 
     Raises:
-        DataError: the bundle has no such graph.
-        DeviceError: the bundle holds it in no form that the chosen backend runs.
+        DataError: the bundle has no such graph, or its plan is stale or broken.
+        DeviceError: the bundle holds it in no form that the chosen backend runs here.
     """
-    from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
-
     forms = bundle.manifest.graphs.get(role, [])
     if not forms:
         raise DataError(f"bundle {bundle.manifest.name!r} has no {role} graph: build it again")
-    for graph in forms:
-        if graph.backend == "onnxruntime":
+    for backend in _order(forms, options.backend):
+        if backend == ONNX_RUNTIME:
+            from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
+
+            graph = next(form for form in forms if form.backend == ONNX_RUNTIME)
             return OnnxRuntimeEngine(bundle.path(graph), options.threads, bundle.size(graph)), graph
-    raise DeviceError(
-        f"bundle {bundle.manifest.name!r} holds its {role} for {', '.join(g.backend for g in forms)} only, "
-        f"which --backend {options.backend} cannot run here"
+        missing = _missing_tensorrt()
+        if missing is None:
+            return _open_plan(bundle, [form for form in forms if form.backend == TENSORRT])
+        if options.backend == TENSORRT or ONNX_RUNTIME not in _order(forms, "auto"):
+            raise missing
+        if role == _first_with_plan(bundle):
+            _log.warning("%s; its TensorRT engines are left aside for ONNX Runtime", missing)
+    raise _nothing_to_run(bundle, role, options.backend)
+
+
+def _order(forms: list[Graph], backend: Backend) -> list[str]:
+    """The backends to try, as the forms prefer them."""
+    wanted = (ONNX_RUNTIME, TENSORRT) if backend == "auto" else (backend,)
+    return list(dict.fromkeys(form.backend for form in forms if form.backend in wanted))
+
+
+def _missing_tensorrt() -> DeviceError | None:
+    """Why no plan can run on this machine, in a sentence."""
+    from edge_aac.engines.tensor_rt import this_gpu
+
+    try:
+        this_gpu()
+    except DeviceError as missing:
+        return missing
+    return None
+
+
+def _open_plan(bundle: Bundle, plans: list[Graph]) -> tuple[Engine, Graph]:
+    """The plan that was built for this machine: a bundle may serve boards of several kinds.
+
+    Raises:
+        DataError: none was, or its file is broken.
+        DeviceError: it does not start.
+    """
+    from edge_aac.engines.tensor_rt import DeviceContext, TensorRtEngine, check_plan
+
+    stale: DataError | None = None
+    for plan in plans:
+        try:
+            check_plan(plan, bundle)
+        except DataError as error:
+            stale = stale or error
+        else:
+            return TensorRtEngine(bundle.path(plan), DeviceContext.shared()), plan
+    assert stale is not None
+    raise stale
+
+
+def _first_with_plan(bundle: Bundle) -> GraphRole | None:
+    return next(
+        (role for role, forms in bundle.manifest.graphs.items() if any(form.backend == TENSORRT for form in forms)),
+        None,
+    )
+
+
+def _nothing_to_run(bundle: Bundle, role: GraphRole, backend: Backend) -> DeviceError:
+    forms = bundle.manifest.graphs[role]
+    if backend == TENSORRT:
+        return DeviceError(
+            f"bundle {bundle.manifest.name!r} holds no TensorRT engine of its {role}: "
+            f"run `{bundle.build_command}` on this device"
+        )
+    return DeviceError(
+        f"bundle {bundle.manifest.name!r} holds its {role} for {', '.join(form.backend for form in forms)} only, "
+        f"which --backend {backend} cannot run here"
     )

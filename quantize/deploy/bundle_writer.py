@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from edge_aac.audio.source import SAMPLE_RATE
 from edge_aac.captioner.bundle import MANIFEST, SCHEMA, WINDOW_S, Manifest, file_sha256, read_manifest
 from edge_aac.errors import DataError, DeviceError
+from quantize.deploy.build_places import SCRATCH_PREFIX, TIMING_PREFIX
 from quantize.deploy.card import ATTRIBUTIONS, CARD
 from quantize.deploy.graphs import GraphSpec
 from quantize.deploy.onnx_writer import OPSET, release_memory, write_onnx
@@ -62,13 +63,13 @@ def check_output(output: Path) -> None:
     """Refuse to replace anything but a bundle.
 
     Raises:
-        DataError: something else stands there, or files that no export writes lie in the bundle.
+        DataError: something else stands there, or files that neither export nor build-engine writes lie in the bundle.
     """
     if not output.exists():
         return
     if not output.is_dir():
         raise DataError(f"{output} is a file: give a folder with --output")
-    names = {path.name for path in output.iterdir()}
+    names = {path.name for path in output.iterdir() if not path.name.startswith((SCRATCH_PREFIX, TIMING_PREFIX))}
     if not names:
         return
     if MANIFEST not in names:

@@ -190,7 +190,7 @@ def _head(captioner: Captioner, command: str, seed: int) -> dict[str, Any]:
             "version": manifest.version,
             "manifest_sha256": _sha256(bundle.folder / MANIFEST),
             "parameters": manifest.parameters,
-            "graph_bytes": sum(bundle.size(graph) for forms in manifest.graphs.values() for graph in forms),
+            "graph_bytes": sum(bundle.size(forms[0]) for forms in manifest.graphs.values()),
         },
         "precision": captioner.encoder_graph.precision,
         "method": rules.method,

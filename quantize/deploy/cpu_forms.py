@@ -1,0 +1,149 @@
+"""The forms of a bundle's graphs that ONNX Runtime runs faster on this machine's processor, as far as they are."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from edge_aac import __version__
+from edge_aac.captioner.bundle import BundleFile, Graph, GraphRole, file_sha256
+from edge_aac.engines.engine import Backend, Engine, EngineOptions, load_engine
+from quantize.deploy.build_report import BuildReport, FormReport
+from quantize.deploy.calibration import Calibration
+from quantize.deploy.engine_gate import Said, agreement, say
+from quantize.deploy.engine_store import EngineStore
+from quantize.deploy.form_timing import Samples, max_abs_difference, timing
+from quantize.deploy.int8 import dynamic_int8
+from quantize.deploy.layer_range import layer_range, probes, runs_onnx
+
+Array = npt.NDArray[np.float32]
+
+FASTER = 0.95
+"""A form that takes more of its parent's time than this is not worth other numbers."""
+
+CPU: Backend = "onnxruntime"
+_RANGE_RUNS = 2
+
+
+@dataclass(frozen=True)
+class Check:
+    """What forms are held against.
+
+    Attributes:
+        store: where they are made.
+        parents: the exported graph of each role.
+        windows: filter banks (998, 128).
+        said: what the exported graphs say of them.
+        samples: inputs of single graphs.
+        threads: CPU threads of a graph; 0 = as many as pay.
+        tell: told what is being done.
+    """
+
+    store: EngineStore
+    parents: Mapping[GraphRole, Graph]
+    windows: Sequence[Array]
+    said: Said
+    samples: Samples
+    threads: int
+    tell: Callable[[str], None]
+
+    def engine(self, role: GraphRole, *forms: Graph) -> Engine:
+        """The first of these forms that runs here."""
+        bundle = self.store.bundle({role: [*forms]})
+        return load_engine(bundle, role, EngineOptions("auto", self.threads))[0]
+
+    def say(self, forms: Mapping[GraphRole, Sequence[Graph]]) -> Said:
+        """Caption the windows, every graph that is not named as it was exported."""
+        graphs = {**{role: [parent] for role, parent in self.parents.items()}, **forms}
+        return say(self.store.bundle(graphs), self.windows, EngineOptions("auto", self.threads))
+
+    def inputs(self, role: GraphRole) -> list[Mapping[str, npt.NDArray[Any]]]:
+        """Of a few runs of a graph."""
+        every = {"encoder": self.samples.encoder, "decoder": self.samples.steps, "text_embedder": self.samples.texts}
+        return list(every[role])[:_RANGE_RUNS]
+
+
+def described(files: Sequence[Path], parent: Graph, like: Graph, backend: str, precision: str, **made: str) -> Graph:
+    """The manifest's entry of a form that was just written.
+
+    Args:
+        files: the form and what holds its weights.
+        parent: what it was made from.
+        like: the exported graph, which has the same inputs and outputs.
+        backend, precision: of the form.
+        made: what it was built with.
+    """
+    path, *weights = files
+    return Graph(
+        file=path.name,
+        sha256=file_sha256(path),
+        backend=backend,
+        precision=precision,
+        shapes=like.shapes,
+        built_with={**made, "edge_aac": __version__},
+        max_abs_difference=0.0,
+        external_data=tuple(BundleFile(file=weight.name, sha256=file_sha256(weight)) for weight in weights),
+        parent_sha256=parent.sha256,
+    )
+
+
+def make_cpu_forms(
+    check: Check, roles: Collection[GraphRole], calibration: Calibration | None, report: BuildReport
+) -> dict[GraphRole, Graph | None]:
+    """Make, gate and time the INT8 form of each graph.
+
+    Returns:
+        The faithful form of each graph; None where it is no faster here, or not faithful, which is a failure.
+    """
+    chosen: dict[GraphRole, Graph | None] = {}
+    for role in roles:
+        parent = check.parents[role]
+        check.tell(f"{role}: quantising to INT8 for ONNX Runtime")
+        graph, size = _quantised(check, role, calibration)
+        form = FormReport(role, graph, size)
+        report.forms.append(form)
+        form.agreement = agreement(check.said, check.say({role: [graph]}))
+        engines = check.engine(role, parent), check.engine(role, graph)
+        form.timing = timing(role, *engines, check.samples)
+        difference = max_abs_difference(role, *engines, check.samples)
+        form.graph = graph.model_copy(update={"max_abs_difference": float(f"{difference:.3g}")})
+        complaints = form.agreement.complaints()
+        chosen[role] = None
+        if form.timing.ratio > FASTER:
+            form.outcome = f"not faster here ({form.timing.ratio:.2f} of fp32's time): fp32 stays"
+        elif complaints:
+            where = _where(check, role, graph)
+            form.outcome = f"unfaithful: {', '.join(complaints)}; {where}"
+            report.failure = report.failure or f"the INT8 form of the {role} is not faithful: {form.outcome[12:]}"
+        else:
+            form.outcome = "faithful and faster"
+            chosen[role] = form.graph
+    return chosen
+
+
+def _quantised(check: Check, role: GraphRole, calibration: Calibration | None) -> tuple[Graph, int]:
+    parent = check.parents[role]
+    known = calibration.graphs.get(role) if calibration else None
+    # Without ranges it is the calibration of a graph that becomes FP16 alone, and says nothing of INT8.
+    fitting = known if known and known.ranges else None
+    output = check.store.new_file(f"{role}.int8", ".onnx")
+    path = check.store.locate(parent)
+    files = dynamic_int8(path, output, fitting.keep, fitting.ranges) if fitting else dynamic_int8(path, output)
+    graph = described(
+        files, parent, parent, CPU, "int8", onnxruntime=onnxruntime.__version__, machine=platform.machine()
+    )
+    return graph, sum(file.stat().st_size for file in files)
+
+
+def _where(check: Check, role: GraphRole, graph: Graph) -> str:
+    parent, form = (check.store.locate(each) for each in (check.parents[role], graph))
+    tensors = probes(parent, form)
+    names = list(tensors)
+    return "it parts " + layer_range(tensors, runs_onnx(parent, names), runs_onnx(form, names), check.inputs(role))
