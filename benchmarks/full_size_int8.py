@@ -1,0 +1,140 @@
+"""The published sizes in INT8 on this processor: size, time beside fp32, likeness, and what the linter says.
+
+    python -m benchmarks.full_size make FOLDER && python -m benchmarks.full_size convert FOLDER
+    python -m benchmarks.full_size_int8 FOLDER --threads 2
+
+Random weights take the time and memory of trained ones; how alike the outputs are says how well the arithmetic holds,
+not what captions would lose. The forms run in turn, window by window, so that other load hits all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.captioner.bundle import Bundle, open_bundle
+from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
+from quantize.deploy.calibration import Observed, observe
+from quantize.deploy.calibration_windows import encoder_inputs
+from quantize.deploy.check_windows import check_windows
+from quantize.deploy.int8 import dynamic_int8, explicit_int8
+from quantize.deploy.qdq_lint import int8_products, lint
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+CALIBRATION_WINDOWS = 8
+STEP = 15
+"""Of 30 tokens, the middle one: how much of the cache is full changes nothing, for it is computed whole."""
+
+
+def main() -> None:
+    """See above."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--windows", type=int, default=8)
+    parser.add_argument("--candidates", type=int, default=6)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    bundle = open_bundle(str(arguments.folder / "bundle"))
+    forms = arguments.folder / "int8"
+    forms.mkdir(exist_ok=True)
+    result = {
+        "threads": arguments.threads,
+        "encoder": measure_encoder(bundle, forms, arguments.windows, arguments.threads),
+        "decoder": measure_decoder(bundle, forms, arguments.windows, arguments.candidates, arguments.threads),
+    }
+    print(json.dumps(result, indent=1))
+
+
+def measure_encoder(bundle: Bundle, folder: Path, count: int, threads: int) -> dict[str, Any]:
+    """Both INT8 forms of the encoder, calibrated with windows that they are not timed on."""
+    (parent,) = bundle.manifest.graphs["encoder"]
+    path, pads = bundle.path(parent), "frame_padding" in parent.shapes
+    windows = check_windows(CALIBRATION_WINDOWS + count)
+    observed = observe(path, encoder_inputs(iter(windows[:CALIBRATION_WINDOWS]), pads))
+    paths = {"fp32": path, **_encoder_forms(path, folder, observed)}
+    table = compare(paths, list(encoder_inputs(iter(windows[CALIBRATION_WINDOWS:]), pads)), threads)
+    explicit = paths["int8+fp16"]
+    made, expected = int8_products(explicit)
+    findings = [str(finding) for finding in lint(explicit)]
+    return {**table, "int8+fp16": {**table["int8+fp16"], "int8_products": f"{made} of {expected}", "lint": findings}}
+
+
+def _encoder_forms(parent: Path, folder: Path, observed: Observed) -> dict[str, Path]:
+    forms = {name: folder / f"encoder.{name}.onnx" for name in ("int8 products", "int8", "int8+fp16")}
+    dynamic_int8(parent, forms["int8 products"])
+    dynamic_int8(parent, forms["int8"], ranges=observed.ranges)
+    explicit_int8(parent, forms["int8+fp16"], observed.ranges)
+    return forms
+
+
+def measure_decoder(bundle: Bundle, folder: Path, count: int, candidates: int, threads: int) -> dict[str, Any]:
+    """One decoding step, fp32 and INT8."""
+    (parent,) = bundle.manifest.graphs["decoder"]
+    path, form = bundle.path(parent), folder / "decoder.int8.onnx"
+    dynamic_int8(path, form)
+    sizes = {"candidates": candidates, "capacity": bundle.manifest.decoding.max_length - 1, "memory_steps": 496 // 3}
+    random = np.random.default_rng(0)
+    names = OnnxRuntimeEngine(path, threads).input_shapes
+
+    def inputs() -> Arrays:
+        shapes = {
+            name: tuple(axis if isinstance(axis, int) else sizes[str(axis)] for axis in axes)
+            for name, axes in names.items()
+        }
+        arrays: dict[str, npt.NDArray[np.generic]] = {
+            name: random.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()
+        }
+        tokens = random.integers(3, bundle.manifest.vocabulary_size, (candidates, 1))
+        return {**arrays, "token_ids": tokens.astype(np.int64), "step": np.array([STEP], np.int64)}
+
+    return compare({"fp32": path, "int8": form}, [inputs() for _ in range(count)], threads)
+
+
+def compare(paths: Mapping[str, Path], runs: list[Arrays], threads: int) -> dict[str, dict[str, Any]]:
+    """Milliseconds, size and least cosine to the first form's outputs, of each form."""
+    engines = {name: OnnxRuntimeEngine(path, threads) for name, path in paths.items()}
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    cosines: dict[str, list[float]] = {name: [] for name in engines}
+    for engine in engines.values():
+        engine.run(runs[0])  # the first run allocates
+    for inputs in runs:
+        wanted: Mapping[str, npt.NDArray[np.float32]] = {}
+        for name, engine in engines.items():
+            started = time.perf_counter()
+            got = engine.run(inputs)
+            times[name].append(1e3 * (time.perf_counter() - started))
+            wanted = wanted or got
+            cosines[name] += [
+                _cosine(wanted[output], got[output]) for output in wanted if got[output].dtype.kind == "f"
+            ]
+    first = next(iter(times.values()))
+    return {
+        name: {
+            "megabytes": round(_size(path) / 1e6, 1),
+            "median_ms": round(statistics.median(times[name]), 1),
+            "of_fp32": round(statistics.median(mine / fp32 for mine, fp32 in zip(times[name], first, strict=True)), 3),
+            "least_cosine": round(min(cosines[name]), 5),
+        }
+        for name, path in paths.items()
+    }
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+
+
+def _cosine(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
+    left, right = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    return float(left @ right / np.sqrt((left @ left) * (right @ right)))
+
+
+if __name__ == "__main__":
+    main()
