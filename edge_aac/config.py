@@ -65,9 +65,8 @@ class StreamSettings(_Section):
         hop_s: seconds from one 10 s window to the next.
         silence_dbfs: windows below this level are not captioned.
         least_score: captions with a lower hybrid score are not published; None publishes all.
-        same_similarity: captions of overlapping windows whose text embeddings are at least this close are one event.
-            Of two captions of one scene 99 % are closer than the default, of scenes that share one of two sounds
-            under 1 % are (esc10-tiny, held-out fold).
+        same_similarity: captions of overlapping windows whose text embeddings are at least this close are one event;
+            None = as close as the bundle has it.
     """
 
     device: str = "mic0"
@@ -75,7 +74,7 @@ class StreamSettings(_Section):
     hop_s: float = Field(default=2.0, ge=0.1, le=3600.0)
     silence_dbfs: float = Field(default=-70.0, ge=-120.0, le=0.0)
     least_score: float | None = Field(default=None, allow_inf_nan=False)
-    same_similarity: float = Field(default=0.88, ge=-1.0, le=1.0)
+    same_similarity: float | None = Field(default=None, ge=-1.0, le=1.0)
 
 
 class Settings(_Section):

@@ -117,7 +117,8 @@ class Manifest(_Section):
     ``graphs`` holds the forms of each graph, the preferred one first. ``instruction`` stands before every text that
     goes to the text embedder (INSTRUCTOR's "Represent the …: "); ``parameters`` are counted by model, where the writer
     said how many. ``calibration`` holds the ranges of the graphs' activations: numbers, so that a device without
-    recordings quantises as was measured elsewhere.
+    recordings quantises as was measured elsewhere. ``same_similarity`` is the least cosine between the text
+    embeddings of two captions that a stream takes for one event: text embedders differ in how close they put them.
     """
 
     schema_: Literal["edge-aac/bundle/1"] = Field(alias="schema")
@@ -131,6 +132,7 @@ class Manifest(_Section):
     vocabulary_size: int
     decoding: DecodingRules
     rerank: RerankWeights
+    same_similarity: float = Field(default=0.88, ge=-1.0, le=1.0)
     instruction: str = ""
     tokenizers: Tokenizers
     graphs: dict[GraphRole, list[Graph]]

@@ -58,7 +58,7 @@ def stream(
         float | None,
         typer.Option(
             envvar="EDGE_AAC_SAME_SIMILARITY",
-            help="Captions at least this alike (cosine) are one event. Default: 0.88.",
+            help="Captions at least this alike (cosine) are one event. Default: the bundle's own.",
         ),
     ] = None,
     node: options.NodeOption = None,
@@ -105,13 +105,14 @@ def stream(
     captioner = options.open_captioner(chosen)
     source = open_source(listening.device)
     log.info("listening to %s with bundle %s", source.name, captioner.bundle.manifest.name)
+    asked, of_bundle = listening.same_similarity, captioner.bundle.manifest.same_similarity
     loop = StreamLoop(
         source=source,
         captioner=captioner,
         slicer=slicer,
         gate=EnergyGate(listening.silence_dbfs),
         score_gate=ScoreGate(listening.least_score),
-        tracker=EventTracker(listening.same_similarity),
+        tracker=EventTracker(of_bundle if asked is None else asked),
         sink=QueuedSink(open_stdout(output_format.value, events), wait=not source.live, stop=stop),
         describer=Describer.of(captioner, listening.node, source.name),
         seed=chosen.seed,

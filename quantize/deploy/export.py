@@ -240,6 +240,7 @@ def manifest_table(
             "pad_token_id": PAD_ID,
         },
         "rerank": recipe["rerank"],
+        **recipe.get("events", {}),
         "graphs": graphs,
         "quality": dict(quality),
     }

@@ -21,6 +21,7 @@ from quantize.training.settings import (
     CorpusRecipe,
     DistillSettings,
     EngineSettings,
+    EventRecipe,
     Folds,
     MixupRecipe,
     Precision,
@@ -64,6 +65,7 @@ class Recipe:
     text_student: TextStudentSettings = field(default_factory=TextStudentSettings)
     decoding: Mapping[str, Any] = field(default_factory=dict)
     rerank: Mapping[str, float] = field(default_factory=dict)
+    events: EventRecipe = field(default_factory=EventRecipe)
 
     def changed(
         self,
@@ -165,4 +167,5 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         text_student=config_from(TextStudentSettings, table.get("text_student", {})),
         decoding=dict(table["decoding"]),
         rerank=dict(table["rerank"]),
+        events=config_from(EventRecipe, table.get("events", {})),
     )

@@ -182,6 +182,21 @@ class TextStudentSettings(EngineSettings):
 
 
 @dataclass(frozen=True)
+class EventRecipe:
+    """What a stream is to know of the text embedder.
+
+    Attributes:
+        same_similarity: least cosine of two captions' embeddings that a stream takes for one event.
+    """
+
+    same_similarity: float = 0.88
+
+    def __post_init__(self) -> None:
+        if not -1.0 <= self.same_similarity <= 1.0:
+            raise ConfigError(f"same_similarity is {self.same_similarity}; it is a cosine, -1 to 1")
+
+
+@dataclass(frozen=True)
 class Folds:
     """Which recordings are trained on, and which are only ever validated on (none: no validation).
 

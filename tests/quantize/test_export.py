@@ -23,7 +23,7 @@ from quantize.deploy.graphs import GraphSpec, fold_weight_norm
 from quantize.deploy.onnx_writer import OPSET, write_onnx
 from quantize.deploy.verify import gate, max_abs_difference, parent_outputs
 from quantize.training.recipe import Recipe, recipe_from
-from quantize.training.settings import CorpusRecipe
+from quantize.training.settings import CorpusRecipe, EventRecipe
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run, load_run
 
@@ -42,7 +42,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(run_folder: Path, small_recipe: Recipe, recordings: Path) -> Path:
     """A trained run, made once."""
-    one_epoch = replace(small_recipe, train=replace(small_recipe.train, epochs=1, scenes_per_epoch=16))
+    one_epoch = replace(
+        small_recipe, events=EventRecipe(0.5), train=replace(small_recipe.train, epochs=1, scenes_per_epoch=16)
+    )
     training = Run(one_epoch, SceneSource(one_epoch, recordings), run_folder)
     if not training.epochs_done:
         training.train(Quiet())
@@ -68,6 +70,7 @@ def test_bundle_runs_and_says_where_it_comes_from(run: Path, recordings: Path, t
     said = captioner.caption(np.zeros((998, 128), np.float32), window_rng(0, 0))
     assert said.ranked
     assert bundle.manifest.quality == {"measured": 1}
+    assert bundle.manifest.same_similarity == load_run(run)[2]["events"]["same_similarity"] == 0.5
     attributions = (folder / "ATTRIBUTIONS.csv").read_text(encoding="utf-8")
     assert attributions.count("author") == 1 + 6  # the header and the clips of fold 1
     card = (folder / "README.md").read_text(encoding="utf-8")

@@ -104,6 +104,7 @@ def test_recipes_are_checked() -> None:
         (r"train = \[1, 2, 3\]\n", "", "train"),
         (r"top_p = .*", "top_q = 0.95", r"\[decoding\].*top_q"),
         (r"similarity = .*", 'similarity = "much"', r"\[rerank\].*similarity"),
+        (r"same_similarity = .*", "same_similarity = 1.5", "same_similarity is 1.5"),
         (r"max_memory_positions = \d+", "max_memory_positions = 20", "memory steps"),
         (r"\[train\]", '[train]\nprecision = "fp16"', "precision"),
     ],
