@@ -90,16 +90,25 @@ def output_folder(bundle: Bundle, output: Path | None) -> Path:
     return output
 
 
-def _check_replaceable(bundle: Bundle, output: Path) -> None:
+def bundle_at(output: Path) -> set[str]:
+    """Names of the files of the bundle that lies where one is to be written; none where nothing lies there.
+
+    Raises:
+        DataError: something else than a bundle stands there.
+    """
     if not output.exists():
-        return
+        return set()
     if not output.is_dir():
         raise DataError(f"{output} is a file: give a folder with --output")
     names = {path.name for path in output.iterdir() if not path.name.startswith((SCRATCH_PREFIX, TIMING_PREFIX))}
-    if not names:
-        return
-    if MANIFEST not in names:
+    if names and MANIFEST not in names:
         raise DataError(f"{output} exists and holds no bundle: give another folder with --output")
+    return names
+
+
+def _check_replaceable(bundle: Bundle, output: Path) -> None:
+    if not bundle_at(output):
+        return
     if bundle.opened_as in built_in_bundles() and output == (user_bundles_folder() / bundle.opened_as).resolve():
         _check_is_a_build(bundle, output)
     elif read_bundle(output, str(output)).manifest.exported() != bundle.manifest.exported():

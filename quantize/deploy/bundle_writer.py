@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from edge_aac.audio.source import SAMPLE_RATE
 from edge_aac.captioner.bundle import MANIFEST, SCHEMA, WINDOW_S, Manifest, file_sha256, read_manifest
 from edge_aac.errors import DataError, DeviceError
-from quantize.deploy.build_places import SCRATCH_PREFIX, TIMING_PREFIX
+from quantize.deploy.build_places import bundle_at
 from quantize.deploy.card import ATTRIBUTIONS, CARD
 from quantize.deploy.graphs import GraphSpec
 from quantize.deploy.onnx_writer import OPSET, release_memory, write_onnx
@@ -65,15 +65,9 @@ def check_output(output: Path) -> None:
     Raises:
         DataError: something else stands there, or files that neither export nor build-engine writes lie in the bundle.
     """
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise DataError(f"{output} is a file: give a folder with --output")
-    names = {path.name for path in output.iterdir() if not path.name.startswith((SCRATCH_PREFIX, TIMING_PREFIX))}
+    names = bundle_at(output)
     if not names:
         return
-    if MANIFEST not in names:
-        raise DataError(f"{output} exists and holds no bundle: give another folder with --output")
     written = {MANIFEST, CARD, ATTRIBUTIONS, *(file.file for file in read_manifest(output / MANIFEST).files())}
     if strangers := sorted(names - written):
         raise DataError(f"{output} holds {strangers[0]}, which is no part of its bundle: move it away first")
