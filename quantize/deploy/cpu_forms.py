@@ -16,7 +16,7 @@ from edge_aac import __version__
 from edge_aac.captioner.bundle import BundleFile, Graph, GraphRole, file_sha256
 from edge_aac.engines.engine import Backend, Engine, EngineOptions, load_engine
 from quantize.deploy.build_report import BuildReport, FormReport
-from quantize.deploy.calibration import Calibration
+from quantize.deploy.calibration import Calibration, GraphCalibration
 from quantize.deploy.engine_gate import Said, agreement, say
 from quantize.deploy.engine_store import EngineStore
 from quantize.deploy.form_timing import Samples, max_abs_difference, timing
@@ -102,44 +102,49 @@ def make_cpu_forms(
     Returns:
         The faithful form of each graph; None where it is no faster here, or not faithful, which is a failure.
     """
-    chosen: dict[GraphRole, Graph | None] = {}
-    for role in roles:
-        parent = check.parents[role]
-        check.tell(f"{role}: quantising to INT8 for ONNX Runtime")
-        graph, size = _quantised(check, role, calibration)
-        form = FormReport(role, graph, size)
-        report.forms.append(form)
-        form.agreement = agreement(check.said, check.say({role: [graph]}))
-        engines = check.engine(role, parent), check.engine(role, graph)
-        form.timing = timing(role, *engines, check.samples)
-        difference = max_abs_difference(role, *engines, check.samples)
-        form.graph = graph.model_copy(update={"max_abs_difference": float(f"{difference:.3g}")})
-        complaints = form.agreement.complaints()
-        chosen[role] = None
-        if form.timing.ratio > FASTER:
-            form.outcome = f"not faster here ({form.timing.ratio:.2f} of fp32's time): fp32 stays"
-        elif complaints:
-            where = _where(check, role, graph)
-            form.outcome = f"unfaithful: {', '.join(complaints)}; {where}"
-            report.failure = report.failure or f"the INT8 form of the {role} is not faithful: {form.outcome[12:]}"
-        else:
-            form.outcome = "faithful and faster"
-            chosen[role] = form.graph
-    return chosen
+    return {role: _faithful_form(check, role, calibration, report) for role in roles}
 
 
-def _quantised(check: Check, role: GraphRole, calibration: Calibration | None) -> tuple[Graph, int]:
-    parent = check.parents[role]
+def _faithful_form(check: Check, role: GraphRole, calibration: Calibration | None, report: BuildReport) -> Graph | None:
+    """With convolutions in INT8 where their ranges are known; if that is not faithful, with matrix products alone."""
     known = calibration.graphs.get(role) if calibration else None
     # Without ranges it is the calibration of a graph that becomes FP16 alone, and says nothing of INT8.
-    fitting = known if known and known.ranges else None
+    ways = [known, None] if known and known.ranges else [None]
+    for way in ways:
+        form = _measured_form(check, role, way)
+        report.forms.append(form)
+        assert form.agreement and form.timing
+        complaints = form.agreement.complaints()
+        if form.timing.ratio > FASTER:
+            form.outcome = f"not faster here ({form.timing.ratio:.2f} of fp32's time): fp32 stays"
+            return None
+        if not complaints:
+            form.outcome = "faithful and faster"
+            return form.graph
+        form.outcome = f"unfaithful: {', '.join(complaints)}; {_where(check, role, form.graph)}"
+        if way is ways[-1]:
+            report.failure = report.failure or f"the INT8 form of the {role} is not faithful: {form.outcome[12:]}"
+        else:
+            form.outcome += "; made again with its convolutions in fp32"
+    return None
+
+
+def _measured_form(check: Check, role: GraphRole, known: GraphCalibration | None) -> FormReport:
+    check.tell(f"{role}: quantising to INT8 for ONNX Runtime")
+    parent = check.parents[role]
     output = check.store.new_file(f"{role}.int8", ".onnx")
     path = check.store.locate(parent)
-    files = dynamic_int8(path, output, fitting.keep, fitting.ranges) if fitting else dynamic_int8(path, output)
+    files = dynamic_int8(path, output, known.keep, known.ranges) if known else dynamic_int8(path, output)
     graph = described(
         files, parent, parent, CPU, "int8", onnxruntime=onnxruntime.__version__, machine=platform.machine()
     )
-    return graph, sum(file.stat().st_size for file in files)
+    form = FormReport(role, graph, sum(file.stat().st_size for file in files))
+    form.agreement = agreement(check.said, check.say({role: [graph]}))
+    engines = check.engine(role, parent), check.engine(role, graph)
+    form.timing = timing(role, *engines, check.samples)
+    difference = max_abs_difference(role, *engines, check.samples)
+    form.graph = graph.model_copy(update={"max_abs_difference": float(f"{difference:.3g}")})
+    return form
 
 
 def _where(check: Check, role: GraphRole, graph: Graph) -> str:

@@ -30,7 +30,8 @@ def exported_bundle(target: Path) -> Path:
     table["graphs"] = {
         role: [form for form in forms if not form.get("parent_sha256")] for role, forms in table["graphs"].items()
     }
-    table.pop("calibration", None)
+    if calibration := table.pop("calibration", None):
+        (target / calibration["file"]).unlink()
     (target / MANIFEST).write_text(json.dumps(table))
     wanted = {file.file for file in open_bundle(str(target)).manifest.files()}
     for path in target.glob("*.onnx"):

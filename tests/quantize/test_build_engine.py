@@ -18,6 +18,7 @@ from edge_aac.engines import tensor_rt
 from edge_aac.errors import DataError, DeviceError, EdgeAacError
 from quantize.deploy import build, cpu_forms
 from quantize.deploy.build import Wish, build_engines
+from quantize.deploy.calibration import Calibration, GraphCalibration, observe
 from quantize.deploy.check_windows import check_windows
 from quantize.deploy.commands import build_engine
 from quantize.deploy.form_timing import Timing
@@ -159,6 +160,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from quantize.deploy import build, cpu_forms, form_timing
+from quantize.deploy.calibration import Calibration, GraphCalibration, observe
 from quantize.deploy.check_windows import check_windows
 
 folder, point = sys.argv[1:]
@@ -237,8 +239,9 @@ def test_the_verb_in_a_process_of_its_own_without_torch(folder: Path, tmp_path: 
     assert result.returncode == 0, result.stderr
     table = json.loads(result.stdout)
     assert table["gate"]["check_windows"] >= 40
-    assert [form["graph"] for form in table["forms"]] == list(ROLES)
-    for form in table["forms"]:
+    # A graph is made again where its first form is not faithful; what became of the last counts.
+    assert list(dict.fromkeys(form["graph"] for form in table["forms"])) == list(ROLES)
+    for form in {form["graph"]: form for form in table["forms"]}.values():
         assert form["written"] == (form["timing"]["ratio"] <= cpu_forms.FASTER)
         assert (table["order"][form["graph"]][0] == "onnxruntime int8") == form["written"]
     assert "encoder" in result.stderr and "ratio" in result.stderr
@@ -247,6 +250,25 @@ def test_the_verb_in_a_process_of_its_own_without_torch(folder: Path, tmp_path: 
     assert own.is_dir() == table["written"]
     if table["written"]:
         assert precisions(own) == table["order"]
+
+
+def test_convolutions_that_are_not_faithful_stay_fp32(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = open_bundle(str(folder))
+    (parent,) = bundle.manifest.graphs["encoder"]
+    # Ranges far too narrow: what is cut off is lost.
+    observed = observe(bundle.path(parent), ({"fbank": window[np.newaxis]} for window in check_windows(2)))
+    ranges = {name: (low / 50, high / 50) for name, (low, high) in observed.ranges.items()}
+    found = GraphCalibration(parent_sha256=parent.sha256, ranges=ranges)
+    calibration = Calibration(
+        schema="edge-aac/calibration/1", method="minmax", windows=2, source="a test", graphs={"encoder": found}
+    )
+    monkeypatch.setattr(build, "stored_calibration", lambda *_: calibration)
+    report, _ = built(Wish(str(folder), leave=("decoder", "text_embedder"), threads=1))
+    first, second = report.forms
+    assert not first.written and "unfaithful" in first.outcome and "convolutions in fp32" in first.outcome
+    assert second.written and report.failure == ""
+    assert second.size_bytes > first.size_bytes
+    assert precisions(folder)["encoder"] == ["onnxruntime int8", "onnxruntime fp32"]
 
 
 def test_tensorrt_in_a_process_of_its_own(folder: Path) -> None:

@@ -21,7 +21,7 @@ from edge_aac.captioner.bundle import DEFAULT_BUNDLE, MANIFEST, file_sha256, ope
 from edge_aac.captioner.captioner import Captioner
 from edge_aac.engines import tensor_rt
 from edge_aac.errors import DataError, InputMissingError
-from quantize.deploy import build, build_calibration, cpu_forms, plan_forms
+from quantize.deploy import build, calibrating, cpu_forms, plan_forms
 from quantize.deploy.build import Wish, build_engines
 from quantize.deploy.calibration import (
     Calibration,
@@ -154,7 +154,7 @@ def test_plans_are_built_gated_and_stored(calibrated: Path, board: list[BuildReq
         assert (plan.parent_sha256, source.parent_sha256) == (source.sha256, parent.sha256)
     shapes = {request.onnx.name.partition(".")[0]: request.profiles for request in board}
     assert [shape[0] for shape in shapes["encoder"]["fbank"]] == [1, 1, 2]
-    assert [shape[0] for shape in shapes["decoder"]["token_ids"]] == [1, 6, 16]
+    assert [shape[0] for shape in shapes["decoder"]["token_ids"]] == [1, bundle.manifest.decoding.candidates, 16]
     assert len({request.timing_cache for request in board}) == 1 and board[0].timing_cache.is_file()
     assert Captioner(bundle).encoder_graph.backend == "tensorrt"
 
@@ -174,12 +174,12 @@ def test_plans_are_built_gated_and_stored(calibrated: Path, board: list[BuildReq
 def test_recordings_calibrate_anew(
     folder: Path, board: list[BuildRequest], recordings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = build_calibration.measure
+    whole = calibrating.measure
 
     def some_layers(parent: Path, observed: Observed, inputs: list[Any]) -> Sensitivity:
         return whole(parent, replace(observed, ranges=dict(list(observed.ranges.items())[:SOME])), inputs[:1])
 
-    monkeypatch.setattr(build_calibration, "measure", some_layers)
+    monkeypatch.setattr(calibrating, "measure", some_layers)
     report, lines = built(Wish(str(folder), recordings=recordings, backend="tensorrt", threads=1))
     assert report.failure == "" and report.check_windows == 4 + 2
     assert any("Each layer quantised alone" in line for line in lines), "the table is shown"

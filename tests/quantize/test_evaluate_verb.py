@@ -57,14 +57,14 @@ def test_scenes_of_a_fold(recordings: Path, without_rain: Path, tmp_path: Path) 
     output = tmp_path / "report"
     said = call(
         "--bundle", without_rain, "--data", recordings, "--fold", 2, "--scenes", 2, "--absent", "rain",
-        "--candidates", 2, "--output", output,
+        "--candidates", 3, "--output", output,
     )  # fmt: skip
     scores = json.loads((output / "scores.json").read_text(encoding="utf-8"))
     assert scores["schema"] == "edge-aac/scores/1"
     assert scores["bundle"]["name"] == "esc10-tiny"
     assert len(scores["bundle"]["manifest_sha256"]) == 64
-    assert scores["candidates"] == 2
-    assert scores["measured_by"].endswith("--fold 2 --scenes 2 --seed 0 --absent rain --candidates 2")
+    assert scores["candidates"] == 3
+    assert scores["measured_by"].endswith("--fold 2 --scenes 2 --seed 0 --absent rain --candidates 3")
     # Two clips of each of the two classes that it knows; rain of both folds, for it heard none.
     assert scores["single_clips"]["count"] == 4
     assert scores["single_clips"]["by_class"].keys() == {"dog_bark", "clock_tick"}
