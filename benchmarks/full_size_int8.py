@@ -62,9 +62,10 @@ def measure_encoder(bundle: Bundle, folder: Path, count: int, threads: int) -> d
     paths = {"fp32": path, **_encoder_forms(path, folder, observed)}
     table = compare(paths, list(encoder_inputs(iter(windows[CALIBRATION_WINDOWS:]), pads)), threads)
     explicit = paths["int8+fp16"]
-    made, expected = int8_products(explicit)
-    findings = [str(finding) for finding in lint(explicit)]
-    return {**table, "int8+fp16": {**table["int8+fp16"], "int8_products": f"{made} of {expected}", "lint": findings}}
+    products = int8_products(explicit)
+    findings = [f"{finding.rule}: {finding.node}: {finding.message}" for finding in lint(explicit)]
+    counted = f"{products.int8} of {products.expected}"
+    return {**table, "int8+fp16": {**table["int8+fp16"], "int8_products": counted, "lint": findings}}
 
 
 def _encoder_forms(parent: Path, folder: Path, observed: Observed) -> dict[str, Path]:
