@@ -25,6 +25,7 @@ from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
 from quantize.deploy.calibration import Observed, observe
 from quantize.deploy.calibration_windows import encoder_inputs
 from quantize.deploy.check_windows import check_windows
+from quantize.deploy.engine_gate import lowest_cosine
 from quantize.deploy.int8 import dynamic_int8, explicit_int8
 from quantize.deploy.qdq_lint import int8_products, lint
 
@@ -114,7 +115,9 @@ def compare(paths: Mapping[str, Path], runs: list[Arrays], threads: int) -> dict
             times[name].append(1e3 * (time.perf_counter() - started))
             wanted = wanted or got
             cosines[name] += [
-                _cosine(wanted[output], got[output]) for output in wanted if got[output].dtype.kind == "f"
+                lowest_cosine(wanted[output].reshape(1, -1), got[output].reshape(1, -1))
+                for output in wanted
+                if got[output].dtype.kind == "f"
             ]
     first = next(iter(times.values()))
     return {
@@ -130,11 +133,6 @@ def compare(paths: Mapping[str, Path], runs: list[Arrays], threads: int) -> dict
 
 def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
-
-
-def _cosine(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
-    left, right = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
-    return float(left @ right / np.sqrt((left @ left) * (right @ right)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import argparse
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,9 @@ from edge_aac.errors import InputMissingError
 from quantize.deploy.calibration import Calibration, GraphCalibration, read_calibration
 from quantize.deploy.int8 import dynamic_int8, explicit_int8, half
 from quantize.evaluation.evaluate import evaluate_events
+from quantize.evaluation.scenes import COMPARED, compared_rows
 
 Write = Callable[[Path, Path, GraphRole, GraphCalibration], object]
-
-COLUMNS = {
-    "single_clips": "right_sound_named",
-    "two_sound_scenes": "f1",
-    "order": "order_of_sequences_right",
-}
 
 
 def main() -> None:
@@ -47,7 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
     calibration = calibration_of(bundle)
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, write in (("fp32", None), ("int8", write_cpu_form), ("int8+fp16", write_plan_form)):
             folder = Path(scratch) / name
@@ -56,24 +51,13 @@ def main() -> None:
             scores, _ = evaluate_events(
                 captioner, arguments.data, arguments.fold, arguments.scenes, arguments.seed, metrics=None
             )
-            sizes = sum(opened.size(forms[0]) for forms in opened.manifest.graphs.values())
-            rows[name] = {**columns(scores), "graph_bytes": sizes}
+            rows.update(compared_rows([(name, scores)]))
     lost = {
-        name: {column: round(rows["fp32"][column] - row[column], 4) for column in COLUMNS}
+        name: {column: round(rows["fp32"][column] - row[column], 4) for column in COMPARED}
         for name, row in rows.items()
         if name != "fp32"
     }
     print(json.dumps({"rows": rows, "lost": lost}, indent=1))
-
-
-def columns(scores: Mapping[str, Any]) -> dict[str, float]:
-    """The columns of the model card."""
-    single, scenes = scores["single_clips"], scores["two_sound_scenes"]
-    return {
-        "single_clips": single[COLUMNS["single_clips"]],
-        "two_sound_scenes": scenes[COLUMNS["two_sound_scenes"]],
-        "order": scenes[COLUMNS["order"]],
-    }
 
 
 def calibration_of(bundle: Bundle) -> Calibration:

@@ -96,7 +96,6 @@ def train_verb(
     from quantize.deploy.bundle_writer import check_output
     from quantize.training.distributed import World
     from quantize.training.progress import TerminalProgress
-    from quantize.training.recipe import load_recipe
     from quantize.training.sources import open_source
     from quantize.training.stored import StoredExamples
     from quantize.training.train import Run
@@ -105,9 +104,7 @@ def train_verb(
         check_output(output)  # before the hours of training, not after them
     if threads:
         torch.set_num_threads(threads)
-    chosen = load_recipe(recipe).changed(
-        epochs, seed, folds_of(folds), tuple(absent or ()), precision.value if precision else None
-    )
+    chosen = recipe_of(recipe, epochs, seed, folds, absent, precision)
     embedder = sentence_embedder_of(sentence_embedder)
     with World.from_environment() as world, TerminalProgress(quiet=not world.first) as progress:
         progress.say(f"reading the recordings in {data}")
@@ -197,6 +194,22 @@ def llm_of(url: str | None, model: str) -> LlmClient | None:
     from quantize.data.llm import LlmClient, LlmEndpoint
 
     return LlmClient(LlmEndpoint(url, model), AnswerCache(cache_folder() / "answers.sqlite"))
+
+
+def recipe_of(
+    name_or_path: str,
+    epochs: int | None,
+    seed: int | None,
+    folds: str | None,
+    absent: Sequence[str] | None,
+    precision: PrecisionChoice | None,
+) -> Recipe:
+    """The recipe of ``--recipe`` with what other options change in it."""
+    from quantize.training.recipe import load_recipe
+
+    return load_recipe(name_or_path).changed(
+        epochs, seed, folds_of(folds), tuple(absent or ()), precision.value if precision else None
+    )
 
 
 def folds_of(listed: str | None) -> tuple[int, ...] | None:

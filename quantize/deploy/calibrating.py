@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ _TABLE_WIDTH = 120
 def calibrate_graphs(
     parents: Mapping[GraphRole, Path],
     windows: Sequence[Array],
-    runs: Mapping[GraphRole, Sequence[Inputs]],
+    runs: Mapping[GraphRole, Iterable[Inputs]],
     source: str,
     tell: Callable[[str], None],
 ) -> Calibration:

@@ -17,9 +17,9 @@ from edge_aac.captioner.bundle import BundleFile, Graph, GraphRole, file_sha256
 from edge_aac.engines.engine import Backend, Engine, EngineOptions, load_engine
 from quantize.deploy.build_report import BuildReport, FormReport
 from quantize.deploy.calibration import Calibration, GraphCalibration
-from quantize.deploy.engine_gate import Said, agreement, say
+from quantize.deploy.engine_gate import Agreement, Said, agreement, say
 from quantize.deploy.engine_store import EngineStore
-from quantize.deploy.form_timing import Samples, max_abs_difference, timing
+from quantize.deploy.form_timing import Samples, Timing, max_abs_difference, timing
 from quantize.deploy.int8 import dynamic_int8
 from quantize.deploy.layer_range import layer_range, probes, runs_onnx
 
@@ -66,8 +66,23 @@ class Check:
 
     def inputs(self, role: GraphRole) -> list[Mapping[str, npt.NDArray[Any]]]:
         """Of a few runs of a graph."""
-        every = {"encoder": self.samples.encoder, "decoder": self.samples.steps, "text_embedder": self.samples.texts}
-        return list(every[role])[:_RANGE_RUNS]
+        return list(self.samples.of(role))[:_RANGE_RUNS]
+
+    def measure(self, form: FormReport, *needed: Graph) -> tuple[Agreement, Timing]:
+        """Hold a form against its exported parent; what is found goes into the report.
+
+        Args:
+            form: whose graph takes the parent's place, alone.
+            needed: forms that must stand beside it.
+        """
+        forms = (form.graph, *needed)
+        said = agreement(self.said, self.say({form.role: forms}))
+        engines = self.engine(form.role, self.parents[form.role]), self.engine(form.role, *forms)
+        taken = timing(form.role, *engines, self.samples)
+        difference = max_abs_difference(form.role, *engines, self.samples)
+        form.agreement, form.timing = said, taken
+        form.graph = form.graph.model_copy(update={"max_abs_difference": float(f"{difference:.3g}")})
+        return said, taken
 
 
 def described(files: Sequence[Path], parent: Graph, like: Graph, backend: str, precision: str, **made: str) -> Graph:
@@ -111,25 +126,26 @@ def _faithful_form(check: Check, role: GraphRole, calibration: Calibration | Non
     # Without ranges it is the calibration of a graph that becomes FP16 alone, and says nothing of INT8.
     ways = [known, None] if known and known.ranges else [None]
     for way in ways:
-        form = _measured_form(check, role, way)
+        form = _quantised(check, role, way)
         report.forms.append(form)
-        assert form.agreement and form.timing
-        complaints = form.agreement.complaints()
-        if form.timing.ratio > FASTER:
-            form.outcome = f"not faster here ({form.timing.ratio:.2f} of fp32's time): fp32 stays"
+        said, taken = check.measure(form)
+        if taken.ratio > FASTER:
+            form.outcome = f"not faster here ({taken.ratio:.2f} of fp32's time): fp32 stays"
             return None
+        complaints = said.complaints()
         if not complaints:
             form.outcome = "faithful and faster"
             return form.graph
-        form.outcome = f"unfaithful: {', '.join(complaints)}; {_where(check, role, form.graph)}"
+        fault = f"{', '.join(complaints)}; {_where(check, role, form.graph)}"
+        form.outcome = f"unfaithful: {fault}"
         if way is ways[-1]:
-            report.failure = report.failure or f"the INT8 form of the {role} is not faithful: {form.outcome[12:]}"
+            report.failure = report.failure or f"the INT8 form of the {role} is not faithful: {fault}"
         else:
             form.outcome += "; made again with its convolutions in fp32"
     return None
 
 
-def _measured_form(check: Check, role: GraphRole, known: GraphCalibration | None) -> FormReport:
+def _quantised(check: Check, role: GraphRole, known: GraphCalibration | None) -> FormReport:
     check.tell(f"{role}: quantising to INT8 for ONNX Runtime")
     parent = check.parents[role]
     output = check.store.new_file(f"{role}.int8", ".onnx")
@@ -138,13 +154,7 @@ def _measured_form(check: Check, role: GraphRole, known: GraphCalibration | None
     graph = described(
         files, parent, parent, CPU, "int8", onnxruntime=onnxruntime.__version__, machine=platform.machine()
     )
-    form = FormReport(role, graph, sum(file.stat().st_size for file in files))
-    form.agreement = agreement(check.said, check.say({role: [graph]}))
-    engines = check.engine(role, parent), check.engine(role, graph)
-    form.timing = timing(role, *engines, check.samples)
-    difference = max_abs_difference(role, *engines, check.samples)
-    form.graph = graph.model_copy(update={"max_abs_difference": float(f"{difference:.3g}")})
-    return form
+    return FormReport(role, graph, sum(file.stat().st_size for file in files))
 
 
 def _where(check: Check, role: GraphRole, graph: Graph) -> str:

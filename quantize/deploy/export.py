@@ -193,8 +193,9 @@ def write_calibration_of(
 ) -> dict[str, str]:
     """Calibrate the graphs that lie in ``folder``, for the manifest."""
     parents: dict[GraphRole, Path] = {role: folder / f"{role}.fp32.onnx" for role in get_args(GraphRole)}
-    runs: dict[GraphRole, list[dict[str, np.ndarray]]] = {
-        role: [{name: value.numpy() for name, value in inputs.items()} for inputs in specs[role]().checks()]
+    # One run at a time: what a spec gives is good until it gives the next.
+    runs = {
+        role: ({name: value.numpy() for name, value in inputs.items()} for inputs in specs[role]().checks())
         for role in parents
         if role != "encoder"
     }

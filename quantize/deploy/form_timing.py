@@ -14,6 +14,7 @@ from edge_aac.captioner.bundle import Bundle, DecodingRules, GraphRole
 from edge_aac.captioner.decoding import CandidateDecoder
 from edge_aac.captioner.tokens import load_tokenizer, to_arrays
 from edge_aac.engines.engine import Arrays, Engine
+from quantize.deploy.calibration_windows import encoder_inputs
 
 Array = npt.NDArray[np.float32]
 
@@ -56,6 +57,10 @@ class Samples:
     steps: Sequence[Arrays]
     texts: Sequence[Arrays]
 
+    def of(self, role: GraphRole) -> Sequence[Arrays]:
+        """Inputs of single runs of a graph."""
+        return {"encoder": self.encoder, "decoder": self.steps, "text_embedder": self.texts}[role]
+
 
 def collect_samples(
     bundle: Bundle, encoder: Engine, decoder: Engine, windows: Sequence[Array], captions: Sequence[str]
@@ -69,10 +74,7 @@ def collect_samples(
         captions: texts of these windows.
     """
     rules = bundle.manifest.decoding
-    inputs: list[Arrays] = []
-    for fbank in windows:
-        padding = {"frame_padding": np.zeros((1, len(fbank)), bool)} if "frame_padding" in encoder.input_shapes else {}
-        inputs.append({"fbank": fbank[np.newaxis], **padding})
+    inputs = list(encoder_inputs(iter(windows), "frame_padding" in encoder.input_shapes))
     encoded = [encoder.run(each) for each in inputs]
     cross = [(outputs["cross_keys"][0], outputs["cross_values"][0]) for outputs in encoded]
     recorder = _Recorder(decoder)
@@ -105,9 +107,8 @@ def timing(role: GraphRole, reference: Engine, form: Engine, samples: Samples) -
 
 def max_abs_difference(role: GraphRole, reference: Engine, form: Engine, samples: Samples) -> float:
     """Greatest absolute difference between the outputs of two forms."""
-    inputs = {"encoder": samples.encoder, "decoder": samples.steps, "text_embedder": samples.texts}[role]
     greatest = 0.0
-    for each in inputs:
+    for each in samples.of(role):
         expected, given = reference.run(each), form.run(each)
         for name, array in expected.items():
             difference = np.abs(array.astype(np.float64) - given[name].astype(np.float64)).max(initial=0.0)
@@ -128,7 +129,7 @@ def _runs(role: GraphRole, engine: Engine, samples: Samples) -> list[Callable[[]
     def run(inputs: Arrays) -> Callable[[], object]:
         return lambda: engine.run(inputs)
 
-    return [run(inputs) for inputs in (samples.encoder if role == "encoder" else samples.texts)]
+    return [run(inputs) for inputs in samples.of(role)]
 
 
 class _Recorder:

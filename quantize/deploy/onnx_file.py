@@ -215,22 +215,28 @@ class OnnxFile:
             expected = helper.tensor_dtype_to_np_dtype(tensor.data_type)
             if array.dtype != expected:
                 raise ValueError(f"the weight {tensor.name} is of {array.dtype}, declared as {expected}")
-            if stream is None or array.nbytes < _INLINE_BYTES:
-                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-            else:
-                _write_beside(tensor, array, stream, location)
+            tensor.CopyFrom(stored_tensor(array, tensor.name, stream, location))
 
 
-def _write_beside(tensor: TensorProto, array: Array, stream: BinaryIO, location: str) -> None:
+def stored_tensor(array: Array, name: str, stream: BinaryIO | None, location: str) -> TensorProto:
+    """A weight as the graph's file holds it: with its numbers, or with the place where they lie beside it.
+
+    Args:
+        array: contiguous.
+        name: of the weight.
+        stream: the file beside the graph, which gets the numbers; None = there is none. Small weights never go there.
+        location: that file's name.
+    """
+    if stream is None or array.nbytes < _INLINE_BYTES:
+        return numpy_helper.from_array(array, name)
     stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
-    entries = {"location": location, "offset": stream.tell(), "length": array.nbytes}
-    fresh = TensorProto(
-        name=tensor.name, dims=array.shape, data_type=tensor.data_type, data_location=TensorProto.EXTERNAL
+    tensor = TensorProto(
+        name=name, dims=array.shape, data_type=helper.np_dtype_to_tensor_dtype(array.dtype), data_location="EXTERNAL"
     )
-    for key, value in entries.items():
-        fresh.external_data.add(key=key, value=str(value))
-    tensor.CopyFrom(fresh)
+    for key, value in (("location", location), ("offset", stream.tell()), ("length", array.nbytes)):
+        tensor.external_data.add(key=key, value=str(value))
     stream.write(memoryview(array).cast("B"))  # type: ignore[arg-type]  # an array is a buffer
+    return tensor
 
 
 def consumers(graph: GraphProto) -> Mapping[str, list[NodeProto]]:

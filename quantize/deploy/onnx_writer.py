@@ -17,11 +17,12 @@ from typing import BinaryIO
 import numpy as np
 import onnx
 import torch
-from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto
 from torch import Tensor
 
 from edge_aac.errors import DataError
 from quantize.deploy.graphs import GraphSpec
+from quantize.deploy.onnx_file import stored_tensor
 
 OPSET = 17
 """The first with LayerNormalization. ONNX Runtime 1.23, the last for JetPack 6, runs it (tests on Python 3.10);
@@ -30,11 +31,7 @@ TensorRT has not been tried."""
 EXTERNAL_DATA_BYTES = 64 << 20
 """From here on the weights lie in a file of their own: the runtime maps it instead of parsing and copying it."""
 
-ALIGNMENT = 4096
-"""Of each tensor in that file: what a page is on the machines that will map it."""
-
 _M_MMAP_THRESHOLD = -3  # of mallopt, in malloc.h
-_INLINE_BYTES = 1024  # small tensors stay in the graph: shapes and axes are read from them
 
 
 def write_onnx(spec: GraphSpec, path: Path) -> list[Path]:
@@ -157,19 +154,4 @@ def _attach(
         name = new_names.get(entry.name, entry.name)
         tensor = weights[entry.name]
         array = np.ascontiguousarray((tensor.t() if entry.name in new_names else tensor).numpy())
-        graph.initializer.append(
-            numpy_helper.from_array(array, name)
-            if stream is None or array.nbytes < _INLINE_BYTES
-            else _external(array, name, stream, location)
-        )
-
-
-def _external(array: np.ndarray, name: str, stream: BinaryIO, location: str) -> TensorProto:
-    stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
-    tensor = TensorProto(
-        name=name, dims=array.shape, data_type=helper.np_dtype_to_tensor_dtype(array.dtype), data_location="EXTERNAL"
-    )
-    for key, value in (("location", location), ("offset", stream.tell()), ("length", array.nbytes)):
-        tensor.external_data.add(key=key, value=str(value))
-    stream.write(memoryview(array).cast("B"))
-    return tensor
+        graph.initializer.append(stored_tensor(array, name, stream, location))

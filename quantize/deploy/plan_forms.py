@@ -20,8 +20,6 @@ from quantize.deploy.build_report import BuildReport, FormReport
 from quantize.deploy.calibration import Calibration
 from quantize.deploy.cpu_forms import Check, described
 from quantize.deploy.engine_builder import BuildRequest, build_engine, profiles_for
-from quantize.deploy.engine_gate import agreement
-from quantize.deploy.form_timing import max_abs_difference, timing
 from quantize.deploy.int8 import explicit_int8, half
 from quantize.deploy.layer_range import Run, exposed, layer_range, probes, runs_onnx
 from quantize.deploy.qdq_lint import int8_products, lint
@@ -76,17 +74,13 @@ def make_plans(
         report.forms.append(forms[role])
         made[role] = Planned(plan, source)
     for role, planned in made.items():
-        form, parent = forms[role], check.parents[role]
-        form.agreement = agreement(check.said, check.say({role: [planned.plan, planned.source]}))
-        engines = check.engine(role, parent), check.engine(role, planned.plan, planned.source)
-        form.timing = timing(role, *engines, check.samples)
-        difference = max_abs_difference(role, *engines, check.samples)
-        form.graph = planned.plan.model_copy(update={"max_abs_difference": float(f"{difference:.3g}")})
+        form = forms[role]
+        said, _ = check.measure(form, planned.source)
         made[role] = Planned(form.graph, planned.source)
-        if complaints := form.agreement.complaints():
-            where = _where(check, role, planned, sizes)
-            form.outcome = f"unfaithful: {', '.join(complaints)}; {where}"
-            report.failure = report.failure or f"the TensorRT engine of the {role} is not faithful: {form.outcome[12:]}"
+        if complaints := said.complaints():
+            fault = f"{', '.join(complaints)}; {_where(check, role, planned, gpu, sizes)}"
+            form.outcome = f"unfaithful: {fault}"
+            report.failure = report.failure or f"the TensorRT engine of the {role} is not faithful: {fault}"
         else:
             form.outcome = "faithful"
     return made
@@ -161,29 +155,27 @@ def _request(
     )
 
 
-def _where(check: Check, role: GraphRole, planned: Planned, sizes: Sizes) -> str:
+def _where(check: Check, role: GraphRole, planned: Planned, gpu: GpuIdentity, sizes: Sizes) -> str:
     """Which stretch of layers does it: of the ONNX file where that is unfaithful by itself, else of the plan."""
     parent, source = (check.store.locate(each) for each in (check.parents[role], planned.source))
     tensors = probes(parent, source)
     names = list(tensors)
     in_onnx = layer_range(tensors, runs_onnx(parent, names), runs_onnx(source, names), check.inputs(role))
     try:
-        run = _runs_plan(check, role, source, names, sizes)
+        run = _runs_plan(check, role, source, names, gpu, sizes)
     except EdgeAacError as error:
         return f"its ONNX file parts {in_onnx}; a plan that shows its layers cannot be built ({error})"
     in_plan = layer_range(tensors, runs_onnx(parent, names), run, check.inputs(role))
     return f"it parts {in_plan}; in ONNX Runtime its ONNX file parts {in_onnx}"
 
 
-def _runs_plan(check: Check, role: GraphRole, source: Path, names: list[str], sizes: Sizes) -> Run:
+def _runs_plan(check: Check, role: GraphRole, source: Path, names: list[str], gpu: GpuIdentity, sizes: Sizes) -> Run:
     """A plan of the same graph that gives these tensors as well."""
-    from edge_aac.engines.tensor_rt import this_gpu
-
     shown = check.store.new_file(f"{role}.probes", ".onnx")
     onnx.save_model(exposed(source, names), str(shown))
     output = check.store.new_file(f"{role}.probes", ".engine")
     check.tell(f"{role}: building it once more, to see where it parts from its parent")
-    build_engine(_request(check, role, shown, output, this_gpu(), sizes), check.tell)
+    build_engine(_request(check, role, shown, output, gpu, sizes), check.tell)
     engine = TensorRtEngine(output, DeviceContext.shared())
 
     def run(inputs: Mapping[str, npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:

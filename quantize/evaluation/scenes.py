@@ -93,14 +93,14 @@ def compared_rows(named: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, d
     rows: dict[str, dict[str, Any]] = {}
     for name, group in groups.items():
         rows[name] = dict(group[0])
-        for measure in _COMPARED if len(group) > 1 else ():
+        for measure in COMPARED if len(group) > 1 else ():
             values = [row[measure] for row in group]
             mean = sum(values) / len(values)
             rows[name][measure] = f"{mean:.3f} ({min(values):.3f} to {max(values):.3f}, {len(values)} seeds)"
     return rows
 
 
-_COMPARED = ("single_clips_right", "two_sound_scenes_f1", "order_right")
+COMPARED = ("single_clips_right", "two_sound_scenes_f1", "order_right")
 
 
 def _compared_row(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _compared_row(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
         ) from error
     parameters = sum(bundle.get("parameters", {}).values())
     return {
-        **dict(zip(_COMPARED, measured, strict=True)),
+        **dict(zip(COMPARED, measured, strict=True)),
         "parameters": parameters,
         "graph_bytes": bundle["graph_bytes"],
     }

@@ -18,8 +18,8 @@ from quantize.commands import (
     ThreadsOption,
     cache_folder,
     export_run,
-    folds_of,
     llm_of,
+    recipe_of,
     report_corpus,
     sentence_embedder_of,
     store,
@@ -84,16 +84,13 @@ def distill_verb(
     from quantize.deploy.bundle_writer import check_output
     from quantize.training.distill import load_teacher
     from quantize.training.distributed import World
-    from quantize.training.recipe import load_recipe
     from quantize.training.sources import open_source
 
     if output and sentence_embedder is None:
         raise UsageError(
             "the bundle of --output needs a text embedder: give --sentence-embedder FOLDER, or export later"
         )
-    chosen = load_recipe(recipe).changed(
-        epochs, seed, folds_of(folds), tuple(absent or ()), precision.value if precision else None
-    )
+    chosen = recipe_of(recipe, epochs, seed, folds, absent, precision)
     if not dry_run and (data is None or (run is None) != precompute):
         raise UsageError("give --data, and either --run FOLDER (train the student) or --precompute (run the teacher)")
     if precompute and examples is None:

@@ -80,10 +80,10 @@ class Recipe:
         recipe = self
         if epochs is not None:
             recipe = replace(recipe, train=replace(recipe.train, epochs=epochs))
-        of_stages = {name: value for name, value in (("seed", seed), ("precision", precision)) if value is not None}
-        if of_stages:
-            pretrain = replace(recipe.pretrain, **of_stages) if recipe.pretrain else None  # type: ignore[arg-type]
-            recipe = replace(recipe, train=replace(recipe.train, **of_stages), pretrain=pretrain)  # type: ignore[arg-type]
+        of_stages: dict[str, Any] = {"seed": seed, "precision": precision}
+        of_stages = {name: value for name, value in of_stages.items() if value is not None}
+        pretrain = replace(recipe.pretrain, **of_stages) if recipe.pretrain else None
+        recipe = replace(recipe, train=replace(recipe.train, **of_stages), pretrain=pretrain)
         if folds is not None:
             validation = tuple(fold for fold in recipe.folds.validation if fold not in folds)
             recipe = replace(recipe, folds=replace(recipe.folds, train=folds, validation=validation))

@@ -39,6 +39,22 @@ class EngineSettings:
     precision: Precision = "auto"
     workers: int = 1
 
+    def __post_init__(self) -> None:
+        at_least_one(self, "epochs", "scenes_per_epoch", "batch_scenes", "checkpoint_steps")
+        if not 0.0 <= self.ema_decay < 1.0:
+            raise ConfigError(f"ema_decay is {self.ema_decay}; it must lie in 0 to below 1")
+
+
+def at_least_one(settings: object, *names: str) -> None:
+    """Refuse settings of which one of these is below 1.
+
+    Raises:
+        ConfigError: it names the first.
+    """
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ConfigError(f"{name} is {getattr(settings, name)}; it must be at least 1")
+
 
 @dataclass(frozen=True)
 class TrainSettings(EngineSettings):
@@ -170,15 +186,12 @@ class TextStudentSettings(EngineSettings):
     held_out_texts: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_scenes", "corpus_texts", "held_out_texts", "checkpoint_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        super().__post_init__()
+        at_least_one(self, "corpus_texts", "held_out_texts")
         if self.corpus_texts < self.batch_scenes:
             raise ConfigError(
                 f"corpus_texts is {self.corpus_texts}, less than a batch of {self.batch_scenes}: raise it"
             )
-        if not 0.0 <= self.ema_decay < 1.0:
-            raise ConfigError(f"ema_decay is {self.ema_decay}; it must lie in 0 to below 1")
 
 
 @dataclass(frozen=True)

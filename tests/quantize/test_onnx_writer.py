@@ -26,7 +26,8 @@ from quantize.deploy.graphs import (
     fold_weight_norm,
     text_embedder_spec,
 )
-from quantize.deploy.onnx_writer import ALIGNMENT, OPSET, write_onnx
+from quantize.deploy.onnx_file import ALIGNMENT
+from quantize.deploy.onnx_writer import OPSET, write_onnx
 from quantize.deploy.verify import max_abs_difference, parent_outputs
 from quantize.models.captioner import Captioner
 from quantize.models.instructor import load_instructor_weights
