@@ -140,7 +140,6 @@ def _build(
     if wish.backend != TENSORRT:
         for role, made in make_cpu_forms(check, roles, calibration, report).items():
             forms[role].cpu = [made] if made else []
-        _check_together(check, "onnxruntime", {role: each.cpu for role, each in forms.items() if each.cpu}, report)
     if gpu and calibration and not report.failure:
         _add_plans(check, roles, calibration, gpu, wish, forms, report)
     graphs = {role: each.ordered() for role, each in forms.items()}
@@ -214,7 +213,7 @@ def _add_plans(
 
     sizes = Sizes(wish.streams, wish.candidates)
     made = make_plans(check, roles, calibration, gpu, sizes, report)
-    _check_together(check, TENSORRT, {role: [each.plan, each.source] for role, each in made.items()}, report)
+    _check_together(check, {role: [each.plan, each.source] for role, each in made.items()}, report)
     if report.failure:
         return
     for role, planned in made.items():
@@ -227,16 +226,14 @@ def _add_plans(
         here.plans_first = timing(role, *engines, check.samples).ratio < 1.0
 
 
-def _check_together(
-    check: Check, backend: str, forms: Mapping[GraphRole, Sequence[Graph]], report: BuildReport
-) -> None:
-    """The forms of a backend that were made, all at once; by itself each has passed."""
+def _check_together(check: Check, forms: Mapping[GraphRole, Sequence[Graph]], report: BuildReport) -> None:
+    """The plans that were made, all at once; by itself each has passed."""
     if report.failure or not forms:
         return
-    report.together[backend] = agreement(check.said, check.say(forms))
-    if complaints := report.together[backend].complaints():
+    report.together[TENSORRT] = agreement(check.said, check.say(forms))
+    if complaints := report.together[TENSORRT].complaints():
         report.failure = (
-            f"the {backend} forms together are not faithful, though each is by itself: {', '.join(complaints)}"
+            f"the {TENSORRT} forms together are not faithful, though each is by itself: {', '.join(complaints)}"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +113,40 @@ def described(files: Sequence[Path], parent: Graph, like: Graph, backend: str, p
 def make_cpu_forms(
     check: Check, roles: Collection[GraphRole], calibration: Calibration | None, report: BuildReport
 ) -> dict[GraphRole, Graph | None]:
-    """Make, gate and time the INT8 form of each graph.
+    """Make, gate and time the INT8 form of each graph, and gate those that are to stand together.
 
     Returns:
-        The faithful form of each graph; None where it is no faster here, or not faithful, which is a failure.
+        The faithful form of each graph; None where it is no faster here, not faithful beside the others, or not
+        faithful by itself, which is a failure.
     """
-    return {role: _faithful_form(check, role, calibration, report) for role in roles}
+    found = {role: _faithful_form(check, role, calibration, report) for role in roles}
+    standing = _fastest_together(check, [form for form in found.values() if form], report)
+    return {role: form.graph if form in standing else None for role, form in found.items()}
 
 
-def _faithful_form(check: Check, role: GraphRole, calibration: Calibration | None, report: BuildReport) -> Graph | None:
+def _fastest_together(check: Check, forms: Sequence[FormReport], report: BuildReport) -> Sequence[FormReport]:
+    """Of forms that each passed the gate by itself, those that save the most time and pass it together."""
+    subsets = [some for count in range(len(forms), 0, -1) for some in combinations(forms, count)]
+    refused = ""
+    for some in sorted(subsets, key=lambda some: -sum(_saved_ms(form) for form in some)):
+        report.together[CPU] = agreement(check.said, check.say({form.role: [form.graph] for form in some}))
+        if not (complaints := report.together[CPU].complaints()):
+            for form in forms:
+                if form not in some:
+                    form.outcome = f"faithful alone, not beside the others ({refused}): fp32 stays"
+            return some
+        refused = ", ".join(complaints)
+    return ()
+
+
+def _saved_ms(form: FormReport) -> float:
+    assert form.timing
+    return form.timing.reference_ms - form.timing.form_ms
+
+
+def _faithful_form(
+    check: Check, role: GraphRole, calibration: Calibration | None, report: BuildReport
+) -> FormReport | None:
     """With convolutions in INT8 where their ranges are known; if that is not faithful, with matrix products alone."""
     known = calibration.graphs.get(role) if calibration else None
     # Without ranges it is the calibration of a graph that becomes FP16 alone, and says nothing of INT8.
@@ -135,7 +161,7 @@ def _faithful_form(check: Check, role: GraphRole, calibration: Calibration | Non
         complaints = said.complaints()
         if not complaints:
             form.outcome = "faithful and faster"
-            return form.graph
+            return form
         fault = f"{', '.join(complaints)}; {_where(check, role, form.graph)}"
         form.outcome = f"unfaithful: {fault}"
         if way is ways[-1]:

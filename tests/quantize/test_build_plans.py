@@ -80,7 +80,7 @@ def calibrated(folder: Path, calibration: Calibration) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> None:
     """A few windows, and forms that are faster: how fast this machine is just now is no property of the code."""
     monkeypatch.setattr(build, "check_windows", lambda: windows)
-    for module in (cpu_forms, plan_forms, build):
+    for module in (cpu_forms, build):
         monkeypatch.setattr(module, "timing", lambda *_: FASTER)
 
 
