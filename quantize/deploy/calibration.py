@@ -132,7 +132,7 @@ def observe(parent: Path, inputs: Iterable[Arrays], method: str = DEFAULT_METHOD
     """
     kept = _kept_fraction(method)
     file = OnnxFile(parent)
-    layers = quantisable_layers(file)
+    layers = quantisable_layers(file, wide_groups=True)
     watched = _Watched(layers, set(foldable(file)), kept)
     traced = Traced(parent, watched.tensors)
     for one in inputs:

@@ -22,6 +22,9 @@ Smoothing = Mapping[str, tuple[float, ...]]
 _MATRIX_AXES = 2
 _LARGEST = 127.0
 
+LEAST_WORTHWHILE_GROUP = 1024
+"""Values summed up by one output of a convolution in groups, from which INT8 pays on a processor."""
+
 SMALLEST_SCALE = float(2.0**-20)
 """FP16 tells the scales above this apart to within a sixteenth."""
 
@@ -54,16 +57,21 @@ class Layer:
         return self.inner * self.outer
 
 
-def quantisable_layers(file: OnnxFile) -> list[Layer]:
+def quantisable_layers(file: OnnxFile, wide_groups: bool = False) -> list[Layer]:
     """Every MatMul, Gemm and Conv with constant float weights that is large enough, in the order of the graph.
 
-    Convolutions in groups and those of the raw spectrogram (one input channel) are left out: in INT8 the one is not
-    faster, and the other, a hundredth of the arithmetic, costs the most precision. So are products of two activations
-    (attention), which stay in higher precision.
+    Convolutions of the raw spectrogram (one input channel) are left out: a hundredth of the arithmetic, and in INT8 the
+    costliest in precision. So are products of two activations (attention), which stay in higher precision, and
+    convolutions in groups.
+
+    Args:
+        file: to look through.
+        wide_groups: take convolutions in groups, too, where one output sums up enough values that a processor gains by
+            INT8: the position embedding of the published BEATs (6144 values) takes a quarter of fp32's time.
     """
     floats = {t.name for t in file.graph.initializer if t.data_type == TensorProto.FLOAT}
     taken = consumers(file.graph)
-    found = (_layer(file, node, floats, taken) for node in file.graph.node if len(node.input) > 1)
+    found = (_layer(file, node, floats, taken, wide_groups) for node in file.graph.node if len(node.input) > 1)
     return [layer for layer in found if layer is not None and min(layer.inner, layer.outer) >= SMALLEST_SIDE]
 
 
@@ -72,18 +80,22 @@ def node_name(node: NodeProto) -> str:
     return node.name or node.output[0]
 
 
-def _layer(file: OnnxFile, node: NodeProto, floats: set[str], taken: Mapping[str, list[NodeProto]]) -> Layer | None:
+def _layer(
+    file: OnnxFile, node: NodeProto, floats: set[str], taken: Mapping[str, list[NodeProto]], wide_groups: bool
+) -> Layer | None:
     activation, weight = node.input[:2]
     if weight not in floats or activation in file.weights:
         return None
     shape = file.shapes[weight]
     name, made = node_name(node), node.output[0]
     if node.op_type == "Conv":
-        if attribute(node, "group", 1) != 1 or shape[1] == 1:
+        inner = int(np.prod(shape[1:]))
+        wide = attribute(node, "group", 1) == 1 or (wide_groups and inner >= LEAST_WORTHWHILE_GROUP)
+        if not wide or shape[1] == 1:
             return None
         after = taken.get(made, [])
         result = after[0].output[0] if [n.op_type for n in after] == ["Relu"] else made
-        return Layer(name, "Conv", activation, weight, 0, int(np.prod(shape[1:])), shape[0], result)
+        return Layer(name, "Conv", activation, weight, 0, inner, shape[0], result)
     if node.op_type not in ("MatMul", "Gemm") or len(shape) != _MATRIX_AXES or attribute(node, "transA", 0):
         return None
     axis = 0 if attribute(node, "transB", 0) else 1

@@ -132,6 +132,31 @@ def test_dynamic_form_keeps_and_reduces(parent: Path, tmp_path: Path) -> None:
     assert max(int(np.abs(array.astype(int)).max()) for array in integers) == 63
 
 
+@pytest.mark.parametrize(("taps", "wide"), [(64, True), (16, False)])
+def test_convolutions_in_wide_groups_are_int8_on_processors_alone(taps: int, wide: bool, tmp_path: Path) -> None:
+    """As BEATs' position embedding: 32 channels a group and 64 taps make 2048 values; 512 would not pay."""
+    rng = np.random.default_rng(0)
+    kernel = (rng.standard_normal((128, 32, taps)) / np.sqrt(32 * taps)).astype(np.float32)
+    weights = {"kernel": kernel, "bias": rng.standard_normal(128).astype(np.float32)}
+    nodes = [
+        node("Conv", ["sequence", "kernel", "bias"], "conv", group=4, pads=[taps // 2, taps // 2]),
+        node("Sigmoid", ["conv"], "memory"),
+    ]
+    inputs = {"sequence": (FLOAT, (1, 128, 90))}
+    parent = save(tmp_path / "p.onnx", nodes, weights, inputs, {"memory": FLOAT})
+    runs = [{"sequence": rng.standard_normal((1, 128, 90)).astype(np.float32)} for _ in range(3)]
+    observed = observe(parent, runs[:2])
+    assert set(observed.ranges) == ({"sequence", "conv"} if wide else set())
+    dynamic_int8(parent, tmp_path / "i.onnx", ranges=observed.ranges)
+    explicit_int8(parent, tmp_path / "e.onnx", observed.ranges)
+    assert kinds(tmp_path / "i.onnx").count("QuantizeLinear") == (2 if wide else 0)
+    assert int8_products(tmp_path / "e.onnx").int8 == 0
+    assert not [finding for finding in lint(tmp_path / "e.onnx") if finding.rule != "fp32-scale"]
+    want, have = (run(tmp_path / name, runs[2])["memory"] for name in ("p.onnx", "i.onnx"))
+    assert cosine(want, have) > 0.999
+    assert np.array_equal(want, have) is not wide
+
+
 def test_gemm_with_a_bias(tmp_path: Path) -> None:
     """As the decoder's logits are made: a table that is gathered from and multiplied with."""
     rng = np.random.default_rng(0)

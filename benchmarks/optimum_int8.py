@@ -1,0 +1,75 @@
+"""A bundle's text embedder in INT8: our form beside the one that Hugging Face's optimum makes.
+
+    python -m benchmarks.full_size make FOLDER --instructor large && python -m benchmarks.full_size convert FOLDER
+    python -m benchmarks.optimum_int8 FOLDER/bundle --threads 2
+
+Needs the packages optimum and optimum-onnx, which nothing else here does: `edge-aac` exports and quantises INSTRUCTOR
+itself, because optimum's exporter would write T5's encoder without the pooling, the projection and the instruction that
+make an embedding of it, and its quantiser calls ONNX Runtime's, whose form is the one that is timed here. The forms run
+in turn, so that other load hits all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.full_size_int8 import compare
+from edge_aac.captioner.bundle import Bundle, open_bundle
+from edge_aac.captioner.tokens import load_tokenizer, to_arrays
+from quantize.data.caption_corpus import distinct_captions
+from quantize.data.lexicon import LABELS
+from quantize.data.scenes import SceneRecipe
+from quantize.deploy.int8 import dynamic_int8
+
+
+def main() -> None:
+    """See above."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle")
+    parser.add_argument("--runs", type=int, default=12)
+    parser.add_argument("--candidates", type=int, default=6)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    bundle = open_bundle(arguments.bundle)
+    (parent,) = bundle.manifest.graphs["text_embedder"]
+    path = bundle.path(parent)
+    runs = embedder_inputs(bundle, arguments.runs, arguments.candidates)
+    with tempfile.TemporaryDirectory() as scratch:
+        ours = Path(scratch, "ours.onnx")
+        dynamic_int8(path, ours)
+        paths = {"fp32": path, "ours": ours, "optimum": optimum_int8(path, Path(scratch, "optimum"))}
+        print(json.dumps({"threads": arguments.threads, **compare(paths, runs, arguments.threads)}, indent=1))
+
+
+def embedder_inputs(bundle: Bundle, runs: int, candidates: int) -> list[Mapping[str, np.ndarray]]:
+    """Token ids and masks of captions of our own, as a rerank gives them to the text embedder."""
+    manifest = bundle.manifest
+    tokenizer = load_tokenizer(bundle.path(manifest.tokenizers.text))
+    texts = distinct_captions(runs * candidates, np.random.default_rng(0), LABELS, SceneRecipe())
+    groups = [texts[start : start + candidates] for start in range(0, len(texts), candidates)]
+    arrays = [to_arrays(tokenizer, group, manifest.instruction) for group in groups]
+    return [{"token_ids": token_ids, "attention_mask": mask} for token_ids, mask in arrays]
+
+
+def optimum_int8(parent: Path, folder: Path) -> Path:
+    """What optimum makes of the same graph: its dynamic form for processors with VNNI, a scale for each channel."""
+    try:
+        from optimum.onnxruntime import ORTQuantizer
+        from optimum.onnxruntime.configuration import AutoQuantizationConfig
+    except ImportError as error:
+        raise SystemExit(f"install optimum and optimum-onnx to compare with ({error})") from error
+    settings: Any = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+    ORTQuantizer(parent).quantize(save_dir=folder, quantization_config=settings, use_external_data_format=True)
+    (made,) = folder.glob("*.onnx")
+    return made
+
+
+if __name__ == "__main__":
+    main()
