@@ -65,6 +65,14 @@ AbsentOption = Annotated[
     list[str] | None,
     typer.Option("--absent", metavar="CLASS", help="A class to leave out of all recordings; may be repeated."),
 ]
+OutliersOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--outliers",
+        envvar="EDGE_AAC_OUTLIERS",
+        help='Folder with a clips.csv of sounds of no known class (label "unknown"): what is not to be named.',
+    ),
+]
 LlmUrlOption = Annotated[
     str | None,
     typer.Option("--llm-url", help="OpenAI-compatible endpoint that merges captions of mix-ups, as https://HOST/v1."),
@@ -87,6 +95,7 @@ def train_verb(
     examples: ExamplesOption = None,
     folds: FoldsOption = None,
     absent: AbsentOption = None,
+    outliers: OutliersOption = None,
     llm_url: LlmUrlOption = None,
     llm_model: LlmModelOption = "",
 ) -> None:
@@ -109,7 +118,7 @@ def train_verb(
     with World.from_environment() as world, TerminalProgress(quiet=not world.first) as progress:
         progress.say(f"reading the recordings in {data}")
         llm = llm_of(llm_url, llm_model)
-        source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm))
+        source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm, outliers))
         if world.first:
             report_corpus(source, run)
         if examples and world.first:
@@ -121,7 +130,7 @@ def train_verb(
             progress.say(f"{run} goes on after step {training.steps_done}")
         training.train(progress)
     if output and world.first:
-        export_run(run, data, output, None, embedder)
+        export_run(run, data, output, None, embedder, outliers=outliers)
 
 
 @export.command(epilog="Example: edge-aac export --run runs/a --data esc10/ --output my-bundle")
@@ -142,12 +151,13 @@ def export_verb(
     calibrate: Annotated[
         int, typer.Option(min=0, metavar="WINDOWS", help="Calibrate INT8 with so many windows of the recordings.")
     ] = 0,
+    outliers: OutliersOption = None,
 ) -> None:
     """Export a trained run as a bundle; every graph is compared with torch first.
 
     With --sentence-embedder the bundle reranks with that model itself, in place of the run's own text embedder.
     """
-    export_run(run, data, output, quality, sentence_embedder_of(sentence_embedder), compared or [], calibrate)
+    export_run(run, data, output, quality, sentence_embedder_of(sentence_embedder), compared or [], calibrate, outliers)
 
 
 @convert.command(epilog="Example: edge-aac convert captioner/ --instructor instructor-xl/ --output my-bundle")
@@ -267,6 +277,7 @@ def export_run(  # noqa: PLR0913, PLR0917
     sentence_embedder: Any = None,
     compared: Sequence[str] = (),
     calibrate: int = 0,
+    outliers: Path | None = None,
 ) -> None:
     """Export a run, telling of each graph on stderr."""
     from quantize.deploy.export import export_bundle
@@ -279,7 +290,9 @@ def export_run(  # noqa: PLR0913, PLR0917
             (name, _read_scores(Path(file), "--compared")) for name, _, file in (x.partition("=") for x in compared)
         ]
         scores["compared"] = compared_rows(named)
-    export_bundle(run, data, output, scores, lambda line: typer.echo(line, err=True), sentence_embedder, calibrate)
+    export_bundle(
+        run, data, output, scores, lambda line: typer.echo(line, err=True), sentence_embedder, calibrate, outliers
+    )
     typer.echo(f"bundle written to {output}", err=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from edge_aac.errors import DataError, InputMissingError
 from quantize.data.lexicon import LEXICON
 
 Waveform = npt.NDArray[np.float32]
+
+TABLE = "clips.csv"
+UNKNOWN_LABEL = "unknown"
+"""Of a recording of no known class."""
 
 COLUMNS = ("file", "label", "fold", "title", "author", "license", "source_url")
 ENVELOPE_SAMPLES = 160
@@ -57,10 +62,50 @@ def load_clips(folder: Path, folds: tuple[int, ...], absent: tuple[str, ...] = (
         DataError: a column is missing, a label has no words, a recording cannot be decoded, or no clip lies in the
             folds.
     """
-    table = folder / "clips.csv"
-    if not table.is_file():
-        raise InputMissingError(f"no clips.csv in {folder}: give the folder of the recordings with --data")
     clips = []
+    for row in _rows(folder, folds):
+        if row["label"] in absent:
+            continue
+        if row["label"] not in LEXICON:
+            raise DataError(
+                f"{folder / TABLE}: there are no words for the class {row['label']!r} of {row['file']}: "
+                "add it to quantize/data/lexicon.py, or give the recording a fold that is not used"
+            )
+        clips.append(_clip(folder, row))
+    if not clips:
+        raise DataError(f"{folder / TABLE} lists no clip in folds {folds}")
+    return clips
+
+
+def load_outliers(folder: Path, folds: tuple[int, ...]) -> list[Clip]:
+    """Read the recordings of no known class that a ``clips.csv`` lists, each with the label "unknown".
+
+    Args:
+        folder, folds: as of :func:`load_clips`.
+
+    Raises:
+        InputMissingError: no ``clips.csv`` in the folder, or a recording that it lists is missing.
+        DataError: a column is missing, a label is another one, a recording cannot be decoded, or none lies in the
+            folds.
+    """
+    outliers = []
+    for row in _rows(folder, folds):
+        if row["label"] != UNKNOWN_LABEL:
+            raise DataError(
+                f"{folder / TABLE} calls {row['file']} {row['label']!r}: recordings of no known class are "
+                f'labelled "{UNKNOWN_LABEL}", those of known ones are given with --data'
+            )
+        outliers.append(_clip(folder, row))
+    if not outliers:
+        raise DataError(f"{folder / TABLE} lists no recording in folds {folds}")
+    return outliers
+
+
+def _rows(folder: Path, folds: tuple[int, ...]) -> Iterator[dict[str, str]]:
+    """Rows of the folder's table that lie in the folds."""
+    table = folder / TABLE
+    if not table.is_file():
+        raise InputMissingError(f"no {TABLE} in {folder}: give a folder of recordings with --data or --outliers")
     with table.open(newline="", encoding="utf-8") as stream:
         rows = csv.DictReader(stream)
         if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
@@ -68,30 +113,23 @@ def load_clips(folder: Path, folds: tuple[int, ...], absent: tuple[str, ...] = (
         for row in rows:
             if not row["fold"].isdecimal():
                 raise DataError(f"{table}: the fold of {row['file']} is {row['fold']!r}; give a whole number")
-            if int(row["fold"]) not in folds or row["label"] in absent:
-                continue
-            if row["label"] not in LEXICON:
-                raise DataError(
-                    f"{table}: there are no words for the class {row['label']!r} of {row['file']}: "
-                    "add it to quantize/data/lexicon.py, or give the recording a fold that is not used"
-                )
-            waveform = trim_silence(load_waveform(folder / row["file"]))
-            clips.append(
-                Clip(
-                    path=row["file"],
-                    label=row["label"],
-                    fold=int(row["fold"]),
-                    title=row["title"],
-                    author=row["author"],
-                    license=row["license"],
-                    source_url=row["source_url"],
-                    waveform=waveform,
-                    bursts=find_bursts(waveform),
-                )
-            )
-    if not clips:
-        raise DataError(f"{table} lists no clip in folds {folds}")
-    return clips
+            if int(row["fold"]) in folds:
+                yield row
+
+
+def _clip(folder: Path, row: dict[str, str]) -> Clip:
+    waveform = trim_silence(load_waveform(folder / row["file"]))
+    return Clip(
+        path=row["file"],
+        label=row["label"],
+        fold=int(row["fold"]),
+        title=row["title"],
+        author=row["author"],
+        license=row["license"],
+        source_url=row["source_url"],
+        waveform=waveform,
+        bursts=find_bursts(waveform),
+    )
 
 
 def trim_silence(waveform: Waveform, floor: float = 1e-4) -> Waveform:

@@ -13,11 +13,13 @@ from edge_aac.audio.source import SAMPLE_RATE
 from edge_aac.errors import DataError
 from quantize.data.clips import ENVELOPE_SAMPLES, Burst, Clip, Waveform, envelope_db
 from quantize.data.lexicon import LABELS, LEXICON
-from quantize.data.unknown import distorted_sound, synthesised_sound
+from quantize.data.unknown import distorted_sound, outlying_sound, synthesised_sound
 
 SCENE_SAMPLES = 10 * SAMPLE_RATE
 FAR_LOWPASS_HZ = 1800.0
 MOST_EVENTS = 2
+_OUTLIER_SHARE = 0.75
+"""Of the unknown sounds, where there are recordings of such."""
 Relation = Literal["none", "unknown", "single", "overlap", "sequence"]
 
 
@@ -96,10 +98,17 @@ class _Material:
 
 
 class SceneBuilder:
-    """Draws scenes from recordings; all randomness comes from the generator that each call is given."""
+    """Draws scenes from recordings; all randomness comes from the generator that each call is given.
 
-    def __init__(self, clips: Sequence[Clip], recipe: SceneRecipe) -> None:
+    Args:
+        clips: recordings of the known classes.
+        recipe: how scenes are drawn.
+        outliers: recordings of no known class.
+    """
+
+    def __init__(self, clips: Sequence[Clip], recipe: SceneRecipe, outliers: Sequence[Clip] = ()) -> None:
         self.recipe = recipe
+        self.outliers = [clip.waveform for clip in outliers]
         self.by_label = {label: [clip for clip in clips if clip.label == label] for label in LABELS}
         self.by_label = {label: found for label, found in self.by_label.items() if found}
         if len(self.by_label) < MOST_EVENTS:
@@ -119,7 +128,10 @@ class SceneBuilder:
         return self.compose(labels, relation, rng)
 
     def unknown_sound(self, room: int, rng: np.random.Generator) -> Waveform:
-        """A sound of no known class, ``room`` samples at most: a synthesised one, or a distorted recording."""
+        """A sound of no known class, ``room`` samples at most: a recording of one where there are any, a synthesised
+        one, or a distorted recording of a known class."""
+        if self.outliers and rng.random() < _OUTLIER_SHARE:
+            return outlying_sound(self.outliers, room, rng)
         if rng.random() < 0.5:
             return synthesised_sound(room, rng)
         clips = self.by_label[str(rng.choice(list(self.by_label)))]

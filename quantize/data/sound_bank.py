@@ -27,7 +27,7 @@ from quantize.data.scenes import SceneBuilder, coloured_noise
 BANK_SAMPLES = 5 * SAMPLE_RATE
 REFERENCE_LEVEL = np.float32(0.05)
 NOISES = 200
-UNKNOWN_SOUNDS = 1000
+UNKNOWN_SOUNDS = 2500
 NEPERS_A_DB = float(np.log(10.0) / 10.0)
 """Log powers are natural logarithms: what a decibel is in them."""
 

@@ -1,14 +1,15 @@
 """Sounds that are none of the known ones: what a captioner must not name.
 
 A model that only ever heard its own classes calls every other sound by the nearest of them. Nobody has recordings of
-all other sounds, so some are made: synthesised ones, and recordings distorted until they are not what they were.
-Training on such outliers is known to carry over to real ones (Hendrycks et al., *Deep Anomaly Detection with Outlier
-Exposure*, 2019); how far it does here is measured by leaving a class out (docs/evaluation.md).
+all other sounds, but many have recordings of some, and others can be made: synthesised ones, and recordings distorted
+until they are not what they were. Training on such outliers is known to carry over to others (Hendrycks et al., *Deep
+Anomaly Detection with Outlier Exposure*, 2019); how far it does here is measured by leaving a class out
+(docs/evaluation.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,12 +17,47 @@ from edge_aac.audio.source import SAMPLE_RATE
 from quantize.data.clips import Waveform
 
 _LOWEST_HZ, _HIGHEST_HZ = 60.0, 7000.0
+_TWO_OUTLIERS, _AGAIN = 0.3, 0.8
 
 
 def synthesised_sound(samples: int, rng: np.random.Generator) -> Waveform:
     """A sound of no kind that the captions know: tones, sweeps, chords, clicks, or shaped noise; (samples,) float32."""
     make = _MAKERS[int(rng.integers(len(_MAKERS)))]
     return (make(samples, rng) * _envelope(samples, rng)).astype(np.float32)
+
+
+def outlying_sound(recordings: Sequence[Waveform], room: int, rng: np.random.Generator) -> Waveform:
+    """One or two of the recordings, ``room`` samples at most; (samples,) float32.
+
+    Their speed varies far more than that of a known sound may: nothing is said of them that it could make untrue.
+    """
+    first = _played(recordings[int(rng.integers(len(recordings)))], room, rng)
+    if rng.random() >= _TWO_OUTLIERS:
+        return first
+    second = _played(recordings[int(rng.integers(len(recordings)))], room, rng)
+    both = np.zeros(max(len(first), len(second)), dtype=np.float32)
+    for sound in (first, second):
+        start = int(rng.integers(len(both) - len(sound) + 1))
+        both[start : start + len(sound)] += sound / max(float(np.abs(sound).max()), 1e-6)
+    return both
+
+
+def _played(recording: Waveform, room: int, rng: np.random.Generator) -> Waveform:
+    """A recording at some speed, cut to the room; a short one sometimes again and again."""
+    grid = np.arange(0.0, len(recording) - 1, np.exp(rng.uniform(-0.5, 0.5)))
+    sound = np.interp(grid, np.arange(len(recording)), recording).astype(np.float32)
+    if len(sound) >= room:
+        start = int(rng.integers(len(sound) - room + 1))
+        return sound[start : start + room]
+    pieces, length = [sound], len(sound)
+    pause = rng.uniform(0.0, 1.5)
+    while rng.random() < _AGAIN:
+        gap = round(pause * rng.uniform(0.7, 1.4) * SAMPLE_RATE)
+        if length + gap + len(sound) > room:
+            break
+        pieces += [np.zeros(gap, dtype=np.float32), sound]
+        length += gap + len(sound)
+    return np.concatenate(pieces)
 
 
 def distorted_sound(waveform: Waveform, rng: np.random.Generator) -> Waveform:

@@ -19,7 +19,7 @@ from edge_aac.captioner.bundle import GraphRole, file_sha256
 from edge_aac.captioner.tokens import to_arrays
 from edge_aac.errors import ConfigError
 from quantize.data.captions import caption
-from quantize.data.clips import load_clips
+from quantize.data.clips import load_clips, load_outliers
 from quantize.data.corpus import window
 from quantize.data.features import batched_filter_bank
 from quantize.data.manifests import read_manifest
@@ -56,6 +56,7 @@ def export_bundle(
     report: Report,
     sentence_embedder: SentenceEmbedder | None = None,
     calibration_windows: int = 0,
+    outliers: Path | None = None,
 ) -> Path:
     """Write a bundle of a run's averaged weights.
 
@@ -68,6 +69,7 @@ def export_bundle(
         report: told one line for each graph.
         sentence_embedder: goes into the bundle whole, in place of the run's own text embedder.
         calibration_windows: of the recordings, to calibrate INT8 with; 0: the bundle gets no calibration.
+        outliers: the recordings of no known class that it was trained on besides.
 
     Raises:
         DataError: a graph differs from torch by more than 1e-3, or the folder holds something else than a bundle.
@@ -77,7 +79,7 @@ def export_bundle(
         trainee, tokenizer, recipe = load_run(run)
         text = text_part(run, trainee, tokenizer, sentence_embedder)
         trainee.text_embedder = None
-        lessons = lessons_of(recipe_from(recipe), data, left_out(run), calibration_windows)
+        lessons = lessons_of(recipe_from(recipe), data, left_out(run), calibration_windows, outliers)
         fold_weight_norm(trainee)
         specs = graph_specs(trainee.captioner, text, lessons)
         graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
@@ -152,7 +154,11 @@ def left_out(run: Path) -> frozenset[str]:
 
 
 def lessons_of(
-    recipe: Recipe, data: Path, broken: frozenset[str] = frozenset(), calibration_windows: int = 0
+    recipe: Recipe,
+    data: Path,
+    broken: frozenset[str] = frozenset(),
+    calibration_windows: int = 0,
+    outliers: Path | None = None,
 ) -> Lessons:
     """Recordings, check inputs and windows to calibrate with, of a recipe's corpus, its broken clips left out, or of
     its folds.
@@ -175,8 +181,10 @@ def lessons_of(
         source = "recordings of the training corpus"
     else:
         clips = load_clips(data, recipe.folds.train, recipe.folds.absent)
+        strangers = load_outliers(outliers, recipe.folds.train) if outliers else []
         recordings = [
-            Attribution(clip.path, clip.label, clip.title, clip.author, clip.license, clip.source_url) for clip in clips
+            Attribution(clip.path, clip.label, clip.title, clip.author, clip.license, clip.source_url)
+            for clip in (*clips, *strangers)
         ]
         builder = SceneBuilder(clips, SceneRecipe())
         scenes = [builder.scene(rng) for _ in range(CHECK_SCENES)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantize.commands import sentence_embedder_of
+from quantize.commands import OutliersOption, sentence_embedder_of
 from quantize.evaluation.corpus import CorpusFormat
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def evaluate_verb(
     absent: Annotated[
         list[str] | None, typer.Option(metavar="CLASS", help="A class that the bundle never heard; may be repeated.")
     ] = None,
+    outliers: OutliersOption = None,
     manifest: Annotated[Path | None, typer.Option(help="CSV of reference captions, in place of --data.")] = None,
     audio: Annotated[Path | None, typer.Option(help="Folder of the manifest's recordings.")] = None,
     manifest_format: Annotated[CorpusFormat, typer.Option("--format", help="Of the manifest.")] = CorpusFormat.FOLDER,
@@ -64,7 +65,7 @@ def evaluate_verb(
         assert data is not None
         if not evaluation.attributions(captioner):
             typer.echo(f"{bundle} does not say what it was trained on: fold {fold} may be part of it", err=True)
-        scores, said = evaluation.evaluate_events(captioner, data, fold, scenes, seed, absent or (), chosen)
+        scores, said = evaluation.evaluate_events(captioner, data, fold, scenes, seed, absent or (), outliers, chosen)
         if reason:
             typer.echo(f"no caption metrics: {reason}", err=True)
             scores["caption_metrics"] = {"left_out": {"all": reason}}

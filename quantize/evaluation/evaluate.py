@@ -38,23 +38,25 @@ def evaluate_events(
     scene_count: int,
     seed: int,
     absent: Sequence[str] = (),
+    outliers: Path | None = None,
     metrics: MetricChoices | None = MetricChoices(),
 ) -> tuple[dict[str, Any], list[SaidWindow]]:
     """Scores of one bundle on one held-out fold, and what it said.
 
     Args:
         captioner: the bundle, with its candidates.
-        data, fold, scene_count, absent: see :func:`quantize.evaluation.windows.evaluation_windows`.
+        data, fold, scene_count, absent, outliers: see :func:`quantize.evaluation.windows.evaluation_windows`.
         seed: of the candidates.
         metrics: of the scenes' captions against true ones of the grammar; None leaves them out.
 
     Raises:
         EdgeAacError: see :func:`quantize.evaluation.windows.evaluation_windows`.
     """
-    windows = evaluation_windows(captioner, data, fold, scene_count, absent)
+    windows = evaluation_windows(captioner, data, fold, scene_count, absent, outliers)
     said = said_windows(captioner, windows, seed)
     command = f"edge-aac evaluate --fold {fold} --scenes {scene_count} --seed {seed}"
     command += "".join(f" --absent {label}" for label in absent)
+    command += " --outliers OUTLIERS" if outliers else ""
     scores = {
         **_head(captioner, command, seed),
         "held_out_fold": fold,

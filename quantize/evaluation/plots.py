@@ -17,7 +17,14 @@ _INK = "#010203"
 """A colour that nothing else has; it becomes the page's own."""
 
 # Told apart on white and on black, and by people who see red and green alike (Okabe and Ito, 2008).
-_FILLS = {"right": "#009e73", "wrong": "#d55e00", "noise": "#56b4e9", "silence": "#999999", "absent": "#cc79a7"}
+_FILLS = {
+    "right": "#009e73",
+    "wrong": "#d55e00",
+    "noise": "#56b4e9",
+    "silence": "#999999",
+    "outlier": "#e69f00",
+    "absent": "#cc79a7",
+}
 _SHADE = "#0072b2"
 _PLOT_SETTINGS = {
     "svg.fonttype": "none",

@@ -89,6 +89,7 @@ def summary_rows(scores: Mapping[str, Any]) -> list[tuple[str, float, list[float
         ("two_sound_scenes", "order_of_sequences_right", "two in sequence, named in order"),
         ("noise_windows", "no_class_named", "noise, no class named"),
         ("silent_windows", "no_class_named", "digital silence, no class named"),
+        ("outlier_windows", "no_class_named", "other sounds, no class named"),
         ("absent_windows", "no_known_class_named", "absent classes, no known class named"),
     )
     rows = []

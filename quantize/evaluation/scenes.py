@@ -33,6 +33,7 @@ CARD_KEYS: Mapping[str, tuple[str, ...]] = {
     "two_sound_scenes": ("count", "precision", "recall", "f1", "exact", "order_of_sequences_right"),
     "noise_windows": ("count", "no_class_named"),
     "silent_windows": ("count", "no_class_named"),
+    "outlier_windows": ("count", "no_class_named"),
     "absent_windows": ("count", "no_known_class_named", "classes"),
 }
 """What of each group goes into the bundle's manifest and card."""
@@ -53,6 +54,7 @@ def event_tables(said: Sequence[SaidWindow]) -> dict[str, Any]:
         "two_sound_scenes": _two_sound_scenes(scenes),
         "noise_windows": _nothing_named(of_kind["noise"]),
         "silent_windows": _nothing_named(of_kind["silence"]),
+        "outlier_windows": _nothing_named(of_kind["outlier"]) if of_kind["outlier"] else None,
         "absent_windows": _absent(of_kind["absent"]) if of_kind["absent"] else None,
         "classes": _classes(single, scenes),
         "confusion_of_single_clips": _confusion(single),
@@ -121,7 +123,9 @@ def _compared_row(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
 
 def outcome_groups(said: Sequence[SaidWindow]) -> dict[str, list[SaidWindow]]:
     """Known sounds by whether the caption names them and no other; the rest by kind. No group is empty."""
-    groups: dict[str, list[SaidWindow]] = {"right": [], "wrong": [], "noise": [], "silence": [], "absent": []}
+    groups: dict[str, list[SaidWindow]] = {
+        name: [] for name in ("right", "wrong", "noise", "silence", "outlier", "absent")
+    }
     for window in said:
         known = window.kind in {"single", "scene"}
         groups[("right" if window.right else "wrong") if known else window.kind].append(window)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from edge_aac.audio.features import filter_bank
 from edge_aac.captioner.captioner import Captioner, window_rng
 from edge_aac.errors import DataError, UsageError
 from quantize.data.captions import captions
-from quantize.data.clips import Clip, load_clips
+from quantize.data.clips import Clip, load_clips, load_outliers
 from quantize.data.lexicon import LABELS, named_events
 from quantize.data.scenes import (
     SCENE_SAMPLES,
@@ -31,12 +32,13 @@ from quantize.deploy.card import ATTRIBUTIONS
 SCENE_SEED = 4404
 """Not the seed of the validation scenes that training prints, so that nobody chose an epoch by these."""
 
+MOST_OUTLIERS = 200
 NOISE_WINDOWS = 50
 SILENT_WINDOWS = 10
 REFERENCES_PER_SCENE = 5
 """As many as Clotho has."""
 
-Kind = Literal["single", "scene", "noise", "silence", "absent"]
+Kind = Literal["single", "scene", "noise", "silence", "outlier", "absent"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class TruthWindow:
     """10 s of sound whose truth is known.
 
     Attributes:
-        kind: "absent" is a recording of a class that the bundle was not trained on.
+        kind: "outlier" is a recording of no class that there are words for, "absent" one of a class that there are
+            words for, but that the bundle was not trained on.
         source: the recording's path, or the number of the scene.
         truth: labels in the order of their onsets.
         relation: how two events stand to each other.
@@ -108,7 +111,12 @@ def said_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: int
 
 
 def evaluation_windows(
-    captioner: Captioner, data: Path, fold: int, scene_count: int, absent: Sequence[str] = ()
+    captioner: Captioner,
+    data: Path,
+    fold: int,
+    scene_count: int,
+    absent: Sequence[str] = (),
+    outliers: Path | None = None,
 ) -> Iterator[TruthWindow]:
     """All windows of one fold; the same for the same arguments.
 
@@ -119,14 +127,16 @@ def evaluation_windows(
         scene_count: how many two-sound scenes, every second one a sequence.
         absent: classes that the bundle was not trained on; their recordings of all folds are used, and no scene
             holds them.
+        outliers: folder of recordings of no known class; up to ``MOST_OUTLIERS`` of the fold are used.
 
     Raises:
         UsageError: the bundle was trained on recordings of the fold or on an absent class, or there is no such class.
         InputMissingError, DataError: see :func:`quantize.data.clips.load_clips`.
     """
     clips = load_clips(data, (fold,))
+    strangers = load_outliers(outliers, (fold,)) if outliers else []
     trained_on = attributions(captioner)
-    if shared := trained_on.keys() & {clip.path for clip in clips}:
+    if shared := trained_on.keys() & {clip.path for clip in (*clips, *strangers)}:
         raise UsageError(f"the bundle was trained on {len(shared)} recordings of fold {fold}: choose another --fold")
     for label in absent:
         if label not in LABELS:
@@ -135,7 +145,12 @@ def evaluation_windows(
             raise UsageError(f"the bundle was trained on {label}: give --absent a class that it never heard")
     known = [clip for clip in clips if clip.label not in absent]
     unheard = _recordings_of(data, absent)
-    return _windows(known, unheard, fold, scene_count)
+    kept = np.linspace(0, len(strangers), min(len(strangers), MOST_OUTLIERS), endpoint=False).astype(int)
+    strange = (
+        TruthWindow("outlier", clip.path, (), "none", filter_bank(padded_clip(clip.waveform)))
+        for clip in (strangers[place] for place in kept)
+    )
+    return chain(_windows(known, unheard, fold, scene_count), strange)
 
 
 def attributions(captioner: Captioner) -> dict[str, str]:

@@ -19,13 +19,16 @@ from quantize.data.features import batched_filter_bank
 from quantize.data.merging import EventMerger, merge_captions
 from quantize.data.mixed_scenes import MixedScenes, mixed_scene
 from quantize.data.mixup import mix
-from quantize.data.scenes import Scene, SceneBuilder
+from quantize.data.scenes import Relation, Scene, SceneBuilder
 from quantize.data.tokenizer import EOS_ID, PAD_ID
 from quantize.training.engine import TensorBatch
 from quantize.training.objective import IGNORED
 from quantize.training.recipe import Recipe
 from quantize.training.settings import TrainSettings
 from quantize.training.teacher import TeacherSignals, joined
+
+UNKNOWN_SOUND: Relation = "unknown"
+"""All that is heard in an example with a sound of no known class."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Example:
     signals: TeacherSignals | None = None
     mixup: str = ""
 
+    @property
+    def unknown(self) -> bool:
+        """Whether it holds a sound of no known class."""
+        return self.events == (UNKNOWN_SOUND,)
+
 
 @dataclass(frozen=True)
 class Batch(TensorBatch):
@@ -66,6 +74,7 @@ class Batch(TensorBatch):
         event_keys: (B,) int64, equal where the examples' ``events`` are.
         text_embeddings: (B, E) of the first captions, or None.
         signals: of the teacher, or None.
+        unknown: (B,) bool, the examples with a sound of no known class; None stands for no such.
     """
 
     fbank: Tensor
@@ -75,6 +84,7 @@ class Batch(TensorBatch):
     event_keys: Tensor
     text_embeddings: Tensor | None = None
     signals: TeacherSignals | None = None
+    unknown: Tensor | None = None
 
     @property
     def labels(self) -> Tensor:
@@ -147,7 +157,7 @@ def example(
     Raises:
         ConfigError: a caption is longer than the decoder can say.
     """
-    relation = (scene.relation,) if scene.relation in {"sequence", "unknown"} else ()
+    relation = (scene.relation,) if scene.relation in {"sequence", UNKNOWN_SOUND} else ()
     labels = tuple(scene.labels) if scene.relation == "sequence" else tuple(sorted(scene.labels))
     return Example(
         torch.from_numpy(fbank),
@@ -188,6 +198,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         torch.tensor([_key(item.events) for item in examples]),
         _stacked([item.text_embedding for item in examples]),
         joined(signals, token_ids.shape[1]) if signals else None,
+        torch.tensor([item.unknown for item in examples]),
     )
 
 

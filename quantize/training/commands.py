@@ -13,6 +13,7 @@ from quantize.commands import (
     FoldsOption,
     LlmModelOption,
     LlmUrlOption,
+    OutliersOption,
     PrecisionOption,
     SentenceEmbedderOption,
     ThreadsOption,
@@ -73,6 +74,7 @@ def distill_verb(
     precision: PrecisionOption = None,
     folds: FoldsOption = None,
     absent: AbsentOption = None,
+    outliers: OutliersOption = None,
     threads: ThreadsOption = None,
     llm_url: LlmUrlOption = None,
     llm_model: LlmModelOption = "",
@@ -102,12 +104,12 @@ def distill_verb(
     taught_by = load_teacher(teacher, tokenizer, _say)
     llm = llm_of(llm_url, llm_model)
     if dry_run:
-        _show_costs(chosen, taught_by, open_source(chosen, data, cache_folder(), llm) if data else None)
+        _show_costs(chosen, taught_by, open_source(chosen, data, cache_folder(), llm, outliers) if data else None)
         return
     assert data is not None
     embedder = sentence_embedder_of(sentence_embedder)
     with World.from_environment() as world:
-        source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm))
+        source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm, outliers))
         if world.first:
             report_corpus(source, run or examples)
             if examples:
@@ -123,7 +125,7 @@ def distill_verb(
         if text_student and embedder is not None:
             _distil_text(student.recipe, source, student.tokenizer, embedder, run)
         if output:
-            export_run(run, data, output, None, None if text_student else embedder)
+            export_run(run, data, output, None, None if text_student else embedder, outliers=outliers)
 
 
 def _run_teacher(chosen: Recipe, source: ExampleSource, taught_by: TeacherModel, folder: Path) -> None:

@@ -148,6 +148,8 @@ class DistillSettings:
         embedding_weight: the audio embedding (``embedding_matching``).
         similarity_weight: cosines within a batch (``similarity_matching``).
         activity_weight: the teacher's soft activity (``activity_distillation``).
+        ask_of_unknown: whether the teacher is followed on sounds of no known class, too; one that never heard such
+            recordings knows them as little as the student does.
     """
 
     initialise: Literal["teacher", "random"] = "teacher"
@@ -160,6 +162,7 @@ class DistillSettings:
     embedding_weight: float = 1.0
     similarity_weight: float = 1.0
     activity_weight: float = 10.0
+    ask_of_unknown: bool = True
 
 
 @dataclass(frozen=True)

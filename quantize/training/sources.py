@@ -16,7 +16,7 @@ from edge_aac.audio.features import filter_bank
 from edge_aac.errors import ConfigError, DataError
 from quantize.data.caption_corpus import distinct_captions
 from quantize.data.captions import corpus
-from quantize.data.clips import Clip, Waveform, load_clips
+from quantize.data.clips import Clip, Waveform, load_clips, load_outliers
 from quantize.data.corpus import corpus_captions, split_by_recording, window
 from quantize.data.features import batched_filter_bank
 from quantize.data.llm import LlmClient
@@ -66,12 +66,19 @@ class ExampleSource(Protocol):
 
 
 class SceneSource:
-    """Scenes of the recordings of a recipe's training folds."""
+    """Scenes of the recordings of a recipe's training folds.
 
-    def __init__(self, recipe: Recipe, data: Path) -> None:
+    Args:
+        recipe: of folds and scenes.
+        data: folder of the recordings.
+        outliers: folder of recordings of no known class; of those, too, only the training folds' are heard.
+    """
+
+    def __init__(self, recipe: Recipe, data: Path, outliers: Path | None = None) -> None:
         self.recipe, self.data = recipe, data
         self.clips: list[Clip] = load_clips(data, recipe.folds.train, recipe.folds.absent)
-        self.builder = SceneBuilder(self.clips, recipe.scenes)
+        self.outliers = load_outliers(outliers, recipe.folds.train) if outliers else []
+        self.builder = SceneBuilder(self.clips, recipe.scenes, self.outliers)
         self._held_out: ValidationSet | None = None
 
     def captions(self) -> Iterator[str]:
@@ -103,7 +110,8 @@ class SceneSource:
         return lambda model, tokenizer: validate(model, tokenizer, held_out)
 
     def fingerprint(self) -> dict[str, Any]:
-        return {"clips": [clip.path for clip in self.clips]}
+        outliers = {"outliers": [clip.path for clip in self.outliers]} if self.outliers else {}
+        return {"clips": [clip.path for clip in self.clips], **outliers}
 
 
 @dataclass(frozen=True)
@@ -243,9 +251,17 @@ class CorpusDataset(Dataset[Example]):
         return Example(torch.from_numpy(fbank), None, tuple(chosen), token_ids, key, mixup=outcome)
 
 
-def open_source(recipe: Recipe, data: Path, cache: Path, llm: LlmClient | None = None) -> ExampleSource:
-    """The recipe's corpus, or scenes of its recordings."""
-    return CorpusSource(recipe, data, cache, llm) if recipe.corpus else SceneSource(recipe, data)
+def open_source(
+    recipe: Recipe, data: Path, cache: Path, llm: LlmClient | None = None, outliers: Path | None = None
+) -> ExampleSource:
+    """The recipe's corpus, or scenes of its recordings.
+
+    Raises:
+        ConfigError: outliers are given for a corpus, whose captions say what is heard.
+    """
+    if recipe.corpus and outliers:
+        raise ConfigError("a corpus has captions for all that is heard in it: leave --outliers out")
+    return CorpusSource(recipe, data, cache, llm) if recipe.corpus else SceneSource(recipe, data, outliers)
 
 
 def _any(texts: Sequence[str], rng: np.random.Generator) -> str:

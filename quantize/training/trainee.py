@@ -19,6 +19,7 @@ from quantize.training.distributed import gather_with_gradient, share_of_mean
 from quantize.training.engine import in_fp32
 from quantize.training.objective import (
     IGNORED,
+    TopTokens,
     activity_distillation,
     activity_loss,
     caption_cross_entropy,
@@ -193,36 +194,52 @@ class DistillObjective:
     def _compared(
         self, projections: Any, batch: Batch, outputs: Forward, signals: TeacherSignals
     ) -> dict[str, tuple[float, Tensor]]:
-        settings, labels = self.settings, batch.labels
+        settings = self.settings
+        asked = self._asked(batch)
+        # A rank without a single such window takes part with a weight of 0: the others wait for it.
+        rows = asked if asked.any() else torch.ones_like(asked)
+        share = share_of_mean(asked.sum()) * asked.any()
+        captions = rows.repeat_interleave(len(batch.token_ids) // len(rows))
+        labels = batch.labels[captions]
+        tokens = TopTokens(signals.tokens.log_probs[captions], signals.tokens.token_ids[captions])
         makers = {
             "teacher_tokens": (
                 settings.token_weight,
                 lambda: (
-                    token_distillation(outputs.logits, signals.tokens, labels, settings.temperature)
-                    * share_of_mean((labels != IGNORED).sum())
+                    token_distillation(outputs.logits[captions], tokens, labels, settings.temperature)
+                    * share_of_mean((labels != IGNORED).sum() * asked.any())
+                    * asked.any()
                 ),
             ),
             "teacher_hidden": (
                 settings.hidden_weight,
-                lambda: feature_matching(projections.hidden(outputs.hidden), signals.hidden),
+                lambda: share * feature_matching(projections.hidden(outputs.hidden[rows]), signals.hidden[rows]),
             ),
             "teacher_memory": (
                 settings.memory_weight,
-                lambda: feature_matching(projections.memory(outputs.memory), signals.memory),
+                lambda: share * feature_matching(projections.memory(outputs.memory[rows]), signals.memory[rows]),
             ),
             "teacher_embedding": (
                 settings.embedding_weight,
-                lambda: embedding_matching(outputs.audio_embedding, signals.audio_embedding),
+                lambda: share * embedding_matching(outputs.audio_embedding[rows], signals.audio_embedding[rows]),
             ),
             "teacher_similarity": (
                 settings.similarity_weight,
+                # Embeddings of length 0 are equally unlike all others on both sides.
                 lambda: similarity_matching(
-                    gather_with_gradient(outputs.audio_embedding), gather_with_gradient(signals.audio_embedding)
+                    gather_with_gradient(outputs.audio_embedding * asked[:, None]),
+                    gather_with_gradient(signals.audio_embedding * asked[:, None]),
                 ),
             ),
             "teacher_activity": (
                 settings.activity_weight,
-                lambda: activity_distillation(outputs.activity_logits, signals.activity_logits),
+                lambda: share * activity_distillation(outputs.activity_logits[rows], signals.activity_logits[rows]),
             ),
         }
         return {name: (weight, make()) for name, (weight, make) in makers.items() if weight}
+
+    def _asked(self, batch: Batch) -> Tensor:
+        """(B,) bool, the windows on which the teacher is compared with."""
+        if self.settings.ask_of_unknown or batch.unknown is None:
+            return torch.ones(len(batch.fbank), dtype=torch.bool, device=batch.fbank.device)
+        return ~batch.unknown
