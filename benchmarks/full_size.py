@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edge_aac.captioner.bundle import DecodingRules
+from edge_aac.captioner.manifest import DecodingRules
 
 MIB = 1 << 20
 TEXT = "a dog barks in the distance while rain falls on a tin roof and a car passes by"

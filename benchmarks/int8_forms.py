@@ -20,8 +20,9 @@ from typing import Any
 import onnx
 from onnx import ModelProto, TensorProto, helper
 
-from edge_aac.captioner.bundle import MANIFEST, Bundle, Graph, GraphRole, file_sha256, open_bundle
+from edge_aac.captioner.bundle import Bundle, file_sha256, open_bundle
 from edge_aac.captioner.captioner import Captioner
+from edge_aac.captioner.manifest import MANIFEST, Graph, GraphRole
 from edge_aac.errors import InputMissingError
 from quantize.deploy.calibration import Calibration, GraphCalibration, read_calibration
 from quantize.deploy.int8 import dynamic_int8, explicit_int8, half

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.captioner.bundle import DecodingRules
+from edge_aac.captioner.manifest import DecodingRules
 from edge_aac.captioner.sampling import Logits, TokenIds, constrain, log_softmax
 
 # All beams begin alike: at the first step only one of them may be continued.

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
 from edge_aac.audio.windows import WINDOW_SAMPLES
-from edge_aac.captioner.bundle import Bundle, DecodingMethod, DecodingRules, Manifest, RerankWeights, open_bundle
+from edge_aac.captioner.bundle import Bundle, open_bundle
 from edge_aac.captioner.decoding import CandidateDecoder, never
+from edge_aac.captioner.manifest import DecodingMethod, DecodingRules, Manifest, RerankWeights
 from edge_aac.captioner.rerank import Reranker, ScoredCaption
 from edge_aac.captioner.tokens import load_tokenizer
 from edge_aac.engines.engine import EngineOptions, load_engine

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.captioner.beam import beam_search
-from edge_aac.captioner.bundle import DecodingRules
+from edge_aac.captioner.manifest import DecodingRules
 from edge_aac.captioner.sampling import Logits, TokenIds, apply_rules, constrain, draw, log_likelihood
 from edge_aac.engines.engine import Engine
 from edge_aac.engines.steps import CrossAttention, DecodingSteps, HostSteps, StepwiseEngine, on_host

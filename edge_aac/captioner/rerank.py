@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from edge_aac.captioner.bundle import RerankWeights
 from edge_aac.captioner.decoding import Candidate
 from edge_aac.captioner.fluency import FluencyError, fluency_errors
+from edge_aac.captioner.manifest import RerankWeights
 from edge_aac.captioner.tokens import to_arrays, to_text
 from edge_aac.engines.engine import Engine
 from edge_aac.errors import DataError

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.captioner.bundle import DecodingRules
+from edge_aac.captioner.manifest import DecodingRules
 
 Logits = npt.NDArray[np.float32]
 TokenIds = npt.NDArray[np.int64]

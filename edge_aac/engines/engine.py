@@ -10,7 +10,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.captioner.bundle import Bundle, Graph, GraphRole
+from edge_aac.captioner.bundle import Bundle
+from edge_aac.captioner.manifest import Graph, GraphRole
 from edge_aac.errors import DataError, DeviceError
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.captioner.bundle import Bundle, Graph
+from edge_aac.captioner.bundle import Bundle
+from edge_aac.captioner.manifest import Graph
 from edge_aac.engines.cuda_memory import Cuda, CudaStream, DeviceBuffer, PinnedBuffer, size_bytes
 from edge_aac.engines.device_array import DeviceArray
 from edge_aac.engines.engine import Arrays

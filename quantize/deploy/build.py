@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.captioner.bundle import Bundle, Graph, GraphRole
+from edge_aac.captioner.bundle import Bundle
+from edge_aac.captioner.manifest import Graph, GraphRole
 from edge_aac.engines.engine import Backend, EngineOptions, load_engine
 from edge_aac.engines.tensor_rt import GpuIdentity, this_gpu
 from edge_aac.errors import DataError, DeviceError, InputMissingError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_aac.captioner.bundle import BundleFile, Graph, GraphRole, file_sha256
+from edge_aac.captioner.bundle import file_sha256
+from edge_aac.captioner.manifest import BundleFile, Graph, GraphRole
 from edge_aac.errors import DataError
 from quantize.deploy.calibration import (
     CALIBRATION,

@@ -6,10 +6,7 @@ import os
 from pathlib import Path
 
 from edge_aac.captioner.bundle import (
-    MANIFEST,
     Bundle,
-    Graph,
-    GraphRole,
     built_in_bundles,
     fault,
     find_bundle,
@@ -17,6 +14,7 @@ from edge_aac.captioner.bundle import (
     read_bundle,
     user_bundles_folder,
 )
+from edge_aac.captioner.manifest import MANIFEST, Graph, GraphRole
 from edge_aac.errors import DataError, EdgeAacError
 
 SCRATCH_PREFIX = ".build-"

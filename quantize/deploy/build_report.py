@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from edge_aac.captioner.bundle import Graph, GraphRole
+from edge_aac.captioner.manifest import Graph, GraphRole
 from quantize.deploy.engine_gate import LEAST_COSINE, LEAST_EQUAL, MOST_LIKELIHOOD_DIFFERENCE, Agreement
 from quantize.deploy.form_timing import Timing
 

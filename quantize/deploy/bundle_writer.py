@@ -17,7 +17,8 @@ import transformers
 from tokenizers import Tokenizer
 
 from edge_aac.audio.source import SAMPLE_RATE
-from edge_aac.captioner.bundle import MANIFEST, SCHEMA, WINDOW_S, Manifest, file_sha256, read_manifest
+from edge_aac.captioner.bundle import file_sha256
+from edge_aac.captioner.manifest import MANIFEST, SCHEMA, WINDOW_S, Manifest, read_manifest
 from edge_aac.errors import DataError, DeviceError
 from quantize.deploy.build_places import bundle_at
 from quantize.deploy.card import ATTRIBUTIONS, CARD

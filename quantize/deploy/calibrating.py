@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from edge_aac.captioner.bundle import GraphRole, file_sha256
+from edge_aac.captioner.bundle import file_sha256
+from edge_aac.captioner.manifest import GraphRole
 from quantize.deploy.calibration import (
     DEFAULT_METHOD,
     SCHEMA,

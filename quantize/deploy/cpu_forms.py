@@ -14,7 +14,8 @@ import numpy.typing as npt
 import onnxruntime
 
 from edge_aac import __version__
-from edge_aac.captioner.bundle import BundleFile, Graph, GraphRole, file_sha256
+from edge_aac.captioner.bundle import file_sha256
+from edge_aac.captioner.manifest import BundleFile, Graph, GraphRole
 from edge_aac.engines.engine import Backend, Engine, EngineOptions, load_engine
 from quantize.deploy.build_report import BuildReport, FormReport
 from quantize.deploy.calibration import Calibration, GraphCalibration

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edge_aac.captioner.bundle import GraphRole
+from edge_aac.captioner.manifest import GraphRole
 from edge_aac.errors import DataError, DeviceError, EdgeAacError, InputMissingError
 from quantize.deploy.plan_building import OutOfMemoryError, PlanRequest, Profiles
 

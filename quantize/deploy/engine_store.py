@@ -12,17 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from edge_aac.captioner.bundle import (
-    MANIFEST,
-    Bundle,
-    BundleFile,
-    Graph,
-    GraphRole,
-    Manifest,
-    fault,
-    file_sha256,
-    read_bundle,
-)
+from edge_aac.captioner.bundle import Bundle, fault, file_sha256, read_bundle
+from edge_aac.captioner.manifest import MANIFEST, BundleFile, Graph, GraphRole, Manifest
 from edge_aac.errors import DataError, DeviceError
 from quantize.deploy.build_places import SCRATCH_PREFIX, built_forms
 from quantize.deploy.card import ATTRIBUTIONS, CARD

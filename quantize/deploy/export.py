@@ -15,7 +15,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from edge_aac.captioner.bundle import GraphRole, file_sha256
+from edge_aac.captioner.bundle import file_sha256
+from edge_aac.captioner.manifest import GraphRole
 from edge_aac.captioner.tokens import to_arrays
 from edge_aac.errors import ConfigError
 from quantize.data.captions import caption

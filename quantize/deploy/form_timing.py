@@ -10,8 +10,9 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.captioner.bundle import Bundle, DecodingRules, GraphRole
+from edge_aac.captioner.bundle import Bundle
 from edge_aac.captioner.decoding import CandidateDecoder
+from edge_aac.captioner.manifest import DecodingRules, GraphRole
 from edge_aac.captioner.tokens import load_tokenizer, to_arrays
 from edge_aac.engines.engine import Arrays, Engine
 from quantize.deploy.calibration_windows import encoder_inputs

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edge_aac.captioner.bundle import Graph, GraphRole
+from edge_aac.captioner.manifest import Graph, GraphRole
 from edge_aac.captioner.tokens import load_tokenizer
 from edge_aac.engines.tensor_rt import DeviceContext, GpuIdentity, TensorRtEngine
 from edge_aac.errors import EdgeAacError

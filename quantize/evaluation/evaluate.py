@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_aac.captioner.bundle import MANIFEST
 from edge_aac.captioner.captioner import Captioner
+from edge_aac.captioner.manifest import MANIFEST
 from edge_aac.errors import DeviceError, InputMissingError
 from quantize.data.manifests import read_manifest
 from quantize.evaluation.caption_metrics import INSTALL, SentenceEmbedder, caption_metrics

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from edge_aac.audio.features import filter_bank
-from edge_aac.captioner.bundle import DecodingRules
 from edge_aac.captioner.decoding import Candidate, CandidateDecoder
+from edge_aac.captioner.manifest import DecodingRules
 from edge_aac.errors import DataError
 from quantize.deploy.graphs import DecoderGraph
 from quantize.models.beats import pool_padding

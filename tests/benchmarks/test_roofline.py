@@ -21,7 +21,8 @@ from benchmarks.boards import BOARDS, Board  # noqa: E402
 from benchmarks.commands import bench  # noqa: E402
 from benchmarks.graph_costs import GraphCosts, graph_costs  # noqa: E402
 from benchmarks.roofline import Decoding, Model, Part, bound, bundle_model, memory_bytes, model_report  # noqa: E402
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, DecodingRules, open_bundle  # noqa: E402
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, open_bundle  # noqa: E402
+from edge_aac.captioner.manifest import DecodingRules  # noqa: E402
 from edge_aac.errors import ConfigError, DataError, DeviceError, UsageError  # noqa: E402
 
 BOARD = Board("a board whose sums are easy", 10, 20, 100, 8, (5, 10))

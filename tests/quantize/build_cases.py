@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, MANIFEST, GraphRole, open_bundle
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, open_bundle
+from edge_aac.captioner.manifest import MANIFEST, GraphRole
 from quantize.deploy.build import Wish, build_engines
 from quantize.deploy.build_report import BuildReport
 from quantize.deploy.form_timing import Timing

@@ -18,8 +18,8 @@ from transformers import BartConfig, BartForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from edge_aac.captioner.beam import FinishedBeam, beam_search
-from edge_aac.captioner.bundle import DecodingRules
 from edge_aac.captioner.decoding import Candidate, CandidateDecoder
+from edge_aac.captioner.manifest import DecodingRules
 from quantize.deploy.graphs import DecoderGraph
 from quantize.models.config import DecoderConfig
 from quantize.models.decoder import BartDecoder

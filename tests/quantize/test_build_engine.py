@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_aac.captioner.bundle import MANIFEST, open_bundle
+from edge_aac.captioner.bundle import open_bundle
 from edge_aac.captioner.captioner import Captioner
+from edge_aac.captioner.manifest import MANIFEST
 from edge_aac.engines import tensor_rt
 from edge_aac.errors import DataError, DeviceError, EdgeAacError
 from quantize.deploy import build, cpu_forms

@@ -17,8 +17,9 @@ import onnxruntime
 import pytest
 import soundfile
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, MANIFEST, file_sha256, open_bundle
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, file_sha256, open_bundle
 from edge_aac.captioner.captioner import Captioner
+from edge_aac.captioner.manifest import MANIFEST
 from edge_aac.engines import tensor_rt
 from edge_aac.errors import DataError, InputMissingError
 from quantize.deploy import build, calibrating, cpu_forms, plan_forms

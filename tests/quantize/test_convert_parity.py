@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from edge_aac.captioner.bundle import Bundle, GraphRole, open_bundle
+from edge_aac.captioner.bundle import Bundle, open_bundle
 from edge_aac.captioner.decoding import CandidateDecoder
+from edge_aac.captioner.manifest import GraphRole
 from edge_aac.captioner.rerank import Reranker
 from edge_aac.captioner.tokens import load_tokenizer
 from edge_aac.engines.engine import Engine, EngineOptions, load_engine

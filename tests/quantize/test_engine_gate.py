@@ -10,7 +10,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, GraphRole, open_bundle
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, open_bundle
+from edge_aac.captioner.manifest import GraphRole
 from edge_aac.engines.engine import EngineOptions, load_engine
 from quantize.deploy.check_windows import SOUNDS, check_scene, check_windows
 from quantize.deploy.engine_gate import Agreement, Said, agreement, lowest_cosine, say

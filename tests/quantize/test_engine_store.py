@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from edge_aac.captioner import bundle as bundle_module
-from edge_aac.captioner.bundle import MANIFEST, Bundle, Graph, Manifest, open_bundle
+from edge_aac.captioner.bundle import Bundle, open_bundle
+from edge_aac.captioner.manifest import MANIFEST, Graph, Manifest
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from quantize.deploy import build_places, engine_store
 from quantize.deploy.build_places import SCRATCH_PREFIX, TIMING_PREFIX, open_source, output_folder

@@ -13,7 +13,8 @@ import pytest
 import torch
 from onnx import GraphProto, NodeProto, numpy_helper
 
-from edge_aac.captioner.bundle import Bundle, Manifest, open_bundle
+from edge_aac.captioner.bundle import Bundle, open_bundle
+from edge_aac.captioner.manifest import Manifest
 from edge_aac.errors import DataError, InputMissingError
 from quantize.deploy import onnx_writer
 from quantize.deploy.bundle_writer import check_output

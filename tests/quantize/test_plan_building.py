@@ -14,8 +14,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, GraphRole, open_bundle
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.captioner.captioner import Captioner
+from edge_aac.captioner.manifest import GraphRole
 from edge_aac.engines.tensor_rt import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from quantize.deploy.engine_builder import profiles_for

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import quantize
-from edge_aac.captioner.bundle import DecodingRules
+from edge_aac.captioner.manifest import DecodingRules
 from edge_aac.captioner.sampling import apply_rules, log_softmax
 from quantize.models.instructor import Instructor
 from quantize.models.published import PublishedCaptioner

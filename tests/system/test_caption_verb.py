@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, MANIFEST, built_in_bundles, read_manifest
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, built_in_bundles
+from edge_aac.captioner.manifest import MANIFEST, read_manifest
 from tests.system.command import (
     CAPTION_FIELDS,
     COMMAND,

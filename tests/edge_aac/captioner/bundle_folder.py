@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge_aac.captioner.bundle import MANIFEST
+from edge_aac.captioner.manifest import MANIFEST
 
 FILES = {
     name: f"this is {name}".encode()

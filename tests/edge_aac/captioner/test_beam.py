@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edge_aac.captioner.beam import FinishedBeam, beam_search
-from edge_aac.captioner.bundle import DecodingRules
 from edge_aac.captioner.decoding import Candidate, CandidateDecoder
+from edge_aac.captioner.manifest import DecodingRules
 from tests.edge_aac.fake_engines import END, FakeDecoderEngine, prefix_logits
 
 _VOCABULARY = 10

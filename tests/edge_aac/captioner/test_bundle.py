@@ -8,15 +8,8 @@ from typing import Any
 
 import pytest
 
-from edge_aac.captioner.bundle import (
-    DEFAULT_BUNDLE,
-    MANIFEST,
-    DecodingRules,
-    Manifest,
-    built_in_bundles,
-    file_sha256,
-    open_bundle,
-)
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, built_in_bundles, file_sha256, open_bundle
+from edge_aac.captioner.manifest import MANIFEST, DecodingRules, Manifest
 from edge_aac.errors import DataError, InputMissingError
 from tests.edge_aac.captioner.bundle_folder import FILES, manifest_table, one_sentence, write_bundle
 

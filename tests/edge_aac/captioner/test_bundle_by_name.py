@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, MANIFEST, built_in_bundles, open_bundle, user_bundles_folder
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, built_in_bundles, open_bundle, user_bundles_folder
+from edge_aac.captioner.manifest import MANIFEST
 from edge_aac.errors import DataError, InputMissingError
 from tests.edge_aac.captioner.bundle_folder import manifest_table, one_sentence, write_bundle
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from edge_aac.captioner import bundle as bundle_module
-from edge_aac.captioner.bundle import MANIFEST, find_bundle, open_bundle
+from edge_aac.captioner.bundle import find_bundle, open_bundle
+from edge_aac.captioner.manifest import MANIFEST
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
 from tests.edge_aac.captioner.bundle_folder import FILES, manifest_table, one_sentence, write_bundle
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from edge_aac.captioner import captioner as captioner_module
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, DecodingMethod
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle
 from edge_aac.captioner.captioner import Captioner, Choices, window_rng
+from edge_aac.captioner.manifest import DecodingMethod
 from edge_aac.engines.engine import EngineOptions
 from edge_aac.errors import ConfigError
 from tests.edge_aac.fake_engines import FakeDecoderEngine, FakeEncoderEngine, FakeTextEmbedder, prefix_logits

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_aac.captioner.bundle import DecodingMethod, DecodingRules
 from edge_aac.captioner.decoding import CancelledError, Candidate, CandidateDecoder
+from edge_aac.captioner.manifest import DecodingMethod, DecodingRules
 from edge_aac.engines.steps import HostSteps
 from edge_aac.errors import ConfigError, DataError
 from tests.edge_aac.fake_engines import END, FakeDecoderEngine, Shape, prefix_logits

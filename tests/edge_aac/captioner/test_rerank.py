@@ -9,9 +9,9 @@ import pytest
 from tokenizers import Encoding
 
 from edge_aac.captioner import rerank
-from edge_aac.captioner.bundle import RerankWeights
 from edge_aac.captioner.decoding import Candidate
 from edge_aac.captioner.fluency import FluencyError
+from edge_aac.captioner.manifest import RerankWeights
 from edge_aac.captioner.rerank import Reranker
 from edge_aac.errors import DataError
 from tests.edge_aac.fake_engines import FakeTextEmbedder

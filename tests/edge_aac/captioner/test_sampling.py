@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_aac.captioner.bundle import DecodingRules
+from edge_aac.captioner.manifest import DecodingRules
 from edge_aac.captioner.sampling import (
     apply_rules,
     constrain,

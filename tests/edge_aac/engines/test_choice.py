@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, Graph, GraphRole, open_bundle
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.captioner.captioner import Captioner
+from edge_aac.captioner.manifest import Graph, GraphRole
 from edge_aac.engines import tensor_rt
 from edge_aac.engines.engine import Backend, EngineOptions, load_engine
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine

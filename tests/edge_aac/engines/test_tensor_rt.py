@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, DecodingMethod, GraphRole, open_bundle
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.captioner.captioner import Captioner, Choices
+from edge_aac.captioner.manifest import DecodingMethod, GraphRole
 from edge_aac.engines.engine import load_engine
 from edge_aac.engines.tensor_rt import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError, DeviceError, InputMissingError

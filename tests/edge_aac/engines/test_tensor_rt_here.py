@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from edge_aac.captioner.bundle import Bundle, Graph, GraphRole, Manifest, open_bundle
+from edge_aac.captioner.bundle import Bundle, open_bundle
+from edge_aac.captioner.manifest import Graph, GraphRole, Manifest
 from edge_aac.engines.cuda_memory import Cuda
 from edge_aac.engines.tensor_rt import DeviceContext, check_plan, this_gpu
 from edge_aac.engines.tensor_rt_library import TensorRtLog

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from edge_aac.captioner import captioner as captioner_module
-from edge_aac.captioner.bundle import Bundle, GraphRole
+from edge_aac.captioner.bundle import Bundle
 from edge_aac.captioner.captioner import CaptionedWindow, Captioner, Choices, window_rng
+from edge_aac.captioner.manifest import GraphRole
 from edge_aac.engines.engine import Engine, EngineOptions, load_engine
 from edge_aac.engines.tensor_rt import DeviceContext, TensorRtEngine
 from tests.edge_aac.engines.cuda_stand_in import StandInCuda
