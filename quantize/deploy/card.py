@@ -10,6 +10,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from quantize.data.clips import UNKNOWN_LABEL
+
 CARD = "README.md"
 ATTRIBUTIONS = "ATTRIBUTIONS.csv"
 
@@ -41,9 +43,11 @@ def write_card(
     recordings: Sequence[Attribution],
 ) -> None:
     """A model card in Markdown: what it is, what it was trained on and how, what was measured, what it cannot do."""
+    outliers = [recording for recording in recordings if recording.label == UNKNOWN_LABEL]
+    recordings = [recording for recording in recordings if recording.label != UNKNOWN_LABEL]
     licences = Counter(recording.license or "no licence stated" for recording in recordings)
     licensed = ", ".join(f"{count} {name}" for name, count in licences.most_common())
-    heard, limits, lessons = _of_corpus() if recipe.get("corpus") else _of_classes(recipe, recordings)
+    heard, limits, lessons = _of_corpus() if recipe.get("corpus") else _of_classes(recipe, recordings, len(outliers))
     train, parameters, quality = recipe["train"], manifest["parameters"], dict(manifest["quality"])
     compared = quality.pop("compared", {})
     of_whom = ""
@@ -75,7 +79,7 @@ Do not use it where a missed or false caption can harm somebody.
 Each recording with its title, author, licence and source stands in [`{ATTRIBUTIONS}`]({ATTRIBUTIONS}).
 The weights are passed on under {manifest["license"]}, as the recordings have it; the licences of the single
 recordings stay as they are.
-
+{_of_outliers(outliers)}
 ## Recipe
 `quantize/recipes/{manifest["name"]}.toml`: {train["epochs"]} epochs of {train["scenes_per_epoch"]} windows, each with
 {train["captions_per_scene"]} captions. Loss: cross-entropy with label
@@ -97,15 +101,30 @@ training steps.
     )
 
 
-def _of_classes(recipe: Mapping[str, Any], recordings: Sequence[Attribution]) -> tuple[str, str, str]:
+def _of_outliers(outliers: Sequence[Attribution]) -> str:
+    """What is to be known of recordings of no known class; nothing where there are none."""
+    if not outliers:
+        return ""
+    sources = len({recording.source_url for recording in outliers})
+    return f"""
+{len(outliers)} recordings of other sounds, from {sources} sources, taught it what not to name. They are listed with the
+rest, each with the licences that its source states for all it holds, share-alike ones among them. No caption speaks of
+them and nothing of them can be heard from the weights; who wants none in their making trains without `--outliers`.
+"""
+
+
+def _of_classes(recipe: Mapping[str, Any], recordings: Sequence[Attribution], outliers: int) -> tuple[str, str, str]:
     """What it hears, what it cannot do, and which recordings taught it: a captioner of labelled sounds."""
     classes = sorted({recording.label.replace("_", " ") for recording in recordings})
     folds = ", ".join(str(fold) for fold in recipe["folds"]["train"])
     unknown = (
-        "made-up sounds alone\ntaught it to say that a sound is unknown, so it calls many others by the nearest thing "
-        "it knows."
-        if recipe["scenes"].get("unknown_probability")
-        else "of any other sound it says\nthe nearest thing it knows, or that there is nothing but noise."
+        "of any other sound it says\nthe nearest thing it knows, or that there is nothing but noise."
+        if not recipe["scenes"].get("unknown_probability")
+        else f"{outliers} recordings of others\ntaught it to say that a sound is unknown; it still calls many by the "
+        "nearest thing it knows (below)."
+        if outliers
+        else "made-up sounds alone\ntaught it to say that a sound is unknown, so it calls many others by the nearest "
+        "thing it knows."
     )
     return (
         f"A captioner for {len(classes)} classes of sound ({', '.join(classes)})",

@@ -66,7 +66,9 @@ def test_every_recording_is_attributed_and_its_scores_are_said_to_be_anothers(ca
     folder = captioner.bundle.folder
     with (folder / ATTRIBUTIONS).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 320 and all(row["author"] and row["license"] and row["source_url"] for row in rows)
+    assert all(row["author"] and row["license"] and row["source_url"] for row in rows)
+    assert sum(row["label"] in LABELS for row in rows) == 320
+    assert {row["label"] for row in rows} - set(LABELS) == {"unknown"}
     card = (folder / CARD).read_text(encoding="utf-8")
     assert captioner.bundle.manifest.quality["held_out_fold"] == 4
     assert "trained without fold 4" in " ".join(card.split())

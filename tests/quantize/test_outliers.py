@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from quantize.data.clips import COLUMNS, load_clips, load_outliers
 from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.sound_bank import MixRecipe, SoundBank
 from quantize.data.unknown import outlying_sound
+from quantize.deploy.card import write_card
 from quantize.deploy.export import lessons_of
 from quantize.evaluation.windows import evaluation_windows
 from quantize.training.batches import Batch, collate
@@ -202,6 +204,29 @@ def test_they_are_attributed(unknown_recipe: Recipe, recordings: Path, outliers:
         ("0.flac", "a whistle", "someone"),
         ("1.flac", "a whistle", "someone"),
     ]
+
+
+def test_the_card_counts_them_apart_from_what_can_be_named(
+    unknown_recipe: Recipe, recordings: Path, outliers: Path, tmp_path: Path
+) -> None:
+    manifest: dict[str, Any] = {
+        "name": "small",
+        "version": "1",
+        "license": "CC0-1.0",
+        "attributions": ["Made here"],
+        "parameters": {"captioner": 1000, "text_embedder": 1000},
+        "quality": {},
+        "graphs": {},
+    }
+    cards = []
+    for given in (outliers, None):
+        lessons = lessons_of(unknown_recipe, recordings, outliers=given)
+        write_card(tmp_path / "README.md", manifest, asdict(unknown_recipe), lessons.recordings)
+        cards.append(" ".join((tmp_path / "README.md").read_text(encoding="utf-8").split()))
+    for card in cards:
+        assert "3 classes of sound (clock tick, dog bark, rain)" in card and "6 recordings, folds 1: 6 CC0" in card
+    assert "2 recordings of other sounds, from 1 sources" in cards[0] and "2 recordings of others taught it" in cards[0]
+    assert "other sounds, from" not in cards[1] and "made-up sounds alone taught it" in cards[1]
 
 
 def test_held_out_ones_are_measured(recordings: Path, outliers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
