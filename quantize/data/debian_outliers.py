@@ -179,7 +179,7 @@ def converted(package: str, tree: Path, folder: Path) -> Iterable[PackagedSound]
         title = str(file.relative_to(tree))
         name = f"{package}/{hashlib.sha1(f'{package}/{title}'.encode(), usedforsecurity=False).hexdigest()[:10]}.flac"
         if (folder / name).is_file() or _convert(file, folder / name):
-            yield PackagedSound(name, title)
+            yield PackagedSound(name, title.removeprefix("usr/share/"))
 
 
 def names_known_sound(title: str) -> bool:
