@@ -64,7 +64,7 @@ class Wish:
 
 
 def build_engines(wish: Wish, tell: Tell) -> BuildReport:
-    """Make, gate, time and store the forms; nothing is stored where one that would be is not faithful.
+    """Make, gate, time and store the forms; what is not faithful is not stored.
 
     Args:
         wish: what to build.

@@ -23,6 +23,7 @@ class FormReport:
         size_bytes: of its files.
         agreement: with its exported parent, alone in the place of that.
         timing: against the form that would run without it.
+        fault: why the gate refused it; empty where it did not.
         outcome: what became of it, in words.
         written: whether the bundle holds it now.
         built: what the builder said of a plan.
@@ -33,6 +34,7 @@ class FormReport:
     size_bytes: int
     agreement: Agreement | None = None
     timing: Timing | None = None
+    fault: str = ""
     outcome: str = ""
     written: bool = False
     built: dict[str, Any] = field(default_factory=dict)

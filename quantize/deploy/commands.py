@@ -73,8 +73,9 @@ def build_engine_verb(
 ) -> None:
     """Make the fastest faithful engines of a bundle for this machine.
 
-    Every form is compared with the exported graph; where one is not faithful, nothing is written. The report goes to
-    stderr as a table and to stdout as JSON.
+    Every form is compared with the exported graph. One for processors that is not faithful gives way to fp32; where
+    that leaves none, or an engine of TensorRT is not faithful, nothing is written. The report goes to stderr as a
+    table and to stdout as JSON.
     """
     import sys
 

@@ -116,12 +116,18 @@ def make_cpu_forms(
 ) -> dict[GraphRole, Graph | None]:
     """Make, gate and time the INT8 form of each graph, and gate those that are to stand together.
 
+    A form that is not faithful is refused and its graph stays fp32; where that leaves none, the build has failed.
+
     Returns:
-        The faithful form of each graph; None where it is no faster here, not faithful beside the others, or not
-        faithful by itself, which is a failure.
+        The faithful form of each graph; None where it is no faster here, or not faithful by itself or beside the
+        others.
     """
     found = {role: _faithful_form(check, role, calibration, report) for role in roles}
     standing = _fastest_together(check, [form for form in found.values() if form], report)
+    last = {form.role: form for form in report.forms if form.graph.backend == CPU}
+    refused = [form for form in last.values() if form.fault]
+    if refused and not standing:
+        report.failure = f"the INT8 form of the {refused[-1].role} is not faithful: {refused[-1].fault}"
     return {role: form.graph if form in standing else None for role, form in found.items()}
 
 
@@ -163,12 +169,11 @@ def _faithful_form(
         if not complaints:
             form.outcome = "faithful and faster"
             return form
-        fault = f"{', '.join(complaints)}; {_where(check, role, form.graph)}"
-        form.outcome = f"unfaithful: {fault}"
-        if way is ways[-1]:
-            report.failure = report.failure or f"the INT8 form of the {role} is not faithful: {fault}"
-        else:
-            form.outcome += "; made again with its convolutions in fp32"
+        form.fault = f"{', '.join(complaints)}; {_where(check, role, form.graph)}"
+        last = way is ways[-1]
+        form.outcome = f"unfaithful: {form.fault}" + (
+            ": fp32 stays" if last else "; made again with its convolutions in fp32"
+        )
     return None
 
 
