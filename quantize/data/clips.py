@@ -77,11 +77,12 @@ def load_clips(folder: Path, folds: tuple[int, ...], absent: tuple[str, ...] = (
     return clips
 
 
-def load_outliers(folder: Path, folds: tuple[int, ...]) -> list[Clip]:
+def load_outliers(folder: Path, folds: tuple[int, ...] | None = None) -> list[Clip]:
     """Read the recordings of no known class that a ``clips.csv`` lists, each with the label "unknown".
 
     Args:
-        folder, folds: as of :func:`load_clips`.
+        folder: as of :func:`load_clips`.
+        folds: the folds to read; None reads all.
 
     Raises:
         InputMissingError: no ``clips.csv`` in the folder, or a recording that it lists is missing.
@@ -101,7 +102,7 @@ def load_outliers(folder: Path, folds: tuple[int, ...]) -> list[Clip]:
     return outliers
 
 
-def _rows(folder: Path, folds: tuple[int, ...]) -> Iterator[dict[str, str]]:
+def _rows(folder: Path, folds: tuple[int, ...] | None) -> Iterator[dict[str, str]]:
     """Rows of the folder's table that lie in the folds."""
     table = folder / TABLE
     if not table.is_file():
@@ -113,7 +114,7 @@ def _rows(folder: Path, folds: tuple[int, ...]) -> Iterator[dict[str, str]]:
         for row in rows:
             if not row["fold"].isdecimal():
                 raise DataError(f"{table}: the fold of {row['file']} is {row['fold']!r}; give a whole number")
-            if int(row["fold"]) in folds:
+            if folds is None or int(row["fold"]) in folds:
                 yield row
 
 

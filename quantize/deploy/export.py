@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,9 @@ from torch import nn
 from edge_aac.captioner.bundle import file_sha256
 from edge_aac.captioner.manifest import GraphRole
 from edge_aac.captioner.tokens import to_arrays
-from edge_aac.errors import ConfigError
+from edge_aac.errors import ConfigError, DataError
 from quantize.data.captions import caption
-from quantize.data.clips import load_clips, load_outliers
+from quantize.data.clips import Clip, load_clips, load_outliers
 from quantize.data.corpus import window
 from quantize.data.features import batched_filter_bank
 from quantize.data.manifests import read_manifest
@@ -43,7 +43,7 @@ from quantize.models.captioner import Captioner
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.text_student import TEXT_FOLDER, load_text_student
-from quantize.training.train import load_run
+from quantize.training.train import load_run, outliers_heard
 from quantize.training.trainee import Trainee
 
 CHECK_SCENES = 8
@@ -70,9 +70,10 @@ def export_bundle(
         report: told one line for each graph.
         sentence_embedder: goes into the bundle whole, in place of the run's own text embedder.
         calibration_windows: of the recordings, to calibrate INT8 with; 0: the bundle gets no calibration.
-        outliers: the recordings of no known class that it was trained on besides.
+        outliers: folder of the recordings of no known class, where it was trained on such; they are attributed, too.
 
     Raises:
+        ConfigError: it was trained on such, and their folder is not given.
         DataError: a graph differs from torch by more than 1e-3, or the folder holds something else than a bundle.
         InputMissingError: the run or the recordings are missing.
     """
@@ -80,7 +81,8 @@ def export_bundle(
         trainee, tokenizer, recipe = load_run(run)
         text = text_part(run, trainee, tokenizer, sentence_embedder)
         trainee.text_embedder = None
-        lessons = lessons_of(recipe_from(recipe), data, left_out(run), calibration_windows, outliers)
+        strangers = outliers_of(run, outliers)
+        lessons = lessons_of(recipe_from(recipe), data, left_out(run), calibration_windows, strangers)
         fold_weight_norm(trainee)
         specs = graph_specs(trainee.captioner, text, lessons)
         graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
@@ -146,6 +148,26 @@ class Lessons:
     calibrated_with: str
 
 
+def outliers_of(run: Path, folder: Path | None) -> list[Clip]:
+    """The recordings of no known class that a run noted.
+
+    Raises:
+        ConfigError: it noted some, and their folder is not given.
+        DataError: one of them does not lie there.
+    """
+    heard = outliers_heard(run)
+    if not heard:
+        return []
+    if folder is None:
+        raise ConfigError(
+            f"{run} learnt from {len(heard)} recordings of other sounds: name their folder with --outliers"
+        )
+    found = {clip.path: clip for clip in load_outliers(folder)}
+    if missing := [path for path in heard if path not in found]:
+        raise DataError(f"{run} learnt from {missing[0]}, which {folder} does not list: give the same --outliers")
+    return [found[path] for path in heard]
+
+
 def left_out(run: Path) -> frozenset[str]:
     """Names of a corpus's clips that the run could not use, as it noted them."""
     noted = run / "clips.json"
@@ -159,7 +181,7 @@ def lessons_of(
     data: Path,
     broken: frozenset[str] = frozenset(),
     calibration_windows: int = 0,
-    outliers: Path | None = None,
+    outliers: Sequence[Clip] = (),
 ) -> Lessons:
     """Recordings, check inputs and windows to calibrate with, of a recipe's corpus, its broken clips left out, or of
     its folds.
@@ -182,10 +204,9 @@ def lessons_of(
         source = "recordings of the training corpus"
     else:
         clips = load_clips(data, recipe.folds.train, recipe.folds.absent)
-        strangers = load_outliers(outliers, recipe.folds.train) if outliers else []
         recordings = [
             Attribution(clip.path, clip.label, clip.title, clip.author, clip.license, clip.source_url)
-            for clip in (*clips, *strangers)
+            for clip in (*clips, *outliers)
         ]
         builder = SceneBuilder(clips, SceneRecipe())
         scenes = [builder.scene(rng) for _ in range(CHECK_SCENES)]

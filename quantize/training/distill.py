@@ -34,7 +34,7 @@ from quantize.training.settings import DistillSettings
 from quantize.training.sources import ExampleSource
 from quantize.training.stored import StoredExamples, StoredSignals, Told, write_signals
 from quantize.training.teacher import Teacher
-from quantize.training.train import examples_of, load_run, validation_of, write_recipe
+from quantize.training.train import examples_of, load_run, note_outliers, validation_of, write_recipe
 from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
 from quantize.training.vocabulary import prune_tokenizer
 
@@ -175,6 +175,7 @@ class Distillation:
             captioner = Captioner(self.recipe.model)
         if self.world.first:
             self._write_folder()
+            note_outliers(source, folder)
         self.world.barrier()
         trainee = Trainee(captioner, projections=Projections(self.recipe.model, teacher.captioner.config))
         guide = None

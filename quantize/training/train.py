@@ -32,6 +32,9 @@ from quantize.training.stored import StoredDataset, StoredExamples, StoredSignal
 from quantize.training.teacher_texts import teacher_fingerprint
 from quantize.training.trainee import CaptionObjective, Trainee, new_trainee
 
+OUTLIERS_HEARD = "outliers.json"
+"""In a run's folder: the recordings of no known class that it learns from, which its bundle attributes."""
+
 _STORED_EPOCH = 1_000_000
 """Stored examples are drawn as those of an epoch that no run reaches."""
 
@@ -69,6 +72,7 @@ class Run:
         self.recipe = recipe.with_vocabulary(self.tokenizer.get_vocab_size())
         if self.world.first:
             write_recipe(self.recipe, folder)
+            note_outliers(source, folder)
         torch.manual_seed(recipe.train.seed)
         trainee = new_trainee(self.recipe).to(memory_format=torch.channels_last)  # the stem takes 0.6 of the time so
         self.validate = validation_of(source, self.tokenizer, self.world)
@@ -184,6 +188,28 @@ def write_recipe(recipe: Recipe, folder: Path) -> None:
     if path.is_file() and path.read_text(encoding="utf-8") != text:
         raise ConfigError(f"{folder} holds a run of another recipe; give a new folder with --run")
     path.write_text(text, encoding="utf-8")
+
+
+def note_outliers(source: ExampleSource, folder: Path) -> None:
+    """Keep, in the folder of a run, which recordings of no known class it learns from.
+
+    Raises:
+        ConfigError: it learnt from others so far.
+    """
+    path = folder / OUTLIERS_HEARD
+    now = [clip.path for clip in source.outliers] if isinstance(source, SceneSource) else []
+    if (folder / "last.pt").is_file() and outliers_heard(folder) != now:
+        raise ConfigError(
+            f"{folder} holds a run with other outliers; give the same --outliers, or a new folder with --run"
+        )
+    if now:
+        path.write_text(json.dumps(now, indent=0), encoding="utf-8")
+
+
+def outliers_heard(folder: Path) -> list[str]:
+    """Paths of the recordings of no known class that a run learns from, within the folder of these."""
+    path = folder / OUTLIERS_HEARD
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 def load_run(folder: Path) -> tuple[Trainee, Tokenizer, dict[str, Any]]:

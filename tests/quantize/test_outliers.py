@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,12 +22,13 @@ from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.sound_bank import MixRecipe, SoundBank
 from quantize.data.unknown import outlying_sound
 from quantize.deploy.card import write_card
-from quantize.deploy.export import lessons_of
+from quantize.deploy.export import lessons_of, outliers_of
 from quantize.evaluation.windows import evaluation_windows
 from quantize.training.batches import Batch, collate
 from quantize.training.recipe import Recipe, load_recipe
 from quantize.training.sources import SceneSource, open_source
 from quantize.training.teacher import Teacher
+from quantize.training.train import note_outliers
 from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
 
 HERTZ = (1000.0, 2000.0, 3000.0)
@@ -197,13 +199,42 @@ def test_a_batch_of_nothing_but_the_unknown_owes_the_teacher_nothing(
     assert np.isfinite(terms["loss"]) and terms["loss"] > 0.0
 
 
-def test_they_are_attributed(unknown_recipe: Recipe, recordings: Path, outliers: Path) -> None:
-    lessons = lessons_of(unknown_recipe, recordings, outliers=outliers)
+def test_what_a_run_heard_is_attributed(
+    unknown_recipe: Recipe, recordings: Path, outliers: Path, tmp_path: Path
+) -> None:
+    note_outliers(SceneSource(unknown_recipe, recordings, outliers), tmp_path)
+    lessons = lessons_of(unknown_recipe, recordings, outliers=outliers_of(tmp_path, outliers))
     strangers = [recording for recording in lessons.recordings if recording.label == "unknown"]
     assert [(one.file, one.title, one.author) for one in strangers] == [
         ("0.flac", "a whistle", "someone"),
         ("1.flac", "a whistle", "someone"),
     ]
+
+
+def test_a_run_that_heard_none_attributes_none(
+    unknown_recipe: Recipe, recordings: Path, outliers: Path, tmp_path: Path
+) -> None:
+    note_outliers(SceneSource(unknown_recipe, recordings), tmp_path)
+    assert not list(tmp_path.iterdir()) and outliers_of(tmp_path, outliers) == []
+
+
+def test_heard_ones_cannot_be_left_unattributed(
+    unknown_recipe: Recipe, recordings: Path, outliers: Path, tmp_path: Path
+) -> None:
+    source = SceneSource(unknown_recipe, recordings, outliers)
+    note_outliers(source, tmp_path)
+    with pytest.raises(ConfigError, match="from 2 recordings of other sounds: name their folder with --outliers"):
+        outliers_of(tmp_path, None)
+    other = tmp_path / "other"
+    shutil.copytree(outliers, other)
+    rows = (other / "clips.csv").read_text(encoding="utf-8").replace("0.flac", "2.flac")
+    (other / "clips.csv").write_text(rows, encoding="utf-8")
+    with pytest.raises(DataError, match=r"learnt from 0\.flac, which .* does not list"):
+        outliers_of(tmp_path, other)
+    (tmp_path / "last.pt").touch()
+    note_outliers(source, tmp_path)
+    with pytest.raises(ConfigError, match="holds a run with other outliers"):
+        note_outliers(SceneSource(unknown_recipe, recordings), tmp_path)
 
 
 def test_the_card_counts_them_apart_from_what_can_be_named(
@@ -220,7 +251,8 @@ def test_the_card_counts_them_apart_from_what_can_be_named(
     }
     cards = []
     for given in (outliers, None):
-        lessons = lessons_of(unknown_recipe, recordings, outliers=given)
+        heard = load_outliers(given, (1,)) if given else []
+        lessons = lessons_of(unknown_recipe, recordings, outliers=heard)
         write_card(tmp_path / "README.md", manifest, asdict(unknown_recipe), lessons.recordings)
         cards.append(" ".join((tmp_path / "README.md").read_text(encoding="utf-8").split()))
     for card in cards:
