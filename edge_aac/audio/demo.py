@@ -14,13 +14,14 @@ from edge_aac.errors import UsageError
 
 _BLOCK_SAMPLES = 1_600
 _LONGEST_S = 600
-_RAIN_DBFS = -36.0
+_RAIN_DBFS = -32.0
 _TICK_PEAK_DBFS = -5.0
 
 # Frequency in Hz and amplitude over which the rain's noise is shaped: the mean spectrum of rain recorded under a roof.
 _RAIN_SPECTRUM = ((20, 1.6), (125, 1.4), (250, 1.2), (500, 1.0), (1500, 1.1), (3000, 1.2), (5000, 0.9), (8000, 0.55))
-_DROPS_PER_S = 600
-# Hiss under the drops; with more of it the shipped bundle hears a hiss and no rain.
+_DROPS_PER_S = 1500
+# Hiss under the drops. Level, drops and hiss are such that the shipped bundle hears rain, and the clock over it: it was
+# taught to call synthesised noises unknown.
 _WASH = 0.4
 
 # Resonances of the case, as (frequency in Hz, decay in ms, amplitude): a tick is brighter than a tock.
