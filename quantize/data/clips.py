@@ -77,29 +77,36 @@ def load_clips(folder: Path, folds: tuple[int, ...], absent: tuple[str, ...] = (
     return clips
 
 
-def load_outliers(folder: Path, folds: tuple[int, ...] | None = None) -> list[Clip]:
+def load_outliers(folder: Path, folds: tuple[int, ...]) -> list[Clip]:
     """Read the recordings of no known class that a ``clips.csv`` lists, each with the label "unknown".
 
     Args:
-        folder: as of :func:`load_clips`.
-        folds: the folds to read; None reads all.
+        folder, folds: as of :func:`load_clips`.
 
     Raises:
         InputMissingError: no ``clips.csv`` in the folder, or a recording that it lists is missing.
         DataError: a column is missing, a label is another one, a recording cannot be decoded, or none lies in the
             folds.
     """
-    outliers = []
-    for row in _rows(folder, folds):
+    return [_clip(folder, row) for row in outlier_rows(folder, folds)]
+
+
+def outlier_rows(folder: Path, folds: tuple[int, ...] | None = None) -> list[dict[str, str]]:
+    """What the ``clips.csv`` says of the recordings of :func:`load_outliers`; none of these is opened.
+
+    Raises:
+        InputMissingError, DataError: as there, but for the recordings themselves.
+    """
+    rows = list(_rows(folder, folds))
+    for row in rows:
         if row["label"] != UNKNOWN_LABEL:
             raise DataError(
                 f"{folder / TABLE} calls {row['file']} {row['label']!r}: recordings of no known class are "
                 f'labelled "{UNKNOWN_LABEL}", those of known ones are given with --data'
             )
-        outliers.append(_clip(folder, row))
-    if not outliers:
+    if not rows:
         raise DataError(f"{folder / TABLE} lists no recording in folds {folds}")
-    return outliers
+    return rows
 
 
 def _rows(folder: Path, folds: tuple[int, ...] | None) -> Iterator[dict[str, str]]:

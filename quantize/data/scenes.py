@@ -11,8 +11,18 @@ import numpy.typing as npt
 
 from edge_aac.audio.source import SAMPLE_RATE
 from edge_aac.errors import DataError
-from quantize.data.clips import ENVELOPE_SAMPLES, Burst, Clip, Waveform, envelope_db
+from quantize.data.clips import ENVELOPE_SAMPLES, Burst, Clip, Waveform
 from quantize.data.lexicon import LABELS, LEXICON
+from quantize.data.sound_shaping import (
+    at_speed,
+    coloured_noise,
+    faded,
+    fast_length,
+    longest_gap_s,
+    looped,
+    normalised,
+    where_heard,
+)
 from quantize.data.unknown import distorted_sound, outlying_sound, synthesised_sound
 
 SCENE_SAMPLES = 10 * SAMPLE_RATE
@@ -136,12 +146,12 @@ class SceneBuilder:
             return synthesised_sound(room, rng)
         clips = self.by_label[str(rng.choice(list(self.by_label)))]
         waveform = clips[int(rng.integers(len(clips)))].waveform
-        return distorted_sound(_looped(waveform, room, rng) if len(waveform) < room else waveform, rng)[:room]
+        return distorted_sound(looped(waveform, room, rng) if len(waveform) < room else waveform, rng)[:room]
 
     def _unknown(self, rng: np.random.Generator) -> Scene:
         """A scene with a sound that is none of the known ones; it counts as one without events."""
         sound = self.unknown_sound(round(rng.uniform(0.1, 1.0) * SCENE_SAMPLES), rng)
-        sound = _normalised(self._coloured(sound, rng.random() < self.recipe.far_probability, rng)[:SCENE_SAMPLES])
+        sound = normalised(self._coloured(sound, rng.random() < self.recipe.far_probability, rng)[:SCENE_SAMPLES])
         mix = np.zeros(SCENE_SAMPLES, dtype=np.float32)
         start = int(rng.integers(SCENE_SAMPLES - len(sound) + 1))
         mix[start : start + len(sound)] = sound
@@ -161,7 +171,7 @@ class SceneBuilder:
                 room = round(rng.uniform(0.35, 0.65) * SCENE_SAMPLES)
             clips = self.by_label[label]
             material = self._material(clips[int(rng.integers(len(clips)))], room, relation, rng)
-            sound = _normalised(self._coloured(material.waveform, far, rng)[:room])
+            sound = normalised(self._coloured(material.waveform, far, rng)[:room])
             gain_db = 0.0 if index == 0 else float(rng.uniform(-self.recipe.gain_db, self.recipe.gain_db))
             if index and far != events[0].far:
                 # The far one of the two is never the louder one.
@@ -170,10 +180,10 @@ class SceneBuilder:
             if relation == "overlap" and events:
                 start = _overlapping(start, len(sound), events[0], rng)
             mix[start : start + len(sound)] += sound * np.float32(10.0 ** (gain_db / 20.0))
-            heard = _heard(sound)
+            heard = where_heard(sound)
             first = start // ENVELOPE_SAMPLES
             activity[first : first + len(heard), LABELS.index(label)] |= heard[: len(activity) - first]
-            events.append(Event(label, start, start + len(sound), material.count, far, gain_db, _longest_gap_s(heard)))
+            events.append(Event(label, start, start + len(sound), material.count, far, gain_db, longest_gap_s(heard)))
             if relation == "sequence":
                 cursor = start + len(sound) + round(rng.uniform(0.0, 0.4) * SAMPLE_RATE)
         waveform = self._with_bed(mix, bool(labels), rng)
@@ -188,8 +198,8 @@ class SceneBuilder:
         """
         material = self._material(clip, room, "overlap", rng)
         far = rng.random() < self.recipe.far_probability
-        sound = _normalised(self._coloured(material.waveform, far, rng)[:room])
-        return sound, _heard(sound)
+        sound = normalised(self._coloured(material.waveform, far, rng)[:room])
+        return sound, where_heard(sound)
 
     def _material(self, clip: Clip, room: int, relation: Relation, rng: np.random.Generator) -> _Material:
         sound = LEXICON[clip.label]
@@ -199,22 +209,20 @@ class SceneBuilder:
         waveform = clip.waveform
         # A recording that fits is often left whole, as the device will hear it; steady sounds may also go on longer.
         if not sound.countable and (relation == "sequence" or rng.random() < 0.5):
-            waveform = _looped(waveform, round(rng.uniform(0.5, 1.0) * room), rng)
+            waveform = looped(waveform, round(rng.uniform(0.5, 1.0) * room), rng)
         if len(waveform) > room:
             cut = int(rng.integers(len(waveform) - room + 1))
-            return _Material(_faded(waveform[cut : cut + room]), None)
+            return _Material(faded(waveform[cut : cut + room]), None)
         certain = sound.countable and len(bursts) == len(clip.bursts) > 0
-        return _Material(_faded(waveform), len(clip.bursts) if certain else None)
+        return _Material(faded(waveform), len(clip.bursts) if certain else None)
 
     def _coloured(self, waveform: Waveform, far: bool, rng: np.random.Generator) -> Waveform:
         """Speed, equaliser and, for a far sound, low-pass and reverberation, in one pass through the spectrum."""
         if not self.recipe.augment:
             return waveform
-        speed = rng.uniform(*self.recipe.speed)
-        grid = np.arange(0.0, len(waveform) - 1, speed)
-        waveform = np.interp(grid, np.arange(len(waveform)), waveform).astype(np.float32)
+        waveform = at_speed(waveform, rng.uniform(*self.recipe.speed))
         tail = round(0.35 * SAMPLE_RATE) if far else 0
-        size = _fast_length(len(waveform) + tail)
+        size = fast_length(len(waveform) + tail)
         spectrum = np.fft.rfft(waveform, size)
         hertz = np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE)
         octaves = np.log2(np.maximum(hertz, 50.0) / 50.0)
@@ -271,17 +279,6 @@ def _overlapping(start: int, length: int, other: Event, rng: np.random.Generator
     return start
 
 
-def coloured_noise(samples: int, rng: np.random.Generator) -> Waveform:
-    """Noise of unit RMS whose power falls as 1/f^c, c uniform in 0 (white) to 2 (brown)."""
-    size = _fast_length(samples)
-    parts = rng.standard_normal((2, size // 2 + 1), dtype=np.float32)
-    spectrum = parts[0] + np.complex64(1j) * parts[1]
-    hertz = np.maximum(np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE), 30.0).astype(np.float32)
-    spectrum *= np.exp(np.float32(-0.5 * rng.uniform(0.0, 2.0)) * np.log(hertz))
-    noise = np.fft.irfft(spectrum, size)[:samples].astype(np.float32)
-    return noise / np.sqrt(np.square(noise).mean())
-
-
 def _single_sounds(clip: Clip, burst_s: tuple[float, float]) -> tuple[Burst, ...]:
     shortest, longest = (round(seconds * SAMPLE_RATE) for seconds in burst_s)
     margin = round(0.1 * SAMPLE_RATE)
@@ -296,7 +293,7 @@ def _repeated(clip: Clip, bursts: tuple[Burst, ...], room: int, rng: np.random.G
     pause = rng.uniform(0.25, 1.0)
     for _ in range(wanted):
         burst = bursts[int(rng.integers(len(bursts)))]
-        piece = _faded(clip.waveform[burst.start : burst.end]) * np.float32(10.0 ** (rng.uniform(-2.5, 2.5) / 20.0))
+        piece = faded(clip.waveform[burst.start : burst.end]) * np.float32(10.0 ** (rng.uniform(-2.5, 2.5) / 20.0))
         silence = round(pause * rng.uniform(0.8, 1.25) * SAMPLE_RATE) if count else 0
         # 20 % to spare: a slower speed must not push the last one out of the scene.
         if count and (length + silence + len(piece)) * 1.2 > room:
@@ -305,49 +302,3 @@ def _repeated(clip: Clip, bursts: tuple[Burst, ...], room: int, rng: np.random.G
         length += silence + len(piece)
         count += 1
     return _Material(np.concatenate(pieces), count)
-
-
-def _looped(waveform: Waveform, length: int, rng: np.random.Generator) -> Waveform:
-    """Repeat a steady sound with cross-fades until it is long enough, then cut it."""
-    fade = min(round(0.15 * SAMPLE_RATE), len(waveform) // 4)
-    ramp = np.sqrt(np.linspace(0.0, 1.0, fade, dtype=np.float32))
-    whole = waveform[int(rng.integers(len(waveform) // 3 + 1)) :].copy()
-    while len(whole) < length:
-        joined = np.concatenate([whole, waveform[fade:]])
-        joined[len(whole) - fade : len(whole)] *= ramp[::-1]
-        joined[len(whole) - fade : len(whole)] += waveform[:fade] * ramp
-        whole = joined
-    return whole[:length]
-
-
-def _faded(waveform: Waveform, seconds: float = 0.01) -> Waveform:
-    fade = min(round(seconds * SAMPLE_RATE), len(waveform) // 2)
-    ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
-    faded = waveform.copy()
-    faded[:fade] *= ramp
-    faded[len(faded) - fade :] *= ramp[::-1]
-    return faded
-
-
-def _normalised(waveform: Waveform) -> Waveform:
-    """Unit RMS over the parts that are heard, so that a short bark and steady rain are comparable."""
-    heard = np.repeat(_heard(waveform), ENVELOPE_SAMPLES)[: len(waveform)]
-    rms = float(np.sqrt(np.square(waveform[heard], dtype=np.float64).mean())) if heard.any() else 0.0
-    return waveform / np.float32(max(rms, 1e-6))
-
-
-def _heard(waveform: Waveform) -> npt.NDArray[np.bool_]:
-    """Where a sound is within 25 dB of its peak, per 10 ms."""
-    return envelope_db(waveform) > -25.0
-
-
-def _longest_gap_s(heard: npt.NDArray[np.bool_]) -> float:
-    """Seconds of the longest stretch that is not heard."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], heard, [True]]).astype(np.int8)))
-    gaps = edges.reshape(-1, 2) @ np.array([-1, 1])
-    return float(gaps.max(initial=0)) * ENVELOPE_SAMPLES / SAMPLE_RATE
-
-
-def _fast_length(samples: int) -> int:
-    """The next even length whose transform is fast: a multiple of 4000 factors into 2, 5 and little else."""
-    return -(-samples // 4000) * 4000

@@ -22,7 +22,8 @@ from edge_aac.audio.source import SAMPLE_RATE
 from quantize.data.clips import Clip
 from quantize.data.features import batched_filter_bank
 from quantize.data.lexicon import LABELS
-from quantize.data.scenes import SceneBuilder, coloured_noise
+from quantize.data.scenes import SceneBuilder
+from quantize.data.sound_shaping import coloured_noise
 
 BANK_SAMPLES = 5 * SAMPLE_RATE
 REFERENCE_LEVEL = np.float32(0.05)

@@ -15,6 +15,7 @@ import numpy as np
 
 from edge_aac.audio.source import SAMPLE_RATE
 from quantize.data.clips import Waveform
+from quantize.data.sound_shaping import at_speed, fast_length
 
 _LOWEST_HZ, _HIGHEST_HZ = 60.0, 7000.0
 _TWO_OUTLIERS, _AGAIN = 0.3, 0.8
@@ -44,8 +45,7 @@ def outlying_sound(recordings: Sequence[Waveform], room: int, rng: np.random.Gen
 
 def _played(recording: Waveform, room: int, rng: np.random.Generator) -> Waveform:
     """A recording at some speed, cut to the room; a short one sometimes again and again."""
-    grid = np.arange(0.0, len(recording) - 1, np.exp(rng.uniform(-0.5, 0.5)))
-    sound = np.interp(grid, np.arange(len(recording)), recording).astype(np.float32)
+    sound = at_speed(recording, float(np.exp(rng.uniform(-0.5, 0.5))))
     if len(sound) >= room:
         start = int(rng.integers(len(sound) - room + 1))
         return sound[start : start + room]
@@ -69,8 +69,7 @@ def distorted_sound(waveform: Waveform, rng: np.random.Generator) -> Waveform:
         return turned[::-1].astype(np.float32)
     if kind == 1:
         speed = float(rng.choice([0.35, 0.45, 2.2, 3.0]))
-        grid = np.arange(0.0, len(waveform) - 1, speed)
-        return np.interp(grid, np.arange(len(waveform)), waveform)[::-1].astype(np.float32)
+        return at_speed(waveform, speed)[::-1].copy()
     carrier = np.sin(2.0 * np.pi * rng.uniform(300.0, 2500.0) / SAMPLE_RATE * np.arange(len(waveform)))
     return (waveform * carrier)[::-1].astype(np.float32)
 
@@ -116,7 +115,7 @@ def _chords(samples: int, rng: np.random.Generator) -> Waveform:
 
 def _shaped_noise(samples: int, rng: np.random.Generator) -> Waveform:
     """A band of noise whose level pulses."""
-    size = -(-samples // 4000) * 4000  # a length whose transform is fast
+    size = fast_length(samples)
     spectrum = np.fft.rfft(rng.standard_normal(size))
     hertz = np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE)
     centre = np.exp(rng.uniform(np.log(_LOWEST_HZ), np.log(_HIGHEST_HZ)))

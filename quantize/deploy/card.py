@@ -117,15 +117,18 @@ def _of_classes(recipe: Mapping[str, Any], recordings: Sequence[Attribution], ou
     """What it hears, what it cannot do, and which recordings taught it: a captioner of labelled sounds."""
     classes = sorted({recording.label.replace("_", " ") for recording in recordings})
     folds = ", ".join(str(fold) for fold in recipe["folds"]["train"])
-    unknown = (
-        "of any other sound it says\nthe nearest thing it knows, or that there is nothing but noise."
-        if not recipe["scenes"].get("unknown_probability")
-        else f"{outliers} recordings of others\ntaught it to say that a sound is unknown; it still calls many by the "
-        "nearest thing it knows (below)."
-        if outliers
-        else "made-up sounds alone\ntaught it to say that a sound is unknown, so it calls many others by the nearest "
-        "thing it knows."
-    )
+    if not recipe["scenes"].get("unknown_probability"):
+        unknown = "of any other sound it says\nthe nearest thing it knows, or that there is nothing but noise."
+    elif outliers:
+        unknown = (
+            f"{outliers} recordings of others\ntaught it to say that a sound is unknown; it still calls many by the "
+            "nearest thing it knows (below)."
+        )
+    else:
+        unknown = (
+            "made-up sounds alone\ntaught it to say that a sound is unknown, so it calls many others by the nearest "
+            "thing it knows."
+        )
     return (
         f"A captioner for {len(classes)} classes of sound ({', '.join(classes)})",
         f"It knows these {len(classes)} classes and no others: {unknown}\nIts sentences follow the grammar that its "

@@ -41,8 +41,8 @@ class CpuForm:
 
     def rewrite(self, keep: Collection[str]) -> None:
         """Quantise every layer that is not in ``keep``."""
-        layers = {layer.name: layer for layer in quantisable_layers(self._file, wide_groups=True)}
-        layers = {name: layer for name, layer in layers.items() if name not in keep}
+        found = quantisable_layers(self._file, wide_groups=True)
+        layers = {layer.name: layer for layer in found if layer.name not in keep}
         outputs = {entry.name for entry in self._file.graph.output}
         convolutions = {
             layer.result: layer

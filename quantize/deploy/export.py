@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -20,7 +20,7 @@ from edge_aac.captioner.manifest import GraphRole
 from edge_aac.captioner.tokens import to_arrays
 from edge_aac.errors import ConfigError, DataError
 from quantize.data.captions import caption
-from quantize.data.clips import Clip, load_clips, load_outliers
+from quantize.data.clips import load_clips, outlier_rows
 from quantize.data.corpus import window
 from quantize.data.features import batched_filter_bank
 from quantize.data.manifests import read_manifest
@@ -148,8 +148,8 @@ class Lessons:
     calibrated_with: str
 
 
-def outliers_of(run: Path, folder: Path | None) -> list[Clip]:
-    """The recordings of no known class that a run noted.
+def outliers_of(run: Path, folder: Path | None) -> list[Attribution]:
+    """What is to be said of the recordings of no known class that a run noted.
 
     Raises:
         ConfigError: it noted some, and their folder is not given.
@@ -162,7 +162,8 @@ def outliers_of(run: Path, folder: Path | None) -> list[Clip]:
         raise ConfigError(
             f"{run} learnt from {len(heard)} recordings of other sounds: name their folder with --outliers"
         )
-    found = {clip.path: clip for clip in load_outliers(folder)}
+    names = [entry.name for entry in fields(Attribution)]
+    found = {row["file"]: Attribution(**{name: row[name] for name in names}) for row in outlier_rows(folder)}
     if missing := [path for path in heard if path not in found]:
         raise DataError(f"{run} learnt from {missing[0]}, which {folder} does not list: give the same --outliers")
     return [found[path] for path in heard]
@@ -181,7 +182,7 @@ def lessons_of(
     data: Path,
     broken: frozenset[str] = frozenset(),
     calibration_windows: int = 0,
-    outliers: Sequence[Clip] = (),
+    outliers: Sequence[Attribution] = (),
 ) -> Lessons:
     """Recordings, check inputs and windows to calibrate with, of a recipe's corpus, its broken clips left out, or of
     its folds.
@@ -205,8 +206,11 @@ def lessons_of(
     else:
         clips = load_clips(data, recipe.folds.train, recipe.folds.absent)
         recordings = [
-            Attribution(clip.path, clip.label, clip.title, clip.author, clip.license, clip.source_url)
-            for clip in (*clips, *outliers)
+            *(
+                Attribution(clip.path, clip.label, clip.title, clip.author, clip.license, clip.source_url)
+                for clip in clips
+            ),
+            *outliers,
         ]
         builder = SceneBuilder(clips, SceneRecipe())
         scenes = [builder.scene(rng) for _ in range(CHECK_SCENES)]

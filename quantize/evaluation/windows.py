@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -23,10 +22,10 @@ from quantize.data.scenes import (
     Relation,
     SceneBuilder,
     SceneRecipe,
-    coloured_noise,
     padded_clip,
     two_sound_scenes,
 )
+from quantize.data.sound_shaping import coloured_noise
 from quantize.deploy.card import ATTRIBUTIONS
 
 SCENE_SEED = 4404
@@ -146,11 +145,7 @@ def evaluation_windows(
     known = [clip for clip in clips if clip.label not in absent]
     unheard = _recordings_of(data, absent)
     kept = np.linspace(0, len(strangers), min(len(strangers), MOST_OUTLIERS), endpoint=False).astype(int)
-    strange = (
-        TruthWindow("outlier", clip.path, (), "none", filter_bank(padded_clip(clip.waveform)))
-        for clip in (strangers[place] for place in kept)
-    )
-    return chain(_windows(known, unheard, fold, scene_count), strange)
+    return _windows(known, unheard, [strangers[place] for place in kept], fold, scene_count)
 
 
 def attributions(captioner: Captioner) -> dict[str, str]:
@@ -180,7 +175,9 @@ def _recordings_of(data: Path, labels: Sequence[str]) -> list[Clip]:
     return [clip for clip in load_clips(data, folds) if clip.label in labels]
 
 
-def _windows(clips: list[Clip], unheard: list[Clip], fold: int, scene_count: int) -> Iterator[TruthWindow]:
+def _windows(
+    clips: list[Clip], unheard: list[Clip], strangers: list[Clip], fold: int, scene_count: int
+) -> Iterator[TruthWindow]:
     builder = SceneBuilder(clips, SceneRecipe())
     for clip in clips:
         yield TruthWindow("single", clip.path, (clip.label,), "single", filter_bank(padded_clip(clip.waveform)))
@@ -200,3 +197,5 @@ def _windows(clips: list[Clip], unheard: list[Clip], fold: int, scene_count: int
     for clip in unheard:
         fbank = filter_bank(padded_clip(clip.waveform))
         yield TruthWindow("absent", clip.path, (clip.label,), "single", fbank, held_out=clip.fold == fold)
+    for clip in strangers:
+        yield TruthWindow("outlier", clip.path, (), "none", filter_bank(padded_clip(clip.waveform)))

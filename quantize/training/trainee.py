@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any
 
 import torch
@@ -194,12 +195,8 @@ class DistillObjective:
     def _compared(
         self, projections: Any, batch: Batch, outputs: Forward, signals: TeacherSignals
     ) -> dict[str, tuple[float, Tensor]]:
-        settings = self.settings
-        asked = self._asked(batch)
-        # A rank without a single such window takes part with a weight of 0: the others wait for it.
-        rows = asked if asked.any() else torch.ones_like(asked)
-        share = share_of_mean(asked.sum()) * asked.any()
-        captions = rows.repeat_interleave(len(batch.token_ids) // len(rows))
+        settings, asked = self.settings, self._asked(batch)
+        rows, captions, share = asked.windows, asked.captions, asked.share
         labels = batch.labels[captions]
         tokens = TopTokens(signals.tokens.log_probs[captions], signals.tokens.token_ids[captions])
         makers = {
@@ -207,8 +204,8 @@ class DistillObjective:
                 settings.token_weight,
                 lambda: (
                     token_distillation(outputs.logits[captions], tokens, labels, settings.temperature)
-                    * share_of_mean((labels != IGNORED).sum() * asked.any())
-                    * asked.any()
+                    * share_of_mean((labels != IGNORED).sum() * asked.any)
+                    * asked.any
                 ),
             ),
             "teacher_hidden": (
@@ -227,8 +224,8 @@ class DistillObjective:
                 settings.similarity_weight,
                 # Embeddings of length 0 are equally unlike all others on both sides.
                 lambda: similarity_matching(
-                    gather_with_gradient(outputs.audio_embedding * asked[:, None]),
-                    gather_with_gradient(signals.audio_embedding * asked[:, None]),
+                    gather_with_gradient(outputs.audio_embedding * asked.each),
+                    gather_with_gradient(signals.audio_embedding * asked.each),
                 ),
             ),
             "teacher_activity": (
@@ -238,8 +235,29 @@ class DistillObjective:
         }
         return {name: (weight, make()) for name, (weight, make) in makers.items() if weight}
 
-    def _asked(self, batch: Batch) -> Tensor:
-        """(B,) bool, the windows on which the teacher is compared with."""
+    def _asked(self, batch: Batch) -> _Asked:
         if self.settings.ask_of_unknown or batch.unknown is None:
-            return torch.ones(len(batch.fbank), dtype=torch.bool, device=batch.fbank.device)
-        return ~batch.unknown
+            return _Asked()
+        known = ~batch.unknown
+        # A rank without a single such window takes part with a weight of 0: the others wait for it.
+        windows = known if known.any() else torch.ones_like(known)
+        captions = windows.repeat_interleave(len(batch.token_ids) // len(windows))
+        return _Asked(windows, captions, known.any(), known[:, None], share_of_mean(known.sum()) * known.any())
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The windows on which a student is compared with its teacher; all, as whole tensors, where nothing is said.
+
+    Attributes:
+        windows, captions: pick them, and their captions, out of a batch.
+        any: whether there are such.
+        each: (B, 1), 1 for each of them and 0 for the others.
+        share: what a mean over them weighs; see :func:`quantize.training.distributed.share_of_mean`.
+    """
+
+    windows: Tensor | EllipsisType = ...
+    captions: Tensor | EllipsisType = ...
+    any: Tensor | bool = True
+    each: Tensor | float = 1.0
+    share: Tensor | float = 1.0

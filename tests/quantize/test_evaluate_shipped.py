@@ -17,7 +17,8 @@ from edge_aac.captioner.captioner import Captioner, window_rng
 from edge_aac.errors import UsageError
 from quantize.data.clips import load_clips
 from quantize.data.lexicon import LABELS, named_events
-from quantize.data.scenes import SCENE_SAMPLES, coloured_noise, padded_clip
+from quantize.data.scenes import SCENE_SAMPLES, padded_clip
+from quantize.data.sound_shaping import coloured_noise
 from quantize.deploy.card import ATTRIBUTIONS, CARD
 from quantize.evaluation.evaluate import evaluate_events
 

@@ -251,8 +251,10 @@ def test_the_card_counts_them_apart_from_what_can_be_named(
     }
     cards = []
     for given in (outliers, None):
-        heard = load_outliers(given, (1,)) if given else []
-        lessons = lessons_of(unknown_recipe, recordings, outliers=heard)
+        run = tmp_path / f"run-{len(cards)}"
+        run.mkdir()
+        note_outliers(SceneSource(unknown_recipe, recordings, given), run)
+        lessons = lessons_of(unknown_recipe, recordings, outliers=outliers_of(run, given))
         write_card(tmp_path / "README.md", manifest, asdict(unknown_recipe), lessons.recordings)
         cards.append(" ".join((tmp_path / "README.md").read_text(encoding="utf-8").split()))
     for card in cards:

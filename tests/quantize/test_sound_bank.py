@@ -15,7 +15,7 @@ from torch import Tensor
 from quantize.data.clips import load_clips
 from quantize.data.features import batched_filter_bank
 from quantize.data.lexicon import LABELS
-from quantize.data.scenes import SceneBuilder, SceneRecipe, coloured_noise
+from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.sound_bank import (
     BANK_SAMPLES,
     LOG_FLOOR,
@@ -26,6 +26,7 @@ from quantize.data.sound_bank import (
     MixRecipe,
     SoundBank,
 )
+from quantize.data.sound_shaping import coloured_noise
 
 FRAMES, BANK_FRAMES = 64, 498
 # Nothing at random but which sound and where.
