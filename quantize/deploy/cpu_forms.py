@@ -24,6 +24,8 @@ from quantize.deploy.engine_store import EngineStore
 from quantize.deploy.form_timing import Samples, Timing, max_abs_difference, timing
 from quantize.deploy.int8 import dynamic_int8
 from quantize.deploy.layer_range import layer_range, probes, runs_onnx
+from quantize.deploy.layers import quantisable_layers
+from quantize.deploy.onnx_file import OnnxFile
 
 Array = npt.NDArray[np.float32]
 
@@ -157,8 +159,8 @@ def _faithful_form(
     """With convolutions in INT8 where their ranges are known; if that is not faithful, with matrix products alone."""
     known = calibration.graphs.get(role) if calibration else None
     # Without ranges it is the calibration of a graph that becomes FP16 alone, and says nothing of INT8.
-    ways = [known, None] if known and known.ranges else [None]
-    for way in ways:
+    ways = _ways(check.store.locate(check.parents[role]), known)
+    for number, (way, _) in enumerate(ways):
         form = _quantised(check, role, way)
         report.forms.append(form)
         said, taken = check.measure(form)
@@ -170,11 +172,32 @@ def _faithful_form(
             form.outcome = "faithful and faster"
             return form
         form.fault = f"{', '.join(complaints)}; {_where(check, role, form.graph)}"
-        last = way is ways[-1]
+        last = number + 1 == len(ways)
         form.outcome = f"unfaithful: {form.fault}" + (
-            ": fp32 stays" if last else "; made again with its convolutions in fp32"
+            ": fp32 stays" if last else f"; made again with {ways[number + 1][1]} in fp32"
         )
     return None
+
+
+def _ways(path: Path, known: GraphCalibration | None) -> list[tuple[GraphCalibration | None, str]]:
+    """How a graph is quantised, the fastest way first, and what the way leaves in fp32.
+
+    The first convolution computes least and its noise goes through all others, so it is the first to be left out; then
+    twice as many each time.
+    """
+    if known is None or not known.ranges:
+        return [(None, "its convolutions")]
+    ranges = known.ranges
+    layers = [layer for layer in quantisable_layers(OnnxFile(path), wide_groups=True) if layer.kind == "Conv"]
+    taken = [layer.activation for layer in layers if {layer.activation, layer.result} <= set(ranges)]
+    ways: list[tuple[GraphCalibration | None, str]] = [(known, "nothing")]
+    count = 1
+    while count < len(taken):
+        others = {tensor: limits for tensor, limits in ranges.items() if tensor not in taken[:count]}
+        left = "the first" if count == 1 else f"the first {count}"
+        ways.append((known.model_copy(update={"ranges": others}), f"{left} of its convolutions"))
+        count *= 2
+    return [*ways, (None, "its convolutions")]
 
 
 def _quantised(check: Check, role: GraphRole, known: GraphCalibration | None) -> FormReport:
