@@ -18,6 +18,7 @@ from onnx.defs import SchemaError, get_schema
 from onnx.reference import ReferenceEvaluator
 
 from edge_aac.errors import DataError, InputMissingError
+from quantize.deploy.onnx_file import load_structure
 
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 # A shape has few numbers; what is larger is data, and data is not computed here.
@@ -84,7 +85,7 @@ def shaped_graph(path: Path, shapes: Mapping[str, Sequence[int | str]]) -> Shape
     if not path.is_file():
         raise InputMissingError(f"there is no graph {path}: install or build its bundle again")
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = load_structure(path)
     except Exception as error:  # protobuf's own error, of a class that differs between its implementations
         raise DataError(f"{path} is no ONNX file ({error}): install or build its bundle again") from error
     return ShapedGraph(model, shapes, path.name)

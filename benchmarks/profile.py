@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 
 from edge_aac.captioner.bundle import Bundle, open_bundle
+from quantize.deploy.onnx_file import load_structure
 
 RUNS = 20
 SHOWN = 8
@@ -87,7 +87,7 @@ def _example(entry: Any, sizes: dict[str, int]) -> np.ndarray:
 
 def cache_readers(path: Path) -> dict[str, list[str]]:
     """Cache → the operators that read it, by way of a transpose or not (ONNX Runtime fuses it into the product)."""
-    graph = onnx.load(str(path), load_external_data=False).graph
+    graph = load_structure(path).graph
     readers: dict[str, set[str]] = defaultdict(set)
     for node in graph.node:
         for name in node.input:

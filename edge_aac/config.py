@@ -42,6 +42,7 @@ class CaptionerSettings(_Section):
         max_length: longest caption in tokens, start and end counted.
         likelihood_weight, similarity_weight: of the two scores that candidates are ranked by; without similarity, none
             is computed.
+        least_familiarity: windows that score lower are told to hold an unknown sound, or none.
         fluency_check: a caption that is no whole sentence, or says something twice, wins only where all are such.
     """
 
@@ -55,6 +56,7 @@ class CaptionerSettings(_Section):
     likelihood_weight: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
     similarity_weight: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
     fluency_check: bool = True
+    least_familiarity: float | None = Field(default=None, allow_inf_nan=False)
 
 
 class StreamSettings(_Section):
@@ -66,6 +68,7 @@ class StreamSettings(_Section):
         hop_s: seconds from one 10 s window to the next.
         silence_dbfs: windows below this level are not captioned.
         least_score: captions with a lower hybrid score are not published; None publishes all.
+        familiar_only: windows in which nothing familiar is heard are not told of, not even as an unknown sound.
         same_similarity: captions of overlapping windows whose text embeddings are at least this close are one event;
             None = as close as the bundle has it.
     """
@@ -75,6 +78,7 @@ class StreamSettings(_Section):
     hop_s: float = Field(default=2.0, ge=0.1, le=3600.0)
     silence_dbfs: float = Field(default=-70.0, ge=-120.0, le=0.0)
     least_score: float | None = Field(default=None, allow_inf_nan=False)
+    familiar_only: bool = False
     same_similarity: float | None = Field(default=None, ge=-1.0, le=1.0)
 
 

@@ -32,11 +32,13 @@ class TimeSpan(BaseModel):
 
 
 class Score(_Record):
-    """Why this caption was chosen: see :class:`edge_aac.captioner.rerank.ScoredCaption`."""
+    """Why this caption was chosen: see :class:`edge_aac.captioner.rerank.ScoredCaption`; and how familiar the window
+    is, see :class:`edge_aac.captioner.captioner.CaptionedWindow`."""
 
     hybrid: float
     log_likelihood: float
     similarity: float | None = None
+    familiarity: float | None = None
 
 
 class Model(_Record):

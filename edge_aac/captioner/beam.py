@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.captioner.manifest import DecodingRules
-from edge_aac.captioner.sampling import Logits, TokenIds, constrain, log_softmax
+from edge_aac.captioner.sampling import Logits, TokenIds, Withheld, constrain, log_softmax
 
 # All beams begin alike: at the first step only one of them may be continued.
 _NOT_YET = -1e9
@@ -36,7 +36,10 @@ class FinishedBeam:
 
 
 def beam_search(
-    step: Callable[[TokenIds, int], Logits], reorder: Callable[[TokenIds, int], None], rules: DecodingRules
+    step: Callable[[TokenIds, int], Logits],
+    reorder: Callable[[TokenIds, int], None],
+    rules: DecodingRules,
+    withheld: Withheld | None = None,
 ) -> FinishedBeam:
     """The best beam of one window.
 
@@ -44,6 +47,7 @@ def beam_search(
         step: (N, 1) tokens at a position → (N, V) logits of the next.
         reorder: told that row i goes on from row ``parents[i]``, and how many positions are written.
         rules: ``beams``, ``length_penalty``, lengths, n-grams.
+        withheld: (V,) tokens that the beam may not hold.
     """
     beams = rules.beams
     ids = np.full((beams, rules.max_length), rules.pad_token_id, dtype=np.int64)
@@ -56,7 +60,7 @@ def beam_search(
         logits = step(ids[:, length - 1 : length], length - 1)
         likelihood = log_softmax(logits)
         vocabulary = likelihood.shape[1]
-        totals = (constrain(likelihood, ids[:, :length], rules) + scores[:, np.newaxis]).ravel()
+        totals = (constrain(likelihood, ids[:, :length], rules, withheld) + scores[:, np.newaxis]).ravel()
         running: list[tuple[int, int, float]] = []
         for rank, place in enumerate(_largest(totals, 2 * beams)):
             row, token = divmod(int(place), vocabulary)

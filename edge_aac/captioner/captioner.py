@@ -15,9 +15,9 @@ from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
 from edge_aac.audio.windows import WINDOW_SAMPLES
 from edge_aac.captioner.bundle import Bundle, open_bundle
 from edge_aac.captioner.decoding import CandidateDecoder, never
-from edge_aac.captioner.manifest import DecodingMethod, DecodingRules, Manifest, RerankWeights
+from edge_aac.captioner.manifest import DecodingMethod, DecodingRules, FamiliarityRule, Manifest, RerankWeights
 from edge_aac.captioner.rerank import Reranker, ScoredCaption
-from edge_aac.captioner.tokens import load_tokenizer
+from edge_aac.captioner.tokens import all_but, load_tokenizer
 from edge_aac.engines.engine import EngineOptions, load_engine
 from edge_aac.engines.steps import (
     CROSS_ATTENTION,
@@ -26,7 +26,7 @@ from edge_aac.engines.steps import (
     StepwiseEngine,
     without_padding,
 )
-from edge_aac.errors import ConfigError, first_complaint
+from edge_aac.errors import ConfigError, DataError, first_complaint
 
 Array = npt.NDArray[np.float32]
 
@@ -53,16 +53,26 @@ class CaptionedWindow:
         audio_embedding: (E,) as the encoder gave it.
         candidates: how many were drawn.
         latency_ms: where the time went.
+        familiarity: how much what is heard is like what the model was trained on; None where the bundle cannot tell.
+        familiar: whether it was enough to name a sound.
     """
 
     ranked: list[ScoredCaption]
     audio_embedding: npt.NDArray[np.float32]
     candidates: int
     latency_ms: Latency
+    familiarity: float | None = None
+    familiar: bool = True
 
     @property
     def best(self) -> ScoredCaption:
         return self.ranked[0]
+
+    @property
+    def sureness(self) -> str:
+        """What speaks for the best caption, in words for a log."""
+        familiarity = "" if self.familiarity is None else f", familiarity {self.familiarity:.2f}"
+        return f"score {self.best.hybrid:.2f}{familiarity}"
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,7 @@ class Choices:
         max_length: longest caption in tokens, start and end counted.
         likelihood_weight, similarity_weight: of the two scores that candidates are ranked by.
         fluency_check: whether faulty sentences are ranked behind all others.
+        least_familiarity: windows that score lower are told to hold an unknown sound, or none.
     """
 
     method: DecodingMethod | None = None
@@ -81,10 +92,25 @@ class Choices:
     likelihood_weight: float | None = None
     similarity_weight: float | None = None
     fluency_check: bool = True
+    least_familiarity: float | None = None
 
     def rules(self, manifest: Manifest, candidates: int | None) -> DecodingRules:
         """The bundle's rules with these changes."""
         return _changed(manifest.decoding, candidates=candidates, method=self.method, max_length=self.max_length)
+
+    def familiarity(self, manifest: Manifest) -> FamiliarityRule | None:
+        """The bundle's rule with this change.
+
+        Raises:
+            ConfigError: it has none that could be changed.
+        """
+        if manifest.familiarity is None:
+            if self.least_familiarity is not None:
+                raise ConfigError(
+                    f"the bundle {manifest.name} cannot tell how familiar a sound is: leave out least_familiarity"
+                )
+            return None
+        return _changed(manifest.familiarity, least=self.least_familiarity)
 
     def weights(self, manifest: Manifest) -> RerankWeights:
         """The bundle's weights with these changes."""
@@ -112,6 +138,11 @@ class Captioner:
 
     Holds the decoder's cache, so one captioner serves one thread at a time.
 
+    Attributes:
+        bundle: as given.
+        rules: of decoding, and `familiarity` of what is familiar enough to be named; None where the bundle cannot tell.
+        encoder_graph: the form of the encoder that is run.
+
     Args:
         bundle: checked, from :func:`edge_aac.captioner.bundle.open_bundle`.
         options: backend and threads.
@@ -134,9 +165,17 @@ class Captioner:
         decoder = load_engine(bundle, "decoder", options)[0]
         self._decoder = CandidateDecoder(decoder)
         self._decoder.check(self.rules)
+        tokenizer = load_tokenizer(bundle.path(manifest.tokenizers.decoder))
+        self.familiarity = choices.familiarity(manifest)
+        if self.familiarity and "familiarity" not in self.encoder_graph.shapes:
+            raise DataError(f"{bundle.folder} has a rule for familiarity, its encoder none to give: export it again")
+        self._withheld = None
+        if self.familiarity:
+            self._withheld = all_but(tokenizer, self.familiarity.words)
+            self._withheld[self.rules.eos_token_id] = False
         self._reranker = Reranker(
             load_engine(bundle, "text_embedder", options)[0],
-            load_tokenizer(bundle.path(manifest.tokenizers.decoder)),
+            tokenizer,
             load_tokenizer(bundle.path(manifest.tokenizers.text)),
             choices.weights(manifest),
             manifest.instruction,
@@ -177,9 +216,11 @@ class Captioner:
             CancelledError: ``cancelled`` said so.
         """
         started = time.perf_counter()
-        keys, values, audio_embedding = self._encode(fbank, sound_samples)
+        keys, values, audio_embedding, familiarity = self._encode(fbank, sound_samples)
+        familiar = familiarity is None or self.familiarity is None or familiarity >= self.familiarity.least
         encode_done = time.perf_counter()
-        candidates = self._decoder.decode(keys, values, self.rules, rng, cancelled)
+        withheld = None if familiar else self._withheld
+        candidates = self._decoder.decode(keys, values, self.rules, rng, cancelled, withheld)
         decode_done = time.perf_counter()
         ranked = self._reranker.rank(candidates, audio_embedding)
         latency = Latency(
@@ -187,10 +228,13 @@ class Captioner:
             decode=1e3 * (decode_done - encode_done),
             rerank=1e3 * (time.perf_counter() - decode_done),
         )
-        return CaptionedWindow(ranked, audio_embedding, len(candidates), latency)
+        return CaptionedWindow(ranked, audio_embedding, len(candidates), latency, familiarity, familiar)
 
-    def _encode(self, fbank: Array, sound_samples: int | None) -> tuple[CrossAttention, CrossAttention, Array]:
-        """Cross-attention keys and values (layers, heads, T, head_size) and the audio embedding (E,)."""
+    def _encode(
+        self, fbank: Array, sound_samples: int | None
+    ) -> tuple[CrossAttention, CrossAttention, Array, float | None]:
+        """Cross-attention keys and values (layers, heads, T, head_size), the audio embedding (E,), and how familiar
+        the window is, where the bundle tells."""
         inputs: dict[str, npt.NDArray[np.generic]] = {"fbank": fbank[np.newaxis]}
         if self._takes_padding:
             frames = np.arange(len(fbank)) * FRAME_SHIFT_SAMPLES
@@ -204,7 +248,8 @@ class Captioner:
         keys, values = (encoded[name][0] for name in CROSS_ATTENTION)
         if self._takes_padding and (padding := encoded["memory_padding"][0].astype(bool)).any():
             keys, values = (without_padding(array, padding) for array in (keys, values))
-        return keys, values, encoded["audio_embedding"][0]
+        familiarity = float(encoded["familiarity"][0]) if self.familiarity else None
+        return keys, values, encoded["audio_embedding"][0], familiarity
 
 
 def window_rng(seed: int, start_sample: int) -> np.random.Generator:

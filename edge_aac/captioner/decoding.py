@@ -10,7 +10,15 @@ import numpy.typing as npt
 
 from edge_aac.captioner.beam import beam_search
 from edge_aac.captioner.manifest import DecodingRules
-from edge_aac.captioner.sampling import Logits, TokenIds, apply_rules, constrain, draw, log_likelihood
+from edge_aac.captioner.sampling import (
+    Logits,
+    TokenIds,
+    Withheld,
+    apply_rules,
+    constrain,
+    draw,
+    log_likelihood,
+)
 from edge_aac.engines.engine import Engine
 from edge_aac.engines.steps import CrossAttention, DecodingSteps, HostSteps, StepwiseEngine, on_host
 from edge_aac.errors import ConfigError, DataError
@@ -88,6 +96,7 @@ class CandidateDecoder:
         rules: DecodingRules,
         rng: np.random.Generator,
         cancelled: Callable[[], bool] = never,
+        withheld: Withheld | None = None,
     ) -> list[Candidate]:
         """Find candidates by ``rules.method``: ``rules.candidates`` of them by "nucleus", one by "greedy" or "beam".
 
@@ -96,6 +105,7 @@ class CandidateDecoder:
             rules: how to decode.
             rng: the source of all randomness.
             cancelled: asked before every step.
+            withheld: (V,) tokens that no candidate may hold; None = every token may be said.
 
         Raises:
             ConfigError: the rules ask for longer captions than the decoder can count.
@@ -113,12 +123,14 @@ class CandidateDecoder:
             return window.step(token_ids, position)
 
         if rules.method == "beam":
-            beam = beam_search(step, window.reorder, rules)
+            beam = beam_search(step, window.reorder, rules, withheld)
             return [Candidate(beam.token_ids, beam.log_likelihood)]
         if rules.method == "greedy":
-            return _side_by_side(step, rules, count, lambda logits, prefixes: _likeliest(logits, prefixes, rules))
+            return _side_by_side(
+                step, rules, count, lambda logits, prefixes: _likeliest(logits, prefixes, rules, withheld)
+            )
         return _side_by_side(
-            step, rules, count, lambda logits, prefixes: draw(apply_rules(logits, prefixes, rules), rng)
+            step, rules, count, lambda logits, prefixes: draw(apply_rules(logits, prefixes, rules, withheld), rng)
         )
 
     def _open(self, count: int, rows: int, cross_keys: CrossAttention, cross_values: CrossAttention) -> DecodingSteps:
@@ -160,8 +172,8 @@ def _side_by_side(
     ]
 
 
-def _likeliest(logits: Array, prefixes: TokenIds, rules: DecodingRules) -> TokenIds:
-    return np.asarray(constrain(logits, prefixes, rules).argmax(axis=-1), dtype=np.int64)
+def _likeliest(logits: Array, prefixes: TokenIds, rules: DecodingRules, withheld: Withheld | None) -> TokenIds:
+    return np.asarray(constrain(logits, prefixes, rules, withheld).argmax(axis=-1), dtype=np.int64)
 
 
 def _fixed(size: int | str | None) -> int:

@@ -98,6 +98,18 @@ class RerankWeights(_Section):
     similarity: float = Field(default=0.7, allow_inf_nan=False)
 
 
+class FamiliarityRule(_Section):
+    """What is done where the encoder's graph says how familiar a window is.
+
+    Attributes:
+        least: a window that scores lower holds, if anything, a sound of no class that the model was trained on.
+        words: of such a window's captions; each is one token of the decoder.
+    """
+
+    least: float = Field(allow_inf_nan=False)
+    words: list[str] = Field(min_length=1)
+
+
 class Tokenizers(_Section):
     """``decoder`` turns ids into text, ``text`` turns text into the text embedder's ids."""
 
@@ -113,6 +125,7 @@ class Manifest(_Section):
     said how many. ``calibration`` holds the ranges of the graphs' activations: numbers, so that a device without
     recordings quantises as was measured elsewhere. ``same_similarity`` is the least cosine between the text
     embeddings of two captions that a stream takes for one event: text embedders differ in how close they put them.
+    ``familiarity`` is missing where the encoder gives no such score.
     """
 
     schema_: Literal["edge-aac/bundle/1"] = Field(alias="schema")
@@ -127,6 +140,7 @@ class Manifest(_Section):
     decoding: DecodingRules
     rerank: RerankWeights
     same_similarity: float = Field(default=0.88, ge=-1.0, le=1.0)
+    familiarity: FamiliarityRule | None = None
     instruction: str = ""
     tokenizers: Tokenizers
     graphs: dict[GraphRole, list[Graph]]

@@ -13,28 +13,33 @@ from edge_aac.captioner.manifest import DecodingRules
 
 Logits = npt.NDArray[np.float32]
 TokenIds = npt.NDArray[np.int64]
+Withheld = npt.NDArray[np.bool_]
 
 FORBIDDEN = np.float32(-np.inf)
 
 
-def apply_rules(logits: Logits, prefixes: TokenIds, rules: DecodingRules) -> Logits:
+def apply_rules(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withheld: Withheld | None = None) -> Logits:
     """All rules in order.
 
     Args:
         logits: (N, V) of the model.
         prefixes: (N, t) tokens so far, the start token included.
         rules: of the bundle.
+        withheld: (V,) tokens that no caption of this window may hold; None = every token may be said.
 
     Returns:
         (N, V) logits whose softmax is what the next token is drawn from.
     """
-    return nucleus(constrain(logits, prefixes, rules) / np.float32(rules.temperature), rules.top_p)
+    return nucleus(constrain(logits, prefixes, rules, withheld) / np.float32(rules.temperature), rules.top_p)
 
 
-def constrain(logits: Logits, prefixes: TokenIds, rules: DecodingRules) -> Logits:
-    """What every method forbids: an early end, a late one, a repeated n-gram. Shapes as in :func:`apply_rules`."""
+def constrain(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withheld: Withheld | None = None) -> Logits:
+    """What every method forbids: an early end, a late one, a repeated n-gram, and what is withheld from this window.
+    Shapes as in :func:`apply_rules`."""
     length = prefixes.shape[1]
     scores = forbid_end(logits, rules) if length < rules.min_length else logits
+    if withheld is not None:
+        scores = np.where(withheld, FORBIDDEN, scores)
     if length >= rules.max_length - 1:
         return force_end(scores, rules)
     return forbid_repeats(scores, prefixes, rules.no_repeat_ngram)

@@ -52,3 +52,24 @@ def to_arrays(
         ids[index, : len(row)] = row
         mask[index, : len(row)] = 1
     return ids, mask
+
+
+def token_of(tokenizer: Tokenizer, word: str) -> int | None:
+    """The token that says a word and nothing else; None where there is none."""
+    ids = tokenizer.encode(word, add_special_tokens=False).ids
+    return ids[0] if len(ids) == 1 and to_text(tokenizer, ids) == word else None
+
+
+def all_but(tokenizer: Tokenizer, words: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """All tokens but those of some words; (V,) bool.
+
+    Raises:
+        DataError: a word is no token of its own.
+    """
+    others = np.ones(tokenizer.get_vocab_size(), dtype=bool)
+    for word in words:
+        token = token_of(tokenizer, word)
+        if token is None:
+            raise DataError(f"{word!r}, said of unfamiliar sounds, is no token of the bundle's: export it again")
+        others[token] = False
+    return others

@@ -43,11 +43,13 @@ def caption(
     likelihood_weight: options.LikelihoodWeightOption = None,
     similarity_weight: options.SimilarityWeightOption = None,
     fluency_check: options.FluencyOption = None,
+    least_familiarity: options.LeastFamiliarityOption = None,
     seed: options.SeedOption = None,
     threads: options.ThreadsOption = None,
     backend: options.BackendOption = None,
     silence_dbfs: options.SilenceOption = None,
     least_score: options.LeastScoreOption = None,
+    familiar_only: options.FamiliarOnlyOption = None,
     node: options.NodeOption = None,
     output_format: options.FormatOption = options.Format.AUTO,
     config: options.ConfigOption = None,
@@ -56,7 +58,13 @@ def caption(
     options.log_to_stderr()
     given: dict[str, dict[str, object]] = {
         "captioner": options.captioner_section(locals()),
-        "stream": {"silence_dbfs": silence_dbfs, "least_score": least_score, "node": node, "hop_s": hop},
+        "stream": {
+            "silence_dbfs": silence_dbfs,
+            "least_score": least_score,
+            "familiar_only": familiar_only,
+            "node": node,
+            "hop_s": hop,
+        },
     }
     from edge_aac.config import load_settings
 
@@ -75,7 +83,7 @@ def _caption_files(files: list[Path], settings: Settings, output_format: options
     chosen = settings.captioner
     captioner = options.open_captioner(chosen)
     gate = EnergyGate(settings.stream.silence_dbfs)
-    score_gate = ScoreGate(settings.stream.least_score)
+    score_gate = ScoreGate(settings.stream.least_score, settings.stream.familiar_only)
     sink = open_stdout(output_format.value)
     hop_samples = round(settings.stream.hop_s * SAMPLE_RATE)
     exit_code = 0
@@ -93,14 +101,8 @@ def _caption_files(files: list[Path], settings: Settings, output_format: options
                 captioned = captioner.caption(
                     window.fbank, window_rng(chosen.seed, window.start), sound_samples=window.samples
                 )
-                if not score_gate.passes(captioned.best):
-                    log.info(
-                        "%s: unsure from %s s to %s s (score %.2f)",
-                        path,
-                        span.start_s,
-                        span.end_s,
-                        captioned.best.hybrid,
-                    )
+                if not score_gate.passes(captioned):
+                    log.info("%s: unsure from %s s to %s s (%s)", path, span.start_s, span.end_s, captioned.sureness)
                     continue
                 sink.publish(describer.caption(seq, span, window, captioned))
                 seq += 1

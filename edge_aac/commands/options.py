@@ -81,6 +81,23 @@ LeastScoreOption = Annotated[
         "--least-score", envvar="EDGE_AAC_LEAST_SCORE", help="Captions with a lower hybrid score are not published."
     ),
 ]
+LeastFamiliarityOption = Annotated[
+    float | None,
+    typer.Option(
+        "--least-familiarity",
+        envvar="EDGE_AAC_LEAST_FAMILIARITY",
+        help="No class is named in windows that score lower. Default: the bundle's.",
+    ),
+]
+FamiliarOnlyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--familiar-only/--unfamiliar-too",
+        envvar="EDGE_AAC_FAMILIAR_ONLY",
+        help="Do not tell of unknown sounds. Default: told of.",
+        show_default=False,
+    ),
+]
 NodeOption = Annotated[
     str | None,
     typer.Option(envvar="EDGE_AAC_NODE", help="Name of this device in the records. Default: the host's name."),
@@ -118,6 +135,7 @@ def open_captioner(settings: CaptionerSettings) -> Captioner:
         likelihood_weight=settings.likelihood_weight,
         similarity_weight=settings.similarity_weight,
         fluency_check=settings.fluency_check,
+        least_familiarity=settings.least_familiarity,
     )
     return Captioner.open(
         settings.bundle, EngineOptions(settings.backend, settings.threads), settings.candidates, choices

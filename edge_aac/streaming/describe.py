@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -50,6 +51,7 @@ class Describer:
                 hybrid=round(best.hybrid, 4),
                 log_likelihood=round(best.log_likelihood, 4),
                 similarity=None if best.similarity is None else round(best.similarity, 4),
+                familiarity=_rounded(captioned.familiarity),
             ),
             candidates=captioned.candidates,
             rms_dbfs=round(window.rms_dbfs, 1),
@@ -75,6 +77,11 @@ class Describer:
             caption=change.caption.text,
             windows=change.windows,
         )
+
+
+def _rounded(familiarity: float | None) -> float | None:
+    """For JSON, which has no infinity."""
+    return round(familiarity, 2) if familiarity is not None and math.isfinite(familiarity) else None
 
 
 def file_span(start: int, end: int) -> TimeSpan:

@@ -1,11 +1,11 @@
-"""When to say nothing: silence is not captioned, and a caption that scores too low is not said."""
+"""When to say nothing: silence is not captioned, and a caption of a window that is not sure enough is not said."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from edge_aac.audio.windows import Window
-from edge_aac.captioner.rerank import ScoredCaption
+from edge_aac.captioner.captioner import CaptionedWindow
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,13 @@ class ScoreGate:
     Attributes:
         least_score: captions whose hybrid score lies below are not said; None lets all pass. What score is low is a
             matter of the bundle: `edge-aac evaluate` tells what a threshold keeps and stops.
+        familiar_only: windows in which nothing familiar is heard are not told of, not even as an unknown sound.
     """
 
     least_score: float | None = None
+    familiar_only: bool = False
 
-    def passes(self, caption: ScoredCaption) -> bool:
-        return self.least_score is None or caption.hybrid >= self.least_score
+    def passes(self, captioned: CaptionedWindow) -> bool:
+        if self.familiar_only and not captioned.familiar:
+            return False
+        return self.least_score is None or captioned.best.hybrid >= self.least_score

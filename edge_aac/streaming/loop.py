@@ -66,7 +66,7 @@ class StreamLoop:
         sink: takes the records; the loop closes it.
         describer: what all records share.
         seed: of the candidates.
-        score_gate: stops captions that score too low; None stops none.
+        score_gate: stops captions of windows that are not sure enough; None stops none.
         every_window: publish a caption record for every window; else only for those that start an event.
     """
 
@@ -173,7 +173,7 @@ class StreamLoop:
             return
         span = self._span(start, end)
         captioned = self._captioner.caption(window.fbank, window_rng(self._seed, start), stop.is_set, window.samples)
-        if not self._score_gate.passes(captioned.best):
+        if not self._score_gate.passes(captioned):
             # To the events it is as if nothing had been heard: one that goes on is not broken off by a doubt in it.
             self.counters.unsure += 1
             self._publish_events(self._tracker.observe(start, end, None))

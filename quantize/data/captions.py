@@ -60,6 +60,11 @@ FOREGROUND_DB = 2.0
 """An event this much louder than its partner counts as near, one this much weaker as the background."""
 
 
+def words_that_name_nothing() -> list[str]:
+    """All words of the captions in which no class is named."""
+    return sorted({word for text in (*NOTHING, *UNKNOWN) for word in text.split()})
+
+
 def captions(scene: Scene, rng: np.random.Generator, count: int) -> list[str]:
     """``count`` captions of a scene, lower-case without punctuation, drawn independently."""
     return [caption(scene, rng) for _ in range(count)]

@@ -71,7 +71,7 @@ that reranks its candidates. It hears 10 s at a time.
 
 ## What it cannot do
 {limits}
-Do not use it where a missed or false caption can harm somebody.
+{_of_familiarity(manifest)}Do not use it where a missed or false caption can harm somebody.
 
 ## Data
 {manifest["attributions"][0]}.
@@ -98,6 +98,17 @@ training steps.
 {sizes}
 """,
         encoding="utf-8",
+    )
+
+
+def _of_familiarity(manifest: Mapping[str, Any]) -> str:
+    """How it tells the unknown; nothing where it does not."""
+    if not manifest.get("familiarity"):
+        return ""
+    least = manifest["familiarity"]["least"]
+    return (
+        f"In a window whose familiarity lies below {least:g} it names no class; `--least-familiarity` sets another\n"
+        "threshold.\n"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -17,9 +17,9 @@ from torch import nn
 
 from edge_aac.captioner.bundle import file_sha256
 from edge_aac.captioner.manifest import GraphRole
-from edge_aac.captioner.tokens import to_arrays
+from edge_aac.captioner.tokens import to_arrays, token_of
 from edge_aac.errors import ConfigError, DataError
-from quantize.data.captions import caption
+from quantize.data.captions import caption, words_that_name_nothing
 from quantize.data.clips import load_clips, outlier_rows
 from quantize.data.corpus import window
 from quantize.data.features import batched_filter_bank
@@ -39,8 +39,11 @@ from quantize.deploy.graphs import (
     fold_weight_norm,
     text_embedder_spec,
 )
+from quantize.deploy.onnx_writer import to_halves
 from quantize.models.captioner import Captioner
+from quantize.models.familiarity import Familiarity
 from quantize.models.sentence_embedder import SentenceEmbedder
+from quantize.training.familiarity import fit_familiarity, known_scenes
 from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.text_student import TEXT_FOLDER, load_text_student
 from quantize.training.train import load_run, outliers_heard
@@ -82,16 +85,25 @@ def export_bundle(
         text = text_part(run, trainee, tokenizer, sentence_embedder)
         trainee.text_embedder = None
         strangers = outliers_of(run, outliers)
-        lessons = lessons_of(recipe_from(recipe), data, left_out(run), calibration_windows, strangers)
+        learnt = recipe_from(recipe)
+        lessons = lessons_of(learnt, data, left_out(run), calibration_windows, strangers)
         fold_weight_norm(trainee)
-        specs = graph_specs(trainee.captioner, text, lessons)
+        familiarity = familiarity_of(learnt, trainee.captioner, data, report)
+        specs = graph_specs(trainee.captioner, text, lessons, familiarity)
         graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
         manifest = manifest_table(recipe, tokenizer, text.tokenizer, folder, graphs, quality)
         manifest["instruction"] = text.instruction
-        parts = {"captioner": trainee.captioner, "text_embedder": text.module}
+        parts: dict[str, nn.Module] = {"captioner": trainee.captioner, "text_embedder": text.module}
+        if learnt.familiarity and familiarity:
+            manifest["familiarity"] = {
+                "least": learnt.familiarity.least,
+                "words": [word for word in words_that_name_nothing() if token_of(tokenizer, word) is not None],
+            }
         if calibration_windows:
             manifest["calibration"] = write_calibration_of(folder, specs, lessons, report)
         manifest["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+        if familiarity:
+            manifest["parameters"]["familiarity"] = sum(buffer.numel() for buffer in familiarity.buffers())
         write_manifest(folder, manifest)
         write_attributions(folder / ATTRIBUTIONS, lessons.recordings)
         write_card(folder / CARD, manifest, recipe, lessons.recordings)
@@ -238,16 +250,41 @@ def write_calibration_of(
     return {"file": CALIBRATION, "sha256": file_sha256(folder / CALIBRATION)}
 
 
-def graph_specs(captioner: Captioner, text: TextPart, lessons: Lessons) -> dict[str, Callable[[], GraphSpec]]:
-    """The three graphs with check inputs drawn from real recordings."""
+def familiarity_of(recipe: Recipe, captioner: Captioner, data: Path, report: Report) -> Familiarity | None:
+    """What the encoder's states are told from others by, where the recipe wants that.
+
+    Raises:
+        InputMissingError, DataError: the recordings cannot be read, or are too few.
+    """
+    if recipe.familiarity is None:
+        return None
+    clips = load_clips(data, recipe.folds.train, recipe.folds.absent)
+    builder = SceneBuilder(clips, replace(recipe.scenes, unknown_probability=0.0))
+    report(f"what is familiar, of {recipe.familiarity.scenes} scenes")
+    scenes = known_scenes(builder, recipe.familiarity.scenes)
+    return fit_familiarity(captioner.encoder, scenes, recipe.familiarity)
+
+
+def graph_specs(
+    captioner: Captioner, text: TextPart, lessons: Lessons, familiarity: Familiarity | None = None
+) -> dict[str, Callable[[], GraphSpec]]:
+    """The three graphs with check inputs drawn from real recordings; all weights are rounded to FP16 that are to be
+    stored so."""
+    of_captioner = to_halves(nn.ModuleList([captioner, *([familiarity] if familiarity else [])]))
+    halves = {"encoder": of_captioner, "decoder": of_captioner, "text_embedder": to_halves(text.module)}
     token_ids, mask = to_arrays(text.tokenizer, lessons.texts, text.instruction)
     longest = captioner.config.decoder.max_positions
     texts = torch.from_numpy(token_ids), torch.from_numpy(mask)
-    return {
-        "encoder": partial(encoder_spec, captioner, lessons.fbanks),
+    made: dict[str, Callable[[], GraphSpec]] = {
+        "encoder": partial(encoder_spec, captioner, lessons.fbanks, familiarity=familiarity),
         "decoder": partial(decoder_spec, captioner, cross_attention(captioner, lessons.fbanks[:1]), longest),
         "text_embedder": partial(text_embedder_spec, text.module, *texts),
     }
+    return {role: partial(_with_halves, make, halves[role]) for role, make in made.items()}
+
+
+def _with_halves(make: Callable[[], GraphSpec], halves: bool) -> GraphSpec:
+    return replace(make(), halves=halves)
 
 
 def manifest_table(

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from quantize.models.captioner import Captioner
+from quantize.models.familiarity import Familiarity
 
 Inputs = Mapping[str, Tensor]
 
@@ -26,9 +27,26 @@ class EncoderGraph(nn.Module):
         super().__init__()
         self.captioner = captioner
 
-    def forward(self, fbank: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        memory, _, audio_embedding = self.captioner.encode(fbank)
-        return *self.captioner.decoder.cross_keys_values(self.captioner.positioned(memory)), audio_embedding
+    def forward(self, fbank: Tensor) -> tuple[Tensor, ...]:
+        return self.outputs(self.captioner.beats_hidden(fbank)[0])
+
+    def outputs(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        """What follows from BEATs' states (B, T, D)."""
+        memory, _ = self.captioner.memory(hidden)
+        cross = self.captioner.decoder.cross_keys_values(self.captioner.positioned(memory))
+        return *cross, self.captioner.audio_embedding(memory)
+
+
+class FamiliarityEncoderGraph(EncoderGraph):
+    """The same, with a fourth output: familiarity (B,)."""
+
+    def __init__(self, captioner: Captioner, familiarity: Familiarity) -> None:
+        super().__init__(captioner)
+        self.familiarity = familiarity
+
+    def forward(self, fbank: Tensor) -> tuple[Tensor, ...]:
+        hidden, _ = self.captioner.beats_hidden(fbank)
+        return *self.outputs(hidden), self.familiarity(hidden, self.captioner.encoder.predictor(hidden))
 
 
 class PaddedEncoderGraph(EncoderGraph):
@@ -83,6 +101,7 @@ class GraphSpec:
         dynamic_axes: input or output → {axis: name}.
         checks: gives inputs of all sizes on the dynamic axes, the same each time it is called. What it gives is good
             until it gives the next.
+        halves: whether the module's weights were rounded to FP16 and are to be stored so.
     """
 
     module: nn.Module
@@ -90,26 +109,35 @@ class GraphSpec:
     outputs: tuple[str, ...]
     dynamic_axes: Mapping[str, Mapping[int, str]]
     checks: Callable[[], Iterator[Inputs]]
+    halves: bool = False
 
 
 @torch.no_grad()
-def encoder_spec(captioner: Captioner, fbanks: Tensor, takes_padding: bool = False) -> GraphSpec:
+def encoder_spec(
+    captioner: Captioner, fbanks: Tensor, takes_padding: bool = False, familiarity: Familiarity | None = None
+) -> GraphSpec:
     """The encoder, checked on windows ``fbanks`` (at least two, (B, 998, 128)).
 
     Args:
         captioner: in evaluation mode.
         fbanks: of windows that differ.
         takes_padding: whether the model was trained to be told what is padding.
+        familiarity: of a model that was not: the graph gives it, too.
     """
+    module = EncoderGraph(captioner)
     inputs, outputs = {"fbank": fbanks}, ("cross_keys", "cross_values", "audio_embedding")
     if takes_padding:
         # None of the first window is padding, and of each of the others more than of the one before.
         starts = torch.linspace(fbanks.shape[1], fbanks.shape[1] / 3, len(fbanks)).long()
         inputs["frame_padding"] = torch.arange(fbanks.shape[1]) >= starts[:, None]
         outputs = (*outputs, "memory_padding")
+        module = PaddedEncoderGraph(captioner)
+    elif familiarity is not None:
+        outputs = (*outputs, "familiarity")
+        module = FamiliarityEncoderGraph(captioner, familiarity)
     one = {name: tensor[:1] for name, tensor in inputs.items()}
     return GraphSpec(
-        (PaddedEncoderGraph if takes_padding else EncoderGraph)(captioner).eval(),
+        module.eval(),
         one,
         outputs,
         {name: {0: "windows"} for name in (*inputs, *outputs)},

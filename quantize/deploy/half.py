@@ -1,8 +1,8 @@
 """FP32 graph → FP16 graph that holds its types everywhere: TensorRT builds a strongly typed network from it.
 
 FP32 stay: what positions and masks are computed with (numbers above 2048 are not exact in FP16), sums of squares and
-their roots (they overflow), and what takes a constant too small for FP16. Layer norms take FP16 and, by ONNX's
-definition, compute in FP32.
+their roots (they overflow), what takes a constant too small for FP16, and a familiarity, whose distances overflow.
+Layer norms take FP16 and, by ONNX's definition, compute in FP32.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
 
 from edge_aac.errors import DataError
-from quantize.deploy.layers import node_name
+from quantize.deploy.layers import is_of_familiarity, node_name
 from quantize.deploy.onnx_file import Array, OnnxFile, Weight
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -61,6 +61,7 @@ def nodes_in_fp32(file: OnnxFile, types: dict[str, int], keep: Collection[str]) 
     kept = {node_name(n) for n in file.graph.node if node_name(n) in keep or n.op_type in _OVERFLOWING}
     kept |= {node_name(n) for n in file.graph.node if _needs_fp32(file, n, types)}
     kept |= _position_nodes(file, types)
+    kept |= {node_name(n) for n in file.graph.node if is_of_familiarity(node_name(n))}
     sums = {o for n in file.graph.node if n.op_type in _OVERFLOWING for o in n.output}
     for node in file.graph.node:  # in the order of the graph, which is topological
         changing = [name for name in node.input if types.get(name) == FLOAT and name not in file.weights]

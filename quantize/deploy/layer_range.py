@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 from onnx import ModelProto, ValueInfoProto
 
 from quantize.deploy.layers import node_name
+from quantize.deploy.onnx_file import load_structure
 from quantize.deploy.traced import session_of
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -35,11 +35,11 @@ def probes(parent: Path, form: Path) -> dict[str, str]:
     Returns:
         At most 24, evenly over the graph, in its order.
     """
-    constant = {tensor.name for tensor in _load(parent).graph.initializer}
-    in_form = {output for node in _load(form).graph.node for output in node.output}
+    constant = {tensor.name for tensor in load_structure(parent).graph.initializer}
+    in_form = {output for node in load_structure(form).graph.node for output in node.output}
     found = {
         node.output[0]: node_name(node)
-        for node in _load(parent).graph.node
+        for node in load_structure(parent).graph.node
         if node.op_type == "LayerNormalization" or (node.op_type == "Add" and not constant & set(node.input))
         if node.output[0] in in_form
     }
@@ -50,7 +50,7 @@ def probes(parent: Path, form: Path) -> dict[str, str]:
 
 def exposed(path: Path, tensors: Iterable[str]) -> ModelProto:
     """A graph whose outputs are these tensors as well; its weights stay where they are."""
-    model = _load(path)
+    model = load_structure(path)
     present = {entry.name for entry in model.graph.output}
     # Without a type: what is FP32 in the parent is FP16 in the form.
     model.graph.output.extend(ValueInfoProto(name=name) for name in tensors if name not in present)
@@ -109,7 +109,3 @@ def _cosine(expected: npt.NDArray[Any], given: npt.NDArray[Any]) -> float:
         return -1.0
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / lengths if lengths else float(not a.any() and not b.any())
-
-
-def _load(path: Path) -> ModelProto:
-    return onnx.load(str(path), load_external_data=False)

@@ -19,6 +19,9 @@ Ranges = Mapping[str, tuple[float, float]]
 Smoothing = Mapping[str, tuple[float, ...]]
 """Output of a layer norm → what each of its channels is divided by, and the rows of the weights multiplied with."""
 
+FAMILIARITY = "familiarity"
+"""Output of an encoder that has one, and how the names of its nodes begin."""
+
 _MATRIX_AXES = 2
 _LARGEST = 127.0
 
@@ -62,7 +65,7 @@ def quantisable_layers(file: OnnxFile, wide_groups: bool = False) -> list[Layer]
 
     Convolutions of the raw spectrogram (one input channel) are left out: a hundredth of the arithmetic, and in INT8 the
     costliest in precision. So are products of two activations (attention), which stay in higher precision, and
-    convolutions in groups.
+    convolutions in groups; and the few products of a familiarity, which amplify every rounding and then decide.
 
     Args:
         file: to look through.
@@ -80,11 +83,16 @@ def node_name(node: NodeProto) -> str:
     return node.name or node.output[0]
 
 
+def is_of_familiarity(name: str) -> bool:
+    """Whether a node of this name belongs to :class:`quantize.models.familiarity.Familiarity`."""
+    return f"/{FAMILIARITY}/" in name
+
+
 def _layer(
     file: OnnxFile, node: NodeProto, floats: set[str], taken: Mapping[str, list[NodeProto]], wide_groups: bool
 ) -> Layer | None:
     activation, weight = node.input[:2]
-    if weight not in floats or activation in file.weights:
+    if weight not in floats or activation in file.weights or is_of_familiarity(node_name(node)):
         return None
     shape = file.shapes[weight]
     name, made = node_name(node), node.output[0]

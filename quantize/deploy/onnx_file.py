@@ -24,6 +24,9 @@ ALIGNMENT = 4096
 QDQ_OPSET = 19
 """The first in which QuantizeLinear and DequantizeLinear take FP16 scales."""
 
+HALF_SUFFIX = "/half"
+"""Ends the name of a weight that is stored in FP16 and computed with in FP32: half the bytes of a bundle."""
+
 _QDQ_IR_VERSION = 9  # the one that came with opset 19
 _INLINE_BYTES = 1024  # small tensors stay in the graph: shapes and axes are read from them
 _CHANGED_REDUCTIONS = (
@@ -31,6 +34,24 @@ _CHANGED_REDUCTIONS = (
     *("ReduceProd", "ReduceSumSquare"),
 )
 """In opset 18, from axes as an attribute to axes as an input; ReduceSum changed before."""
+
+
+def load_structure(path: Path) -> ModelProto:
+    """A graph as if its weights were stored as they are computed with; those that lie beside it stay there."""
+    model = onnx.load(str(path), load_external_data=False)
+    _unpack_halves(model.graph)
+    return model
+
+
+def _unpack_halves(graph: GraphProto) -> None:
+    """Make FP32 weights of those that :func:`quantize.deploy.onnx_writer.write_onnx` stored in FP16."""
+    stored = {tensor.name: tensor for tensor in graph.initializer if tensor.name.endswith(HALF_SUFFIX)}
+    if not stored:
+        return
+    for node in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]:
+        tensor = stored[node.input[0]]
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), node.output[0]))
+        graph.node.remove(node)
 
 
 class OnnxFile:
@@ -53,7 +74,7 @@ class OnnxFile:
             raise InputMissingError(f"there is no {path}: install or build the bundle again")
         self.path = path
         try:
-            self.model: ModelProto = onnx.load(str(path), load_external_data=False)
+            self.model: ModelProto = load_structure(path)
         except Exception as error:  # protobuf's DecodeError is of another class in each of its implementations
             raise DataError(f"{path} is not an ONNX file ({error}): export the bundle again") from error
         if not self.model.graph.node:

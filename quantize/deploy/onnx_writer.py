@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import tempfile
 import warnings
 from pathlib import Path
@@ -17,12 +18,13 @@ from typing import BinaryIO
 import numpy as np
 import onnx
 import torch
-from onnx import AttributeProto, GraphProto, ModelProto
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from edge_aac.errors import DataError
 from quantize.deploy.graphs import GraphSpec
-from quantize.deploy.onnx_file import stored_tensor
+from quantize.deploy.half import in_half
+from quantize.deploy.onnx_file import HALF_SUFFIX, stored_tensor
 
 OPSET = 17
 """The first with LayerNormalization. ONNX Runtime 1.23, the last for JetPack 6, runs it (tests on Python 3.10);
@@ -31,6 +33,7 @@ TensorRT has not been tried."""
 EXTERNAL_DATA_BYTES = 64 << 20
 """From here on the weights lie in a file of their own: the runtime maps it instead of parsing and copying it."""
 
+_WORTH_HALVING = 256  # numbers; smaller weights are left as they are
 _M_MMAP_THRESHOLD = -3  # of mallopt, in malloc.h
 
 
@@ -43,7 +46,7 @@ def write_onnx(spec: GraphSpec, path: Path) -> list[Path]:
     model = _structure(spec)
     release_memory()
     weights = _unique_state(spec.module)
-    size = sum(tensor.nbytes for tensor in weights.values())
+    size = _bytes_of(spec.module)
     transposed = _fold_transposes(model.graph)
     _state_output_shapes(model.graph, spec)
     if strangers := {entry.name for entry in model.graph.input} - weights.keys() - spec.inputs.keys():
@@ -51,6 +54,8 @@ def write_onnx(spec: GraphSpec, path: Path) -> list[Path]:
     data = path.with_name(f"{path.name}.data")
     if size < EXTERNAL_DATA_BYTES:
         _attach(model.graph, weights, transposed, None, data.name)
+        if spec.halves:
+            _store_halves(model.graph)
         onnx.save(model, str(path))
         written = [path]
     else:
@@ -60,6 +65,24 @@ def write_onnx(spec: GraphSpec, path: Path) -> list[Path]:
         written = [path, data]
     onnx.checker.check_model(str(path))
     return written
+
+
+def to_halves(module: torch.nn.Module) -> bool:
+    """Round the weights of a module to what FP16 holds, so that they can be stored so and none is lost by it.
+
+    Returns:
+        False, with nothing changed, where the weights are so many that they lie beside the graph: a runtime maps
+        them from there, which it could not if it had to convert them.
+
+    Raises:
+        DataError: a weight is too large for FP16.
+    """
+    if _bytes_of(module) >= EXTERNAL_DATA_BYTES:
+        return False
+    for name, tensor in _unique_state(module).items():
+        if tensor.dtype == torch.float32 and tensor.numel() >= _WORTH_HALVING:
+            tensor.copy_(torch.from_numpy(in_half(tensor.numpy(), name).astype(np.float32)))
+    return True
 
 
 def release_memory() -> None:
@@ -114,6 +137,10 @@ def _state_output_shapes(graph: GraphProto, spec: GraphSpec) -> None:
                 dim.dim_value = size
 
 
+def _bytes_of(module: torch.nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in _unique_state(module).values())
+
+
 def _unique_state(module: torch.nn.Module) -> dict[str, Tensor]:
     """Name → tensor of parameters and buffers."""
     return {name: tensor.detach() for name, tensor in module.state_dict(keep_vars=True).items()}
@@ -155,3 +182,17 @@ def _attach(
         tensor = weights[entry.name]
         array = np.ascontiguousarray((tensor.t() if entry.name in new_names else tensor).numpy())
         graph.initializer.append(stored_tensor(array, name, stream, location))
+
+
+def _store_halves(graph: GraphProto) -> None:
+    """Store weights in FP16, each with a cast behind it, which a runtime folds when it loads the graph."""
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) >= _WORTH_HALVING:
+            name = tensor.name
+            array = in_half(numpy_helper.to_array(tensor), name)
+            tensor.CopyFrom(numpy_helper.from_array(array, name + HALF_SUFFIX))
+            casts.append(helper.make_node("Cast", [name + HALF_SUFFIX], [name], name + "/Cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 from onnx import NodeProto, TensorProto, helper
 
 from edge_aac.errors import ConfigError, DataError
-from quantize.deploy.layers import SMALLEST_SIDE, node_name
-from quantize.deploy.onnx_file import QDQ_OPSET, OnnxFile, attribute, consumers
+from quantize.deploy.layers import SMALLEST_SIDE, is_of_familiarity, node_name
+from quantize.deploy.onnx_file import QDQ_OPSET, OnnxFile, attribute, consumers, load_structure
 from quantize.deploy.traced import session_of
 from quantize.deploy.trt_operators import EINSUM_ELLIPSIS_SINCE, GROUP_NORM_21_SINCE, PARSED
 
@@ -185,14 +184,13 @@ class _Linter:
         return all(p is not None and self._types.get(p.input[0]) == TensorProto.INT8 for p in pairs)
 
     def _should_be_int8(self, node: NodeProto) -> bool:
-        shape = self._file.shapes[self._weight_of(node)]
+        shape, name = self._file.shapes[self._weight_of(node)], node_name(node)
         outer = 0 if node.op_type == "Conv" or attribute(node, "transB", 0) else 1
         sides = shape[outer], int(np.prod(shape)) // max(shape[outer], 1)
         if node.op_type == "Conv" and (attribute(node, "group", 1) != 1 or shape[1] == 1):
             return False
-        return (
-            min(sides) >= SMALLEST_SIDE and self._rows.get(node_name(node)) != 1 and node_name(node) not in self._keep
-        )
+        kept = name in self._keep or is_of_familiarity(name)
+        return min(sides) >= SMALLEST_SIDE and self._rows.get(name) != 1 and not kept
 
     def _dequantizer(self, name: str) -> NodeProto | None:
         """The DequantizeLinear that a tensor comes from, at once or through what changes no number."""
@@ -222,7 +220,7 @@ def _rows(path: Path, products: list[NodeProto]) -> dict[str, int]:
     Raises:
         DataError: ONNX Runtime cannot run it.
     """
-    model = onnx.load(str(path), load_external_data=False)
+    model = load_structure(path)
     del model.graph.output[:]
     for number, node in enumerate(products):
         model.graph.node.append(helper.make_node("Shape", [node.input[0]], [f"rows/{number}"]))

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from edge_aac.errors import DataError
 from quantize.deploy.calibration import Observed
 from quantize.deploy.int8 import insert_pairs
-from quantize.deploy.layers import Layer, Ranges, Smoothing, quantisable_layers
+from quantize.deploy.layers import FAMILIARITY, Layer, Ranges, Smoothing, quantisable_layers
 from quantize.deploy.onnx_file import OnnxFile
 from quantize.deploy.smoothing import fold, foldable, migration_scales
 from quantize.deploy.traced import Arrays, session_of
@@ -222,7 +222,9 @@ class _Bench:
 
     def _outputs(self, file: OnnxFile) -> list[Outputs]:
         session = session_of(file.in_memory(), self._parent.parent, optimised=False)
-        floats = [entry.name for entry in session.get_outputs() if entry.type == "tensor(float)"]
+        # Of a familiarity only its side of a threshold counts, which captions tell.
+        given = [entry for entry in session.get_outputs() if entry.name != FAMILIARITY]
+        floats = [entry.name for entry in given if entry.type == "tensor(float)"]
         return [session.run(floats, dict(one)) for one in self._inputs]
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper
 
 from edge_aac.errors import DataError
+from quantize.deploy.onnx_file import load_structure
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -55,7 +55,7 @@ class Traced:
     """
 
     def __init__(self, path: Path, tensors: Iterable[str], peaks: Iterable[str] = ()) -> None:
-        model = onnx.load(str(path), load_external_data=False)
+        model = load_structure(path)
         self._tensors, self._peaks = list(tensors), list(peaks)
         for name in self._peaks:
             model.graph.node.append(helper.make_node("Abs", [name], [f"{name}/abs"]))

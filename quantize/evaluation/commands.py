@@ -44,6 +44,9 @@ def evaluate_verb(
     manifest_format: Annotated[CorpusFormat, typer.Option("--format", help="Of the manifest.")] = CorpusFormat.FOLDER,
     seed: Annotated[int, typer.Option(min=0, help="Of the candidates; scenes are always the same.")] = 0,
     candidates: Annotated[int | None, typer.Option(min=1, help="A window. Default: the bundle's own.")] = None,
+    least_familiarity: Annotated[
+        float | None, typer.Option(help="No class is named in windows that score lower. Default: the bundle's own.")
+    ] = None,
     sentence_embedder: Annotated[
         Path | None, typer.Option(help="Folder of a sentence-transformers model, for sentence similarity.")
     ] = None,
@@ -51,7 +54,7 @@ def evaluate_verb(
     output: Annotated[Path | None, typer.Option(help="Folder for scores.json, captions.csv and report.html.")] = None,
 ) -> None:
     """Measure what a bundle says of recordings that it was not trained on."""
-    from edge_aac.captioner.captioner import Captioner
+    from edge_aac.captioner.captioner import Captioner, Choices
     from edge_aac.errors import UsageError
     from quantize.evaluation import evaluate as evaluation
 
@@ -59,9 +62,10 @@ def evaluate_verb(
         raise UsageError("give either --data (events and scenes) or --manifest (reference captions)")
     if output:
         evaluation.check_output(output)
+    decided = Choices(least_familiarity=least_familiarity)
     if manifest is None:
         chosen, reason = _scene_metrics(sentence_embedder, spice)
-        captioner = Captioner.open(bundle, candidates=candidates)
+        captioner = Captioner.open(bundle, candidates=candidates, choices=decided)
         assert data is not None
         if not evaluation.attributions(captioner):
             typer.echo(f"{bundle} does not say what it was trained on: fold {fold} may be part of it", err=True)
@@ -80,7 +84,7 @@ def evaluate_verb(
 
         check_installed()
         choices = evaluation.MetricChoices(sentence_embedder_of(sentence_embedder), spice)
-        captioner = Captioner.open(bundle, candidates=candidates)
+        captioner = Captioner.open(bundle, candidates=candidates, choices=decided)
         scores, corpus = evaluation.evaluate_corpus(
             captioner, manifest, audio, manifest_format, seed, choices, _count_aloud
         )

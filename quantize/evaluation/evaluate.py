@@ -133,11 +133,11 @@ def write_events(output: Path, scores: dict[str, Any], said: Sequence[SaidWindow
     """``scores.json``, ``captions.csv`` (every window) and ``report.html``."""
     from quantize.evaluation.report import events_report
 
-    heads = ("kind", "source", "relation", "truth", "caption", "names", "right", *_SCORE_HEADS)
+    heads = ("kind", "source", "relation", "truth", "caption", "names", "right", *_SCORE_HEADS, "familiarity")
     rows = [
         (
             w.kind, w.source, w.relation, " ".join(w.truth), w.caption, " ".join(w.named), int(w.right),
-            *_score_cells(w.hybrid, w.log_likelihood, w.similarity),
+            *_score_cells(w.hybrid, w.log_likelihood, w.similarity, w.familiarity),
         )
         for w in said
     ]  # fmt: skip
@@ -184,6 +184,8 @@ def _head(captioner: Captioner, command: str, seed: int) -> dict[str, Any]:
     rules = captioner.rules
     if rules.candidates != manifest.decoding.candidates:
         command += f" --candidates {rules.candidates}"
+    if captioner.familiarity != manifest.familiarity and captioner.familiarity:
+        command += f" --least-familiarity {captioner.familiarity.least:g}"
     return {
         "schema": SCHEMA,
         "measured_by": command,

@@ -24,7 +24,7 @@ from quantize.training.metrics import (
 )
 
 RELATIONS = ("overlap", "sequence")
-SCORES = ("hybrid", "log_likelihood", "similarity")
+SCORES = ("hybrid", "log_likelihood", "similarity", "familiarity")
 KEPT_SHARE = 0.95
 """Of the right captions, what a gate on the score must let through."""
 

@@ -78,6 +78,7 @@ class SaidWindow:
     hybrid: float
     log_likelihood: float
     similarity: float | None
+    familiarity: float | None = None
 
     @property
     def named(self) -> list[str]:
@@ -99,11 +100,12 @@ def said_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: int
     said = []
     for number, window in enumerate(windows):
         start = number if window.kind == "silence" else 0
-        best = captioner.caption(window.fbank, window_rng(seed, start)).best
+        heard = captioner.caption(window.fbank, window_rng(seed, start))
+        best = heard.best
         said.append(
             SaidWindow(
                 window.kind, window.source, window.truth, window.relation, window.references, window.held_out,
-                best.text, best.hybrid, best.log_likelihood, best.similarity,
+                best.text, best.hybrid, best.log_likelihood, best.similarity, heard.familiarity,
             )
         )  # fmt: skip
     return said

@@ -22,6 +22,7 @@ from quantize.training.settings import (
     DistillSettings,
     EngineSettings,
     EventRecipe,
+    FamiliarityRecipe,
     Folds,
     MixupRecipe,
     Precision,
@@ -43,6 +44,7 @@ class Recipe:
     Attributes:
         pretrain: of the encoder on short mixes of the recordings, before the captions; None: no such stage.
         corpus: captioned clips to learn from; None: scenes of labelled recordings.
+        familiarity: how a bundle is to tell sounds of no known class; None: it does not.
         license: under which the weights may be passed on, as the recordings' licences have it.
         source: what the recordings are and who collected them.
     """
@@ -66,6 +68,11 @@ class Recipe:
     decoding: Mapping[str, Any] = field(default_factory=dict)
     rerank: Mapping[str, float] = field(default_factory=dict)
     events: EventRecipe = field(default_factory=EventRecipe)
+    familiarity: FamiliarityRecipe | None = None
+
+    def __post_init__(self) -> None:
+        if self.corpus and self.familiarity:
+            raise ConfigError("[familiarity] is fitted to labelled recordings: leave it out of a recipe with [corpus]")
 
     def changed(
         self,
@@ -168,4 +175,5 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         decoding=dict(table["decoding"]),
         rerank=dict(table["rerank"]),
         events=config_from(EventRecipe, table.get("events", {})),
+        familiarity=config_from(FamiliarityRecipe, table["familiarity"]) if table.get("familiarity") else None,
     )

@@ -8,6 +8,7 @@ from typing import Literal
 from edge_aac.errors import ConfigError
 from quantize.data.lexicon import LABELS
 from quantize.data.manifests import Format
+from quantize.models.familiarity import Stretches
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -210,6 +211,40 @@ class EventRecipe:
     def __post_init__(self) -> None:
         if not -1.0 <= self.same_similarity <= 1.0:
             raise ConfigError(f"same_similarity is {self.same_similarity}; it is a cosine, -1 to 1")
+
+
+@dataclass(frozen=True)
+class FamiliarityRecipe:
+    """How it is told from the encoder's states that a sound is none of the known ones; see
+    :mod:`quantize.models.familiarity`.
+
+    Attributes:
+        scenes: of the training recordings that it is fitted to.
+        stretch_tokens, stretch_hop, loudest_tokens: how a window is cut, in tokens.
+        rank: directions in which distances are measured.
+        shrinkage: share of the mean variance that is added to every direction's.
+        least: of windows that score lower no class is named.
+    """
+
+    scenes: int = 3000
+    stretch_tokens: int = 30
+    stretch_hop: int = 10
+    loudest_tokens: int = 6
+    rank: int = 40
+    shrinkage: float = 0.1
+    least: float = -4.0
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "scenes", "stretch_tokens", "stretch_hop", "loudest_tokens", "rank")
+        if self.shrinkage <= 0.0:
+            raise ConfigError(f"shrinkage is {self.shrinkage}; it must be above 0")
+        if self.loudest_tokens > self.stretch_tokens:
+            raise ConfigError(f"loudest_tokens is {self.loudest_tokens}; a stretch has {self.stretch_tokens}")
+
+    @property
+    def stretches(self) -> Stretches:
+        """The same of the model."""
+        return Stretches(self.stretch_tokens, self.stretch_hop, self.loudest_tokens)
 
 
 @dataclass(frozen=True)

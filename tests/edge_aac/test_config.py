@@ -118,6 +118,8 @@ def test_flag_over_environment_over_file_over_default(tmp_path: Path, monkeypatc
         ("EDGE_AAC_NODE", "attic", "stream", "node", "attic"),
         ("EDGE_AAC_HOP", "4.5", "stream", "hop_s", 4.5),
         ("EDGE_AAC_SILENCE_DBFS", "-55", "stream", "silence_dbfs", -55.0),
+        ("EDGE_AAC_LEAST_FAMILIARITY", "-1.6", "captioner", "least_familiarity", -1.6),
+        ("EDGE_AAC_FAMILIAR_ONLY", "1", "stream", "familiar_only", True),
         ("EDGE_AAC_SAME_SIMILARITY", "0.6", "stream", "same_similarity", 0.6),
     ],
 )

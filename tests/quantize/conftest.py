@@ -133,6 +133,7 @@ def small_recipe(small_config: CaptionerConfig) -> Recipe:
         model=small_config,
         text=TextEmbedderConfig(dim=16, head_dim=8, heads=2, ffn_dim=32, layers=1, embedding_dim=8),
         pretrain=None,
+        familiarity=None,
         train=replace(
             shipped.train,
             contrastive_target="together",

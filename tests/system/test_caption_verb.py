@@ -95,7 +95,7 @@ def test_one_record(five_seconds: Path) -> None:
     assert (record["node"], record["source"], record["seq"]) == ("kitchen", str(five_seconds), 0)
     assert (record["start_s"], record["end_s"], record["dropped_ms"]) == (0.0, 5.0, 0)
     assert isinstance(record["caption"], str)
-    assert set(record["score"]) == {"hybrid", "log_likelihood", "similarity"}
+    assert set(record["score"]) == {"hybrid", "log_likelihood", "similarity", "familiarity"}
     assert -25 < record["rms_dbfs"] < -15
     assert record["candidates"] >= 1
     assert record["model"] == {
@@ -270,6 +270,20 @@ def test_a_caption_that_scores_too_low_is_not_said(tmp_path: Path) -> None:
     result = run_edge_aac("caption", sound, "--least-score", str(score + 0.01))
     assert (result.returncode, result.stdout) == (0, "") and "unsure" in _one_sentence(result.stderr)
     assert records(run_edge_aac("caption", sound, "--least-score", str(score - 0.01)).stdout)
+
+
+def test_a_sound_that_is_not_familiar_enough(tmp_path: Path) -> None:
+    sound = write_wav(tmp_path / "noise.wav", noise(10))
+    (said,) = records(run_edge_aac("caption", sound, "--least-familiarity", "-1000").stdout)
+    familiarity = said["score"]["familiarity"]
+    above = "--least-familiarity", str(familiarity + 0.1)
+    (strange,) = records(run_edge_aac("caption", sound, *above).stdout)
+    rule = read_manifest(built_in_bundles()[DEFAULT_BUNDLE] / MANIFEST).familiarity
+    assert rule and set(strange["caption"].split()) <= set(rule.words)
+    assert strange["score"]["familiarity"] == familiarity
+    result = run_edge_aac("caption", sound, *above, "--familiar-only")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert f"familiarity {familiarity:.2f}" in _one_sentence(result.stderr)
 
 
 def test_the_reader_may_leave(tmp_path: Path) -> None:

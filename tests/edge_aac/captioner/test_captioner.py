@@ -8,9 +8,9 @@ import pytest
 from edge_aac.captioner import captioner as captioner_module
 from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle
 from edge_aac.captioner.captioner import Captioner, Choices, window_rng
-from edge_aac.captioner.manifest import DecodingMethod
+from edge_aac.captioner.manifest import DecodingMethod, FamiliarityRule
 from edge_aac.engines.engine import EngineOptions
-from edge_aac.errors import ConfigError
+from edge_aac.errors import ConfigError, DataError
 from tests.edge_aac.fake_engines import FakeDecoderEngine, FakeEncoderEngine, FakeTextEmbedder, prefix_logits
 from tests.edge_aac.fakes import word_tokenizer
 
@@ -122,21 +122,89 @@ class _AnyText(dict[tuple[int, ...], list[float]]):
         return self[key]
 
 
-def _with_graphs(
+class _Telling(FakeEncoderEngine):
+    """An encoder without padding that says how familiar a window is."""
+
+    def __init__(self, decoder: FakeDecoderEngine, familiarity: float) -> None:
+        super().__init__(decoder.cross_keys, decoder.cross_values, None)
+        self.familiarity = familiarity
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {**super().run(inputs), "familiarity": np.array([self.familiarity], np.float32)}
+
+
+def _rule(bundle: Bundle, rule: FamiliarityRule | None) -> Bundle:
+    """The bundle with another rule for familiarity, and an encoder that is said to tell."""
+    encoder = bundle.manifest.graphs["encoder"][0]
+    telling = encoder.model_copy(update={"shapes": {**encoder.shapes, "familiarity": ["windows"]}})
+    graphs = {**bundle.manifest.graphs, "encoder": [telling]}
+    return Bundle(bundle.folder, bundle.manifest.model_copy(update={"familiarity": rule, "graphs": graphs}))
+
+
+@pytest.mark.parametrize("method", ["nucleus", "greedy", "beam"])
+@pytest.mark.parametrize(("familiarity", "familiar"), [(-1.6, False), (-1.5, True), (3.0, True), (float("nan"), False)])
+def test_an_unfamiliar_window_is_described_in_the_words_for_it(
+    captioner: Captioner, monkeypatch: pytest.MonkeyPatch, method: DecodingMethod, familiarity: float, familiar: bool
+) -> None:
+    said: list[str] = []
+    for seed in range(8):
+        decoder = FakeDecoderEngine(prefix_logits(10, seed))
+        rule = FamiliarityRule(least=-1.5, words=["rain", "falls", "dog", "bird"])
+        bundle = _rule(captioner.bundle, rule)
+        telling = _with_graphs(bundle, _Telling(decoder, familiarity), decoder, monkeypatch, choices=Choices(method))
+        captioned = telling.caption(_fbank(0), window_rng(seed, 0))
+        assert captioned.familiar == familiar
+        assert captioned.familiarity == pytest.approx(familiarity, nan_ok=True)
+        said += [word for caption in captioned.ranked for word in caption.text.split()]
+    assert said
+    assert ({"barks", "sings"} & set(said) != set()) == familiar
+
+
+def test_the_threshold_can_be_chosen(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = FakeDecoderEngine(prefix_logits(10, 0))
+    bundle = _rule(captioner.bundle, FamiliarityRule(least=-1.5, words=["rain"]))
+    chosen = _with_graphs(
+        bundle, _Telling(decoder, -5.0), decoder, monkeypatch, choices=Choices(least_familiarity=-6.0)
+    )
+    assert chosen.caption(_fbank(0), window_rng(0, 0)).familiar
+    assert bundle.manifest.familiarity and bundle.manifest.familiarity.least == -1.5
+
+
+def test_a_bundle_that_cannot_tell(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = FakeDecoderEngine(prefix_logits(10, 0))
+    without = _rule(captioner.bundle, None)
+    captioned = _with_graphs(without, _Telling(decoder, -5.0), decoder, monkeypatch).caption(
+        _fbank(0), window_rng(0, 0)
+    )
+    assert (captioned.familiarity, captioned.familiar) == (None, True)
+    with pytest.raises(ConfigError, match="cannot tell how familiar"):
+        _with_graphs(without, _Telling(decoder, 0.0), decoder, monkeypatch, choices=Choices(least_familiarity=0.0))
+    with pytest.raises(DataError, match="'stone', said of unfamiliar sounds"):
+        rule = FamiliarityRule(least=0.0, words=["rain", "stone"])
+        _with_graphs(_rule(captioner.bundle, rule), _Telling(decoder, 0.0), decoder, monkeypatch)
+    silent = _rule(captioner.bundle, FamiliarityRule(least=0.0, words=["rain"]))
+    del silent.manifest.graphs["encoder"][0].shapes["familiarity"]
+    with pytest.raises(DataError, match="its encoder none to give"):
+        _with_graphs(silent, _Telling(decoder, 0.0), decoder, monkeypatch)
+
+
+def _with_graphs(  # noqa: PLR0913, PLR0917 - the parts of a captioner
     bundle: Bundle,
     encoder: FakeEncoderEngine,
     decoder: FakeDecoderEngine,
     monkeypatch: pytest.MonkeyPatch,
     texts: _AnyText | None = None,
+    choices: Choices | None = None,
 ) -> Captioner:
     """A captioner of these graphs; the decoder insists on the cross-attention that it was made with."""
     embedder = FakeTextEmbedder(_AnyText() if texts is None else texts)
+    bundle = bundle if isinstance(encoder, _Telling) else _rule(bundle, None)
     engines = {"encoder": encoder, "decoder": decoder, "text_embedder": embedder}
     monkeypatch.setattr(
         captioner_module, "load_engine", lambda _, role, __: (engines[role], bundle.manifest.graphs[role][0])
     )
     monkeypatch.setattr(captioner_module, "load_tokenizer", lambda _: word_tokenizer(_WORDS))
-    return Captioner(bundle)
+    return Captioner(bundle, choices=choices)
 
 
 def _padded(decoder: FakeDecoderEngine, padding: list[bool]) -> FakeEncoderEngine:

@@ -265,3 +265,18 @@ def test_log_likelihood_is_that_of_the_softmax(vocabulary: int) -> None:
     assert np.array_equal(np.isneginf(likelihood), ~sure)
     assert np.abs(likelihood[sure] - expected[sure]).max() < 1e-5
     assert np.abs(likelihood[sure] - log_softmax(logits)[rows, tokens][sure]).max() < 1e-4
+
+
+def test_what_is_withheld_is_never_drawn() -> None:
+    logits = _logits_of(0.6, 0.1, 0.1, 0.2)
+    withheld = np.array([True, False, False, True])
+    rules = DecodingRules(min_length=0, temperature=1.0, top_p=1.0)
+    scores = apply_rules(logits, np.array([[2]]), rules, withheld)
+    assert _softmax(scores)[0] == pytest.approx([0.0, 0.5, 0.5, 0.0])
+    assert np.array_equal(constrain(logits, np.array([[2]]), rules, np.zeros(4, bool)), logits)
+
+
+def test_an_end_that_is_due_is_not_withheld() -> None:
+    rules = DecodingRules(max_length=2, min_length=0)
+    scores = constrain(_logits_of(0.25, 0.25, 0.25, 0.25), np.array([[2]]), rules, np.array([True, True, False, True]))
+    assert scores[0].argmax() == rules.eos_token_id

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_aac.captioner.tokens import load_tokenizer, to_arrays, to_text
+from edge_aac.captioner.tokens import all_but, load_tokenizer, to_arrays, to_text, token_of
 from edge_aac.errors import DataError
 from tests.edge_aac.fakes import word_tokenizer
 
@@ -51,3 +51,13 @@ def test_load_refuses(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"tokenizer\.json"):
         load_tokenizer(path)
+
+
+def test_the_token_of_a_word() -> None:
+    tokenizer = word_tokenizer(["rain", "falls"])
+    assert token_of(tokenizer, "rain") == 4
+    assert token_of(tokenizer, "snow") is None
+    assert token_of(tokenizer, "rain falls") is None
+    assert all_but(tokenizer, ["falls"]).tolist() == [True] * 5 + [False]
+    with pytest.raises(DataError, match="'snow', said of"):
+        all_but(tokenizer, ["rain", "snow"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from edge_aac.audio.windows import Window
 from edge_aac.captioner.bundle import DEFAULT_BUNDLE
@@ -83,3 +85,12 @@ def test_clock_span_is_wall_clock_time_of_the_samples() -> None:
     clock.note(192_000, 1_777_629_600.0)
     span = clock_span(16_000, 176_000, clock)
     assert span == TimeSpan(start="2026-05-01T09:59:49.000Z", end="2026-05-01T09:59:59.000Z")
+
+
+@pytest.mark.parametrize(
+    ("familiarity", "told"), [(-1.2345, -1.23), (0.0, 0.0), (None, None), (-np.inf, None), (np.nan, None)]
+)
+def test_familiarity_is_told_where_it_is_a_number(familiarity: float | None, told: float | None) -> None:
+    captioned = replace(_captioned(), familiarity=familiarity)
+    record = Describer("kitchen", "mic0", MODEL).caption(0, file_span(0, 160_000), _WINDOW, captioned)
+    assert json.loads(record.to_json())["score"].get("familiarity") == told

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.windows import Window, file_windows
+from edge_aac.captioner.captioner import CaptionedWindow, Latency
 from edge_aac.captioner.rerank import ScoredCaption
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 
@@ -26,5 +27,17 @@ def test_digital_silence_passes_only_the_lowest_threshold() -> None:
 
 @pytest.mark.parametrize(("least", "passes"), [(None, True), (0.3, True), (0.31, False), (-1.0, True)])
 def test_score(least: float | None, passes: bool) -> None:
+    assert ScoreGate(least).passes(_captioned()) == passes
+
+
+@pytest.mark.parametrize(
+    ("familiar_only", "familiar", "passes"), [(False, False, True), (True, True, True), (True, False, False)]
+)
+def test_unknown_sounds_can_be_left_untold(familiar_only: bool, familiar: bool, passes: bool) -> None:
+    assert ScoreGate(None, familiar_only).passes(_captioned(familiar)) == passes
+    assert not ScoreGate(0.31, familiar_only).passes(_captioned(familiar)), "a score that is too low stays too low"
+
+
+def _captioned(familiar: bool = True) -> CaptionedWindow:
     caption = ScoredCaption("rain falls", 0.3, -0.5, 0.6, None)
-    assert ScoreGate(least).passes(caption) == passes
+    return CaptionedWindow([caption], np.ones(2, np.float32), 1, Latency(1.0, 1.0, 1.0), familiar=familiar)
