@@ -18,6 +18,7 @@ from quantize.deploy.engine_gate import Agreement, Said, agreement, lowest_cosin
 from quantize.deploy.form_timing import Samples, collect_samples, max_abs_difference, timing
 from quantize.deploy.int8 import dynamic_int8
 from quantize.deploy.layer_range import layer_range, probes, runs_onnx
+from quantize.deploy.onnx_file import load_structure
 
 ONE_THREAD = EngineOptions("onnxruntime", 1)
 WINDOWS = 6
@@ -45,7 +46,7 @@ def samples(bundle: Bundle, said: Said) -> Samples:
 
 def _spoiled(bundle: Bundle, output: Path, nodes: str) -> Path:
     """The encoder with the weights of some matrix products negated."""
-    model = onnx.load(str(bundle.path(bundle.manifest.graphs["encoder"][0])))
+    model = load_structure(bundle.path(bundle.manifest.graphs["encoder"][0]))
     products = {node.input[1] for node in model.graph.node if node.op_type == "MatMul" and node.name.startswith(nodes)}
     spoiled = [tensor for tensor in model.graph.initializer if tensor.name in products]
     assert spoiled

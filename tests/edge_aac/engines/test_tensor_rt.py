@@ -94,7 +94,7 @@ def test_nothing_goes_by_the_host_but_ids_and_logits(
     steps = installed.cuda.did["cudaGraphLaunch"]
     manifest = bundle.manifest
     logits = 4 * here.rules.candidates * manifest.vocabulary_size
-    assert copied["device to pinned"] == 4 * manifest.embedding_size + steps * logits
+    assert copied["device to pinned"] == 4 * (manifest.embedding_size + 1) + steps * logits
     fed = copied["pinned to device"] - 4 * 998 * 128
     assert 0 < fed <= steps * (256 + 8), "token ids, aligned, and the step"
     assert installed.cuda.did["cudaMalloc"] == installed.cuda.did["cudaMallocHost"] == 0
