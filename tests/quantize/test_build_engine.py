@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from edge_aac.engines import tensor_rt
 from edge_aac.errors import DataError, DeviceError, EdgeAacError
 from quantize.deploy import build, cpu_forms
 from quantize.deploy.build import Wish, build_engines
+from quantize.deploy.build_report import FormReport
 from quantize.deploy.calibration import Calibration, GraphCalibration, observe
 from quantize.deploy.check_windows import check_windows
 from quantize.deploy.commands import build_engine
 from quantize.deploy.form_timing import Timing
+from quantize.deploy.layers import quantisable_layers
+from quantize.deploy.onnx_file import OnnxFile
 from tests.quantize.build_cases import FASTER, ROLES, SLOWER, SMALL, built, contents, exported_bundle, precisions, spoil
 from tests.system.command import environment
 
@@ -257,23 +261,41 @@ def test_the_verb_in_a_process_of_its_own_without_torch(folder: Path, tmp_path: 
         assert precisions(own) == table["order"]
 
 
-def test_convolutions_that_are_not_faithful_stay_fp32(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _with_ranges(folder: Path, spoilt: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch) -> list[FormReport]:
+    """Builds the encoder with ranges of which some are far too narrow: what is cut off is lost."""
     bundle = open_bundle(str(folder))
     (parent,) = bundle.manifest.graphs["encoder"]
-    # Ranges far too narrow: what is cut off is lost.
     observed = observe(bundle.path(parent), ({"fbank": window[np.newaxis]} for window in check_windows(2)))
-    ranges = {name: (low / 50, high / 50) for name, (low, high) in observed.ranges.items()}
+    ranges = {
+        name: (low / 50, high / 50) if spoilt(name) else (low, high) for name, (low, high) in observed.ranges.items()
+    }
     found = GraphCalibration(parent_sha256=parent.sha256, ranges=ranges)
     calibration = Calibration(
         schema="edge-aac/calibration/1", method="minmax", windows=2, source="a test", graphs={"encoder": found}
     )
     monkeypatch.setattr(build, "stored_calibration", lambda *_: calibration)
     report, _ = built(Wish(str(folder), leave=("decoder", "text_embedder"), threads=1))
-    first, second = report.forms
-    assert not first.written and "unfaithful" in first.outcome and "convolutions in fp32" in first.outcome
-    assert second.written and report.failure == ""
-    assert second.size_bytes > first.size_bytes
+    assert report.failure == ""
+    return report.forms
+
+
+def test_convolutions_that_are_not_faithful_stay_fp32(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    *others, last = _with_ranges(folder, lambda name: True, monkeypatch)
+    for form, left in zip(others, ("the first", "the first 2", "the first 4", "the first 8", "its"), strict=True):
+        assert not form.written and "unfaithful" in form.outcome
+        assert f"made again with {left} " in form.outcome and "convolutions in fp32" in form.outcome
+    assert last.written
+    sizes = [form.size_bytes for form in (*others, last)]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
     assert precisions(folder)["encoder"] == ["onnxruntime int8", "onnxruntime fp32"]
+
+
+def test_no_more_convolutions_stay_fp32_than_must(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = open_bundle(str(folder)).folder / "encoder.fp32.onnx"
+    first = next(layer for layer in quantisable_layers(OnnxFile(path), wide_groups=True) if layer.kind == "Conv")
+    refused, taken = _with_ranges(folder, lambda name: name == first.activation, monkeypatch)
+    assert "made again with the first of its convolutions in fp32" in refused.outcome
+    assert taken.written and taken.size_bytes < 2 * refused.size_bytes
 
 
 def test_of_forms_that_fail_together_the_slower_set_gives_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
