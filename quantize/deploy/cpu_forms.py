@@ -19,12 +19,12 @@ from edge_aac.captioner.manifest import BundleFile, Graph, GraphRole
 from edge_aac.engines.engine import Backend, Engine, EngineOptions, load_engine
 from quantize.deploy.build_report import BuildReport, FormReport
 from quantize.deploy.calibration import Calibration, GraphCalibration
+from quantize.deploy.cpu_int8 import convolutions_in_int8
 from quantize.deploy.engine_gate import Agreement, Said, agreement, say
 from quantize.deploy.engine_store import EngineStore
 from quantize.deploy.form_timing import Samples, Timing, max_abs_difference, timing
 from quantize.deploy.int8 import dynamic_int8
 from quantize.deploy.layer_range import layer_range, probes, runs_onnx
-from quantize.deploy.layers import quantisable_layers
 from quantize.deploy.onnx_file import OnnxFile
 
 Array = npt.NDArray[np.float32]
@@ -156,7 +156,8 @@ def _saved_ms(form: FormReport) -> float:
 def _faithful_form(
     check: Check, role: GraphRole, calibration: Calibration | None, report: BuildReport
 ) -> FormReport | None:
-    """With convolutions in INT8 where their ranges are known; if that is not faithful, with matrix products alone."""
+    """With convolutions in INT8 where their ranges are known, as many of them as are faithful; at the least with matrix
+    products alone."""
     known = calibration.graphs.get(role) if calibration else None
     # Without ranges it is the calibration of a graph that becomes FP16 alone, and says nothing of INT8.
     ways = _ways(check.store.locate(check.parents[role]), known)
@@ -187,13 +188,11 @@ def _ways(path: Path, known: GraphCalibration | None) -> list[tuple[GraphCalibra
     """
     if known is None or not known.ranges:
         return [(None, "its convolutions")]
-    ranges = known.ranges
-    layers = [layer for layer in quantisable_layers(OnnxFile(path), wide_groups=True) if layer.kind == "Conv"]
-    taken = [layer.activation for layer in layers if {layer.activation, layer.result} <= set(ranges)]
+    taken = [layer.activation for layer in convolutions_in_int8(OnnxFile(path), known.ranges, known.keep)]
     ways: list[tuple[GraphCalibration | None, str]] = [(known, "nothing")]
     count = 1
     while count < len(taken):
-        others = {tensor: limits for tensor, limits in ranges.items() if tensor not in taken[:count]}
+        others = {tensor: limits for tensor, limits in known.ranges.items() if tensor not in taken[:count]}
         left = "the first" if count == 1 else f"the first {count}"
         ways.append((known.model_copy(update={"ranges": others}), f"{left} of its convolutions"))
         count *= 2

@@ -22,6 +22,16 @@ from quantize.deploy.onnx_file import Array, OnnxFile
 _STEPS = 255.0  # of an activation, uint8
 
 
+def convolutions_in_int8(file: OnnxFile, ranges: Ranges, keep: Collection[str]) -> list[Layer]:
+    """Those that :class:`CpuForm` quantises, in the order of the graph: what goes in and what comes out is known."""
+    known = set(ranges) - {entry.name for entry in file.graph.output}
+    return [
+        layer
+        for layer in quantisable_layers(file, wide_groups=True)
+        if layer.kind == "Conv" and layer.name not in keep and {layer.activation, layer.result} <= known
+    ]
+
+
 class CpuForm:
     """Rewrites a graph in place.
 
@@ -43,12 +53,7 @@ class CpuForm:
         """Quantise every layer that is not in ``keep``."""
         found = quantisable_layers(self._file, wide_groups=True)
         layers = {layer.name: layer for layer in found if layer.name not in keep}
-        outputs = {entry.name for entry in self._file.graph.output}
-        convolutions = {
-            layer.result: layer
-            for layer in layers.values()
-            if layer.kind == "Conv" and {layer.activation, layer.result} <= set(self._ranges) - outputs
-        }
+        convolutions = {layer.result: layer for layer in convolutions_in_int8(self._file, self._ranges, keep)}
         for node in self._file.graph.node:
             for position, name in enumerate(node.input):
                 node.input[position] = self._results.get(name, name)

@@ -20,7 +20,7 @@ from edge_aac.captioner.manifest import GraphRole
 from edge_aac.captioner.tokens import to_arrays, token_of
 from edge_aac.errors import ConfigError, DataError
 from quantize.data.captions import caption, words_that_name_nothing
-from quantize.data.clips import load_clips, outlier_rows
+from quantize.data.clips import Clip, load_clips, outlier_rows
 from quantize.data.corpus import window
 from quantize.data.features import batched_filter_bank
 from quantize.data.manifests import read_manifest
@@ -88,22 +88,21 @@ def export_bundle(
         learnt = recipe_from(recipe)
         lessons = lessons_of(learnt, data, left_out(run), calibration_windows, strangers)
         fold_weight_norm(trainee)
-        familiarity = familiarity_of(learnt, trainee.captioner, data, report)
+        familiarity = familiarity_of(learnt, trainee.captioner, lessons.clips, report)
         specs = graph_specs(trainee.captioner, text, lessons, familiarity)
         graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
         manifest = manifest_table(recipe, tokenizer, text.tokenizer, folder, graphs, quality)
         manifest["instruction"] = text.instruction
         parts: dict[str, nn.Module] = {"captioner": trainee.captioner, "text_embedder": text.module}
+        if calibration_windows:
+            manifest["calibration"] = write_calibration_of(folder, specs, lessons, report)
+        manifest["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
         if learnt.familiarity and familiarity:
+            manifest["parameters"]["familiarity"] = sum(buffer.numel() for buffer in familiarity.buffers())
             manifest["familiarity"] = {
                 "least": learnt.familiarity.least,
                 "words": [word for word in words_that_name_nothing() if token_of(tokenizer, word) is not None],
             }
-        if calibration_windows:
-            manifest["calibration"] = write_calibration_of(folder, specs, lessons, report)
-        manifest["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-        if familiarity:
-            manifest["parameters"]["familiarity"] = sum(buffer.numel() for buffer in familiarity.buffers())
         write_manifest(folder, manifest)
         write_attributions(folder / ATTRIBUTIONS, lessons.recordings)
         write_card(folder / CARD, manifest, recipe, lessons.recordings)
@@ -151,6 +150,7 @@ class Lessons:
         texts: captions that they are checked with.
         calibration: (windows, 998, 128) that INT8 is calibrated with.
         calibrated_with: what these were made from, in words.
+        clips: the recordings of known classes themselves; none of a corpus.
     """
 
     recordings: list[Attribution]
@@ -158,6 +158,7 @@ class Lessons:
     texts: list[str]
     calibration: npt.NDArray[np.float32]
     calibrated_with: str
+    clips: Sequence[Clip] = ()
 
 
 def outliers_of(run: Path, folder: Path | None) -> list[Attribution]:
@@ -203,6 +204,7 @@ def lessons_of(
         InputMissingError, DataError: they cannot be read.
     """
     rng = np.random.default_rng(0)
+    clips: Sequence[Clip] = ()
     if recipe.corpus:
         corpus = recipe.corpus
         listed = read_manifest(corpus.format, data / corpus.captions, data / corpus.audio).clips
@@ -231,7 +233,7 @@ def lessons_of(
         windows = [scene.waveform for scene in scenes]
         source = f"scenes of {len(clips)} recordings that it was trained on"
     fbanks = batched_filter_bank(np.stack(windows))
-    return Lessons(recordings, torch.from_numpy(fbanks[:CHECK_SCENES]), texts, fbanks[CHECK_SCENES:], source)
+    return Lessons(recordings, torch.from_numpy(fbanks[:CHECK_SCENES]), texts, fbanks[CHECK_SCENES:], source, clips)
 
 
 def write_calibration_of(
@@ -250,15 +252,14 @@ def write_calibration_of(
     return {"file": CALIBRATION, "sha256": file_sha256(folder / CALIBRATION)}
 
 
-def familiarity_of(recipe: Recipe, captioner: Captioner, data: Path, report: Report) -> Familiarity | None:
+def familiarity_of(recipe: Recipe, captioner: Captioner, clips: Sequence[Clip], report: Report) -> Familiarity | None:
     """What the encoder's states are told from others by, where the recipe wants that.
 
     Raises:
-        InputMissingError, DataError: the recordings cannot be read, or are too few.
+        DataError: the recordings are too few.
     """
     if recipe.familiarity is None:
         return None
-    clips = load_clips(data, recipe.folds.train, recipe.folds.absent)
     builder = SceneBuilder(clips, replace(recipe.scenes, unknown_probability=0.0))
     report(f"what is familiar, of {recipe.familiarity.scenes} scenes")
     scenes = known_scenes(builder, recipe.familiarity.scenes)

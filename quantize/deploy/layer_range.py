@@ -35,11 +35,12 @@ def probes(parent: Path, form: Path) -> dict[str, str]:
     Returns:
         At most 24, evenly over the graph, in its order.
     """
-    constant = {tensor.name for tensor in load_structure(parent).graph.initializer}
+    graph = load_structure(parent).graph
+    constant = {tensor.name for tensor in graph.initializer}
     in_form = {output for node in load_structure(form).graph.node for output in node.output}
     found = {
         node.output[0]: node_name(node)
-        for node in load_structure(parent).graph.node
+        for node in graph.node
         if node.op_type == "LayerNormalization" or (node.op_type == "Add" and not constant & set(node.input))
         if node.output[0] in in_form
     }

@@ -12,6 +12,7 @@ import gc
 import math
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,7 +47,7 @@ def write_onnx(spec: GraphSpec, path: Path) -> list[Path]:
     model = _structure(spec)
     release_memory()
     weights = _unique_state(spec.module)
-    size = _bytes_of(spec.module)
+    size = _bytes_of(weights)
     transposed = _fold_transposes(model.graph)
     _state_output_shapes(model.graph, spec)
     if strangers := {entry.name for entry in model.graph.input} - weights.keys() - spec.inputs.keys():
@@ -77,9 +78,10 @@ def to_halves(module: torch.nn.Module) -> bool:
     Raises:
         DataError: a weight is too large for FP16.
     """
-    if _bytes_of(module) >= EXTERNAL_DATA_BYTES:
+    weights = _unique_state(module)
+    if _bytes_of(weights) >= EXTERNAL_DATA_BYTES:
         return False
-    for name, tensor in _unique_state(module).items():
+    for name, tensor in weights.items():
         if tensor.dtype == torch.float32 and tensor.numel() >= _WORTH_HALVING:
             tensor.copy_(torch.from_numpy(in_half(tensor.numpy(), name).astype(np.float32)))
     return True
@@ -137,8 +139,8 @@ def _state_output_shapes(graph: GraphProto, spec: GraphSpec) -> None:
                 dim.dim_value = size
 
 
-def _bytes_of(module: torch.nn.Module) -> int:
-    return sum(tensor.nbytes for tensor in _unique_state(module).values())
+def _bytes_of(weights: Mapping[str, Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in weights.values())
 
 
 def _unique_state(module: torch.nn.Module) -> dict[str, Tensor]:

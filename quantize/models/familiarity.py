@@ -81,5 +81,6 @@ class Familiarity(nn.Module):
         return torch.cat(heard, dim=1)
 
     def cut(self, tokens: Tensor) -> list[Tensor]:
+        """(B, T, …) → its stretches."""
         length = min(self.stretches.tokens, tokens.shape[1])
         return [tokens.narrow(1, start, length) for start in self.stretches.starts(tokens.shape[1])]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from edge_aac.errors import DataError
 from quantize.data.features import batched_filter_bank
 from quantize.data.scenes import MOST_EVENTS, Scene, SceneBuilder
 from quantize.models.beats import Beats
 from quantize.models.familiarity import Familiarity
+from quantize.training.objective import activity_of_tokens
 from quantize.training.settings import FamiliarityRecipe
 
 _SEED = 2018
@@ -31,13 +31,9 @@ _LEAST_OF_TEN = 0.1
 
 def known_scenes(builder: SceneBuilder, count: int) -> Iterator[Scene]:
     """Scenes of one or two sounds of known classes; the same for the same recordings."""
-    made = 0
     rng = np.random.default_rng(_SEED)
-    while made < count:
-        scene = builder.scene(rng)
-        if scene.events:
-            made += 1
-            yield scene
+    drawn = (builder.scene(rng) for _ in repeat(None))
+    return islice((scene for scene in drawn if scene.events), count)
 
 
 @torch.no_grad()
@@ -79,10 +75,10 @@ def _heard(encoder: Beats, scenes: Iterator[Scene]) -> tuple[Tensor, Tensor, Ten
     hidden, logits, active = [], [], []
     while batch := list(islice(scenes, _BATCH)):
         states, _ = encoder(torch.from_numpy(batched_filter_bank(np.stack([scene.waveform for scene in batch]))))
-        truth = torch.from_numpy(np.stack([scene.activity for scene in batch])).float().transpose(1, 2)
+        truth = torch.from_numpy(np.stack([scene.activity for scene in batch]))
         hidden.append(states)
         logits.append(encoder.predictor(states))
-        active.append(functional.adaptive_max_pool1d(truth, states.shape[1]).transpose(1, 2) > 0)
+        active.append(activity_of_tokens(truth, states.shape[1]) > 0)
     return torch.cat(hidden), torch.cat(logits), torch.cat(active)
 
 

@@ -50,8 +50,12 @@ def activity_loss(logits: Tensor, activity: Tensor) -> Tensor:
         logits: (B, T, C) from the encoder's predictor.
         activity: (B, steps, C) bool, steps ≥ T; a token is active where any step that it covers is.
     """
-    pooled = functional.adaptive_max_pool1d(activity.float().transpose(1, 2), logits.shape[1]).transpose(1, 2)
-    return functional.binary_cross_entropy_with_logits(logits, pooled)
+    return functional.binary_cross_entropy_with_logits(logits, activity_of_tokens(activity, logits.shape[1]))
+
+
+def activity_of_tokens(activity: Tensor, tokens: int) -> Tensor:
+    """(B, steps, C) bool → (B, tokens, C) of 0 and 1: a token is active where any step that it covers is."""
+    return functional.adaptive_max_pool1d(activity.float().transpose(1, 2), tokens).transpose(1, 2)
 
 
 def activity_distillation(logits: Tensor, teacher_logits: Tensor) -> Tensor:
