@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import edge_aac  # noqa: F401 - before any module here imports onnxruntime: it keeps that from reporting
+
 if TYPE_CHECKING:
     from quantize.models.instructor import Instructor
     from quantize.models.published import PublishedCaptioner

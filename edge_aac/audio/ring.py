@@ -31,6 +31,8 @@ class SampleRing:
         self._consumed = 0
         self._overrun_samples = 0
         self._gap_samples = 0
+        self._gaps: list[tuple[int, int]] = []
+        """From where to where zeros stand for lost sound, of what is unread."""
         self._closed = False
         self._error: BaseException | None = None
         self._writing_stopped = False
@@ -54,7 +56,7 @@ class SampleRing:
 
     @property
     def overrun_samples(self) -> int:
-        """Samples overwritten before the reader saw them, in total."""
+        """Samples of sound overwritten before the reader saw them, in total; zeros of a gap are none."""
         with self._changed:
             return self._overrun_samples
 
@@ -114,10 +116,9 @@ class SampleRing:
                 return
             self._gap_samples += count
             held = min(count, self.capacity_samples)
-            unread_before = self._written - self._consumed
-            self._overrun_samples += max(0, min(unread_before, unread_before + count - self.capacity_samples))
             self._written += count
-            self._consumed = max(self._consumed, self._written - self.capacity_samples)
+            self._gaps.append((self._written - count, self._written))
+            self._push_out(self._written - self.capacity_samples)
             self._store(np.zeros(held, np.float32))
             self._changed.notify_all()
 
@@ -182,11 +183,16 @@ class SampleRing:
 
     def _append(self, samples: npt.NDArray[np.float32]) -> None:
         self._written += len(samples)
-        oldest_held = self._written - self.capacity_samples
-        if oldest_held > self._consumed:
-            self._overrun_samples += oldest_held - self._consumed
-            self._consumed = oldest_held
+        self._push_out(self._written - self.capacity_samples)
         self._store(samples[-self.capacity_samples :])
+
+    def _push_out(self, oldest_held: int) -> None:
+        """Lets go of what is unread before a position; what of it was sound counts as overrun."""
+        if oldest_held > self._consumed:
+            zeros = sum(max(0, min(last, oldest_held) - max(first, self._consumed)) for first, last in self._gaps)
+            self._overrun_samples += oldest_held - self._consumed - zeros
+            self._consumed = oldest_held
+        self._gaps = [gap for gap in self._gaps if gap[1] > self._consumed]
 
     def _store(self, samples: npt.NDArray[np.float32]) -> None:
         """Puts samples right before the write position, which has already moved."""

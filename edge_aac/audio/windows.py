@@ -80,16 +80,17 @@ class WindowSlicer:
         """Takes the next samples.
 
         Args:
-            position: absolute position of the first sample. Where it does not follow the last push, the slicer starts
-                anew there, and no window spans the jump.
+            position: absolute position of the first sample. Where it does not follow the last push, the sound before
+                is ended as by :meth:`flush`, the slicer starts anew there, and no window spans the jump.
             samples: mono at 16 kHz, float32, shape (n,).
 
         Returns:
             The windows that these samples complete, oldest first.
         """
-        if position != self._origin + self._received:
-            self._restart(position)
         windows: list[Window] = []
+        if position != self._origin + self._received:
+            windows += self._tail()
+            self._restart(position)
         for start in range(0, len(samples), _PIECE_SAMPLES):
             self._accept(samples[start : start + _PIECE_SAMPLES])
             while self._next_start + self.window_samples <= self._received:
@@ -105,6 +106,12 @@ class WindowSlicer:
         A stream shorter than a window is padded with zeros. Else, where 0.1 s or more came after the last window,
         one more ends where the stream ends (to within 10 ms, since frames lie on a 10 ms grid).
         """
+        windows = self._tail()
+        self._any_window = False
+        self._restart(self._origin + self._received)
+        return windows
+
+    def _tail(self) -> list[Window]:
         windows: list[Window] = []
         fresh = self._received - self._covered
         if self._received >= self.window_samples:
@@ -116,9 +123,6 @@ class WindowSlicer:
             self._accept(np.zeros(self.window_samples - heard, np.float32))
             windows.append(self._window(0, heard))
             self._received = heard
-        end = self._origin + self._received
-        self._any_window = False
-        self._restart(end)
         return windows
 
     def _restart(self, position: int) -> None:

@@ -83,8 +83,13 @@ class CandidateDecoder:
         """Refuse rules that this decoder cannot follow.
 
         Raises:
-            ConfigError: they ask for longer captions than it can count.
+            ConfigError: they ask for longer captions than it can count, or for shorter ones than they allow.
         """
+        if rules.max_length <= rules.min_length:
+            raise ConfigError(
+                f"max_length {rules.max_length} leaves no caption: the bundle's have more than {rules.min_length} "
+                "tokens (min_length), start and end counted"
+            )
         limit = min(rules.max_positions, self.capacity or rules.max_positions)
         if rules.max_length > limit:
             raise ConfigError(f"max_length {rules.max_length} exceeds the decoder's capacity of {limit} tokens")

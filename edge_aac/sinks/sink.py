@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from typing import Protocol
@@ -47,6 +48,7 @@ class QueuedSink:
         self._queue: queue.Queue[Record | None] = queue.Queue(QUEUE_RECORDS)
         self._ended = threading.Event()
         self.dropped_records = 0
+        self._in_hand = False
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._drain, name="edge-aac-sink", daemon=True)
         self._thread.start()
@@ -66,7 +68,7 @@ class QueuedSink:
         """Deliver what is queued, then close.
 
         With ``wait`` that takes as long as the sink needs, until ``stop`` is set. From then on, and without ``wait``,
-        a sink that is stuck is left behind after ``timeout_s``.
+        a sink that is stuck is left behind after ``timeout_s``, and what it did not take is counted as dropped.
         """
         left_s = timeout_s
         while self.error is None and left_s > 0:
@@ -77,6 +79,17 @@ class QueuedSink:
                 left_s -= 0.0 if self._waits() else _POLL_S
         while left_s > 0 and not self._ended.wait(_POLL_S):
             left_s -= 0.0 if self._waits() else _POLL_S
+        if not self._ended.is_set() and self.error is None:
+            self._leave_behind()
+
+    def _leave_behind(self) -> None:
+        """Count what the stuck sink has in hand and what is queued; should it ever come back, it finds the end."""
+        self.dropped_records += self._in_hand
+        self._in_hand = False
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.dropped_records += self._queue.get_nowait() is not None
+        self._queue.put(None)
 
     def _waits(self) -> bool:
         return self._wait and not self._stop.is_set()
@@ -91,7 +104,9 @@ class QueuedSink:
     def _drain(self) -> None:
         try:
             while (record := self._queue.get()) is not None:
+                self._in_hand = True
                 self._sink.publish(record)
+                self._in_hand = False
             self._sink.close()
         except BaseException as error:  # handed to the loop, which ends the stream with it
             self.error = error

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.source import SAMPLE_RATE, Source
@@ -33,7 +34,7 @@ class Counters:
     Attributes:
         windows: that were made of the sound.
         silent: that the gate stopped.
-        skipped: that were left out because captioning fell behind a live source.
+        skipped: of a live source that were left out for a later one, where captioning fell behind.
         unsure: whose caption scored too low to be said.
         captions: that were published.
         lost_samples: sound that never reached a window.
@@ -155,15 +156,28 @@ class StreamLoop:
 
     def _take(self, windows: list[Window], stop: threading.Event) -> None:
         self.counters.windows += len(windows)
-        if self._source.live and len(windows) > 1:
-            self.counters.skipped += len(windows) - 1
-            log.warning("captioning fell behind: %d windows skipped", len(windows) - 1)
-            windows = windows[-1:]
+        skipped = self._outdated(windows) if self._source.live else set()
+        if skipped:
+            self.counters.skipped += len(skipped)
+            log.warning("%d windows skipped for later ones: captioning fell behind, or sound was missing", len(skipped))
         for window in windows:
+            if window.start in skipped:
+                continue
             try:
                 self._caption(window, stop)
             except CancelledError:
                 return
+
+    def _outdated(self, windows: list[Window]) -> set[int]:
+        """Where those windows start that a later one in the backlog stands for.
+
+        Silent ones cost nothing and stand for nothing: after an outage, zeros fill the newest windows, and the last
+        sound before it lies in an older one.
+        """
+        loud = [window for window in windows if self._gate.passes(window)]
+        # One that overlaps, or that simply comes next where the hop is longer than the window.
+        reach = max(self._slicer.hop_samples + 1, self._slicer.window_samples)
+        return {one.start for one, later in pairwise(loud) if later.start - one.start < reach}
 
     def _caption(self, window: Window, stop: threading.Event) -> None:
         start, end = window.start, window.start + window.samples

@@ -158,6 +158,20 @@ def test_long_gap_counts_unread_sound_as_overrun_once() -> None:
     assert not samples.any()
 
 
+def test_zeros_of_a_gap_are_lost_once() -> None:
+    ring = SampleRing(10)
+    ring.write_gap(25)
+    ring.write(_ramp(1, 3), block=False)
+    assert (ring.gap_samples, ring.overrun_samples) == (25, 0)
+    ring.write(_ramp(4, 9), block=False)
+    assert (ring.gap_samples, ring.overrun_samples) == (25, 2), "two of the samples before, and no zeros"
+    ring.write_gap(5)
+    ring.write(_ramp(13, 7), block=False)
+    assert (ring.gap_samples, ring.overrun_samples) == (30, 12), "all sound before the gap"
+    position, samples = ring.read(10, 0) or pytest.fail("ended")
+    assert (position, samples.tolist()) == (25 + 12 + 2, [0, 0, 0, 13, 14, 15, 16, 17, 18, 19])
+
+
 def test_end_comes_after_the_rest() -> None:
     ring = SampleRing(10)
     ring.write(_ramp(0, 3), block=True)

@@ -108,7 +108,9 @@ def test_no_window_spans_a_jump() -> None:
     slicer = WindowSlicer(4_800, 3_200)
     audio = _noise(30_000)
     assert slicer.push(0, audio[:4_700]) == []
-    windows = slicer.push(10_007, audio[10_007:17_000])
+    before, *windows = slicer.push(10_007, audio[10_007:17_000])
+    assert (before.start, before.samples) == (0, 4_700), "what came before the jump is not lost"
+    assert np.array_equal(before.fbank, filter_bank(np.pad(audio[:4_700], (0, 100))))
     assert [window.start for window in windows] == [10_007]
     for window in windows:
         assert np.array_equal(window.fbank, filter_bank(audio[window.start : window.start + 4_800]))
@@ -124,6 +126,13 @@ def test_a_jump_near_the_end() -> None:
     slicer.push(30_000, _noise(1_600))
     (window,) = slicer.flush()
     assert (window.start, window.samples) == (30_000, 1_600)
+
+
+def test_a_jump_after_next_to_no_fresh_sound() -> None:
+    slicer = WindowSlicer(4_800, 1_600)
+    slicer.push(0, _noise(4_800 + 1_599))
+    assert slicer.push(20_000, _noise(100)) == [], "all but a tenth of a second was in a window"
+    assert slicer.push(40_000, _noise(100)) == []
 
 
 def test_flush_ends_the_stream() -> None:

@@ -102,6 +102,13 @@ def test_a_caption_longer_than_the_bundle_can_count(captioner: Captioner) -> Non
         Captioner(captioner.bundle, EngineOptions(threads=1), choices=Choices(max_length=longest + 1))
 
 
+def test_a_caption_shorter_than_the_bundle_allows(captioner: Captioner) -> None:
+    shortest = captioner.bundle.manifest.decoding.min_length
+    with pytest.raises(ConfigError, match=f"max_length {shortest} leaves no caption"):
+        Captioner(captioner.bundle, EngineOptions(threads=1), choices=Choices(max_length=shortest))
+    Captioner(captioner.bundle, EngineOptions(threads=1), choices=Choices(max_length=shortest + 1))
+
+
 def test_padding_is_nothing_to_a_bundle_that_was_trained_without(captioner: Captioner) -> None:
     whole = captioner.caption(_fbank(3), window_rng(0, 0))
     short = captioner.caption(_fbank(3), window_rng(0, 0), sound_samples=16_000)

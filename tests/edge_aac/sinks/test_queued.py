@@ -68,6 +68,19 @@ def test_close_with_wait_takes_as_long_as_it_takes() -> None:
     assert len(sink.captions) == 10 > CLOSE_TIMEOUT_S / 0.1
 
 
+def test_what_a_stuck_sink_did_not_take_is_counted() -> None:
+    stuck = threading.Event()
+    sink = FakeSink(stuck=stuck)
+    queued = QueuedSink(sink, wait=False)
+    for seq in range(100):
+        queued.publish(caption_record(seq))
+    queued.close(0.05)
+    assert queued.dropped_records == 100
+    queued.close(0.05)
+    assert queued.dropped_records == 100, "no record is lost twice"
+    stuck.set()
+
+
 @pytest.mark.parametrize("records", [1, QUEUE_RECORDS + 1])
 def test_a_stuck_sink_does_not_hang_close(records: int) -> None:
     stuck = threading.Event()

@@ -20,7 +20,7 @@ from edge_aac.sinks.sink import QUEUE_RECORDS, QueuedSink
 from edge_aac.streaming.describe import Describer
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
-from edge_aac.streaming.loop import Counters, StreamLoop
+from edge_aac.streaming.loop import RING_SAMPLES, Counters, StreamLoop
 from tests.edge_aac.fakes import MODEL, FakeCaptioner, FakeSink, FakeSource, said
 
 _WINDOW, _HOP = 1_600, 800
@@ -44,11 +44,12 @@ def _loop(
     stop: threading.Event | None = None,
     seed: int = 0,
     score_gate: ScoreGate | None = None,
+    hop: int = _HOP,
 ) -> StreamLoop:
     given: dict[str, Any] = {"captioner": captioner or FakeCaptioner()}
     return StreamLoop(
         source=source,
-        slicer=WindowSlicer(_WINDOW, _HOP),
+        slicer=WindowSlicer(_WINDOW, hop),
         gate=EnergyGate(-70.0),
         tracker=EventTracker(0.8),
         sink=QueuedSink(sink, wait=not source.live, stop=stop),
@@ -116,6 +117,41 @@ def test_a_live_source_that_is_faster_than_the_captioner_skips_and_counts(caplog
     assert f"{counters.skipped} skipped" in counters.sentence()
     # What is captioned is the newest: the last window of all is among it.
     assert [record.seq for record in sink.captions] == list(range(counters.captions))
+
+
+def _starts_captioned(captioner: FakeCaptioner, most: int) -> list[int]:
+    """Where the captioned windows start: each has its own generator."""
+    starts = {window_rng(0, start).random(): start for start in range(most)}
+    return [starts[draw] for draw in captioner.draws]
+
+
+def test_the_last_sound_before_an_outage_is_captioned() -> None:
+    captioner = FakeCaptioner()
+    # The zeros of the outage complete four windows at once: two hold the sound before it, one none, one what follows.
+    blocks: list[Any] = [_noise(_WINDOW), _noise(240), (2_400, _noise(640))]
+    loop = _loop(FakeSource(blocks, live=True, pace_s=0.05), FakeSink(), captioner)
+    loop.run(threading.Event())
+    assert _starts_captioned(captioner, 4_880) == [0, 2 * _HOP, 4 * _HOP]
+    assert loop.counters == Counters(windows=5, silent=1, skipped=1, captions=3, lost_samples=2_400)
+
+
+def test_sound_before_a_jump_is_captioned() -> None:
+    captioner = FakeCaptioner()
+    blocks: list[Any] = [_noise(_WINDOW - 160), (2 * RING_SAMPLES, _noise(_WINDOW))]
+    loop = _loop(FakeSource(blocks, live=True, pace_s=0.05), FakeSink(), captioner)
+    loop.run(threading.Event())
+    assert captioner.sound_samples[0] == _WINDOW - 160
+    assert len(captioner.draws) >= 2
+    assert loop.counters.lost_samples == 2 * RING_SAMPLES, "no zero of the outage is lost a second time"
+
+
+def test_with_a_long_hop_the_newest_window_is_captioned() -> None:
+    captioner = FakeCaptioner()
+    source = FakeSource([_noise(4 * _WINDOW)], live=True)
+    loop = _loop(source, FakeSink(), captioner, hop=_WINDOW)
+    loop.run(threading.Event())
+    assert _starts_captioned(captioner, 4 * _WINDOW) == [3 * _WINDOW]
+    assert (loop.counters.windows, loop.counters.skipped) == (4, 3)
 
 
 def test_a_live_captioner_that_keeps_up_skips_nothing() -> None:
