@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import fcntl
+import io
 import os
 import signal
 import sys
@@ -10,13 +12,17 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from edge_aac import __version__
 from edge_aac.errors import DeviceError, EdgeAacError, UsageError
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 GROUP = "edge_aac.commands"
 INTERRUPTED, TERMINATED = 130, 143
+_STDOUT, _STDERR = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -24,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words or bool(os.environ.get("EDGE_AAC_DEBUG"))
     words = [word for word in words if word != "--debug"]
+    _open_streams()
     # By default it would end the process on the spot, and leave half-written folders behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
@@ -35,13 +42,70 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has what it wanted. Python would complain once more while closing stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _lead_nowhere(sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         _complain(error, debug)
         if not debug:
             print("This is a fault of edge-aac; run it again with --debug and report what it shows.", file=sys.stderr)
         sys.exit(EdgeAacError.exit_code)
+
+
+class _Stdout(io.FileIO):
+    """Standard output that says in a sentence for the user that it cannot be written, as on a full disk."""
+
+    def write(self, text: ReadableBuffer, /) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # Python would try the rest once more while closing it.
+            _lead_nowhere(self.fileno())
+            raise DeviceError(
+                f"standard output cannot be written ({error.strerror}): make room, or send it elsewhere"
+            ) from error
+
+
+class _Stderr(io.FileIO):
+    """Standard error that changes no exit code when its disk is full or its reader gone."""
+
+    def write(self, text: ReadableBuffer, /) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            return memoryview(text).nbytes
+
+
+def _open_streams() -> None:
+    """Puts streams of our own in the place of Python's; what stands for one already, as in a test, stays.
+
+    Standard error gets a descriptor of its own, since number 2 leads nowhere while PortAudio is probed. Where it is
+    closed, what is said goes nowhere: ``print`` would put it among the records.
+    """
+    standard: TextIO | None = sys.stdout
+    if standard is not None and _number_of(standard) == _STDOUT:
+        writer = io.BufferedWriter(_Stdout(_STDOUT, "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(writer, standard.encoding, standard.errors, line_buffering=True)
+    standard = sys.stderr
+    if standard is None:
+        sys.stderr = io.TextIOWrapper(_Stderr(os.devnull, "w"), "utf-8")
+    elif _number_of(standard) == _STDERR:
+        # Above 2, since it must not become standard input or output where they are closed.
+        number = fcntl.fcntl(_STDERR, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1)
+        ours = _Stderr(number, "w", closefd=False)
+        sys.stderr = io.TextIOWrapper(ours, standard.encoding, standard.errors, line_buffering=True)
+
+
+def _number_of(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except OSError:
+        return None
+
+
+def _lead_nowhere(descriptor: int) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def _run(words: list[str]) -> int:

@@ -162,7 +162,11 @@ def start_port_audio() -> Any:
 
 @contextmanager
 def silenced_stderr() -> Iterator[None]:
-    """Sends file descriptor 2 to nowhere for the moment: ALSA and JACK print there whatever PortAudio probes."""
+    """Sends file descriptor 2 to nowhere for the moment: ALSA and JACK print there whatever PortAudio probes.
+
+    It does so for every thread. The command line's own words pass, since they go to a duplicate of the descriptor
+    (:func:`edge_aac.cli.main`); another program that writes to descriptor 2 meanwhile is not heard.
+    """
     with _stderr_lock:
         try:
             saved = os.dup(2)

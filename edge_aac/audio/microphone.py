@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -133,6 +134,7 @@ class _OpenStream:
 
     def __init__(self, audio: Any, device: InputDevice) -> None:
         self.device = device
+        self.other_ids = {listed.id for listed in inputs_of(audio)} - {device.id}
         self._audio = audio
         failure: Exception | None = None
         for rate, channels in _formats(device):
@@ -196,8 +198,9 @@ class Microphone:
         self._stream_lock = threading.Lock()
         self._lost_samples = 0.0
         self._stream: _OpenStream | None = self._opened(None)
-        # Kept so that another microphone never takes the place of the one the user chose.
+        # Both kept so that another microphone never takes the place of the one the user chose.
         self._device_id = self._stream.device.id
+        self._other_ids = self._stream.other_ids
         self._heard_until_s = time.monotonic()
 
     def read(self) -> npt.NDArray[np.float32] | None:
@@ -258,15 +261,19 @@ class Microphone:
         if device_id is None:
             device = find_input(audio, self.name)
         else:
-            # A USB microphone may come back in another port.
-            device = find_input(audio, device_id) or (
-                find_input(audio, device_id.partition("@")[0]) if device_id.startswith("usb-id:") else None
-            )
+            device = find_input(audio, device_id) or self._moved(audio, device_id)
         if device is not None:
             return device
         names = ", ".join(listed.name for listed in inputs_of(audio))
         there = f"there are {names}" if names else "no input is connected, or this user may not use it (group audio)"
         raise DeviceError(f"There is no input '{self.name}'; {there}: run `edge-aac devices` and choose one.")
+
+    def _moved(self, audio: Any, device_id: str) -> InputDevice | None:
+        """Finds a USB microphone in another port: one of its model that was never seen beside it."""
+        for listed in inputs_of(audio):
+            if _without_port(listed.id) == _without_port(device_id) and listed.id not in self._other_ids:
+                return listed
+        return None
 
     def _alive(self, stream: _OpenStream) -> bool:
         # PortAudio must not be asked about a stream that another thread is closing.
@@ -291,7 +298,10 @@ class Microphone:
             if self._first_sound(stream):
                 with self._stream_lock:
                     self._stream = stream
-                _log.warning("%s is back", self.name)
+                where = "" if stream.device.id == self._device_id else f" in another port, as {stream.device.id}"
+                _log.warning("%s is back%s", self.name, where)
+                self._device_id = stream.device.id
+                self._other_ids |= stream.other_ids
                 return
             stream.close()
             self._closed.wait(backoff_s)
@@ -316,6 +326,11 @@ class Microphone:
             stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
+
+
+def _without_port(device_id: str) -> str:
+    """Gives a USB input's model, and which of the card's inputs it is; any other id as it is."""
+    return re.sub(r"^(usb-id:.*)@[^#]*", r"\1", device_id)
 
 
 def _formats(device: InputDevice) -> list[tuple[int, int]]:

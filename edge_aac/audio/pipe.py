@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import sys
 import threading
 
 import numpy as np
@@ -34,17 +35,25 @@ def open_stdin(uri: str) -> PipeSource:
         raise UsageError(f"'{uri}' is unusable: write stdin: or stdin:?rate=44100&channels=2.")
     rate = integer_option(options, "rate", SAMPLE_RATE, LOWEST_RATE, HIGHEST_RATE)
     channels = integer_option(options, "channels", 1, 1, _MOST_CHANNELS)
-    try:
-        terminal = os.isatty(_STDIN)
-        os.fstat(_STDIN)
-    except OSError as error:
-        raise InputMissingError("Standard input is closed: pipe raw 16-bit samples into the command.") from error
-    if terminal:
+    if not _is_open():
+        raise InputMissingError("Standard input is closed: pipe raw 16-bit samples into the command.")
+    if os.isatty(_STDIN):
         raise UsageError(
             "Standard input is a terminal: pipe raw samples in, such as `arecord -t raw -f S16_LE -r 16000 | edge-aac "
             "stream --device stdin:`."
         )
     return PipeSource(_STDIN, "stdin", rate=rate, channels=channels)
+
+
+def _is_open() -> bool:
+    # Python looked at its start. By now, a file that a library keeps open may have taken the number of a closed one.
+    if sys.__stdin__ is None:
+        return False
+    try:
+        os.fstat(_STDIN)
+    except OSError:
+        return False
+    return True
 
 
 class PipeSource:

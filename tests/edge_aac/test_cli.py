@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import sys
 import time
 from importlib.metadata import EntryPoint, entry_points
@@ -175,6 +177,85 @@ def test_wrong_use_of_a_verb(words: list[str], capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Error: " in captured.err
+
+
+_WHILE_PORT_AUDIO_IS_PROBED = """
+import logging, os, sys, threading
+from importlib.metadata import EntryPoint
+from types import ModuleType
+
+from edge_aac import cli
+from edge_aac.audio.devices import silenced_stderr
+from edge_aac.commands.options import log_to_stderr
+from edge_aac.errors import DataError
+
+def probe(silent):
+    with silenced_stderr():
+        os.write(2, b"ALSA lib: chatter\\n")
+        silent.set()
+        threading.Event().wait()
+
+def app(args, prog_name):
+    log_to_stderr()
+    silent = threading.Event()
+    threading.Thread(target=probe, args=[silent], daemon=True).start()
+    silent.wait()
+    logging.warning("3 windows skipped")
+    raise DataError("the cat sat on it: lift the cat")
+
+sys.modules["edge_aac_try"] = ModuleType("edge_aac_try")
+sys.modules["edge_aac_try"].app = app
+cli.entry_points = lambda group: [EntryPoint("try", "edge_aac_try:app", group)]
+cli.main(["try"])
+"""
+
+
+def _run_with(redirection: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python under a shell that redirects its streams."""
+    command = ["bash", "-c", f'"$@" {redirection}', "bash", sys.executable, *words]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("redirection", ["", "<&- >&-"])
+def test_what_is_said_while_port_audio_is_probed_is_heard(redirection: str) -> None:
+    result = _run_with(redirection, "-c", _WHILE_PORT_AUDIO_IS_PROBED)
+    assert result.returncode == 65
+    assert result.stderr.splitlines() == [
+        "edge-aac: 3 windows skipped",
+        "edge-aac: the cat sat on it: lift the cat",
+    ]
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "2> >(true)"])
+@pytest.mark.parametrize("words", [["strem"], ["stream", "--nope"]])
+def test_errors_that_nobody_hears_keep_their_code(redirection: str, words: list[str]) -> None:
+    result = _run_with(redirection, "-m", "edge_aac.cli", *words)
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", "")
+
+
+@pytest.mark.parametrize("capture", ["capsys", "capfd"])
+def test_stand_ins_for_the_streams_are_left_in_place(capture: str, request: pytest.FixtureRequest) -> None:
+    captured: pytest.CaptureFixture[str] = request.getfixturevalue(capture)
+    before = sys.stdout, sys.stderr
+    _main("strem")
+    assert (sys.stdout, sys.stderr) == before
+    assert "strem" in captured.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["stream", "--help"]])
+def test_a_full_disk_under_standard_output(words: list[str]) -> None:
+    result = _run_with(">/dev/full", "-m", "edge_aac.cli", *words)
+    assert result.returncode == 69
+    assert result.stderr.count("\n") == 1
+    assert "standard output cannot be written (No space left on device)" in result.stderr
+
+
+def test_another_full_disk_is_not_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _install(monkeypatch, _raising(OSError(errno.ENOSPC, "No space left on device")))
+    assert _main("try") == 70
+    assert "standard output" not in capsys.readouterr().err
 
 
 def test_training_without_torch_says_what_to_install(

@@ -48,6 +48,7 @@ class FakePortAudio:
         self.max_channels = 2
         self.tried: list[tuple[int, int]] = []
         self.streams: list[FakeStream] = []
+        self.opened: list[str] = []
         self.running = 0
         self.on_open: Callable[[FakeStream], None] = lambda stream: None
 
@@ -69,12 +70,15 @@ class FakePortAudio:
             "defaultSampleRate": 44_100.0,
         }
 
-    def open(self, *, rate: int, channels: int, stream_callback: Callback, **_rest: object) -> FakeStream:
+    def open(
+        self, *, rate: int, channels: int, stream_callback: Callback, input_device_index: int, **_rest: object
+    ) -> FakeStream:
         self.tried.append((rate, channels))
         if not self.accepts(rate, channels):
             raise OSError(-9997, "Invalid sample rate")
         stream = FakeStream(stream_callback, channels, rate)
         self.streams.append(stream)
+        self.opened.append(self.names[input_device_index])
         self.on_open(stream)
         return stream
 
@@ -252,6 +256,75 @@ def test_a_usb_microphone_may_come_back_in_another_port(
     port = "1-4"
     sound_system.on_open = lambda stream: stream.deliver(np.full(160, 0.5))
     assert source.read() is not None
+    source.close()
+
+
+@pytest.fixture
+def usb_ports(monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
+    """Where each card is plugged in; all are of one model."""
+    ports: dict[int, str] = {}
+
+    def identity(card: int, device: int, _root: object) -> tuple[tuple[int, str, str, int], str]:
+        suffix = f"#{device}" if device else ""
+        return (0, "0d8c:0014", ports[card], device), f"usb-id:0d8c:0014@{ports[card]}{suffix}"
+
+    monkeypatch.setattr(devices, "_identity", identity)
+    return ports
+
+
+def _waits_for(source: Microphone, sound_system: FakePortAudio, plug_in: Callable[[], None]) -> bool:
+    """Whether the source, whose microphone is gone, opens nothing until it is plugged in, and reads on then."""
+    count = len(sound_system.streams)
+    sound_system.streams[-1].active = False
+    blocks: list[np.ndarray | None] = []
+    thread = threading.Thread(target=lambda: blocks.append(source.read()), daemon=True)
+    thread.start()
+    time.sleep(0.2)
+    waited = len(sound_system.streams) == count
+    sound_system.on_open = lambda stream: stream.deliver(np.full(160, 0.5))
+    plug_in()
+    thread.join(5)
+    return waited and len(blocks) == 1 and blocks[0] is not None
+
+
+@pytest.mark.parametrize("twin_comes", ["before", "later"])
+def test_its_twin_does_not_take_its_place(
+    twin_comes: str, sound_system: FakePortAudio, usb_ports: dict[int, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    usb_ports.update({1: "1-1.3", 2: "1-1.2"})
+    chosen, twin = "Chosen (hw:1,0)", "Twin (hw:2,0)"
+
+    def plug_in(port: str) -> None:
+        usb_ports[1] = port
+        sound_system.names = [twin, chosen]
+
+    sound_system.names = [chosen, twin] if twin_comes == "before" else [chosen]
+    source = Microphone("usb-id:0d8c:0014@1-1.3")
+    if twin_comes == "later":
+        sound_system.names = []
+        assert _waits_for(source, sound_system, lambda: plug_in("1-1.3"))
+    for port in ("1-1.4", "1-1.3"):
+        sound_system.names = [twin]
+        assert _waits_for(source, sound_system, lambda port=port: plug_in(port))
+        assert caplog.messages[-1] == f"{source.name} is back in another port, as usb-id:0d8c:0014@{port}"
+    assert set(sound_system.opened) == {chosen}
+    source.close()
+
+
+def test_in_another_port_it_is_the_same_input_of_its_card(
+    sound_system: FakePortAudio, usb_ports: dict[int, str]
+) -> None:
+    usb_ports[1] = "1-1.2"
+    sound_system.names = ["Line (hw:1,0)", "Microphone (hw:1,1)"]
+    source = Microphone("mic1")
+    usb_ports[1] = "1-1.4"
+    sound_system.names = []
+
+    def plug_in() -> None:
+        sound_system.names = ["Line (hw:1,0)", "Microphone (hw:1,1)"]
+
+    assert _waits_for(source, sound_system, plug_in)
+    assert sound_system.opened == ["Microphone (hw:1,1)"] * 2
     source.close()
 
 

@@ -132,6 +132,20 @@ def test_terminal_and_closed_input(ends: tuple[int, int], monkeypatch: pytest.Mo
         open_stdin("stdin:")
 
 
+def test_closed_input_whose_number_a_library_took() -> None:
+    script = (
+        "import os\n"
+        "assert os.open(os.devnull, os.O_RDONLY) == 0\n"
+        "from edge_aac.audio.pipe import open_stdin\n"
+        "from edge_aac.errors import InputMissingError\n"
+        "try: open_stdin('stdin:')\n"
+        "except InputMissingError as error: print(error)\n"
+    )
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    assert b"Standard input is closed" in result.stdout
+
+
 def test_real_standard_input() -> None:
     script = (
         "from edge_aac.audio.pipe import open_stdin\n"
