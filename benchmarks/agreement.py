@@ -15,6 +15,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+from benchmarks.command_line import run
 from edge_aac.errors import DataError, InputMissingError
 from quantize.evaluation.evaluate import CAPTIONS_FILE
 from quantize.evaluation.statistics import wilson
@@ -74,4 +75,4 @@ def _captions(folder: Path) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command_line import run
 from edge_aac.captioner.captioner import Captioner, window_rng
 from edge_aac.engines.engine import EngineOptions
-from edge_aac.errors import EdgeAacError
 from quantize.data.lexicon import named_events
 from quantize.evaluation.statistics import bootstrap, paired_bootstrap
 from quantize.evaluation.windows import TruthWindow, evaluation_windows
@@ -55,12 +55,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.plot:
         import matplotlib  # noqa: F401 (before the measuring, not after it)
-    try:
-        table = measure(
-            arguments.bundle, arguments.data, arguments.fold, arguments.scenes, arguments.seed, arguments.numbers
-        )
-    except EdgeAacError as error:
-        raise SystemExit(str(error)) from error
+    table = measure(
+        arguments.bundle, arguments.data, arguments.fold, arguments.scenes, arguments.seed, arguments.numbers
+    )
     print(as_text(table))
     if arguments.output:
         arguments.output.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
@@ -176,4 +173,4 @@ def _f1(counts: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -19,7 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command_line import run
 from edge_aac.captioner.fluency import FluencyError, fluency_errors
+from edge_aac.errors import InputMissingError
 
 HERE = Path(__file__).parent
 DEFAULT_EXAMPLES = (HERE / "fluency_development.csv", HERE / "fluency_held_out.csv")
@@ -37,7 +39,13 @@ def main() -> None:
 
 
 def load_examples(path: Path) -> list[tuple[str, FluencyError | None]]:
-    """Captions with what is wrong with them, None for the fluent ones."""
+    """Captions with what is wrong with them, None for the fluent ones.
+
+    Raises:
+        InputMissingError: there is no such file.
+    """
+    if not path.is_file():
+        raise InputMissingError(f"there is no file {path}: give CSV files with --examples")
     with path.open(newline="", encoding="utf-8") as stream:
         return [
             (row["caption"], FluencyError(row["error"]) if row["error"] else None) for row in csv.DictReader(stream)
@@ -110,4 +118,4 @@ def _microseconds(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command_line import at_least, run
 from edge_aac.captioner.manifest import DecodingRules
 
 MIB = 1 << 20
@@ -41,8 +42,8 @@ def main() -> None:
     parser.add_argument("work", choices=["make", "convert", "caption"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--instructor", choices=INSTRUCTORS, default="tiny", help="size of the text embedder")
-    parser.add_argument("--candidates", type=int, default=6)
-    parser.add_argument("--windows", type=int, default=5)
+    parser.add_argument("--candidates", type=at_least(1), default=6)
+    parser.add_argument("--windows", type=at_least(1), default=5)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     if arguments.work == "make":
@@ -222,4 +223,4 @@ def _report(one: Callable[[Any, int], dict[str, float]], windows: int, loaded: f
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -25,6 +25,7 @@ import numpy.typing as npt
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.command_line import at_least, run
 from benchmarks.graph_costs import graph_costs
 from edge_aac.captioner.bundle import Bundle, open_bundle
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
@@ -46,8 +47,8 @@ def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--windows", type=int, default=8)
-    parser.add_argument("--candidates", type=int, default=6)
+    parser.add_argument("--windows", type=at_least(1), default=8)
+    parser.add_argument("--candidates", type=at_least(1), default=6)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     bundle = open_bundle(str(arguments.folder / "bundle"))
@@ -63,7 +64,7 @@ def main() -> None:
 
 def measure_encoder(bundle: Bundle, folder: Path, count: int, threads: int) -> dict[str, Any]:
     """Both INT8 forms of the encoder, calibrated with windows that they are not timed on."""
-    (parent,) = bundle.manifest.graphs["encoder"]
+    parent = next(form for form in bundle.manifest.graphs["encoder"] if not form.parent_sha256)
     path, pads = bundle.path(parent), "frame_padding" in parent.shapes
     windows = check_windows(CALIBRATION_WINDOWS + count)
     observed = observe(path, encoder_inputs(iter(windows[:CALIBRATION_WINDOWS]), pads))
@@ -114,7 +115,7 @@ def _encoder_forms(parent: Path, folder: Path, observed: Observed) -> dict[str, 
 
 def measure_decoder(bundle: Bundle, folder: Path, count: int, candidates: int, threads: int) -> dict[str, Any]:
     """One decoding step, fp32 and INT8."""
-    (parent,) = bundle.manifest.graphs["decoder"]
+    parent = next(form for form in bundle.manifest.graphs["decoder"] if not form.parent_sha256)
     path, form = bundle.path(parent), folder / "decoder.int8.onnx"
     dynamic_int8(path, form)
     sizes = {"candidates": candidates, "capacity": bundle.manifest.decoding.max_length - 1, "memory_steps": 496 // 3}
@@ -172,4 +173,4 @@ def _size(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

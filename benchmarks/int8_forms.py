@@ -2,9 +2,10 @@
 
     python -m benchmarks.int8_forms --bundle B --data FOLDER --fold 4 --seeds 5
 
-"int8" is the form for processors, of every graph; "int8+fp16" is what TensorRT plans are built from (explicit Q/DQ in
-the encoder, FP16 elsewhere), run in ONNX Runtime for its numbers. Neither form is timed or gated here: that is what
-`edge-aac build-engine` does. The encoder is calibrated by the bundle's own calibration.
+"fp32" is what was exported, whatever forms the bundle holds. "int8" is what `edge-aac build-engine` takes on this
+machine: graphs and convolutions that are not faithful or not faster in INT8 stay fp32, which is told beside the rows.
+"int8+fp16" is what TensorRT plans are built from (explicit Q/DQ in the encoder, FP16 elsewhere), run in ONNX Runtime
+for its numbers, and not gated here. Graphs are calibrated by the bundle's own calibration.
 
 One clip of 80 is 1.25 points, and another draw of candidates moves several: every form is measured with the same few
 seeds, and the rows are means with their range over these.
@@ -15,8 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +26,16 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper
 
+from benchmarks.command_line import at_least, run
 from edge_aac.captioner.bundle import Bundle, file_sha256, open_bundle
 from edge_aac.captioner.captioner import Captioner
 from edge_aac.captioner.manifest import MANIFEST, Graph, GraphRole
-from edge_aac.errors import InputMissingError
+from edge_aac.errors import DeviceError, InputMissingError
+from quantize.deploy.build import Wish, build_engines
 from quantize.deploy.calibration import Calibration, GraphCalibration, read_calibration
-from quantize.deploy.int8 import dynamic_int8, explicit_int8, half
+from quantize.deploy.int8 import explicit_int8, half
 from quantize.evaluation.evaluate import evaluate_events
 from quantize.evaluation.scenes import COMPARED, compared_rows
-
-Write = Callable[[Path, Path, GraphRole, GraphCalibration], object]
 
 
 def main() -> None:
@@ -43,21 +45,25 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--fold", type=int, required=True)
     parser.add_argument("--scenes", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=5, help="of the candidates: 0 up to this")
+    parser.add_argument("--seeds", type=at_least(1), default=5, help="of the candidates: 0 up to this")
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
     calibration = calibration_of(bundle)
-    measured: dict[str, list[dict[str, Any]]] = {}
+
+    def measured(form: Bundle) -> list[dict[str, Any]]:
+        captioner = Captioner(form)
+        return [
+            evaluate_events(captioner, arguments.data, arguments.fold, arguments.scenes, seed, metrics=None)[0]
+            for seed in range(arguments.seeds)
+        ]
+
     with tempfile.TemporaryDirectory() as scratch:
-        for name, write in (("fp32", None), ("int8", write_cpu_form), ("int8+fp16", write_plan_form)):
-            folder = Path(scratch) / name
-            opened = in_form(bundle, folder, write, calibration) if write else bundle
-            captioner = Captioner(opened)
-            measured[name] = [
-                evaluate_events(captioner, arguments.data, arguments.fold, arguments.scenes, seed, metrics=None)[0]
-                for seed in range(arguments.seeds)
-            ]
-    print(json.dumps({"rows": _rows(measured), "lost": lost_points(measured)}, indent=1))
+        exported = as_exported(bundle, Path(scratch) / "fp32")
+        scores = {"fp32": measured(exported)}
+        built, outcomes = as_built(exported, Path(scratch) / "int8")
+        scores["int8"] = measured(built)
+        scores["int8+fp16"] = measured(in_plan_form(exported, Path(scratch) / "int8+fp16", calibration))
+    print(json.dumps({"rows": _rows(scores), "lost": lost_points(scores), "int8_built": outcomes}, indent=1))
 
 
 def _rows(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
@@ -93,17 +99,12 @@ def calibration_of(bundle: Bundle) -> Calibration:
     return read_calibration(bundle.path(entry))
 
 
-def write_cpu_form(parent: Path, output: Path, role: GraphRole, found: GraphCalibration) -> None:
-    """INT8 for a processor."""
-    dynamic_int8(parent, output, ranges=found.ranges)
-
-
 def write_plan_form(parent: Path, output: Path, role: GraphRole, found: GraphCalibration) -> None:
     """What a plan is built from, with interfaces of fp32, so that the other graphs and the runtime's caches fit it."""
     if role == "encoder":
-        explicit_int8(parent, output, found.ranges, found.keep, found.smoothing)
+        explicit_int8(parent, output, found.ranges, found.keep, found.smoothing, found.overflowing)
     else:
-        half(parent, output, found.keep)
+        half(parent, output, {*found.keep, *found.overflowing})
     onnx.save(with_float_interfaces(onnx.load(str(output))), str(output))
 
 
@@ -132,14 +133,41 @@ def with_float_interfaces(model: ModelProto) -> ModelProto:
     return model
 
 
-def in_form(bundle: Bundle, folder: Path, write: Write, calibration: Calibration) -> Bundle:
-    """A copy of a bundle whose graphs are all of one form."""
+def as_exported(bundle: Bundle, folder: Path) -> Bundle:
+    """A copy of a bundle without what build-engine made of its graphs."""
+    shutil.copytree(bundle.folder, folder, ignore=shutil.ignore_patterns(".*"))
+    table = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    table["graphs"] = {
+        role: [form for form in forms if not form.get("parent_sha256")] for role, forms in table["graphs"].items()
+    }
+    (folder / MANIFEST).write_text(json.dumps(table), encoding="utf-8")
+    return open_bundle(str(folder))
+
+
+def as_built(exported: Bundle, output: Path) -> tuple[Bundle, list[str]]:
+    """What build-engine makes of it for this machine's processor, and what became of each form that it tried.
+
+    Raises:
+        DeviceError: it takes none.
+    """
+    wish = Wish(str(exported.folder), output=output, backend="onnxruntime")
+    report = build_engines(wish, lambda line: print(line, file=sys.stderr))
+    if not report.written:
+        raise DeviceError(
+            f"build-engine takes no INT8 form here ({report.failure or 'none is faster'}): measure on the machine that "
+            "the forms are for"
+        )
+    return open_bundle(str(output)), [f"{form.role}: {form.outcome}" for form in report.forms]
+
+
+def in_plan_form(bundle: Bundle, folder: Path, calibration: Calibration) -> Bundle:
+    """A copy of an exported bundle whose graphs are all of the form that plans are built from."""
     shutil.copytree(bundle.folder, folder)
     table = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     for role, forms in bundle.manifest.graphs.items():
         (parent,) = (form for form in forms if form.precision == "fp32")
         output = folder / f"{role}.form.onnx"
-        write(bundle.path(parent), output, role, _found(calibration, role, parent))
+        write_plan_form(bundle.path(parent), output, role, _found(calibration, role, parent))
         entry = next(form for form in table["graphs"][role] if form["file"] == parent.file)
         entry.update(file=output.name, sha256=file_sha256(output), external_data=[])
         table["graphs"][role] = [entry]
@@ -152,4 +180,4 @@ def _found(calibration: Calibration, role: GraphRole, parent: Graph) -> GraphCal
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -18,6 +18,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.command_line import at_least, run
+from edge_aac.errors import UsageError
+
 YARDSTICK_SIZE = 512
 WARM_UP_WINDOWS = 3  # first runs allocate
 STAGES = ("features", "encode", "decode", "rerank", "total")
@@ -27,9 +30,9 @@ def main() -> None:
     """Measure each number of cores in a process of its own: thread pools do not shrink."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="esc10-tiny")
-    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--windows", type=int, default=40)
-    parser.add_argument("--candidates", type=int, default=6)
+    parser.add_argument("--cores", type=at_least(1), nargs="+", default=[1, 2])
+    parser.add_argument("--windows", type=at_least(2), default=40)
+    parser.add_argument("--candidates", type=at_least(1), default=6)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -58,7 +61,7 @@ def measure(bundle: str, cores: int, windows: int, candidates: int) -> dict[str,
 
     usable = sorted(os.sched_getaffinity(0))
     if cores > len(usable):
-        raise SystemExit(f"this process may use {len(usable)} cores, not {cores}")
+        raise UsageError(f"this process may use {len(usable)} cores, not {cores}: give fewer --cores")
     os.sched_setaffinity(0, usable[:cores])
     captioner = Captioner.open(bundle, EngineOptions(threads=cores), candidates)
     single = Captioner.open(bundle, EngineOptions(threads=cores), 1)
@@ -108,4 +111,4 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

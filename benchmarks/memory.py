@@ -20,6 +20,7 @@ from typing import Any
 
 import soundfile
 
+from benchmarks.command_line import run
 from edge_aac.audio.demo import synthesise_demo
 from edge_aac.captioner.bundle import open_bundle
 
@@ -110,4 +111,4 @@ def _cpu_seconds(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

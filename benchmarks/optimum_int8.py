@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command_line import at_least, run
 from benchmarks.full_size_int8 import compare
 from edge_aac.captioner.bundle import Bundle, open_bundle
 from edge_aac.captioner.tokens import load_tokenizer, to_arrays
@@ -33,12 +34,12 @@ def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle")
-    parser.add_argument("--runs", type=int, default=12)
-    parser.add_argument("--candidates", type=int, default=6)
+    parser.add_argument("--runs", type=at_least(1), default=12)
+    parser.add_argument("--candidates", type=at_least(1), default=6)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
-    (parent,) = bundle.manifest.graphs["text_embedder"]
+    parent = next(form for form in bundle.manifest.graphs["text_embedder"] if not form.parent_sha256)
     path = bundle.path(parent)
     runs = embedder_inputs(bundle, arguments.runs, arguments.candidates)
     with tempfile.TemporaryDirectory() as scratch:
@@ -72,4 +73,4 @@ def optimum_int8(parent: Path, folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -4,7 +4,8 @@
 
 The encoder runs once a window and gives the cross-attention keys and values of all decoder layers; the decoding step
 runs up to ``max_length`` - 1 times. For the step it also says which operators read the caches, and how many bytes of
-them go in, as they lie, and come out, as new rows: what reads a cache by MatMul copies none of it.
+them go in, as they lie, and come out, as new rows: what reads a cache by MatMul copies none of it. The form of each
+graph is the one that ``--backend onnxruntime`` runs on this machine; its file is named.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from benchmarks.command_line import at_least, run
 from edge_aac.captioner.bundle import Bundle, open_bundle
+from edge_aac.captioner.manifest import Graph, GraphRole
+from edge_aac.engines.engine import ONNX_RUNTIME, EngineOptions, load_engine
 from quantize.deploy.onnx_file import load_structure
 
 RUNS = 20
@@ -31,7 +35,7 @@ def main() -> None:
     """Profile the encoder and the decoding step of one bundle."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="esc10-tiny")
-    parser.add_argument("--candidates", type=int, default=6)
+    parser.add_argument("--candidates", type=at_least(1), default=6)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
@@ -44,18 +48,25 @@ def main() -> None:
     decoder, stepped = profile(bundle, "decoder", arguments.threads, sizes)
     decoder["cache_bytes_in"] = sum(
         int(np.prod([sizes.get(str(size), size) for size in shape])) * 4
-        for name, shape in bundle.manifest.graphs["decoder"][0].shapes.items()
+        for name, shape in form_here(bundle, "decoder").shapes.items()
         if name.startswith(STATES)
     )
     decoder["new_row_bytes_out"] = stepped["new_keys"].nbytes + stepped["new_values"].nbytes
-    decoder["caches_are_read_by"] = cache_readers(bundle.path(bundle.manifest.graphs["decoder"][0]))
+    decoder["caches_are_read_by"] = cache_readers(bundle.path(form_here(bundle, "decoder")))
     steps = bundle.manifest.decoding.max_length - 1
     print(json.dumps({"encoder_once_a_window": encoder, f"decoder_up_to_{steps}_times": decoder}, indent=1))
 
 
-def profile(bundle: Bundle, role: Any, threads: int, sizes: dict[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+def form_here(bundle: Bundle, role: GraphRole) -> Graph:
+    """What ONNX Runtime runs of a graph on this machine."""
+    return load_engine(bundle, role, EngineOptions(ONNX_RUNTIME))[1]
+
+
+def profile(
+    bundle: Bundle, role: GraphRole, threads: int, sizes: dict[str, int]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Mean milliseconds a run, in all and by operator, and the outputs of a run."""
-    graph = bundle.manifest.graphs[role][0]
+    graph = form_here(bundle, role)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.enable_profiling = True
@@ -75,7 +86,8 @@ def profile(bundle: Bundle, role: Any, threads: int, sizes: dict[str, int]) -> t
     table = {name: f"{ms:.3f} ms, {100 * ms / total:.1f} %" for name, ms in ranked[:SHOWN]}
     table["others"] = f"{sum(ms for _, ms in ranked[SHOWN:]):.3f} ms"
     names = [output.name for output in session.get_outputs()]
-    return {"ms": round(total, 2), "by_operator": table}, dict(zip(names, outputs, strict=True))
+    told = {"form": f"{graph.file} ({graph.precision})", "ms": round(total, 2), "by_operator": table}
+    return told, dict(zip(names, outputs, strict=True))
 
 
 def _example(entry: Any, sizes: dict[str, int]) -> np.ndarray:
@@ -98,4 +110,4 @@ def cache_readers(path: Path) -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

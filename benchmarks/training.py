@@ -1,6 +1,6 @@
 """Throughput of training on scenes: making them, and learning from them.
 
-    python -m benchmarks.training --data FOLDER
+    python -m benchmarks.training --data FOLDER --sentence-embedder FOLDER
 
 The baseline of the same run is decoding one recording of a scene's length; learning is also given without making.
 """
@@ -15,14 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.command_line import at_least, run
 from edge_aac.audio.file import load_waveform
 from quantize.data.captions import corpus
 from quantize.data.clips import load_clips
 from quantize.data.scenes import SceneBuilder
 from quantize.data.tokenizer import train_tokenizer
+from quantize.models.sentence_embedder import load_sentence_embedder
 from quantize.training.batches import SceneDataset, collate
 from quantize.training.recipe import load_recipe
-from quantize.training.train import Trainee, losses
+from quantize.training.trainee import CaptionObjective, new_trainee
 
 
 def main() -> None:
@@ -30,9 +32,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="esc10-tiny")
     parser.add_argument("--data", type=Path, required=True, help="folder with clips.csv")
-    parser.add_argument("--batches", type=int, default=8)
+    parser.add_argument("--batches", type=at_least(1), default=8)
+    parser.add_argument("--sentence-embedder", type=Path, help="as of `edge-aac train`; most recipes ask for one")
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.recipe)
+    embedder = load_sentence_embedder(arguments.sentence_embedder) if arguments.sentence_embedder else None
+    objective = CaptionObjective(recipe.train, embedder)
     clips = load_clips(arguments.data, recipe.folds.train[:1])
     builder = SceneBuilder(clips, recipe.scenes)
     rng = np.random.default_rng(0)
@@ -51,13 +56,13 @@ def main() -> None:
     making_s = (time.perf_counter() - started) / len(examples)
 
     torch.set_flush_denormal(True)
-    trainee = Trainee(recipe).to(memory_format=torch.channels_last).train()
+    trainee = new_trainee(recipe).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(trainee.parameters(), lr=1e-3)
     batches = [collate(examples[at : at + size]) for at in range(0, len(examples), size)]
     for index, batch in enumerate([batches[0], *batches]):
         if index == 1:  # the first step allocates
             started = time.perf_counter()
-        loss = losses(trainee, batch, recipe.train)["loss"]
+        loss = objective(trainee, batch)["loss"]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -73,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

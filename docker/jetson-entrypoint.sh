@@ -3,8 +3,8 @@
 #   jetson-entrypoint [OPTIONS of edge-aac stream]   builds the engines where they are missing, then captions
 #   jetson-entrypoint VERB …                         another verb of edge-aac, as it is
 #   jetson-entrypoint health [PID]                   for Docker: does the stream (process PID, default 1) still work?
-# Engines fit one board, one TensorRT and one edge-aac. What they were built for stands in a file beside them: while that
-# stays the same a start takes seconds.
+# Engines fit one board, one TensorRT, one edge-aac and one bundle. What they were built for stands in a file beside them:
+# while that stays the same a start takes seconds.
 set -euo pipefail
 
 say() { printf 'edge-aac image: %s\n' "$*" >&2; }
@@ -33,12 +33,29 @@ health() {
   fi
 }
 
-# What engines depend on, in one line.
+# What engines depend on, in one line, and whether they are there.
 identity() {
-  local bundle=$1 backend=$2 tensorrt board
+  local bundle=$1 backend=$2 tensorrt board built=none
   tensorrt=$(python3 -c 'import tensorrt; print(tensorrt.__version__)' 2>/dev/null || echo none)
   board=$({ cat /proc/device-tree/model 2>/dev/null || echo unknown board; } | tr -d '\0')
-  printf '%s, %s, %s, TensorRT %s, %s\n' "$bundle" "$backend" "$(edge-aac --version)" "$tensorrt" "$board"
+  # Of a bundle that came with the package engines are built into a folder of its name in the volume. A build that found
+  # nothing faster makes none: that is no reason to build at every start.
+  if [ -f "$XDG_DATA_HOME/edge-aac/bundles/$bundle/manifest.json" ]; then built=stored; fi
+  printf '%s, %s, %s, manifest %s, TensorRT %s, %s, engines %s\n' "$bundle" "$backend" "$(edge-aac --version)" \
+    "$(manifest_sha256 "$bundle")" "$tensorrt" "$board" "$built"
+}
+
+# Of the bundle that engines are built from: one that came with the package, one in the volume, or a folder.
+manifest_sha256() {
+  local bundle=$1 package place
+  package=$(python3 -c 'from importlib import resources; print(resources.files("edge_aac"))' 2>/dev/null || echo none)
+  for place in "$package/bundles/$bundle" "$XDG_DATA_HOME/edge-aac/bundles/$bundle" "$bundle"; do
+    if [ -f "$place/manifest.json" ]; then
+      sha256sum <"$place/manifest.json" | cut -d ' ' -f 1
+      return
+    fi
+  done
+  echo none
 }
 
 # Runs "$@" so that a stop of the container ends it at once: a shell would wait for it to end by itself. What it prints
@@ -88,7 +105,8 @@ build_where_missing() {
     say "no engines were built (exit code $status): see the lines above; the next start tries again"
     return "$status"
   fi
-  printf '%s\n' "$wanted" >"$built.new"
+  # Asked again: of a bundle of the user's own, the build has written the manifest.
+  identity "$bundle" "$backend" >"$built.new"
   mv "$built.new" "$built"
 }
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_aac.captioner.bundle import Bundle
 from edge_aac.captioner.manifest import Graph, GraphRole
+from edge_aac.engines.processor import unfit
 from edge_aac.errors import DataError, DeviceError
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -21,6 +23,9 @@ ONNX_RUNTIME: Backend = "onnxruntime"
 TENSORRT: Backend = "tensorrt"
 
 _log = logging.getLogger(__name__)
+
+_told_unfit: WeakSet[Bundle] = WeakSet()
+"""Of which it was said that INT8 forms are left aside: one warning a bundle is enough."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tupl
 
     With "auto", a TensorRT plan on a machine without TensorRT is passed over with a warning, one a bundle. A plan that
     another TensorRT or GPU made, or that was made from another graph, is refused: what runs slower than it was built to
-    run should not do so unnoticed.
+    run should not do so unnoticed. An INT8 form for ONNX Runtime that another kind of processor made
+    (:func:`edge_aac.engines.processor.unfit`) is passed over for what was exported, with a warning, one a bundle.
 
     Raises:
         DataError: the bundle has no such graph, or its plan is stale or broken.
@@ -63,10 +69,7 @@ def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tupl
         raise DataError(f"bundle {bundle.manifest.name!r} has no {role} graph: build it again")
     for backend in _order(forms, options.backend):
         if backend == ONNX_RUNTIME:
-            from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
-
-            graph = next(form for form in forms if form.backend == ONNX_RUNTIME)
-            return OnnxRuntimeEngine(bundle.path(graph), options.threads, bundle.size(graph)), graph
+            return _open_graph(bundle, [form for form in forms if form.backend == ONNX_RUNTIME], options.threads)
         missing = _missing_tensorrt()
         if missing is None:
             return _open_plan(bundle, [form for form in forms if form.backend == TENSORRT])
@@ -81,6 +84,26 @@ def _order(forms: list[Graph], backend: Backend) -> list[str]:
     """The backends to try, as the forms prefer them."""
     wanted = (ONNX_RUNTIME, TENSORRT) if backend == "auto" else (backend,)
     return list(dict.fromkeys(form.backend for form in forms if form.backend in wanted))
+
+
+def _open_graph(bundle: Bundle, graphs: Sequence[Graph], threads: int) -> tuple[Engine, Graph]:
+    """The first ONNX file that computes on this processor as it did where it was made.
+
+    Raises:
+        DataError: none does, or its file is broken.
+    """
+    from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
+
+    complaint = ""
+    for graph in graphs:
+        why = unfit(graph)
+        if why is None:
+            if complaint and bundle not in _told_unfit:
+                _told_unfit.add(bundle)
+                _log.warning("%s; until then the bundle's %s graphs run in its place", complaint, graph.precision)
+            return OnnxRuntimeEngine(bundle.path(graph), threads, bundle.size(graph)), graph
+        complaint = complaint or f"{bundle.path(graph)} {why}: run `{bundle.build_command}`"
+    raise DataError(complaint)
 
 
 def _missing_tensorrt() -> DeviceError | None:
@@ -110,7 +133,7 @@ def _open_plan(bundle: Bundle, plans: list[Graph]) -> tuple[Engine, Graph]:
         except DataError as error:
             stale = stale or error
         else:
-            return TensorRtEngine(bundle.path(plan), DeviceContext.shared()), plan
+            return TensorRtEngine(bundle.path(plan), DeviceContext.shared(), bundle.build_command), plan
     assert stale is not None
     raise stale
 

@@ -22,7 +22,7 @@ from edge_aac.engines.device_array import DeviceArray
 from edge_aac.engines.engine import Arrays
 from edge_aac.engines.steps import CrossAttention, DecodingSteps
 from edge_aac.engines.tensor_rt_library import TensorRtLog, load_tensorrt
-from edge_aac.engines.tensor_rt_plan import BoundPlan, Shape
+from edge_aac.engines.tensor_rt_plan import BUILD_COMMAND, BoundPlan, Shape
 from edge_aac.engines.tensor_rt_steps import DeviceDecoder
 from edge_aac.errors import DataError, InputMissingError
 
@@ -112,8 +112,12 @@ class DeviceContext:
             cls._shared = weakref.ref(context)
         return context
 
-    def load(self, path: Path) -> Any:
+    def load(self, path: Path, build_command: str = BUILD_COMMAND) -> Any:
         """The ``ICudaEngine`` of a plan.
+
+        Args:
+            path: of the plan.
+            build_command: what builds it anew, for messages.
 
         Raises:
             InputMissingError: the file cannot be read.
@@ -122,12 +126,12 @@ class DeviceContext:
         try:
             plan = path.read_bytes()
         except OSError as error:
-            raise InputMissingError(f"{path} cannot be read ({error.strerror}): run `edge-aac build-engine`") from error
+            raise InputMissingError(f"{path} cannot be read ({error.strerror}): run `{build_command}`") from error
         self.log.forget()
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise DataError(
-                f"TensorRT {self.trt.__version__} cannot load {path} {self.log.because()}: run `edge-aac build-engine`"
+                f"TensorRT {self.trt.__version__} cannot load {path} {self.log.because()}: run `{build_command}`"
             )
         return engine
 
@@ -142,15 +146,17 @@ class TensorRtEngine:
     Args:
         path: of a plan whose hash and origin were checked (:func:`check_plan`).
         device: shared by the plans of a captioner.
+        build_command: what builds the plan anew, for messages.
 
     Raises:
         DataError: this TensorRT cannot load the plan.
         DeviceError: there is no room for its buffers.
     """
 
-    def __init__(self, path: Path, device: DeviceContext) -> None:
+    def __init__(self, path: Path, device: DeviceContext, build_command: str = BUILD_COMMAND) -> None:
         self._device = device
-        self._plan = BoundPlan(path, device.load(path), device.trt, device.log)
+        engine = device.load(path, build_command)
+        self._plan = BoundPlan(path, engine, device.trt, device.log, build_command)
         self._buffers: dict[str, DeviceBuffer] = {}
         self._pinned: dict[str, PinnedBuffer] = {}
         self._decoder: DeviceDecoder | None = None

@@ -26,7 +26,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "UINT8": np.dtype(np.uint8),
     "BOOL": np.dtype(np.bool_),
 }
-_REBUILD = "run `edge-aac build-engine`"
+BUILD_COMMAND = "edge-aac build-engine"
+"""What builds a plan anew, where it is not known of which bundle it is."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class BoundPlan:
         engine: ``ICudaEngine``.
         trt: the module.
         log: of the runtime that loaded it.
+        build_command: what builds it anew, for messages.
 
     Raises:
         DataError: it has tensors that edge-aac does not know how to feed.
@@ -66,9 +68,11 @@ class BoundPlan:
         inputs, outputs: by name.
     """
 
-    def __init__(self, path: Path, engine: Any, trt: Any, log: TensorRtLog) -> None:
+    def __init__(self, path: Path, engine: Any, trt: Any, log: TensorRtLog, build_command: str = BUILD_COMMAND) -> None:
         self.path = path
         self._log = log
+        self._build_command = build_command
+        self._rebuild = f"run `{build_command}`"
         log.forget()
         self._engine = engine  # it must outlive its context
         self._context = engine.create_execution_context()
@@ -99,14 +103,14 @@ class BoundPlan:
         if shapes == self._shapes:
             return False
         if shapes.keys() != self.inputs.keys():
-            raise DataError(f"{self.path} takes {sorted(self.inputs)}, not {sorted(shapes)}: {_REBUILD}")
+            raise DataError(f"{self.path} takes {sorted(self.inputs)}, not {sorted(shapes)}: {self._rebuild}")
         self._shapes = {}  # until all are set, none is known
         self._log.forget()
         for name, shape in shapes.items():
             if not self._context.set_input_shape(name, shape):
                 raise DataError(
                     f"{self.path} was built for {name} up to {list(self.inputs[name].largest)}, not {list(shape)} "
-                    f"{self._log.because()}: {_REBUILD}"
+                    f"{self._log.because()}: {self._rebuild_for(name, shape)}"
                 )
         if missing := self._context.infer_shapes():
             raise DataError(f"{self.path} also needs the values of {', '.join(missing)}: export the bundle again")
@@ -125,7 +129,9 @@ class BoundPlan:
                 raise DataError(f"{self.path} cannot tell the shape of {name} beforehand: export the bundle again")
             tensor = self.outputs.get(name)
             if tensor is not None and math.prod(shape) > math.prod(tensor.largest):
-                raise DataError(f"{self.path} gives a {name} of {list(shape)}, more than there is room for: {_REBUILD}")
+                raise DataError(
+                    f"{self.path} gives a {name} of {list(shape)}, more than there is room for: {self._rebuild}"
+                )
         return shapes
 
     def bind(self, addresses: Mapping[str, int]) -> bool:
@@ -140,7 +146,7 @@ class BoundPlan:
         self._log.forget()
         for name, address in addresses.items():
             if not self._context.set_tensor_address(name, address):
-                raise DataError(f"{self.path} refuses an address for {name} {self._log.because()}: {_REBUILD}")
+                raise DataError(f"{self.path} refuses an address for {name} {self._log.because()}: {self._rebuild}")
         self._addresses = dict(addresses)
         return True
 
@@ -153,8 +159,17 @@ class BoundPlan:
         self._log.forget()
         if not self._context.execute_async_v3(stream):
             raise DeviceError(
-                f"TensorRT could not run {self.path} {self._log.because()}: restart edge-aac, or {_REBUILD}"
+                f"TensorRT could not run {self.path} {self._log.because()}: restart edge-aac, or {self._rebuild}"
             )
+
+    def _rebuild_for(self, name: str, shape: Shape) -> str:
+        """What builds a plan that takes this shape, too."""
+        largest = self.inputs[name].largest
+        if name == "token_ids" and shape[0] > largest[0]:
+            return (
+                f"run `{self._build_command} --candidates {shape[0]}`, or decode {largest[0]} captions at once at most"
+            )
+        return self._rebuild
 
     def _input(self, name: str) -> PlanTensor:
         shape = tuple(self._engine.get_tensor_shape(name))
@@ -166,5 +181,5 @@ class BoundPlan:
     def _dtype(self, name: str) -> np.dtype[Any]:
         kind = str(self._engine.get_tensor_dtype(name).name)
         if kind not in _DTYPES:
-            raise DataError(f"{self.path} has a {name} of type {kind}, which edge-aac cannot read: {_REBUILD}")
+            raise DataError(f"{self.path} has a {name} of type {kind}, which edge-aac cannot read: {self._rebuild}")
         return _DTYPES[kind]

@@ -35,6 +35,7 @@ CALIBRATION_RECORDINGS, CHECKED_RECORDINGS = 256, 100
 """The most windows of a user's recordings that are calibrated with, and that every form captions."""
 
 TENSORRT: Backend = "tensorrt"
+MIXTURE: Backend = "auto"
 _TIMING_CACHE_BYTES = 64_000_000
 
 
@@ -223,8 +224,9 @@ def _add_plans(
         needed = {plan.parent_sha256 for plan in other_boards} - {planned.source.sha256}
         here.sources = [planned.source, *(form for form in here.sources if form.sha256 in needed)]
         here.plans = [planned.plan, *other_boards]
-        engines = (check.engine(role, [*here.cpu, *here.exported][0]), check.engine(role, planned.plan, planned.source))
+        engines = (check.engine(role, *here.cpu, *here.exported), check.engine(role, planned.plan, planned.source))
         here.plans_first = timing(role, *engines, check.samples).ratio < 1.0
+    _check_mixture(check, forms, report)
 
 
 def _check_together(check: Check, forms: Mapping[GraphRole, Sequence[Graph]], report: BuildReport) -> None:
@@ -236,6 +238,23 @@ def _check_together(check: Check, forms: Mapping[GraphRole, Sequence[Graph]], re
         report.failure = (
             f"the {TENSORRT} forms together are not faithful, though each is by itself: {', '.join(complaints)}"
         )
+
+
+def _check_mixture(check: Check, forms: Mapping[GraphRole, _Forms], report: BuildReport) -> None:
+    """Gate what "auto" will load where that is a plan of one graph and a processor's form of another: each kind has
+    passed by itself only. Where the mixture fails, plans come first everywhere."""
+    if len({each.plans_first for each in forms.values() if each.plans}) <= 1:
+        return
+    agreed = agreement(check.said, check.say({role: each.ordered() for role, each in forms.items()}))
+    if not (complaints := agreed.complaints()):
+        report.together[MIXTURE] = agreed
+        return
+    report.notes.append(
+        f"the fastest form of each graph is not faithful beside the others ({', '.join(complaints)}): "
+        f"{TENSORRT} comes first everywhere"
+    )
+    for each in forms.values():
+        each.plans_first = True
 
 
 def _commit(
@@ -250,9 +269,10 @@ def _commit(
     if calibration:
         changes["calibration"] = stage_calibration(store, calibration)
     manifest = store.source.manifest.model_copy(update=changes)
-    written = {graph.file for forms in graphs.values() for graph in forms}
+    # A refused form's name is given again.
+    written = {(graph.file, graph.sha256) for forms in graphs.values() for graph in forms}
     for form in report.forms:
-        form.written = form.graph.file in written
+        form.written = (form.graph.file, form.graph.sha256) in written
     if store.holds(manifest):
         tell(f"nothing to change in {store.folder}")
         return

@@ -70,7 +70,8 @@ class BuildReport:
         folder: where the engines went, or would have gone.
         check_windows: how many windows every form captioned.
         forms: in the order in which they were made.
-        together: backend → agreement of all its forms that would be written, at once.
+        together: backend → agreement of all its forms that would be written, at once; "auto" → of the fastest of each
+            graph, where some are TensorRT's and some are not.
         order: role → backend and precision of its forms as they are now, the preferred one first.
         notes: what else is to be known, a sentence each.
         failure: why nothing was written; empty where all is well.

@@ -40,12 +40,13 @@ def calibrate_graphs(
     source: str,
     tell: Callable[[str], None],
 ) -> Calibration:
-    """Ranges of the encoder on windows of sound, which of its layers INT8 would hurt, and which nodes FP16 would.
+    """Ranges of the encoder on windows of sound, which of its layers INT8 would hurt, and which nodes overflow FP16.
 
     Args:
         parents: the exported graph of each role.
         windows: filter banks (998, 128).
-        runs: inputs of a few runs of each graph but the encoder: which of their nodes would overflow FP16.
+        runs: inputs of a few runs of each graph but the encoder, to find what overflows in them; the encoder runs all
+            windows, for the loudest decide.
         source: what the windows were made from, in words.
         tell: told what is being done; at the end a table of the layers.
 
@@ -67,12 +68,12 @@ def calibrate_graphs(
     tell(page.getvalue().rstrip())
     graphs: dict[str, GraphCalibration] = {}
     for role, parent in parents.items():
-        found = (
-            {"ranges": sensitivity.ranges, "keep": sensitivity.keep, "smoothing": sensitivity.smoothing}
-            if role == "encoder"
-            else {"ranges": {}, "keep": tuple(overflowing_nodes(parent, runs[role]))}
-        )
-        graphs[role] = GraphCalibration(parent_sha256=file_sha256(parent), **found)
+        tell(f"{role}: looking for what overflows FP16")
+        of_role = chain.from_iterable(inputs([window]) for window in windows) if role == "encoder" else runs[role]
+        overflowing = tuple(overflowing_nodes(parent, of_role))
+        graphs[role] = GraphCalibration(parent_sha256=file_sha256(parent), ranges={}, overflowing=overflowing)
+    quantised = {"ranges": sensitivity.ranges, "keep": sensitivity.keep, "smoothing": sensitivity.smoothing}
+    graphs["encoder"] = graphs["encoder"].model_copy(update=quantised)
     return Calibration(
         schema=SCHEMA,
         method=DEFAULT_METHOD,

@@ -42,7 +42,8 @@ class GraphCalibration(BaseModel):
     Attributes:
         parent_sha256: of the fp32 graph that the tensors and nodes are named in.
         ranges: tensor → least and greatest value, after ``smoothing``.
-        keep: nodes that are not quantised.
+        keep: nodes that are not quantised. In older files, of a graph without ranges, ``overflowing`` stands here.
+        overflowing: nodes whose results FP16 cannot hold.
         smoothing: output of a layer norm → what its channels are divided by.
     """
 
@@ -51,6 +52,7 @@ class GraphCalibration(BaseModel):
     parent_sha256: str
     ranges: dict[str, tuple[float, float]]
     keep: tuple[str, ...] = ()
+    overflowing: tuple[str, ...] = ()
     smoothing: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
 

@@ -20,6 +20,7 @@ from quantize.deploy.layers import Layer, Ranges, node_name, quantisable_layers,
 from quantize.deploy.onnx_file import Array, OnnxFile
 
 _STEPS = 255.0  # of an activation, uint8
+_LARGEST_BIAS = 2.0**30  # of an int32 to which products are added
 
 
 def convolutions_in_int8(file: OnnxFile, ranges: Ranges, keep: Collection[str]) -> list[Layer]:
@@ -93,14 +94,20 @@ class CpuForm:
         source = node.input[0]
         # The pair behind an earlier convolution serves this one too.
         node.input[0] = source if source in self._results.values() else self._pair(layer.activation)
-        weight, scales = self._weight(layer, transpose=False)
+        bias = node.input[2] if len(node.input) > 2 else ""  # noqa: PLR2004 - a convolution's third input
+        weight, scales = self._weight(layer, transpose=False, least=self._least_scales(bias, layer) if bias else 0.0)
         zeros = self._file.add_weight(f"{layer.weight}/zeros", np.zeros(layer.outer, np.int8))
         dequantised = f"{layer.weight}/dequantized"
         self._add("DequantizeLinear", [weight, scales, zeros], [dequantised], axis=0)
         node.input[1] = dequantised
-        if len(node.input) > 2 and node.input[2]:  # noqa: PLR2004 - the bias
-            node.input[2] = self._bias(node.input[2], layer, scales)
+        if bias:
+            node.input[2] = self._bias(bias, layer, scales)
         self._nodes.append(node)
+
+    def _least_scales(self, bias: str, layer: Layer) -> Array:
+        """Of weights, such that int32 holds the bias: a channel whose weights are all but zero gives little else."""
+        step, _ = self._step(layer.activation)
+        return np.abs(self._file.weights[bias]()) / (step * _LARGEST_BIAS)
 
     def _bias(self, bias: str, layer: Layer, scales: str) -> str:
         step, _ = self._step(layer.activation)
@@ -134,12 +141,13 @@ class CpuForm:
         step = max((high - low) / _STEPS, float(np.finfo(np.float32).tiny))
         return step, round(-low / step)
 
-    def _weight(self, layer: Layer, *, transpose: bool) -> tuple[str, str]:
-        """Names of the int8 weights, outputs last (first in a convolution), and of their scales."""
+    def _weight(self, layer: Layer, *, transpose: bool, least: Array | float = 0.0) -> tuple[str, str]:
+        """Names of the int8 weights, outputs last (first in a convolution), and of their scales, at least so large."""
         name = f"{layer.weight}/int8"
         array = self._file.weights[layer.weight]
         others = tuple(axis for axis in range(len(self._file.shapes[layer.weight])) if axis != layer.axis)
-        scales = np.maximum(np.abs(array()).max(axis=others) / self._largest, np.finfo(np.float32).tiny)
+        peaks = np.abs(array()).max(axis=others)
+        scales = np.maximum(peaks / self._largest, np.maximum(least, np.finfo(np.float32).tiny))
 
         def integers() -> Array:
             whole = quantised(array(), scales, layer.axis, self._largest)

@@ -65,6 +65,10 @@ class EngineStore:
             return self.folder / file.file
         return self.source.path(file)
 
+    def discard(self, graph: Graph) -> None:
+        """Make room: a graph that was refused goes from the scratch folder, and its name may be given again."""
+        _remove(self.scratch, {graph.file, *(weights.file for weights in graph.external_data)})
+
     def bundle(self, graphs: Mapping[GraphRole, Sequence[Graph]]) -> Bundle:
         """The source with its graphs in other forms, wherever their files lie now."""
         return _Staged(self, graphs)

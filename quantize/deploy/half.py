@@ -15,7 +15,7 @@ from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
 
 from edge_aac.errors import DataError
 from quantize.deploy.layers import is_of_familiarity, node_name
-from quantize.deploy.onnx_file import Array, OnnxFile, Weight
+from quantize.deploy.onnx_file import Array, OnnxFile, Weight, consumers
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
@@ -41,24 +41,33 @@ HALF_INTERFACES = ("cross_", "self_", "new_")
 one decoding step to the next, without leaving the device. fbank, audio_embedding, logits and embedding stay FP32."""
 
 
-def halve(file: OnnxFile, keep: Collection[str] = ()) -> None:
+def halve(file: OnnxFile, overflowing: Collection[str] = ()) -> None:
     """Turn the float tensors of a graph into FP16, with casts where FP32 stays.
 
     Args:
         file: of opset 19 where it holds QuantizeLinear; changed in place.
-        keep: names of nodes that stay FP32, in addition to those that this module keeps.
+        overflowing: names of nodes whose results FP16 cannot hold; they and what takes these results stay FP32, in
+            addition to what this module keeps.
 
     Raises:
         DataError: a weight is too large for FP16.
     """
     types = file.element_types()
-    kept = nodes_in_fp32(file, types, keep)
+    kept = nodes_in_fp32(file, types, overflowing)
     _Halving(file, types, kept).run()
 
 
-def nodes_in_fp32(file: OnnxFile, types: dict[str, int], keep: Collection[str]) -> set[str]:
+def around(file: OnnxFile, overflowing: Collection[str]) -> set[str]:
+    """Names of these nodes and of those that take their results: cast to FP16 on the way, these would be infinite."""
+    taken = consumers(file.graph)
+    makers = [node for node in file.graph.node if node_name(node) in overflowing]
+    takers = [node for maker in makers for output in maker.output for node in taken.get(output, [])]
+    return {node_name(node) for node in (*makers, *takers)}
+
+
+def nodes_in_fp32(file: OnnxFile, types: dict[str, int], overflowing: Collection[str]) -> set[str]:
     """Names of the nodes that stay FP32."""
-    kept = {node_name(n) for n in file.graph.node if node_name(n) in keep or n.op_type in _OVERFLOWING}
+    kept = {node_name(n) for n in file.graph.node if n.op_type in _OVERFLOWING} | around(file, overflowing)
     kept |= {node_name(n) for n in file.graph.node if _needs_fp32(file, n, types)}
     kept |= _position_nodes(file, types)
     kept |= {node_name(n) for n in file.graph.node if is_of_familiarity(node_name(n))}

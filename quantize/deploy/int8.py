@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
+from edge_aac.engines.processor import largest_weight
 from quantize.deploy.cpu_int8 import CpuForm
-from quantize.deploy.half import halve
+from quantize.deploy.half import around, halve
 from quantize.deploy.layers import (
     Layer,
     Ranges,
@@ -30,11 +31,14 @@ from quantize.deploy.layers import (
 from quantize.deploy.onnx_file import OnnxFile
 from quantize.deploy.smoothing import fold
 
-_CPU_FLAGS = Path("/proc/cpuinfo")
-
 
 def explicit_int8(
-    parent: Path, output: Path, ranges: Ranges, keep: Collection[str] = (), smoothing: Smoothing | None = None
+    parent: Path,
+    output: Path,
+    ranges: Ranges,
+    keep: Collection[str] = (),
+    smoothing: Smoothing | None = None,
+    overflowing: Collection[str] = (),
 ) -> list[Path]:
     """INT8 with explicit Q/DQ and FP16 elsewhere: what a TensorRT plan is built from.
 
@@ -50,6 +54,8 @@ def explicit_int8(
             a single row).
         keep: names of nodes that stay FP16 all the same.
         smoothing: see :func:`quantize.deploy.smoothing.fold`; ``ranges`` are those after it.
+        overflowing: names of nodes that overflow FP16 (:func:`quantize.deploy.calibration.overflowing_nodes`): they and
+            what takes their results stay FP32, for a product's DequantizeLinear would overflow as well.
 
     Returns:
         The files written: ``output``, and ``output`` + ".data" where the parent's weights lie beside it.
@@ -58,23 +64,24 @@ def explicit_int8(
         DataError: the parent cannot be converted.
     """
     file = OnnxFile(parent)
-    layers = [layer for layer in quantisable_layers(file) if layer.activation in ranges and layer.name not in keep]
+    kept = {*keep, *around(file, overflowing)}
+    layers = [layer for layer in quantisable_layers(file) if layer.activation in ranges and layer.name not in kept]
     if smoothing:
         fold(file, smoothing)
     file.raise_opset()
     insert_pairs(file, ranges, layers)
-    halve(file)
+    halve(file, overflowing)
     return file.save(output)
 
 
-def half(parent: Path, output: Path, keep: Collection[str] = ()) -> list[Path]:
+def half(parent: Path, output: Path, overflowing: Collection[str] = ()) -> list[Path]:
     """FP16 alone: for the decoding step, which is bound by reading weights and gains nothing from INT8 arithmetic.
 
     Args:
         parent: the fp32 graph.
         output: the file to write.
-        keep: names of nodes that stay FP32 because they overflow FP16
-            (:func:`quantize.deploy.calibration.overflowing_nodes`).
+        overflowing: names of nodes that overflow FP16 (:func:`quantize.deploy.calibration.overflowing_nodes`): they and
+            what takes their results stay FP32.
 
     Returns:
         The files written.
@@ -84,7 +91,7 @@ def half(parent: Path, output: Path, keep: Collection[str] = ()) -> list[Path]:
     """
     file = OnnxFile(parent)
     file.raise_opset()
-    halve(file, keep)
+    halve(file, overflowing)
     return file.save(output)
 
 
@@ -165,15 +172,5 @@ def dynamic_int8(
         DataError: the parent cannot be converted.
     """
     file = OnnxFile(parent)
-    reduced = saturates() if reduce_range is None else reduce_range
-    CpuForm(file, ranges or {}, 63 if reduced else 127).rewrite(keep)
+    CpuForm(file, ranges or {}, largest_weight(reduce_range)).rewrite(keep)
     return file.save(output)
-
-
-def saturates() -> bool:
-    """Whether int8 products saturate on this processor: x86 without VNNI."""
-    try:
-        flags = _CPU_FLAGS.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return True  # the safe choice
-    return "avx" in flags and "vnni" not in flags

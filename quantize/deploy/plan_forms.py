@@ -20,8 +20,10 @@ from quantize.deploy.build_report import BuildReport, FormReport
 from quantize.deploy.calibration import Calibration
 from quantize.deploy.cpu_forms import Check, described
 from quantize.deploy.engine_builder import BuildRequest, build_engine, profiles_for
+from quantize.deploy.half import around
 from quantize.deploy.int8 import explicit_int8, half
 from quantize.deploy.layer_range import Run, exposed, layer_range, probes, runs_onnx
+from quantize.deploy.onnx_file import OnnxFile
 from quantize.deploy.qdq_lint import int8_products, lint
 
 SOURCE = "tensorrt-onnx"
@@ -94,11 +96,13 @@ def _source(check: Check, role: GraphRole, calibration: Calibration, gpu: GpuIde
     precision = INT8 if known and known.ranges else HALF
     output = check.store.new_file(f"{role}.{precision}", ".onnx")
     check.tell(f"{role}: writing the {precision} graph")
+    kept: set[str] = set()
     if known and known.ranges:
-        files = explicit_int8(path, output, known.ranges, known.keep, known.smoothing)
+        files = explicit_int8(path, output, known.ranges, known.keep, known.smoothing, known.overflowing)
+        kept = {*known.keep, *around(OnnxFile(path), known.overflowing)}
     else:
-        files = half(path, output, known.keep if known else ())
-    _lint(role, output, known.keep if known else (), precision, gpu, report)
+        files = half(path, output, {*known.keep, *known.overflowing} if known else ())
+    _lint(role, output, kept, precision, gpu, report)
     return described(files, parent, parent, SOURCE, precision, onnx=onnx.__version__)
 
 

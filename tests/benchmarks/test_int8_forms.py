@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("onnx", reason="the build-time side needs onnx: pip install 'edge-aac[train]'")
 
-from benchmarks.int8_forms import lost_points  # noqa: E402
+pytest.importorskip("torch", reason="scores are of the build-time side: pip install 'edge-aac[train]'")
+
+from benchmarks.int8_forms import as_built, as_exported, lost_points  # noqa: E402
+from benchmarks.profile import profile  # noqa: E402
+from edge_aac.captioner.bundle import Bundle, open_bundle  # noqa: E402
+from edge_aac.captioner.captioner import Captioner  # noqa: E402
+from edge_aac.errors import DeviceError  # noqa: E402
+from quantize.deploy import build, cpu_forms  # noqa: E402
+from quantize.deploy.build import Wish  # noqa: E402
+from quantize.deploy.check_windows import check_windows  # noqa: E402
+from tests.quantize.build_cases import FASTER, ROLES, SLOWER, built, exported_bundle  # noqa: E402
 
 
 def scores(single: float, f1: float, order: float) -> dict[str, Any]:
@@ -31,3 +42,32 @@ def test_what_is_lost_is_the_mean_over_the_seeds_in_points() -> None:
         "two_sound_scenes_f1": pytest.approx(5.0),
         "order_right": pytest.approx(-5.0),
     }
+
+
+@pytest.fixture
+def built_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """The built-in bundle with an INT8 form of every graph in front."""
+    windows = check_windows(4)
+    monkeypatch.setattr(build, "check_windows", lambda: windows)
+    monkeypatch.setattr(cpu_forms, "timing", lambda *_: FASTER)
+    folder = exported_bundle(tmp_path / "bundle")
+    built(Wish(str(folder), backend="onnxruntime", threads=1))
+    return open_bundle(str(folder))
+
+
+def test_fp32_is_what_was_exported_and_int8_what_build_engine_takes(
+    built_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Captioner(built_bundle).encoder_graph.precision == "int8"
+    assert profile(built_bundle, "encoder", 1, {"windows": 1})[0]["form"] == "encoder.int8.onnx (int8)"
+    exported = as_exported(built_bundle, tmp_path / "fp32")
+    assert Captioner(exported).encoder_graph.precision == "fp32"
+    assert exported.manifest.exported() == built_bundle.manifest.exported()
+    form, outcomes = as_built(exported, tmp_path / "int8")
+    assert {role: forms[0].sha256 for role, forms in form.manifest.graphs.items()} == {
+        role: forms[0].sha256 for role, forms in built_bundle.manifest.graphs.items()
+    }
+    assert outcomes == [f"{role}: faithful and faster" for role in ROLES]
+    monkeypatch.setattr(cpu_forms, "timing", lambda *_: SLOWER)
+    with pytest.raises(DeviceError, match="none is faster"):
+        as_built(exported, tmp_path / "none")

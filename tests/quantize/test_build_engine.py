@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from edge_aac.captioner.bundle import open_bundle
 from edge_aac.captioner.captioner import Captioner
 from edge_aac.captioner.manifest import MANIFEST
-from edge_aac.engines import tensor_rt
+from edge_aac.engines import processor, tensor_rt
 from edge_aac.errors import DataError, DeviceError, EdgeAacError
 from quantize.deploy import build, cpu_forms
 from quantize.deploy.build import Wish, build_engines
@@ -65,12 +67,27 @@ def test_int8_forms_of_every_graph_come_first(folder: Path) -> None:
         assert 0 < int8.max_abs_difference < 1
         assert bundle.size(int8) < bundle.size(parent)
         assert {"onnxruntime", "edge_aac"} <= set(int8.built_with)
+        assert processor.built_here().items() <= int8.built_with.items()
     assert Captioner(bundle).encoder_graph.precision == "int8"
     after = contents(folder)
     assert all(after[name] == content for name, content in before.items() if name != MANIFEST)
     for form in report.to_table()["forms"]:
         assert form["agreement"]["captions_equal"] >= 0.95
         assert form["written"] and form["file"] in after
+
+
+def test_a_build_without_vnni_has_smaller_weights_and_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "saturates", lambda: True)
+    built(Wish(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
+    bundle = open_bundle(str(folder))
+    int8 = bundle.manifest.graphs["text_embedder"][0]
+    assert (int8.precision, int8.built_with["largest_weight"]) == ("int8", "63")
+    weights = [
+        numpy_helper.to_array(tensor)
+        for tensor in onnx.load(str(bundle.path(int8))).graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8
+    ]
+    assert max(np.abs(weight.astype(int)).max() for weight in weights) == 63
 
 
 def test_a_form_that_is_slower_here_is_not_written_and_goes_where_it_was(
@@ -324,6 +341,29 @@ def test_of_forms_that_fail_together_the_slower_set_gives_way(folder: Path, monk
     outcomes = {form.role: form.outcome for form in report.forms}
     assert "not beside the others (50.0% of greedy captions are equal)" in outcomes["encoder"]
     assert asked[-1] == {"decoder", "text_embedder"} and report.together["onnxruntime"].complaints() == []
+
+
+def test_all_forms_together_are_tried_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever medians say that a passing load has turned round: the ratio of pairs is what a form is taken by."""
+    timed = {"encoder": FASTER, "decoder": Timing(3.788, 3.833, 0.945, 60), "text_embedder": FASTER}
+    monkeypatch.setattr(cpu_forms, "timing", lambda role, *_: timed[role])
+    report, _ = built(Wish(str(folder), threads=1))
+    assert [form.outcome for form in report.forms] == ["faithful and faster"] * 3
+    assert precisions(folder) == {role: ["onnxruntime int8", "onnxruntime fp32"] for role in ROLES}
+
+
+def test_a_refused_form_makes_room_for_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quantise = cpu_forms.dynamic_int8
+    beside: list[list[str]] = []
+
+    def watched(parent: Path, output: Path, *rest: Any) -> list[Path]:
+        beside.append([path.name for path in output.parent.iterdir()])
+        return quantise(parent, output, *rest)
+
+    monkeypatch.setattr(cpu_forms, "dynamic_int8", watched)
+    forms = _with_ranges(folder, lambda name: True, monkeypatch)
+    assert len(beside) == len(forms) > 2 and not any(beside)
+    assert [form.written for form in forms] == [False] * (len(forms) - 1) + [True]
 
 
 def test_tensorrt_in_a_process_of_its_own(folder: Path) -> None:

@@ -34,8 +34,13 @@ from quantize.deploy.calibration import (
 )
 from quantize.deploy.check_windows import check_scene, check_windows
 from quantize.deploy.engine_builder import BuildRequest, BuiltEngine
+from quantize.deploy.half import around
+from quantize.deploy.layers import quantisable_layers
+from quantize.deploy.onnx_file import OnnxFile
+from quantize.deploy.qdq_lint import int8_products
 from quantize.deploy.sensitivity import Sensitivity
 from tests.quantize.build_cases import FASTER, SLOWER, SMALL, built, contents, exported_bundle, precisions, spoil
+from tests.quantize.int8_cases import FLOAT
 
 SOME = 6
 GPU = tensor_rt.GpuIdentity("sm_87 Orin", "10.3.0", True)
@@ -97,7 +102,7 @@ def recordings(tmp_path: Path) -> Path:
 class OnnxPlan:
     """A "plan" that is its ONNX file, run by ONNX Runtime; numbers are converted as TensorRtEngine does."""
 
-    def __init__(self, path: Path, device: object) -> None:
+    def __init__(self, path: Path, device: object, build_command: str = "") -> None:
         self._session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
         self.input_shapes = {entry.name: tuple(entry.shape) for entry in self._session.get_inputs()}
 
@@ -230,3 +235,55 @@ def test_a_slow_plan_comes_after_the_processor(
     monkeypatch.setattr(build, "timing", lambda *_: SLOWER)
     built(Wish(str(calibrated), backend="tensorrt", threads=1, leave=SMALL))
     assert precisions(calibrated)["text_embedder"] == ["onnxruntime fp32", "tensorrt fp16", "tensorrt-onnx fp16"]
+
+
+@pytest.mark.parametrize("faithful", [True, False])
+def test_plans_beside_processor_forms_are_gated(
+    calibrated: Path, board: list[BuildRequest], monkeypatch: pytest.MonkeyPatch, faithful: bool
+) -> None:
+    """The encoder is faster on the processor, all else as a plan."""
+    real_say, real_agreement = cpu_forms.Check.say, build.agreement
+    asked: list[dict[str, str]] = []
+
+    def say(check: cpu_forms.Check, forms: dict[str, Any]) -> Any:
+        asked.append({role: some[0].backend for role, some in forms.items()})
+        return real_say(check, forms)
+
+    def agreement(parent: Any, form: Any) -> Any:
+        found = real_agreement(parent, form)
+        return replace(found, captions_equal=0.5) if len(set(asked[-1].values())) > 1 and not faithful else found
+
+    monkeypatch.setattr(cpu_forms.Check, "say", say)
+    monkeypatch.setattr(build, "agreement", agreement)
+    monkeypatch.setattr(build, "timing", lambda role, *_: SLOWER if role == "encoder" else FASTER)
+    report, _ = built(Wish(str(calibrated), threads=1))
+    assert report.failure == "" and report.written
+    assert asked[-1] == {"encoder": "onnxruntime", "decoder": "tensorrt", "text_embedder": "tensorrt"}
+    first = {role: order[0].partition(" ")[0] for role, order in precisions(calibrated).items()}
+    assert first == (asked[-1] if faithful else dict.fromkeys(asked[-1], "tensorrt"))
+    assert ("auto" in report.together) == faithful
+    assert any("50.0% of greedy captions are equal" in note for note in report.notes) != faithful
+
+
+@pytest.mark.parametrize("field", ["overflowing", "keep"])
+def test_what_overflows_stays_fp32_in_what_plans_are_built_from(
+    calibrated: Path, board: list[BuildRequest], monkeypatch: pytest.MonkeyPatch, calibration: Calibration, field: str
+) -> None:
+    """In files of earlier versions it stood in ``keep`` of the graphs that become FP16 alone."""
+    roles = ("encoder", "text_embedder") if field == "overflowing" else ("text_embedder",)
+    graphs, layers = dict(calibration.graphs), {}
+    for role in roles:
+        ranges = graphs[role].ranges
+        parent = OnnxFile(calibrated / f"{role}.fp32.onnx")
+        layers[role] = next(layer for layer in quantisable_layers(parent) if not ranges or layer.activation in ranges)
+        graphs[role] = graphs[role].model_copy(update={field: (layers[role].name,)})
+    monkeypatch.setattr(build, "stored_calibration", lambda *_: calibration.model_copy(update={"graphs": graphs}))
+    report, _ = built(Wish(str(calibrated), backend="tensorrt", threads=1, leave=("decoder",)))
+    assert report.failure == ""
+    bundle = open_bundle(str(calibrated))
+    for role, layer in layers.items():
+        source = bundle.path(bundle.manifest.graphs[role][-1])  # type: ignore[index]
+        assert OnnxFile(source).element_types()[layer.result] == FLOAT
+        if role == "encoder":
+            count = int8_products(source, around(OnnxFile(source), [layer.name]))
+            assert f"encoder: {count.int8} of {count.expected} large products have Q/DQ" in report.notes

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.features import filter_bank
+from edge_aac.captioner.bundle import DEFAULT_BUNDLE, open_bundle
 from edge_aac.errors import ConfigError, DataError, EdgeAacError, InputMissingError
+from quantize.deploy.calibrating import calibrate_graphs
 from quantize.deploy.calibration import (
     DEFAULT_METHOD,
     MINMAX,
@@ -23,6 +25,7 @@ from quantize.deploy.calibration import (
     write_calibration,
 )
 from quantize.deploy.calibration_windows import encoder_inputs, recorded_windows
+from quantize.deploy.check_windows import check_windows
 from tests.quantize.int8_cases import FLOAT, node, save, small_encoder, small_inputs
 from tests.system.command import noise, write_wav
 
@@ -110,9 +113,38 @@ def test_masks_are_no_overflow(parent: Path) -> None:
     assert overflowing_nodes(parent, small_inputs(2)) == []
 
 
+def test_the_encoder_is_searched_for_what_overflows_too(tmp_path: Path) -> None:
+    """Over all windows: only the last is loud."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "large.weight": (rng.standard_normal((128, 64)) * 400).astype(np.float32),
+        "gamma": np.ones(64, np.float32),
+        "beta": np.zeros(64, np.float32),
+    }
+    nodes = [
+        node("MatMul", ["fbank", "large.weight"], "large"),
+        node("LayerNormalization", ["large", "gamma", "beta"], "norm", axis=-1),
+        node("ReduceMean", ["norm"], "audio_embedding", axes=[1], keepdims=0),
+    ]
+    inputs = {"fbank": (FLOAT, ("windows", 998, 128))}
+    parent = save(tmp_path / "p.onnx", nodes, weights, inputs, {"audio_embedding": FLOAT})
+    windows = [rng.standard_normal((998, 128)).astype(np.float32) * size for size in (*[0.01] * 9, 20.0)]
+    found = calibrate_graphs({"encoder": parent}, windows, {}, "a test", lambda line: None).graphs["encoder"]
+    assert found.overflowing == ("large",)
+
+
+def test_nothing_overflows_in_the_shipped_encoder() -> None:
+    inputs = ({"fbank": window[np.newaxis]} for window in check_windows(4))
+    assert overflowing_nodes(open_bundle(DEFAULT_BUNDLE).folder / "encoder.fp32.onnx", inputs) == []
+
+
 def _calibration() -> Calibration:
     graph = GraphCalibration(
-        parent_sha256="ab" * 32, ranges={"norm": (-1.25, 3.0)}, keep=("out",), smoothing={"norm": (0.5, 2.0)}
+        parent_sha256="ab" * 32,
+        ranges={"norm": (-1.25, 3.0)},
+        keep=("out",),
+        smoothing={"norm": (0.5, 2.0)},
+        overflowing=("x",),
     )
     return Calibration(method=DEFAULT_METHOD, windows=7, source="7 scenes", smooth_alpha=0.5, graphs={"encoder": graph})
 

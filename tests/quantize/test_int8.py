@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, numpy_helper, shape_inference
 
 from edge_aac.errors import DataError, InputMissingError
 from quantize.deploy.calibration import Observed, observe, overflowing_nodes
@@ -210,6 +210,74 @@ def test_nodes_that_overflow_are_found_and_kept(tmp_path: Path) -> None:
     assert keep == ["large"]
     half(path, tmp_path / "h.onnx", keep)
     assert np.allclose(run(tmp_path / "h.onnx", inputs)["audio_embedding"], 128.0, rtol=1e-3)
+    assert _in_half(tmp_path / "h.onnx") == set(), "a cast would overflow as well; ONNX Runtime takes some out"
+
+
+def _in_half(path: Path) -> set[str]:
+    """Tensors that are FP16."""
+    graph = shape_inference.infer_shapes(onnx.load(str(path))).graph
+    return {entry.name for entry in graph.value_info if entry.type.tensor_type.elem_type == HALF}
+
+
+@pytest.fixture
+def overflowing(tmp_path: Path) -> tuple[Path, list[dict[str, np.ndarray]]]:
+    """An encoder whose first product, which a layer norm and another product take, is beyond FP16; and its inputs."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "large.weight": (rng.standard_normal((64, 64)) * 4000).astype(np.float32),
+        "gamma": np.ones(64, np.float32),
+        "beta": np.zeros(64, np.float32),
+        "small.weight": (rng.standard_normal((64, 64)) / 8e4).astype(np.float32),
+        "last.weight": (rng.standard_normal((64, 64)) / 8).astype(np.float32),
+    }
+    nodes = [
+        node("MatMul", ["fbank", "large.weight"], "large"),
+        node("LayerNormalization", ["large", "gamma", "beta"], "norm", axis=-1),
+        node("MatMul", ["large", "small.weight"], "small"),
+        node("MatMul", ["norm", "last.weight"], "last"),
+        node("Add", ["last", "small"], "audio_embedding"),
+    ]
+    inputs = {"fbank": (FLOAT, ("windows", 16, 64))}
+    return save(tmp_path / "p.onnx", nodes, weights, inputs, {"audio_embedding": FLOAT}), small_inputs(3)
+
+
+@pytest.mark.parametrize("form", ["int8+fp16", "fp16"])
+def test_no_form_casts_what_overflows(
+    overflowing: tuple[Path, list[dict[str, np.ndarray]]], form: str, tmp_path: Path
+) -> None:
+    parent, inputs = overflowing
+    wide = overflowing_nodes(parent, inputs)
+    assert wide == ["large"]
+    path = tmp_path / "form.onnx"
+    if form == "fp16":
+        half(parent, path, wide)
+        assert {"norm/fp16", "last"} <= _in_half(path)
+    else:
+        explicit_int8(parent, path, observe(parent, inputs).ranges, overflowing=wide)
+        assert int8_products(path).int8 == 1, "of the layer norm's result, which FP16 holds"
+        assert not [found for found in lint(path, keep=["large", "small"]) if found.rule != "fp32-scale"]
+    assert not {name for name in _in_half(path) if name.startswith("large/") or name == "large"}
+    for one in inputs:
+        want, have = run(parent, one)["audio_embedding"], run(path, one)["audio_embedding"]
+        assert cosine(want, have) > (0.9999 if form == "fp16" else least_cosine(tmp_path))
+
+
+def test_a_bias_outlives_weights_of_nothing(tmp_path: Path) -> None:
+    """A pruned channel gives its bias, as it does in fp32."""
+    rng = np.random.default_rng(0)
+    kernel = (rng.standard_normal((32, 32, 3)) * 0.05).astype(np.float32)
+    bias = rng.standard_normal(32).astype(np.float32) / 10
+    kernel[0], kernel[1], kernel[2], kernel[3] = 0.0, kernel[1] * 1e-9, kernel[2] * 1e-5, 0.0
+    bias[:4] = [1.0, -1.0, 1.0, 0.0]
+    nodes = [node("Conv", ["sound", "kernel", "bias"], "conv", pads=[1, 1]), node("Sigmoid", ["conv"], "memory")]
+    weights, inputs = {"kernel": kernel, "bias": bias}, {"sound": (FLOAT, (1, 32, 90))}
+    parent = save(tmp_path / "p.onnx", nodes, weights, inputs, {"memory": FLOAT})
+    runs = [{"sound": rng.standard_normal((1, 32, 90)).astype(np.float32)} for _ in range(3)]
+    with np.errstate(all="raise", under="ignore"):
+        dynamic_int8(parent, tmp_path / "i.onnx", ranges=observe(parent, runs).ranges)
+    assert "QuantizeLinear" in kinds(tmp_path / "i.onnx")
+    want, have = (run(path, runs[0])["memory"] for path in (parent, tmp_path / "i.onnx"))
+    assert np.abs(want - have).max() < 0.02
 
 
 def test_what_cannot_be_converted_is_refused(tmp_path: Path, parent: Path) -> None:

@@ -30,16 +30,25 @@ if [ "$1" = stream ]; then echo '{"caption": "rain falls"}'; fi
 if [ "$1" = build-engine ]; then
   echo '{"report": "built"}'
   if [ -n "${FAKE_SLOW:-}" ]; then exec sleep 60; fi
+  if [ -z "${FAKE_SLOWER:-}" ] && [ -z "${FAKE_STATUS:-}" ] && [ "${3#/}" = "$3" ]; then
+    mkdir -p "$XDG_DATA_HOME/edge-aac/bundles/$3"
+    echo built >> "$XDG_DATA_HOME/edge-aac/bundles/$3/manifest.json"
+  fi
   exit "${FAKE_STATUS:-0}"
 fi
 """
 
 
 class Board:
-    """A board with an empty volume, on which the entry script finds a fake ``edge-aac``."""
+    """A board with an empty volume, on which the entry script finds a fake ``edge-aac`` and an installed package."""
 
     def __init__(self, folder: Path) -> None:
-        self.volume, self.calls = folder / "volume", folder / "calls"
+        self.folder, self.volume, self.calls = folder, folder / "volume", folder / "calls"
+        self.installed = folder / "site" / "edge_aac" / "bundles" / "esc10-tiny" / "manifest.json"
+        self.built = self.volume / "edge-aac" / "bundles" / "esc10-tiny"
+        self.installed.parent.mkdir(parents=True)
+        self.installed.write_text("exported")
+        (folder / "site" / "edge_aac" / "__init__.py").touch()
         fake = folder / "bin" / "edge-aac"
         fake.parent.mkdir()
         fake.write_text(FAKE)
@@ -48,6 +57,7 @@ class Board:
         self.environment = {
             **kept,
             "PATH": f"{fake.parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(folder / "site"),
             "FAKE_CALLS": str(self.calls),
             "XDG_DATA_HOME": str(self.volume),
             "TMPDIR": str(folder),
@@ -57,6 +67,7 @@ class Board:
         """One start of the container, to its end."""
         return subprocess.run(
             ["bash", str(ENTRY), *arguments],
+            cwd=self.folder,  # the package of a checkout that Python is started in would come first
             env={**self.environment, **changes},
             check=False,
             capture_output=True,
@@ -113,6 +124,42 @@ def test_another_edge_aac_bundle_or_backend_builds_its_own(board: Board) -> None
     assert board.called()[0] == "build-engine --bundle /srv/my bundle --backend tensorrt"
     board.start(EDGE_AAC_BUNDLE="mine", FAKE_VERSION="1.1")
     assert board.called() == ["stream"], "built already, as an option"
+
+
+def test_another_bundle_of_the_same_name_is_built_anew(board: Board) -> None:
+    board.start()
+    board.called()
+    board.installed.write_text("exported again")
+    assert board.start().returncode == 0
+    assert board.called() == [BUILD, "stream"]
+    board.start()
+    assert board.called() == ["stream"]
+
+
+def test_engines_that_were_removed_are_built_anew(board: Board) -> None:
+    board.start()
+    board.called()
+    shutil.rmtree(board.built)
+    board.start()
+    assert board.called() == [BUILD, "stream"]
+
+
+def test_a_build_that_found_nothing_faster_is_not_tried_at_every_start(board: Board) -> None:
+    board.start(FAKE_SLOWER="1")
+    assert board.called() == [BUILD, "stream"]
+    board.start(FAKE_SLOWER="1")
+    assert board.called() == ["stream"]
+
+
+def test_a_bundle_in_the_volume_is_built_anew_when_it_is_replaced(board: Board) -> None:
+    own = board.volume / "edge-aac" / "bundles" / "mine" / "manifest.json"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    for content, words in (("", 2), ("", 1), ("another of mine", 2), ("", 1)):
+        if content:
+            own.write_text(content)
+        board.start("--bundle", "mine")
+        assert len(board.called()) == words, "the build's own change of the manifest is none"
 
 
 @pytest.mark.parametrize("words", [["devices"], ["build-engine", "--bundle", "mine"]])

@@ -26,8 +26,8 @@ MISSING = DeviceError("TensorRT is not installed: install JetPack")
 class FakePlan:
     """Runs the fp32 graph that a plan stands for."""
 
-    def __init__(self, path: Path, device: object) -> None:
-        assert device is not None
+    def __init__(self, path: Path, device: object, build_command: str) -> None:
+        assert device is not None and build_command.startswith("edge-aac build-engine --bundle ")
         self.path = path
         self._engine = OnnxRuntimeEngine(path.with_name(f"{path.name.partition('.')[0]}.fp32.onnx"), 1)
         self.input_shapes = self._engine.input_shapes

@@ -193,9 +193,11 @@ def test_what_a_plan_was_not_built_for(bundle: Bundle, tmp_path: Path, monkeypat
     engines = engines_of(bundle, tmp_path, _ROLES)
     cross = np.zeros((3, 4, 17, 32), np.float32)
     decoder = engines["decoder"]
+    rebuild = f"edge-aac build-engine --bundle {DEFAULT_BUNDLE}"
     for count, rows, memory in ((MOST_CANDIDATES + 1, 8, 17), (1, 33, 17), (1, 8, 249)):
         array = np.zeros((3, 4, memory, 32), np.float32)
-        with pytest.raises(DataError, match=r"decoder\.engine was built for .* up to .*build-engine"):
+        command = f"{rebuild} --candidates {count}" if count > MOST_CANDIDATES else rebuild
+        with pytest.raises(DataError, match=rf"decoder\.engine was built for .* up to .*run `{command}`"):
             decoder.open_steps(count, rows, array, array)  # type: ignore[attr-defined]
     with pytest.raises(DataError, match="all of the window is padding"):
         decoder.open_steps(1, 8, cross[:, :, :0], cross[:, :, :0])  # type: ignore[attr-defined]
@@ -207,8 +209,11 @@ def test_what_a_plan_was_not_built_for(bundle: Bundle, tmp_path: Path, monkeypat
     after = decoder.open_steps(1, 8, cross, cross).step(np.array([[2]]), 0)  # type: ignore[attr-defined]
     assert np.array_equal(before, after), "a refusal leaves the engine usable, with no shape half set"
     ids = np.ones((1, 200), np.int64)
-    with pytest.raises(DataError, match="token_ids up to"):
+    with pytest.raises(DataError, match=f"token_ids up to.*run `{rebuild}`"):
         engines["text_embedder"].run({"token_ids": ids, "attention_mask": ids})
+    many = np.ones((MOST_CANDIDATES + 2, 9), np.int64)
+    with pytest.raises(DataError, match=f"token_ids up to.*`{rebuild} --candidates {len(many)}`"):
+        engines["text_embedder"].run({"token_ids": many, "attention_mask": many})
     with pytest.raises(DataError, match="takes"):
         engines["encoder"].run({"sound": np.zeros((1, 998, 128), np.float32)})
     with pytest.raises(DataError, match="is no decoder"):
@@ -241,12 +246,12 @@ def test_a_file_that_is_no_plan(content: bytes, tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "encoder.engine"
     path.write_bytes(content)
     with pytest.raises(
-        DataError, match=r"TensorRT 10\.3\.0 cannot load .*encoder\.engine \(.*magic.*\): run"
+        DataError, match=r"TensorRT 10\.3\.0 cannot load .*encoder\.engine \(.*magic.*\): run `build it`"
     ) as caught:
-        TensorRtEngine(path, DeviceContext())
+        TensorRtEngine(path, DeviceContext(), "build it")
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputMissingError, match="absent"):
-        TensorRtEngine(tmp_path / "absent.engine", DeviceContext())
+    with pytest.raises(InputMissingError, match="absent.*run `build it`"):
+        TensorRtEngine(tmp_path / "absent.engine", DeviceContext(), "build it")
 
 
 def test_no_room_on_the_gpu(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

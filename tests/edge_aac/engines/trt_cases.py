@@ -104,7 +104,7 @@ def engines_of(
 ) -> dict[GraphRole, Engine]:
     """Plans of these graphs, loaded into one context."""
     context = DeviceContext(graphs=graphs)
-    return {role: TensorRtEngine(plan_of(bundle, role, folder, ways), context) for role in roles}
+    return {role: TensorRtEngine(plan_of(bundle, role, folder, ways), context, bundle.build_command) for role in roles}
 
 
 def fbank(seed: int) -> np.ndarray:

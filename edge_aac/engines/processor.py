@@ -1,0 +1,49 @@
+"""What an INT8 form for ONNX Runtime is tied to: the kind of processor, and how large its weights may be there."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+from edge_aac.captioner.manifest import Graph
+
+LARGEST_WEIGHT, LARGEST_REDUCED_WEIGHT = 127, 63
+"""Magnitudes of int8 weights; the smaller one is for processors that :func:`saturates` tells of."""
+
+_CPU_FLAGS = Path("/proc/cpuinfo")
+
+
+def saturates() -> bool:
+    """Whether int8 products saturate on this processor: x86 without VNNI."""
+    try:
+        flags = _CPU_FLAGS.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True  # the safe choice
+    return "avx" in flags and "vnni" not in flags
+
+
+def largest_weight(reduced: bool | None = None) -> int:
+    """Magnitude of an int8 weight; None looks at the processor that this runs on."""
+    return LARGEST_REDUCED_WEIGHT if (saturates() if reduced is None else reduced) else LARGEST_WEIGHT
+
+
+def built_here() -> dict[str, str]:
+    """What the manifest keeps of the processor that a form is made for and held against its parent on."""
+    return {"machine": platform.machine(), "largest_weight": str(largest_weight())}
+
+
+def unfit(graph: Graph) -> str | None:
+    """Why a graph for ONNX Runtime, whose INT8 was proven on another processor, is not to be trusted on this one.
+
+    What was exported runs everywhere alike.
+    """
+    built = graph.built_with
+    if not graph.parent_sha256:
+        return None
+    if "machine" not in built or "largest_weight" not in built:
+        return "does not say which processors it computes rightly on"
+    if built["machine"] != platform.machine():
+        return f"was built for processors of kind {built['machine']}, here is {platform.machine()}"
+    if built["largest_weight"] != str(LARGEST_REDUCED_WEIGHT) and saturates():
+        return "was built for processors with VNNI, without which, as here, its INT8 sums saturate"
+    return None
