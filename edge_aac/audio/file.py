@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 import threading
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -13,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from edge_aac.audio.containers import refuse_less_than_promised
+from edge_aac.audio.mpeg import Frames, find_frames, piped
+from edge_aac.audio.ogg import refuse_partly_read
 from edge_aac.audio.pace import Pacer
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
 from edge_aac.audio.source import SAMPLE_RATE, number_option, split_query
@@ -21,18 +23,10 @@ from edge_aac.errors import DataError, InputMissingError, UsageError
 BLOCK_SAMPLES = 16_000
 _PACED_BLOCK_SAMPLES = 1_600
 
-# What recorders write in a header when they cannot know the length yet (ffmpeg, sox and arecord into a pipe).
-_LOWEST_UNKNOWN_SIZE = 0x7FFF_F000
-_SIZE_IS_IN_DS64 = 0xFFFF_FFFF
 _UNKNOWN_FRAMES = 2**62
-
-_CHUNKED_FORMS = (
-    (b"RIFF", b"WAVE"),
-    (b"RIFX", b"WAVE"),
-    (b"RF64", b"WAVE"),
-    (b"FORM", b"AIFF"),
-    (b"FORM", b"AIFC"),
-)
+_MP3_FORMATS = ("MP3", "MPEG")
+_HIGHEST_SAMPLE = 1e6  # full scale is 1; even unscaled 16-bit integers stay below
+_CLOSE_WAIT_S = 0.2
 
 
 def read_blocks(path: str | os.PathLike[str], block: int = BLOCK_SAMPLES) -> Iterator[npt.NDArray[np.float32]]:
@@ -47,7 +41,8 @@ def read_blocks(path: str | os.PathLike[str], block: int = BLOCK_SAMPLES) -> Ite
 
     Raises:
         InputMissingError: there is no such file, or it cannot be read.
-        DataError: the file is not sound, is damaged, or holds none; damage may come to light with a later block.
+        DataError: the file is not sound, is damaged or not all there, could be read in part only, or holds none; it may
+            come to light with a later block.
     """
     return _Decoder(path, block).blocks()
 
@@ -71,7 +66,8 @@ def load_waveform(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
 def open_file(uri: str) -> FileSource:
     """Opens ``file:PATH`` or ``file:PATH?speed=1``; the factory of the scheme ``file``.
 
-    A ``?`` may be part of the name: it starts the options only where no file has the whole name.
+    A ``?`` may be part of the name: it starts the options only where no file has the whole name. A named pipe is
+    opened, and refused, where it is first read: that waits for its writer.
 
     Raises:
         UsageError: an option is unknown or unusable.
@@ -102,8 +98,10 @@ class FileSource:
 
     def __init__(self, path: str, speed: float = 0.0) -> None:
         self.name = path
-        self._decoder = _Decoder(path, _PACED_BLOCK_SAMPLES if speed else BLOCK_SAMPLES)
-        self._blocks = self._decoder.blocks()
+        block = _PACED_BLOCK_SAMPLES if speed else BLOCK_SAMPLES
+        # Opening a named pipe waits for its writer: that is left to the thread that reads.
+        self._decoder = None if _may_wait(path) else _Decoder(path, block)
+        self._blocks = self._decoded(block)
         self._decoding = threading.Lock()
         self._closed = threading.Event()
         self._pacer = Pacer(speed, self._closed)
@@ -112,6 +110,9 @@ class FileSource:
         """Gives the next block; see :meth:`edge_aac.audio.source.Source.read`."""
         with self._decoding:
             block = None if self._closed.is_set() else next(self._blocks, None)
+            if self._closed.is_set():
+                self._let_go()
+                return None
         return block if block is not None and self._pacer.wait(len(block)) else None
 
     def lost_samples(self) -> int:
@@ -119,9 +120,19 @@ class FileSource:
         return 0
 
     def close(self) -> None:
-        """Closes the file, and ends a paced :meth:`read`."""
+        """Closes the file, and ends a paced :meth:`read`; one that waits for a pipe's writer is left to itself."""
         self._closed.set()
-        with self._decoding:
+        if self._decoding.acquire(timeout=_CLOSE_WAIT_S):
+            self._let_go()
+            self._decoding.release()
+
+    def _decoded(self, block: int) -> Iterator[npt.NDArray[np.float32]]:
+        if self._decoder is None:
+            self._decoder = _Decoder(self.name, block)
+        yield from self._decoder.blocks()
+
+    def _let_go(self) -> None:
+        if self._decoder is not None:
             self._decoder.close()
 
 
@@ -143,12 +154,18 @@ class _Decoder:
         if block <= 0:
             raise ValueError(f"block must be positive, not {block}")
         self._path = os.fspath(path)
+        # What an MP3 holds; None for another file, or one whose frames cannot be told beforehand.
+        self._frames: Frames | None = None
         raw = _opened(self._path)
         try:
-            if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
-                _refuse_truncated(raw, self._path)
+            regular = stat.S_ISREG(os.fstat(raw.fileno()).st_mode)
+            if regular:
+                refuse_less_than_promised(raw, self._path)
+                refuse_partly_read(raw, self._path)
             # A descriptor, not a name: libsndfile would guess the format of some files from their suffix.
             self._sound = _ForwardSoundFile(os.dup(raw.fileno()), closefd=True)
+            if regular and self._sound.format in _MP3_FORMATS:
+                self._find_frames(raw)
         except soundfile.LibsndfileError as error:
             raise DataError(
                 f"'{self._path}' is not a sound file that can be read ({_reason(error)}): "
@@ -173,7 +190,7 @@ class _Decoder:
         try:
             while True:
                 frames = self._decoded(frames_read)
-                _refuse_not_finite(frames, frames_read, rate, self._path)
+                _refuse_absurd(frames, frames_read, rate, self._path)
                 frames_read += len(frames)
                 ended = len(frames) < self._block_frames
                 samples = resampler.accept(frames)
@@ -205,16 +222,37 @@ class _Decoder:
             ) from error
         return frames
 
-    def _refuse_short(self, frames_read: int) -> None:
-        promised = self._sound.frames
-        # The length of an MP3 without an index is only an estimate.
-        if promised >= _UNKNOWN_FRAMES or self._sound.format in ("MP3", "MPEG") or frames_read >= promised:
+    def _find_frames(self, raw: BinaryIO) -> None:
+        """Counts an MP3's frames, and has all of them read where libsndfile would stop before the last one."""
+        self._frames = frames = find_frames(raw)
+        if frames is None or frames.all_within(self._sound.frames, self._sound.samplerate):
             return
-        rate = self._sound.samplerate
+        self._sound.close()
+        frames.refuse_less_than_promised(self._path)
+        self._sound = _ForwardSoundFile(piped(raw, frames.start, frames.end), closefd=True)
+
+    def _refuse_short(self, frames_read: int) -> None:
+        rate, promised = self._sound.samplerate, self._sound.frames
+        if self._sound.format in _MP3_FORMATS:
+            # What it promises may be no more than an estimate.
+            if self._frames is not None:
+                self._frames.refuse_less_read(frames_read, rate, self._path)
+            return
+        if promised >= _UNKNOWN_FRAMES or frames_read >= promised:
+            return
         raise DataError(
             f"'{self._path}' is truncated: it holds {frames_read / rate:.2f} s of the {promised / rate:.2f} s that "
             "its header promises; copy it again from where it came from."
         )
+
+
+def _may_wait(path: str) -> bool:
+    """Whether opening or reading a path may take for ever, as of a pipe or a terminal."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 def _opened(path: str) -> BinaryIO:
@@ -234,52 +272,17 @@ def _opened(path: str) -> BinaryIO:
     return raw
 
 
-def _refuse_truncated(raw: BinaryIO, path: str) -> None:
-    """Compares the size of the sound with the header's: libsndfile clips it to the file without a word."""
-    found = _sound_chunk(raw)
-    raw.seek(0)
-    if found is None:
-        return
-    start, promised = found
-    present = os.fstat(raw.fileno()).st_size - start
-    if promised > present:
-        raise DataError(
-            f"'{path}' is truncated: it holds {max(0, present)} of the {promised} bytes of sound that its header "
-            "promises; copy it again from where it came from."
+def _refuse_absurd(frames: npt.NDArray[np.float32], frames_before: int, rate: int, path: str) -> None:
+    usable = (np.abs(frames) <= _HIGHEST_SAMPLE).all(axis=1)
+    if not usable.all():
+        first = int(np.argmin(usable))
+        what = (
+            f"are more than {_HIGHEST_SAMPLE:,.0f} times full scale"
+            if np.isfinite(frames[first]).all()
+            else "are no numbers (NaN or infinite)"
         )
-
-
-def _sound_chunk(raw: BinaryIO) -> tuple[int, int] | None:
-    """Finds where the sound starts in a RIFF (WAV), RF64 or AIFF file, and how many bytes of it the header promises.
-
-    Returns:
-        None where the file is of another kind, or the recorder could not know the length.
-    """
-    kind, _, form = struct.unpack("4s4s4s", raw.read(12).ljust(12))
-    if (kind, form) not in _CHUNKED_FORMS:
-        return None
-    wave = form == b"WAVE"
-    order = "<" if kind in (b"RIFF", b"RF64") else ">"
-    long_size: int | None = None
-    while len(header := raw.read(8)) == 8:  # noqa: PLR2004  a chunk's name and size
-        name, size = struct.unpack(f"{order}4sI", header)
-        start = raw.tell()
-        if name == b"ds64":
-            long_size = struct.unpack("<8xQ", raw.read(16).ljust(16, b"\xff"))[0]
-        elif name == (b"data" if wave else b"SSND"):
-            if size < _LOWEST_UNKNOWN_SIZE:
-                return start, size
-            return (start, long_size) if long_size is not None and size == _SIZE_IS_IN_DS64 else None
-        raw.seek(start + size + size % 2)
-    return None
-
-
-def _refuse_not_finite(frames: npt.NDArray[np.float32], frames_before: int, rate: int, path: str) -> None:
-    finite = np.isfinite(frames).all(axis=1)
-    if not finite.all():
-        second = (frames_before + int(np.argmin(finite))) / rate
         raise DataError(
-            f"'{path}' holds samples that are no numbers (NaN or infinite), the first at {second:.3f} s: "
+            f"'{path}' holds samples that {what}, the first at {(frames_before + first) / rate:.3f} s: "
             "export it again as 16-bit WAV or FLAC."
         )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import signal
 import subprocess
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +218,30 @@ def test_a_signal_ends_a_paced_file(tmp_path: Path) -> None:
         assert b"listening" in process.stderr.readline()
         assert _ended_by(process, signal.SIGTERM) < _LONGEST_END_S
         assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("writes", [False, True], ids=["no writer", "quiet writer"])
+def test_a_signal_ends_a_named_pipe(
+    number: signal.Signals, writes: bool, seventeen_seconds: Path, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    with ExitStack() as cleanup, started_edge_aac("stream", "--device", f"file:{fifo}") as process:
+        assert process.stdout is not None and process.stderr is not None
+        # A line that never comes must not hang the tests.
+        timer = threading.Timer(TIMEOUT_S / 4, process.kill)
+        cleanup.callback(timer.cancel)
+        timer.start()
+        assert b"listening" in process.stderr.readline()
+        if writes:
+            writer = cleanup.enter_context(os.fdopen(os.open(fifo, os.O_RDWR), "wb"))
+            writer.write(seventeen_seconds.read_bytes()[:400_000])
+            writer.flush()
+            assert process.stdout.readline()
+        assert _ended_by(process, number) < _LONGEST_END_S
+        assert process.returncode == 0
+        assert len(_log(process.stderr.read().decode())) == 1, "the closing line"
 
 
 def test_a_signal_ends_it_though_nobody_reads(tmp_path: Path) -> None:

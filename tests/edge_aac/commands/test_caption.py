@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from edge_aac.captioner.captioner import CaptionedWindow, Captioner
 from edge_aac.commands.caption import app
+from edge_aac.errors import DataError
 
 
 def test_the_captioner_is_told_how_much_of_a_window_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,3 +34,29 @@ def test_the_captioner_is_told_how_much_of_a_window_is_sound(tmp_path: Path, mon
     assert result.exit_code == 0, result.output
     # A short file is padded; of a long one every window is full, the last one reaching back.
     assert told == [40_000, 160_000, 160_000]
+
+
+def test_what_the_captioner_refuses_is_told_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caption = Captioner.caption
+    windows = 0
+
+    def refuse_the_second(self: Captioner, *given: Any, **options: Any) -> CaptionedWindow:
+        nonlocal windows
+        windows += 1
+        if windows == 2:
+            raise DataError("the decoder gave NaN or infinite numbers: check the sound's level")
+        return caption(self, *given, **options)
+
+    monkeypatch.setattr(Captioner, "caption", refuse_the_second)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    files = [tmp_path / name for name in ("good.wav", "bad.wav", "another.wav")]
+    for path in files:
+        soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 40_000), 16_000)
+    result = CliRunner().invoke(app, ["--format", "json", *map(str, files)])
+    assert result.exit_code == DataError.exit_code
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert str(files[1]) in told and "0.0 s to 2.5 s" in told and "the decoder gave NaN" in told
+    sources = [json.loads(line)["source"] for line in result.stdout.splitlines()]
+    assert sources == [str(files[0]), str(files[2])]
