@@ -43,8 +43,8 @@ class Graph(BundleFile):
             built from.
         precision: of its weights and arithmetic ("fp32", "int8", "int8+fp16").
         shapes: inputs and outputs by name, dynamic axes by their names.
-        built_with: versions of the tools that wrote it; of a plan also the GPU, of an INT8 form for processors also what
-            kind they are of and its largest weight.
+        built_with: versions of the tools that wrote it; of a plan also the GPU, of an INT8 form for processors also
+            what kind they are of and its largest weight.
         max_abs_difference: from its fp32 parent, as measured by the gate that let it in.
         external_data: files that hold the weights of a graph too large for one (ONNX ends at 2 GB).
         parent_sha256: of the ONNX file that `edge-aac build-engine` made it from; empty for what was exported.

@@ -22,9 +22,14 @@ def window(waveform: Waveform, rng: np.random.Generator) -> Waveform:
     Returns:
         (160000,) float32.
     """
+    return padded_clip(at_most_a_window(waveform, rng))
+
+
+def at_most_a_window(waveform: Waveform, rng: np.random.Generator) -> Waveform:
+    """The same without the silence: a recording of up to 10 s is left as it is."""
     spare = len(waveform) - SCENE_SAMPLES
     if spare <= 0:
-        return padded_clip(waveform)
+        return waveform
     start = int(rng.integers(spare + 1))
     return waveform[start : start + SCENE_SAMPLES]
 

@@ -38,11 +38,6 @@ class Mix:
     gains: tuple[float, float]
     starts: tuple[int, int]
 
-    @property
-    def offset_samples(self) -> int:
-        """Where the shorter clip begins."""
-        return max(self.starts)
-
 
 def mix(first: Waveform, second: Waveform, rng: np.random.Generator, ratio_db: float = 5.0) -> Mix:
     """Add two clips: the second is scaled, the shorter one lies somewhere in the longer.
@@ -73,6 +68,11 @@ def mix(first: Waveform, second: Waveform, rng: np.random.Generator, ratio_db: f
     total[starts[1] : starts[1] + len(second)] += scale * second.astype(np.float64)
     down = 1.0 / max(1.0, float(np.abs(total).max()))
     return Mix((down * total).astype(np.float32), drawn_db, (down, down * scale), starts)
+
+
+def silent(waveform: Waveform) -> bool:
+    """Whether a clip (samples,) is too quiet for any energy ratio, so that :func:`mix` refuses it."""
+    return _power(waveform) <= SILENT_POWER
 
 
 def draw_pairs(
@@ -111,12 +111,16 @@ def draw_pairs(
 def _mean_power(waveform: Waveform, name: str) -> float:
     if waveform.ndim != 1 or not waveform.size:
         raise DataError(f"the {name} clip of a mix has the shape {waveform.shape}: give one channel with sound in it")
-    power = float(np.square(waveform, dtype=np.float64).mean())
+    power = _power(waveform)
     if not math.isfinite(power):
         raise DataError(f"the {name} clip of a mix holds values that are not finite: leave it out")
     if power <= SILENT_POWER:
         raise DataError(f"the {name} clip of a mix is silent, so that no energy ratio can be set: leave it out")
     return power
+
+
+def _power(waveform: Waveform) -> float:
+    return float(np.square(waveform, dtype=np.float64).mean())
 
 
 def _possible(recordings: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.source import SAMPLE_RATE
-from edge_aac.errors import DataError
+from edge_aac.errors import ConfigError, DataError
 from quantize.data.clips import ENVELOPE_SAMPLES, Burst, Clip, Waveform
 from quantize.data.lexicon import LABELS, LEXICON
 from quantize.data.sound_shaping import (
@@ -24,6 +24,7 @@ from quantize.data.sound_shaping import (
     where_heard,
 )
 from quantize.data.unknown import distorted_sound, outlying_sound, synthesised_sound
+from quantize.models.config import ascending, not_negative, probabilities
 
 SCENE_SAMPLES = 10 * SAMPLE_RATE
 FAR_LOWPASS_HZ = 1800.0
@@ -99,6 +100,13 @@ class SceneRecipe:
     speed: tuple[float, float] = (0.88, 1.14)
     equaliser_db: float = 6.0
     augment: bool = True
+
+    def __post_init__(self) -> None:
+        probabilities(self, "event_counts")
+        not_negative(self, "gain_db", "equaliser_db")
+        ascending(self, "bed_snr_db", "peak_dbfs", "speed")
+        if not self.speed[0] > 0.0:
+            raise ConfigError(f"speed is {list(self.speed)}; it must be above 0")
 
 
 @dataclass(frozen=True)

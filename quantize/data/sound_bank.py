@@ -17,15 +17,17 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from edge_aac.audio.features import FBANK_SCALE
+from edge_aac.audio.features import FBANK_SCALE, FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS
 from edge_aac.audio.source import SAMPLE_RATE
 from quantize.data.clips import Clip
 from quantize.data.features import batched_filter_bank
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneBuilder
 from quantize.data.sound_shaping import coloured_noise
+from quantize.models.config import ascending, at_least_one, not_negative, probabilities, within
 
 BANK_SAMPLES = 5 * SAMPLE_RATE
+BANK_FRAMES = 1 + (BANK_SAMPLES - FRAME_LENGTH_SAMPLES) // FRAME_SHIFT_SAMPLES
 REFERENCE_LEVEL = np.float32(0.05)
 NOISES = 200
 UNKNOWN_SOUNDS = 2500
@@ -63,6 +65,14 @@ class MixRecipe:
     shift_bins: int = 3
     equaliser_db: float = 6.0
     unknown_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        probabilities(self, "sound_counts")
+        at_least_one(self, "variants_per_clip")
+        within(self, "frames", 1, BANK_FRAMES)
+        within(self, "shift_bins", 0, NUM_MEL_BINS - 1)
+        not_negative(self, "gain_db", "equaliser_db")
+        ascending(self, "bed_snr_db", "attenuation_db")
 
 
 class SoundBank:

@@ -24,7 +24,10 @@ _TWO_OUTLIERS, _AGAIN = 0.3, 0.8
 def synthesised_sound(samples: int, rng: np.random.Generator) -> Waveform:
     """A sound of no kind that the captions know: tones, sweeps, chords, clicks, or shaped noise; (samples,) float32."""
     make = _MAKERS[int(rng.integers(len(_MAKERS)))]
-    return (make(samples, rng) * _envelope(samples, rng)).astype(np.float32)
+    steady = make(samples, rng)
+    sound = steady * _envelope(samples, rng)
+    # Few knocks may all fall into pauses; silence must not be called a sound.
+    return (sound if sound.any() else steady).astype(np.float32)
 
 
 def outlying_sound(recordings: Sequence[Waveform], room: int, rng: np.random.Generator) -> Waveform:
@@ -77,12 +80,13 @@ def distorted_sound(waveform: Waveform, rng: np.random.Generator) -> Waveform:
 def _tones(samples: int, rng: np.random.Generator) -> Waveform:
     """A harmonic tone whose pitch wanders."""
     knots = rng.uniform(np.log(80.0), np.log(1500.0)) + np.cumsum(rng.normal(0.0, rng.choice([0.02, 0.3]), 12))
-    hertz = np.exp(np.interp(np.linspace(0.0, 11.0, samples), np.arange(12), knots))
+    hertz = np.minimum(np.exp(np.interp(np.linspace(0.0, 11.0, samples), np.arange(12), knots)), _HIGHEST_HZ)
     phase = 2.0 * np.pi * np.cumsum(hertz) / SAMPLE_RATE
     decay = rng.uniform(0.3, 1.5)
     total = np.zeros(samples)
     for harmonic in range(1, int(rng.integers(1, 7)) + 1):
-        if hertz.max() * harmonic < _HIGHEST_HZ:
+        # The lowest is heard however high the pitch wanders.
+        if harmonic == 1 or hertz.max() * harmonic < _HIGHEST_HZ:
             total += np.sin(harmonic * phase) * harmonic**-decay
     return total
 
@@ -144,5 +148,6 @@ def _envelope(samples: int, rng: np.random.Generator) -> Waveform:
     """Steady, swelling, or cut into pieces with pauses."""
     knots = rng.uniform(0.2, 1.0, 8)
     if rng.random() < 0.5:
-        knots = knots * (rng.random(8) < 0.6)
+        drawn = rng.random(8)
+        knots = knots * ((drawn < 0.6) | (drawn == drawn.min()))  # one is heard at least
     return np.interp(np.linspace(0.0, 7.0, samples), np.arange(8), knots)

@@ -27,6 +27,7 @@ EXAMPLES = """Examples:
 
 @evaluate.command(epilog=EXAMPLES)
 def evaluate_verb(
+    context: typer.Context,
     bundle: Annotated[
         str, typer.Option(envvar="EDGE_AAC_BUNDLE", help="Name of a bundle or folder of one.")
     ] = "esc10-tiny",
@@ -58,6 +59,9 @@ def evaluate_verb(
     from edge_aac.errors import UsageError
     from quantize.evaluation import evaluate as evaluation
 
+    source = context.get_parameter_source("data")
+    if manifest and source is not None and source.name == "ENVIRONMENT":
+        data = None  # what is exported for all commands gives way to what is said to this one
     if (data is None) == (manifest is None):
         raise UsageError("give either --data (events and scenes) or --manifest (reference captions)")
     if output:

@@ -53,6 +53,7 @@ class TruthWindow:
         fbank: (998, 128).
         references: true captions, where there are.
         held_out: whether it comes from the held-out fold alone.
+        sound_samples: how many of its samples are the recording's, as it is trimmed; the others fill up the 10 s.
     """
 
     kind: Kind
@@ -62,6 +63,7 @@ class TruthWindow:
     fbank: npt.NDArray[np.float32]
     references: tuple[str, ...] = ()
     held_out: bool = True
+    sound_samples: int = SCENE_SAMPLES
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def said_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: int
     said = []
     for number, window in enumerate(windows):
         start = number if window.kind == "silence" else 0
-        heard = captioner.caption(window.fbank, window_rng(seed, start))
+        heard = captioner.caption(window.fbank, window_rng(seed, start), sound_samples=window.sound_samples)
         best = heard.best
         said.append(
             SaidWindow(
@@ -182,7 +184,7 @@ def _windows(
 ) -> Iterator[TruthWindow]:
     builder = SceneBuilder(clips, SceneRecipe())
     for clip in clips:
-        yield TruthWindow("single", clip.path, (clip.label,), "single", filter_bank(padded_clip(clip.waveform)))
+        yield _clip_window("single", clip, (clip.label,))
     for number, scene in enumerate(two_sound_scenes(builder, scene_count, SCENE_SEED)):
         wording = np.random.default_rng([SCENE_SEED, number, REFERENCES_PER_SCENE])
         yield TruthWindow(
@@ -197,7 +199,14 @@ def _windows(
     for number in range(SILENT_WINDOWS):
         yield TruthWindow("silence", f"silence {number}", (), "none", silence)
     for clip in unheard:
-        fbank = filter_bank(padded_clip(clip.waveform))
-        yield TruthWindow("absent", clip.path, (clip.label,), "single", fbank, held_out=clip.fold == fold)
+        yield _clip_window("absent", clip, (clip.label,), held_out=clip.fold == fold)
     for clip in strangers:
-        yield TruthWindow("outlier", clip.path, (), "none", filter_bank(padded_clip(clip.waveform)))
+        yield _clip_window("outlier", clip, ())
+
+
+def _clip_window(kind: Kind, clip: Clip, truth: tuple[str, ...], held_out: bool = True) -> TruthWindow:
+    """A recording as the device hears it from a file that holds no more."""
+    return TruthWindow(
+        kind, clip.path, truth, "single" if truth else "none", filter_bank(padded_clip(clip.waveform)),
+        held_out=held_out, sound_samples=min(len(clip.waveform), SCENE_SAMPLES),
+    )  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -11,6 +12,52 @@ from pydantic import TypeAdapter, ValidationError
 from edge_aac.errors import ConfigError, first_complaint
 
 WINDOW_FRAMES = 998
+
+
+def at_least_one(settings: object, *names: str) -> None:
+    """Refuse settings of which one of these is below 1.
+
+    Raises:
+        ConfigError: it names the first.
+    """
+    for name in names:
+        if not getattr(settings, name) >= 1:  # of NaN no comparison holds
+            raise ConfigError(f"{name} is {getattr(settings, name)}; it must be at least 1")
+
+
+def not_negative(settings: object, *names: str) -> None:
+    """Refuse settings of which one of these is below 0. Errors as above."""
+    for name in names:
+        if not getattr(settings, name) >= 0:
+            raise ConfigError(f"{name} is {getattr(settings, name)}; it must not be negative")
+
+
+def above_zero(settings: object, *names: str) -> None:
+    """Refuse settings of which one of these is 0 or less. Errors as above."""
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise ConfigError(f"{name} is {getattr(settings, name)}; it must be above 0")
+
+
+def within(settings: object, name: str, low: float, high: float) -> None:
+    """Refuse settings of which this one lies outside a range. Errors as above."""
+    if not low <= getattr(settings, name) <= high:
+        raise ConfigError(f"{name} is {getattr(settings, name)}; it must lie in {low} to {high}")
+
+
+def ascending(settings: object, *names: str) -> None:
+    """Refuse settings of which one of these is a range that ends below its beginning. Errors as above."""
+    for name in names:
+        low, high = getattr(settings, name)
+        if not low <= high:
+            raise ConfigError(f"{name} is {[low, high]}; it must begin with the lesser of the two")
+
+
+def probabilities(settings: object, name: str) -> None:
+    """Refuse settings of which this one is no list of probabilities with the sum 1. Errors as above."""
+    values: Sequence[float] = getattr(settings, name)
+    if not all(value >= 0 for value in values) or not math.isclose(sum(values), 1.0, rel_tol=0.0, abs_tol=1e-8):
+        raise ConfigError(f"{name} is {list(values)}; it must be probabilities with the sum 1")
 
 
 @dataclass(frozen=True)
@@ -44,8 +91,13 @@ class BeatsConfig:
     classes: int = 527
 
     def __post_init__(self) -> None:
+        at_least_one(self, "patch_size", "mel_bins", "patch_embed_dim", "layers", "dim", "ffn_dim", "heads")
+        at_least_one(self, "conv_pos", "conv_pos_groups", "relative_buckets", "classes")
+        within(self, "dropout", 0.0, 1.0)
         if self.dim % self.heads:
             raise ConfigError(f"BEATs width {self.dim} is not a multiple of its {self.heads} heads")
+        if self.dim % self.conv_pos_groups:
+            raise ConfigError(f"BEATs width {self.dim} is not a multiple of its {self.conv_pos_groups} conv_pos_groups")
         if len(self.conv_stem) != len(self.conv_stem_strides):
             raise ConfigError("conv_stem and conv_stem_strides must have the same length")
         if self.conv_stem_kernels and len(self.conv_stem_kernels) != len(self.conv_stem):
@@ -75,6 +127,12 @@ class ConformerConfig:
     max_positions: int = 1536
     dropout: float = 0.1
 
+    def __post_init__(self) -> None:
+        at_least_one(self, "heads", "ffn_dim", "depthwise_kernel", "conv_pos", "conv_pos_groups", "max_positions")
+        within(self, "dropout", 0.0, 1.0)
+        if not self.depthwise_kernel % 2:
+            raise ConfigError(f"depthwise_kernel is {self.depthwise_kernel}; it must be odd")
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
@@ -90,6 +148,10 @@ class DecoderConfig:
     eos_token_id: int = 2
     dropout: float = 0.1
 
+    def __post_init__(self) -> None:
+        at_least_one(self, "vocab_size", "layers", "heads", "ffn_dim", "max_positions")
+        within(self, "dropout", 0.0, 1.0)
+
 
 @dataclass(frozen=True)
 class CaptionerConfig:
@@ -104,9 +166,14 @@ class CaptionerConfig:
     embedding_dim: int = 768
 
     def __post_init__(self) -> None:
-        for name, heads in (("Conformer", self.conformer.heads), ("decoder", self.decoder.heads)):
-            if self.beats.dim % heads:
-                raise ConfigError(f"the width {self.beats.dim} is not a multiple of the {name}'s {heads} heads")
+        at_least_one(self, "downsample_rate", "max_memory_positions", "embedding_ffn_dim", "embedding_dim")
+        for name, parts in (
+            ("Conformer's {} heads", self.conformer.heads),
+            ("Conformer's {} conv_pos_groups", self.conformer.conv_pos_groups),
+            ("decoder's {} heads", self.decoder.heads),
+        ):
+            if self.beats.dim % parts:
+                raise ConfigError(f"the width {self.beats.dim} is not a multiple of the {name.format(parts)}")
         ids = (self.decoder.pad_token_id, self.decoder.start_token_id, self.decoder.eos_token_id)
         if max(ids) >= self.decoder.vocab_size:
             raise ConfigError(f"token id {max(ids)} lies outside the decoder's vocabulary of {self.decoder.vocab_size}")
@@ -152,6 +219,10 @@ class TextEmbedderConfig:
     embedding_dim: int = 768
     pad_token_id: int = 0
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "vocab_size", "dim", "head_dim", "heads", "ffn_dim", "layers", "embedding_dim")
+        within(self, "dropout", 0.0, 1.0)
 
 
 def captioner_config(table: Mapping[str, Any]) -> CaptionerConfig:

@@ -152,35 +152,13 @@ class Comparison:
 
     rows: dict[str, tuple[int, int]]
 
-    def as_dict(self) -> dict[str, dict[str, float]]:
-        """Row → teacher, student, and how many times less the student's is (0 where it has none)."""
-        return {
-            name: {"teacher": have, "student": want, "ratio": round(have / want, 3) if want else 0.0}
-            for name, (have, want) in self.rows.items()
-        }
-
     def table(self) -> Table:
         table = Table("", "teacher", "student", "times less", box=None, pad_edge=False)
         for column in table.columns[1:]:
             column.justify = "right"
-        for row in self._cells():
-            table.add_row(*row)
+        for name, (have, want) in self.rows.items():
+            table.add_row(name, f"{have:,}", f"{want:,}", f"{have / want:.1f}" if have and want else "-")
         return table
-
-    def lines(self) -> list[str]:
-        """The same as plain text."""
-        cells = [("", "teacher", "student", "times less"), *self._cells()]
-        widths = [max(len(row[column]) for row in cells) for column in range(4)]
-        return [
-            "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-            for row in cells
-        ]
-
-    def _cells(self) -> list[tuple[str, str, str, str]]:
-        return [
-            (name, f"{have:,}", f"{want:,}", f"{have / want:.1f}" if have and want else "-")
-            for name, (have, want) in self.rows.items()
-        ]
 
 
 def comparison(teacher: Footprint, student: Footprint) -> Comparison:

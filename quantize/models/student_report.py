@@ -61,14 +61,3 @@ class StudentReport:
         return [
             f"{name}: {numbers:,} parameters in {count} tensors" for name, (count, numbers) in self.counts().items()
         ]
-
-    def lines(self) -> list[str]:
-        """The totals, then each tensor that was not simply copied."""
-        rest = [
-            f"  {tensor.origin:8} {tensor.name} ({tensor.taken:,} of {tensor.numbers:,} numbers"
-            + (f" from {tensor.source}" if tensor.source else "")
-            + (f", times {tensor.factor:.4f})" if tensor.factor != 1.0 else ")")
-            for tensor in self.tensors
-            if tensor.origin != "copied" or tensor.factor != 1.0
-        ]
-        return [*self.totals(), *rest]

@@ -18,7 +18,7 @@ from quantize.data.clips import Waveform
 from quantize.data.features import batched_filter_bank
 from quantize.data.merging import EventMerger, merge_captions
 from quantize.data.mixed_scenes import MixedScenes, mixed_scene
-from quantize.data.mixup import mix
+from quantize.data.mixup import mix, silent
 from quantize.data.scenes import Relation, Scene, SceneBuilder
 from quantize.data.tokenizer import EOS_ID, PAD_ID
 from quantize.training.engine import TensorBatch
@@ -141,6 +141,8 @@ class SceneDataset(Dataset[Example]):
     def _mixed_up(self, scene: Scene, texts: list[str], rng: np.random.Generator) -> tuple[Scene, list[str], str]:
         """The scene mixed with another one, what is true of both, and "merged"; or the scene itself, and why."""
         other = self.builder.scene(rng)
+        if silent(scene.waveform) or silent(other.waveform):
+            return scene, texts, "rejected"
         mixed = MixedScenes(scene, other, mix(scene.waveform, other.waveform, rng, self.recipe.mixup.ratio_db))
         kept, report = merge_captions([mixed] * len(texts), EventMerger(rng))
         both, merged = mixed_scene(mixed), [text for text in kept if text]

@@ -84,7 +84,7 @@ def distill_verb(
 
     from edge_aac.errors import UsageError
     from quantize.deploy.bundle_writer import check_output
-    from quantize.training.distill import load_teacher
+    from quantize.training.distill import check_held_out, load_teacher
     from quantize.training.distributed import World
     from quantize.training.sources import open_source
 
@@ -107,11 +107,14 @@ def distill_verb(
         _show_costs(chosen, taught_by, open_source(chosen, data, cache_folder(), llm, outliers) if data else None)
         return
     assert data is not None
+    check_held_out(chosen, taught_by)
     embedder = sentence_embedder_of(sentence_embedder)
     with World.from_environment() as world:
         source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm, outliers))
         if world.first:
             report_corpus(source, run or examples)
+            if text_student and embedder is not None and run:
+                _check_text_student(chosen, source, embedder)
             if examples:
                 store(chosen, source, embedder, examples)
                 _run_teacher(chosen, source, taught_by, examples)
@@ -119,13 +122,14 @@ def distill_verb(
         if precompute:
             return
         assert run is not None
-        student = _train(chosen, source, run, taught_by, examples, world, embedder)
-        if not world.first:
-            return
-        if text_student and embedder is not None:
-            _distil_text(student.recipe, source, student.tokenizer, embedder, run)
-        if output:
-            export_run(run, data, output, None, None if text_student else embedder, outliers=outliers)
+        student_recipe, student_tokenizer = _train(chosen, source, run, taught_by, examples, world, embedder)
+    # Outside of the group: the other ranks need not wait for what may take longer than they would.
+    if not world.first:
+        return
+    if text_student and embedder is not None:
+        _distil_text(student_recipe, source, student_tokenizer, embedder, run)
+    if output:
+        export_run(run, data, output, None, None if text_student else embedder, outliers=outliers)
 
 
 def _run_teacher(chosen: Recipe, source: ExampleSource, taught_by: TeacherModel, folder: Path) -> None:
@@ -146,7 +150,8 @@ def _train(  # noqa: PLR0913, PLR0917
     examples: Path | None,
     world: World,
     embedder: Any,
-) -> Any:
+) -> tuple[Recipe, Any]:
+    """The student's recipe and its tokenizer, both as its run has them."""
     from quantize.training.distill import Distillation
     from quantize.training.progress import TerminalProgress
 
@@ -158,7 +163,17 @@ def _train(  # noqa: PLR0913, PLR0917
         if student.steps_done:
             progress.say(f"{run} goes on after step {student.steps_done}")
         student.train(progress)
-    return student
+    return student.recipe, student.tokenizer
+
+
+def _check_text_student(recipe: Recipe, source: ExampleSource, embedder: Any) -> None:
+    """What would end it is told before the student is trained, which takes longer."""
+    from quantize.training.text_student import check_text_distillation
+
+    settings = recipe.text_student
+    check_text_distillation(
+        embedder, source.texts(settings.corpus_texts + settings.held_out_texts), recipe.text, settings
+    )
 
 
 def _distil_text(recipe: Recipe, source: ExampleSource, tokenizer: Any, embedder: Any, run: Path) -> None:

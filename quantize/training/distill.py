@@ -1,14 +1,14 @@
 """A student's run: built out of its teacher, taught by it, exported as any other run.
 
-Its folder holds what a training run's does, and ``student.json`` (where every tensor came from) and ``text/``, the run
-of its text embedder (:mod:`quantize.training.text_student`).
+Its folder holds what a training run's does, and ``student.json`` (where every tensor came from), ``teacher.json`` (what
+its teacher learnt from) and ``text/``, the run of its text embedder (:mod:`quantize.training.text_student`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,21 @@ from quantize.models.student import StudentReport, build_student
 from quantize.training.batches import Batch, collate
 from quantize.training.distributed import World
 from quantize.training.engine import Engine, Progress
-from quantize.training.recipe import Recipe
+from quantize.training.identities import identities_of, note_identities
+from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.settings import DistillSettings
 from quantize.training.sources import ExampleSource
 from quantize.training.stored import StoredExamples, StoredSignals, Told, write_signals
 from quantize.training.teacher import Teacher
-from quantize.training.train import examples_of, load_run, note_outliers, validation_of, write_recipe
+from quantize.training.train import (
+    examples_of,
+    load_run,
+    note_outliers,
+    note_teacher,
+    outliers_heard,
+    validation_of,
+    write_recipe,
+)
 from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
 from quantize.training.vocabulary import prune_tokenizer
 
@@ -49,12 +58,16 @@ class TeacherModel:
         weights: the file that its weights are from.
         classifies: whether its encoder says which class is heard when; where it does not, a classifier of random
             weights stands there, so that all models are built alike.
+        recipe: of its training, with all folds that it heard; None of a published one.
+        outliers: the recordings of no known class that it heard.
     """
 
     captioner: Captioner
     tokenizer: Tokenizer
     weights: Path
     classifies: bool = True
+    recipe: Recipe | None = None
+    outliers: Sequence[str] = ()
 
 
 def load_teacher(
@@ -68,12 +81,13 @@ def load_teacher(
         say: told what a person should know.
 
     Raises:
-        InputMissingError: there is neither.
+        InputMissingError: there is neither, or the run is not finished.
         ConfigError, DataError: it cannot be read.
     """
     if (folder / "last.pt").is_file():
-        trainee, own, _ = load_run(folder)
-        return TeacherModel(trainee.captioner, own, folder / "last.pt")
+        trainee, own, table = load_run(folder)
+        learnt, outliers = recipe_from(table), outliers_heard(folder)
+        return TeacherModel(trainee.captioner, own, folder / "last.pt", recipe=learnt, outliers=outliers)
     if not (folder / "config.json").is_file():
         raise InputMissingError(f"{folder} holds neither a training run nor a published captioner: correct --teacher")
     captioner = load_captioner_weights(folder)
@@ -89,6 +103,27 @@ def load_teacher(
         beats = captioner.config.beats
         captioner.encoder.predictor = nn.Linear(beats.dim, beats.classes)
     return TeacherModel(captioner, own, weights[0], classifies)
+
+
+def check_held_out(recipe: Recipe, teacher: TeacherModel) -> None:
+    """Refuse a teacher that heard what the student's scores are to be measured on.
+
+    Raises:
+        ConfigError: it heard a fold that validates the student, or a class that the student is to leave out.
+    """
+    if teacher.recipe is None or teacher.recipe.corpus:
+        return
+    heard, student = teacher.recipe.folds, recipe.folds
+    if shared := {*heard.train} & {*student.validation}:
+        raise ConfigError(
+            f"the teacher heard fold {min(shared)}, which the student is validated on: take it out of the recipe's "
+            "validation, or give a teacher that was trained without it"
+        )
+    if known := {*student.absent} - {*heard.absent}:
+        raise ConfigError(
+            f"the teacher heard the class {min(known)}, which the student leaves out: give a teacher that was trained "
+            f"with --absent {min(known)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -122,7 +157,7 @@ def store_signals(
         "temperature": settings.temperature,
         "top_tokens": settings.top_tokens,
         "teacher": file_sha256(teacher.weights),
-        "tokenizer": hashlib.sha256(vocabulary.tokenizer.to_str().encode()).hexdigest(),
+        "tokenizer": _tokenizer_sha256(vocabulary.tokenizer),
         "examples": examples.reader.metadata,
     }
     write_signals(examples, guide, vocabulary.tokenizer, recipe.model.decoder.max_positions, folder, metadata, told)
@@ -155,6 +190,7 @@ class Distillation:
         sentence_embedder: SentenceEmbedder | None = None,
     ) -> None:
         self.folder, self.world = folder, world or World()
+        check_held_out(recipe, teacher)
         examples = StoredExamples.open(stored) if stored else None
         signals = None
         if stored and examples:
@@ -166,6 +202,12 @@ class Distillation:
         self.recipe = recipe.with_vocabulary(self.tokenizer.get_vocab_size())
         settings = self.recipe.distill
         _check_comparable(self.recipe.model, teacher, settings)
+        captions = self._captions(sentence_embedder, examples)
+        identities: dict[str, str] = {}
+        if self.world.first:  # before the seed: an embedder that is built for it draws random numbers
+            identities = identities_of(recipe, source, sentence_embedder, examples)
+            identities["teacher"] = file_sha256(teacher.weights)
+            identities["tokenizer"] = _tokenizer_sha256(self.tokenizer)
         torch.manual_seed(recipe.train.seed)
         self.report: StudentReport | None = None
         if settings.initialise == "teacher":
@@ -174,7 +216,7 @@ class Distillation:
         else:
             captioner = Captioner(self.recipe.model)
         if self.world.first:
-            self._write_folder()
+            self._write_folder(identities, teacher)
             note_outliers(source, folder)
         self.world.barrier()
         trainee = Trainee(captioner, projections=Projections(self.recipe.model, teacher.captioner.config))
@@ -182,7 +224,7 @@ class Distillation:
         if signals is None:
             guide = Teacher(teacher.captioner, vocabulary.kept_ids, settings.top_tokens, settings.temperature)
             guide.to(self.world.device)
-        objective = DistillObjective(self._captions(sentence_embedder, examples), settings, guide)
+        objective = DistillObjective(captions, settings, guide)
         train = self.recipe.train
         self.engine: Engine[Batch] = Engine(
             trainee.to(memory_format=torch.channels_last),
@@ -212,15 +254,22 @@ class Distillation:
             raise ConfigError(
                 'a student meets the embeddings of a frozen sentence embedder: set contrastive_target = "given"'
             )
-        precomputed = examples is not None and examples.has_text_embeddings
-        return CaptionObjective(train, sentence_embedder, precomputed)
+        stored_dim = examples.text_embedding_dim if examples else 0
+        return CaptionObjective(train, sentence_embedder, stored_dim, self.recipe.model.embedding_dim)
 
-    def _write_folder(self) -> None:
+    def _write_folder(self, identities: Mapping[str, str], teacher: TeacherModel) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        note_identities(identities, self.folder)
         write_recipe(self.recipe, self.folder)
+        if teacher.recipe:
+            note_teacher(teacher.recipe.folds.train, teacher.outliers, self.folder)
         self.tokenizer.save(str(self.folder / "tokenizer.json"))
         table: list[Any] = [asdict(tensor) for tensor in self.report.tensors] if self.report else []
         (self.folder / "student.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
+
+
+def _tokenizer_sha256(tokenizer: Tokenizer) -> str:
+    return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
 
 
 def _check_comparable(student: CaptionerConfig, taught_by: TeacherModel, settings: DistillSettings) -> None:

@@ -17,6 +17,7 @@ memory were never run on a GPU here; bf16 is tested on the CPU.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,8 @@ from quantize.training.settings import EngineSettings
 LOG_EVERY_STEPS = 20
 FEWEST_STEPS = 4
 """A rise and a fall of the learning rate."""
+
+_GRADIENT = "length of the gradient"
 
 Terms = dict[str, Tensor]
 Made = TypeVar("Made", bound="TensorBatch")
@@ -151,6 +154,9 @@ class Engine(Generic[Made]):
         """Run what is left; returns the scores of the last validation (empty without one, and on ranks but the first).
 
         SIGTERM is obeyed (sent again) once a checkpoint is written.
+
+        Raises:
+            ConfigError: the loss is no finite number any more; the checkpoint is one from before.
         """
         scores: dict[str, float] = {}
         with Termination() as termination:
@@ -172,6 +178,8 @@ class Engine(Generic[Made]):
         started = time.perf_counter()
         for count, batch in enumerate(self._batches(done_before), start=1):
             terms = self.world.mean(self._step(batch))
+            gradient = terms.pop(_GRADIENT)
+            self._check_finite(terms, gradient)
             self.steps_done += 1
             for name, value in terms.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
@@ -186,6 +194,20 @@ class Engine(Generic[Made]):
             if (last and self.validated) or (not last and self.steps_done % self.settings.checkpoint_steps == 0):
                 self._save()
         return True
+
+    def _check_finite(self, terms: dict[str, float], gradient: float) -> None:
+        """Refuse weights that a checkpoint must not hold.
+
+        The means over ranks are looked at, behind the step: so all ranks agree without another exchange, and a gradient
+        that spoils the weights under a finite loss is seen, too.
+        """
+        if math.isfinite(terms["loss"]) and math.isfinite(gradient):
+            return
+        strange = [name for name, value in terms.items() if not math.isfinite(value)]
+        raise ConfigError(
+            f"no finite {', '.join(strange) or _GRADIENT} at step {self.steps_done + 1} of {self.folder}: lower "
+            "learning_rate in the recipe, or correct temperature and weight of that term, and train in a new folder"
+        )
 
     def _tell(self, progress: Progress, terms: dict[str, float], rate: float) -> None:
         if not self.world.first:
@@ -234,15 +256,16 @@ class Engine(Generic[Made]):
             yield batch.to(self.world.device, non_blocking=on_gpu)
 
     def _step(self, batch: Made) -> dict[str, float]:
+        """The terms of this rank's rows, and the length of the gradient of all ranks."""
         with torch.autocast(self.world.device.type, dtype=torch.bfloat16, enabled=self.autocast):
             terms: Terms = self._terms(batch)
         self.optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
-        nn.utils.clip_grad_norm_(self.trainee.parameters(), self.settings.clip_norm)
+        gradient = nn.utils.clip_grad_norm_(self.trainee.parameters(), self.settings.clip_norm)
         self.optimizer.step()
         self.schedule.step()
         self.averaged.update_parameters(self.trainee)
-        return {name: float(value.detach()) for name, value in terms.items()}
+        return {name: float(value.detach()) for name, value in {**terms, _GRADIENT: gradient}.items()}
 
     def _restore_chance(self) -> None:
         """Random states at the checkpoint that this process started from, for the rest of that epoch."""
@@ -302,6 +325,23 @@ class Engine(Generic[Made]):
             log.write(json.dumps(row) + "\n")
 
 
+def kept_weights(folder: Path) -> tuple[dict[str, Tensor], int]:
+    """The averaged weights in a run's checkpoint, on the CPU whatever it was trained on, and how many epochs are done.
+
+    Raises:
+        InputMissingError: there is no checkpoint.
+        DataError: it is damaged.
+    """
+    path = folder / "last.pt"
+    try:
+        state = load_pickle(path)
+        return dict(state["averaged"]), int(state["epochs_done"])
+    except (DataError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} is no whole checkpoint of a run: copy the run's folder here again, or train in a new one"
+        ) from error
+
+
 class _Objective(nn.Module):
     """The objective as a module: what averages gradients must see the whole of a forward pass."""
 
@@ -339,7 +379,11 @@ def wants_bf16(precision: str, device: torch.device) -> bool:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> Iterator[dict[str, Any]]:
-    """Weight decay for matrices only; biases, norms and gains are left free."""
+    """Weight decay for parameters of two dimensions and more; those of one, as most biases and gains, are left free.
+
+    It acts on the biases and gains of more dimensions, too: BEATs' ``grep_a``, the Conformer's ``pos_bias_u`` and
+    ``pos_bias_v``, weight norm's ``original0``. The shipped weights were trained so.
+    """
     parameters = [p for p in module.parameters() if p.requires_grad]
     yield {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay}
     yield {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}

@@ -16,7 +16,7 @@ from edge_aac.errors import ConfigError, InputMissingError, first_complaint
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneRecipe
 from quantize.data.sound_bank import MixRecipe
-from quantize.models.config import CaptionerConfig, TextEmbedderConfig, captioner_config, config_from
+from quantize.models.config import CaptionerConfig, TextEmbedderConfig, at_least_one, captioner_config, config_from
 from quantize.training.settings import (
     CorpusRecipe,
     DistillSettings,
@@ -73,6 +73,14 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.corpus and self.familiarity:
             raise ConfigError("[familiarity] is fitted to labelled recordings: leave it out of a recipe with [corpus]")
+        if self.folds.validation and not self.corpus:
+            at_least_one(self.train, "validation_scenes")
+        together = self.train.contrastive_target == "together" and self.train.contrastive_weight
+        if together and self.text.embedding_dim != self.model.embedding_dim:
+            raise ConfigError(
+                f"[text] embeds in {self.text.embedding_dim} dimensions, [model] in {self.model.embedding_dim}: "
+                "give both the same embedding_dim"
+            )
 
     def changed(
         self,
@@ -83,14 +91,24 @@ class Recipe:
         precision: Precision | None = None,
     ) -> Recipe:
         """The recipe with other epochs of the captioner's training, another seed or precision of every stage, other
-        folds, and classes left out."""
+        folds, and classes left out.
+
+        Raises:
+            ConfigError: folds or classes are given for a corpus, which has neither.
+        """
         recipe = self
+        if self.corpus and (folds is not None or absent):
+            raise ConfigError("a corpus has neither folds nor classes: leave --folds and --absent out")
         if epochs is not None:
             recipe = replace(recipe, train=replace(recipe.train, epochs=epochs))
         of_stages: dict[str, Any] = {"seed": seed, "precision": precision}
         of_stages = {name: value for name, value in of_stages.items() if value is not None}
-        pretrain = replace(recipe.pretrain, **of_stages) if recipe.pretrain else None
-        recipe = replace(recipe, train=replace(recipe.train, **of_stages), pretrain=pretrain)
+        recipe = replace(
+            recipe,
+            train=replace(recipe.train, **of_stages),
+            pretrain=replace(recipe.pretrain, **of_stages) if recipe.pretrain else None,
+            text_student=replace(recipe.text_student, **of_stages),
+        )
         if folds is not None:
             validation = tuple(fold for fold in recipe.folds.validation if fold not in folds)
             recipe = replace(recipe, folds=replace(recipe.folds, train=folds, validation=validation))
@@ -132,7 +150,11 @@ def load_recipe(name_or_path: str) -> Recipe:
 
 
 def parse_recipe(table: Mapping[str, Any]) -> Recipe:
-    """Build a recipe from its TOML tables."""
+    """Build a recipe from its TOML tables.
+
+    Raises:
+        ConfigError: a table, key or value is missing or unusable, or would have no effect beside the others.
+    """
     known = {entry.name for entry in fields(Recipe)} - {"name", "version", "license", "source"} | {"bundle"}
     if unknown := sorted(set(table) - known):
         raise ConfigError(f"unknown table [{unknown[0]}] in the recipe; known are: {', '.join(sorted(known))}")
@@ -141,11 +163,29 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
         beats = {**table["model"].get("beats", {}), "classes": len(LABELS)}
         for section, kind in (("decoding", DecodingRules), ("rerank", RerankWeights)):
             kind.model_validate(table[section])
-        return recipe_from({**table, **table["bundle"], "model": {**table["model"], "beats": beats}})
+        recipe = recipe_from({**table, **table["bundle"], "model": {**table["model"], "beats": beats}})
     except KeyError as error:
         raise ConfigError(f"the recipe lacks {error.args[0]!r}; quantize/recipes/ holds a complete one") from error
     except ValidationError as error:
         raise ConfigError(f"the recipe's [{section}] is unusable: {first_complaint(error)}") from error
+    _check_sense(table, recipe)
+    return recipe
+
+
+def _check_sense(table: Mapping[str, Any], recipe: Recipe) -> None:
+    """Refuse what is asked for and could not be had. Runs that were begun so are read nevertheless."""
+    if recipe.mixup.pairs and not recipe.corpus:
+        raise ConfigError("pairs in [mixup] are of clips of a corpus: give a table [corpus], or set scene_share")
+    if recipe.corpus and recipe.mixup.scene_share:
+        raise ConfigError("scene_share in [mixup] is of scenes, which a recipe with [corpus] has not: set pairs")
+    if recipe.corpus and "folds" in table:
+        raise ConfigError("[folds] are of labelled recordings: leave the table out of a recipe with [corpus]")
+    longest, positions = DecodingRules.model_validate(table["decoding"]).max_length, recipe.model.decoder.max_positions
+    if longest > positions:
+        raise ConfigError(
+            f"max_length in [decoding] is {longest}, but the decoder has {positions} positions: "
+            "lower it, or raise max_positions in [model.decoder]"
+        )
 
 
 def recipe_from(table: Mapping[str, Any]) -> Recipe:

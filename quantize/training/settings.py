@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_aac.audio.features import NUM_MEL_BINS
 from edge_aac.errors import ConfigError
 from quantize.data.lexicon import LABELS
 from quantize.data.manifests import Format
+from quantize.models.config import WINDOW_FRAMES, above_zero, at_least_one, not_negative, within
 from quantize.models.familiarity import Stretches
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -42,19 +44,10 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         at_least_one(self, "epochs", "scenes_per_epoch", "batch_scenes", "checkpoint_steps")
+        above_zero(self, "learning_rate", "clip_norm")
+        not_negative(self, "seed", "warmup_steps", "weight_decay", "workers")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ConfigError(f"ema_decay is {self.ema_decay}; it must lie in 0 to below 1")
-
-
-def at_least_one(settings: object, *names: str) -> None:
-    """Refuse settings of which one of these is below 1.
-
-    Raises:
-        ConfigError: it names the first.
-    """
-    for name in names:
-        if getattr(settings, name) < 1:
-            raise ConfigError(f"{name} is {getattr(settings, name)}; it must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -82,6 +75,17 @@ class TrainSettings(EngineSettings):
     time_mask_frames: int = 40
     validation_scenes: int = 80
     corpus_scenes: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one(self, "captions_per_scene")
+        if self.batch_scenes == 1:
+            raise ConfigError("batch_scenes is 1; a captioner's batch norm needs at least 2 scenes in a step")
+        within(self, "label_smoothing", 0.0, 1.0)
+        within(self, "freq_mask_bins", 0, NUM_MEL_BINS)
+        within(self, "time_mask_frames", 0, WINDOW_FRAMES)
+        if self.contrastive_weight:
+            above_zero(self, "contrastive_temperature")
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,10 @@ class StoredRecipe:
     seed: int = 1
     count: int = 12_000
     captions: int = 6
+
+    def __post_init__(self) -> None:
+        not_negative(self, "seed")
+        at_least_one(self, "count", "captions")
 
 
 @dataclass(frozen=True)

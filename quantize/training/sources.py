@@ -17,13 +17,13 @@ from edge_aac.errors import ConfigError, DataError
 from quantize.data.caption_corpus import distinct_captions
 from quantize.data.captions import corpus
 from quantize.data.clips import Clip, Waveform, load_clips, load_outliers
-from quantize.data.corpus import corpus_captions, split_by_recording, window
+from quantize.data.corpus import at_most_a_window, corpus_captions, split_by_recording, window
 from quantize.data.features import batched_filter_bank
 from quantize.data.llm import LlmClient
-from quantize.data.manifests import CaptionedClip, Manifest, read_manifest
+from quantize.data.manifests import BrokenClip, CaptionedClip, read_manifest
 from quantize.data.merging import LlmMerger, MergeReport, merge_captions
-from quantize.data.mixup import draw_pairs, mix
-from quantize.data.scenes import SceneBuilder
+from quantize.data.mixup import draw_pairs, mix, silent
+from quantize.data.scenes import SceneBuilder, padded_clip
 from quantize.data.waveform_cache import CacheReport, WaveformCache
 from quantize.models.captioner import Captioner
 from quantize.training.batches import Example, SceneDataset, collate, encoded, spec_augment
@@ -133,7 +133,7 @@ class CorpusSource:
         llm: merges the captions of mix-ups; needed where the recipe asks for pairs.
 
     Attributes:
-        report: which clips can be used, and why the others cannot.
+        report: which clips can be used, those held out among them, and why the others cannot.
         merges: what came of the mix-ups, None without any.
     """
 
@@ -142,16 +142,16 @@ class CorpusSource:
         self.recipe = recipe
         self.cache = WaveformCache(cache)
         corpus = recipe.corpus
-        manifest = read_manifest(corpus.format, data / corpus.captions, data / corpus.audio)
-        held_out = ()
-        if corpus.held_out_captions:
-            audio = data / (corpus.held_out_audio or corpus.audio)
-            held_out = self._ready(read_manifest(corpus.format, data / corpus.held_out_captions, audio)).ready
-        self.report = self._ready(manifest)
+        self.report = self._ready(data, corpus.captions, corpus.audio)
         clips: Sequence[CaptionedClip] = self.report.ready
-        if not clips:
-            raise DataError(f"no clip of {corpus.captions} can be used: {self.report.broken[0].reason}")
-        if not held_out and corpus.held_out_share:
+        held_out: Sequence[CaptionedClip] = ()
+        if corpus.held_out_captions:
+            others = self._ready(data, corpus.held_out_captions, corpus.held_out_audio or corpus.audio)
+            held_out = others.ready
+            # With its table: a clip of the same name may be learnt from, and an export attributes all but the broken.
+            broken = [BrokenClip(f"{corpus.held_out_captions}: {clip.name}", clip.reason) for clip in others.broken]
+            self.report = CacheReport((*clips, *held_out), (*self.report.broken, *broken))
+        elif corpus.held_out_share:
             clips, held_out = split_by_recording(clips, corpus.held_out_share, recipe.train.seed)
         self.clips, self.held_out = tuple(clips), tuple(held_out)
         self.mixups, self.merges = self._merged(llm)
@@ -178,9 +178,14 @@ class CorpusSource:
             "mixups": [[mixup.first.name, mixup.second.name, mixup.caption] for mixup in self.mixups],
         }
 
-    def _ready(self, manifest: Manifest) -> CacheReport:
+    def _ready(self, data: Path, captions: str, audio: str) -> CacheReport:
+        assert self.recipe.corpus is not None
+        manifest = read_manifest(self.recipe.corpus.format, data / captions, data / audio)
         report = self.cache.prepare(manifest.clips)
-        return CacheReport(report.ready, (*manifest.broken, *report.broken))
+        broken = (*manifest.broken, *report.broken)
+        if not report.ready:
+            raise DataError(f"no clip of {captions} can be used: {broken[0].reason}")
+        return CacheReport(report.ready, broken)
 
     def _merged(self, llm: LlmClient | None) -> tuple[tuple[Mixup, ...], MergeReport | None]:
         count, rng = self.recipe.mixup.pairs, np.random.default_rng(self.recipe.train.seed)
@@ -232,9 +237,7 @@ class CorpusDataset(Dataset[Example]):
         outcome = ""
         if source.mixups and rng.random() < source.recipe.mixup.pair_share:
             mixup = source.mixups[int(rng.integers(len(source.mixups)))]
-            sounds = [window(source.cache.waveform(clip), rng) for clip in (mixup.first, mixup.second)]
-            waveform = mix(sounds[0], sounds[1], rng, source.recipe.mixup.ratio_db).waveform
-            texts, key, outcome = [mixup.caption], (mixup.first.name, mixup.second.name), "merged"
+            waveform, texts, key, outcome = self._mixed_up(mixup, rng)
         else:
             round_, place = divmod(self.epoch * len(self) + index, len(source.clips))
             order = np.random.default_rng([settings.seed, round_]).permutation(len(source.clips))
@@ -249,6 +252,17 @@ class CorpusDataset(Dataset[Example]):
         limit = source.recipe.model.decoder.max_positions
         token_ids = encoded(chosen, self.tokenizer, limit)
         return Example(torch.from_numpy(fbank), None, tuple(chosen), token_ids, key, mixup=outcome)
+
+    def _mixed_up(self, mixup: Mixup, rng: np.random.Generator) -> tuple[Waveform, list[str], tuple[str, ...], str]:
+        """Waveform, captions and names of both clips, and "merged"; where one is silent, the first alone."""
+        # Silence that only fills up the 10 s has no part in the means, nor in where the shorter clip may lie.
+        first, second = (
+            at_most_a_window(self.source.cache.waveform(clip), rng) for clip in (mixup.first, mixup.second)
+        )
+        if silent(first) or silent(second):
+            return padded_clip(first), list(mixup.first.captions), (mixup.first.name,), "silent"
+        mixed = mix(first, second, rng, self.source.recipe.mixup.ratio_db).waveform
+        return padded_clip(mixed), [mixup.caption], (mixup.first.name, mixup.second.name), "merged"
 
 
 def open_source(

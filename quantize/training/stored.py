@@ -99,7 +99,13 @@ class StoredExamples:
     @property
     def has_text_embeddings(self) -> bool:
         """Whether they bring what the contrastive term compares audio embeddings with."""
-        return "text_embedding" in self.reader[0].arrays
+        return bool(self.text_embedding_dim)
+
+    @property
+    def text_embedding_dim(self) -> int:
+        """Dimensions of these embeddings; 0 where there are none."""
+        embedding = self.reader[0].arrays.get("text_embedding")
+        return 0 if embedding is None else len(embedding)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from quantize.models.config import TextEmbedderConfig, config_from
 from quantize.models.instructor import TextEmbedder
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.weight_files import read_json
-from quantize.training.engine import Engine, Progress, TensorBatch, Terms, in_fp32
+from quantize.training.engine import Engine, Progress, TensorBatch, Terms, in_fp32, kept_weights
 from quantize.training.settings import TextStudentSettings
 from quantize.training.teacher_texts import teacher_embeddings, teacher_fingerprint
 from quantize.training.text_scores import text_student_scores
@@ -86,6 +86,23 @@ def split_texts(texts: Sequence[str], settings: TextStudentSettings) -> TextSpli
     return TextSplit(kept, held_out, len(texts) - len(distinct), len(trained) - len(kept))
 
 
+def check_text_distillation(
+    teacher: SentenceEmbedder, texts: Sequence[str], config: TextEmbedderConfig, settings: TextStudentSettings
+) -> TextSplit:
+    """What of a run can be checked before there is a tokenizer, as before the captioner's training; gives the texts.
+
+    Raises:
+        ConfigError: teacher and student embed in different numbers of dimensions.
+        DataError: too few texts.
+    """
+    if config.embedding_dim != teacher.dim:
+        raise ConfigError(
+            f"the sentence embedder embeds in {teacher.dim} dimensions, the text student in {config.embedding_dim}: "
+            f"set embedding_dim = {teacher.dim} in [text]"
+        )
+    return split_texts(texts, settings)
+
+
 def distillation_losses(student: Tensor, teacher: Tensor, settings: TextStudentSettings) -> dict[str, Tensor]:
     """Terms of the loss of one batch; ``loss`` is their weighted sum.
 
@@ -136,17 +153,12 @@ class TextDistillation:
         settings: TextStudentSettings,
         folder: Path,
     ) -> None:
-        if config.embedding_dim != teacher.dim:
-            raise ConfigError(
-                f"the teacher embeds in {teacher.dim} dimensions, the student in {config.embedding_dim}: "
-                f"set embedding_dim to {teacher.dim}"
-            )
+        self.split = check_text_distillation(teacher, texts, config, settings)
         if tokenizer.get_vocab_size() > config.vocab_size:
             raise ConfigError(
                 f"the tokenizer has {tokenizer.get_vocab_size()} tokens, the student {config.vocab_size}: "
                 f"set vocab_size to {tokenizer.get_vocab_size()}"
             )
-        self.split = split_texts(texts, settings)
         settings = replace(settings, scenes_per_epoch=min(settings.scenes_per_epoch, len(self.split.trained)))
         self.settings, self.folder, self.tokenizer = settings, folder, tokenizer
         fingerprint = teacher_fingerprint(teacher)
@@ -254,13 +266,13 @@ def load_text_student(folder: Path) -> TextEmbedder:
 
     Raises:
         InputMissingError: the folder holds no finished run.
+        DataError: its checkpoint is damaged.
     """
-    path = folder / "last.pt"
     table = read_json(folder / "run.json")
-    state = torch.load(path, weights_only=True) if path.is_file() else {"epochs_done": 0}
-    if state["epochs_done"] < table["settings"]["epochs"]:
+    weights, done = kept_weights(folder) if (folder / "last.pt").is_file() else ({}, 0)
+    if done < table["settings"]["epochs"]:
         raise InputMissingError(f"the text student in {folder} is not finished: run the same `edge-aac distill` again")
     averaged = AveragedModel(TextEmbedder.from_config(config_from(TextEmbedderConfig, table["config"])))
-    averaged.load_state_dict(state["averaged"])
+    averaged.load_state_dict(weights)
     student: TextEmbedder = averaged.module
     return student.eval()

@@ -1,6 +1,7 @@
 """A captioner's run: scenes in, a run folder out that can be resumed, plotted and exported.
 
-A run folder holds ``recipe.json``, ``tokenizer.json`` and what the engine keeps (:mod:`quantize.training.engine`).
+A run folder holds ``recipe.json``, ``tokenizer.json``, ``run.json`` (:mod:`quantize.training.identities`) and what the
+engine keeps (:mod:`quantize.training.engine`).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,16 @@ from tokenizers import Tokenizer
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset
 
+from edge_aac.captioner.tokens import load_tokenizer
 from edge_aac.errors import ConfigError, DataError, InputMissingError
 from quantize.data.tokenizer import train_tokenizer
 from quantize.models.beats import Beats
 from quantize.models.sentence_embedder import SentenceEmbedder
+from quantize.models.weight_files import read_json
 from quantize.training.batches import Batch, Example, collate
 from quantize.training.distributed import World
-from quantize.training.engine import Engine, Progress
+from quantize.training.engine import Engine, Progress, kept_weights
+from quantize.training.identities import identities_of, note_identities
 from quantize.training.pretrain import EncoderPretraining
 from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.sources import ExampleSource, SceneSource
@@ -34,6 +38,9 @@ from quantize.training.trainee import CaptionObjective, Trainee, new_trainee
 
 OUTLIERS_HEARD = "outliers.json"
 """In a run's folder: the recordings of no known class that it learns from, which its bundle attributes."""
+
+TEACHER_HEARD = "teacher.json"
+"""In a student's folder: the folds and the recordings of no known class that its teacher learnt from."""
 
 _STORED_EPOCH = 1_000_000
 """Stored examples are drawn as those of an epoch that no run reaches."""
@@ -62,15 +69,17 @@ class Run:
     ) -> None:
         self.folder = folder
         self.world = world or World()
-        objective = CaptionObjective(
-            recipe.train, sentence_embedder, precomputed=stored is not None and stored.has_text_embeddings
-        )
+        if recipe.pretrain and not isinstance(source, SceneSource):
+            raise ConfigError("[pretrain] makes mixes of labelled recordings, which a corpus has not: leave it out")
+        stored_dim = stored.text_embedding_dim if stored else 0
+        objective = CaptionObjective(recipe.train, sentence_embedder, stored_dim, recipe.model.embedding_dim)
         if self.world.first:
             self._tokenizer(recipe, source)
         self.world.barrier()
         self.tokenizer = self._tokenizer(recipe, source)
         self.recipe = recipe.with_vocabulary(self.tokenizer.get_vocab_size())
         if self.world.first:
+            note_identities(identities_of(recipe, source, sentence_embedder, stored), folder)
             write_recipe(self.recipe, folder)
             note_outliers(source, folder)
         torch.manual_seed(recipe.train.seed)
@@ -78,8 +87,7 @@ class Run:
         self.validate = validation_of(source, self.tokenizer, self.world)
         self._pretraining = None
         if recipe.pretrain:
-            if not isinstance(source, SceneSource):
-                raise ConfigError("[pretrain] makes mixes of labelled recordings, which a corpus has not: leave it out")
+            assert isinstance(source, SceneSource)
             encoder = Beats(recipe.model.beats).to(memory_format=torch.channels_last)
             self._pretraining = EncoderPretraining(encoder, recipe, source, folder, self.world)
         self.engine: Engine[Batch] = Engine(
@@ -117,7 +125,7 @@ class Run:
     def _tokenizer(self, recipe: Recipe, source: ExampleSource) -> Tokenizer:
         path = self.folder / "tokenizer.json"
         if path.is_file():
-            return Tokenizer.from_file(str(path))
+            return load_tokenizer(path)
         tokenizer = train_tokenizer(source.captions(), recipe.model.decoder.vocab_size)
         self.folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(path))
@@ -146,7 +154,8 @@ def store_examples(
     Returns:
         What came of the mix-ups among those that this call made.
     """
-    CaptionObjective(recipe.train, sentence_embedder)  # the recipe's demands are met before hours are spent
+    # The recipe's demands are met before hours are spent.
+    CaptionObjective(recipe.train, sentence_embedder, embedding_dim=recipe.model.embedding_dim)
     stored = recipe.stored
     train = replace(recipe.train, seed=stored.seed, scenes_per_epoch=stored.count, captions_per_scene=stored.captions)
     metadata = {
@@ -198,7 +207,7 @@ def note_outliers(source: ExampleSource, folder: Path) -> None:
     """
     path = folder / OUTLIERS_HEARD
     now = [clip.path for clip in source.outliers] if isinstance(source, SceneSource) else []
-    if (folder / "last.pt").is_file() and outliers_heard(folder) != now:
+    if (folder / "last.pt").is_file() and read_json(path, optional=True, kind=list) != now:
         raise ConfigError(
             f"{folder} holds a run with other outliers; give the same --outliers, or a new folder with --run"
         )
@@ -207,29 +216,58 @@ def note_outliers(source: ExampleSource, folder: Path) -> None:
 
 
 def outliers_heard(folder: Path) -> list[str]:
-    """Paths of the recordings of no known class that a run learns from, within the folder of these."""
-    path = folder / OUTLIERS_HEARD
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    """Paths of the recordings of no known class that a run, or its teacher, learns from, within the folder of these.
+
+    Raises:
+        DataError: what the run noted is damaged.
+    """
+    own: list[str] = read_json(folder / OUTLIERS_HEARD, optional=True, kind=list)
+    return list(dict.fromkeys([*own, *_teacher_heard(folder, "outliers")]))
+
+
+def note_teacher(folds: Sequence[int], outliers: Sequence[str], folder: Path) -> None:
+    """Keep, in the folder of a student, what its teacher learnt from: its bundle attributes that, too."""
+    table = {"folds": list(folds), "outliers": list(outliers)}
+    (folder / TEACHER_HEARD).write_text(json.dumps(table, indent=0), encoding="utf-8")
+
+
+def _teacher_heard(folder: Path, kind: str) -> list[Any]:
+    heard: list[Any] = read_json(folder / TEACHER_HEARD, optional=True).get(kind, [])
+    return heard
 
 
 def load_run(folder: Path) -> tuple[Trainee, Tokenizer, dict[str, Any]]:
-    """The averaged model of a run, in evaluation mode, its tokenizer and its recipe as a table.
+    """The averaged model of a finished run, in evaluation mode, its tokenizer and its recipe as a table.
+
+    Of a student the table's training folds are also those that its teacher heard, and may have passed on.
 
     Raises:
-        InputMissingError: the folder holds no finished epoch.
-        DataError: its checkpoint does not fit its recipe.
+        InputMissingError: a file is missing, or epochs are left to do.
+        DataError: a file is damaged, or the checkpoint does not fit the recipe.
     """
     if not (folder / "last.pt").is_file():
         raise InputMissingError(f"{folder} holds no checkpoint: run `edge-aac train --run {folder}` first")
-    table = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-    recipe = recipe_from(table)
-    trainee = new_trainee(recipe)
-    averaged = AveragedModel(trainee)
-    state = torch.load(folder / "last.pt", weights_only=True)["averaged"]
+    if missing := [name for name in ("recipe.json", "tokenizer.json") if not (folder / name).is_file()]:
+        raise InputMissingError(f"{folder} lacks {missing[0]} of its run: copy the whole folder here again")
+    table: dict[str, Any] = read_json(folder / "recipe.json")
+    try:
+        recipe = recipe_from(table)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{folder / 'recipe.json'} is no recipe of a run: copy the run's folder here again") from error
+    state, done = kept_weights(folder)
+    if done < recipe.train.epochs:
+        as_it_is = f", or set epochs to {done} in its recipe.json to take it as it is" if done else ""
+        raise InputMissingError(
+            f"{folder} has done {done} of its {recipe.train.epochs} epochs: "
+            f"run the same `edge-aac train` or `edge-aac distill` again, which goes on there{as_it_is}"
+        )
+    averaged = AveragedModel(new_trainee(recipe))
     # A student's projections to its teacher's widths have done their work.
     state = {name: tensor for name, tensor in state.items() if not name.startswith("module.projections.")}
     try:
         averaged.load_state_dict(state)
     except RuntimeError as error:
         raise DataError(f"the checkpoint in {folder} does not fit its recipe.json: {error}") from error
-    return averaged.module.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")), table
+    if more := sorted({*_teacher_heard(folder, "folds")} - {*recipe.folds.train}):
+        table["folds"]["train"] = [*recipe.folds.train, *more]
+    return averaged.module.eval(), load_tokenizer(folder / "tokenizer.json"), table

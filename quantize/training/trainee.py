@@ -108,20 +108,28 @@ class CaptionObjective:
     Args:
         settings: weights of the terms.
         sentence_embedder: what audio embeddings are drawn to, where it is not trained together with them.
-        precomputed: the batches bring the embeddings of their texts.
+        precomputed: numbers of the embeddings of their texts that the batches bring; 0: they bring none.
+        embedding_dim: of the captioner; None where it is not known before the first batch.
 
     Raises:
-        ConfigError: the sentence embedder is missing.
+        ConfigError: the sentence embedder is missing, or its embeddings are not as long as the captioner's.
     """
 
     def __init__(
-        self, settings: TrainSettings, sentence_embedder: SentenceEmbedder | None = None, precomputed: bool = False
+        self,
+        settings: TrainSettings,
+        sentence_embedder: SentenceEmbedder | None = None,
+        precomputed: int = 0,
+        embedding_dim: int | None = None,
     ) -> None:
-        given = sentence_embedder is not None or precomputed
-        if settings.contrastive_target == "given" and settings.contrastive_weight and not given:
-            raise ConfigError(
-                "the recipe's contrastive term needs a sentence embedder: name its folder with --sentence-embedder"
-            )
+        if settings.contrastive_target == "given" and settings.contrastive_weight:
+            given = precomputed or (sentence_embedder.dim if sentence_embedder else 0)
+            if not given:
+                raise ConfigError(
+                    "the recipe's contrastive term needs a sentence embedder: name its folder with --sentence-embedder"
+                )
+            if embedding_dim is not None:
+                _check_width(given, embedding_dim)
         self.settings = settings
         self.sentence_embedder = sentence_embedder
 
@@ -141,6 +149,7 @@ class CaptionObjective:
             }
             total = terms["caption"]
             if texts is not None:
+                _check_width(texts.shape[1], outputs.audio_embedding.shape[1])
                 keys = gather_with_gradient(batch.event_keys)
                 terms["contrastive"] = info_nce(
                     gather_with_gradient(outputs.audio_embedding),
@@ -162,6 +171,14 @@ class CaptionObjective:
             return batch.text_embeddings
         assert self.sentence_embedder is not None
         return torch.from_numpy(self.sentence_embedder.embed(batch.texts)).to(batch.fbank.device)
+
+
+def _check_width(texts: int, audio: int) -> None:
+    if texts != audio:
+        raise ConfigError(
+            f"the texts' embeddings have {texts} dimensions, the captioner's audio embedding {audio}: "
+            f"set embedding_dim = {texts} in [model], or give another sentence embedder"
+        )
 
 
 class DistillObjective:

@@ -1,25 +1,21 @@
-"""A vocabulary cut to the tokens that captions use: the tokenizer rewritten, and the rows of the model with it.
+"""A vocabulary cut to the tokens that captions use: the tokenizer rewritten.
 
 The published captioner knows 50265 tokens, of which captions use a few thousand. Cutting the others changes neither how
-a kept caption is segmented nor its logits.
+a kept caption is segmented nor its logits, once :func:`quantize.models.student.build_student` has cut the model's rows.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from tokenizers import Tokenizer, pre_tokenizers
-from torch import Tensor
 
 from edge_aac.errors import DataError
-from quantize.models.captioner import Captioner
-from quantize.models.student import build_student
 
 Ids = npt.NDArray[np.int64]
 
@@ -92,39 +88,6 @@ def prune_tokenizer(tokenizer: Tokenizer, captions: Iterable[str], keep: Iterabl
     _check(original, _unpadded(pruned), texts, kept_ids, _is_byte_level(table))
     unknown = _unknown_id(model, ids)
     return PrunedVocabulary(pruned, kept_ids, sum(unknown in encoding.ids for encoding in encodings))
-
-
-def prune_rows(weight: Tensor, kept_ids: Sequence[int] | Ids | Tensor) -> Tensor:
-    """The kept rows of an embedding: (V, D) → (V', D), a copy.
-
-    Raises:
-        DataError: an id lies outside the table.
-    """
-    rows = torch.as_tensor(kept_ids, dtype=torch.long, device=weight.device)
-    if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(weight):
-        raise DataError(
-            f"kept ids reach {int(rows.max())}, but the table has {len(weight)} rows: prune its own tokenizer"
-        )
-    return weight.detach()[rows].clone()
-
-
-def prune_captioner_vocabulary(captioner: Captioner, kept_ids: Sequence[int] | Ids | Tensor) -> Captioner:
-    """A captioner that knows the kept tokens only; their logits are what they were.
-
-    Raises:
-        DataError: an id lies outside the vocabulary, or the captioner's padding, start or end token is not kept.
-    """
-    decoder = captioner.config.decoder
-    ids = torch.as_tensor(kept_ids, dtype=torch.long).tolist()
-    if not ids or min(ids) < 0 or max(ids) >= decoder.vocab_size:
-        raise DataError(f"kept ids must lie within 0..{decoder.vocab_size - 1}: prune the captioner's own tokenizer")
-    new_ids = {old: new for new, old in enumerate(ids)}
-    names = ("pad_token_id", "start_token_id", "eos_token_id")
-    if lost := [name for name in names if getattr(decoder, name) not in new_ids]:
-        raise DataError(f"the captioner's {lost[0]} {getattr(decoder, lost[0])} is not among the kept ids: keep it")
-    numbers = {name: new_ids[getattr(decoder, name)] for name in names}
-    config = replace(captioner.config, decoder=replace(decoder, vocab_size=len(ids), **numbers))
-    return build_student(captioner, config, ids).captioner
 
 
 def _unpadded(tokenizer: Tokenizer) -> Tokenizer:

@@ -96,6 +96,19 @@ class Strike:
 
 
 @dataclass
+class Spoilt:
+    """An objective without a finite loss at call number ``call``."""
+
+    call: int
+    calls: int = 0
+
+    def __call__(self, pair: Pair, batch: Rows) -> dict[str, Tensor]:
+        self.calls += 1
+        terms = objective(pair, batch)
+        return {**terms, "loss": terms["loss"] * (torch.nan if self.calls == self.call else 1.0)}
+
+
+@dataclass
 class Curve:
     """Progress that keeps the losses."""
 
@@ -142,8 +155,11 @@ def main(arguments: Sequence[str]) -> None:
                 recipe = recipe_from(job["recipe"])
                 Run(recipe, SceneSource(recipe, Path(job["data"])), folder, world).train(curve)
             else:
-                struck = job.get("struck_rank") == world.rank
-                terms = Strike(job["call"], job["signal"]) if struck else objective
+                terms: Any = objective
+                if job.get("struck_rank") == world.rank:
+                    terms = Strike(job["call"], job["signal"])
+                elif job.get("spoilt_rank") == world.rank:
+                    terms = Spoilt(job["call"])
                 engine(folder, world, job["dropout"], terms, workers=job.get("workers", 0)).train(curve)
             if world.first:
                 (folder / "losses.json").write_text(json.dumps(curve.losses), encoding="utf-8")

@@ -73,7 +73,7 @@ def test_settings_that_cannot_be_done(file: str, name: str, value: Any, tmp_path
         ("config.json", "pad_token_id", 60, "token id 60"),
         ("config.json", "max_cross_position_embeddings", 100, "max_memory_positions"),
         ("conformer_config.json", "num_attention_heads", 3, "Conformer's 3 heads"),
-        ("conformer_config.json", "num_conv_pos_embedding_groups", 3, "no model"),
+        ("conformer_config.json", "num_conv_pos_embedding_groups", 3, "Conformer's 3 conv_pos_groups"),
         ("conformer_config.json", "intermediate_size", 1 << 62, "no model"),
         ("beats_config.json", "encoder_attention_heads", 3, "3 heads"),
         ("beats_config.json", "input_patch_size", 500, "no memory steps"),

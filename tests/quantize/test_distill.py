@@ -14,20 +14,22 @@ import torch
 from edge_aac.captioner.bundle import open_bundle
 from edge_aac.captioner.captioner import Captioner as Runtime
 from edge_aac.captioner.captioner import window_rng
-from edge_aac.errors import ConfigError, InputMissingError
-from quantize.deploy.export import export_bundle
+from edge_aac.errors import ConfigError, DataError, InputMissingError, UsageError
+from quantize.deploy.export import export_bundle, outliers_of
+from quantize.evaluation.windows import evaluation_windows
 from quantize.models.captioner import Captioner
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.training.batches import Batch, collate
-from quantize.training.distill import Distillation, TeacherModel, load_teacher, store_signals
+from quantize.training.distill import Distillation, TeacherModel, check_held_out, load_teacher, store_signals
 from quantize.training.recipe import Recipe
+from quantize.training.settings import Folds
 from quantize.training.sources import SceneSource
 from quantize.training.stored import StoredExamples
 from quantize.training.teacher import Teacher
 from quantize.training.text_student import TEXT_FOLDER, TextDistillation
 from quantize.training.train import Run, load_run, store_examples
 from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
-from tests.quantize.distill_cases import Told, epoch_rows, write_bart_tokenizer
+from tests.quantize.distill_cases import Told, epoch_rows, small_teacher, write_bart_tokenizer
 from tests.quantize.published_layout import SMALL, refused, scramble, write_captioner
 
 Distil = Callable[..., Distillation]
@@ -182,6 +184,101 @@ def test_a_student_broken_off_goes_on_to_the_same_weights(
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 
+def test_a_student_goes_on_with_what_it_began_with(
+    taught_recipe: Recipe, distil: Distil, stored: Path, scene_source: SceneSource, teacher: TeacherModel,
+    sentence_embedder: SentenceEmbedder, tmp_path: Path,
+) -> None:  # fmt: skip
+    beside, reading = tmp_path / "beside", tmp_path / "reading"
+    distil(taught_recipe, beside)
+    distil(taught_recipe, reading, stored)
+    written = [{path.name: path.read_bytes() for path in run.iterdir()} for run in (beside, reading)]
+    other = small_teacher(taught_recipe.model, [*scene_source.captions(), "a gong"], tmp_path, seed=4)
+    instructed = replace(sentence_embedder, default_instruction="Represent the sound: ")
+
+    def again(folder: Path, taught_by: TeacherModel, embedder: SentenceEmbedder | None) -> Distillation:
+        return Distillation(taught_recipe, scene_source, folder, taught_by, sentence_embedder=embedder)
+
+    refused(lambda: again(beside, other, sentence_embedder), ConfigError, "teacher (--teacher)", "--run")
+    refused(lambda: again(beside, teacher, instructed), ConfigError, "other sentence embedder (--sentence-embedder): ")
+    refused(lambda: distil(taught_recipe, beside, stored), ConfigError, "examples (--examples)")
+    refused(lambda: distil(taught_recipe, reading), ConfigError, "examples (--examples)")
+    faster = replace(taught_recipe, train=replace(taught_recipe.train, learning_rate=0.5))
+    refused(lambda: distil(faster, beside), ConfigError, "another recipe")
+    assert written == [{path.name: path.read_bytes() for path in run.iterdir()} for run in (beside, reading)]
+    distil(taught_recipe, beside)
+    # One that began before there was such a table.
+    (beside / "run.json").unlink()
+    (beside / "last.pt").touch()
+    with pytest.raises(DataError, match="no checkpoint of this run"):
+        again(beside, replace(other, tokenizer=teacher.tokenizer), sentence_embedder)
+
+
+def heard(teacher: TeacherModel, recipe: Recipe, folds: Folds, outliers: tuple[str, ...] = ()) -> TeacherModel:
+    """The teacher, as if it had been trained on these folds."""
+    return replace(teacher, recipe=replace(recipe, folds=folds), outliers=outliers)
+
+
+@pytest.mark.parametrize(
+    ("of_teacher", "of_student", "words"),
+    [
+        (Folds((1, 2)), Folds((1,), (2,)), ("the teacher heard fold 2", "validat")),
+        (Folds((1,)), Folds((1,), (), ("rain",)), ("the class rain", "--absent rain")),
+        (Folds((1,), (), ("rain",)), Folds((1,), (), ("rain", "dog_bark")), ("the class dog_bark",)),
+    ],
+)
+def test_a_teacher_that_heard_what_is_held_out_is_refused(
+    of_teacher: Folds, of_student: Folds, words: tuple[str, ...], taught_recipe: Recipe, scene_source: SceneSource,
+    teacher: TeacherModel, sentence_embedder: SentenceEmbedder, tmp_path: Path,
+) -> None:  # fmt: skip
+    recipe, taught_by = replace(taught_recipe, folds=of_student), heard(teacher, taught_recipe, of_teacher)
+    refused(
+        lambda: Distillation(recipe, scene_source, tmp_path / "run", taught_by, sentence_embedder=sentence_embedder),
+        ConfigError,
+        *words,
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("of_teacher", "of_student"),
+    [
+        (Folds((1, 2), (3,)), Folds((1, 2))),
+        (Folds((1,), (2,)), Folds((1,), (2,))),
+        (Folds((1,), (), ("rain", "dog_bark")), Folds((1,), (), ("rain",))),
+    ],
+)
+def test_a_teacher_that_heard_no_more_than_it_may_is_taken(
+    of_teacher: Folds, of_student: Folds, taught_recipe: Recipe, teacher: TeacherModel
+) -> None:
+    check_held_out(replace(taught_recipe, folds=of_student), heard(teacher, taught_recipe, of_teacher))
+    check_held_out(replace(taught_recipe, folds=of_student), teacher)
+
+
+def test_what_the_teacher_heard_is_attributed_and_measured_by_nobody(
+    taught_recipe: Recipe, scene_source: SceneSource, teacher: TeacherModel, sentence_embedder: SentenceEmbedder,
+    recordings: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    run = tmp_path / "run"
+    taught_by = heard(teacher, taught_recipe, Folds((2, 1)))
+    Distillation(taught_recipe, scene_source, run, taught_by, sentence_embedder=sentence_embedder).train(Told())
+    assert load_teacher(run).recipe.folds.train == (1, 2)  # type: ignore[union-attr]
+    folder = export_bundle(run, recordings, tmp_path / "out", {}, lambda line: None, sentence_embedder)
+    listed = (folder / "ATTRIBUTIONS.csv").read_text(encoding="utf-8")
+    assert (listed.count("\n1-"), listed.count("\n2-")) == (6, 6)
+    with pytest.raises(UsageError, match="trained on 6 recordings of fold 2"):
+        evaluation_windows(Runtime(open_bundle(str(folder))), recordings, 2, 2)
+
+
+def test_outliers_that_the_teacher_alone_heard_are_attributed(
+    taught_recipe: Recipe, scene_source: SceneSource, teacher: TeacherModel, sentence_embedder: SentenceEmbedder,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    taught_by = heard(teacher, taught_recipe, Folds((1,)), ("a.flac",))
+    for _ in range(2):  # begun, and gone on with
+        Distillation(taught_recipe, scene_source, tmp_path, taught_by, sentence_embedder=sentence_embedder)
+    refused(lambda: outliers_of(tmp_path, None), ConfigError, "1 recordings of other sounds", "--outliers")
+
+
 def test_projections_begin_as_identity_where_widths_agree(taught_recipe: Recipe) -> None:
     model = taught_recipe.model
     same = Projections(model, model)
@@ -211,6 +308,7 @@ def test_a_trained_run_is_a_teacher(small_recipe: Recipe, recordings: Path, tmp_
     assert loaded.weights == tmp_path / "last.pt"
     assert not loaded.captioner.training
     assert loaded.tokenizer.to_str() == run.tokenizer.to_str()
+    assert loaded.recipe == run.recipe and not loaded.outliers
     averaged = run.averaged.module.captioner.state_dict()
     assert all(torch.equal(tensor, averaged[name]) for name, tensor in loaded.captioner.state_dict().items())
 

@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 
 from edge_aac.errors import ConfigError, EdgeAacError, InputMissingError, UsageError
 from quantize.training.commands import distill
+from quantize.training.distributed import World
 from quantize.training.recipe import Recipe, load_recipe
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run
-from tests.quantize.distill_cases import Told, epoch_rows, write_recipe_toml
+from tests.quantize.distill_cases import Told, epoch_rows, write_recipe_toml, write_sentence_embedder
 
 Result = Any
 """Of the CLI runner: typer brings its own click."""
@@ -124,6 +125,51 @@ def _another(teacher_run: Path, tmp_path: Path) -> Path:
     state["averaged"]["module.captioner.final_logits_bias"] += 1.0
     torch.save(state, folder / "last.pt")
     return folder
+
+
+def test_a_teacher_that_heard_what_is_held_out_is_refused_at_once(
+    verb: Verb, teacher_run: Path, recordings: Path, tmp_path: Path
+) -> None:
+    given = ("--teacher", teacher_run, "--data", recordings, "--examples", tmp_path / "examples", "--precompute")
+    error = refusal(verb(*given, "--absent", "rain"))
+    assert isinstance(error, ConfigError) and "the teacher heard the class rain" in str(error)
+    assert not (tmp_path / "examples").exists()
+
+
+def test_a_sentence_embedder_that_the_text_student_cannot_follow_is_refused_at_once(
+    verb: Verb, teacher_run: Path, recordings: Path, tmp_path: Path
+) -> None:
+    run, wider = tmp_path / "run", write_sentence_embedder(tmp_path / "wider", dim=12)
+    error = refusal(verb("--teacher", teacher_run, "--data", recordings, "--sentence-embedder", wider, "--run", run))
+    assert isinstance(error, ConfigError) and "embedding_dim = 12 in [text]" in str(error)
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_rank_0_does_alone_is_done_outside_of_the_group(
+    rank: int, verb: Verb, teacher_run: Path, recordings: Path, sentence_embedder_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    events: list[str] = []
+
+    class Joined(World):
+        def __exit__(self, *error: object) -> None:
+            events.append("group left")
+
+    def trained(*_: object) -> tuple[None, None]:
+        events.append("trained")
+        return None, None
+
+    monkeypatch.setattr(World, "from_environment", lambda: Joined(rank=rank))
+    monkeypatch.setattr("quantize.training.commands._train", trained)
+    monkeypatch.setattr("quantize.training.commands._distil_text", lambda *_: events.append("text student"))
+    monkeypatch.setattr("quantize.training.commands.export_run", lambda *_, **__: events.append("exported"))
+    done = verb(
+        "--teacher", teacher_run, "--data", recordings, "--sentence-embedder", sentence_embedder_folder,
+        "--run", tmp_path / "run", "--output", tmp_path / "bundle",
+    )  # fmt: skip
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert events == ["trained", "group left", *(["text student", "exported"] if rank == 0 else [])]
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,15 @@ def test_rank_that_dies_ends_the_run_which_goes_on_to_the_same_weights(two_ranks
     assert json.loads((tmp_path / "broken" / "losses.json").read_text(encoding="utf-8")) == unbroken[8:]
 
 
+def test_a_loss_that_is_not_finite_on_one_rank_ends_all(tmp_path: Path) -> None:
+    done = under_torchrun(tmp_path, {"folder": str(tmp_path / "run"), "dropout": 0.0, "spoilt_rank": 1, "call": 10})
+    assert done.returncode != 0
+    assert done.stderr.count("ConfigError: no finite loss at step 10 of") == 2, done.stderr
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert state["steps_done"] == 8
+    assert all(bool(tensor.isfinite().all()) for tensor in state["averaged"].values())
+
+
 def test_ranks_draw_different_dropout(two_ranks: TwoRanks) -> None:
     """Two ranks with the same draws would keep the same random state."""
     first, second = torch.load(two_ranks.folder / "dropout" / "last.pt", weights_only=True)["random_states"]

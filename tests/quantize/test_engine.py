@@ -18,7 +18,7 @@ from torch import nn
 from edge_aac.errors import ConfigError, DataError
 from quantize.training.distributed import World
 from quantize.training.engine import Engine, TensorBatch, in_fp32, wants_bf16
-from tests.quantize.engine_cases import Curve, Rows, Strike, Vectors, collate, engine, objective, weights
+from tests.quantize.engine_cases import Curve, Rows, Spoilt, Strike, Vectors, collate, engine, objective, weights
 
 ROOT = Path(__file__).parents[2]
 STEPS = 12  # two epochs of six; a checkpoint each four
@@ -115,6 +115,25 @@ def test_killed_in_its_validation_it_does_no_step_again(tmp_path: Path) -> None:
     assert len(curve.losses) == STEPS // 2
     assert rows(tmp_path / "whole") == rows(tmp_path / "broken")
     assert [row["first"] for row in rows(tmp_path / "broken")][-1] == last["first"]
+
+
+def of_no_finite_gradient(pair: Any, batch: Rows) -> dict[str, torch.Tensor]:
+    terms = objective(pair, batch)
+    return {**terms, "loss": terms["loss"] + (0.0 * pair.towers[0][0].weight).sqrt().sum()}
+
+
+@pytest.mark.parametrize(("terms", "words"), [(Spoilt(7), "loss at step 7"), (of_no_finite_gradient, "gradient at")])
+def test_what_is_not_finite_ends_the_run_and_spoils_no_checkpoint(terms: Any, words: str, tmp_path: Path) -> None:
+    first = terms is of_no_finite_gradient
+    with pytest.raises(ConfigError, match=f"no finite .*{words} .*learning_rate"):
+        engine(tmp_path, terms=terms, checkpoint_steps=1).train(Curve())
+    if first:
+        assert not (tmp_path / "last.pt").exists()
+        return
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert state["steps_done"] == 6
+    assert all(bool(tensor.isfinite().all()) for kept in ("trainee", "averaged") for tensor in state[kept].values())
+    assert "NaN" not in (tmp_path / "log.jsonl").read_text(encoding="utf-8")
 
 
 def test_finished_run_is_left_as_it_is(tmp_path: Path) -> None:

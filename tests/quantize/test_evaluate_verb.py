@@ -12,7 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_aac.captioner.bundle import open_bundle
+from edge_aac.captioner.captioner import CaptionedWindow, Captioner
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError, UsageError
+from quantize.data.clips import load_clips
 from quantize.evaluation import windows
 from quantize.evaluation.commands import evaluate
 from quantize.evaluation.scenes import manifest_quality
@@ -105,6 +107,39 @@ def test_recordings_with_captions(recordings: Path, without_rain: Path, tmp_path
     assert "1 recordings, 3 skipped" in said.stdout
     page = (output / "report.html").read_text(encoding="utf-8")
     assert "it is raining" in page and "gone.wav" in page
+
+
+def test_the_captioner_is_told_how_much_of_a_window_is_sound(
+    recordings: Path, without_rain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `edge-aac caption` tells it; some bundles do not attend to the rest."""
+    told: list[object] = []
+    caption = Captioner.caption
+
+    def listen(self: Captioner, *given: Any, **named: Any) -> CaptionedWindow:
+        told.append(named.get("sound_samples"))
+        return caption(self, *given, **named)
+
+    monkeypatch.setattr(Captioner, "caption", listen)
+    call("--bundle", without_rain, "--data", recordings, "--fold", 2, "--scenes", 2, "--absent", "rain")
+    lengths = {
+        absent: [len(clip.waveform) for clip in load_clips(recordings, folds) if (clip.label == "rain") == absent]
+        for absent, folds in ((False, (2,)), (True, (1, 2)))
+    }
+    assert max(lengths[False]) <= 80_000
+    # Between them are two scenes, two windows of noise and one of silence.
+    assert told == [*lengths[False], *[160_000] * 5, *lengths[True]]
+
+
+def test_a_manifest_that_is_named_goes_before_an_exported_folder(
+    recordings: Path, without_rain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tmp_path / "captions.csv"
+    manifest.write_text("file,caption\n1-0-rain.flac,Rain falls.\n", encoding="utf-8")
+    monkeypatch.setenv("EDGE_AAC_DATA", str(recordings))
+    said = call("--bundle", without_rain, "--manifest", manifest, "--audio", recordings)
+    assert said.exit_code == 0 and "1 recordings, 0 skipped" in said.stdout
+    assert "either --data" in str(complaint("--data", recordings, "--manifest", manifest))
 
 
 def test_a_bundle_trained_on_the_fold_is_refused(recordings: Path, without_rain: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_mix_is_the_sum_of_both_where_it_says(first_samples: int, second_sam
     assert mixed.waveform.shape == (max(first_samples, second_samples),)
     np.testing.assert_allclose(mixed.waveform, sum(parts(first, second, mixed)), atol=1e-6)
     assert min(mixed.starts) == 0
-    assert mixed.offset_samples + min(first_samples, second_samples) <= len(mixed.waveform)
+    assert max(mixed.starts) + min(first_samples, second_samples) <= len(mixed.waveform)
 
 
 def test_the_ratio_of_mean_powers_is_the_one_drawn() -> None:
@@ -56,7 +56,7 @@ def test_ratios_and_offsets_are_uniform_over_their_whole_range() -> None:
     assert counts.sum() == 3000
     # 300 expected in each, with a standard deviation of 16.4.
     assert np.all(np.abs(counts - 300) < 5 * 16.4)
-    assert {mixed.offset_samples for mixed in mixes} == set(range(51))
+    assert {max(mixed.starts) for mixed in mixes} == set(range(51))
 
 
 def test_another_range_of_ratios() -> None:

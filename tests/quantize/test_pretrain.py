@@ -95,6 +95,16 @@ def test_broken_off_within_it_goes_on_there(recipe: Recipe, source: SceneSource,
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 
+def test_killed_within_it_a_run_keeps_its_outliers(recipe: Recipe, source: SceneSource, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Run(recipe, source, tmp_path).train(Told(steps_left=2))
+    heard = SceneSource(recipe, source.data)
+    heard.outliers = source.clips[:1]
+    with pytest.raises(ConfigError, match=r"other outliers \(--outliers\): give the same"):
+        Run(recipe, heard, tmp_path)
+    assert not (tmp_path / "outliers.json").exists()
+
+
 def test_it_is_scored_on_recordings_that_it_does_not_see(recipe: Recipe, source: SceneSource, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         Run(recipe, source, tmp_path).train(BeforeCaptions())

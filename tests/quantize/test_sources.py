@@ -17,15 +17,19 @@ from torch.nn import functional
 from edge_aac.audio.features import filter_bank
 from edge_aac.errors import ConfigError, DataError, InputMissingError
 from quantize.data.captions import UNKNOWN
+from quantize.data.clips import Waveform
 from quantize.data.lexicon import named_events
 from quantize.data.merging import PROMPT
-from quantize.data.scenes import SceneRecipe
+from quantize.data.mixup import Mix, mix
+from quantize.data.scenes import Scene, SceneBuilder, SceneRecipe
 from quantize.data.tokenizer import train_tokenizer
 from quantize.models.captioner import Captioner
+from quantize.training import sources
 from quantize.training.batches import Example, collate
 from quantize.training.recipe import Recipe
-from quantize.training.settings import CorpusRecipe, MixupRecipe, TrainSettings
+from quantize.training.settings import CorpusRecipe, MixupRecipe, StoredRecipe, TrainSettings
 from quantize.training.sources import CorpusSource, SceneSource, open_source
+from quantize.training.train import store_examples
 
 RATE = 16_000
 SAID = ("rain falls on a roof", "a dog barks at a door", "a clock ticks in a room")
@@ -119,6 +123,32 @@ def test_a_table_of_its_own_is_held_out_whole(corpus_recipe: Recipe, corpus: Pat
     assert CorpusSource(replace(corpus_recipe, corpus=nothing), corpus, cache).validation() is None
 
 
+def test_held_out_clips_that_cannot_be_used_are_listed_with_their_table(
+    corpus_recipe: Recipe, corpus: Path, cache: Path
+) -> None:
+    """A clip of the same name may be among those that are learnt from."""
+    (corpus / "partly").mkdir(exist_ok=True)
+    write_sound(corpus / "partly" / "x.wav", 2.0, 0.1, 50)
+    (corpus / "partly" / "1.wav").write_bytes(b"no sound at all")
+    said = "file,caption\nx.wav,a bell rings far away\n1.wav,a cat meows\n2.wav,a horn sounds\n"
+    (corpus / "partly.csv").write_text(said, encoding="utf-8")
+    table = replace(corpus_recipe.corpus, held_out_captions="partly.csv", held_out_audio="partly")
+    source = CorpusSource(replace(corpus_recipe, corpus=table), corpus, cache)
+    broken = {clip.name: clip.reason for clip in source.report.broken}
+    assert broken.keys() == {"broken.wav", "gone.wav", "partly.csv: 1.wav", "partly.csv: 2.wav"}
+    assert all(broken.values())
+    assert len(source.report.ready) == len(source.clips) + len(source.held_out) == 8 + 1
+
+
+def test_a_held_out_table_that_cannot_be_used_is_no_reason_to_hold_out_others(
+    corpus_recipe: Recipe, corpus: Path, cache: Path
+) -> None:
+    (corpus / "useless.csv").write_text("file,caption\nbroken.wav,a cat meows\n", encoding="utf-8")
+    table = replace(corpus_recipe.corpus, held_out_captions="useless.csv")
+    with pytest.raises(DataError, match=r"no clip of useless\.csv can be used: .*broken\.wav"):
+        CorpusSource(replace(corpus_recipe, corpus=table), corpus, cache)
+
+
 def test_clotho_is_read_as_published(corpus_recipe: Recipe, corpus: Path, cache: Path) -> None:
     header = "file_name,caption_1,caption_2,caption_3,caption_4,caption_5"
     rows = [f"{n}.wav," + ",".join(f"Caption {k} of the sound {n}." for k in range(5)) for n in range(4)]
@@ -204,6 +234,80 @@ def test_as_many_examples_are_mixups_as_asked(
     outcomes = [examples[index].mixup for index in range(40)]
     # 20 expected, with a standard deviation of 3.2.
     assert abs(outcomes.count("merged") - 20) < 4 * 3.2 and outcomes.count("") > 0
+
+
+def test_clips_are_mixed_as_long_as_they_are(
+    corpus_recipe: Recipe, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The silence behind them has no part in the mix: cut only beyond 10 s, filled up afterwards."""
+    (tmp_path / "clips").mkdir()
+    for name, seconds, level in (("short", 2.0, 0.05), ("middle", 4.0, 0.2), ("long", 12.0, 0.1)):
+        write_sound(tmp_path / "clips" / f"{name}.wav", seconds, level, len(name))
+    rows = ["file,caption", *(f"{name}.wav,a {name} noise" for name in ("short", "middle", "long"))]
+    (tmp_path / "captions.csv").write_text("\n".join(rows), encoding="utf-8")
+    recipe = mixing(corpus_recipe, 3, 1.0)
+    recipe = replace(recipe, corpus=replace(corpus_recipe.corpus, held_out_share=0.0))
+    source = CorpusSource(recipe, tmp_path, tmp_path / "cache", Merger("rain falls while a dog barks"))  # type: ignore[arg-type]
+    mixes: list[tuple[int, int, Mix]] = []
+
+    def watched(first: Waveform, second: Waveform, rng: np.random.Generator, ratio_db: float) -> Mix:
+        mixes.append((len(first), len(second), mix(first, second, rng, ratio_db)))
+        return mixes[-1][2]
+
+    monkeypatch.setattr(sources, "mix", watched)
+    examples = source.examples(tokenizer, taking(source, 24), 0, masked=False)
+    for index in range(24):
+        example = examples[index]
+        waveform = mixes[-1][2].waveform
+        padded = np.pad(waveform, (0, 10 * RATE - len(waveform)))
+        assert np.abs(example.fbank.numpy() - filter_bank(padded)).max() < 1e-3
+    lengths = {frozenset((first, second)) for first, second, _ in mixes}
+    assert lengths == {frozenset(RATE * n for n in pair) for pair in ((2, 4), (2, 10), (4, 10))}
+    starts = [max(mixed.starts) for _, _, mixed in mixes]
+    assert len(set(starts)) > 20, "the shorter lies at a random place"
+
+
+def test_a_pair_with_a_silent_clip_is_left_unmixed(corpus_recipe: Recipe, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    (tmp_path / "clips").mkdir()
+    write_sound(tmp_path / "clips" / "loud.wav", 3.0, 0.1, 1)
+    soundfile.write(tmp_path / "clips" / "silent.wav", np.zeros(3 * RATE), RATE)
+    rows = "file,caption_1,caption_2\nloud.wav,rain falls,water drips\nsilent.wav,a quiet room,nothing is heard\n"
+    (tmp_path / "captions.csv").write_text(rows, encoding="utf-8")
+    recipe = replace(mixing(corpus_recipe, 1, 0.5), corpus=replace(corpus_recipe.corpus, held_out_share=0.0))
+    source = CorpusSource(recipe, tmp_path, tmp_path / "cache", Merger("rain falls while a dog barks"))  # type: ignore[arg-type]
+    first = source.mixups[0].first
+    examples = source.examples(tokenizer, taking(source, 20), 0, masked=False)
+    made = [examples[index] for index in range(20)]
+    unmixed = [example for example in made if example.mixup]
+    assert {example.mixup for example in unmixed} == {"silent"} and 0 < len(unmixed) < 20
+    for example in unmixed:
+        assert example.events == (first.name,) and set(example.texts) == set(first.captions)
+        padded = np.pad(source.cache.waveform(first), (0, 7 * RATE))
+        assert np.abs(example.fbank.numpy() - filter_bank(padded)).max() < 1e-3
+    assert store_examples(
+        replace(recipe, train=replace(recipe.train, contrastive_weight=0.0), stored=StoredRecipe(count=20)),
+        source, None, tmp_path / "stored", lambda done: None,
+    )["silent"] > 0  # fmt: skip
+
+
+@pytest.mark.parametrize("silent", ["first", "second"])
+def test_a_silent_scene_is_not_mixed(small_recipe: Recipe, recordings: Path, silent: str) -> None:
+    source = SceneSource(scene_recipe(small_recipe), recordings)
+    source.builder = HalfSilent(source.builder, 0 if silent == "first" else 1)  # type: ignore[assignment]
+    examples = source.examples(None, taking(source, 6), 0, masked=False)
+    assert {examples[index].mixup for index in range(6)} == {"rejected"}
+
+
+class HalfSilent:
+    """Scenes of which every second one, or every one between, is silent."""
+
+    def __init__(self, builder: SceneBuilder, silent: int) -> None:
+        self.builder, self.silent, self.made = builder, silent, 0
+
+    def scene(self, rng: np.random.Generator) -> Scene:
+        scene = self.builder.scene(rng)
+        self.made += 1
+        return replace(scene, waveform=0.0 * scene.waveform) if (self.made - 1) % 2 == self.silent else scene
 
 
 def test_what_a_corpus_lacks_is_one_sentence(corpus_recipe: Recipe, corpus: Path, cache: Path, tmp_path: Path) -> None:

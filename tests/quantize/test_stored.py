@@ -85,6 +85,7 @@ def test_stored_examples_are_those_of_the_source(
     train = replace(taught_recipe.train, seed=made.seed, scenes_per_epoch=made.count, captions_per_scene=made.captions)
     fresh = scene_source.examples(None, train, _STORED_EPOCH, masked=False)
     assert len(stored.examples) == 12 and stored.examples.has_text_embeddings
+    assert stored.examples.text_embedding_dim == sentence_embedder.dim
     for index, sample in enumerate(stored.examples.reader):
         example = fresh[index]
         assert close(torch.from_numpy(sample.arrays["fbank"]).float(), example.fbank)

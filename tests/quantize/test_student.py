@@ -304,7 +304,7 @@ def test_what_differs_in_kind_starts_afresh_and_is_named(small_config: Captioner
     )
     assert all(any(part in name for name in fresh) for part in parts), fresh
     assert all(any(part in name for part in parts) for name in fresh), fresh
-    assert "fresh: " in "\n".join(student.report.lines())
+    assert "fresh: " in "\n".join(student.report.totals())
     assert all(torch.isfinite(output).all() for output in _outputs(student.captioner))
     _accounts_for_all(student)
 

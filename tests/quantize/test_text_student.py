@@ -27,6 +27,7 @@ from quantize.training.teacher_texts import teacher_embeddings
 from quantize.training.text_scores import spearman, text_student_scores
 from quantize.training.text_student import (
     TextDistillation,
+    check_text_distillation,
     distillation_losses,
     load_text_student,
     split_texts,
@@ -180,6 +181,7 @@ def test_killed_run_ends_with_the_weights_of_one_that_was_not(
         load_text_student(tmp_path / "killed")
     resumed = run("killed")
     resumed.train(Told())
+    load_text_student(tmp_path / "killed")
     one, other = whole.student.state_dict(), resumed.student.state_dict()
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -198,6 +200,8 @@ def test_folder_of_another_run(
     with pytest.raises(ConfigError, match=r"other texts, teacher_sha256"):
         TextDistillation(_teacher(tokenizer, seed=8), TEXTS[1:], tokenizer, config, settings, tmp_path)
     (tmp_path / "last.pt").write_bytes(b"rubbish")
+    with pytest.raises(DataError, match=r"last\.pt is no whole checkpoint"):
+        load_text_student(tmp_path)
     with pytest.raises(DataError, match=r"last\.pt"):
         TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path)
 
@@ -205,7 +209,7 @@ def test_folder_of_another_run(
 def test_sizes_that_do_not_fit(
     teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="set embedding_dim to 12"):
+    with pytest.raises(ConfigError, match=r"12 dimensions.* 10: set embedding_dim = 12 in \[text\]"):
         TextDistillation(teacher, TEXTS, tokenizer, replace(config, embedding_dim=10), SETTINGS, tmp_path)
     with pytest.raises(ConfigError, match="set vocab_size to"):
         TextDistillation(teacher, TEXTS, tokenizer, replace(config, vocab_size=20), SETTINGS, tmp_path)
@@ -213,6 +217,16 @@ def test_sizes_that_do_not_fit(
         with pytest.raises(ConfigError, match=name):
             TextStudentSettings(**{name: value})
     assert not list(tmp_path.iterdir())
+
+
+def test_what_does_not_fit_is_known_without_a_tokenizer(teacher: SentenceEmbedder, config: TextEmbedderConfig) -> None:
+    """So that it can be told before the captioner is trained, whose tokenizer it is."""
+    config = replace(config, vocab_size=1)
+    assert check_text_distillation(teacher, TEXTS, config, SETTINGS) == split_texts(TEXTS, SETTINGS)
+    with pytest.raises(ConfigError, match=r"\[text\]"):
+        check_text_distillation(teacher, TEXTS, replace(config, embedding_dim=10), SETTINGS)
+    with pytest.raises(DataError, match="too few"):
+        check_text_distillation(teacher, TEXTS[:75], config, SETTINGS)
 
 
 def test_teacher_runs_once_for_each_text(teacher: SentenceEmbedder, tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from edge_aac.errors import ConfigError, InputMissingError
+from edge_aac.errors import ConfigError, DataError, InputMissingError
+from quantize.models.captioner import Captioner
+from quantize.training.engine import parameter_groups
 from quantize.training.metrics import event_scores, named_share, order_share
 from quantize.training.objective import activity_loss, caption_cross_entropy, info_nce
 from quantize.training.recipe import Recipe, load_recipe, parse_recipe
 from quantize.training.settings import Folds
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run, load_run
+from tests.quantize.published_layout import refused
 
 
 class Quiet:
@@ -208,6 +212,80 @@ def test_folder_of_another_recipe_is_refused(small_recipe: Recipe, recordings: P
     other = replace(small_recipe, train=replace(small_recipe.train, learning_rate=0.5))
     with pytest.raises(ConfigError, match="another recipe"):
         run_of(other, recordings, tmp_path)
+
+
+def test_a_run_goes_on_with_what_it_began_with(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
+    run_of(small_recipe, recordings, tmp_path / "run")
+    run_of(small_recipe, recordings, tmp_path / "run")
+    fewer = tmp_path / "fewer"
+    shutil.copytree(recordings, fewer)
+    rows = (fewer / "clips.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (fewer / "clips.csv").write_text("".join(row for row in rows if not row.startswith("1-1-rain")), encoding="utf-8")
+    refused(lambda: run_of(small_recipe, fewer, tmp_path / "run"), ConfigError, "other recordings (--data)", "--run")
+    # One that began before there was such a table.
+    (tmp_path / "run" / "run.json").unlink()
+    (tmp_path / "run" / "pretraining").mkdir()
+    (tmp_path / "run" / "pretraining" / "last.pt").touch()
+    run_of(small_recipe, fewer, tmp_path / "run")
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+@pytest.fixture(scope="module")
+def finished(small_recipe: Recipe, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    run_of(small_recipe, recordings, folder).train(Quiet())
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "copied"))
+
+
+def test_an_unfinished_run_is_not_loaded(copied: Path) -> None:
+    path = copied / "last.pt"
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, "epochs_done": 0}, path)
+    assert "recipe.json" not in str(refused(lambda: load_run(copied), InputMissingError, "0 of its 2 epochs"))
+    torch.save({**state, "epochs_done": 1}, path)
+    refused(lambda: load_run(copied), InputMissingError, "1 of its 2 epochs", "edge-aac train", "set epochs to 1 in")
+    table = json.loads((copied / "recipe.json").read_text(encoding="utf-8"))
+    table["train"]["epochs"] = 1
+    (copied / "recipe.json").write_text(json.dumps(table), encoding="utf-8")
+    load_run(copied)
+
+
+@pytest.mark.parametrize("name", ["last.pt", "recipe.json", "tokenizer.json"])
+def test_a_damaged_run_is_one_sentence(name: str, copied: Path) -> None:
+    path = copied / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert name in str(refused(lambda: load_run(copied), DataError))
+    path.write_text("{}", encoding="utf-8")
+    assert name in str(refused(lambda: load_run(copied), DataError))
+    path.unlink()
+    refused(lambda: load_run(copied), InputMissingError)
+
+
+def test_a_run_trained_on_a_gpu_is_loaded_without_one(
+    copied: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copied / "last.pt"
+    state = torch.load(path, weights_only=True)
+    monkeypatch.setattr("torch.serialization.location_tag", lambda storage: "cuda:7")
+    torch.save(state, path)
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError):
+        torch.load(path, weights_only=True)
+    states = [load_run(folder)[0].state_dict() for folder in (copied, finished)]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
+def test_what_is_decayed_is_what_the_shipped_weights_were_trained_with(small_recipe: Recipe) -> None:
+    captioner = Captioner(small_recipe.model)
+    names = {parameter: name for name, parameter in captioner.named_parameters()}
+    decayed, free = ({names[each].rsplit(".", 1)[1] for each in g["params"]} for g in parameter_groups(captioner, 0.1))
+    assert {"grep_a", "pos_bias_u", "pos_bias_v", "original0", "weight"} <= decayed and "bias" not in decayed
+    assert {"bias", "weight"} <= free
 
 
 def test_loading_an_empty_run_says_what_to_do(tmp_path: Path) -> None:

@@ -48,6 +48,35 @@ def test_synthesised_sounds_are_finite_and_not_nothing(maker: int, samples: int)
         assert np.array_equal(sound, unknown.synthesised_sound(samples, np.random.default_rng(seed)))
 
 
+@pytest.mark.parametrize(
+    ("maker", "seed"),
+    [
+        (unknown._tones, 1307),  # of a pitch that wanders beyond what is synthesised
+        (unknown._knocks, 156),  # all of them in pauses
+        (unknown._sweeps, 10558),  # nothing but pauses
+    ],
+)
+def test_no_draw_is_silence(maker: object, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    assert unknown._MAKERS[int(rng.integers(len(unknown._MAKERS)))] is maker
+    assert np.abs(unknown.synthesised_sound(16_000, np.random.default_rng(seed))).max() > 1e-3
+
+
+def test_pauses_leave_a_part_and_cost_no_draw_of_their_own() -> None:
+    rng, state = np.random.default_rng(0), np.random.default_rng()
+    paused = 0
+    for _ in range(20_000):
+        state.bit_generator.state = rng.bit_generator.state
+        envelope = unknown._envelope(64, rng)
+        assert envelope.max() > 0.01
+        paused += int(envelope.min() == 0.0)
+        state.uniform(0.2, 1.0, 8)
+        if state.random() < 0.5:
+            state.random(8)
+        assert state.bit_generator.state == rng.bit_generator.state
+    assert 8000 < paused < 12_000
+
+
 def test_distorted_recordings_are_another_sound(clips: list[Clip]) -> None:
     """All three distortions come up, and none leaves the spectrum that the recording had."""
     rng = np.random.default_rng(0)

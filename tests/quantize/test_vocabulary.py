@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from edge_aac.errors import DataError
 from quantize.data.tokenizer import train_tokenizer
 from quantize.models.captioner import Captioner
 from quantize.models.checkpoint import load_captioner_weights
-from quantize.training.vocabulary import PrunedVocabulary, prune_captioner_vocabulary, prune_rows, prune_tokenizer
+from quantize.models.student import build_student
+from quantize.training.vocabulary import PrunedVocabulary, prune_tokenizer
 from tests.quantize.published_layout import refused, small_captioner
 
 SUBJECTS = ("a dog", "the heavy rain", "an old engine", "some children", "water", "a helicopter", "two sea gulls")
@@ -247,19 +249,10 @@ def test_what_cannot_be_pruned_is_refused() -> None:
     refused(lambda: prune_tokenizer(lossy, ["dog"]), DataError, "'dog'", "'do'")
 
 
-def test_rows_are_copied_and_ids_beyond_the_table_refused() -> None:
-    weight = torch.arange(12.0).view(6, 2)
-    rows = prune_rows(weight, np.array([0, 4]))
-    assert rows.tolist() == [[0.0, 1.0], [8.0, 9.0]]
-    rows.zero_()
-    assert weight[4].tolist() == [8.0, 9.0]
-    refused(lambda: prune_rows(weight, [0, 6]), DataError, "6 rows")
-
-
 def _keeps_its_logits(model: Captioner, kept: list[int]) -> None:
-    pruned = prune_captioner_vocabulary(model, kept)
-    decoder = pruned.config.decoder
-    assert (decoder.vocab_size, len(pruned.lm_head.weight)) == (len(kept), len(kept))
+    decoder = replace(model.config.decoder, vocab_size=len(kept))
+    pruned = build_student(model, replace(model.config, decoder=decoder), kept).captioner
+    assert len(pruned.lm_head.weight) == len(kept)
     assert pruned.lm_head.weight is pruned.decoder.embed_tokens.weight
     assert pruned.final_logits_bias.shape == (1, len(kept))
     new = torch.tensor([[decoder.start_token_id, len(kept) - 1, len(kept) - 2, decoder.start_token_id]])
@@ -273,18 +266,8 @@ def _keeps_its_logits(model: Captioner, kept: list[int]) -> None:
 
 
 def test_a_pruned_captioner_gives_the_logits_of_the_kept_tokens() -> None:
-    model = small_captioner()
-    _keeps_its_logits(model, [0, 1, 2, 3, 11, 30, 58, 59])
-    _keeps_its_logits(model, [1, 2, 7])
-    reordered = prune_captioner_vocabulary(model, [5, 2, 1]).config.decoder
-    assert (reordered.pad_token_id, reordered.start_token_id, reordered.eos_token_id) == (2, 1, 1)
+    _keeps_its_logits(small_captioner(), [0, 1, 2, 3, 11, 30, 58, 59])
 
 
 def test_the_reference_captioner_pruned(captioner_folder: Path) -> None:
     _keeps_its_logits(load_captioner_weights(captioner_folder), [0, 1, 2, 3, *range(10, 97, 5)])
-
-
-def test_a_captioner_does_not_lose_the_tokens_that_it_needs() -> None:
-    model = small_captioner()
-    refused(lambda: prune_captioner_vocabulary(model, [0, 1, 3]), DataError, "start_token_id 2")
-    refused(lambda: prune_captioner_vocabulary(model, [0, 1, 2, 60]), DataError, "0..59")
