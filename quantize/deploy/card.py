@@ -6,10 +6,12 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from edge_aac.errors import DataError
 from quantize.data.clips import UNKNOWN_LABEL
 
 CARD = "README.md"
@@ -29,11 +31,35 @@ class Attribution:
 
 
 def write_attributions(path: Path, recordings: Sequence[Attribution]) -> None:
-    """One row a recording."""
+    """One row a recording; those of no known class that are alike in all but file and title, as out of one package,
+    share a row, with a line each in these two fields: thousands would repeat the same licences."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream, lineterminator="\n")
         rows.writerow([entry.name for entry in fields(Attribution)])
-        rows.writerows(astuple(recording) for recording in recordings)
+        for _, group in groupby(recordings, key=_shared):
+            first, *others = group
+            files = "\n".join(recording.file for recording in (first, *others))
+            titles = "\n".join(recording.title for recording in (first, *others))
+            rows.writerow(astuple(replace(first, file=files, title=titles)))
+
+
+def read_attributions(path: Path) -> dict[str, str]:
+    """Recording → class, of a list as :func:`write_attributions` writes it.
+
+    Raises:
+        DataError: the list lacks a column.
+    """
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream)
+        if not {"file", "label"} <= set(rows.fieldnames or ()):
+            raise DataError(f"{path} needs the columns file and label: export the bundle again")
+        return {file: row["label"] for row in rows for file in row["file"].split("\n")}
+
+
+def _shared(recording: Attribution) -> tuple[str, ...]:
+    """What recordings in one row have in common."""
+    alone = "" if recording.label == UNKNOWN_LABEL else recording.file
+    return alone, recording.label, recording.author, recording.license, recording.source_url
 
 
 def write_card(

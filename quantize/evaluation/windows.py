@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge_aac.audio.features import filter_bank
 from edge_aac.captioner.captioner import Captioner, window_rng
-from edge_aac.errors import DataError, UsageError
+from edge_aac.errors import UsageError
 from quantize.data.captions import captions
 from quantize.data.clips import Clip, load_clips, load_outliers
 from quantize.data.lexicon import LABELS, named_events
@@ -26,7 +26,7 @@ from quantize.data.scenes import (
     two_sound_scenes,
 )
 from quantize.data.sound_shaping import coloured_noise
-from quantize.deploy.card import ATTRIBUTIONS
+from quantize.deploy.card import ATTRIBUTIONS, read_attributions
 
 SCENE_SEED = 4404
 """Not the seed of the validation scenes that training prints, so that nobody chose an epoch by these."""
@@ -159,13 +159,7 @@ def attributions(captioner: Captioner) -> dict[str, str]:
         DataError: the list lacks a column.
     """
     path = captioner.bundle.folder / ATTRIBUTIONS
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream)
-        if not {"file", "label"} <= set(rows.fieldnames or ()):
-            raise DataError(f"{path} needs the columns file and label: export the bundle again")
-        return {row["file"]: row["label"] for row in rows}
+    return read_attributions(path) if path.is_file() else {}
 
 
 def _recordings_of(data: Path, labels: Sequence[str]) -> list[Clip]:
