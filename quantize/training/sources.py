@@ -274,7 +274,7 @@ def open_source(
         ConfigError: outliers are given for a corpus, whose captions say what is heard.
     """
     if recipe.corpus and outliers:
-        raise ConfigError("a corpus has captions for all that is heard in it: leave --outliers out")
+        raise ConfigError("a corpus has captions for all that is heard: leave --outliers out (and EDGE_AAC_OUTLIERS)")
     return CorpusSource(recipe, data, cache, llm) if recipe.corpus else SceneSource(recipe, data, outliers)
 
 
