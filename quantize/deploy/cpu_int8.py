@@ -21,6 +21,7 @@ from quantize.deploy.onnx_file import Array, OnnxFile
 
 _STEPS = 255.0  # of an activation, uint8
 _LARGEST_BIAS = 2.0**30  # of an int32 to which products are added
+_LEAST_SCALE = 1e-30  # of a bias; far above what threads of torch or ONNX Runtime take for zero
 
 
 def convolutions_in_int8(file: OnnxFile, ranges: Ranges, keep: Collection[str]) -> list[Layer]:
@@ -107,7 +108,7 @@ class CpuForm:
     def _least_scales(self, bias: str, layer: Layer) -> Array:
         """Of weights, such that int32 holds the bias: a channel whose weights are all but zero gives little else."""
         step, _ = self._step(layer.activation)
-        return np.abs(self._file.weights[bias]()) / (step * _LARGEST_BIAS)
+        return np.maximum(np.abs(self._file.weights[bias]()) / _LARGEST_BIAS, _LEAST_SCALE) / step
 
     def _bias(self, bias: str, layer: Layer, scales: str) -> str:
         step, _ = self._step(layer.activation)

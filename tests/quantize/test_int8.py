@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, numpy_helper, shape_inference
 
 from edge_aac.errors import DataError, InputMissingError
@@ -262,8 +263,9 @@ def test_no_form_casts_what_overflows(
         assert cosine(want, have) > (0.9999 if form == "fp16" else least_cosine(tmp_path))
 
 
-def test_a_bias_outlives_weights_of_nothing(tmp_path: Path) -> None:
-    """A pruned channel gives its bias, as it does in fp32."""
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_bias_outlives_weights_of_nothing(flushed: bool, tmp_path: Path) -> None:
+    """A pruned channel gives its bias, as it does in fp32, also where the smallest numbers are taken for zero."""
     rng = np.random.default_rng(0)
     kernel = (rng.standard_normal((32, 32, 3)) * 0.05).astype(np.float32)
     bias = rng.standard_normal(32).astype(np.float32) / 10
@@ -273,8 +275,13 @@ def test_a_bias_outlives_weights_of_nothing(tmp_path: Path) -> None:
     weights, inputs = {"kernel": kernel, "bias": bias}, {"sound": (FLOAT, (1, 32, 90))}
     parent = save(tmp_path / "p.onnx", nodes, weights, inputs, {"memory": FLOAT})
     runs = [{"sound": rng.standard_normal((1, 32, 90)).astype(np.float32)} for _ in range(3)]
-    with np.errstate(all="raise", under="ignore"):
-        dynamic_int8(parent, tmp_path / "i.onnx", ranges=observe(parent, runs).ranges)
+    ranges = observe(parent, runs).ranges
+    torch.set_flush_denormal(flushed)
+    try:
+        with np.errstate(all="raise", under="ignore"):
+            dynamic_int8(parent, tmp_path / "i.onnx", ranges=ranges)
+    finally:
+        torch.set_flush_denormal(False)
     assert "QuantizeLinear" in kinds(tmp_path / "i.onnx")
     want, have = (run(path, runs[0])["memory"] for path in (parent, tmp_path / "i.onnx"))
     assert np.abs(want - have).max() < 0.02
