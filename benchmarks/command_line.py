@@ -7,9 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from edge_aac.cli import INTERRUPTED
 from edge_aac.errors import EdgeAacError
-
-INTERRUPTED = 130
 
 
 def run(main: Callable[[], None]) -> None:

@@ -29,6 +29,7 @@ from benchmarks.command_line import at_least, run
 from benchmarks.graph_costs import graph_costs
 from edge_aac.captioner.bundle import Bundle, open_bundle
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
+from quantize.deploy.build import parent_of
 from quantize.deploy.calibration import Observed, observe
 from quantize.deploy.calibration_windows import encoder_inputs
 from quantize.deploy.check_windows import check_windows
@@ -64,7 +65,7 @@ def main() -> None:
 
 def measure_encoder(bundle: Bundle, folder: Path, count: int, threads: int) -> dict[str, Any]:
     """Both INT8 forms of the encoder, calibrated with windows that they are not timed on."""
-    parent = next(form for form in bundle.manifest.graphs["encoder"] if not form.parent_sha256)
+    parent = parent_of(bundle, "encoder")
     path, pads = bundle.path(parent), "frame_padding" in parent.shapes
     windows = check_windows(CALIBRATION_WINDOWS + count)
     observed = observe(path, encoder_inputs(iter(windows[:CALIBRATION_WINDOWS]), pads))
@@ -115,7 +116,7 @@ def _encoder_forms(parent: Path, folder: Path, observed: Observed) -> dict[str, 
 
 def measure_decoder(bundle: Bundle, folder: Path, count: int, candidates: int, threads: int) -> dict[str, Any]:
     """One decoding step, fp32 and INT8."""
-    parent = next(form for form in bundle.manifest.graphs["decoder"] if not form.parent_sha256)
+    parent = parent_of(bundle, "decoder")
     path, form = bundle.path(parent), folder / "decoder.int8.onnx"
     dynamic_int8(path, form)
     sizes = {"candidates": candidates, "capacity": bundle.manifest.decoding.max_length - 1, "memory_steps": 496 // 3}

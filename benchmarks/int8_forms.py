@@ -31,7 +31,7 @@ from edge_aac.captioner.bundle import Bundle, file_sha256, open_bundle
 from edge_aac.captioner.captioner import Captioner
 from edge_aac.captioner.manifest import MANIFEST, Graph, GraphRole
 from edge_aac.errors import DeviceError, InputMissingError
-from quantize.deploy.build import Wish, build_engines
+from quantize.deploy.build import Wish, build_engines, parent_of
 from quantize.deploy.calibration import Calibration, GraphCalibration, read_calibration
 from quantize.deploy.int8 import explicit_int8, half
 from quantize.evaluation.evaluate import evaluate_events
@@ -164,8 +164,8 @@ def in_plan_form(bundle: Bundle, folder: Path, calibration: Calibration) -> Bund
     """A copy of an exported bundle whose graphs are all of the form that plans are built from."""
     shutil.copytree(bundle.folder, folder)
     table = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    for role, forms in bundle.manifest.graphs.items():
-        (parent,) = (form for form in forms if form.precision == "fp32")
+    for role in bundle.manifest.graphs:
+        parent = parent_of(bundle, role)
         output = folder / f"{role}.form.onnx"
         write_plan_form(bundle.path(parent), output, role, _found(calibration, role, parent))
         entry = next(form for form in table["graphs"][role] if form["file"] == parent.file)

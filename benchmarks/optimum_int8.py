@@ -27,6 +27,7 @@ from edge_aac.captioner.tokens import load_tokenizer, to_arrays
 from quantize.data.caption_corpus import distinct_captions
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneRecipe
+from quantize.deploy.build import parent_of
 from quantize.deploy.int8 import dynamic_int8
 
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
-    parent = next(form for form in bundle.manifest.graphs["text_embedder"] if not form.parent_sha256)
+    parent = parent_of(bundle, "text_embedder")
     path = bundle.path(parent)
     runs = embedder_inputs(bundle, arguments.runs, arguments.candidates)
     with tempfile.TemporaryDirectory() as scratch:

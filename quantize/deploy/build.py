@@ -79,7 +79,7 @@ def build_engines(wish: Wish, tell: Tell) -> BuildReport:
     started = time.monotonic()
     gpu, without = _gpu(wish.backend)
     source = open_source(wish.bundle)
-    parents = {role: _parent(source, role) for role in source.manifest.graphs}
+    parents = {role: parent_of(source, role) for role in source.manifest.graphs}
     if gpu and source.manifest.calibration is None and wish.recordings is None:
         raise InputMissingError(
             f"bundle {wish.bundle!r} holds no calibration for TensorRT: name a folder of recordings with --recordings, "
@@ -105,7 +105,12 @@ def _gpu(backend: Backend) -> tuple[GpuIdentity | None, str]:
         return None, f"no TensorRT engines: {missing}"
 
 
-def _parent(source: Bundle, role: GraphRole) -> Graph:
+def parent_of(source: Bundle, role: GraphRole) -> Graph:
+    """What other forms of a graph are made from: it was exported, and computes in fp32.
+
+    Raises:
+        DataError: the bundle holds none.
+    """
     for form in source.manifest.graphs[role]:
         if not form.parent_sha256 and (form.backend, form.precision) == (CPU, "fp32"):
             return form

@@ -21,11 +21,11 @@ from quantize.data.mixed_scenes import MixedScenes, mixed_scene
 from quantize.data.mixup import mix, silent
 from quantize.data.scenes import Relation, Scene, SceneBuilder
 from quantize.data.tokenizer import EOS_ID, PAD_ID
-from quantize.training.engine import TensorBatch
 from quantize.training.objective import IGNORED
 from quantize.training.recipe import Recipe
 from quantize.training.settings import TrainSettings
 from quantize.training.teacher import TeacherSignals, joined
+from quantize.training.tensor_batch import TensorBatch
 
 UNKNOWN_SOUND: Relation = "unknown"
 """All that is heard in an example with a sound of no known class."""

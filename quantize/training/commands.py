@@ -87,6 +87,7 @@ def distill_verb(
     from quantize.training.distill import check_held_out, load_teacher
     from quantize.training.distributed import World
     from quantize.training.sources import open_source
+    from quantize.training.text_student import check_text_distillation
 
     if output and sentence_embedder is None:
         raise UsageError(
@@ -109,12 +110,15 @@ def distill_verb(
     assert data is not None
     check_held_out(chosen, taught_by)
     embedder = sentence_embedder_of(sentence_embedder)
+    texts: list[str] = []
     with World.from_environment() as world:
         source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm, outliers))
         if world.first:
             report_corpus(source, run or examples)
             if text_student and embedder is not None and run:
-                _check_text_student(chosen, source, embedder)
+                # What would end it is told before the student is trained, which takes longer.
+                texts = _texts_of(chosen, source)
+                check_text_distillation(embedder, texts, chosen.text, chosen.text_student)
             if examples:
                 store(chosen, source, embedder, examples)
                 _run_teacher(chosen, source, taught_by, examples)
@@ -127,7 +131,7 @@ def distill_verb(
     if not world.first:
         return
     if text_student and embedder is not None:
-        _distil_text(student_recipe, source, student_tokenizer, embedder, run)
+        _distil_text(student_recipe, texts, student_tokenizer, embedder, run)
     if output:
         export_run(run, data, output, None, None if text_student else embedder, outliers=outliers)
 
@@ -166,22 +170,16 @@ def _train(  # noqa: PLR0913, PLR0917
     return student.recipe, student.tokenizer
 
 
-def _check_text_student(recipe: Recipe, source: ExampleSource, embedder: Any) -> None:
-    """What would end it is told before the student is trained, which takes longer."""
-    from quantize.training.text_student import check_text_distillation
-
-    settings = recipe.text_student
-    check_text_distillation(
-        embedder, source.texts(settings.corpus_texts + settings.held_out_texts), recipe.text, settings
-    )
+def _texts_of(recipe: Recipe, source: ExampleSource) -> list[str]:
+    """What the text student learns from, and is measured on."""
+    return source.texts(recipe.text_student.corpus_texts + recipe.text_student.held_out_texts)
 
 
-def _distil_text(recipe: Recipe, source: ExampleSource, tokenizer: Any, embedder: Any, run: Path) -> None:
+def _distil_text(recipe: Recipe, texts: list[str], tokenizer: Any, embedder: Any, run: Path) -> None:
     from quantize.training.progress import TerminalProgress
     from quantize.training.text_student import TEXT_FOLDER, TextDistillation
 
     settings = recipe.text_student
-    texts = source.texts(settings.corpus_texts + settings.held_out_texts)
     with TerminalProgress() as progress:
         progress.say(f"the text student, on {settings.corpus_texts} captions")
         TextDistillation(embedder, texts, tokenizer, recipe.text, settings, run / TEXT_FOLDER).train(progress)

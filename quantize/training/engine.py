@@ -20,8 +20,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -35,7 +34,9 @@ from edge_aac.errors import ConfigError, DataError
 from quantize.models.weight_files import load_pickle
 from quantize.training.distributed import World
 from quantize.training.interruption import Termination, obey_parent_only
+from quantize.training.precision import wants_bf16
 from quantize.training.settings import EngineSettings
+from quantize.training.tensor_batch import TensorBatch
 
 LOG_EVERY_STEPS = 20
 FEWEST_STEPS = 4
@@ -44,29 +45,7 @@ FEWEST_STEPS = 4
 _GRADIENT = "length of the gradient"
 
 Terms = dict[str, Tensor]
-Made = TypeVar("Made", bound="TensorBatch")
-
-
-class TensorBatch:
-    """Base of batches: dataclasses whose tensors, and those of the dataclasses within, move together."""
-
-    def to(self: Made, device: torch.device, non_blocking: bool = False) -> Made:
-        """The same batch with its tensors on another device."""
-        moved: Made = _each_tensor(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
-        return moved
-
-    def pin_memory(self: Made) -> Made:
-        """The same batch in memory that GPUs read directly; torch's loader calls it."""
-        pinned: Made = _each_tensor(self, Tensor.pin_memory)
-        return pinned
-
-
-def _each_tensor(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(part, Tensor):
-        return change(part)
-    if not is_dataclass(part) or isinstance(part, type):
-        return part
-    return replace(part, **{entry.name: _each_tensor(getattr(part, entry.name), change) for entry in fields(part)})
+Made = TypeVar("Made", bound=TensorBatch)
 
 
 class Progress(Protocol):
@@ -99,8 +78,8 @@ class Engine(Generic[Made]):
             trainee: all that is trained and kept; what is only consulted (a teacher) belongs to the objective.
             objective: the terms of the loss for the trainee and a batch, means over this rank's rows, of which ``loss``
                 is minimised (see :func:`quantize.training.distributed.share_of_mean` and ``gather_with_gradient`` for
-                those that are no such means). It runs under autocast, and computes its terms within :func:`in_fp32`.
-                All its randomness comes from torch's generators.
+                those that are no such means). It runs under autocast, and computes its terms within
+                :func:`quantize.training.precision.in_fp32`. All its randomness comes from torch's generators.
             dataset: examples of an epoch, counted from 0, which depend on epoch and index alone; its first
                 ``scenes_per_epoch`` are used, in order.
             collate: puts examples together.
@@ -354,28 +333,6 @@ class _Objective(nn.Module):
     def forward(self, batch: Any) -> Terms:
         terms = self.objective[0](self.trainee, batch)
         return {name: term if name == "loss" else term.detach() for name, term in terms.items()}
-
-
-def in_fp32(like: Tensor) -> torch.autocast:
-    """Context that computes in the precision of its inputs, on the device of a tensor, whatever autocast is around it.
-
-    For terms of the loss, whose inputs are made ``.float()`` before.
-    """
-    return torch.autocast(like.device.type, enabled=False)
-
-
-def wants_bf16(precision: str, device: torch.device) -> bool:
-    """Whether a setting asks for bf16 on a device.
-
-    Raises:
-        ConfigError: no such setting.
-    """
-    known: Sequence[str] = ("auto", "fp32", "bf16")
-    if precision not in known:
-        raise ConfigError(f"precision {precision!r} is unknown: give one of {', '.join(known)}")
-    if precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return precision == "bf16"
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> Iterator[dict[str, Any]]:

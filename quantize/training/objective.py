@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from quantize.training.engine import TensorBatch
+from quantize.training.tensor_batch import TensorBatch
 
 IGNORED = -100
 """Label of positions that take no part in the cross-entropy."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from quantize.models.captioner import Captioner
-from quantize.training.engine import TensorBatch
 from quantize.training.objective import TopTokens, top_tokens
+from quantize.training.tensor_batch import TensorBatch
 
 
 @dataclass(frozen=True)

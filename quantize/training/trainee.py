@@ -17,7 +17,6 @@ from quantize.models.instructor import TextEmbedder
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.training.batches import Batch
 from quantize.training.distributed import gather_with_gradient, share_of_mean
-from quantize.training.engine import in_fp32
 from quantize.training.objective import (
     IGNORED,
     TopTokens,
@@ -30,6 +29,7 @@ from quantize.training.objective import (
     similarity_matching,
     token_distillation,
 )
+from quantize.training.precision import in_fp32
 from quantize.training.recipe import Recipe
 from quantize.training.settings import DistillSettings, TrainSettings
 from quantize.training.teacher import Teacher, TeacherSignals

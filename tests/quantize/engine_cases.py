@@ -17,10 +17,12 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from quantize.training.distributed import World, gather_with_gradient, share_of_mean
-from quantize.training.engine import Engine, TensorBatch, in_fp32
+from quantize.training.engine import Engine
 from quantize.training.objective import info_nce
+from quantize.training.precision import in_fp32
 from quantize.training.recipe import recipe_from
 from quantize.training.settings import EngineSettings
+from quantize.training.tensor_batch import TensorBatch
 
 WIDTH = 12
 SETTINGS = EngineSettings(

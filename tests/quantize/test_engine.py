@@ -17,7 +17,9 @@ from torch import nn
 
 from edge_aac.errors import ConfigError, DataError
 from quantize.training.distributed import World
-from quantize.training.engine import Engine, TensorBatch, in_fp32, wants_bf16
+from quantize.training.engine import Engine
+from quantize.training.precision import in_fp32, wants_bf16
+from quantize.training.tensor_batch import TensorBatch
 from tests.quantize.engine_cases import Curve, Rows, Spoilt, Strike, Vectors, collate, engine, objective, weights
 
 ROOT = Path(__file__).parents[2]
