@@ -13,7 +13,7 @@ from edge_aac.commands import options
 if TYPE_CHECKING:
     from benchmarks.boards import Board
     from benchmarks.roofline import Decoding, Model, Part
-    from edge_aac.captioner.bundle import Bundle
+    from edge_aac.bundle.store import Bundle
 
 bench = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -65,7 +65,7 @@ def bench_verb(
         raise DeviceError(
             "`edge-aac bench` needs the package 'onnx', which is not installed: pip install 'edge-aac[build]'"
         ) from error
-    from edge_aac.captioner.bundle import DEFAULT_BUNDLE, open_bundle
+    from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 
     opened = open_bundle(bundle or DEFAULT_BUNDLE)
     student = bundle_model(opened, _decoding(opened, candidates, method, max_length))
@@ -80,8 +80,8 @@ def bench_verb(
 
 def _decoding(bundle: Bundle, candidates: int | None, method: str | None, max_length: int | None) -> Decoding:
     from benchmarks.roofline import Decoding
-    from edge_aac.captioner.captioner import Choices
-    from edge_aac.captioner.tokens import load_tokenizer
+    from edge_aac.models.seq2seq import Choices
+    from edge_aac.models.tokens import load_tokenizer
 
     manifest = bundle.manifest
     tokenizer = load_tokenizer(bundle.path(manifest.tokenizers.text))

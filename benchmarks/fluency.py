@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command_line import run
-from edge_aac.captioner.fluency import FluencyError, fluency_errors
 from edge_aac.errors import InputMissingError
+from edge_aac.fluency.english.sentences import FluencyError, fluency_errors
 
 HERE = Path(__file__).parent
 DEFAULT_EXAMPLES = (HERE / "fluency_development.csv", HERE / "fluency_held_out.csv")

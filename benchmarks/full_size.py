@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command_line import at_least, run
-from edge_aac.captioner.manifest import DecodingRules
+from edge_aac.bundle.manifest import DecodingRules
 
 MIB = 1 << 20
 TEXT = "a dog barks in the distance while rain falls on a tin roof and a car passes by"
@@ -79,7 +79,7 @@ def _make_instructor(folder: Path, sizes: tuple[int, int, int, int, int]) -> Non
     import torch
     from transformers import T5Config, T5EncoderModel
 
-    from quantize.deploy.convert import numbered_tokenizer
+    from quantize.bundles.convert import numbered_tokenizer
 
     dim, layers, heads, head_dim, ffn = sizes
     config = T5Config(
@@ -151,8 +151,8 @@ def caption(folder: Path, candidates: int, windows: int, threads: int) -> dict[s
 
 def onnxruntime_way(folder: str, candidates: int, windows: int, threads: int) -> None:
     """Measure the bundle through the runtime; prints JSON."""
-    from edge_aac.captioner.captioner import Captioner, window_rng
-    from edge_aac.engines.engine import EngineOptions
+    from edge_aac.engines.choice import EngineOptions
+    from edge_aac.models.seq2seq import Captioner, window_rng
 
     started = time.perf_counter()
     captioner = Captioner.open(str(Path(folder) / "bundle"), EngineOptions(threads=threads), candidates)
@@ -171,10 +171,10 @@ def torch_way(folder: str, candidates: int, windows: int, threads: int) -> None:
     import numpy as np
     import torch
 
-    from edge_aac.captioner.captioner import window_rng
-    from edge_aac.captioner.decoding import CandidateDecoder
+    from edge_aac.models.decoding import CandidateDecoder
+    from edge_aac.models.seq2seq import window_rng
     from quantize import load_captioner
-    from quantize.deploy.graphs import EncoderGraph, fold_weight_norm
+    from quantize.models.graph_modules import EncoderGraph, fold_weight_norm
     from quantize.models.published import TorchDecoder
 
     torch.set_num_threads(threads)
@@ -201,8 +201,8 @@ def _whole_length(rules: DecodingRules) -> DecodingRules:
 
 
 def _report(one: Callable[[Any, int], dict[str, float]], windows: int, loaded: float) -> None:
-    from edge_aac.audio.demo import synthesise_demo
     from edge_aac.audio.features import filter_bank
+    from edge_aac.audio.sources.demo import synthesise_demo
 
     waveform = synthesise_demo(10.0 + windows, 0)
     one(filter_bank(waveform[:160_000]), 0)  # the first run allocates

@@ -27,15 +27,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.command_line import at_least, run
 from benchmarks.graph_costs import graph_costs
-from edge_aac.captioner.bundle import Bundle, open_bundle
+from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
-from quantize.deploy.build import parent_of
-from quantize.deploy.calibration import Observed, observe
-from quantize.deploy.calibration_windows import encoder_inputs
-from quantize.deploy.check_windows import check_windows
-from quantize.deploy.engine_gate import lowest_cosine
-from quantize.deploy.int8 import dynamic_int8, explicit_int8
-from quantize.deploy.qdq_lint import int8_products, lint
+from quantize.device.build import parent_of
+from quantize.device.check_windows import check_windows
+from quantize.device.gate import lowest_cosine
+from quantize.graphs.calibration import Observed, observe
+from quantize.graphs.calibration_windows import encoder_inputs
+from quantize.graphs.int8 import dynamic_int8, explicit_int8
+from quantize.graphs.qdq_lint import int8_products, lint
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 CALIBRATION_WINDOWS = 8

@@ -18,7 +18,7 @@ from onnx.defs import SchemaError, get_schema
 from onnx.reference import ReferenceEvaluator
 
 from edge_aac.errors import DataError, InputMissingError
-from quantize.deploy.onnx_file import load_structure
+from quantize.graphs.onnx_file import load_structure
 
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 # A shape has few numbers; what is larger is data, and data is not computed here.

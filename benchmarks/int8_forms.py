@@ -27,15 +27,15 @@ import onnx
 from onnx import ModelProto, TensorProto, helper
 
 from benchmarks.command_line import at_least, run
-from edge_aac.captioner.bundle import Bundle, file_sha256, open_bundle
-from edge_aac.captioner.captioner import Captioner
-from edge_aac.captioner.manifest import MANIFEST, Graph, GraphRole
+from edge_aac.bundle.manifest import MANIFEST, Graph, GraphRole
+from edge_aac.bundle.store import Bundle, file_sha256, open_bundle
 from edge_aac.errors import DeviceError, InputMissingError
-from quantize.deploy.build import Wish, build_engines, parent_of
-from quantize.deploy.calibration import Calibration, GraphCalibration, read_calibration
-from quantize.deploy.int8 import explicit_int8, half
+from edge_aac.models.seq2seq import Captioner
+from quantize.device.build import Wish, build_engines, parent_of
 from quantize.evaluation.evaluate import evaluate_events
 from quantize.evaluation.scenes import COMPARED, compared_rows
+from quantize.graphs.calibration import Calibration, GraphCalibration, read_calibration
+from quantize.graphs.int8 import explicit_int8, half
 
 
 def main() -> None:

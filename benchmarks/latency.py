@@ -54,10 +54,10 @@ def measure(bundle: str, cores: int, windows: int, candidates: int) -> dict[str,
     """Medians over ``windows`` windows of the demo scene, this process kept on ``cores`` cores."""
     import numpy as np
 
-    from edge_aac.audio.demo import synthesise_demo
     from edge_aac.audio.features import filter_bank
-    from edge_aac.captioner.captioner import Captioner, window_rng
-    from edge_aac.engines.engine import EngineOptions
+    from edge_aac.audio.sources.demo import synthesise_demo
+    from edge_aac.engines.choice import EngineOptions
+    from edge_aac.models.seq2seq import Captioner, window_rng
 
     usable = sorted(os.sched_getaffinity(0))
     if cores > len(usable):

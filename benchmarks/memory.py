@@ -21,8 +21,8 @@ from typing import Any
 import soundfile
 
 from benchmarks.command_line import run
-from edge_aac.audio.demo import synthesise_demo
-from edge_aac.captioner.bundle import open_bundle
+from edge_aac.audio.sources.demo import synthesise_demo
+from edge_aac.bundle.store import open_bundle
 
 MIB = 1 << 20
 

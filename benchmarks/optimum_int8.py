@@ -22,13 +22,13 @@ import numpy as np
 
 from benchmarks.command_line import at_least, run
 from benchmarks.full_size_int8 import compare
-from edge_aac.captioner.bundle import Bundle, open_bundle
-from edge_aac.captioner.tokens import load_tokenizer, to_arrays
+from edge_aac.bundle.store import Bundle, open_bundle
+from edge_aac.models.tokens import load_tokenizer, to_arrays
 from quantize.data.caption_corpus import distinct_captions
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneRecipe
-from quantize.deploy.build import parent_of
-from quantize.deploy.int8 import dynamic_int8
+from quantize.device.build import parent_of
+from quantize.graphs.int8 import dynamic_int8
 
 
 def main() -> None:

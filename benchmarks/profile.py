@@ -21,10 +21,10 @@ import numpy as np
 import onnxruntime
 
 from benchmarks.command_line import at_least, run
-from edge_aac.captioner.bundle import Bundle, open_bundle
-from edge_aac.captioner.manifest import Graph, GraphRole
-from edge_aac.engines.engine import ONNX_RUNTIME, EngineOptions, load_engine
-from quantize.deploy.onnx_file import load_structure
+from edge_aac.bundle.manifest import Graph, GraphRole
+from edge_aac.bundle.store import Bundle, open_bundle
+from edge_aac.engines.choice import ONNX_RUNTIME, EngineOptions, load_engine
+from quantize.graphs.onnx_file import load_structure
 
 RUNS = 20
 SHOWN = 8

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from benchmarks.boards import Board
 from benchmarks.graph_costs import GraphCosts, graph_costs, shaped_graph
-from edge_aac.captioner.bundle import Bundle
-from edge_aac.captioner.manifest import DecodingRules, Graph, GraphRole
+from edge_aac.bundle.manifest import DecodingRules, Graph, GraphRole
+from edge_aac.bundle.store import Bundle
 from edge_aac.errors import ConfigError, DataError
 
 Precision = Literal["fp16", "int8+fp16"]

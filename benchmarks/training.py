@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.command_line import at_least, run
-from edge_aac.audio.file import load_waveform
+from edge_aac.audio.sources.file import load_waveform
 from quantize.data.captions import corpus
 from quantize.data.clips import load_clips
 from quantize.data.scenes import SceneBuilder

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE
-from edge_aac.captioner.manifest import DecodingMethod
+from edge_aac.bundle.manifest import DecodingMethod
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.errors import ConfigError, InputMissingError
 
 if sys.version_info >= (3, 11):

@@ -32,8 +32,8 @@ class TimeSpan(BaseModel):
 
 
 class Score(_Record):
-    """Why this caption was chosen: see :class:`edge_aac.captioner.rerank.ScoredCaption`; and how familiar the window
-    is, see :class:`edge_aac.captioner.captioner.CaptionedWindow`."""
+    """Why this caption was chosen: see :class:`edge_aac.models.rerank.ScoredCaption`; and how familiar the window
+    is, see :class:`edge_aac.models.seq2seq.CaptionedWindow`."""
 
     hybrid: float
     log_likelihood: float

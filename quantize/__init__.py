@@ -1,6 +1,6 @@
 """Build-time side of edge-aac: load, train, shrink and export captioners. Needs the ``train`` extra (torch).
 
-The two loaders import torch when they are called, not before: `deploy/engine_builder.py` runs without it.
+The two loaders import torch when they are called, not before: `device/` runs without it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.features import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS, FilterBank
-from edge_aac.audio.source import SAMPLE_RATE
+from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.errors import ConfigError
 
 WINDOW_SAMPLES = 10 * SAMPLE_RATE
@@ -183,7 +183,7 @@ def file_windows(
     """
     slicer = WindowSlicer(hop_samples=hop_samples)
     if isinstance(audio, (str, os.PathLike)):
-        from edge_aac.audio.file import read_blocks
+        from edge_aac.audio.sources.file import read_blocks
 
         audio = read_blocks(audio)
     return _windows_of(slicer, audio)

@@ -72,9 +72,9 @@ def caption(
 
 
 def _caption_files(files: list[Path], settings: Settings, output_format: options.Format) -> None:
-    from edge_aac.audio.source import SAMPLE_RATE
+    from edge_aac.audio.sources.address import SAMPLE_RATE
     from edge_aac.audio.windows import file_windows
-    from edge_aac.captioner.captioner import window_rng
+    from edge_aac.models.seq2seq import window_rng
     from edge_aac.sinks.stdout import open_stdout
     from edge_aac.streaming.describe import Describer, file_span
     from edge_aac.streaming.gate import EnergyGate, ScoreGate

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edge_aac.captioner.captioner import Captioner
     from edge_aac.config import CaptionerSettings
+    from edge_aac.models.seq2seq import Captioner
 
 
 class Format(str, Enum):
@@ -126,8 +126,8 @@ def captioner_section(given: Mapping[str, object]) -> dict[str, object]:
 
 def open_captioner(settings: CaptionerSettings) -> Captioner:
     """The captioner that the settings describe."""
-    from edge_aac.captioner.captioner import Captioner, Choices
-    from edge_aac.engines.engine import EngineOptions
+    from edge_aac.engines.choice import EngineOptions
+    from edge_aac.models.seq2seq import Captioner, Choices
 
     choices = Choices(
         method=settings.method,

@@ -93,7 +93,7 @@ def stream(
 
     settings = load_settings(config, given)
 
-    from edge_aac.audio.source import SAMPLE_RATE, open_source
+    from edge_aac.audio.sources.address import SAMPLE_RATE, open_source
     from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
     from edge_aac.sinks.sink import QueuedSink
     from edge_aac.sinks.stdout import open_stdout

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from edge_aac.engines.engine import Arrays
+from edge_aac.engines.choice import Arrays
 from edge_aac.errors import DataError
 
 _ERRORS_ONLY = 3
@@ -51,10 +51,10 @@ class OnnxRuntimeEngine:
         }
 
     def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
-        """See :class:`edge_aac.engines.engine.Engine`."""
+        """See :class:`edge_aac.engines.choice.Engine`."""
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
 
     @property
     def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
-        """See :class:`edge_aac.engines.engine.Engine`."""
+        """See :class:`edge_aac.engines.choice.Engine`."""
         return self._input_shapes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from edge_aac.captioner.manifest import Graph
+from edge_aac.bundle.manifest import Graph
 
 LARGEST_WEIGHT, LARGEST_REDUCED_WEIGHT = 127, 63
 """Magnitudes of int8 weights; the smaller one is for processors that :func:`saturates` tells of."""

@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.captioner.sampling import Logits, TokenIds
-from edge_aac.engines.engine import Arrays, Engine
+from edge_aac.engines.choice import Arrays, Engine
 from edge_aac.errors import DataError
+from edge_aac.models.sampling import Logits, TokenIds
 
 Array = npt.NDArray[np.float32]
 
@@ -68,7 +68,7 @@ class ResidentEngine(Protocol):
     """An engine that can leave outputs where it computes."""
 
     def run_resident(self, inputs: Arrays, resident: Collection[str]) -> dict[str, Any]:
-        """As :meth:`~edge_aac.engines.engine.Engine.run`, the outputs ``resident`` as :class:`ResidentArray`."""
+        """As :meth:`~edge_aac.engines.choice.Engine.run`, the outputs ``resident`` as :class:`ResidentArray`."""
 
 
 def without_padding(cross: CrossAttention, padding: npt.NDArray[np.bool_]) -> CrossAttention:

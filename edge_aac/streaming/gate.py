@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_aac.audio.windows import Window
-from edge_aac.captioner.captioner import CaptionedWindow
+from edge_aac.models.seq2seq import CaptionedWindow
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import time
 from dataclasses import dataclass
 from itertools import pairwise
 
+from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.ring import SampleRing
-from edge_aac.audio.source import SAMPLE_RATE, Source
+from edge_aac.audio.sources.address import SAMPLE_RATE, Source
 from edge_aac.audio.windows import Window, WindowSlicer
-from edge_aac.captioner.captioner import Captioner, window_rng
-from edge_aac.captioner.decoding import CancelledError
+from edge_aac.models.decoding import CancelledError
+from edge_aac.models.seq2seq import Captioner, window_rng
 from edge_aac.records import TimeSpan
 from edge_aac.sinks.sink import QueuedSink
-from edge_aac.streaming.clock import SampleClock
 from edge_aac.streaming.describe import Describer, clock_span, file_span
 from edge_aac.streaming.events import EventChange, EventTracker
 from edge_aac.streaming.gate import EnergyGate, ScoreGate

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.file import load_waveform
-from edge_aac.audio.source import SAMPLE_RATE
+from edge_aac.audio.sources.address import SAMPLE_RATE
+from edge_aac.audio.sources.file import load_waveform
 from edge_aac.errors import DataError, InputMissingError
 from quantize.data.lexicon import LEXICON
 

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from edge_aac.audio.source import SAMPLE_RATE
+from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.errors import EdgeAacError, InputMissingError
 from quantize.data.clips import COLUMNS, TABLE, UNKNOWN_LABEL
 

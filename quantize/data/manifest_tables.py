@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from edge_aac.captioner.tokens import plain_text
 from edge_aac.errors import DataError, InputMissingError
+from edge_aac.models.tokens import plain_text
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 """In this order a file is taken in place of one whose suffix the table has otherwise."""

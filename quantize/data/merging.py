@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from edge_aac.captioner.fluency import fluency_errors
-from edge_aac.captioner.tokens import plain_text
 from edge_aac.errors import ConfigError
+from edge_aac.fluency.english.sentences import fluency_errors
+from edge_aac.models.tokens import plain_text
 from quantize.data.llm import LlmClient
 from quantize.data.mixed_scenes import MixedScenes, mixed_caption, mixed_scene
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from edge_aac.captioner.bundle import file_sha256
+from edge_aac.bundle.store import file_sha256
 from edge_aac.errors import ConfigError, DataError, DeviceError, InputMissingError
 from quantize.data.shard_files import (
     INDEX,

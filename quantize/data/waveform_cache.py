@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from edge_aac.audio.file import read_blocks
 from edge_aac.audio.resample import MonoResampler
-from edge_aac.audio.source import SAMPLE_RATE
+from edge_aac.audio.sources.address import SAMPLE_RATE
+from edge_aac.audio.sources.file import read_blocks
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from quantize.data.clips import Waveform
 from quantize.data.manifests import BrokenClip, CaptionedClip
@@ -169,7 +169,7 @@ def decoded_stretch(path: Path, start_s: float = 0.0, duration_s: float | None =
     """A stretch of a sound file, without decoding what comes after it, nor, where the format seeks exactly, before it.
 
     Args:
-        path: any file that :func:`edge_aac.audio.file.read_blocks` reads.
+        path: any file that :func:`edge_aac.audio.sources.file.read_blocks` reads.
         start_s, duration_s: in seconds; None is to the end.
 
     Returns:

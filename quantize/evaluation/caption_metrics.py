@@ -20,8 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.captioner.fluency import fluency_errors
 from edge_aac.errors import DataError, DeviceError
+from edge_aac.fluency.english.sentences import fluency_errors
 
 TOKENISATION = "lower case, without punctuation, split at spaces (not the PTB tokenizer)"
 FLUENCY_PENALTY = 0.9

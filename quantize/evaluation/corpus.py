@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from edge_aac.audio.windows import WINDOW_SAMPLES, file_windows
-from edge_aac.captioner.captioner import Captioner, window_rng
-from edge_aac.captioner.rerank import ScoredCaption
 from edge_aac.errors import DataError, InputMissingError
+from edge_aac.models.rerank import ScoredCaption
+from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.data.manifests import CaptionedClip, Manifest
 from quantize.data.waveform_cache import decoded_stretch
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_aac.captioner.captioner import Captioner
-from edge_aac.captioner.manifest import MANIFEST
+from edge_aac.bundle.manifest import MANIFEST
 from edge_aac.errors import DeviceError, InputMissingError
+from edge_aac.models.seq2seq import Captioner
 from quantize.data.manifests import read_manifest
 from quantize.evaluation.caption_metrics import INSTALL, SentenceEmbedder, caption_metrics
 from quantize.evaluation.corpus import CorpusFormat, SaidCorpus, say_corpus

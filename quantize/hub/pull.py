@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from edge_aac.captioner.bundle import user_bundles_folder
+from edge_aac.bundle.store import user_bundles_folder
 from edge_aac.errors import DataError, UsageError
 from quantize.hub.download import Fetched, amount, fetch, missing_bytes
 from quantize.hub.listing import Hub, Listing, list_files
@@ -61,7 +61,7 @@ def pull(
     finish: Finish = _loads
     if becomes_bundle:
         # The build-time side is imported now: what is not installed should show before gigabytes are fetched.
-        from quantize.deploy.bundle_writer import check_output
+        from quantize.bundles.bundle_writer import check_output
 
         bundle = output or user_bundles_folder() / name
         check_output(bundle)
@@ -106,7 +106,7 @@ def _announce(listings: Mapping[str, Listing], hub: Hub, report: Report) -> None
 
 
 def _converter(name: str, bundle: Path) -> Finish:
-    from quantize.deploy.convert import Provenance, convert_published
+    from quantize.bundles.convert import Provenance, convert_published
 
     def convert(fetched: Mapping[str, Fetched], report: Report) -> Path:
         main = fetched[MAIN].listing

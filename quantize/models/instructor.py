@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import T5Config, T5EncoderModel
 
-from edge_aac.captioner.tokens import load_tokenizer, to_arrays
 from edge_aac.errors import ConfigError, DataError, InputMissingError
+from edge_aac.models.tokens import load_tokenizer, to_arrays
 from quantize.models.checkpoint import fit_state, unfilled
 from quantize.models.config import TextEmbedderConfig
 from quantize.models.weight_files import read_json, read_state

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from edge_aac.audio.features import filter_bank
-from edge_aac.captioner.decoding import Candidate, CandidateDecoder
-from edge_aac.captioner.manifest import DecodingRules
+from edge_aac.bundle.manifest import DecodingRules
 from edge_aac.errors import DataError
-from quantize.deploy.graphs import DecoderGraph
+from edge_aac.models.decoding import Candidate, CandidateDecoder
 from quantize.models.beats import pool_padding
 from quantize.models.captioner import Captioner
+from quantize.models.graph_modules import DecoderGraph
 from quantize.models.published_config import published_rules
 
 IGNORED_LABEL = -100
@@ -164,7 +164,7 @@ class TorchDecoder:
 
     @torch.no_grad()
     def run(self, inputs: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, npt.NDArray[np.float32]]:
-        """See :class:`edge_aac.engines.engine.Engine`."""
+        """See :class:`edge_aac.engines.choice.Engine`."""
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in self._graph.input_names]
         names = ("logits", "new_keys", "new_values")
         return {name: tensor.numpy() for name, tensor in zip(names, self._graph(*tensors), strict=True)}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge_aac.captioner.manifest import DecodingRules
+from edge_aac.bundle.manifest import DecodingRules
 from edge_aac.errors import ConfigError
 from quantize.models.config import BeatsConfig, CaptionerConfig, ConformerConfig, DecoderConfig, config_from
 from quantize.models.weight_files import read_json

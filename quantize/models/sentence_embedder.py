@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from edge_aac.captioner.tokens import to_arrays
 from edge_aac.errors import ConfigError, DataError, InputMissingError
+from edge_aac.models.tokens import to_arrays
 from quantize.models.checkpoint import fit_state, unfilled
 from quantize.models.instructor import (
     CAPTION_INSTRUCTION,

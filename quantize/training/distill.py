@@ -17,10 +17,10 @@ import torch
 from tokenizers import Tokenizer, processors
 from torch import Tensor, nn
 
-from edge_aac.captioner.bundle import file_sha256
+from edge_aac.bundle.store import file_sha256
 from edge_aac.errors import ConfigError, InputMissingError
+from quantize.bundles.convert import decoder_tokenizer_of
 from quantize.data.tokenizer import BOS_ID, EOS_ID
-from quantize.deploy.convert import decoder_tokenizer_of
 from quantize.models.captioner import Captioner
 from quantize.models.checkpoint import load_captioner_weights
 from quantize.models.config import CaptionerConfig
@@ -28,8 +28,8 @@ from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.student import StudentReport, build_student
 from quantize.training.batches import Batch, collate
 from quantize.training.distributed import World
-from quantize.training.engine import Engine, Progress
 from quantize.training.identities import identities_of, note_identities
+from quantize.training.loop import Engine, Progress
 from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.settings import DistillSettings
 from quantize.training.sources import ExampleSource

@@ -18,7 +18,7 @@ from quantize.data.lexicon import LABELS
 from quantize.data.sound_bank import MixDataset, SoundBank
 from quantize.models.beats import Beats
 from quantize.training.distributed import World
-from quantize.training.engine import Engine, Progress, Terms
+from quantize.training.loop import Engine, Progress, Terms
 from quantize.training.objective import activity_loss
 from quantize.training.precision import in_fp32
 from quantize.training.recipe import Recipe

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class TerminalProgress:
-    """Shows a run's progress on stderr; see :class:`quantize.training.engine.Progress`."""
+    """Shows a run's progress on stderr; see :class:`quantize.training.loop.Progress`."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=quiet)

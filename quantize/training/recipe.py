@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edge_aac.captioner.manifest import DecodingRules, RerankWeights
+from edge_aac.bundle.manifest import DecodingRules, RerankWeights
 from edge_aac.errors import ConfigError, InputMissingError, first_complaint
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneRecipe

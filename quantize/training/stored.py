@@ -21,9 +21,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from edge_aac.captioner.bundle import file_sha256
-from edge_aac.captioner.tokens import load_tokenizer
+from edge_aac.bundle.store import file_sha256
 from edge_aac.errors import ConfigError, DataError
+from edge_aac.models.tokens import load_tokenizer
 from quantize.data.shards import Sample, ShardReader, ShardWriter
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.training.batches import Example, collate, encoded, spec_augment

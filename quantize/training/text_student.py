@@ -24,7 +24,7 @@ from quantize.models.config import TextEmbedderConfig, config_from
 from quantize.models.instructor import TextEmbedder
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.weight_files import read_json
-from quantize.training.engine import Engine, Progress, Terms, kept_weights
+from quantize.training.loop import Engine, Progress, Terms, kept_weights
 from quantize.training.precision import in_fp32
 from quantize.training.settings import TextStudentSettings
 from quantize.training.teacher_texts import teacher_embeddings, teacher_fingerprint

@@ -1,7 +1,7 @@
 """A captioner's run: scenes in, a run folder out that can be resumed, plotted and exported.
 
 A run folder holds ``recipe.json``, ``tokenizer.json``, ``run.json`` (:mod:`quantize.training.identities`) and what the
-engine keeps (:mod:`quantize.training.engine`).
+engine keeps (:mod:`quantize.training.loop`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tokenizers import Tokenizer
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset
 
-from edge_aac.captioner.tokens import load_tokenizer
 from edge_aac.errors import ConfigError, DataError, InputMissingError
+from edge_aac.models.tokens import load_tokenizer
 from quantize.data.tokenizer import train_tokenizer
 from quantize.models.beats import Beats
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.weight_files import read_json
 from quantize.training.batches import Batch, Example, collate
 from quantize.training.distributed import World
-from quantize.training.engine import Engine, Progress, kept_weights
 from quantize.training.identities import identities_of, note_identities
+from quantize.training.loop import Engine, Progress, kept_weights
 from quantize.training.pretrain import EncoderPretraining
 from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.sources import ExampleSource, SceneSource

@@ -13,13 +13,14 @@ pytest.importorskip("torch", reason="scores are of the build-time side: pip inst
 
 from benchmarks.int8_forms import as_built, as_exported, lost_points  # noqa: E402
 from benchmarks.profile import profile  # noqa: E402
-from edge_aac.captioner.bundle import Bundle, open_bundle  # noqa: E402
-from edge_aac.captioner.captioner import Captioner  # noqa: E402
+from edge_aac.bundle.store import Bundle, open_bundle  # noqa: E402
 from edge_aac.errors import DeviceError  # noqa: E402
-from quantize.deploy import build, cpu_forms  # noqa: E402
-from quantize.deploy.build import Wish  # noqa: E402
-from quantize.deploy.check_windows import check_windows  # noqa: E402
-from tests.quantize.build_cases import FASTER, ROLES, SLOWER, built, exported_bundle  # noqa: E402
+from edge_aac.models.seq2seq import Captioner  # noqa: E402
+from quantize.device import build
+from quantize.device.build import Wish  # noqa: E402
+from quantize.device.check_windows import check_windows  # noqa: E402
+from quantize.device.cpu import forms as cpu_forms  # noqa: E402
+from tests.quantize.device.build_cases import FASTER, ROLES, SLOWER, built, exported_bundle  # noqa: E402
 
 
 def scores(single: float, f1: float, order: float) -> dict[str, Any]:

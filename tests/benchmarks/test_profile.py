@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("onnx", reason="the profile reads graphs with onnx: pip install 'edge-aac[train]'")
 
 from benchmarks.profile import STATES, cache_readers, profile  # noqa: E402
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, open_bundle  # noqa: E402
+from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle  # noqa: E402
 
 
 def test_the_shipped_decoder_copies_no_cache() -> None:

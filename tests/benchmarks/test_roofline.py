@@ -21,8 +21,8 @@ from benchmarks.boards import BOARDS, Board  # noqa: E402
 from benchmarks.commands import bench  # noqa: E402
 from benchmarks.graph_costs import GraphCosts, graph_costs  # noqa: E402
 from benchmarks.roofline import Decoding, Model, Part, bound, bundle_model, memory_bytes, model_report  # noqa: E402
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, open_bundle  # noqa: E402
-from edge_aac.captioner.manifest import DecodingRules  # noqa: E402
+from edge_aac.bundle.manifest import DecodingRules  # noqa: E402
+from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle  # noqa: E402
 from edge_aac.errors import ConfigError, DataError, DeviceError, UsageError  # noqa: E402
 
 BOARD = Board("a board whose sums are easy", 10, 20, 100, 8, (5, 10))
@@ -245,12 +245,18 @@ def test_the_shipped_bundle_costs_what_torch_counts() -> None:
 def test_sizes_alone_give_the_costs_of_the_graphs_that_are_exported_from_them(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="models are exported with torch")
     from benchmarks.published_costs import captioner_costs, text_embedder_costs
-    from quantize.deploy.graphs import cross_attention, decoder_spec, encoder_spec, fold_weight_norm, text_embedder_spec
-    from quantize.deploy.onnx_writer import write_onnx
+    from quantize.bundles.onnx_writer import write_onnx
     from quantize.models.captioner import Captioner
     from quantize.models.config import TextEmbedderConfig
+    from quantize.models.graph_modules import (
+        cross_attention,
+        decoder_spec,
+        encoder_spec,
+        fold_weight_norm,
+        text_embedder_spec,
+    )
     from quantize.models.instructor import TextEmbedder
-    from tests.quantize.published_layout import SMALL
+    from tests.quantize.models.published_layout import SMALL
 
     torch.manual_seed(0)
     model, candidates, cached = Captioner(SMALL).eval(), 3, 20

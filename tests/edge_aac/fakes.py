@@ -13,10 +13,10 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from edge_aac.audio.source import Source
-from edge_aac.captioner.captioner import CaptionedWindow, Latency
-from edge_aac.captioner.decoding import CancelledError, never
-from edge_aac.captioner.rerank import ScoredCaption
+from edge_aac.audio.sources.address import Source
+from edge_aac.models.decoding import CancelledError, never
+from edge_aac.models.rerank import ScoredCaption
+from edge_aac.models.seq2seq import CaptionedWindow, Latency
 from edge_aac.records import Caption, LatencyMs, Model, Record, Score
 
 Array = npt.NDArray[Any]
@@ -79,7 +79,7 @@ class FakeSource:
 
     Args:
         blocks: float32 samples, or (samples lost before the block, samples).
-        live: as in :class:`edge_aac.audio.source.Source`.
+        live: as in :class:`edge_aac.audio.sources.address.Source`.
         error: raised after the last block, in place of the end.
         endless: waits for :meth:`close` after the last block.
         pace_s: seconds from block to block.

@@ -24,7 +24,7 @@ from quantize.models.config import (  # noqa: E402
 from quantize.models.sentence_embedder import SentenceEmbedder, load_sentence_embedder  # noqa: E402
 from quantize.training.recipe import Recipe, load_recipe  # noqa: E402
 from quantize.training.settings import Folds  # noqa: E402
-from tests.quantize.published_layout import reference  # noqa: E402
+from tests.quantize.models.published_layout import reference  # noqa: E402
 
 if TYPE_CHECKING:
     from quantize.training.distill import TeacherModel
@@ -152,7 +152,7 @@ def small_recipe(small_config: CaptionerConfig) -> Recipe:
 @pytest.fixture(scope="session")
 def taught_recipe(small_recipe: Recipe) -> Recipe:
     """Of a student."""
-    from tests.quantize.distill_cases import student_recipe
+    from tests.quantize.training.distill_cases import student_recipe
 
     return student_recipe(small_recipe)
 
@@ -170,7 +170,7 @@ def teacher(
     small_config: CaptionerConfig, scene_source: SceneSource, tmp_path_factory: pytest.TempPathFactory
 ) -> TeacherModel:
     """Of the student's sizes, with more tokens."""
-    from tests.quantize.distill_cases import small_teacher
+    from tests.quantize.training.distill_cases import small_teacher
 
     return small_teacher(small_config, scene_source.captions(), tmp_path_factory.mktemp("teacher"))
 
@@ -178,7 +178,7 @@ def teacher(
 @pytest.fixture(scope="session")
 def sentence_embedder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sentence embedder of as many dimensions as the small captioner's audio embeddings have."""
-    from tests.quantize.distill_cases import write_sentence_embedder
+    from tests.quantize.training.distill_cases import write_sentence_embedder
 
     return write_sentence_embedder(tmp_path_factory.mktemp("sentence-embedder"))
 

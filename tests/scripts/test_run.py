@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_aac.audio.demo import synthesise_demo
+from edge_aac.audio.sources.demo import synthesise_demo
 from tests.system.command import write_wav
 
 ROOT = Path(__file__).parents[2]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, built_in_bundles
-from edge_aac.captioner.manifest import MANIFEST, read_manifest
+from edge_aac.bundle.manifest import MANIFEST, read_manifest
+from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles
 from tests.system.command import (
     CAPTION_FIELDS,
     COMMAND,

@@ -18,7 +18,7 @@ _ROOT = Path(__file__).parents[2]
 _RECORD = """
 import json, sys, threading, time
 import numpy as np
-from edge_aac.audio.source import open_source
+from edge_aac.audio.sources.address import open_source
 
 source = open_source("mic0")
 blocks = []
@@ -84,7 +84,7 @@ def test_an_unplugged_input_is_waited_for_and_its_time_counted(
 ) -> None:
     script = """
 import sys, time
-from edge_aac.audio.source import open_source
+from edge_aac.audio.sources.address import open_source
 
 source = open_source("mic0")
 source.read()

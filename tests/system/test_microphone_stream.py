@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edge_aac.audio.demo import synthesise_demo
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, open_bundle
+from edge_aac.audio.sources.demo import synthesise_demo
+from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from tests.system.command import CAPTION_FIELDS, CLOCK_TIMES, records, started_edge_aac, write_wav
 from tests.system.pulse import PulseMicrophone, pulse_microphone
 

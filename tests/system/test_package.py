@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_aac.captioner.bundle import Bundle, open_bundle
+from edge_aac.bundle.store import Bundle, open_bundle
 
 ROOT = Path(__file__).parents[2]
 CLIPS = ROOT.parent / "shared" / "data" / "esc10" / "clips.csv"

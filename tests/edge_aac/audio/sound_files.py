@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_aac.audio.file import load_waveform
+from edge_aac.audio.sources.file import load_waveform
 from edge_aac.errors import DataError, EdgeAacError
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from edge_aac.captioner.captioner import CaptionedWindow, Captioner
 from edge_aac.commands.caption import app
 from edge_aac.errors import DataError
+from edge_aac.models.seq2seq import CaptionedWindow, Captioner
 
 
 def test_the_captioner_is_told_how_much_of_a_window_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

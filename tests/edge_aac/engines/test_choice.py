@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, open_bundle
-from edge_aac.captioner.captioner import Captioner
-from edge_aac.captioner.manifest import Graph, GraphRole
-from edge_aac.engines import tensor_rt
-from edge_aac.engines.engine import Backend, EngineOptions, load_engine
+from edge_aac.bundle.manifest import Graph, GraphRole
+from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
+from edge_aac.engines.choice import Backend, EngineOptions, load_engine
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
+from edge_aac.engines.tensor_rt import engine as tensor_rt
 from edge_aac.errors import DataError, DeviceError
+from edge_aac.models.seq2seq import Captioner
 from edge_aac.streaming.describe import Describer
 
 ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 
 _OPEN_A_GRAPH = """
 {first}

@@ -9,9 +9,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE, Bundle, open_bundle
-from edge_aac.captioner.manifest import GraphRole
-from edge_aac.engines.engine import Engine, EngineOptions, load_engine
+from edge_aac.bundle.manifest import GraphRole
+from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
+from edge_aac.engines.choice import Engine, EngineOptions, load_engine
 from edge_aac.engines.onnx_runtime import SMALL_GRAPH_BYTES, OnnxRuntimeEngine
 from edge_aac.errors import DataError, DeviceError
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
-from edge_aac.captioner.bundle import DEFAULT_BUNDLE
-from edge_aac.captioner.captioner import CaptionedWindow, Captioner, Latency
-from edge_aac.captioner.rerank import ScoredCaption
+from edge_aac.bundle.store import DEFAULT_BUNDLE
+from edge_aac.models.rerank import ScoredCaption
+from edge_aac.models.seq2seq import CaptionedWindow, Captioner, Latency
 from edge_aac.records import TimeSpan
-from edge_aac.streaming.clock import SampleClock
 from edge_aac.streaming.describe import Describer, clock_span, file_span
 from edge_aac.streaming.events import EventChange
 from tests.edge_aac.fakes import MODEL, said

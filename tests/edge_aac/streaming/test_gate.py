@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.windows import Window, file_windows
-from edge_aac.captioner.captioner import CaptionedWindow, Latency
-from edge_aac.captioner.rerank import ScoredCaption
+from edge_aac.models.rerank import ScoredCaption
+from edge_aac.models.seq2seq import CaptionedWindow, Latency
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 
 

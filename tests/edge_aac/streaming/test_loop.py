@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.windows import WindowSlicer
-from edge_aac.captioner.captioner import window_rng
 from edge_aac.errors import DataError, DeviceError
+from edge_aac.models.seq2seq import window_rng
 from edge_aac.records import Event
 from edge_aac.sinks.sink import QUEUE_RECORDS, QueuedSink
 from edge_aac.streaming.describe import Describer

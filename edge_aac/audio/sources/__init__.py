@@ -1,0 +1,3 @@
+"""Where sound comes from: one file a scheme."""
+
+from __future__ import annotations

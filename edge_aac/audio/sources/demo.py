@@ -1,0 +1,150 @@
+"""A scene to try the captioner with, without a microphone or a file: rain, and a clock that ticks over it."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.audio.sources.address import SAMPLE_RATE, integer_option, number_option, split_query
+from edge_aac.audio.sources.pace import Pacer
+from edge_aac.errors import UsageError
+
+_BLOCK_SAMPLES = 1_600
+_LONGEST_S = 600
+_RAIN_DBFS = -32.0
+_TICK_PEAK_DBFS = -5.0
+
+# Frequency in Hz and amplitude over which the rain's noise is shaped: the mean spectrum of rain recorded under a roof.
+_RAIN_SPECTRUM = ((20, 1.6), (125, 1.4), (250, 1.2), (500, 1.0), (1500, 1.1), (3000, 1.2), (5000, 0.9), (8000, 0.55))
+_DROPS_PER_S = 1500
+# Hiss under the drops. Level, drops and hiss are such that the shipped bundle hears rain, and the clock over it: it was
+# taught to call synthesised noises unknown.
+_WASH = 0.4
+
+# Resonances of the case, as (frequency in Hz, decay in ms, amplitude): a tick is brighter than a tock.
+_TICK = ((950.0, 9.0, 0.6), (2150.0, 6.0, 1.0), (3400.0, 4.0, 0.8), (5200.0, 2.5, 0.45))
+_TOCK = ((720.0, 11.0, 0.8), (1750.0, 7.0, 1.0), (2900.0, 4.0, 0.6), (4600.0, 2.5, 0.3))
+
+
+def synthesise_demo(seconds: float, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Makes rain with a clock ticking over it, one beat a second.
+
+    Args:
+        seconds: length of the scene.
+        seed: the same seed and length give the same samples.
+
+    Returns:
+        Mono samples at 16 kHz in ±1, float32, shape (16000 × seconds,).
+    """
+    random = np.random.default_rng(seed)
+    count = round(seconds * SAMPLE_RATE)
+    scene = _rain(count, random) + _clock(count, random)
+    return np.clip(scene, -1.0, 1.0).astype(np.float32)
+
+
+def open_demo(uri: str) -> DemoSource:
+    """Opens ``demo:`` or ``demo:?seconds=20&seed=0&speed=1``; the factory of the scheme ``demo``.
+
+    Raises:
+        UsageError: an option is unknown or unusable.
+    """
+    rest, options = split_query(uri.partition(":")[2], ("seconds", "seed", "speed"))
+    if rest:
+        raise UsageError(f"'{uri}' is unusable: write demo: or demo:?seconds=20.")
+    seconds = number_option(options, "seconds", 20.0, 0.1, _LONGEST_S)
+    seed = integer_option(options, "seed", 0, 0, 2**32 - 1)
+    return DemoSource(synthesise_demo(seconds, seed), number_option(options, "speed", 0.0, 0.01, 1000.0))
+
+
+class DemoSource:
+    """Samples in memory as a :class:`~edge_aac.audio.sources.address.Source`.
+
+    Args:
+        samples: mono at 16 kHz, float32, shape (n,).
+        speed: 1 gives them as fast as they sound; 0 as fast as they are read.
+    """
+
+    name = "demo"
+    live = False
+
+    def __init__(self, samples: npt.NDArray[np.float32], speed: float = 0.0) -> None:
+        self._samples = samples
+        self._given = 0
+        self._closed = threading.Event()
+        self._pacer = Pacer(speed, self._closed)
+
+    def read(self) -> npt.NDArray[np.float32] | None:
+        """Gives the next block; see :meth:`edge_aac.audio.sources.address.Source.read`."""
+        if self._closed.is_set() or self._given >= len(self._samples):
+            return None
+        block = self._samples[self._given : self._given + _BLOCK_SAMPLES]
+        self._given += len(block)
+        return block if self._pacer.wait(len(block)) else None
+
+    def lost_samples(self) -> int:
+        """Always 0: the reader sets the pace."""
+        return 0
+
+    def close(self) -> None:
+        """Ends a paced :meth:`read`."""
+        self._closed.set()
+
+
+def _rain(count: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
+    wash = _WASH * _shaped_noise(count, random)
+    # Showers swell and fade within seconds.
+    knots = np.arange(count // SAMPLE_RATE + 3)
+    swell = 10 ** (random.normal(0.0, 1.0, len(knots)) / 20)
+    wash *= np.interp(np.arange(count) / SAMPLE_RATE, knots, swell)
+
+    drops = np.zeros(count)
+    for start in random.integers(0, max(1, count), round(_DROPS_PER_S * count / SAMPLE_RATE)):
+        # Loudness over many drops is close to log-normal: most are far away, a few hit near the microphone.
+        loudness = 0.9 * 10 ** (random.normal(0.0, 7.0) / 20)
+        frequency = math.exp(random.uniform(math.log(400.0), math.log(4000.0)))
+        ring = np.arange(320) / SAMPLE_RATE
+        drop = np.exp(-ring / random.uniform(0.001, 0.006)) * np.sin(2 * np.pi * frequency * ring)
+        kept = min(len(drop), count - int(start))
+        drops[start : start + kept] += loudness * drop[:kept]
+    rain = wash + drops
+    level = np.sqrt(np.mean(np.square(rain))) if count else 1.0
+    rain *= 10 ** (_RAIN_DBFS / 20) / max(float(level), 1e-9)
+    return rain
+
+
+def _shaped_noise(count: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
+    spectrum = np.fft.rfft(random.standard_normal(count)) if count else np.zeros(1, np.complex128)
+    frequencies = np.fft.rfftfreq(max(count, 1), 1 / SAMPLE_RATE)
+    corners, amplitudes = zip(*_RAIN_SPECTRUM, strict=True)
+    spectrum *= np.interp(frequencies, corners, amplitudes, left=0.0)
+    return np.fft.irfft(spectrum, count) if count else np.zeros(0)
+
+
+def _clock(count: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
+    clock = np.zeros(count)
+    for beat, start in enumerate(range(SAMPLE_RATE // 4, count, SAMPLE_RATE)):
+        stroke = _stroke(_TICK if beat % 2 == 0 else _TOCK, random)
+        kept = min(len(stroke), count - start)
+        clock[start : start + kept] += stroke[:kept]
+    return clock * 10 ** (_TICK_PEAK_DBFS / 20)
+
+
+def _stroke(resonances: tuple[tuple[float, float, float], ...], random: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Makes one beat of the escapement: three impacts within 20 ms, ringing in the case; peak 1."""
+    times = np.arange(SAMPLE_RATE // 8) / SAMPLE_RATE
+    excitation = np.zeros(len(times))
+    for at_s, strength in ((0.0, 0.45), (0.006, 1.0), (0.017, 0.3)):
+        first = round((at_s + random.uniform(0.0, 0.0004)) * SAMPLE_RATE)
+        click = random.standard_normal(24) * np.exp(-np.arange(24) / 6) * 0.3
+        click[0] += 1.0
+        excitation[first : first + 24] += strength * click
+    response = np.zeros(len(times))
+    for frequency, decay_ms, amplitude in resonances:
+        response += amplitude * np.exp(-times / (decay_ms / 1000)) * np.sin(2 * np.pi * frequency * times)
+    length = 2 * len(times)
+    stroke = np.fft.irfft(np.fft.rfft(excitation, length) * np.fft.rfft(response, length), length)[: len(times)]
+    peak_one: npt.NDArray[np.float64] = stroke / np.abs(stroke).max()
+    return peak_one

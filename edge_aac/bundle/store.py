@@ -1,0 +1,200 @@
+"""The bundle: a folder with everything a captioner needs, and nothing in it is used before its hash is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from importlib import resources
+from pathlib import Path
+
+from edge_aac.audio.sources.address import SAMPLE_RATE
+from edge_aac.bundle.manifest import MANIFEST, WINDOW_S, BundleFile, Graph, Manifest, read_manifest
+from edge_aac.errors import DataError, EdgeAacError, InputMissingError
+
+DEFAULT_BUNDLE = "esc10-tiny"
+
+
+class Bundle:
+    """A checked bundle.
+
+    Attributes:
+        folder: where its files lie.
+        manifest: what they are.
+        opened_as: the name or path that it was found by; a message that names a command uses it.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, opened_as: str | None = None) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.opened_as = opened_as or str(folder)
+
+    @property
+    def build_command(self) -> str:
+        """What makes this bundle's engines anew."""
+        return build_command(self.opened_as)
+
+    def path(self, file: BundleFile) -> Path:
+        """Where a file of the manifest lies."""
+        return self.folder / file.file
+
+    def size(self, graph: Graph) -> int:
+        """Bytes of a graph with its weights."""
+        return sum(self.path(file).stat().st_size for file in (graph, *graph.external_data))
+
+
+def user_bundles_folder() -> Path:
+    """Where `edge-aac pull` puts bundles: ``$XDG_DATA_HOME`` or ``~/.local/share``, then ``edge-aac/bundles``.
+
+    Raises:
+        InputMissingError: this user has no home.
+    """
+    try:
+        root = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    except RuntimeError as error:
+        raise InputMissingError("this user has no home folder for bundles: set XDG_DATA_HOME") from error
+    return root / "edge-aac" / "bundles"
+
+
+def built_in_bundles() -> dict[str, Path]:
+    """Name → folder of the bundles that come with the package."""
+    return _bundles_in(Path(str(resources.files("edge_aac") / "bundles")))
+
+
+def pulled_bundles() -> dict[str, Path]:
+    """Name → folder of the bundles that this user pulled; none where there is no home to look in."""
+    try:
+        return _bundles_in(user_bundles_folder())
+    except InputMissingError:
+        return {}
+
+
+def _bundles_in(root: Path) -> dict[str, Path]:
+    return {manifest.parent.name: manifest.parent for manifest in sorted(root.glob(f"[!.]*/{MANIFEST}"))}
+
+
+def build_command(name_or_path: str) -> str:
+    """The command that makes a bundle's engines anew."""
+    return f"edge-aac build-engine --bundle {shlex.quote(name_or_path)}"
+
+
+def open_bundle(name_or_path: str) -> Bundle:
+    """Find a bundle by the name of a built-in or pulled one or the path of a folder, and check every file in it.
+
+    Of a built-in bundle the user's own build is taken where there is one.
+
+    Raises:
+        InputMissingError: there is no such bundle, or a file of it is missing.
+        DataError: its manifest is not one this version understands, a file's hash is wrong, or the user's own build is
+            of another version than the built-in bundle.
+    """
+    bundle = read_bundle(find_bundle(name_or_path), name_or_path)
+    for file in bundle.manifest.files():
+        if complaint := fault(bundle, file):
+            if read_bundle(bundle.folder, name_or_path).manifest != bundle.manifest:
+                return open_bundle(name_or_path)  # a build has replaced files since the manifest was read
+            raise complaint
+    for graph in bundle.manifest.orphans():
+        raise DataError(
+            f"{bundle.path(graph)} was made from another graph than the bundle holds now: run `{bundle.build_command}`"
+        )
+    return bundle
+
+
+def find_bundle(name_or_path: str) -> Path:
+    """The folder of a bundle; of a built-in one the user's own build where there is one.
+
+    Raises:
+        InputMissingError: there is no such bundle, or it cannot be read.
+        DataError: the user's own build cannot be understood, or is of another version than the built-in bundle.
+    """
+    built_in, own = built_in_bundles(), pulled_bundles()
+    if name_or_path in built_in and name_or_path in own and _is_build_of(own[name_or_path], built_in[name_or_path]):
+        return own[name_or_path]
+    known = {**own, **built_in}
+    folder = known.get(name_or_path, Path(name_or_path))
+    if not _is_file(folder / MANIFEST):
+        raise InputMissingError(
+            f"no bundle {name_or_path!r}: give a folder that holds a {MANIFEST}, or one of {', '.join(sorted(known))}"
+        )
+    return folder
+
+
+def _is_build_of(folder: Path, built_in: Path) -> bool:
+    """Whether `edge-aac build-engine` made a bundle of the user's, which stands before the built-in one of its name.
+
+    Raises:
+        DataError: it made it of another version, or the manifest cannot be understood.
+    """
+    name = built_in.name
+    try:
+        own = read_bundle(folder, name).manifest
+    except DataError as error:
+        raise DataError(f"{folder} stands before the built-in {name}, but {error}; or move it away") from error
+    if not any(form.parent_sha256 for forms in own.graphs.values() for form in forms):
+        return False
+    if own.exported() != read_bundle(built_in, name).manifest.exported():
+        raise DataError(
+            f"{folder} was built from another {name} than is installed now: run `{build_command(name)}`, or give the "
+            "folder itself to use it as it is"
+        )
+    return True
+
+
+def read_bundle(folder: Path, opened_as: str) -> Bundle:
+    """A bundle of which only the manifest was read yet.
+
+    Raises:
+        InputMissingError: it cannot be read.
+        DataError: it is none that this version understands, or of windows of another kind.
+    """
+    try:
+        manifest = read_manifest(folder / MANIFEST)
+    except OSError as error:
+        raise InputMissingError(f"bundle {opened_as!r} cannot be read ({error}): correct its permissions") from error
+    if (manifest.sample_rate, manifest.window_s) != (SAMPLE_RATE, WINDOW_S):
+        raise DataError(
+            f"bundle {opened_as!r} hears {manifest.window_s:g} s at {manifest.sample_rate} Hz, this edge-aac gives "
+            f"{WINDOW_S:g} s at {SAMPLE_RATE} Hz: export it for these"
+        )
+    return Bundle(folder, manifest, opened_as)
+
+
+def fault(bundle: Bundle, file: BundleFile) -> EdgeAacError | None:
+    """What is wrong with a file of a bundle, and what mends it; None where it is the one that the manifest means."""
+    path = bundle.path(file)
+    mend = f"run `{bundle.build_command}`" if _is_built(bundle, file) else "install or build the bundle again"
+    try:
+        if not path.is_file():
+            return InputMissingError(f"bundle {bundle.opened_as!r} lacks its file {file.file}: {mend}")
+        if file_sha256(path) != file.sha256:
+            return DataError(
+                f"{path} is not the file that the bundle's manifest vouches for (its SHA-256 differs): {mend}"
+            )
+    except OSError as error:
+        return InputMissingError(f"bundle {bundle.opened_as!r} cannot be read ({error}): correct its permissions")
+    return None
+
+
+def _is_built(bundle: Bundle, file: BundleFile) -> bool:
+    """Whether `edge-aac build-engine` wrote a file, or a user's whole bundle, so that it can write it again."""
+    if bundle.folder == pulled_bundles().get(bundle.opened_as) and bundle.opened_as in built_in_bundles():
+        return True
+    graphs = [graph for forms in bundle.manifest.graphs.values() for graph in forms if graph.parent_sha256]
+    return any(file in (graph, *graph.external_data) for graph in graphs)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise InputMissingError(f"{path} cannot be read ({error}): correct its permissions") from error
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,3 +1,0 @@
-"""A window in, a caption out; no threads, no devices."""
-
-from __future__ import annotations

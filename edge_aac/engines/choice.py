@@ -1,0 +1,158 @@
+"""How a graph is run, whatever runs it; and the only place where a backend is chosen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+from weakref import WeakSet
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.bundle.manifest import Graph, GraphRole
+from edge_aac.bundle.store import Bundle
+from edge_aac.engines.processor import unfit
+from edge_aac.errors import DataError, DeviceError
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+Backend = Literal["auto", "tensorrt", "onnxruntime"]
+
+ONNX_RUNTIME: Backend = "onnxruntime"
+TENSORRT: Backend = "tensorrt"
+
+_log = logging.getLogger(__name__)
+
+_told_unfit: WeakSet[Bundle] = WeakSet()
+"""Of which it was said that INT8 forms are left aside: one warning a bundle is enough."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What a user may decide about running graphs.
+
+    Attributes:
+        backend: "auto" takes of each graph the first form of the bundle that this machine can run.
+        threads: CPU threads of one graph; 0 = as many as pay: one for a small graph, all cores for a large one.
+    """
+
+    backend: Backend = "auto"
+    threads: int = 0
+
+
+class Engine(Protocol):
+    """A loaded graph. Stateless: two streams may share one."""
+
+    def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
+        """Named arrays in, named arrays out; shapes are those of the manifest."""
+
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
+        """Declared shape of every input; dynamic axes are names or None."""
+
+
+def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tuple[Engine, Graph]:
+    """Load one graph of a bundle, in the first of its forms that can be run.
+
+    With "auto", a TensorRT plan on a machine without TensorRT is passed over with a warning, one a bundle. A plan that
+    another TensorRT or GPU made, or that was made from another graph, is refused: what runs slower than it was built to
+    run should not do so unnoticed. An INT8 form for ONNX Runtime that another kind of processor made
+    (:func:`edge_aac.engines.processor.unfit`) is passed over for what was exported, with a warning, one a bundle.
+
+    Raises:
+        DataError: the bundle has no such graph, or its plan is stale or broken.
+        DeviceError: the bundle holds it in no form that the chosen backend runs here.
+    """
+    forms = bundle.manifest.graphs.get(role, [])
+    if not forms:
+        raise DataError(f"bundle {bundle.manifest.name!r} has no {role} graph: build it again")
+    for backend in _order(forms, options.backend):
+        if backend == ONNX_RUNTIME:
+            return _open_graph(bundle, [form for form in forms if form.backend == ONNX_RUNTIME], options.threads)
+        missing = _missing_tensorrt()
+        if missing is None:
+            return _open_plan(bundle, [form for form in forms if form.backend == TENSORRT])
+        if options.backend == TENSORRT or ONNX_RUNTIME not in _order(forms, "auto"):
+            raise missing
+        if role == _first_with_plan(bundle):
+            _log.warning("%s; its TensorRT engines are left aside for ONNX Runtime", missing)
+    raise _nothing_to_run(bundle, role, options.backend)
+
+
+def _order(forms: list[Graph], backend: Backend) -> list[str]:
+    """The backends to try, as the forms prefer them."""
+    wanted = (ONNX_RUNTIME, TENSORRT) if backend == "auto" else (backend,)
+    return list(dict.fromkeys(form.backend for form in forms if form.backend in wanted))
+
+
+def _open_graph(bundle: Bundle, graphs: Sequence[Graph], threads: int) -> tuple[Engine, Graph]:
+    """The first ONNX file that computes on this processor as it did where it was made.
+
+    Raises:
+        DataError: none does, or its file is broken.
+    """
+    from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
+
+    complaint = ""
+    for graph in graphs:
+        why = unfit(graph)
+        if why is None:
+            if complaint and bundle not in _told_unfit:
+                _told_unfit.add(bundle)
+                _log.warning("%s; until then the bundle's %s graphs run in its place", complaint, graph.precision)
+            return OnnxRuntimeEngine(bundle.path(graph), threads, bundle.size(graph)), graph
+        complaint = complaint or f"{bundle.path(graph)} {why}: run `{bundle.build_command}`"
+    raise DataError(complaint)
+
+
+def _missing_tensorrt() -> DeviceError | None:
+    """Why no plan can run on this machine, in a sentence."""
+    from edge_aac.engines.tensor_rt.engine import this_gpu
+
+    try:
+        this_gpu()
+    except DeviceError as missing:
+        return missing
+    return None
+
+
+def _open_plan(bundle: Bundle, plans: list[Graph]) -> tuple[Engine, Graph]:
+    """The plan that was built for this machine: a bundle may serve boards of several kinds.
+
+    Raises:
+        DataError: none was, or its file is broken.
+        DeviceError: it does not start.
+    """
+    from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine, check_plan
+
+    stale: DataError | None = None
+    for plan in plans:
+        try:
+            check_plan(plan, bundle)
+        except DataError as error:
+            stale = stale or error
+        else:
+            return TensorRtEngine(bundle.path(plan), DeviceContext.shared(), bundle.build_command), plan
+    assert stale is not None
+    raise stale
+
+
+def _first_with_plan(bundle: Bundle) -> GraphRole | None:
+    return next(
+        (role for role, forms in bundle.manifest.graphs.items() if any(form.backend == TENSORRT for form in forms)),
+        None,
+    )
+
+
+def _nothing_to_run(bundle: Bundle, role: GraphRole, backend: Backend) -> DeviceError:
+    forms = bundle.manifest.graphs[role]
+    if backend == TENSORRT:
+        return DeviceError(
+            f"bundle {bundle.manifest.name!r} holds no TensorRT engine of its {role}: "
+            f"run `{bundle.build_command}` on this device"
+        )
+    return DeviceError(
+        f"bundle {bundle.manifest.name!r} holds its {role} for {', '.join(form.backend for form in forms)} only, "
+        f"which --backend {backend} cannot run here"
+    )

@@ -1,0 +1,3 @@
+"""Graphs as TensorRT plans."""
+
+from __future__ import annotations

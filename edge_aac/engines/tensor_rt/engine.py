@@ -1,0 +1,250 @@
+"""Graphs as TensorRT plans, on the GPU that they were built on.
+
+Nothing here ever ran on a GPU: the tests run it whole through stand-ins that know which calls exist in TensorRT 10.3,
+10.13 and 11.4 (``tests/trt_api``) and compute in the host's memory.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.bundle.manifest import Graph
+from edge_aac.bundle.store import Bundle
+from edge_aac.engines.choice import Arrays
+from edge_aac.engines.steps import CrossAttention, DecodingSteps
+from edge_aac.engines.tensor_rt.cuda_memory import Cuda, CudaStream, DeviceBuffer, PinnedBuffer, size_bytes
+from edge_aac.engines.tensor_rt.device_array import DeviceArray
+from edge_aac.engines.tensor_rt.library import TensorRtLog, load_tensorrt
+from edge_aac.engines.tensor_rt.plan import BUILD_COMMAND, BoundPlan, Shape
+from edge_aac.engines.tensor_rt.steps import DeviceDecoder
+from edge_aac.errors import DataError, InputMissingError
+
+
+@dataclass(frozen=True)
+class GpuIdentity:
+    """What a plan is tied to.
+
+    Attributes:
+        name: architecture and name of the GPU ("sm_87 Orin").
+        tensorrt: version of the library ("10.3.0").
+        unified: whether the GPU uses the host's memory, as on a Jetson.
+    """
+
+    name: str
+    tensorrt: str
+    unified: bool
+
+
+def this_gpu() -> GpuIdentity:
+    """The GPU and the TensorRT of this machine.
+
+    Raises:
+        DeviceError: TensorRT or cuda-python is missing, or there is no GPU that they can use.
+    """
+    trt = load_tensorrt()
+    properties = Cuda().properties()
+    name = bytes(properties.name).partition(b"\0")[0].decode(errors="replace")
+    return GpuIdentity(
+        name=f"sm_{properties.major}{properties.minor} {name}",
+        tensorrt=str(trt.__version__),
+        unified=bool(properties.integrated),
+    )
+
+
+def check_plan(graph: Graph, bundle: Bundle) -> None:
+    """Refuse a plan that was not built for this machine, or of another graph than the bundle holds.
+
+    Raises:
+        DataError: GPU, TensorRT or ONNX file differ; the message names the command that builds it anew.
+        DeviceError: there is no TensorRT here.
+    """
+    here = this_gpu()
+    built = graph.built_with
+    for what, wanted, found in (
+        ("the GPU", built.get("gpu"), here.name),
+        ("TensorRT", built.get("tensorrt"), here.tensorrt),
+    ):
+        if wanted != found:
+            raise DataError(
+                f"{bundle.path(graph)} was built for {what} {wanted or '(unknown)'}, here is {found}: "
+                f"run `{bundle.build_command}`"
+            )
+    family = next((forms for forms in bundle.manifest.graphs.values() if graph in forms), [])
+    if graph.parent_sha256 not in {form.sha256 for form in family if form is not graph}:
+        raise DataError(
+            f"{bundle.path(graph)} was built from another graph than the bundle holds now: run `{bundle.build_command}`"
+        )
+
+
+class DeviceContext:
+    """What the plans of a captioner share: TensorRT's runtime, its log, and one stream.
+
+    Args:
+        graphs: whether the decoding step is captured as a CUDA graph; without, each launch is the host's work.
+
+    Raises:
+        DeviceError: TensorRT or cuda-python is missing, or there is no GPU that they can use.
+    """
+
+    _shared: ClassVar[weakref.ReferenceType[DeviceContext] | None] = None
+
+    def __init__(self, graphs: bool = True) -> None:
+        self.trt = load_tensorrt()
+        self.cuda = Cuda()
+        self.graphs = graphs
+        self.stream = CudaStream(self.cuda)
+        self.log = TensorRtLog(self.trt)
+        self._runtime = self.trt.Runtime(self.log.sink)
+
+    @classmethod
+    def shared(cls) -> DeviceContext:
+        """The one that all plans of the process use, as long as any of them does."""
+        context = cls._shared() if cls._shared else None
+        if context is None:
+            context = cls()
+            cls._shared = weakref.ref(context)
+        return context
+
+    def load(self, path: Path, build_command: str = BUILD_COMMAND) -> Any:
+        """The ``ICudaEngine`` of a plan.
+
+        Args:
+            path: of the plan.
+            build_command: what builds it anew, for messages.
+
+        Raises:
+            InputMissingError: the file cannot be read.
+            DataError: it is no plan that this TensorRT can run here.
+        """
+        try:
+            plan = path.read_bytes()
+        except OSError as error:
+            raise InputMissingError(f"{path} cannot be read ({error.strerror}): run `{build_command}`") from error
+        self.log.forget()
+        engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise DataError(
+                f"TensorRT {self.trt.__version__} cannot load {path} {self.log.because()}: run `{build_command}`"
+            )
+        return engine
+
+
+class TensorRtEngine:
+    """One plan with its buffers, allocated at once for the largest shapes that it was built for.
+
+    Engine, :class:`~edge_aac.engines.steps.ResidentEngine` and, where the plan is a decoder's,
+    :class:`~edge_aac.engines.steps.StepwiseEngine`. The numbers that come in and go out are converted to and from the
+    plan's own types on the host.
+
+    Args:
+        path: of a plan whose hash and origin were checked (:func:`check_plan`).
+        device: shared by the plans of a captioner.
+        build_command: what builds the plan anew, for messages.
+
+    Raises:
+        DataError: this TensorRT cannot load the plan.
+        DeviceError: there is no room for its buffers.
+    """
+
+    def __init__(self, path: Path, device: DeviceContext, build_command: str = BUILD_COMMAND) -> None:
+        self._device = device
+        engine = device.load(path, build_command)
+        self._plan = BoundPlan(path, engine, device.trt, device.log, build_command)
+        self._buffers: dict[str, DeviceBuffer] = {}
+        self._pinned: dict[str, PinnedBuffer] = {}
+        self._decoder: DeviceDecoder | None = None
+        if "self_keys_0" in self._plan.inputs:
+            self._decoder = DeviceDecoder(self._plan, device.cuda, device.stream, device.graphs)
+        else:
+            self._allocate()
+
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
+        """See :class:`edge_aac.engines.choice.Engine`."""
+        return {
+            name: tuple(size if size >= 0 else None for size in tensor.shape)
+            for name, tensor in self._plan.inputs.items()
+        }
+
+    def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
+        """See :class:`edge_aac.engines.choice.Engine`.
+
+        Raises:
+            DataError: the plan was not built for these shapes.
+            DeviceError: the GPU failed.
+        """
+        return self.run_resident(inputs, ())
+
+    def run_resident(self, inputs: Arrays, resident: Collection[str]) -> dict[str, Any]:
+        """See :class:`edge_aac.engines.steps.ResidentEngine`; raises as :meth:`run`."""
+        stream = self._device.stream
+        with stream.lock:
+            if not self._buffers:
+                self._allocate()
+            self._plan.arrange({name: array.shape for name, array in inputs.items()})
+            self._plan.bind({name: buffer.address for name, buffer in self._buffers.items()})
+            shapes = self._plan.output_shapes()
+            for name, array in inputs.items():
+                self._upload(name, array)
+            self._plan.enqueue(stream.handle)
+            on_host = [name for name in shapes if name not in resident]
+            for name in on_host:
+                size = size_bytes(self._plan.outputs[name].dtype, shapes[name])
+                stream.download(self._pinned_for(name), self._buffers[name].address, size)
+            stream.synchronise()
+            return {
+                **{name: self._array(name, shapes[name]) for name in on_host},
+                **{name: self._resident(name, shapes[name]) for name in resident},
+            }
+
+    def open_steps(
+        self, count: int, rows: int, cross_keys: CrossAttention, cross_values: CrossAttention
+    ) -> DecodingSteps:
+        """See :class:`edge_aac.engines.steps.StepwiseEngine`.
+
+        Raises:
+            DataError: the plan is no decoder's, or was not built for so many rows, positions or memory steps.
+            DeviceError: the GPU failed.
+        """
+        if self._decoder is None:
+            raise DataError(f"{self._plan.path} is no decoder: build the bundle again")
+        return self._decoder.open(count, rows, (cross_keys, cross_values))
+
+    def _allocate(self) -> None:
+        tensors = {**self._plan.inputs, **self._plan.outputs}
+        self._buffers = {
+            name: DeviceBuffer(self._device.cuda, tensor.largest_bytes) for name, tensor in tensors.items()
+        }
+        for name in self._plan.inputs:
+            self._pinned_for(name)
+
+    def _pinned_for(self, name: str) -> PinnedBuffer:
+        """An output that never leaves the GPU needs none."""
+        if name not in self._pinned:
+            self._pinned[name] = PinnedBuffer(self._device.cuda, self._buffers[name].size)
+        return self._pinned[name]
+
+    def _upload(self, name: str, array: npt.NDArray[np.generic]) -> None:
+        dtype = self._plan.inputs[name].dtype
+        pinned = self._pinned_for(name)
+        np.copyto(pinned.array(dtype, array.shape), array, casting="same_kind")
+        self._device.stream.upload(self._buffers[name].address, pinned, size_bytes(dtype, array.shape))
+
+    def _array(self, name: str, shape: Shape) -> npt.NDArray[Any]:
+        """A copy: the next run writes the buffer again. Numbers as float32, all else in the plan's type."""
+        dtype = self._plan.outputs[name].dtype
+        found = self._pinned[name].array(dtype, shape)
+        return found.astype(np.float32) if dtype.kind == "f" else found.copy()
+
+    def _resident(self, name: str, shape: Shape) -> DeviceArray:
+        device = self._device
+        return DeviceArray(
+            device.cuda, device.stream, self._buffers[name].address, shape, self._plan.outputs[name].dtype
+        )

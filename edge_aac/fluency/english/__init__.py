@@ -1,0 +1,3 @@
+"""The rules of English that captions are held against."""
+
+from __future__ import annotations

@@ -1,0 +1,1 @@
+"""From torch to a bundle: export, conversion and the numeric gate."""

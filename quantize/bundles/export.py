@@ -1,0 +1,319 @@
+"""From a training run to a bundle: ONNX graphs, tokenizers, manifest and model card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from edge_aac.bundle.manifest import GraphRole
+from edge_aac.bundle.store import file_sha256
+from edge_aac.errors import ConfigError, DataError
+from edge_aac.models.tokens import to_arrays, token_of
+from quantize.bundles.bundle_writer import Report, common_entries, export_graph, staged_bundle, write_manifest
+from quantize.bundles.card import ATTRIBUTIONS, CARD, Attribution, write_attributions, write_card
+from quantize.bundles.onnx_writer import to_halves
+from quantize.data.captions import caption, words_that_name_nothing
+from quantize.data.clips import Clip, load_clips, outlier_rows
+from quantize.data.corpus import window
+from quantize.data.features import batched_filter_bank
+from quantize.data.manifests import read_manifest
+from quantize.data.scenes import SceneBuilder, SceneRecipe
+from quantize.data.tokenizer import EOS_ID, PAD_ID
+from quantize.data.waveform_cache import decoded_stretch
+from quantize.graphs.calibrating import calibrate_graphs
+from quantize.graphs.calibration import CALIBRATION, write_calibration
+from quantize.models.captioner import Captioner
+from quantize.models.familiarity import Familiarity
+from quantize.models.graph_modules import (
+    GraphSpec,
+    cross_attention,
+    decoder_spec,
+    encoder_spec,
+    fold_weight_norm,
+    text_embedder_spec,
+)
+from quantize.models.sentence_embedder import SentenceEmbedder
+from quantize.training.familiarity import fit_familiarity, known_scenes
+from quantize.training.recipe import Recipe, recipe_from
+from quantize.training.text_student import TEXT_FOLDER, load_text_student
+from quantize.training.train import load_run, outliers_heard
+from quantize.training.trainee import Trainee
+
+CHECK_SCENES = 8
+
+
+def export_bundle(
+    run: Path,
+    data: Path,
+    output: Path,
+    quality: Mapping[str, Any],
+    report: Report,
+    sentence_embedder: SentenceEmbedder | None = None,
+    calibration_windows: int = 0,
+    outliers: Path | None = None,
+) -> Path:
+    """Write a bundle of a run's averaged weights.
+
+    Args:
+        run: folder of a training run.
+        data: the recordings that it was trained on: the gate takes its check windows from them, the card their
+            attributions.
+        output: folder of the bundle.
+        quality: what was measured, for the manifest and the card.
+        report: told one line for each graph.
+        sentence_embedder: goes into the bundle whole, in place of the run's own text embedder.
+        calibration_windows: of the recordings, to calibrate INT8 with; 0: the bundle gets no calibration.
+        outliers: folder of the recordings of no known class, where it was trained on such; they are attributed, too.
+
+    Raises:
+        ConfigError: it was trained on such, and their folder is not given.
+        DataError: a graph differs from torch by more than 1e-3, or the folder holds something else than a bundle.
+        InputMissingError: the run or the recordings are missing.
+    """
+    with staged_bundle(output) as folder:
+        trainee, tokenizer, recipe = load_run(run)
+        text = text_part(run, trainee, tokenizer, sentence_embedder)
+        trainee.text_embedder = None
+        strangers = outliers_of(run, outliers)
+        learnt = recipe_from(recipe)
+        lessons = lessons_of(learnt, data, left_out(run), calibration_windows, strangers)
+        fold_weight_norm(trainee)
+        familiarity = familiarity_of(learnt, trainee.captioner, lessons.clips, report)
+        specs = graph_specs(trainee.captioner, text, lessons, familiarity)
+        graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
+        manifest = manifest_table(recipe, tokenizer, text.tokenizer, folder, graphs, quality)
+        manifest["instruction"] = text.instruction
+        parts: dict[str, nn.Module] = {"captioner": trainee.captioner, "text_embedder": text.module}
+        if calibration_windows:
+            manifest["calibration"] = write_calibration_of(folder, specs, lessons, report)
+        manifest["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+        if learnt.familiarity and familiarity:
+            manifest["parameters"]["familiarity"] = sum(buffer.numel() for buffer in familiarity.buffers())
+            manifest["familiarity"] = {
+                "least": learnt.familiarity.least,
+                "words": [word for word in words_that_name_nothing() if token_of(tokenizer, word) is not None],
+            }
+        write_manifest(folder, manifest)
+        write_attributions(folder / ATTRIBUTIONS, lessons.recordings)
+        write_card(folder / CARD, manifest, recipe, lessons.recordings)
+    return output
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """What a bundle's candidates are reranked with."""
+
+    module: nn.Module
+    tokenizer: Tokenizer
+    instruction: str = ""
+
+
+def text_part(
+    run: Path, trainee: Trainee, tokenizer: Tokenizer, sentence_embedder: SentenceEmbedder | None = None
+) -> TextPart:
+    """The given sentence embedder; else the one that was trained together with the captioner, or distilled for it.
+
+    Raises:
+        ConfigError: the run has neither.
+    """
+    if sentence_embedder is not None:
+        return TextPart(
+            sentence_embedder.embedder(), sentence_embedder.tokenizer, sentence_embedder.default_instruction
+        )
+    if trainee.text_embedder is not None:
+        return TextPart(trainee.text_embedder, tokenizer)
+    if (run / TEXT_FOLDER / "last.pt").is_file():
+        return TextPart(load_text_student(run / TEXT_FOLDER), tokenizer)
+    raise ConfigError(
+        f"{run} has no text embedder of its own: distil one with `edge-aac distill`, or name the sentence embedder "
+        "that it was trained with: --sentence-embedder FOLDER"
+    )
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a run learnt from, as far as its bundle needs it.
+
+    Attributes:
+        recordings: to be attributed.
+        fbanks: (windows, 998, 128) that the graphs are checked with.
+        texts: captions that they are checked with.
+        calibration: (windows, 998, 128) that INT8 is calibrated with.
+        calibrated_with: what these were made from, in words.
+        clips: the recordings of known classes themselves; none of a corpus.
+    """
+
+    recordings: list[Attribution]
+    fbanks: torch.Tensor
+    texts: list[str]
+    calibration: npt.NDArray[np.float32]
+    calibrated_with: str
+    clips: Sequence[Clip] = ()
+
+
+def outliers_of(run: Path, folder: Path | None) -> list[Attribution]:
+    """What is to be said of the recordings of no known class that a run noted.
+
+    Raises:
+        ConfigError: it noted some, and their folder is not given.
+        DataError: one of them does not lie there.
+    """
+    heard = outliers_heard(run)
+    if not heard:
+        return []
+    if folder is None:
+        raise ConfigError(
+            f"{run} learnt from {len(heard)} recordings of other sounds: name their folder with --outliers"
+        )
+    names = [entry.name for entry in fields(Attribution)]
+    found = {row["file"]: Attribution(**{name: row[name] for name in names}) for row in outlier_rows(folder)}
+    if missing := [path for path in heard if path not in found]:
+        raise DataError(f"{run} learnt from {missing[0]}, which {folder} does not list: give the same --outliers")
+    return [found[path] for path in heard]
+
+
+def left_out(run: Path) -> frozenset[str]:
+    """Names of a corpus's clips that the run could not use, as it noted them."""
+    noted = run / "clips.json"
+    if not noted.is_file():
+        return frozenset()
+    return frozenset(clip["name"] for clip in json.loads(noted.read_text(encoding="utf-8"))["clips"])
+
+
+def lessons_of(
+    recipe: Recipe,
+    data: Path,
+    broken: frozenset[str] = frozenset(),
+    calibration_windows: int = 0,
+    outliers: Sequence[Attribution] = (),
+) -> Lessons:
+    """Recordings, check inputs and windows to calibrate with, of a recipe's corpus, its broken clips left out, or of
+    its folds.
+
+    Raises:
+        InputMissingError, DataError: they cannot be read.
+    """
+    rng = np.random.default_rng(0)
+    clips: Sequence[Clip] = ()
+    if recipe.corpus:
+        corpus = recipe.corpus
+        listed = read_manifest(corpus.format, data / corpus.captions, data / corpus.audio).clips
+        heard = [clip for clip in listed if clip.name not in broken]
+        recordings = [
+            Attribution(clip.name, ";".join(clip.labels), clip.recording, clip.author, clip.license, "")
+            for clip in heard
+        ]
+        used = heard[: CHECK_SCENES + calibration_windows]
+        windows = [window(decoded_stretch(clip.path, clip.start_s, clip.duration_s), rng) for clip in used]
+        texts = [clip.captions[0] for clip in heard[:CHECK_SCENES]]
+        source = "recordings of the training corpus"
+    else:
+        clips = load_clips(data, recipe.folds.train, recipe.folds.absent)
+        recordings = [
+            *(
+                Attribution(clip.path, clip.label, clip.title, clip.author, clip.license, clip.source_url)
+                for clip in clips
+            ),
+            *outliers,
+        ]
+        builder = SceneBuilder(clips, SceneRecipe())
+        scenes = [builder.scene(rng) for _ in range(CHECK_SCENES)]
+        texts = [caption(scene, rng) for scene in scenes]
+        scenes += [builder.scene(rng) for _ in range(calibration_windows)]
+        windows = [scene.waveform for scene in scenes]
+        source = f"scenes of {len(clips)} recordings that it was trained on"
+    fbanks = batched_filter_bank(np.stack(windows))
+    return Lessons(recordings, torch.from_numpy(fbanks[:CHECK_SCENES]), texts, fbanks[CHECK_SCENES:], source, clips)
+
+
+def write_calibration_of(
+    folder: Path, specs: Mapping[str, Callable[[], GraphSpec]], lessons: Lessons, report: Report
+) -> dict[str, str]:
+    """Calibrate the graphs that lie in ``folder``, for the manifest."""
+    parents: dict[GraphRole, Path] = {role: folder / f"{role}.fp32.onnx" for role in get_args(GraphRole)}
+    # One run at a time: what a spec gives is good until it gives the next.
+    runs = {
+        role: ({name: value.numpy() for name, value in inputs.items()} for inputs in specs[role]().checks())
+        for role in parents
+        if role != "encoder"
+    }
+    calibration = calibrate_graphs(parents, list(lessons.calibration), runs, lessons.calibrated_with, report)
+    write_calibration(folder / CALIBRATION, calibration)
+    return {"file": CALIBRATION, "sha256": file_sha256(folder / CALIBRATION)}
+
+
+def familiarity_of(recipe: Recipe, captioner: Captioner, clips: Sequence[Clip], report: Report) -> Familiarity | None:
+    """What the encoder's states are told from others by, where the recipe wants that.
+
+    Raises:
+        DataError: the recordings are too few.
+    """
+    if recipe.familiarity is None:
+        return None
+    builder = SceneBuilder(clips, replace(recipe.scenes, unknown_probability=0.0))
+    report(f"what is familiar, of {recipe.familiarity.scenes} scenes")
+    scenes = known_scenes(builder, recipe.familiarity.scenes)
+    return fit_familiarity(captioner.encoder, scenes, recipe.familiarity)
+
+
+def graph_specs(
+    captioner: Captioner, text: TextPart, lessons: Lessons, familiarity: Familiarity | None = None
+) -> dict[str, Callable[[], GraphSpec]]:
+    """The three graphs with check inputs drawn from real recordings; all weights are rounded to FP16 that are to be
+    stored so."""
+    of_captioner = to_halves(nn.ModuleList([captioner, *([familiarity] if familiarity else [])]))
+    halves = {"encoder": of_captioner, "decoder": of_captioner, "text_embedder": to_halves(text.module)}
+    token_ids, mask = to_arrays(text.tokenizer, lessons.texts, text.instruction)
+    longest = captioner.config.decoder.max_positions
+    texts = torch.from_numpy(token_ids), torch.from_numpy(mask)
+    made: dict[str, Callable[[], GraphSpec]] = {
+        "encoder": partial(encoder_spec, captioner, lessons.fbanks, familiarity=familiarity),
+        "decoder": partial(decoder_spec, captioner, cross_attention(captioner, lessons.fbanks[:1]), longest),
+        "text_embedder": partial(text_embedder_spec, text.module, *texts),
+    }
+    return {role: partial(_with_halves, make, halves[role]) for role, make in made.items()}
+
+
+def _with_halves(make: Callable[[], GraphSpec], halves: bool) -> GraphSpec:
+    return replace(make(), halves=halves)
+
+
+def manifest_table(
+    recipe: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    text_tokenizer: Tokenizer,
+    folder: Path,
+    graphs: Mapping[str, Any],
+    quality: Mapping[str, Any],
+) -> dict[str, Any]:
+    """``manifest.json`` as a table; writes the two tokenizers that it vouches for."""
+    return {
+        **common_entries(folder, tokenizer, text_tokenizer),
+        "name": recipe["name"],
+        "version": recipe["version"],
+        "license": recipe["license"],
+        "attributions": [recipe["source"], f"every recording with its author and licence: {ATTRIBUTIONS}"],
+        "embedding_size": recipe["model"]["embedding_dim"],
+        "vocabulary_size": tokenizer.get_vocab_size(),
+        "decoding": {
+            **recipe["decoding"],
+            "max_positions": recipe["model"]["decoder"]["max_positions"],
+            "start_token_id": EOS_ID,
+            "eos_token_id": EOS_ID,
+            "pad_token_id": PAD_ID,
+        },
+        "rerank": recipe["rerank"],
+        **recipe.get("events", {}),
+        "graphs": graphs,
+        "quality": dict(quality),
+    }

@@ -1,0 +1,1 @@
+"""The verbs of the build-time side, one file each."""

@@ -1,0 +1,104 @@
+"""Make the fastest faithful engines of a bundle for this machine.
+
+The verb `build-engine`. It needs the packages of the ``build`` extra and no torch, so that it runs on a device.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+build_engine = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+EXAMPLES = """Examples:
+
+  edge-aac build-engine --bundle esc10-tiny
+
+  edge-aac build-engine --bundle esc10-tiny --recordings garden/ --output garden-bundle
+
+  edge-aac build-engine --backend onnxruntime | jq .order
+"""
+
+
+class BuildBackend(str, Enum):
+    """What engines are built for."""
+
+    AUTO = "auto"
+    TENSORRT = "tensorrt"
+    ONNXRUNTIME = "onnxruntime"
+
+
+class Role(str, Enum):
+    """A graph of a bundle."""
+
+    ENCODER = "encoder"
+    DECODER = "decoder"
+    TEXT_EMBEDDER = "text_embedder"
+
+
+@build_engine.command(epilog=EXAMPLES)
+def build_engine_verb(
+    bundle: Annotated[
+        str, typer.Option(envvar="EDGE_AAC_BUNDLE", help="Name of a bundle or folder of one.")
+    ] = "esc10-tiny",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write. Default: the bundle's own; of a bundle that cannot be written, as a built-in one, "
+            "a folder of its name among your bundles, which is then preferred to it."
+        ),
+    ] = None,
+    backend: Annotated[
+        BuildBackend, typer.Option(help="auto builds for ONNX Runtime, and for TensorRT where it is.")
+    ] = BuildBackend.AUTO,
+    recordings: Annotated[
+        Path | None, typer.Option(help="Folder of your own sound (WAV, FLAC …) to calibrate and check with.")
+    ] = None,
+    leave: Annotated[
+        list[Role] | None, typer.Option(help="A graph that stays as it was exported; may be repeated.")
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=0, envvar="EDGE_AAC_THREADS", help="CPU threads of a graph; 0 = as many as pay.")
+    ] = 0,
+    streams: Annotated[int, typer.Option(min=1, max=64, help="Windows that TensorRT may encode at once.")] = 1,
+    candidates: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Captions of a window that TensorRT is tuned for. Default: the bundle's own."),
+    ] = None,
+) -> None:
+    """Make the fastest faithful engines of a bundle for this machine.
+
+    Every form is compared with the exported graph. One for processors that is not faithful gives way to fp32; where
+    that leaves none, or an engine of TensorRT is not faithful, nothing is written. The report goes to stderr as a
+    table and to stdout as JSON.
+    """
+    import sys
+
+    from edge_aac.errors import DataError
+    from quantize.device.build import Wish, build_engines
+
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="edge-aac: %(message)s")
+    wish = Wish(
+        bundle=bundle,
+        output=output,
+        backend=backend.value,
+        recordings=recordings,
+        leave=tuple(role.value for role in leave or ()),
+        threads=threads,
+        streams=streams,
+        candidates=candidates,
+    )
+    report = build_engines(wish, lambda line: typer.echo(line, err=True))
+    typer.echo(report.to_text(), err=True)
+    typer.echo(json.dumps(report.to_table(), indent=1))
+    if report.failure:
+        raise DataError(
+            f"{report.failure}; nothing was written: keep a graph as it was exported with --leave, or name your own "
+            "sound with --recordings"
+        )
+    typer.echo(f"engines written to {report.folder}" if report.written else "nothing was written", err=True)

@@ -1,0 +1,204 @@
+"""`edge-aac distill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantize.cli.train import (
+    AbsentOption,
+    ExamplesOption,
+    FoldsOption,
+    LlmModelOption,
+    LlmUrlOption,
+    OutliersOption,
+    PrecisionOption,
+    SentenceEmbedderOption,
+    ThreadsOption,
+    cache_folder,
+    export_run,
+    llm_of,
+    recipe_of,
+    report_corpus,
+    sentence_embedder_of,
+    store,
+)
+
+if TYPE_CHECKING:
+    from quantize.training.distill import TeacherModel
+    from quantize.training.distributed import World
+    from quantize.training.recipe import Recipe
+    from quantize.training.sources import ExampleSource
+
+distill = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+EXAMPLES = """Examples:
+
+  edge-aac distill --recipe esc10-tiny --teacher runs/teacher --dry-run
+
+  edge-aac distill --recipe esc10-tiny --teacher runs/teacher --data esc10/ --sentence-embedder minilm/
+  --examples examples/ --precompute
+
+  edge-aac distill --recipe esc10-tiny --teacher runs/teacher --data esc10/ --sentence-embedder minilm/
+  --examples examples/ --run runs/student --output my-bundle
+"""
+
+
+@distill.command(epilog=EXAMPLES)
+def distill_verb(
+    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe or a TOML file: the student and its lessons.")],
+    teacher: Annotated[Path, typer.Option(help="Folder of a training run, or of a captioner as published.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", envvar="EDGE_AAC_DATA", help="Folder of the recordings, or of the corpus.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of the student's run; one that was broken off goes on where it was.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Export a bundle here at the end.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what teacher and student cost.")] = False,
+    examples: ExamplesOption = None,
+    precompute: Annotated[
+        bool, typer.Option("--precompute", help="Only fill the folder of --examples with the teacher's outputs.")
+    ] = False,
+    sentence_embedder: SentenceEmbedderOption = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Of a published teacher, where it does not lie beside its weights.")
+    ] = None,
+    text_student: Annotated[
+        bool, typer.Option("--text-student/--no-text-student", help="Distil the sentence embedder, too.")
+    ] = True,
+    epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
+    precision: PrecisionOption = None,
+    folds: FoldsOption = None,
+    absent: AbsentOption = None,
+    outliers: OutliersOption = None,
+    threads: ThreadsOption = None,
+    llm_url: LlmUrlOption = None,
+    llm_model: LlmModelOption = "",
+) -> None:
+    """Distil a student captioner from a teacher, and a text student from a sentence embedder."""
+    import torch
+
+    from edge_aac.errors import UsageError
+    from quantize.bundles.bundle_writer import check_output
+    from quantize.training.distill import check_held_out, load_teacher
+    from quantize.training.distributed import World
+    from quantize.training.sources import open_source
+    from quantize.training.text_student import check_text_distillation
+
+    if output and sentence_embedder is None:
+        raise UsageError(
+            "the bundle of --output needs a text embedder: give --sentence-embedder FOLDER, or export later"
+        )
+    chosen = recipe_of(recipe, epochs, seed, folds, absent, precision)
+    if not dry_run and (data is None or (run is None) != precompute):
+        raise UsageError("give --data, and either --run FOLDER (train the student) or --precompute (run the teacher)")
+    if precompute and examples is None:
+        raise UsageError("--precompute needs a folder for the teacher's outputs: give --examples")
+    if output:
+        check_output(output)
+    if threads:
+        torch.set_num_threads(threads)
+    taught_by = load_teacher(teacher, tokenizer, _say)
+    llm = llm_of(llm_url, llm_model)
+    if dry_run:
+        _show_costs(chosen, taught_by, open_source(chosen, data, cache_folder(), llm, outliers) if data else None)
+        return
+    assert data is not None
+    check_held_out(chosen, taught_by)
+    embedder = sentence_embedder_of(sentence_embedder)
+    texts: list[str] = []
+    with World.from_environment() as world:
+        source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm, outliers))
+        if world.first:
+            report_corpus(source, run or examples)
+            if text_student and embedder is not None and run:
+                # What would end it is told before the student is trained, which takes longer.
+                texts = _texts_of(chosen, source)
+                check_text_distillation(embedder, texts, chosen.text, chosen.text_student)
+            if examples:
+                store(chosen, source, embedder, examples)
+                _run_teacher(chosen, source, taught_by, examples)
+        world.barrier()
+        if precompute:
+            return
+        assert run is not None
+        student_recipe, student_tokenizer = _train(chosen, source, run, taught_by, examples, world, embedder)
+    # Outside of the group: the other ranks need not wait for what may take longer than they would.
+    if not world.first:
+        return
+    if text_student and embedder is not None:
+        _distil_text(student_recipe, texts, student_tokenizer, embedder, run)
+    if output:
+        export_run(run, data, output, None, None if text_student else embedder, outliers=outliers)
+
+
+def _run_teacher(chosen: Recipe, source: ExampleSource, taught_by: TeacherModel, folder: Path) -> None:
+    from quantize.training.distill import store_signals
+    from quantize.training.progress import counting
+    from quantize.training.stored import StoredExamples
+
+    examples = StoredExamples.open(folder)
+    with counting("the teacher's outputs", len(examples)) as told:
+        store_signals(chosen, source, taught_by, examples, folder, told)
+
+
+def _train(  # noqa: PLR0913, PLR0917
+    chosen: Recipe,
+    source: ExampleSource,
+    run: Path,
+    taught_by: TeacherModel,
+    examples: Path | None,
+    world: World,
+    embedder: Any,
+) -> tuple[Recipe, Any]:
+    """The student's recipe and its tokenizer, both as its run has them."""
+    from quantize.training.distill import Distillation
+    from quantize.training.progress import TerminalProgress
+
+    with TerminalProgress(quiet=not world.first) as progress:
+        student = Distillation(chosen, source, run, taught_by, examples, world, embedder)
+        if student.report:
+            for line in student.report.totals():
+                progress.say(line)
+        if student.steps_done:
+            progress.say(f"{run} goes on after step {student.steps_done}")
+        student.train(progress)
+    return student.recipe, student.tokenizer
+
+
+def _texts_of(recipe: Recipe, source: ExampleSource) -> list[str]:
+    """What the text student learns from, and is measured on."""
+    return source.texts(recipe.text_student.corpus_texts + recipe.text_student.held_out_texts)
+
+
+def _distil_text(recipe: Recipe, texts: list[str], tokenizer: Any, embedder: Any, run: Path) -> None:
+    from quantize.training.progress import TerminalProgress
+    from quantize.training.text_student import TEXT_FOLDER, TextDistillation
+
+    settings = recipe.text_student
+    with TerminalProgress() as progress:
+        progress.say(f"the text student, on {settings.corpus_texts} captions")
+        TextDistillation(embedder, texts, tokenizer, recipe.text, settings, run / TEXT_FOLDER).train(progress)
+
+
+def _show_costs(chosen: Recipe, taught_by: TeacherModel, source: ExampleSource | None) -> None:
+    """What teacher and student cost; without data the student is counted with all of the teacher's tokens."""
+    from rich.console import Console
+
+    from quantize.models.footprint import comparison, footprint
+    from quantize.training.distill import student_vocabulary
+
+    tokenizer = student_vocabulary(chosen, taught_by, source).tokenizer if source else taught_by.tokenizer
+    chosen = chosen.with_vocabulary(tokenizer.get_vocab_size())
+    text = chosen.text if chosen.text.embedding_dim == chosen.model.embedding_dim else None
+    candidates, tokens = chosen.decoding.get("candidates", 6), chosen.decoding.get("max_length", 30)
+    teacher = footprint(taught_by.captioner.config, None, candidates, tokens)
+    Console().print(comparison(teacher, footprint(chosen.model, text, candidates, tokens)).table())
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

@@ -1,1 +1,0 @@
-"""From torch to a bundle: export and its numeric gate."""

@@ -1,0 +1,1 @@
+"""What runs on the board that the engines are for; no torch."""

@@ -1,0 +1,285 @@
+"""`edge-aac build-engine`: the fastest faithful forms of a bundle's graphs for the machine that it runs on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.bundle.manifest import Graph, GraphRole
+from edge_aac.bundle.store import Bundle
+from edge_aac.engines.choice import Backend, EngineOptions, load_engine
+from edge_aac.engines.tensor_rt.engine import GpuIdentity, this_gpu
+from edge_aac.errors import DataError, DeviceError, InputMissingError
+from quantize.device.calibration import stage_calibration, stored_calibration
+from quantize.device.check_windows import check_windows
+from quantize.device.cpu.forms import CPU, Check, make_cpu_forms
+from quantize.device.gate import agreement, say
+from quantize.device.places import open_source, output_folder
+from quantize.device.report import BuildReport
+from quantize.device.store import EngineStore, engine_store
+from quantize.device.timing import collect_samples, timing
+from quantize.graphs.calibrating import calibrate_graphs
+from quantize.graphs.calibration import Calibration
+from quantize.graphs.calibration_windows import recorded_windows
+
+Array = npt.NDArray[np.float32]
+Tell = Callable[[str], None]
+
+SAMPLED_WINDOWS = 8
+CALIBRATION_RECORDINGS, CHECKED_RECORDINGS = 256, 100
+"""The most windows of a user's recordings that are calibrated with, and that every form captions."""
+
+TENSORRT: Backend = "tensorrt"
+MIXTURE: Backend = "auto"
+_TIMING_CACHE_BYTES = 64_000_000
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user asks for.
+
+    Attributes:
+        bundle: name or folder.
+        output: folder to write; None = the bundle's own, or among the user's.
+        backend: "auto" builds for ONNX Runtime, and for TensorRT where it is.
+        recordings: folder of own sound, to calibrate and check with as well.
+        leave: graphs that stay as they were exported.
+        threads: CPU threads of a graph; 0 = as many as pay.
+        streams: windows that a plan may encode at once.
+        candidates: rows that a plan usually decodes at once; None = as many as the bundle draws.
+    """
+
+    bundle: str
+    output: Path | None = None
+    backend: Backend = "auto"
+    recordings: Path | None = None
+    leave: tuple[GraphRole, ...] = ()
+    threads: int = 0
+    streams: int = 1
+    candidates: int | None = None
+
+
+def build_engines(wish: Wish, tell: Tell) -> BuildReport:
+    """Make, gate, time and store the forms; what is not faithful is not stored.
+
+    Args:
+        wish: what to build.
+        tell: told what is being done, a line each.
+
+    Raises:
+        DeviceError: TensorRT was asked for and is missing, or the folder cannot be written, is held or too full.
+        InputMissingError: there is no such bundle or folder, or TensorRT lacks a calibration.
+        DataError: a file of the bundle is not what it should be, or a form cannot be made.
+    """
+    started = time.monotonic()
+    gpu, without = _gpu(wish.backend)
+    source = open_source(wish.bundle)
+    parents = {role: parent_of(source, role) for role in source.manifest.graphs}
+    if gpu and source.manifest.calibration is None and wish.recordings is None:
+        raise InputMissingError(
+            f"bundle {wish.bundle!r} holds no calibration for TensorRT: name a folder of recordings with --recordings, "
+            "or build for the processor alone with --backend onnxruntime"
+        )
+    folder = output_folder(source, wish.output)
+    report = BuildReport(wish.bundle, str(folder), notes=[without] if without else [])
+    with engine_store(source, folder, _needed_bytes(source, parents, folder, gpu is not None)) as store:
+        _build(wish, store, parents, gpu, report, tell)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _gpu(backend: Backend) -> tuple[GpuIdentity | None, str]:
+    """The GPU to build plans for; or why there are none, where that was not to be expected."""
+    if backend == CPU:
+        return None, ""
+    try:
+        return this_gpu(), ""
+    except DeviceError as missing:
+        if backend == "tensorrt":
+            raise
+        return None, f"no TensorRT engines: {missing}"
+
+
+def parent_of(source: Bundle, role: GraphRole) -> Graph:
+    """What other forms of a graph are made from: it was exported, and computes in fp32.
+
+    Raises:
+        DataError: the bundle holds none.
+    """
+    for form in source.manifest.graphs[role]:
+        if not form.parent_sha256 and (form.backend, form.precision) == (CPU, "fp32"):
+            return form
+    raise DataError(f"bundle {source.opened_as!r} holds no fp32 graph of its {role}: export it again")
+
+
+def _needed_bytes(source: Bundle, parents: dict[GraphRole, Graph], folder: Path, plans: bool) -> int:
+    """The most that a build writes: forms are no larger than their parents, and plans need an ONNX file each."""
+    exported = sum(source.size(parent) for parent in parents.values())
+    copied = sum(source.path(file).stat().st_size for file in source.manifest.files())
+    needed = exported + (2 * exported + _TIMING_CACHE_BYTES if plans else 0)
+    return needed + (copied if folder != source.folder.resolve() else 0)
+
+
+def _build(
+    wish: Wish,
+    store: EngineStore,
+    parents: dict[GraphRole, Graph],
+    gpu: GpuIdentity | None,
+    report: BuildReport,
+    tell: Tell,
+) -> None:
+    own = list(recorded_windows(wish.recordings, CALIBRATION_RECORDINGS)) if wish.recordings else []
+    check = _check(store, parents, [*check_windows(), *own[:CHECKED_RECORDINGS]], wish.threads, tell)
+    report.check_windows = len(check.windows)
+    if own:
+        inputs = {role: check.inputs(role) for role in parents}
+        files = {role: store.locate(parent) for role, parent in parents.items()}
+        calibration: Calibration | None = calibrate_graphs(files, own, inputs, "recordings of the user", tell)
+    else:
+        calibration = stored_calibration(store, parents)
+    forms = {role: _Forms.of(store, role, parents[role], role in wish.leave) for role in parents}
+    roles = [role for role in parents if role not in wish.leave]
+    if wish.backend != TENSORRT:
+        for role, made in make_cpu_forms(check, roles, calibration, report).items():
+            forms[role].cpu = [made] if made else []
+    if gpu and calibration and not report.failure:
+        _add_plans(check, roles, calibration, gpu, wish, forms, report)
+    graphs = {role: each.ordered() for role, each in forms.items()}
+    if not report.failure:
+        _commit(store, graphs, calibration if own else None, report, tell)
+    now = store.source.manifest.graphs if report.failure else graphs
+    report.order = {role: [f"{form.backend} {form.precision}" for form in now[role]] for role in now}
+
+
+@dataclass
+class _Forms:
+    """The forms of one graph on their way into the manifest.
+
+    Attributes:
+        exported: what export wrote.
+        cpu: faster ones for ONNX Runtime.
+        plans: for TensorRT.
+        sources: what plans are built from.
+        plans_first: whether a plan is faster than the processor.
+    """
+
+    exported: list[Graph]
+    cpu: list[Graph]
+    plans: list[Graph]
+    sources: list[Graph]
+    plans_first: bool = True
+
+    @classmethod
+    def of(cls, store: EngineStore, role: GraphRole, parent: Graph, bare: bool) -> _Forms:
+        """As earlier builds left them; bare: as it was exported."""
+        kept = [] if bare else store.kept(role)
+        exported = [form for form in store.source.manifest.graphs[role] if not form.parent_sha256]
+        return cls(
+            exported=[parent, *(form for form in exported if form != parent)],
+            cpu=[form for form in kept if form.backend == CPU],
+            plans=[form for form in kept if form.backend == TENSORRT],
+            sources=[form for form in kept if form.backend not in (CPU, TENSORRT)],
+        )
+
+    def ordered(self) -> list[Graph]:
+        """The preferred one first."""
+        processor = [*self.cpu, *self.exported]
+        first = [*self.plans, *processor] if self.plans_first else [*processor, *self.plans]
+        return [*first, *self.sources]
+
+
+def _check(
+    store: EngineStore, parents: dict[GraphRole, Graph], windows: Sequence[Array], threads: int, tell: Tell
+) -> Check:
+    """What the exported graphs make of the check windows."""
+    tell(f"captioning {len(windows)} check windows with the exported graphs")
+    bundle = store.bundle({role: [parent] for role, parent in parents.items()})
+    options = EngineOptions(CPU, threads)
+    said = say(bundle, windows, options)
+    encoder, decoder = (load_engine(bundle, role, options)[0] for role in ("encoder", "decoder"))
+    samples = collect_samples(bundle, encoder, decoder, windows[:SAMPLED_WINDOWS], said.captions)
+    return Check(store, parents, windows, said, samples, threads, tell)
+
+
+def _add_plans(
+    check: Check,
+    roles: Sequence[GraphRole],
+    calibration: Calibration,
+    gpu: GpuIdentity,
+    wish: Wish,
+    forms: Mapping[GraphRole, _Forms],
+    report: BuildReport,
+) -> None:
+    """Plans of the graphs, in the place of earlier ones of this GPU."""
+    from quantize.device.tensorrt.forms import Sizes, make_plans
+
+    sizes = Sizes(wish.streams, wish.candidates)
+    made = make_plans(check, roles, calibration, gpu, sizes, report)
+    _check_together(check, {role: [each.plan, each.source] for role, each in made.items()}, report)
+    if report.failure:
+        return
+    for role, planned in made.items():
+        here = forms[role]
+        other_boards = [plan for plan in here.plans if plan.built_with.get("gpu") != gpu.name]
+        needed = {plan.parent_sha256 for plan in other_boards} - {planned.source.sha256}
+        here.sources = [planned.source, *(form for form in here.sources if form.sha256 in needed)]
+        here.plans = [planned.plan, *other_boards]
+        engines = (check.engine(role, *here.cpu, *here.exported), check.engine(role, planned.plan, planned.source))
+        here.plans_first = timing(role, *engines, check.samples).ratio < 1.0
+    _check_mixture(check, forms, report)
+
+
+def _check_together(check: Check, forms: Mapping[GraphRole, Sequence[Graph]], report: BuildReport) -> None:
+    """The plans that were made, all at once; by itself each has passed."""
+    if report.failure or not forms:
+        return
+    report.together[TENSORRT] = agreement(check.said, check.say(forms))
+    if complaints := report.together[TENSORRT].complaints():
+        report.failure = (
+            f"the {TENSORRT} forms together are not faithful, though each is by itself: {', '.join(complaints)}"
+        )
+
+
+def _check_mixture(check: Check, forms: Mapping[GraphRole, _Forms], report: BuildReport) -> None:
+    """Gate what "auto" will load where that is a plan of one graph and a processor's form of another: each kind has
+    passed by itself only. Where the mixture fails, plans come first everywhere."""
+    if len({each.plans_first for each in forms.values() if each.plans}) <= 1:
+        return
+    agreed = agreement(check.said, check.say({role: each.ordered() for role, each in forms.items()}))
+    if not (complaints := agreed.complaints()):
+        report.together[MIXTURE] = agreed
+        return
+    report.notes.append(
+        f"the fastest form of each graph is not faithful beside the others ({', '.join(complaints)}): "
+        f"{TENSORRT} comes first everywhere"
+    )
+    for each in forms.values():
+        each.plans_first = True
+
+
+def _commit(
+    store: EngineStore,
+    graphs: dict[GraphRole, list[Graph]],
+    calibration: Calibration | None,
+    report: BuildReport,
+    tell: Tell,
+) -> None:
+    """Write what is new."""
+    changes: dict[str, object] = {"graphs": graphs}
+    if calibration:
+        changes["calibration"] = stage_calibration(store, calibration)
+    manifest = store.source.manifest.model_copy(update=changes)
+    # A refused form's name is given again.
+    written = {(graph.file, graph.sha256) for forms in graphs.values() for graph in forms}
+    for form in report.forms:
+        form.written = (form.graph.file, form.graph.sha256) in written
+    if store.holds(manifest):
+        tell(f"nothing to change in {store.folder}")
+        return
+    store.commit(manifest)
+    report.written = True

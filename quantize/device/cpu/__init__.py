@@ -1,0 +1,1 @@
+"""Forms of graphs for processors, through ONNX Runtime."""

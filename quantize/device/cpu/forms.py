@@ -1,0 +1,218 @@
+"""The forms of a bundle's graphs that ONNX Runtime runs faster on this machine's processor, as far as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from edge_aac import __version__
+from edge_aac.bundle.manifest import BundleFile, Graph, GraphRole
+from edge_aac.bundle.store import file_sha256
+from edge_aac.engines.choice import Backend, Engine, EngineOptions, load_engine
+from edge_aac.engines.processor import built_here
+from quantize.device.gate import Agreement, Said, agreement, say
+from quantize.device.report import BuildReport, FormReport
+from quantize.device.store import EngineStore
+from quantize.device.timing import Samples, Timing, max_abs_difference, timing
+from quantize.graphs.calibration import Calibration, GraphCalibration
+from quantize.graphs.cpu_int8 import convolutions_in_int8
+from quantize.graphs.int8 import dynamic_int8
+from quantize.graphs.layer_range import layer_range, probes, runs_onnx
+from quantize.graphs.onnx_file import OnnxFile
+
+Array = npt.NDArray[np.float32]
+
+FASTER = 0.95
+"""A form that takes more of its parent's time than this is not worth other numbers."""
+
+CPU: Backend = "onnxruntime"
+_RANGE_RUNS = 2
+
+
+@dataclass(frozen=True)
+class Check:
+    """What forms are held against.
+
+    Attributes:
+        store: where they are made.
+        parents: the exported graph of each role.
+        windows: filter banks (998, 128).
+        said: what the exported graphs say of them.
+        samples: inputs of single graphs.
+        threads: CPU threads of a graph; 0 = as many as pay.
+        tell: told what is being done.
+    """
+
+    store: EngineStore
+    parents: Mapping[GraphRole, Graph]
+    windows: Sequence[Array]
+    said: Said
+    samples: Samples
+    threads: int
+    tell: Callable[[str], None]
+
+    def engine(self, role: GraphRole, *forms: Graph) -> Engine:
+        """The first of these forms that runs here."""
+        bundle = self.store.bundle({role: [*forms]})
+        return load_engine(bundle, role, EngineOptions("auto", self.threads))[0]
+
+    def say(self, forms: Mapping[GraphRole, Sequence[Graph]]) -> Said:
+        """Caption the windows, every graph that is not named as it was exported."""
+        graphs = {**{role: [parent] for role, parent in self.parents.items()}, **forms}
+        return say(self.store.bundle(graphs), self.windows, EngineOptions("auto", self.threads))
+
+    def inputs(self, role: GraphRole) -> list[Mapping[str, npt.NDArray[Any]]]:
+        """Of a few runs of a graph."""
+        return list(self.samples.of(role))[:_RANGE_RUNS]
+
+    def measure(self, form: FormReport, *needed: Graph) -> tuple[Agreement, Timing]:
+        """Hold a form against its exported parent; what is found goes into the report.
+
+        Args:
+            form: whose graph takes the parent's place, alone.
+            needed: forms that must stand beside it.
+        """
+        forms = (form.graph, *needed)
+        said = agreement(self.said, self.say({form.role: forms}))
+        engines = self.engine(form.role, self.parents[form.role]), self.engine(form.role, *forms)
+        taken = timing(form.role, *engines, self.samples)
+        difference = max_abs_difference(form.role, *engines, self.samples)
+        form.agreement, form.timing = said, taken
+        form.graph = form.graph.model_copy(update={"max_abs_difference": float(f"{difference:.3g}")})
+        return said, taken
+
+
+def described(files: Sequence[Path], parent: Graph, like: Graph, backend: str, precision: str, **made: str) -> Graph:
+    """The manifest's entry of a form that was just written.
+
+    Args:
+        files: the form and what holds its weights.
+        parent: what it was made from.
+        like: the exported graph, which has the same inputs and outputs.
+        backend, precision: of the form.
+        made: what it was built with.
+    """
+    path, *weights = files
+    return Graph(
+        file=path.name,
+        sha256=file_sha256(path),
+        backend=backend,
+        precision=precision,
+        shapes=like.shapes,
+        built_with={**made, "edge_aac": __version__},
+        max_abs_difference=0.0,
+        external_data=tuple(BundleFile(file=weight.name, sha256=file_sha256(weight)) for weight in weights),
+        parent_sha256=parent.sha256,
+    )
+
+
+def make_cpu_forms(
+    check: Check, roles: Collection[GraphRole], calibration: Calibration | None, report: BuildReport
+) -> dict[GraphRole, Graph | None]:
+    """Make, gate and time the INT8 form of each graph, and gate those that are to stand together.
+
+    A form that is not faithful is refused and its graph stays fp32; where that leaves none, the build has failed.
+
+    Returns:
+        The faithful form of each graph; None where it is no faster here, or not faithful by itself or beside the
+        others.
+    """
+    found = {role: _faithful_form(check, role, calibration, report) for role in roles}
+    standing = _fastest_together(check, [form for form in found.values() if form], report)
+    last = {form.role: form for form in report.forms if form.graph.backend == CPU}
+    refused = [form for form in last.values() if form.fault]
+    if refused and not standing:
+        report.failure = f"the INT8 form of the {refused[-1].role} is not faithful: {refused[-1].fault}"
+    return {role: form.graph if form in standing else None for role, form in found.items()}
+
+
+def _fastest_together(check: Check, forms: Sequence[FormReport], report: BuildReport) -> Sequence[FormReport]:
+    """Of forms that each passed the gate by itself, those that save the most time and pass it together."""
+    subsets = [some for count in range(len(forms), 0, -1) for some in combinations(forms, count)]
+    refused = ""
+    for some in sorted(subsets, key=lambda some: -sum(_saved_ms(form) for form in some)):
+        report.together[CPU] = agreement(check.said, check.say({form.role: [form.graph] for form in some}))
+        if not (complaints := report.together[CPU].complaints()):
+            for form in forms:
+                if form not in some:
+                    form.outcome = f"faithful alone, not beside the others ({refused}): fp32 stays"
+            return some
+        refused = ", ".join(complaints)
+    return ()
+
+
+def _saved_ms(form: FormReport) -> float:
+    """By the ratio that let the form pass: where a load came and went, the medians may even say the opposite."""
+    assert form.timing
+    return form.timing.reference_ms * (1.0 - form.timing.ratio)
+
+
+def _faithful_form(
+    check: Check, role: GraphRole, calibration: Calibration | None, report: BuildReport
+) -> FormReport | None:
+    """With convolutions in INT8 where their ranges are known, as many of them as are faithful; at the least with matrix
+    products alone."""
+    known = calibration.graphs.get(role) if calibration else None
+    # Without ranges it is the calibration of a graph that becomes FP16 alone, and says nothing of INT8.
+    ways = _ways(check.store.locate(check.parents[role]), known)
+    for number, (way, _) in enumerate(ways):
+        form = _quantised(check, role, way)
+        report.forms.append(form)
+        said, taken = check.measure(form)
+        if taken.ratio > FASTER:
+            form.outcome = f"not faster here ({taken.ratio:.2f} of fp32's time): fp32 stays"
+            return None
+        complaints = said.complaints()
+        if not complaints:
+            form.outcome = "faithful and faster"
+            return form
+        form.fault = f"{', '.join(complaints)}; {_where(check, role, form.graph)}"
+        check.store.discard(form.graph)
+        last = number + 1 == len(ways)
+        form.outcome = f"unfaithful: {form.fault}" + (
+            ": fp32 stays" if last else f"; made again with {ways[number + 1][1]} in fp32"
+        )
+    return None
+
+
+def _ways(path: Path, known: GraphCalibration | None) -> list[tuple[GraphCalibration | None, str]]:
+    """How a graph is quantised, the fastest way first, and what the way leaves in fp32.
+
+    The first convolution computes least and its noise goes through all others, so it is the first to be left out; then
+    twice as many each time.
+    """
+    if known is None or not known.ranges:
+        return [(None, "its convolutions")]
+    taken = [layer.activation for layer in convolutions_in_int8(OnnxFile(path), known.ranges, known.keep)]
+    ways: list[tuple[GraphCalibration | None, str]] = [(known, "nothing")]
+    count = 1
+    while count < len(taken):
+        others = {tensor: limits for tensor, limits in known.ranges.items() if tensor not in taken[:count]}
+        left = "the first" if count == 1 else f"the first {count}"
+        ways.append((known.model_copy(update={"ranges": others}), f"{left} of its convolutions"))
+        count *= 2
+    return [*ways, (None, "its convolutions")]
+
+
+def _quantised(check: Check, role: GraphRole, known: GraphCalibration | None) -> FormReport:
+    check.tell(f"{role}: quantising to INT8 for ONNX Runtime")
+    parent = check.parents[role]
+    output = check.store.new_file(f"{role}.int8", ".onnx")
+    path = check.store.locate(parent)
+    files = dynamic_int8(path, output, known.keep, known.ranges) if known else dynamic_int8(path, output)
+    graph = described(files, parent, parent, CPU, "int8", onnxruntime=onnxruntime.__version__, **built_here())
+    return FormReport(role, graph, sum(file.stat().st_size for file in files))
+
+
+def _where(check: Check, role: GraphRole, graph: Graph) -> str:
+    parent, form = (check.store.locate(each) for each in (check.parents[role], graph))
+    tensors = probes(parent, form)
+    names = list(tensors)
+    return "it parts " + layer_range(tensors, runs_onnx(parent, names), runs_onnx(form, names), check.inputs(role))

@@ -1,0 +1,118 @@
+"""The gate of `edge-aac build-engine`: a form that does not caption as its exported parent does is not written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.bundle.store import Bundle
+from edge_aac.engines.choice import EngineOptions
+from edge_aac.errors import DataError
+from edge_aac.models.seq2seq import Captioner, Choices, window_rng
+
+Array = npt.NDArray[np.float32]
+
+LEAST_COSINE = 0.99
+LEAST_EQUAL = 0.95
+MOST_LIKELIHOOD_DIFFERENCE = 0.02
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a captioner made of the check windows, decoding greedily.
+
+    Attributes:
+        audio: (W, E) audio embeddings.
+        captions: W texts.
+        log_likelihoods: (W,) mean log-likelihood a token.
+        texts: (W, E) embeddings of the captions.
+    """
+
+    audio: Array
+    captions: tuple[str, ...]
+    log_likelihoods: npt.NDArray[np.float64]
+    texts: Array
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near a form comes to its parent; an embedding is no nearer than on its worst window.
+
+    Attributes:
+        windows: how many were compared.
+        audio_cosine: of audio embeddings, the lowest.
+        text_cosine: of embeddings of the same caption, the lowest; 1 where no caption was the same.
+        captions_equal: share of windows.
+        log_likelihood_difference: of the means over all windows, relative to the parent's.
+    """
+
+    windows: int
+    audio_cosine: float
+    text_cosine: float
+    captions_equal: float
+    log_likelihood_difference: float
+
+    def complaints(self) -> list[str]:
+        """What it fails in; empty where it is faithful. What is no number fails."""
+        checks = (
+            (self.audio_cosine >= LEAST_COSINE, f"audio embeddings differ (cosine {self.audio_cosine:.4f})"),
+            (self.text_cosine >= LEAST_COSINE, f"text embeddings differ (cosine {self.text_cosine:.4f})"),
+            (self.captions_equal >= LEAST_EQUAL, f"{self.captions_equal:.1%} of greedy captions are equal"),
+            (
+                self.log_likelihood_difference <= MOST_LIKELIHOOD_DIFFERENCE,
+                f"mean log-likelihood differs by {self.log_likelihood_difference:.1%}",
+            ),
+        )
+        return [complaint for passed, complaint in checks if not passed]
+
+
+def say(bundle: Bundle, windows: Sequence[Array], options: EngineOptions) -> Said:
+    """Caption the check windows with the first forms of a bundle that can be run.
+
+    Args:
+        bundle: its graphs in the forms to be tried.
+        windows: filter banks (998, 128).
+        options: backend and threads.
+
+    Raises:
+        DataError: a graph cannot be loaded, or gives numbers that are none.
+    """
+    # One candidate a window, so nothing is ranked, and a graph is judged by what it computed alone.
+    captioner = Captioner(bundle, options, 1, Choices(method="greedy", similarity_weight=0.0, fluency_check=False))
+    heard = [captioner.caption(fbank, window_rng(0, number)) for number, fbank in enumerate(windows)]
+    texts = [window.best.embedding for window in heard]
+    return Said(
+        audio=np.stack([window.audio_embedding for window in heard]),
+        captions=tuple(window.best.text for window in heard),
+        log_likelihoods=np.array([window.best.log_likelihood for window in heard]),
+        texts=np.stack([text for text in texts if text is not None]),
+    )
+
+
+def agreement(parent: Said, form: Said) -> Agreement:
+    """Compare what two captioners made of the same windows.
+
+    Raises:
+        DataError: they embed in different numbers of dimensions.
+    """
+    if parent.audio.shape != form.audio.shape or parent.texts.shape != form.texts.shape:
+        raise DataError("a form embeds in another number of dimensions than its parent: export the bundle again")
+    same = [left == right for left, right in zip(parent.captions, form.captions, strict=True)]
+    mean, other = float(parent.log_likelihoods.mean()), float(form.log_likelihoods.mean())
+    return Agreement(
+        windows=len(same),
+        audio_cosine=lowest_cosine(parent.audio, form.audio),
+        text_cosine=lowest_cosine(parent.texts[same], form.texts[same]) if any(same) else 1.0,
+        captions_equal=sum(same) / len(same),
+        log_likelihood_difference=abs(other - mean) / max(abs(mean), 1e-9),
+    )
+
+
+def lowest_cosine(left: npt.NDArray[np.generic], right: npt.NDArray[np.generic]) -> float:
+    """Of the rows of two (N, E) arrays; NaN where a number is none."""
+    a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(axis=1) / np.maximum(lengths, 1e-30)).min())

@@ -1,0 +1,142 @@
+"""What a build made and measured, for people and as JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edge_aac.bundle.manifest import Graph, GraphRole
+from quantize.device.gate import LEAST_COSINE, LEAST_EQUAL, MOST_LIKELIHOOD_DIFFERENCE, Agreement
+from quantize.device.timing import Timing
+
+SCHEMA = "edge-aac/build/1"
+
+
+@dataclass
+class FormReport:
+    """One form that was made.
+
+    Attributes:
+        role: of its graph.
+        graph: as the manifest would have it.
+        size_bytes: of its files.
+        agreement: with its exported parent, alone in the place of that.
+        timing: against the form that would run without it.
+        fault: why the gate refused it; empty where it did not.
+        outcome: what became of it, in words.
+        written: whether the bundle holds it now.
+        built: what the builder said of a plan.
+    """
+
+    role: GraphRole
+    graph: Graph
+    size_bytes: int
+    agreement: Agreement | None = None
+    timing: Timing | None = None
+    fault: str = ""
+    outcome: str = ""
+    written: bool = False
+    built: dict[str, Any] = field(default_factory=dict)
+
+    def to_table(self) -> dict[str, Any]:
+        """Plain values; what was not measured is left out."""
+        graph = self.graph
+        table: dict[str, Any] = {
+            "graph": self.role,
+            "backend": graph.backend,
+            "precision": graph.precision,
+            "bytes": self.size_bytes,
+            "built_with": graph.built_with,
+        }
+        if self.agreement:
+            table["agreement"] = _rounded(asdict(self.agreement))
+        if self.timing:
+            table["timing"] = _rounded(asdict(self.timing))
+            table["max_abs_difference"] = graph.max_abs_difference
+        if self.built:
+            table["built"] = self.built
+        if self.written:
+            table["file"] = graph.file
+        return {**table, "written": self.written, "outcome": self.outcome}
+
+
+@dataclass
+class BuildReport:
+    """One build.
+
+    Attributes:
+        bundle: as the user named it.
+        folder: where the engines went, or would have gone.
+        check_windows: how many windows every form captioned.
+        forms: in the order in which they were made.
+        together: backend → agreement of all its forms that would be written, at once; "auto" → of the fastest of each
+            graph, where some are TensorRT's and some are not.
+        order: role → backend and precision of its forms as they are now, the preferred one first.
+        notes: what else is to be known, a sentence each.
+        failure: why nothing was written; empty where all is well.
+        written: whether the bundle was changed.
+        seconds: that the build took.
+    """
+
+    bundle: str
+    folder: str
+    check_windows: int = 0
+    forms: list[FormReport] = field(default_factory=list)
+    together: dict[str, Agreement] = field(default_factory=dict)
+    order: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    failure: str = ""
+    written: bool = False
+    seconds: float = 0.0
+
+    def to_table(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "schema": SCHEMA,
+            "bundle": self.bundle,
+            "folder": self.folder,
+            "written": self.written,
+            **({"failure": self.failure} if self.failure else {}),
+            "gate": {
+                "check_windows": self.check_windows,
+                "least_cosine": LEAST_COSINE,
+                "least_captions_equal": LEAST_EQUAL,
+                "most_log_likelihood_difference": MOST_LIKELIHOOD_DIFFERENCE,
+            },
+            "forms": [form.to_table() for form in self.forms],
+            "together": {backend: _rounded(asdict(agreed)) for backend, agreed in self.together.items()},
+            "order": self.order,
+            "notes": self.notes,
+            "seconds": round(self.seconds, 1),
+        }
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        heads = ("graph", "form", "MB", "cosine", "same", "likelihood", "before", "now", "ratio", "")
+        rows = [heads, *(_row(form) for form in self.forms)]
+        for backend, agreed in self.together.items():
+            rows.append(("together", backend, "", *_agreement_cells(agreed), "", "", "", ""))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, *self.notes])
+
+
+def _row(form: FormReport) -> tuple[str, ...]:
+    agreed = _agreement_cells(form.agreement) if form.agreement else ("", "", "")
+    timed = ("", "", "")
+    if form.timing:
+        timed = (f"{form.timing.reference_ms:.2f} ms", f"{form.timing.form_ms:.2f} ms", f"{form.timing.ratio:.2f}")
+    kind = f"{form.graph.backend} {form.graph.precision}"
+    return (form.role, kind, f"{form.size_bytes / 1e6:.2f}", *agreed, *timed, form.outcome)
+
+
+def _agreement_cells(agreed: Agreement) -> tuple[str, str, str]:
+    cosine = min(agreed.audio_cosine, agreed.text_cosine)
+    return f"{cosine:.4f}", f"{agreed.captions_equal:.1%}", f"{agreed.log_likelihood_difference:.2%}"
+
+
+def _rounded(table: dict[str, Any]) -> dict[str, Any]:
+    """Readable numbers; JSON has no NaN, so what is none is left out."""
+    whole = {name: value for name, value in table.items() if not isinstance(value, float) or math.isfinite(value)}
+    return {name: round(value, 6) if isinstance(value, float) else value for name, value in whole.items()}

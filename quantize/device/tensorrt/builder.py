@@ -1,0 +1,276 @@
+"""Builds TensorRT plans on the device, without torch: one child process an engine.
+
+What a build takes of the GPU's memory is given back for certain only with its process, and a build that the kernel
+kills for memory must not take the rest down. So the request goes to a child as JSON, its progress comes back as lines
+and its result as JSON; a child that runs out of memory is followed by one with smaller limits. No engine was ever built
+here: the tests run this against a stand-in with the API of TensorRT 10.3, 10.13 and 11.4.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from edge_aac.bundle.manifest import GraphRole
+from edge_aac.errors import DataError, DeviceError, EdgeAacError, InputMissingError
+from quantize.device.tensorrt.plan_building import OutOfMemoryError, PlanRequest, Profiles
+
+MOST_ATTEMPTS = 4
+MOST_CANDIDATES = 16
+"""Rows that a decoder's plan is built for at least, whatever the bundle's default is."""
+
+_CHILD = "quantize.device.tensorrt.child"
+_USUAL_TEXT_TOKENS = 32
+_KINDS: dict[str, type[EdgeAacError]] = {kind.__name__: kind for kind in (DataError, DeviceError, InputMissingError)}
+_OUT_OF_MEMORY = OutOfMemoryError.__name__
+_TOLD_STDERR_LINES = 3
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """One engine to build.
+
+    Attributes:
+        onnx: strongly typed graph (FP16, or explicit Q/DQ and FP16), its weights beside it.
+        output: the plan; what stands there is replaced when all went well.
+        timing_cache: kept between builds for one GPU and TensorRT; created where it is missing.
+        profiles: of the dynamic inputs, as :func:`profiles_for` gives them.
+        workspace_bytes, tactic_dram_bytes: scratch memory of kernels and of trying them; 0 = a quarter and a half of
+            what is free when the build begins.
+        optimization_level: 0 (quickest to build) to 5.
+    """
+
+    onnx: Path
+    output: Path
+    timing_cache: Path
+    profiles: Profiles
+    workspace_bytes: int = 0
+    tactic_dram_bytes: int = 0
+    optimization_level: int = 3
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """One engine that was built.
+
+    Attributes:
+        path: of the plan.
+        tensorrt, gpu: what it is tied to, as :func:`edge_aac.engines.tensor_rt.engine.this_gpu` names them.
+        seconds: that it took, all attempts together.
+        precisions: precision → layers, by the engine's inspector.
+        int8_matmuls: large products with constant weights that run in INT8, and how many there are.
+        attempts: how many processes it took.
+        node_range: names of the first and the last layer.
+    """
+
+    path: Path
+    tensorrt: str
+    gpu: str
+    seconds: float
+    precisions: dict[str, int]
+    int8_matmuls: tuple[int, int]
+    attempts: int
+    node_range: str
+
+
+def profiles_for(
+    role: GraphRole,
+    shapes: Mapping[str, list[int | str]],
+    *,
+    streams: int,
+    candidates: int,
+    capacity: int,
+    memory_steps: int,
+    text_tokens: int,
+) -> Profiles:
+    """Smallest, usual and largest shapes of a graph's inputs that have dynamic axes.
+
+    Args:
+        role: whose graph it is.
+        shapes: of inputs and outputs, as in the manifest: dynamic axes by name.
+        streams: windows that are encoded at once.
+        candidates: rows that are decoded at once, usually; the largest is 16 at least.
+        capacity: positions of the decoder's cache.
+        memory_steps: that the encoder gives for a whole window; a padded one gives fewer.
+        text_tokens: of the longest text, its instruction included.
+
+    Raises:
+        DataError: a dynamic axis has a name that means nothing here.
+    """
+    most = max(candidates, MOST_CANDIDATES)
+    axes = {
+        "windows": (1, 1, streams),
+        "candidates": (1, candidates, most),
+        "capacity": (1, capacity, capacity),
+        "memory_steps": (1, memory_steps, memory_steps),
+        "texts": (1, candidates, most),
+        "tokens": (1, min(_USUAL_TEXT_TOKENS, text_tokens), text_tokens),
+    }
+    profiles = {}
+    for name in _inputs(role, shapes):
+        named = {size for size in shapes[name] if isinstance(size, str)}
+        if unknown := sorted(named - axes.keys()):
+            raise DataError(
+                f"the {role}'s {name} has the axis {unknown[0]!r}, of unknown size: export the bundle again"
+            )
+        if named:
+            smallest, usual, largest = (
+                tuple(size if isinstance(size, int) else axes[size][which] for size in shapes[name])
+                for which in range(3)
+            )
+            profiles[name] = (smallest, usual, largest)
+    return profiles
+
+
+def _inputs(role: GraphRole, shapes: Mapping[str, object]) -> list[str]:
+    if role == "decoder":
+        given = {"token_ids", "step"}
+        return [name for name in shapes if name in given or name.startswith(("self_", "cross_"))]
+    given = {"encoder": {"fbank", "frame_padding"}, "text_embedder": {"token_ids", "attention_mask"}}[role]
+    return [name for name in shapes if name in given]
+
+
+def build_engine(request: BuildRequest, report: Callable[[str], None]) -> BuiltEngine:
+    """Build a plan in a process of its own, at most four times with less and less memory.
+
+    Ctrl-C and SIGTERM end the child at once; until the plan is complete, what stood in its place stays.
+
+    Args:
+        request: what to build.
+        report: told what is being done, a line each.
+
+    Raises:
+        InputMissingError, DataError: there is no such graph, or TensorRT cannot make an engine of it.
+        DeviceError: something is missing on this machine, memory does not suffice, or the child broke down.
+    """
+    started = time.monotonic()
+    reason = ""
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        answer = _attempt(request, attempt - 1, report)
+        if "error" not in answer:
+            return BuiltEngine(
+                path=request.output,
+                seconds=time.monotonic() - started,
+                attempts=attempt,
+                tensorrt=answer["tensorrt"],
+                gpu=answer["gpu"],
+                precisions=answer["summary"]["precisions"],
+                int8_matmuls=tuple(answer["summary"]["int8_matmuls"]),
+                node_range=answer["node_range"],
+            )
+        if answer["kind"] != _OUT_OF_MEMORY:
+            raise _KINDS[answer["kind"]](answer["error"])
+        reason = answer["error"]
+        if attempt < MOST_ATTEMPTS:
+            report(f"out of memory ({reason}): trying again with half the workspace")
+    raise DeviceError(
+        f"memory does not suffice to build an engine of {request.onnx}, even with an eighth of the workspace "
+        f"({reason}): stop other programs, the desktop first, or add swap"
+    )
+
+
+def _attempt(request: BuildRequest, smaller: int, report: Callable[[str], None]) -> dict[str, Any]:
+    """What one child says: what it made, or ``error`` with its ``kind``."""
+    folder = request.output.absolute().parent
+    with _writing(folder):
+        # Beside the output, so that the plan is renamed and not copied, and nothing of a failure is left.
+        scratch = tempfile.TemporaryDirectory(dir=folder, prefix=f".{request.output.name}.")
+    with scratch:
+        inside = Path(scratch.name)
+        plan = PlanRequest(
+            # Not resolved: weights lie beside the link that leads to a graph.
+            onnx=request.onnx.absolute(),
+            output=inside / "plan",
+            timing_cache=request.timing_cache.absolute(),
+            profiles=request.profiles,
+            workspace_bytes=request.workspace_bytes,
+            tactic_dram_bytes=request.tactic_dram_bytes,
+            optimization_level=max(0, request.optimization_level - smaller),
+            smaller=smaller,
+        )
+        asked, answered = inside / "request.json", inside / "result.json"
+        table = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(plan).items()}
+        with _writing(folder):
+            asked.write_text(json.dumps({**table, "result": str(answered), "parent": os.getpid()}), encoding="utf-8")
+            stderr = (inside / "stderr").open("w+", encoding="utf-8", errors="replace")
+        with stderr:
+            code = _run_child([sys.executable, "-m", _CHILD, str(asked)], stderr, report)
+            stderr.seek(0)
+            said = [line.strip() for line in stderr if line.strip()]
+        for line in said:
+            _log.debug("builder: %s", line)
+        answer = _answer(answered, code, said, request.onnx)
+        if "error" not in answer:
+            with _writing(folder):
+                os.replace(plan.output, request.output)
+        return answer
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DeviceError(
+            f"cannot write in {folder} ({error.strerror}): make room there, or give another --output"
+        ) from error
+
+
+def _run_child(command: list[str], stderr: Any, report: Callable[[str], None]) -> int:
+    """Exit code of a child whose lines are passed on; however this ends, the child has ended."""
+    # A session of its own: Ctrl-C at a terminal goes to this process alone, which then ends the child.
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True)
+    assert child.stdout is not None
+    try:
+        with _termination_raises(), child.stdout:
+            for line in child.stdout:
+                report(line.rstrip("\n"))
+            return child.wait()
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+@contextmanager
+def _termination_raises() -> Iterator[None]:
+    """SIGTERM as an exception, so that what is open is closed; only the main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _answer(path: Path, code: int, said: list[str], onnx: Path) -> dict[str, Any]:
+    if code == -signal.SIGKILL:
+        # The kernel's out-of-memory killer leaves no other trace.
+        return {"kind": _OUT_OF_MEMORY, "error": "the builder's process was killed"}
+    if code == 0 and path.is_file():
+        answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return answer
+    how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    last = "; ".join(said[-_TOLD_STDERR_LINES:]) or "it said nothing"
+    return {"kind": DeviceError.__name__, "error": f"the builder's process for {onnx} ended {how} ({last})"}

@@ -1,0 +1,146 @@
+"""Two forms of one graph side by side on the inputs that the captioner gives them: how fast, and how far apart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.bundle.manifest import DecodingRules, GraphRole
+from edge_aac.bundle.store import Bundle
+from edge_aac.engines.choice import Arrays, Engine
+from edge_aac.models.decoding import CandidateDecoder
+from edge_aac.models.tokens import load_tokenizer, to_arrays
+from quantize.graphs.calibration_windows import encoder_inputs
+
+Array = npt.NDArray[np.float32]
+
+LEAST_PAIRS, MOST_PAIRS = 9, 60
+_ENOUGH_S = 10.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds that one window spends in a graph: medians of alternating runs.
+
+    Attributes:
+        reference_ms: of the form that it is compared with.
+        form_ms: of the form.
+        ratio: median over the pairs of runs of the second by the first; a load that comes and goes meets both.
+        pairs: how many.
+    """
+
+    reference_ms: float
+    form_ms: float
+    ratio: float
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs of a few windows.
+
+    Attributes:
+        rules: by which the decoder finds candidates.
+        encoder: inputs of the encoder.
+        cross: cross-attention keys and values, each (layers, heads, T, head_size).
+        steps: inputs of the decoder at each step of one window.
+        texts: inputs of the text embedder, as many texts at once as a window has candidates.
+    """
+
+    rules: DecodingRules
+    encoder: Sequence[Arrays]
+    cross: Sequence[tuple[Array, Array]]
+    steps: Sequence[Arrays]
+    texts: Sequence[Arrays]
+
+    def of(self, role: GraphRole) -> Sequence[Arrays]:
+        """Inputs of single runs of a graph."""
+        return {"encoder": self.encoder, "decoder": self.steps, "text_embedder": self.texts}[role]
+
+
+def collect_samples(
+    bundle: Bundle, encoder: Engine, decoder: Engine, windows: Sequence[Array], captions: Sequence[str]
+) -> Samples:
+    """Run the parents over a few windows and keep what goes in.
+
+    Args:
+        bundle: for its rules and tokenizers.
+        encoder, decoder: the exported graphs.
+        windows: filter banks (998, 128).
+        captions: texts of these windows.
+    """
+    rules = bundle.manifest.decoding
+    inputs = list(encoder_inputs(iter(windows), "frame_padding" in encoder.input_shapes))
+    encoded = [encoder.run(each) for each in inputs]
+    cross = [(outputs["cross_keys"][0], outputs["cross_values"][0]) for outputs in encoded]
+    recorder = _Recorder(decoder)
+    CandidateDecoder(recorder).decode(*cross[0], rules, np.random.default_rng(0))
+    tokenizer = load_tokenizer(bundle.path(bundle.manifest.tokenizers.text))
+    texts: list[Arrays] = []
+    for number in range(len(windows)):
+        several = [captions[(number + other) % len(captions)] for other in range(rules.candidates)]
+        token_ids, mask = to_arrays(tokenizer, sorted(set(several)), bundle.manifest.instruction)
+        texts.append({"token_ids": token_ids, "attention_mask": mask})
+    return Samples(rules, inputs, cross, recorder.inputs, texts)
+
+
+def timing(role: GraphRole, reference: Engine, form: Engine, samples: Samples) -> Timing:
+    """Run two forms in turn, either first in every second pair, for as long as the median needs."""
+    pair = [_runs(role, engine, samples) for engine in (reference, form)]
+    for runs in pair:
+        runs[0]()  # the first run of an engine allocates
+    times: list[list[float]] = [[], []]
+    started = time.perf_counter()
+    while len(times[0]) < LEAST_PAIRS or (len(times[0]) < MOST_PAIRS and time.perf_counter() - started < _ENOUGH_S):
+        number = len(times[0])
+        for which in (0, 1) if number % 2 else (1, 0):
+            begun = time.perf_counter()
+            pair[which][number % len(pair[which])]()
+            times[which].append(1e3 * (time.perf_counter() - begun))
+    ratios = [taken / parent for parent, taken in zip(*times, strict=True)]
+    return Timing(median(times[0]), median(times[1]), median(ratios), len(ratios))
+
+
+def max_abs_difference(role: GraphRole, reference: Engine, form: Engine, samples: Samples) -> float:
+    """Greatest absolute difference between the outputs of two forms."""
+    greatest = 0.0
+    for each in samples.of(role):
+        expected, given = reference.run(each), form.run(each)
+        for name, array in expected.items():
+            difference = np.abs(array.astype(np.float64) - given[name].astype(np.float64)).max(initial=0.0)
+            greatest = float(np.maximum(greatest, difference))  # NaN stays
+    return greatest
+
+
+def _runs(role: GraphRole, engine: Engine, samples: Samples) -> list[Callable[[], object]]:
+    """What one window asks of the graph, one callable a window."""
+    if role == "decoder":
+        decoder = CandidateDecoder(engine)
+
+        def decode(cross: tuple[Array, Array]) -> Callable[[], object]:
+            return lambda: decoder.decode(*cross, samples.rules, np.random.default_rng(0))
+
+        return [decode(cross) for cross in samples.cross]
+
+    def run(inputs: Arrays) -> Callable[[], object]:
+        return lambda: engine.run(inputs)
+
+    return [run(inputs) for inputs in samples.of(role)]
+
+
+class _Recorder:
+    """A decoder's engine that keeps a copy of its inputs: the cache goes on changing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.input_shapes = engine.input_shapes
+        self.inputs: list[Arrays] = []
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        self.inputs.append({name: array.copy() for name, array in inputs.items()})
+        return self._engine.run(inputs)

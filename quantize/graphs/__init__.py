@@ -1,0 +1,1 @@
+"""ONNX graphs and surgery on them, without torch."""

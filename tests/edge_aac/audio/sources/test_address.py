@@ -1,0 +1,105 @@
+"""Addresses of sources: schemes, options, and what a user is told about a wrong one."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from edge_aac.audio.sources import address as source
+from edge_aac.audio.sources.address import integer_option, number_option, open_source, split_query
+from edge_aac.errors import ConfigError, DeviceError, UsageError
+
+_POINTS = {
+    "file": "edge_aac.audio.sources.file:open_file",
+    "stdin": "edge_aac.audio.sources.stdin:open_stdin",
+    "mic": "edge_aac.audio.sources.microphone:open_microphone",
+    "demo": "edge_aac.audio.sources.demo:open_demo",
+    "broken": "edge_aac.audio.sources.demo:no_such_factory",
+}
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [EntryPoint(name, value, source.ENTRY_POINT_GROUP) for name, value in _POINTS.items()]
+    monkeypatch.setattr(source, "entry_points", lambda group: points if group == source.ENTRY_POINT_GROUP else [])
+
+
+def test_file_and_demo_open(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(1600), 16_000)
+    opened = open_source(f"file:{path}")
+    assert opened.name == str(path)
+    opened.close()
+    demo = open_source("demo:?seconds=1")
+    assert demo.name == "demo"
+    demo.close()
+
+
+@pytest.mark.parametrize("uri", ["mic0", "mic12", "alsa:hw:1,0", "usb-id:0d8c:0014"])
+def test_all_names_of_microphones_reach_one_factory(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("edge_aac.audio.sources.microphone.open_microphone", opened.append)
+    open_source(uri)
+    assert opened == [uri]
+
+
+@pytest.mark.parametrize("uri", ["", "mic", "micro", "rtsp://camera", "nonsense", "/no/such/file", "demo", "a\0b"])
+def test_unknown_source_names_what_exists(uri: str) -> None:
+    with pytest.raises(DeviceError, match="edge-aac devices") as caught:
+        open_source(uri)
+    assert "mic0" in str(caught.value)
+    assert "file:" in str(caught.value)
+
+
+def test_a_bare_path_is_told_its_scheme(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.touch()
+    with pytest.raises(DeviceError, match=f"file:{path}"):
+        open_source(str(path))
+
+
+def test_broken_package_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match="no_such_factory"):
+        open_source("broken:x")
+
+
+def test_nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "entry_points", lambda group: [])
+    with pytest.raises(DeviceError, match="install edge-aac"):
+        open_source("mic0")
+
+
+def test_split_query() -> None:
+    assert split_query("a.wav", ("speed",)) == ("a.wav", {})
+    assert split_query("a?b.wav?speed=1", ("speed",)) == ("a?b.wav", {"speed": "1"})
+    assert split_query("?rate=8000&channels=2", ("rate", "channels")) == ("", {"rate": "8000", "channels": "2"})
+    assert split_query("?", ("rate",)) == ("", {})
+
+
+@pytest.mark.parametrize("query", ["?sped=1", "?speed", "?speed=", "?speed=1&speed=2"])
+def test_wrong_query(query: str) -> None:
+    with pytest.raises(UsageError):
+        split_query(f"a.wav{query}", ("speed",))
+
+
+@pytest.mark.parametrize("text", ["0", "65", "-1", "1.5", "x", "", "9" * 30, "１"])
+def test_integer_option_out_of_bounds(text: str) -> None:
+    with pytest.raises(UsageError):
+        integer_option({"n": text}, "n", 1, 1, 64)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "x", ""])
+def test_number_option_out_of_bounds(text: str) -> None:
+    with pytest.raises(UsageError):
+        number_option({"n": text}, "n", 1.0, 0.0, 10.0)
+
+
+def test_options_have_defaults() -> None:
+    assert integer_option({}, "n", 7, 1, 64) == 7
+    assert number_option({}, "n", 0.0, 1.0, 2.0) == 0.0
+    assert integer_option({"n": "64"}, "n", 7, 1, 64) == 64
+    assert number_option({"n": "2"}, "n", 0.0, 1.0, 2.0) == 2.0

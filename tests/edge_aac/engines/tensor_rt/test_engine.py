@@ -1,0 +1,297 @@
+"""Plans run through stand-ins of TensorRT and CUDA that compute: the captions are those of ONNX Runtime.
+
+No GPU and no TensorRT took part. What these tests prove is that the right calls of each version are made in the right
+order, with the right buffers; not what a GPU gives for them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_aac.bundle.manifest import DecodingMethod, GraphRole
+from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
+from edge_aac.errors import DataError, DeviceError, InputMissingError
+from edge_aac.models.seq2seq import Captioner, Choices
+from tests.edge_aac.engines.tensor_rt.trt_api import VERSIONS
+from tests.edge_aac.engines.tensor_rt.trt_cases import (
+    MOST_CANDIDATES,
+    ONE_THREAD,
+    captioner_of,
+    engines_of,
+    install,
+    plan_of,
+    said,
+    same,
+)
+from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
+
+_ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return open_bundle(DEFAULT_BUNDLE)
+
+
+@pytest.mark.parametrize(
+    ("version", "cuda_version"), [*((version, "12.9.2") for version in VERSIONS), (VERSIONS[-1], "13.5.0")]
+)
+def test_captions_are_those_of_onnx_runtime(
+    version: str, cuda_version: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = Ways(version=version)
+    installed = install(monkeypatch, ways, cuda_version)
+    engines = engines_of(bundle, tmp_path, _ROLES, ways)
+    plain = Captioner(bundle, ONE_THREAD)
+    here = captioner_of(bundle, engines, monkeypatch)
+    for seed in range(3):
+        same(said(here, seed), said(plain, seed), 1e-5)
+    assert installed.cuda.did["cudaGraphInstantiate"] == 1, "one graph serves all windows of a shape"
+    assert "IExecutionContext.execute_async_v3" in installed.tensorrt.calls
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+@pytest.mark.parametrize("method", ["nucleus", "greedy", "beam"])
+def test_every_way_of_decoding(
+    method: DecodingMethod, graphs: bool, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = install(monkeypatch)
+    choices = Choices(method=method)
+    plain = Captioner(bundle, ONE_THREAD, choices=choices)
+    engines = engines_of(bundle, tmp_path, ("encoder", "decoder"), graphs=graphs)
+    here = captioner_of(bundle, engines, monkeypatch, choices)
+    for seed in range(2):
+        same(said(here, seed), said(plain, seed), 1e-5)
+    assert (installed.cuda.did["cudaGraphLaunch"] > 5) == graphs
+
+
+@pytest.mark.parametrize("role", _ROLES)
+def test_one_graph_swapped_alone(
+    role: GraphRole, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the gate does it: what comes from the other backend goes through the host."""
+    install(monkeypatch)
+    plain = Captioner(bundle, ONE_THREAD)
+    here = captioner_of(bundle, engines_of(bundle, tmp_path, (role,)), monkeypatch)
+    same(said(here, 5), said(plain, 5), 1e-5)
+
+
+def test_nothing_goes_by_the_host_but_ids_and_logits(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = install(monkeypatch)
+    here = captioner_of(bundle, engines_of(bundle, tmp_path, ("encoder", "decoder")), monkeypatch)
+    said(here, 0)
+    copied = installed.cuda.copied
+    copied.clear()
+    installed.cuda.did.clear()
+    said(here, 1)
+    steps = installed.cuda.did["cudaGraphLaunch"]
+    manifest = bundle.manifest
+    logits = 4 * here.rules.candidates * manifest.vocabulary_size
+    assert copied["device to pinned"] == 4 * (manifest.embedding_size + 1) + steps * logits
+    fed = copied["pinned to device"] - 4 * 998 * 128
+    assert 0 < fed <= steps * (256 + 8), "token ids, aligned, and the step"
+    assert installed.cuda.did["cudaMalloc"] == installed.cuda.did["cudaMallocHost"] == 0
+    assert installed.cuda.did["cudaStreamSynchronize"] == steps + 2
+    assert installed.cuda.did["cudaStreamBeginCapture"] == 0
+
+
+def test_a_graph_is_captured_anew_for_another_shape(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = install(monkeypatch)
+    engines = engines_of(bundle, tmp_path, ("encoder", "decoder"))
+    for count, captures in ((6, 1), (2, 2), (2, 2), (6, 3)):
+        plain = Captioner(bundle, ONE_THREAD, count)
+        here = captioner_of(bundle, engines, monkeypatch, candidates=count)
+        same(said(here, count), said(plain, count), 1e-5)
+        assert installed.cuda.did["cudaGraphInstantiate"] == captures
+
+
+def test_half_precision_in_the_cache(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan's own types are kept on the device; the host sees float32."""
+    half = tuple(
+        name
+        for role in ("encoder", "decoder")
+        for name in bundle.manifest.graphs[role][0].shapes  # type: ignore[index]
+        if name not in {"token_ids", "step"}
+    )
+    ways = Ways(half=half)
+    install(monkeypatch, ways)
+    choices = Choices(method="greedy")
+    plain = Captioner(bundle, ONE_THREAD, choices=choices)
+    here = captioner_of(bundle, engines_of(bundle, tmp_path, ("encoder", "decoder"), ways), monkeypatch, choices)
+    captioned = said(here, 2)
+    assert captioned.audio_embedding.dtype == np.float32
+    same(captioned, said(plain, 2), 0.05)
+    assert captioned.best.log_likelihood != said(plain, 2).best.log_likelihood, "nothing was rounded"
+
+
+def test_types_that_differ_between_encoder_and_decoder(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(monkeypatch)
+    context = DeviceContext()
+    half = tuple(name for name in bundle.manifest.graphs["decoder"][0].shapes if name.startswith("cross"))
+    engines = {
+        "encoder": TensorRtEngine(plan_of(bundle, "encoder", tmp_path), context),
+        "decoder": TensorRtEngine(plan_of(bundle, "decoder", tmp_path, Ways(half=half)), context),
+    }
+    here = captioner_of(bundle, engines, monkeypatch, Choices(method="greedy"))  # type: ignore[arg-type]
+    same(said(here, 2), said(Captioner(bundle, ONE_THREAD, choices=Choices(method="greedy")), 2), 0.05)
+    assert "pass through the host" in caplog.text
+
+
+def test_a_plain_run_between_steps_spoils_nothing(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same context serves both; the graph of the step must not outlive what it was captured with."""
+    install(monkeypatch)
+    engine = engines_of(bundle, tmp_path, ("decoder",))["decoder"]
+    onnx = load_engine(bundle, "decoder", ONE_THREAD)[0]
+    random = np.random.default_rng(0)
+    cross = random.standard_normal((2, 3, 4, 17, 32)).astype(np.float32)
+    alone, disturbed = [], []
+    inputs = {
+        "token_ids": np.array([[5]]),
+        "step": np.array([0]),
+        **{f"self_{kind}_{i}": np.zeros((1, 4, 8, 32), np.float32) for kind in ("keys", "values") for i in range(3)},
+        **{f"cross_{kind}_{i}": cross[k, i] for k, kind in enumerate(("keys", "values")) for i in range(3)},
+    }
+    for found, between in ((alone, False), (disturbed, True)):
+        steps = engine.open_steps(3, 8, cross[0], cross[1])  # type: ignore[attr-defined]
+        for step in range(6):
+            found.append(steps.step(np.array([[4], [5], [6]]) + step, step))
+            if between:
+                outputs = engine.run(inputs)
+                for name, expected in onnx.run(inputs).items():
+                    assert np.abs(outputs[name] - expected).max() < 1e-5, name
+    assert np.abs(np.array(alone) - np.array(disturbed)).max() < 1e-6
+
+
+def test_only_the_newest_window_owns_the_cache(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    engine = engines_of(bundle, tmp_path, ("decoder",))["decoder"]
+    cross = np.zeros((3, 4, 17, 32), np.float32)
+    older = engine.open_steps(1, 8, cross, cross)  # type: ignore[attr-defined]
+    newer = engine.open_steps(1, 8, cross, cross)  # type: ignore[attr-defined]
+    newer.step(np.array([[2]]), 0)
+    with pytest.raises(RuntimeError, match="another window"):
+        older.step(np.array([[2]]), 0)
+    with pytest.raises(IndexError, match="step 8"):
+        newer.step(np.array([[2]]), 8)
+
+
+def test_what_a_plan_was_not_built_for(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    engines = engines_of(bundle, tmp_path, _ROLES)
+    cross = np.zeros((3, 4, 17, 32), np.float32)
+    decoder = engines["decoder"]
+    rebuild = f"edge-aac build-engine --bundle {DEFAULT_BUNDLE}"
+    for count, rows, memory in ((MOST_CANDIDATES + 1, 8, 17), (1, 33, 17), (1, 8, 249)):
+        array = np.zeros((3, 4, memory, 32), np.float32)
+        command = f"{rebuild} --candidates {count}" if count > MOST_CANDIDATES else rebuild
+        with pytest.raises(DataError, match=rf"decoder\.engine was built for .* up to .*run `{command}`"):
+            decoder.open_steps(count, rows, array, array)  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="all of the window is padding"):
+        decoder.open_steps(1, 8, cross[:, :, :0], cross[:, :, :0])  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="do not fit"):
+        decoder.open_steps(1, 8, cross[:2], cross[:2])  # type: ignore[attr-defined]
+    before = decoder.open_steps(1, 8, cross, cross).step(np.array([[2]]), 0)  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="cross_keys_0 up to"):
+        decoder.open_steps(2, 8, array, array)  # type: ignore[attr-defined]
+    after = decoder.open_steps(1, 8, cross, cross).step(np.array([[2]]), 0)  # type: ignore[attr-defined]
+    assert np.array_equal(before, after), "a refusal leaves the engine usable, with no shape half set"
+    ids = np.ones((1, 200), np.int64)
+    with pytest.raises(DataError, match=f"token_ids up to.*run `{rebuild}`"):
+        engines["text_embedder"].run({"token_ids": ids, "attention_mask": ids})
+    many = np.ones((MOST_CANDIDATES + 2, 9), np.int64)
+    with pytest.raises(DataError, match=f"token_ids up to.*`{rebuild} --candidates {len(many)}`"):
+        engines["text_embedder"].run({"token_ids": many, "attention_mask": many})
+    with pytest.raises(DataError, match="takes"):
+        engines["encoder"].run({"sound": np.zeros((1, 998, 128), np.float32)})
+    with pytest.raises(DataError, match="is no decoder"):
+        engines["encoder"].open_steps(1, 8, cross, cross)  # type: ignore[attr-defined]
+
+
+def test_a_window_of_rubbish_leaves_nothing_behind(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch)
+    engine = engines_of(bundle, tmp_path, ("decoder",))["decoder"]
+    random = np.random.default_rng(1)
+    good = random.standard_normal((3, 4, 17, 32)).astype(np.float32)
+    rubbish = np.full_like(good, np.nan)
+
+    def logits() -> np.ndarray:
+        steps = engine.open_steps(2, 8, good, good)  # type: ignore[attr-defined]
+        return np.array([steps.step(np.array([[2], [7]]), step) for step in range(3)])
+
+    before = logits()
+    steps = engine.open_steps(2, 8, rubbish, rubbish)  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="NaN"), np.errstate(invalid="ignore"):
+        steps.step(np.array([[2], [7]]), 0)
+    assert np.array_equal(logits(), before)
+
+
+@pytest.mark.parametrize("content", [b"", b"stand-in plan\n", b"x" * 4000])
+def test_a_file_that_is_no_plan(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    path = tmp_path / "encoder.engine"
+    path.write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"TensorRT 10\.3\.0 cannot load .*encoder\.engine \(.*magic.*\): run `build it`"
+    ) as caught:
+        TensorRtEngine(path, DeviceContext(), "build it")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputMissingError, match="absent.*run `build it`"):
+        TensorRtEngine(tmp_path / "absent.engine", DeviceContext(), "build it")
+
+
+def test_no_room_on_the_gpu(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = install(monkeypatch)
+    path = plan_of(bundle, "encoder", tmp_path)
+    context = DeviceContext()
+    installed.cuda.memory_bytes = 100_000
+    with pytest.raises(DeviceError, match=r"could not give \d+ bytes .*out of memory.*fewer --candidates"):
+        TensorRtEngine(path, context)
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        ("cudaStreamSynchronize", "could not finish its work .*illegal memory access.*restart"),
+        ("cudaMemcpyAsync", "could not copy from the host"),
+        ("cudaMemcpy2DAsync", "could not copy within its memory"),
+        ("cudaStreamEndCapture", "could not capture a graph"),
+        ("cudaGraphInstantiate", "could not make a graph"),
+        ("cudaGraphLaunch", "could not launch a graph"),
+    ],
+)
+def test_a_gpu_that_fails(
+    function: str, sentence: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = install(monkeypatch)
+    here = captioner_of(bundle, engines_of(bundle, tmp_path, ("encoder", "decoder")), monkeypatch)
+    installed.cuda.failing[function] = "cudaErrorIllegalAddress"
+    with pytest.raises(DeviceError, match=sentence):
+        said(here, 0)
+
+
+def test_memory_goes_back_with_the_engine(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = install(monkeypatch)
+    for _ in range(2):
+        here = captioner_of(bundle, engines_of(bundle, tmp_path, _ROLES), monkeypatch)
+        said(here, 0)
+        assert installed.cuda.allocated("device") > 1_000_000
+        monkeypatch.undo()
+        installed_again = install(monkeypatch)
+        del here
+        assert installed.cuda.allocated("device") == installed.cuda.allocated("pinned") == 0
+        installed = installed_again

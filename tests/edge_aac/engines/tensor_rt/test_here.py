@@ -1,0 +1,154 @@
+"""What is installed, what GPU there is, and which plans belong to it; one sentence for each thing that is missing."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from edge_aac.bundle.manifest import Graph, GraphRole, Manifest
+from edge_aac.bundle.store import Bundle, open_bundle
+from edge_aac.engines.tensor_rt.cuda_memory import Cuda
+from edge_aac.engines.tensor_rt.engine import DeviceContext, check_plan, this_gpu
+from edge_aac.engines.tensor_rt.library import TensorRtLog
+from edge_aac.errors import DataError, DeviceError
+from tests.edge_aac.engines.tensor_rt.trt_cases import install
+from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
+
+
+def test_this_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = install(monkeypatch, Ways(version="10.13.2"))
+    gpu = this_gpu()
+    assert (gpu.name, gpu.tensorrt, gpu.unified) == ("sm_87 Orin", "10.13.2", True)
+    installed.cuda.properties.update(name=b"NVIDIA H200", major=9, minor=0, integrated=0)
+    assert (this_gpu().name, this_gpu().unified) == ("sm_90 NVIDIA H200", False)
+
+
+def _one_sentence(error: pytest.ExceptionInfo[Exception]) -> None:
+    assert "\n" not in str(error.value)
+
+
+def test_no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    for ask in (this_gpu, DeviceContext):
+        with pytest.raises(DeviceError, match="apt install .*--system-site-packages") as caught:
+            ask()
+        _one_sentence(caught)
+
+
+def test_a_tensorrt_without_its_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As of an image that lacks the DLA compiler: importing fails with what the linker says."""
+    install(monkeypatch)
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    (tmp_path / "tensorrt.py").write_text("raise OSError('libnvdla_compiler.so: cannot open\\nshared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DeviceError, match="libnvdla_compiler.so") as caught:
+        this_gpu()
+    _one_sentence(caught)
+
+
+def test_no_cuda_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
+    with pytest.raises(DeviceError, match="pip install 'cuda-python") as caught:
+        this_gpu()
+    _one_sentence(caught)
+
+
+@pytest.mark.parametrize("answer", ["cudaErrorInsufficientDriver", "cudaErrorNoDevice"])
+def test_no_gpu(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = install(monkeypatch)
+    installed.cuda.failing["cudaGetDeviceCount"] = answer
+    with pytest.raises(
+        DeviceError, match="no CUDA GPU can be used here .*group video.*--backend onnxruntime"
+    ) as caught:
+        Cuda()
+    _one_sentence(caught)
+
+
+@pytest.mark.parametrize(("version", "old"), [("8.6.1", True), ("10.2.0.19", True), ("10.10.0", False)])
+def test_a_tensorrt_that_is_too_old(version: str, old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    module: ModuleType = sys.modules["tensorrt"]
+    monkeypatch.setattr(module, "__version__", version)
+    if not old:
+        assert this_gpu().tensorrt == version
+        return
+    with pytest.raises(DeviceError, match=f"{version} is too old, edge-aac needs 10.3"):
+        this_gpu()
+
+
+def test_messages_go_to_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    installed = install(monkeypatch)
+    log = TensorRtLog(installed.tensorrt.module)
+    assert log.because() == "(it says no reason)"
+    with caplog.at_level(logging.DEBUG, "edge_aac.tensorrt"):
+        for severity in ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"):
+            installed.tensorrt.say(log.sink, severity, f"{severity} of a layer\nand more")
+    levels = [(record.levelname, record.getMessage().partition(" ")[0]) for record in caplog.records]
+    assert levels == [
+        ("ERROR", "INTERNAL_ERROR"),
+        ("ERROR", "ERROR"),
+        ("WARNING", "WARNING"),
+        ("DEBUG", "INFO"),
+        ("DEBUG", "VERBOSE"),
+    ]
+    assert log.errors() == ["INTERNAL_ERROR of a layer", "ERROR of a layer"]
+    assert log.because() == "(INTERNAL_ERROR of a layer)"
+    log.forget()
+    assert log.errors() == []
+
+
+def test_a_context_is_shared_as_long_as_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = install(monkeypatch)
+    first = DeviceContext.shared()
+    assert DeviceContext.shared() is first
+    del first
+    again = DeviceContext.shared()
+    assert installed.cuda.did["cudaStreamCreateWithFlags"] == 2
+    assert installed.cuda.did["cudaStreamDestroy"] == 1
+    assert again is DeviceContext.shared()
+
+
+def _bundle_with(role: GraphRole = "encoder", **changes: object) -> tuple[Bundle, Graph]:
+    """The built-in bundle with an ONNX file for TensorRT and a plan of it; only the manifest is looked at."""
+    bundle = open_bundle("esc10-tiny")
+    parent = bundle.manifest.graphs[role][0]
+    onnx = parent.model_copy(
+        update={"file": f"{role}.fp16.onnx", "sha256": "b" * 64, "backend": "tensorrt-onnx", "precision": "fp16"}
+    )
+    built_with = {"tensorrt": "10.3.0", "gpu": "sm_87 Orin", "edge_aac": "0.1.0"}
+    fields = {"file": f"{role}.fp16.sm_87.engine", "sha256": "c" * 64, "backend": "tensorrt", "built_with": built_with}
+    plan = onnx.model_copy(update={**fields, "parent_sha256": "b" * 64, **changes})
+    forms = {**bundle.manifest.graphs, role: [plan, onnx, parent]}
+    manifest: Manifest = bundle.manifest.model_copy(update={"graphs": forms})
+    return Bundle(bundle.folder, manifest, "esc10-tiny"), plan
+
+
+def test_a_plan_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    bundle, plan = _bundle_with()
+    check_plan(plan, bundle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"built_with": {"tensorrt": "10.3.0", "gpu": "sm_101 T"}}, "built for the GPU sm_101 T, here is sm_87 Orin"),
+        ({"built_with": {"tensorrt": "10.13.3", "gpu": "sm_87 Orin"}}, "built for TensorRT 10.13.3, here is 10.3.0"),
+        ({"built_with": {}}, r"was built for the GPU \(unknown\)"),
+        ({"parent_sha256": "d" * 64}, "was built from another graph"),
+        ({"parent_sha256": ""}, "was built from another graph"),
+        ({"parent_sha256": "c" * 64}, "was built from another graph"),
+    ],
+)  # fmt: skip
+def test_a_plan_of_another_machine(changes: dict[str, object], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    bundle, plan = _bundle_with(**changes)
+    with pytest.raises(DataError, match=f"{sentence}.*: run `edge-aac build-engine --bundle esc10-tiny`") as caught:
+        check_plan(plan, bundle)
+    _one_sentence(caught)

@@ -1,0 +1,126 @@
+"""The built-in bundle's graphs as stand-in plans, and what loads them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_aac.bundle.manifest import GraphRole
+from edge_aac.bundle.store import Bundle
+from edge_aac.engines.choice import Engine, EngineOptions, load_engine
+from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
+from edge_aac.models import seq2seq as captioner_module
+from edge_aac.models.seq2seq import CaptionedWindow, Captioner, Choices, window_rng
+from tests.edge_aac.engines.tensor_rt.cuda_stand_in import StandInCuda
+from tests.edge_aac.engines.tensor_rt.trt_stand_in import STAND_IN_VARIABLE, StandInTensorRt, Ways
+from tests.edge_aac.engines.tensor_rt.trt_stand_in_parts import stand_in_plan
+
+MOST_CANDIDATES, CAPACITY, MEMORY_STEPS, MOST_TOKENS = 6, 32, 248, 48
+ONE_THREAD = EngineOptions(threads=1)
+_LARGEST = {
+    "windows": 1,
+    "candidates": MOST_CANDIDATES,
+    "capacity": CAPACITY,
+    "memory_steps": MEMORY_STEPS,
+    "texts": MOST_CANDIDATES,
+    "tokens": MOST_TOKENS,
+}
+
+
+@dataclass
+class Installed:
+    """Stand-ins where ``tensorrt`` and ``cuda.bindings.runtime`` are looked for."""
+
+    cuda: StandInCuda
+    tensorrt: StandInTensorRt
+
+
+def install(monkeypatch: pytest.MonkeyPatch, ways: Ways | None = None, cuda_version: str = "12.9.2") -> Installed:
+    """Put stand-ins in place of the real modules."""
+    cuda = StandInCuda(cuda_version)
+    tensorrt = StandInTensorRt(cuda, ways)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda.module)
+    monkeypatch.setitem(sys.modules, "tensorrt", tensorrt.module)
+    return Installed(cuda, tensorrt)
+
+
+def install_in_children(monkeypatch: pytest.MonkeyPatch, folder: Path, ways: Ways) -> None:
+    """Let processes that are started from now on find the stand-ins."""
+    (folder / "cuda" / "bindings").mkdir(parents=True)
+    take = "import sys; from tests.edge_aac.engines.tensor_rt.trt_stand_in import of_the_environment"
+    for path, index in (("cuda/bindings/runtime.py", 0), ("tensorrt.py", 1)):
+        (folder / path).write_text(f"{take}\nsys.modules[__name__] = of_the_environment()[{index}]\n")
+    repository = Path(__file__).parents[4]
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{repository}")
+    monkeypatch.setenv(STAND_IN_VARIABLE, json.dumps(asdict(ways)))
+
+
+def ranges(shapes: dict[str, list[int | str]], inputs: list[str]) -> dict[str, list[list[int]]]:
+    """Smallest, best and largest shapes of the inputs that have dynamic axes."""
+    found = {}
+    for name in inputs:
+        if any(isinstance(size, str) for size in shapes[name]):
+            largest = [_LARGEST[size] if isinstance(size, str) else size for size in shapes[name]]
+            least = [1 if isinstance(size, str) else size for size in shapes[name]]
+            found[name] = [least, largest, largest]
+    return found
+
+
+def plan_of(bundle: Bundle, role: GraphRole, folder: Path, ways: Ways | None = None) -> Path:
+    """A graph of a bundle as a plan."""
+    graph = bundle.manifest.graphs[role][0]
+    inputs = list(load_engine(bundle, role, ONE_THREAD)[0].input_shapes)
+    path = folder / f"{role}.engine"
+    ways = ways or Ways()
+    stand_in_plan(path, bundle.path(graph), ranges(graph.shapes, inputs), ways.version, ways.half)
+    return path
+
+
+def captioner_of(
+    bundle: Bundle,
+    engines: dict[GraphRole, Engine],
+    monkeypatch: pytest.MonkeyPatch,
+    choices: Choices | None = None,
+    candidates: int | None = None,
+) -> Captioner:
+    """A captioner with these engines, and the bundle's own for the other graphs."""
+
+    def load(opened: Bundle, role: GraphRole, options: EngineOptions) -> tuple[Engine, object]:
+        if role in engines:
+            return engines[role], opened.manifest.graphs[role][0]
+        return load_engine(opened, role, options)
+
+    monkeypatch.setattr(captioner_module, "load_engine", load)
+    return Captioner(bundle, ONE_THREAD, candidates, choices)
+
+
+def engines_of(
+    bundle: Bundle, folder: Path, roles: tuple[GraphRole, ...], ways: Ways | None = None, graphs: bool = True
+) -> dict[GraphRole, Engine]:
+    """Plans of these graphs, loaded into one context."""
+    context = DeviceContext(graphs=graphs)
+    return {role: TensorRtEngine(plan_of(bundle, role, folder, ways), context, bundle.build_command) for role in roles}
+
+
+def fbank(seed: int) -> np.ndarray:
+    """Noise that no two seeds share."""
+    return np.random.default_rng(seed).normal(0, 0.5, (998, 128)).astype(np.float32)
+
+
+def said(captioner: Captioner, seed: int) -> CaptionedWindow:
+    """A window of noise, captioned."""
+    return captioner.caption(fbank(seed), window_rng(seed, 0))
+
+
+def same(one: CaptionedWindow, other: CaptionedWindow, tolerance: float) -> None:
+    """Both say the same, with the same scores."""
+    assert [each.text for each in one.ranked] == [each.text for each in other.ranked]
+    for mine, theirs in zip(one.ranked, other.ranked, strict=True):
+        assert mine.log_likelihood == pytest.approx(theirs.log_likelihood, abs=tolerance)
+        assert mine.hybrid == pytest.approx(theirs.hybrid, abs=tolerance)
+    assert np.abs(one.audio_embedding - other.audio_embedding).max() <= tolerance

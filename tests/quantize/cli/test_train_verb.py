@@ -1,0 +1,123 @@
+"""`edge-aac train` and `export` as a user calls them: from recordings to captions."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+RECIPES = Path(__file__).parents[3] / "quantize" / "recipes"
+
+
+def edge_aac(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge_aac.cli", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture
+def quick_recipe(tmp_path: Path) -> Path:
+    """The shipped recipe with little to do."""
+    text = (RECIPES / "esc10-tiny.toml").read_text(encoding="utf-8")
+    for setting, value in (
+        ("scenes_per_epoch", "16"),
+        ("batch_scenes", "4"),
+        ("warmup_steps", "1"),
+        ("validation_scenes", "2"),
+        ("workers", "0\ncorpus_scenes = 30"),
+    ):
+        text = re.sub(rf"(?m)^{setting} = .*$", f"{setting} = {value}", text)
+    # No encoder of its own before, and no sentence embedder beside.
+    text = re.sub(r"(?ms)^\[pretrain\].*?(?=^\[)", "", text)
+    text = re.sub(r"(?m)^contrastive_target = .*$", 'contrastive_target = "together"', text)
+    text = re.sub(r"(?m)^train = .*$", "train = [1]", text)
+    text = re.sub(r"(?m)^validation = .*$", "validation = [2]", text)
+    path = tmp_path / "quick.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_from_recordings_to_captions(quick_recipe: Path, recordings: Path, tmp_path: Path) -> None:
+    run, bundle = tmp_path / "run", tmp_path / "bundle"
+    trained = edge_aac(
+        "train", "--recipe", quick_recipe, "--data", recordings, "--run", run, "--output", bundle,
+        "--epochs", 1, "--threads", 1, "--precision", "bf16",
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads((run / "recipe.json").read_text(encoding="utf-8"))["train"]["precision"] == "bf16"
+    assert "single_named" in trained.stderr
+    assert "max abs difference" in trained.stderr
+    clip = recordings / "1-0-rain.flac"
+    said = edge_aac("caption", "--bundle", bundle, clip)
+    assert said.returncode == 0, said.stderr
+    (line,) = said.stdout.splitlines()
+    assert json.loads(line)["model"]["bundle"] == "esc10-tiny"
+
+    quality = tmp_path / "quality.json"
+    quality.write_text('{"right": 0.5}', encoding="utf-8")
+    exported = edge_aac("export", "--run", run, "--data", recordings, "--output", bundle, "--quality", quality)
+    assert exported.returncode == 0, exported.stderr
+    assert json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["quality"] == {"right": 0.5}
+
+
+def test_asked_to_end_it_saves_its_last_step(quick_recipe: Path, recordings: Path, tmp_path: Path) -> None:
+    """The request reaches the whole group, as from torchrun or a service manager: the process that mixes scenes too."""
+    text = quick_recipe.read_text(encoding="utf-8").replace("workers = 0", "workers = 1\ncheckpoint_steps = 1", 1)
+    quick_recipe.write_text(text, encoding="utf-8")
+    run = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "edge_aac.cli", "train", "--recipe", str(quick_recipe), "--data", str(recordings),
+        "--run", str(run), "--epochs", "1000", "--threads", "1",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as training:
+        while not (run / "last.pt").is_file() and training.poll() is None:
+            time.sleep(0.1)
+        os.killpg(training.pid, signal.SIGTERM)
+        _, said = training.communicate()
+    assert training.returncode == 143, said
+    assert "Traceback" not in said
+    assert torch.load(run / "last.pt", weights_only=True)["steps_done"] >= 1
+
+
+@pytest.mark.parametrize(
+    "program", [["-m", "--", "edge_aac.cli"], ["--no-python", "--", str(Path(sys.executable).with_name("edge-aac"))]]
+)
+def test_verb_runs_on_two_ranks(program: list[str], quick_recipe: Path, recordings: Path, tmp_path: Path) -> None:
+    if program[0] == "--no-python" and not Path(program[-1]).is_file():
+        pytest.skip("edge-aac is not installed beside this Python")
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program,
+        "train", "--recipe", str(quick_recipe), "--data", str(recordings), "--run", str(tmp_path / "run"),
+        "--epochs", "1", "--threads", "1",
+    ]  # fmt: skip
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("single_named") == 1  # the first rank alone tells
+    assert len((tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+    assert len(torch.load(tmp_path / "run" / "last.pt", weights_only=True)["random_states"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--recipe", "nonsense", "--data", "DATA"], 66, "no recipe"),
+        (["--recipe", "esc10-tiny", "--data", "EMPTY"], 66, "clips.csv"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    arguments: list[str], code: int, words: str, recordings: Path, tmp_path: Path
+) -> None:
+    places = {"DATA": str(recordings), "EMPTY": str(tmp_path)}
+    done = edge_aac("train", "--run", tmp_path / "run", *[places.get(word, word) for word in arguments])
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

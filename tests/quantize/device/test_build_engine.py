@@ -1,0 +1,395 @@
+"""`edge-aac build-engine`: faithful and faster forms are written, nothing else is, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edge_aac.bundle.manifest import MANIFEST
+from edge_aac.bundle.store import open_bundle
+from edge_aac.engines import processor
+from edge_aac.engines.tensor_rt import engine as tensor_rt
+from edge_aac.errors import DataError, DeviceError, EdgeAacError
+from edge_aac.models.seq2seq import Captioner
+from quantize.cli.build_engine import build_engine
+from quantize.device import build
+from quantize.device.build import Wish, build_engines
+from quantize.device.check_windows import check_windows
+from quantize.device.cpu import forms as cpu_forms
+from quantize.device.report import FormReport
+from quantize.device.timing import Timing
+from quantize.graphs.calibration import Calibration, GraphCalibration, observe
+from quantize.graphs.layers import quantisable_layers
+from quantize.graphs.onnx_file import OnnxFile
+from tests.quantize.device.build_cases import (
+    FASTER,
+    ROLES,
+    SLOWER,
+    SMALL,
+    built,
+    contents,
+    exported_bundle,
+    precisions,
+    spoil,
+)
+from tests.system.command import environment
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The built-in bundle as it was exported, in a folder of its own."""
+    return exported_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture(scope="module")
+def windows() -> list[np.ndarray]:
+    return check_windows(4)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> None:
+    """A few windows, and forms that are faster: how fast this machine is just now is no property of the code."""
+    monkeypatch.setattr(build, "check_windows", lambda: windows)
+    for module in (cpu_forms, build):
+        monkeypatch.setattr(module, "timing", lambda *_: FASTER)
+
+
+def test_int8_forms_of_every_graph_come_first(folder: Path) -> None:
+    before = contents(folder)
+    report, _ = built(Wish(str(folder), threads=1))
+    assert report.failure == "" and report.written
+    assert precisions(folder) == {role: ["onnxruntime int8", "onnxruntime fp32"] for role in ROLES}
+    bundle = open_bundle(str(folder))
+    for forms in bundle.manifest.graphs.values():
+        int8, parent = forms
+        assert int8.parent_sha256 == parent.sha256
+        assert 0 < int8.max_abs_difference < 1
+        assert bundle.size(int8) < bundle.size(parent)
+        assert {"onnxruntime", "edge_aac"} <= set(int8.built_with)
+        assert processor.built_here().items() <= int8.built_with.items()
+    assert Captioner(bundle).encoder_graph.precision == "int8"
+    after = contents(folder)
+    assert all(after[name] == content for name, content in before.items() if name != MANIFEST)
+    for form in report.to_table()["forms"]:
+        assert form["agreement"]["captions_equal"] >= 0.95
+        assert form["written"] and form["file"] in after
+
+
+def test_a_build_without_vnni_has_smaller_weights_and_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "saturates", lambda: True)
+    built(Wish(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
+    bundle = open_bundle(str(folder))
+    int8 = bundle.manifest.graphs["text_embedder"][0]
+    assert (int8.precision, int8.built_with["largest_weight"]) == ("int8", "63")
+    weights = [
+        numpy_helper.to_array(tensor)
+        for tensor in onnx.load(str(bundle.path(int8))).graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8
+    ]
+    assert max(np.abs(weight.astype(int)).max() for weight in weights) == 63
+
+
+def test_a_form_that_is_slower_here_is_not_written_and_goes_where_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = Wish(str(folder), backend="onnxruntime", threads=1, leave=("encoder",))
+    built(wish)
+
+    def slow_decoder(role: str, *_: object) -> Timing:
+        return SLOWER if role == "decoder" else FASTER
+
+    monkeypatch.setattr(cpu_forms, "timing", slow_decoder)
+    report, _ = built(wish)
+    assert precisions(folder)["decoder"] == ["onnxruntime fp32"]
+    assert precisions(folder)["text_embedder"] == ["onnxruntime int8", "onnxruntime fp32"]
+    assert not list(folder.glob("decoder.int8*"))
+    (told,) = (form for form in report.to_table()["forms"] if form["graph"] == "decoder")
+    assert not told["written"] and "1.30" in told["outcome"] and "file" not in told
+    assert "1.30 of fp32's time" in report.to_text()
+
+
+def test_where_nothing_is_faster_nothing_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_forms, "timing", lambda *_: SLOWER)
+    before = contents(folder)
+    report, _ = built(Wish(str(folder), threads=1, leave=SMALL))
+    assert not report.written and report.failure == ""
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_form_that_is_not_faithful_gives_way_to_fp32(
+    folder: Path, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantise = cpu_forms.dynamic_int8
+
+    def spoiled(parent: Path, output: Path, *rest: Any) -> list[Path]:
+        files = quantise(parent, output, *rest)
+        if parent.name.startswith(role):
+            spoil(output)
+        return files
+
+    monkeypatch.setattr(cpu_forms, "dynamic_int8", spoiled)
+    report, _ = built(Wish(str(folder), threads=1))
+    assert report.written and report.failure == ""
+    (refused,) = [form for form in report.forms if "unfaithful" in form.outcome]
+    assert refused.role == role and not refused.written and refused.outcome.endswith("fp32 stays")
+    assert "it parts from " in refused.outcome and " to /" in refused.outcome
+    for other in ROLES:
+        assert ("onnxruntime int8" in precisions(folder)[other]) == (other != role)
+
+
+def test_a_graph_can_be_left_as_it_was_exported(folder: Path) -> None:
+    report, _ = built(Wish(str(folder), threads=1, leave=SMALL))
+    assert report.written and [form.role for form in report.forms] == ["text_embedder"]
+    assert precisions(folder)["encoder"] == precisions(folder)["decoder"] == ["onnxruntime fp32"]
+
+
+def test_the_verb_says_what_failed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quantise = cpu_forms.dynamic_int8
+
+    def spoiled(parent: Path, output: Path, *rest: Any) -> list[Path]:
+        files = quantise(parent, output, *rest)
+        spoil(output)
+        return files
+
+    monkeypatch.setattr(cpu_forms, "dynamic_int8", spoiled)
+    with pytest.raises(DataError, match=r"nothing was written.*--leave") as caught:
+        build_engine(
+            args=["--bundle", str(folder), "--backend", "onnxruntime", "--leave", "encoder", "--leave", "decoder"],
+            standalone_mode=False,
+        )
+    assert "\n" not in str(caught.value)
+    table = json.loads(capsys.readouterr().out)
+    assert table["schema"] == "edge-aac/build/1" and not table["written"]
+    assert table["failure"] in str(caught.value)
+
+
+def test_tensorrt_where_it_is_missing_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> tensor_rt.GpuIdentity:
+        raise DeviceError("TensorRT is not installed: install JetPack")
+
+    monkeypatch.setattr(build, "this_gpu", missing)
+    with pytest.raises(DeviceError, match="TensorRT is not installed"):
+        build_engines(Wish(str(folder), backend="tensorrt"), lambda line: None)
+    report, _ = built(Wish(str(folder), threads=1, leave=SMALL))
+    assert report.written
+    assert any("TensorRT is not installed" in note for note in report.notes)
+    report, _ = built(Wish(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
+    assert report.notes == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from quantize.device import build, timing as form_timing
+from quantize.device.cpu import forms as cpu_forms
+from quantize.graphs.calibration import Calibration, GraphCalibration, observe
+from quantize.device.check_windows import check_windows
+
+folder, point = sys.argv[1:]
+kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+build.check_windows = lambda: check_windows(2)
+cpu_forms.timing = lambda *_: form_timing.Timing(10.0, 5.0, 0.5, 9)
+
+def half_written(parent, output, *rest):
+    output.write_bytes(b"half")
+    kill()
+
+if point == "quantising":
+    cpu_forms.dynamic_int8 = half_written
+if point == "gate":
+    cpu_forms.agreement = lambda *_: kill()
+if point == "committing":
+    replace = os.replace
+    def replace_and_die(source, target):
+        replace(source, target)
+        kill()
+    os.replace = replace_and_die
+wish = build.Wish(folder, backend="onnxruntime", threads=1, leave=("encoder", "decoder"))
+build.build_engines(wish, lambda line: None)
+"""
+
+
+@pytest.mark.parametrize("point", ["quantising", "gate", "committing"])
+def test_a_killed_build_leaves_the_old_engines_working(folder: Path, point: str) -> None:
+    wish = Wish(str(folder), backend="onnxruntime", threads=1, leave=SMALL)
+    built(wish)
+    before = open_bundle(str(folder)).manifest
+    assert before.graphs["text_embedder"][0].precision == "int8"
+    command = [sys.executable, "-c", KILLED, str(folder), point]
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    bundle = open_bundle(str(folder))
+    assert bundle.manifest == before
+    assert Captioner(bundle).caption(np.zeros((998, 128), np.float32), np.random.default_rng(0)).ranked
+    built(wish)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"README.md", "ATTRIBUTIONS.csv", MANIFEST} | {
+        file.file for file in open_bundle(str(folder)).manifest.files()
+    }
+
+
+FRESH = """
+import json, sys
+from edge_aac.errors import EdgeAacError
+from quantize.cli.build_engine import build_engine
+
+try:
+    build_engine(args=sys.argv[1:], prog_name="edge-aac build-engine", standalone_mode=False)
+    code = 0
+except EdgeAacError as error:
+    print(error, file=sys.stderr)
+    code = error.exit_code
+loaded = {"torch", "transformers", "huggingface_hub", "requests"} & {name.partition(".")[0] for name in sys.modules}
+assert not loaded, loaded
+sys.exit(code)
+"""
+
+
+def _fresh(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", FRESH, *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment(env), capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_the_verb_in_a_process_of_its_own_without_torch(folder: Path, tmp_path: Path) -> None:
+    """As on a device: the whole of it, timings and all; a built-in bundle is built among the user's."""
+    data = tmp_path / "data"
+    result = _fresh("--bundle", "esc10-tiny", "--threads", "1", env={"XDG_DATA_HOME": str(data)})
+    assert result.returncode == 0, result.stderr
+    table = json.loads(result.stdout)
+    assert table["gate"]["check_windows"] >= 40
+    # A graph is made again where its first form is not faithful; what became of the last counts.
+    assert list(dict.fromkeys(form["graph"] for form in table["forms"])) == list(ROLES)
+    for form in {form["graph"]: form for form in table["forms"]}.values():
+        refused = any(words in form["outcome"] for words in ("unfaithful", "not beside the others"))
+        assert form["written"] == (form["timing"]["ratio"] <= cpu_forms.FASTER and not refused)
+        assert (table["order"][form["graph"]][0] == "onnxruntime int8") == form["written"]
+    assert "encoder" in result.stderr and "ratio" in result.stderr
+    own = data / "edge-aac" / "bundles" / "esc10-tiny"
+    assert table["folder"] == str(own)
+    assert own.is_dir() == table["written"]
+    if table["written"]:
+        assert precisions(own) == table["order"]
+
+
+def _with_ranges(folder: Path, spoilt: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch) -> list[FormReport]:
+    """Builds the encoder with ranges of which some are far too narrow: what is cut off is lost."""
+    bundle = open_bundle(str(folder))
+    (parent,) = bundle.manifest.graphs["encoder"]
+    observed = observe(bundle.path(parent), ({"fbank": window[np.newaxis]} for window in check_windows(2)))
+    ranges = {
+        name: (low / 50, high / 50) if spoilt(name) else (low, high) for name, (low, high) in observed.ranges.items()
+    }
+    found = GraphCalibration(parent_sha256=parent.sha256, ranges=ranges)
+    calibration = Calibration(
+        schema="edge-aac/calibration/1", method="minmax", windows=2, source="a test", graphs={"encoder": found}
+    )
+    monkeypatch.setattr(build, "stored_calibration", lambda *_: calibration)
+    report, _ = built(Wish(str(folder), leave=("decoder", "text_embedder"), threads=1))
+    assert report.failure == ""
+    return report.forms
+
+
+def test_convolutions_that_are_not_faithful_stay_fp32(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    *others, last = _with_ranges(folder, lambda name: True, monkeypatch)
+    for form, left in zip(others, ("the first", "the first 2", "the first 4", "the first 8", "its"), strict=True):
+        assert not form.written and "unfaithful" in form.outcome
+        assert f"made again with {left} " in form.outcome and "convolutions in fp32" in form.outcome
+    assert last.written
+    sizes = [form.size_bytes for form in (*others, last)]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+    assert precisions(folder)["encoder"] == ["onnxruntime int8", "onnxruntime fp32"]
+
+
+def test_no_more_convolutions_stay_fp32_than_must(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = open_bundle(str(folder)).folder / "encoder.fp32.onnx"
+    first = next(layer for layer in quantisable_layers(OnnxFile(path), wide_groups=True) if layer.kind == "Conv")
+    refused, taken = _with_ranges(folder, lambda name: name == first.activation, monkeypatch)
+    assert "made again with the first of its convolutions in fp32" in refused.outcome
+    assert taken.written and taken.size_bytes < 2 * refused.size_bytes
+
+
+def test_of_forms_that_fail_together_the_slower_set_gives_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_say, real_agreement = cpu_forms.Check.say, cpu_forms.agreement
+    asked: list[set[str]] = []
+
+    def say(check: cpu_forms.Check, forms: dict[str, Any]) -> Any:
+        asked.append(set(forms))
+        return real_say(check, forms)
+
+    def agreement(parent: Any, form: Any) -> Any:
+        found = real_agreement(parent, form)
+        return replace(found, captions_equal=0.5) if {"encoder", "decoder"} <= asked[-1] else found
+
+    saved = {"encoder": Timing(10.0, 9.0, 0.9, 9), "decoder": Timing(10.0, 5.0, 0.5, 9), "text_embedder": FASTER}
+    monkeypatch.setattr(cpu_forms.Check, "say", say)
+    monkeypatch.setattr(cpu_forms, "agreement", agreement)
+    monkeypatch.setattr(cpu_forms, "timing", lambda role, *_: saved[role])
+    report, _ = built(Wish(str(folder), threads=1))
+    assert report.failure == "" and report.written
+    assert precisions(folder) == {
+        "encoder": ["onnxruntime fp32"],
+        "decoder": ["onnxruntime int8", "onnxruntime fp32"],
+        "text_embedder": ["onnxruntime int8", "onnxruntime fp32"],
+    }
+    outcomes = {form.role: form.outcome for form in report.forms}
+    assert "not beside the others (50.0% of greedy captions are equal)" in outcomes["encoder"]
+    assert asked[-1] == {"decoder", "text_embedder"} and report.together["onnxruntime"].complaints() == []
+
+
+def test_all_forms_together_are_tried_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever medians say that a passing load has turned round: the ratio of pairs is what a form is taken by."""
+    timed = {"encoder": FASTER, "decoder": Timing(3.788, 3.833, 0.945, 60), "text_embedder": FASTER}
+    monkeypatch.setattr(cpu_forms, "timing", lambda role, *_: timed[role])
+    report, _ = built(Wish(str(folder), threads=1))
+    assert [form.outcome for form in report.forms] == ["faithful and faster"] * 3
+    assert precisions(folder) == {role: ["onnxruntime int8", "onnxruntime fp32"] for role in ROLES}
+
+
+def test_a_refused_form_makes_room_for_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quantise = cpu_forms.dynamic_int8
+    beside: list[list[str]] = []
+
+    def watched(parent: Path, output: Path, *rest: Any) -> list[Path]:
+        beside.append([path.name for path in output.parent.iterdir()])
+        return quantise(parent, output, *rest)
+
+    monkeypatch.setattr(cpu_forms, "dynamic_int8", watched)
+    forms = _with_ranges(folder, lambda name: True, monkeypatch)
+    assert len(beside) == len(forms) > 2 and not any(beside)
+    assert [form.written for form in forms] == [False] * (len(forms) - 1) + [True]
+
+
+def test_tensorrt_in_a_process_of_its_own(folder: Path) -> None:
+    if _has_tensorrt():
+        pytest.skip("TensorRT is here")
+    result = _fresh("--bundle", str(folder), "--backend", "tensorrt")
+    assert result.returncode == DeviceError.exit_code
+    assert len(result.stderr.splitlines()) == 1 and "TensorRT" in result.stderr
+
+
+def _has_tensorrt() -> bool:
+    try:
+        tensor_rt.this_gpu()
+    except EdgeAacError:
+        return False
+    return True
