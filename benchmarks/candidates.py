@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command_line import run
-from edge_aac.engines.choice import EngineOptions
+from edge_aac.engines.contract import EngineOptions
 from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.data.lexicon import named_events
 from quantize.evaluation.statistics import bootstrap, paired_bootstrap

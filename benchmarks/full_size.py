@@ -151,7 +151,7 @@ def caption(folder: Path, candidates: int, windows: int, threads: int) -> dict[s
 
 def onnxruntime_way(folder: str, candidates: int, windows: int, threads: int) -> None:
     """Measure the bundle through the runtime; prints JSON."""
-    from edge_aac.engines.choice import EngineOptions
+    from edge_aac.engines.contract import EngineOptions
     from edge_aac.models.seq2seq import Captioner, window_rng
 
     started = time.perf_counter()

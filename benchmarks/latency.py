@@ -56,7 +56,7 @@ def measure(bundle: str, cores: int, windows: int, candidates: int) -> dict[str,
 
     from edge_aac.audio.features import filter_bank
     from edge_aac.audio.sources.demo import synthesise_demo
-    from edge_aac.engines.choice import EngineOptions
+    from edge_aac.engines.contract import EngineOptions
     from edge_aac.models.seq2seq import Captioner, window_rng
 
     usable = sorted(os.sched_getaffinity(0))

@@ -23,7 +23,8 @@ import onnxruntime
 from benchmarks.command_line import at_least, run
 from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import Bundle, open_bundle
-from edge_aac.engines.choice import ONNX_RUNTIME, EngineOptions, load_engine
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
 from quantize.graphs.onnx_file import load_structure
 
 RUNS = 20

@@ -1,6 +1,7 @@
 """Settings: one frozen section a room, units in the names, validated once.
 
-Precedence: a flag, then the environment (``EDGE_AAC_…``), then a TOML file, then the defaults below.
+Precedence: a flag, then the environment (``EDGE_AAC_…``), then the user's TOML file, then the machine's, key by key,
+then the defaults below. A file that is named with ``--config`` stands in place of both.
 """
 
 from __future__ import annotations
@@ -89,19 +90,35 @@ class Settings(_Section):
     stream: StreamSettings = Field(default_factory=StreamSettings)
 
 
-def load_settings(config: Path | None, given: Mapping[str, Mapping[str, Any]]) -> Settings:
+_NO_DEFAULTS: Mapping[str, Mapping[str, Any]] = {}
+
+
+def load_settings(
+    config: Path | None,
+    given: Mapping[str, Mapping[str, Any]],
+    defaults: Mapping[str, Mapping[str, Any]] = _NO_DEFAULTS,
+) -> Settings:
     """Merge a file's settings with those given by flags or environment, and validate the whole.
 
     Args:
-        config: a TOML file; None looks for ``/etc/edge-aac/config.toml``, then ``~/.config/edge-aac/config.toml``.
+        config: a TOML file; None looks for ``/etc/edge-aac/config.toml`` and ``~/.config/edge-aac/config.toml``, which
+            overrules it key by key.
         given: section → setting → value; None where neither flag nor variable gave one.
+        defaults: section → setting → value that a verb has in place of the sections' own, below any file.
 
     Raises:
         InputMissingError: the file that was named does not exist.
         ConfigError: not TOML, an unknown section or setting, or a value outside its range.
     """
-    path = config or _default_file()
-    table = _read(path) if path else {}
+    table: dict[str, Any] = {section: dict(values) for section, values in defaults.items()}
+    origins: dict[tuple[str, ...], Path] = {}
+    for path in [config] if config else _default_files():
+        for section, values in _read(path).items():
+            before = table.get(section)
+            both = isinstance(values, dict) and isinstance(before, dict)
+            table[section] = {**before, **values} if both else values  # type: ignore[dict-item]
+            keys = [(section, name) for name in values] if isinstance(values, dict) else []
+            origins.update(dict.fromkeys([(section,), *keys], path))
     for section, values in given.items():
         present = {name: value for name, value in values.items() if value is not None}
         before = table.get(section, {})
@@ -113,7 +130,8 @@ def load_settings(config: Path | None, given: Mapping[str, Mapping[str, Any]]) -
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        origin = f" (in {path})" if path and _lies_in(first["loc"], given) else ""
+        source = _origin(first["loc"], origins) if _lies_in(first["loc"], given) else None
+        origin = f" (in {source})" if source else ""
         raise ConfigError(f"setting {where}{origin}: {first['msg']}, but it is {first['input']!r}") from error
 
 
@@ -123,14 +141,18 @@ def _lies_in(location: tuple[int | str, ...], given: Mapping[str, Mapping[str, A
     return not names or given.get(section, {}).get(names[0]) is None
 
 
-def _default_file() -> Path | None:
+def _origin(location: tuple[int | str, ...], origins: Mapping[tuple[str, ...], Path]) -> Path | None:
+    """The file that the value at ``location`` came from; None where no file has it."""
+    names = tuple(str(part) for part in location)
+    return origins.get(names[:2]) or origins.get(names[:1])
+
+
+def _default_files() -> list[Path]:
+    """The machine's file and the user's, as far as they are there; the later one overrules."""
     folders = [Path("/etc")]
     with suppress(RuntimeError):  # a user without a home, as in many containers
         folders.append(Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"))
-    for path in (folder / "edge-aac" / "config.toml" for folder in folders):
-        if _is_file(path):
-            return path
-    return None
+    return [path for folder in folders if _is_file(path := folder / "edge-aac" / "config.toml")]
 
 
 def _is_file(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
+from edge_aac.timebase import SAMPLE_RATE
 
 CREEP = 500e-6
 """Seconds a second that the mapping may move later: more than a sound card's crystal drifts, less than one hears."""

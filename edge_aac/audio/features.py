@@ -6,7 +6,7 @@ import kaldi_native_fbank
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
+from edge_aac.timebase import SAMPLE_RATE
 
 NUM_MEL_BINS = 128
 FRAME_SHIFT_SAMPLES = 160

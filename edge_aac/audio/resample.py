@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
+from edge_aac.timebase import SAMPLE_RATE
 
 LOWEST_RATE = 1_000
 HIGHEST_RATE = 1_000_000

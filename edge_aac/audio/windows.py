@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.features import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS, FilterBank
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.errors import ConfigError
+from edge_aac.timebase import SAMPLE_RATE
 
 WINDOW_SAMPLES = 10 * SAMPLE_RATE
 HOP_SAMPLES = 2 * SAMPLE_RATE

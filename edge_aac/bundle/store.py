@@ -8,9 +8,9 @@ import shlex
 from importlib import resources
 from pathlib import Path
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.bundle.manifest import MANIFEST, WINDOW_S, BundleFile, Graph, Manifest, read_manifest
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
+from edge_aac.timebase import SAMPLE_RATE
 
 DEFAULT_BUNDLE = "esc10-tiny"
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+# A file is captioned once through; a stream looks more often, so that it says soon what it hears.
+_DEFAULTS = {"stream": {"hop_s": 10.0}}
+
 EXAMPLES = """Examples:
 
   edge-aac caption dog.wav
@@ -34,8 +37,12 @@ EXAMPLES = """Examples:
 def caption(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="WAV, FLAC, OGG, MP3 …", show_default=False)],
     hop: Annotated[
-        float, typer.Option(envvar="EDGE_AAC_CAPTION_HOP", help="Seconds from one 10 s window to the next.")
-    ] = 10.0,
+        float | None,
+        typer.Option(
+            envvar="EDGE_AAC_CAPTION_HOP",
+            help="Seconds from one 10 s window to the next. Default: hop_s of the configuration's [stream], else 10.",
+        ),
+    ] = None,
     bundle: options.BundleOption = None,
     candidates: options.CandidatesOption = None,
     method: options.MethodOption = None,
@@ -68,16 +75,16 @@ def caption(
     }
     from edge_aac.config import load_settings
 
-    _caption_files(files, load_settings(config, given), output_format)
+    _caption_files(files, load_settings(config, given, _DEFAULTS), output_format)
 
 
 def _caption_files(files: list[Path], settings: Settings, output_format: options.Format) -> None:
-    from edge_aac.audio.sources.address import SAMPLE_RATE
     from edge_aac.audio.windows import file_windows
     from edge_aac.models.seq2seq import window_rng
     from edge_aac.sinks.stdout import open_stdout
     from edge_aac.streaming.describe import Describer, file_span
     from edge_aac.streaming.gate import EnergyGate, ScoreGate
+    from edge_aac.timebase import SAMPLE_RATE
 
     log = logging.getLogger(__name__)
     chosen = settings.captioner

@@ -106,7 +106,7 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option(
         envvar="EDGE_AAC_CONFIG",
-        help="TOML file. Default: /etc/edge-aac/config.toml, else ~/.config/edge-aac/config.toml.",
+        help="TOML file. Default: ~/.config/edge-aac/config.toml over /etc/edge-aac/config.toml.",
     ),
 ]
 FormatOption = Annotated[
@@ -126,7 +126,7 @@ def captioner_section(given: Mapping[str, object]) -> dict[str, object]:
 
 def open_captioner(settings: CaptionerSettings) -> Captioner:
     """The captioner that the settings describe."""
-    from edge_aac.engines.choice import EngineOptions
+    from edge_aac.engines.contract import EngineOptions
     from edge_aac.models.seq2seq import Captioner, Choices
 
     choices = Choices(

@@ -93,7 +93,7 @@ def stream(
 
     settings = load_settings(config, given)
 
-    from edge_aac.audio.sources.address import SAMPLE_RATE, open_source
+    from edge_aac.audio.sources.address import open_source
     from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
     from edge_aac.sinks.sink import QueuedSink
     from edge_aac.sinks.stdout import open_stdout
@@ -101,6 +101,7 @@ def stream(
     from edge_aac.streaming.events import EventTracker
     from edge_aac.streaming.gate import EnergyGate, ScoreGate
     from edge_aac.streaming.loop import StreamLoop
+    from edge_aac.timebase import SAMPLE_RATE
 
     log = logging.getLogger(__name__)
     chosen, listening = settings.captioner, settings.stream

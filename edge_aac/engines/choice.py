@@ -1,55 +1,21 @@
-"""How a graph is run, whatever runs it; and the only place where a backend is chosen."""
+"""The only place where the backend of a graph is chosen."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Sequence
 from weakref import WeakSet
-
-import numpy as np
-import numpy.typing as npt
 
 from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import Bundle
+from edge_aac.engines.contract import ONNX_RUNTIME, TENSORRT, Backend, Engine, EngineOptions
 from edge_aac.engines.processor import unfit
 from edge_aac.errors import DataError, DeviceError
-
-Arrays = Mapping[str, npt.NDArray[np.generic]]
-Backend = Literal["auto", "tensorrt", "onnxruntime"]
-
-ONNX_RUNTIME: Backend = "onnxruntime"
-TENSORRT: Backend = "tensorrt"
 
 _log = logging.getLogger(__name__)
 
 _told_unfit: WeakSet[Bundle] = WeakSet()
 """Of which it was said that INT8 forms are left aside: one warning a bundle is enough."""
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """What a user may decide about running graphs.
-
-    Attributes:
-        backend: "auto" takes of each graph the first form of the bundle that this machine can run.
-        threads: CPU threads of one graph; 0 = as many as pay: one for a small graph, all cores for a large one.
-    """
-
-    backend: Backend = "auto"
-    threads: int = 0
-
-
-class Engine(Protocol):
-    """A loaded graph. Stateless: two streams may share one."""
-
-    def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
-        """Named arrays in, named arrays out; shapes are those of the manifest."""
-
-    @property
-    def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
-        """Declared shape of every input; dynamic axes are names or None."""
 
 
 def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tuple[Engine, Graph]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from edge_aac.engines.choice import Arrays
+from edge_aac.engines.contract import Arrays
 from edge_aac.errors import DataError
 
 _ERRORS_ONLY = 3

@@ -8,9 +8,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.engines.choice import Arrays, Engine
+from edge_aac.engines.contract import Arrays, Engine, Logits, TokenIds
 from edge_aac.errors import DataError
-from edge_aac.models.sampling import Logits, TokenIds
 
 Array = npt.NDArray[np.float32]
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.bundle.manifest import DecodingRules
-from edge_aac.models.sampling import Logits, TokenIds, Withheld, constrain, log_softmax
+from edge_aac.engines.contract import Logits, TokenIds
+from edge_aac.models.sampling import Withheld, constrain, log_softmax
 
 # All beams begin alike: at the first step only one of them may be continued.
 _NOT_YET = -1e9

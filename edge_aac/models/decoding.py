@@ -9,19 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.bundle.manifest import DecodingRules
-from edge_aac.engines.choice import Engine
+from edge_aac.engines.contract import Engine, Logits, TokenIds
 from edge_aac.engines.steps import CrossAttention, DecodingSteps, HostSteps, StepwiseEngine, on_host
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.beam import beam_search
-from edge_aac.models.sampling import (
-    Logits,
-    TokenIds,
-    Withheld,
-    apply_rules,
-    constrain,
-    draw,
-    log_likelihood,
-)
+from edge_aac.models.sampling import Withheld, apply_rules, constrain, draw, log_likelihood
 
 Array = npt.NDArray[np.float32]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from edge_aac.bundle.manifest import RerankWeights
-from edge_aac.engines.choice import Engine
+from edge_aac.engines.contract import Engine
 from edge_aac.errors import DataError
 from edge_aac.fluency.english.sentences import FluencyError, fluency_errors
 from edge_aac.models.decoding import Candidate

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.bundle.manifest import DecodingRules
+from edge_aac.engines.contract import Logits, TokenIds
 
-Logits = npt.NDArray[np.float32]
-TokenIds = npt.NDArray[np.int64]
 Withheld = npt.NDArray[np.bool_]
 
 FORBIDDEN = np.float32(-np.inf)

@@ -15,7 +15,8 @@ from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
 from edge_aac.audio.windows import WINDOW_SAMPLES
 from edge_aac.bundle.manifest import DecodingMethod, DecodingRules, FamiliarityRule, Manifest, RerankWeights
 from edge_aac.bundle.store import Bundle, open_bundle
-from edge_aac.engines.choice import EngineOptions, load_engine
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import EngineOptions
 from edge_aac.engines.steps import (
     CROSS_ATTENTION,
     CrossAttention,

@@ -7,11 +7,11 @@ import os
 from dataclasses import dataclass
 
 from edge_aac.audio.clock import SampleClock
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.audio.windows import Window
 from edge_aac.models.seq2seq import CaptionedWindow, Captioner
 from edge_aac.records import Caption, Event, LatencyMs, Model, Score, TimeSpan, rfc3339
 from edge_aac.streaming.events import EventChange
+from edge_aac.timebase import SAMPLE_RATE
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from itertools import pairwise
 
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.ring import SampleRing
-from edge_aac.audio.sources.address import SAMPLE_RATE, Source
+from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import Window, WindowSlicer
+from edge_aac.errors import EdgeAacError
 from edge_aac.models.decoding import CancelledError
 from edge_aac.models.seq2seq import Captioner, window_rng
 from edge_aac.records import TimeSpan
@@ -19,6 +20,7 @@ from edge_aac.sinks.sink import QueuedSink
 from edge_aac.streaming.describe import Describer, clock_span, file_span
 from edge_aac.streaming.events import EventChange, EventTracker
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
+from edge_aac.timebase import SAMPLE_RATE
 
 RING_SAMPLES = 30 * SAMPLE_RATE
 READ_SAMPLES = SAMPLE_RATE
@@ -36,6 +38,7 @@ class Counters:
         silent: that the gate stopped.
         skipped: of a live source that were left out for a later one, where captioning fell behind.
         unsure: whose caption scored too low to be said.
+        failed: that could not be captioned; the reason of each is in the log.
         captions: that were published.
         lost_samples: sound that never reached a window.
     """
@@ -44,6 +47,7 @@ class Counters:
     silent: int = 0
     skipped: int = 0
     unsure: int = 0
+    failed: int = 0
     captions: int = 0
     lost_samples: int = 0
 
@@ -51,7 +55,8 @@ class Counters:
         """One line for the log."""
         return (
             f"{self.windows} windows: {self.captions} captions published, {self.silent} silent, "
-            f"{self.unsure} unsure, {self.skipped} skipped; {1000 * self.lost_samples // SAMPLE_RATE} ms of sound lost"
+            f"{self.unsure} unsure, {self.skipped} skipped, {self.failed} failed; "
+            f"{1000 * self.lost_samples // SAMPLE_RATE} ms of sound lost"
         )
 
 
@@ -98,13 +103,17 @@ class StreamLoop:
         self._ring = SampleRing(RING_SAMPLES)
         self._lost_reported = 0
         self._clock = SampleClock()
+        self._event_spans: dict[int, tuple[int, TimeSpan]] = {}
+        """Of each open event: the sample that it reaches to, and the times that its newest record was given."""
+        self._first_failure: EdgeAacError | None = None
         self.counters = Counters()
 
     def run(self, stop: threading.Event) -> None:
         """Run until the source ends or ``stop`` is set; then everything published is delivered.
 
         Raises:
-            EdgeAacError: the source failed for good, or a sink did.
+            EdgeAacError: the source failed for good, or a sink did; or a window of a source that is not live could not
+                be captioned, once all the others were. A live stream goes on, and counts it.
         """
         capture = threading.Thread(target=self._capture, name="edge-aac-capture", daemon=True)
         capture.start()
@@ -124,6 +133,8 @@ class StreamLoop:
                 log.warning("%d records were dropped: the output is not read fast enough", self._sink.dropped_records)
         if self._sink.error is not None:
             raise self._sink.error
+        if self._first_failure is not None and not self._source.live:
+            raise self._first_failure
 
     def _capture(self) -> None:
         """Capture thread: writes the ring and nothing else."""
@@ -186,7 +197,17 @@ class StreamLoop:
             self._publish_events(self._tracker.observe(start, end, None))
             return
         span = self._span(start, end)
-        captioned = self._captioner.caption(window.fbank, window_rng(self._seed, start), stop.is_set, window.samples)
+        try:
+            captioned = self._captioner.caption(
+                window.fbank, window_rng(self._seed, start), stop.is_set, window.samples
+            )
+        except EdgeAacError as error:
+            # One window's numbers say nothing about the next window's.
+            self.counters.failed += 1
+            self._first_failure = self._first_failure or error
+            log.warning("%s: a window could not be captioned: %s", self._describer.source, error)
+            self._publish_events(self._tracker.observe(start, end, None))
+            return
         if not self._score_gate.passes(captioned):
             # To the events it is as if nothing had been heard: one that goes on is not broken off by a doubt in it.
             self.counters.unsure += 1
@@ -204,7 +225,21 @@ class StreamLoop:
 
     def _publish_events(self, changes: list[EventChange]) -> None:
         for change in changes:
-            self._sink.publish(self._describer.event(change, self._span(change.start, change.end)))
+            self._sink.publish(self._describer.event(change, self._event_span(change)))
+
+    def _event_span(self, change: EventChange) -> TimeSpan:
+        """When an event was: what one of its records said stays said, whatever is done to the clock later."""
+        span = self._span(change.start, change.end)
+        if (told := self._event_spans.get(change.number)) is not None:
+            end_sample, before = told
+            span = span.model_copy(update={"start": before.start, "start_s": before.start_s})
+            if change.end == end_sample:
+                span = before
+        if change.state == "end":
+            self._event_spans.pop(change.number, None)
+        else:
+            self._event_spans[change.number] = (change.end, span)
+        return span
 
     def _newly_lost_ms(self) -> int:
         """What was lost since the caption before: a loss next to a silent or unpublished window is told as well."""

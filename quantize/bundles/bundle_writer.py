@@ -19,14 +19,13 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.bundle.manifest import MANIFEST, SCHEMA, WINDOW_S, Manifest, read_manifest
 from edge_aac.bundle.store import file_sha256
 from edge_aac.errors import DataError, DeviceError
-from quantize.bundles.card import ATTRIBUTIONS, CARD
+from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.onnx_writer import OPSET, release_memory, write_onnx
 from quantize.bundles.verify import gate, max_abs_difference, parent_outputs
-from quantize.device.places import bundle_at
+from quantize.files import ATTRIBUTIONS, CARD, bundle_at
 from quantize.models.graph_modules import GraphSpec
 
 Report = Callable[[str], None]

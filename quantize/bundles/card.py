@@ -13,9 +13,7 @@ from typing import Any
 
 from edge_aac.errors import DataError
 from quantize.data.clips import UNKNOWN_LABEL
-
-CARD = "README.md"
-ATTRIBUTIONS = "ATTRIBUTIONS.csv"
+from quantize.files import ATTRIBUTIONS
 
 
 @dataclass(frozen=True)

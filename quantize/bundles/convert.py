@@ -21,8 +21,8 @@ from edge_aac.audio.windows import WINDOW_SAMPLES
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.tokens import load_tokenizer, to_arrays
 from quantize.bundles.bundle_writer import Report, common_entries, export_graph, staged_bundle, write_manifest
-from quantize.bundles.card import CARD
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
+from quantize.files import CARD
 from quantize.models.checkpoint import load_captioner_weights
 from quantize.models.config import CaptionerConfig
 from quantize.models.graph_modules import (

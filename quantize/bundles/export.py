@@ -20,7 +20,7 @@ from edge_aac.bundle.store import file_sha256
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.tokens import to_arrays, token_of
 from quantize.bundles.bundle_writer import Report, common_entries, export_graph, staged_bundle, write_manifest
-from quantize.bundles.card import ATTRIBUTIONS, CARD, Attribution, write_attributions, write_card
+from quantize.bundles.card import Attribution, write_attributions, write_card
 from quantize.bundles.onnx_writer import to_halves
 from quantize.data.captions import caption, words_that_name_nothing
 from quantize.data.clips import Clip, load_clips, outlier_rows
@@ -30,6 +30,7 @@ from quantize.data.manifests import read_manifest
 from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.tokenizer import EOS_ID, PAD_ID
 from quantize.data.waveform_cache import decoded_stretch
+from quantize.files import ATTRIBUTIONS, CARD
 from quantize.graphs.calibrating import calibrate_graphs
 from quantize.graphs.calibration import CALIBRATION, write_calibration
 from quantize.models.captioner import Captioner

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.audio.sources.file import load_waveform
 from edge_aac.errors import DataError, InputMissingError
+from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.lexicon import LEXICON
 
 Waveform = npt.NDArray[np.float32]

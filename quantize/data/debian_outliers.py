@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.errors import EdgeAacError, InputMissingError
+from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import COLUMNS, TABLE, UNKNOWN_LABEL
 
 MOST_FILES = 100

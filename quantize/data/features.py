@@ -15,7 +15,7 @@ from edge_aac.audio.features import (
     FRAME_SHIFT_SAMPLES,
     NUM_MEL_BINS,
 )
-from edge_aac.audio.sources.address import SAMPLE_RATE
+from edge_aac.timebase import SAMPLE_RATE
 
 FFT_SIZE = 512
 LOWEST_HZ = 20.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
+from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.captions import BEHIND, FOREGROUND_DB, caption, clause, noun, pick
 from quantize.data.clips import ENVELOPE_SAMPLES
 from quantize.data.lexicon import LABELS, LEXICON

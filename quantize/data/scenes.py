@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.errors import ConfigError, DataError
+from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import ENVELOPE_SAMPLES, Burst, Clip, Waveform
 from quantize.data.lexicon import LABELS, LEXICON
 from quantize.data.sound_shaping import (

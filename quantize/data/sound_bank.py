@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from edge_aac.audio.features import FBANK_SCALE, FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS
-from edge_aac.audio.sources.address import SAMPLE_RATE
+from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Clip
 from quantize.data.features import batched_filter_bank
 from quantize.data.lexicon import LABELS

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
+from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
 from quantize.data.sound_shaping import at_speed, fast_length
 

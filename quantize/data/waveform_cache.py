@@ -18,9 +18,9 @@ import numpy as np
 import soundfile
 
 from edge_aac.audio.resample import MonoResampler
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.audio.sources.file import read_blocks
 from edge_aac.errors import DataError, DeviceError, InputMissingError
+from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
 from quantize.data.manifests import BrokenClip, CaptionedClip
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import Bundle
-from edge_aac.engines.choice import Backend, EngineOptions, load_engine
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import Backend, EngineOptions
 from edge_aac.engines.tensor_rt.engine import GpuIdentity, this_gpu
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from quantize.device.calibration import stage_calibration, stored_calibration

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.features import filter_bank
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.audio.windows import WINDOW_SAMPLES
+from edge_aac.timebase import SAMPLE_RATE
 
 Array = npt.NDArray[np.float32]
 Sound = Callable[[int, np.random.Generator], npt.NDArray[np.float64]]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.bundle.store import Bundle
-from edge_aac.engines.choice import EngineOptions
+from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
 from edge_aac.models.seq2seq import Captioner, Choices, window_rng
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edge_aac.bundle.manifest import MANIFEST, Graph, GraphRole
+from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import (
     Bundle,
     built_in_bundles,
@@ -16,10 +16,7 @@ from edge_aac.bundle.store import (
     user_bundles_folder,
 )
 from edge_aac.errors import DataError, EdgeAacError
-
-SCRATCH_PREFIX = ".build-"
-TIMING_PREFIX = ".timing-"
-"""How names begin, in a bundle's folder, of what no manifest vouches for and anyone may remove."""
+from quantize.files import bundle_at
 
 
 def open_source(name_or_path: str) -> Bundle:
@@ -86,22 +83,6 @@ def output_folder(bundle: Bundle, output: Path | None) -> Path:
     if output != own:
         _check_replaceable(bundle, output)
     return output
-
-
-def bundle_at(output: Path) -> set[str]:
-    """Names of the files of the bundle that lies where one is to be written; none where nothing lies there.
-
-    Raises:
-        DataError: something else than a bundle stands there.
-    """
-    if not output.exists():
-        return set()
-    if not output.is_dir():
-        raise DataError(f"{output} is a file: give a folder with --output")
-    names = {path.name for path in output.iterdir() if not path.name.startswith((SCRATCH_PREFIX, TIMING_PREFIX))}
-    if names and MANIFEST not in names:
-        raise DataError(f"{output} exists and holds no bundle: give another folder with --output")
-    return names
 
 
 def _check_replaceable(bundle: Bundle, output: Path) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from edge_aac.bundle.manifest import MANIFEST, BundleFile, Graph, GraphRole, Manifest
 from edge_aac.bundle.store import Bundle, fault, file_sha256, read_bundle
 from edge_aac.errors import DataError, DeviceError
-from quantize.bundles.card import ATTRIBUTIONS, CARD
-from quantize.device.places import SCRATCH_PREFIX, built_forms
+from quantize.device.places import built_forms
+from quantize.files import ATTRIBUTIONS, CARD, SCRATCH_PREFIX
 
 _PLACING = "placing.json"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

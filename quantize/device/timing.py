@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edge_aac.bundle.manifest import DecodingRules, GraphRole
 from edge_aac.bundle.store import Bundle
-from edge_aac.engines.choice import Arrays, Engine
+from edge_aac.engines.contract import Arrays, Engine
 from edge_aac.models.decoding import CandidateDecoder
 from edge_aac.models.tokens import load_tokenizer, to_arrays
 from quantize.graphs.calibration_windows import encoder_inputs

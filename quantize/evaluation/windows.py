@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edge_aac.audio.features import filter_bank
 from edge_aac.errors import UsageError
 from edge_aac.models.seq2seq import Captioner, window_rng
-from quantize.bundles.card import ATTRIBUTIONS, read_attributions
+from quantize.bundles.card import read_attributions
 from quantize.data.captions import captions
 from quantize.data.clips import Clip, load_clips, load_outliers
 from quantize.data.lexicon import LABELS, named_events
@@ -27,6 +27,7 @@ from quantize.data.scenes import (
     two_sound_scenes,
 )
 from quantize.data.sound_shaping import coloured_noise
+from quantize.files import ATTRIBUTIONS
 
 SCENE_SEED = 4404
 """Not the seed of the validation scenes that training prints, so that nobody chose an epoch by these."""

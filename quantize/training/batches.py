@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -228,3 +230,11 @@ def spec_augment(fbank: Waveform, settings: TrainSettings, rng: np.random.Genera
         start = int(rng.integers(frames - width + 1))
         fbank[start : start + width] = mean
     return fbank
+
+
+@lru_cache(maxsize=2)
+def shuffled(seed: int, round_: int, count: int) -> npt.NDArray[np.int64]:
+    """The order of a round over ``count`` examples, (count,); made once a round, not for each of its examples."""
+    order = np.random.default_rng([seed, round_]).permutation(count)
+    order.flags.writeable = False  # all callers share it
+    return order

@@ -244,7 +244,10 @@ class Engine(Generic[Made]):
         self.optimizer.step()
         self.schedule.step()
         self.averaged.update_parameters(self.trainee)
-        return {name: float(value.detach()) for name, value in {**terms, _GRADIENT: gradient}.items()}
+        measured = {**terms, _GRADIENT: gradient}
+        # One transfer for all: each float() of a tensor on a GPU would wait for the GPU once more.
+        values = torch.stack([value.detach().to(gradient.device, torch.float64) for value in measured.values()])
+        return dict(zip(measured, values.tolist(), strict=True))
 
     def _restore_chance(self) -> None:
         """Random states at the checkpoint that this process started from, for the rest of that epoch."""

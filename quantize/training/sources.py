@@ -26,7 +26,7 @@ from quantize.data.mixup import draw_pairs, mix, silent
 from quantize.data.scenes import SceneBuilder, padded_clip
 from quantize.data.waveform_cache import CacheReport, WaveformCache
 from quantize.models.captioner import Captioner
-from quantize.training.batches import Example, SceneDataset, collate, encoded, spec_augment
+from quantize.training.batches import Example, SceneDataset, collate, encoded, shuffled, spec_augment
 from quantize.training.objective import caption_cross_entropy
 from quantize.training.recipe import Recipe
 from quantize.training.settings import TrainSettings
@@ -240,8 +240,7 @@ class CorpusDataset(Dataset[Example]):
             waveform, texts, key, outcome = self._mixed_up(mixup, rng)
         else:
             round_, place = divmod(self.epoch * len(self) + index, len(source.clips))
-            order = np.random.default_rng([settings.seed, round_]).permutation(len(source.clips))
-            clip = source.clips[int(order[place])]
+            clip = source.clips[int(shuffled(settings.seed, round_, len(source.clips))[place])]
             waveform, texts, key = window(source.cache.waveform(clip), rng), list(clip.captions), (clip.name,)
         # Fewer captions than are asked for are said again: every example of a batch has as many.
         drawn = rng.permutation(len(texts)).tolist()

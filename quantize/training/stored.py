@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.tokens import load_tokenizer
 from quantize.data.shards import Sample, ShardReader, ShardWriter
 from quantize.models.sentence_embedder import SentenceEmbedder
-from quantize.training.batches import Example, collate, encoded, spec_augment
+from quantize.training.batches import Example, collate, encoded, shuffled, spec_augment
 from quantize.training.objective import TopTokens
 from quantize.training.settings import DistillSettings, TrainSettings
 from quantize.training.teacher import Teacher, TeacherSignals
@@ -245,7 +244,7 @@ class StoredDataset(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         settings = self.settings
         round_, place = divmod(self.epoch * len(self) + index, len(self.examples))
-        number = int(_order(settings.seed, round_, len(self.examples))[place])
+        number = int(shuffled(settings.seed, round_, len(self.examples))[place])
         rng = np.random.default_rng([settings.seed, self.epoch, index])
         sample = self.examples.reader[number]
         stored = len(sample.record["texts"])
@@ -256,11 +255,6 @@ class StoredDataset(Dataset[Example]):
         made = _example(sample, self.tokenizer, self.max_tokens, chosen, signals)
         spec_augment(made.fbank.numpy(), settings, rng)
         return made
-
-
-@lru_cache(maxsize=2)
-def _order(seed: int, round_: int, count: int) -> npt.NDArray[np.int64]:
-    return np.random.default_rng([seed, round_]).permutation(count)
 
 
 def _example(

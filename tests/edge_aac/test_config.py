@@ -78,8 +78,8 @@ def _seen_by(verb: typer.Typer, arguments: list[str], monkeypatch: pytest.Monkey
     """What settings a verb arrives at, without doing its work."""
     seen: list[Settings] = []
 
-    def stop(config: Path | None, given: dict[str, dict[str, Any]]) -> Settings:
-        seen.append(load_settings(config, given))
+    def stop(config: Path | None, given: dict[str, dict[str, Any]], defaults: Any = None) -> Settings:
+        seen.append(load_settings(config, given, defaults or {}))
         raise ConfigError("far enough")
 
     monkeypatch.setattr("edge_aac.config.load_settings", stop)
@@ -135,6 +135,11 @@ def test_files_have_a_hop_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _seen_by(caption_verb.app, ["a.wav", "--hop", "2"], monkeypatch).stream.hop_s == 2.0
     monkeypatch.setenv("EDGE_AAC_CAPTION_HOP", "4")
     assert _seen_by(caption_verb.app, ["a.wav"], monkeypatch).stream.hop_s == 4.0
+
+
+def test_caption_takes_the_hop_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _file(tmp_path, "[stream]\nhop_s = 3.0\n")
+    assert _seen_by(caption_verb.app, ["a.wav", "--config", str(path)], monkeypatch).stream.hop_s == 3.0
 
 
 def test_all_settings_of_the_sections_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,3 +216,14 @@ def test_a_file_that_must_not_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "read_text", refuse)  # as root every file can be read
     assert "permissions" in _refused(path, InputMissingError)
+
+
+def test_the_users_file_overrules_the_machines_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, user = (tmp_path / name for name in ("etc.toml", "user.toml"))
+    machine.write_text("[stream]\nhop_s = 3.0\nnode = 'attic'\n[captioner]\nseed = 4\n", encoding="utf-8")
+    user.write_text("[stream]\nnode = 'cellar'\n", encoding="utf-8")
+    monkeypatch.setattr("edge_aac.config._default_files", lambda: [machine, user])
+    settings = load_settings(None, {})
+    assert (settings.stream.hop_s, settings.stream.node, settings.captioner.seed) == (3.0, "cellar", 4)
+    machine.write_text("[stream]\nhop_s = -1\n", encoding="utf-8")
+    assert str(machine) in _refused(None, ConfigError)

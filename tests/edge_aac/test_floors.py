@@ -39,6 +39,19 @@ print(json.dumps({"code": code, "loaded": sorted({name.partition(".")[0] for nam
 """
 
 
+# Rooms from the ground up; a room imports from floors below its own only, and from itself.
+_FLOORS = (
+    {"errors", "timebase", "__init__"},
+    {"records", "fluency", "bundle"},
+    {"audio", "engines", "sinks"},
+    {"models"},
+    {"streaming", "config"},
+    {"commands"},
+    {"cli"},
+)
+_FLOOR_OF = {room: floor for floor, rooms in enumerate(_FLOORS) for room in rooms}
+
+
 def _fresh(script: str, *arguments: str) -> dict[str, object]:
     result = subprocess.run(
         [sys.executable, "-c", script, *arguments], check=True, capture_output=True, text=True, timeout=120
@@ -87,3 +100,23 @@ def test_importing_a_module_starts_no_thread_and_prints_nothing() -> None:
     )
     result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=120)
     assert (result.stdout, result.stderr) == ("", "")
+
+
+def _rooms_imported(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("edge_aac."):
+            rooms.add((node.module or "").split(".")[1])
+    return rooms
+
+
+@pytest.mark.parametrize("path", sorted(_PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(_PACKAGE)))
+def test_rooms_stand_on_the_floors_below(path: Path) -> None:
+    room = path.relative_to(_PACKAGE).parts[0].removesuffix(".py")
+    above = {other for other in _rooms_imported(path) - {room} if _FLOOR_OF[other] >= _FLOOR_OF[room]}
+    assert not above, f"{room} imports {sorted(above)}, which does not lie below it"
+
+
+def test_sinks_see_records_only() -> None:
+    for path in sorted((_PACKAGE / "sinks").rglob("*.py")):
+        assert _rooms_imported(path) <= {"sinks", "records", "errors"}, path

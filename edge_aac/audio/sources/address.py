@@ -14,9 +14,6 @@ import numpy.typing as npt
 
 from edge_aac.errors import ConfigError, DeviceError, UsageError
 
-SAMPLE_RATE = 16_000
-"""Rate in Hz of every sample inside edge-aac."""
-
 ENTRY_POINT_GROUP = "edge_aac.sources"
 
 # Two more ways to name a microphone; one factory understands all of them.

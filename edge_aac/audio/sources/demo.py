@@ -8,9 +8,10 @@ import threading
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.sources.address import SAMPLE_RATE, integer_option, number_option, split_query
+from edge_aac.audio.sources.address import integer_option, number_option, split_query
 from edge_aac.audio.sources.pace import Pacer
 from edge_aac.errors import UsageError
+from edge_aac.timebase import SAMPLE_RATE
 
 _BLOCK_SAMPLES = 1_600
 _LONGEST_S = 600

@@ -16,9 +16,10 @@ from edge_aac.audio.formats.containers import refuse_less_than_promised
 from edge_aac.audio.formats.mpeg import Frames, find_frames, piped
 from edge_aac.audio.formats.ogg import refuse_partly_read
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
-from edge_aac.audio.sources.address import SAMPLE_RATE, number_option, split_query
+from edge_aac.audio.sources.address import number_option, split_query
 from edge_aac.audio.sources.pace import Pacer
 from edge_aac.errors import DataError, InputMissingError, UsageError
+from edge_aac.timebase import SAMPLE_RATE
 
 BLOCK_SAMPLES = 16_000
 _PACED_BLOCK_SAMPLES = 1_600

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from edge_aac.audio.devices import InputDevice, find_input, inputs_of, silenced_stderr, start_port_audio
 from edge_aac.audio.resample import MonoResampler
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.errors import DeviceError
+from edge_aac.timebase import SAMPLE_RATE
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
+from edge_aac.timebase import SAMPLE_RATE
 
 
 class Pacer:

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
-from edge_aac.audio.sources.address import SAMPLE_RATE, integer_option, split_query
+from edge_aac.audio.sources.address import integer_option, split_query
 from edge_aac.errors import DataError, InputMissingError, UsageError
+from edge_aac.timebase import SAMPLE_RATE
 
 _log = logging.getLogger(__name__)
 

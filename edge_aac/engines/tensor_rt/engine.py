@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edge_aac.bundle.manifest import Graph
 from edge_aac.bundle.store import Bundle
-from edge_aac.engines.choice import Arrays
+from edge_aac.engines.contract import Arrays
 from edge_aac.engines.steps import CrossAttention, DecodingSteps
 from edge_aac.engines.tensor_rt.cuda_memory import Cuda, CudaStream, DeviceBuffer, PinnedBuffer, size_bytes
 from edge_aac.engines.tensor_rt.device_array import DeviceArray

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_aac.engines.contract import Logits, TokenIds
 from edge_aac.engines.steps import CROSS_ATTENTION, CrossAttention, check_finite, on_host
 from edge_aac.engines.tensor_rt.cuda_memory import (
     Cuda,
@@ -28,7 +29,6 @@ from edge_aac.engines.tensor_rt.cuda_memory import (
 from edge_aac.engines.tensor_rt.device_array import DeviceArray
 from edge_aac.engines.tensor_rt.plan import BoundPlan, Shape
 from edge_aac.errors import DataError
-from edge_aac.models.sampling import Logits, TokenIds
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ import onnxruntime
 from edge_aac import __version__
 from edge_aac.bundle.manifest import BundleFile, Graph, GraphRole
 from edge_aac.bundle.store import file_sha256
-from edge_aac.engines.choice import Backend, Engine, EngineOptions, load_engine
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import Backend, Engine, EngineOptions
 from edge_aac.engines.processor import built_here
 from quantize.device.gate import Agreement, Said, agreement, say
 from quantize.device.report import BuildReport, FormReport

@@ -16,9 +16,9 @@ from edge_aac.engines.tensor_rt.engine import DeviceContext, GpuIdentity, Tensor
 from edge_aac.errors import EdgeAacError
 from edge_aac.models.tokens import load_tokenizer
 from quantize.device.cpu.forms import Check, described
-from quantize.device.places import TIMING_PREFIX
 from quantize.device.report import BuildReport, FormReport
 from quantize.device.tensorrt.builder import BuildRequest, build_engine, profiles_for
+from quantize.files import TIMING_PREFIX
 from quantize.graphs.calibration import Calibration
 from quantize.graphs.half import around
 from quantize.graphs.int8 import explicit_int8, half

@@ -11,7 +11,8 @@ import pytest
 
 from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
-from edge_aac.engines.choice import Backend, EngineOptions, load_engine
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import Backend, EngineOptions
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
 from edge_aac.engines.tensor_rt import engine as tensor_rt
 from edge_aac.errors import DataError, DeviceError

@@ -11,7 +11,8 @@ import pytest
 
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
-from edge_aac.engines.choice import Engine, EngineOptions, load_engine
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import Engine, EngineOptions
 from edge_aac.engines.onnx_runtime import SMALL_GRAPH_BYTES, OnnxRuntimeEngine
 from edge_aac.errors import DataError, DeviceError
 

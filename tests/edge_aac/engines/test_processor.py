@@ -11,7 +11,8 @@ import pytest
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines import processor
-from edge_aac.engines.choice import EngineOptions, load_engine
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
 
 ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")

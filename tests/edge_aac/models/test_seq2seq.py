@@ -7,7 +7,7 @@ import pytest
 
 from edge_aac.bundle.manifest import DecodingMethod, FamiliarityRule
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle
-from edge_aac.engines.choice import EngineOptions
+from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models import seq2seq as captioner_module
 from edge_aac.models.seq2seq import Captioner, Choices, window_rng

@@ -14,11 +14,11 @@ import pytest
 
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DataError, DeviceError
-from edge_aac.models.seq2seq import window_rng
+from edge_aac.models.seq2seq import CaptionedWindow, window_rng
 from edge_aac.records import Event
 from edge_aac.sinks.sink import QUEUE_RECORDS, QueuedSink
 from edge_aac.streaming.describe import Describer
-from edge_aac.streaming.events import EventTracker
+from edge_aac.streaming.events import EventChange, EventTracker, State
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.loop import RING_SAMPLES, Counters, StreamLoop
 from tests.edge_aac.fakes import MODEL, FakeCaptioner, FakeSink, FakeSource, said
@@ -373,3 +373,42 @@ def test_no_thread_is_left_behind() -> None:
     while set(threading.enumerate()) - before and time.monotonic() < deadline_s:
         time.sleep(0.01)
     assert not set(threading.enumerate()) - before
+
+
+class _FailingOnce(FakeCaptioner):
+    """Cannot caption its third window."""
+
+    def caption(self, *given: Any, **named: Any) -> CaptionedWindow:
+        captioned = super().caption(*given, **named)
+        if len(self.draws) == 3:
+            raise DataError("the decoder gave NaN")
+        return captioned
+
+
+def test_one_bad_window_ends_no_live_stream() -> None:
+    sink = FakeSink()
+    loop = _loop(FakeSource(_blocks(6), live=True, pace_s=0.1), sink, _FailingOnce())
+    loop.run(threading.Event())
+    assert (loop.counters.windows, loop.counters.failed, len(sink.captions)) == (5, 1, 4)
+
+
+def test_one_bad_window_of_a_file_is_told_after_the_others() -> None:
+    sink = FakeSink()
+    loop = _loop(FakeSource(_blocks(6)), sink, _FailingOnce())
+    with pytest.raises(DataError, match="NaN"):
+        loop.run(threading.Event())
+    assert len(sink.captions) == 4
+
+
+def test_a_clock_that_is_set_rewrites_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = FakeSink()
+    loop = _loop(FakeSource([]), sink)
+    loop._source.live = True
+    changes: list[tuple[State, int, float]] = [("start", 100, 0.0), ("update", 200, 3600.0), ("end", 200, 7200.0)]
+    for state, end, now_s in changes:
+        loop._clock.note(200, now_s)
+        loop._publish_events([EventChange(0, state, 0, end, _RAIN, 1)])
+    loop._sink.close()
+    events = [record for record in sink.records if isinstance(record, Event)]
+    assert len({record.start for record in events}) == 1
+    assert events[1].end == events[2].end != events[0].end

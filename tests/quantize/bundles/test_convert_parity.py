@@ -14,7 +14,8 @@ import torch
 
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.store import Bundle, open_bundle
-from edge_aac.engines.choice import Engine, EngineOptions, load_engine
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import Engine, EngineOptions
 from edge_aac.models.decoding import CandidateDecoder
 from edge_aac.models.rerank import Reranker
 from edge_aac.models.tokens import load_tokenizer

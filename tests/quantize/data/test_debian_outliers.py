@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.errors import InputMissingError
+from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import load_outliers
 from quantize.data.debian_outliers import MOST_OF, PACKAGES, collect, names_known_sound
 

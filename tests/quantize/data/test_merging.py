@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.errors import ConfigError, DeviceError
 from edge_aac.fluency.english.sentences import fluency_errors
+from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.answer_cache import AnswerCache
 from quantize.data.captions import COUNT_WORDS, FAR_WORDS, LASTING_WORDS, NEAR_WORDS
 from quantize.data.clips import ENVELOPE_SAMPLES, load_clips

@@ -14,9 +14,9 @@ import pytest
 import soundfile
 import torch
 
-from edge_aac.audio.sources.address import SAMPLE_RATE
 from edge_aac.errors import ConfigError, DataError, UsageError
 from edge_aac.models.seq2seq import Captioner
+from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.card import write_card
 from quantize.bundles.export import lessons_of, outliers_of
 from quantize.data.clips import COLUMNS, load_clips, load_outliers

@@ -12,7 +12,8 @@ from onnx import numpy_helper
 
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
-from edge_aac.engines.choice import EngineOptions, load_engine
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import EngineOptions
 from quantize.device.check_windows import SOUNDS, check_scene, check_windows
 from quantize.device.gate import Agreement, Said, agreement, lowest_cosine, say
 from quantize.device.timing import Samples, collect_samples, max_abs_difference, timing

@@ -20,8 +20,9 @@ from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from quantize.device import places as build_places
 from quantize.device import store as engine_store
-from quantize.device.places import SCRATCH_PREFIX, TIMING_PREFIX, open_source, output_folder
+from quantize.device.places import open_source, output_folder
 from quantize.device.store import EngineStore
+from quantize.files import SCRATCH_PREFIX, TIMING_PREFIX
 from tests.edge_aac.bundle.bundle_folder import FILES, manifest_table, write_bundle
 
 ROOT = Path(__file__).parents[3]

@@ -15,12 +15,12 @@ import pytest
 from edge_aac.audio.features import filter_bank
 from edge_aac.errors import UsageError
 from edge_aac.models.seq2seq import Captioner, window_rng
-from quantize.bundles.card import ATTRIBUTIONS, CARD
 from quantize.data.clips import load_clips
 from quantize.data.lexicon import LABELS, named_events
 from quantize.data.scenes import SCENE_SAMPLES, padded_clip
 from quantize.data.sound_shaping import coloured_noise
 from quantize.evaluation.evaluate import evaluate_events
+from quantize.files import ATTRIBUTIONS, CARD
 
 RECORDINGS = Path(__file__).parents[4] / "shared" / "data" / "esc10"
 CLIPS_OF_EACH = 4

@@ -12,7 +12,8 @@ import pytest
 
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.store import Bundle
-from edge_aac.engines.choice import Engine, EngineOptions, load_engine
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import Engine, EngineOptions
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.models import seq2seq as captioner_module
 from edge_aac.models.seq2seq import CaptionedWindow, Captioner, Choices, window_rng

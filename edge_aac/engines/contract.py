@@ -1,0 +1,42 @@
+"""What every engine promises that runs a graph, whatever it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Logits = npt.NDArray[np.float32]
+TokenIds = npt.NDArray[np.int64]
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+Backend = Literal["auto", "tensorrt", "onnxruntime"]
+
+ONNX_RUNTIME: Backend = "onnxruntime"
+TENSORRT: Backend = "tensorrt"
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What a user may decide about running graphs.
+
+    Attributes:
+        backend: "auto" takes of each graph the first form of the bundle that this machine can run.
+        threads: CPU threads of one graph; 0 = as many as pay: one for a small graph, all cores for a large one.
+    """
+
+    backend: Backend = "auto"
+    threads: int = 0
+
+
+class Engine(Protocol):
+    """A loaded graph. Stateless: two streams may share one."""
+
+    def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
+        """Named arrays in, named arrays out; shapes are those of the manifest."""
+
+    @property
+    def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
+        """Declared shape of every input; dynamic axes are names or None."""
