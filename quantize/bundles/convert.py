@@ -12,19 +12,18 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE, WordLevel
+from tokenizers import Tokenizer
 
 from edge_aac.audio.features import filter_bank
 from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.audio.windows import WINDOW_SAMPLES
-from edge_aac.errors import DataError, InputMissingError
-from edge_aac.models.tokens import load_tokenizer, to_arrays
+from edge_aac.models.tokens import to_arrays
 from quantize.bundles.bundle_writer import Report, common_entries, export_graph, staged_bundle, write_manifest
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
 from quantize.files import CARD
 from quantize.models.checkpoint import load_captioner_weights
 from quantize.models.config import CaptionerConfig
+from quantize.models.decoder_tokenizer import decoder_tokenizer_of
 from quantize.models.graph_modules import (
     GraphSpec,
     cross_attention,
@@ -35,9 +34,6 @@ from quantize.models.graph_modules import (
 )
 from quantize.models.instructor import CAPTION_INSTRUCTION, Instructor, load_instructor_weights
 from quantize.models.published_config import captioner_config_of, published_rules
-
-BART_VOCABULARY = 50265
-NUMBERED = "numbered"
 
 # Of different lengths, so that the gate sees padding.
 _CHECK_TEXTS = (
@@ -157,79 +153,6 @@ def _embedder_of(folder: Path, config: CaptionerConfig, report: Report) -> tuple
             f"the captioner its sounds in {config.embedding_dim}; captions will be chosen by their likelihood alone"
         )
     return instructor.tokenizer, comparable
-
-
-def decoder_tokenizer_of(
-    given: Path | Literal["numbered"] | None, captioner: Path, config: CaptionerConfig, report: Report
-) -> Tokenizer:
-    """The tokenizer whose ids the decoder speaks.
-
-    Raises:
-        InputMissingError: none was given or found.
-        DataError: it cannot be read, or has another number of tokens than the decoder.
-    """
-    size = config.decoder.vocab_size
-    if given is None:
-        given = next(
-            (captioner / name for name in ("tokenizer.json", "vocab.json") if (captioner / name).is_file()), None
-        )
-    if given is None:
-        if size == BART_VOCABULARY:
-            raise InputMissingError(
-                f"{captioner} comes without its tokenizer, that of facebook/bart-base: fetch it with "
-                "`edge-aac pull bart-base` and give the folder that it prints with --tokenizer"
-            )
-        report(
-            f"no tokenizer lies beside the weights, and {size} tokens are none that is known: captions will be token "
-            "numbers; --tokenizer gives them words"
-        )
-        given = NUMBERED
-    if given == NUMBERED:
-        decoder = config.decoder
-        return numbered_tokenizer(size, {decoder.start_token_id, decoder.eos_token_id, decoder.pad_token_id})
-    tokenizer = _read_tokenizer(Path(given))
-    if tokenizer.get_vocab_size() != size:
-        raise DataError(
-            f"the tokenizer {given} has {tokenizer.get_vocab_size()} tokens, the decoder {size}: give the decoder's own"
-        )
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
-def _read_tokenizer(path: Path) -> Tokenizer:
-    """``tokenizer.json``, or the older pair ``vocab.json`` and ``merges.txt`` of a byte-level BPE."""
-    if not path.exists():
-        raise InputMissingError(f"there is no {path}: correct --tokenizer")
-    folder = path if path.is_dir() else path.parent
-    whole = folder / "tokenizer.json" if path.is_dir() or path.name == "vocab.json" else path
-    if whole.is_file():
-        return load_tokenizer(whole)
-    vocabulary, merges = folder / "vocab.json", folder / "merges.txt"
-    if not vocabulary.is_file() or not merges.is_file():
-        raise InputMissingError(
-            f"{path} has neither tokenizer.json nor vocab.json with merges.txt: correct --tokenizer"
-        )
-    try:
-        tokenizer = Tokenizer(BPE.from_file(str(vocabulary), str(merges)))
-    except Exception as error:  # tokenizers raises plain Exception
-        raise DataError(f"cannot read the tokenizer in {folder}: {error}") from error
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    specials = [AddedToken(token, special=True) for token in ("<s>", "<pad>", "</s>", "<unk>")]
-    # BART's mask takes the space before it.
-    tokenizer.add_special_tokens([*specials, AddedToken("<mask>", lstrip=True, special=True)])
-    return tokenizer
-
-
-def numbered_tokenizer(size: int, special_ids: set[int]) -> Tokenizer:
-    """Token 17 is the word "token17": for models with random weights, which have no words."""
-    specials = {0, *special_ids}
-    names = {f"<{i}>" if i in specials else f"token{i}": i for i in range(size)}
-    tokenizer = Tokenizer(WordLevel(names, unk_token="<0>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.add_special_tokens([f"<{i}>" for i in sorted(specials)])
-    return tokenizer
 
 
 def provenance_of(captioner: Path, instructor: Path, name: str) -> Provenance:

@@ -175,7 +175,8 @@ def convert_verb(
     name: Annotated[str | None, typer.Option(help="Of the bundle. Default: the output folder's.")] = None,
 ) -> None:
     """Convert a captioner and INSTRUCTOR from their published layouts into a bundle."""
-    from quantize.bundles.convert import NUMBERED, convert_published, provenance_of
+    from quantize.bundles.convert import convert_published, provenance_of
+    from quantize.models.decoder_tokenizer import NUMBERED
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     chosen = tokenizer if tokenizer in {None, NUMBERED} else Path(tokenizer)

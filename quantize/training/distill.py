@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from edge_aac.bundle.store import file_sha256
 from edge_aac.errors import ConfigError, InputMissingError
-from quantize.bundles.convert import decoder_tokenizer_of
 from quantize.data.tokenizer import BOS_ID, EOS_ID
 from quantize.models.captioner import Captioner
 from quantize.models.checkpoint import load_captioner_weights
 from quantize.models.config import CaptionerConfig
+from quantize.models.decoder_tokenizer import decoder_tokenizer_of
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.student import StudentReport, build_student
 from quantize.training.batches import Batch, collate

@@ -15,15 +15,8 @@ from tokenizers import Tokenizer
 from edge_aac.bundle.store import open_bundle
 from edge_aac.cli import main
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
-from quantize.bundles.convert import (
-    NUMBERED,
-    Provenance,
-    card_licence,
-    convert_published,
-    decoder_tokenizer_of,
-    numbered_tokenizer,
-    provenance_of,
-)
+from quantize.bundles.convert import Provenance, card_licence, convert_published, provenance_of
+from quantize.models.decoder_tokenizer import NUMBERED, decoder_tokenizer_of, numbered_tokenizer
 from tests.quantize.models.published_layout import (
     DENSE_TABLE,
     SMALL,

@@ -19,9 +19,10 @@ from edge_aac.engines.contract import Engine, EngineOptions
 from edge_aac.models.decoding import CandidateDecoder
 from edge_aac.models.rerank import Reranker
 from edge_aac.models.tokens import load_tokenizer
-from quantize.bundles.convert import NUMBERED, convert_published, provenance_of
+from quantize.bundles.convert import convert_published, provenance_of
 from quantize.models.beats import pool_padding
 from quantize.models.checkpoint import load_captioner_weights
+from quantize.models.decoder_tokenizer import NUMBERED
 from quantize.models.published_config import captioner_config_of
 from tests.system.command import CAPTION_FIELDS, FILE_TIMES, noise, records, run_edge_aac, write_wav
 

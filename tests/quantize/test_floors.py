@@ -1,0 +1,58 @@
+"""The floors of the build-time side: which room may import from which, and what runs without torch."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+_PACKAGE = Path(__file__).parents[2] / "quantize"
+_BELOW = {
+    "files": set[str](),
+    "models": set[str](),
+    "data": {"models"},
+    "graphs": set[str](),
+    "training": {"models", "data", "graphs"},
+    "bundles": {"files", "models", "data", "graphs", "training", "device"},
+    "device": {"files", "graphs"},
+    "evaluation": {"files", "models", "data", "graphs", "training", "bundles"},
+    "hub": {"files", "models", "bundles"},
+    "cli": {"files", "models", "data", "training", "bundles", "device", "evaluation", "hub"},
+    "__init__": {"models"},
+}
+_PATHS = sorted(_PACKAGE.rglob("*.py"))
+
+
+def _imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", _PATHS, ids=lambda path: str(path.relative_to(_PACKAGE)))
+def test_rooms_import_from_the_rooms_below(path: Path) -> None:
+    room = path.relative_to(_PACKAGE).parts[0].removesuffix(".py")
+    rooms = {name.split(".")[1] for name in _imported(path) if name.startswith("quantize.")}
+    assert rooms - {room} <= _BELOW[room]
+
+
+def test_no_two_rooms_import_each_other() -> None:
+    order: list[str] = []
+    while len(order) < len(_BELOW):
+        ready = [room for room, below in _BELOW.items() if room not in order and below <= set(order)]
+        assert ready, set(_BELOW) - set(order)
+        order += ready
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in _PATHS if path.relative_to(_PACKAGE).parts[0] in {"device", "graphs", "files.py"}],
+    ids=lambda path: str(path.relative_to(_PACKAGE)),
+)
+def test_what_runs_on_the_board_needs_no_torch(path: Path) -> None:
+    assert not {name.partition(".")[0] for name in _imported(path)} & {"torch", "transformers", "optimum"}
