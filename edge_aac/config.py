@@ -115,10 +115,12 @@ def load_settings(
     for path in [config] if config else _default_files():
         for section, values in _read(path).items():
             before = table.get(section)
-            both = isinstance(values, dict) and isinstance(before, dict)
-            table[section] = {**before, **values} if both else values  # type: ignore[dict-item]
-            keys = [(section, name) for name in values] if isinstance(values, dict) else []
-            origins.update(dict.fromkeys([(section,), *keys], path))
+            origins[(section,)] = path
+            if isinstance(values, dict):
+                origins.update({(section, name): path for name in values})
+                table[section] = {**before, **values} if isinstance(before, dict) else values
+            else:
+                table[section] = values
     for section, values in given.items():
         present = {name: value for name, value in values.items() if value is not None}
         before = table.get(section, {})

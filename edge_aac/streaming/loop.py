@@ -12,7 +12,7 @@ from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import Window, WindowSlicer
-from edge_aac.errors import EdgeAacError
+from edge_aac.errors import DataError
 from edge_aac.models.decoding import CancelledError
 from edge_aac.models.seq2seq import Captioner, window_rng
 from edge_aac.records import TimeSpan
@@ -105,7 +105,7 @@ class StreamLoop:
         self._clock = SampleClock()
         self._event_spans: dict[int, tuple[int, TimeSpan]] = {}
         """Of each open event: the sample that it reaches to, and the times that its newest record was given."""
-        self._first_failure: EdgeAacError | None = None
+        self._first_failure: DataError | None = None
         self.counters = Counters()
 
     def run(self, stop: threading.Event) -> None:
@@ -201,8 +201,8 @@ class StreamLoop:
             captioned = self._captioner.caption(
                 window.fbank, window_rng(self._seed, start), stop.is_set, window.samples
             )
-        except EdgeAacError as error:
-            # One window's numbers say nothing about the next window's.
+        except DataError as error:
+            # One window's numbers say nothing about the next window's; an accelerator that is gone ends the stream.
             self.counters.failed += 1
             self._first_failure = self._first_failure or error
             log.warning("%s: a window could not be captioned: %s", self._describer.source, error)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.windows import WindowSlicer
-from edge_aac.errors import DataError, DeviceError
+from edge_aac.errors import DataError, DeviceError, EdgeAacError
 from edge_aac.models.seq2seq import CaptionedWindow, window_rng
 from edge_aac.records import Event
 from edge_aac.sinks.sink import QUEUE_RECORDS, QueuedSink
@@ -378,10 +378,12 @@ def test_no_thread_is_left_behind() -> None:
 class _FailingOnce(FakeCaptioner):
     """Cannot caption its third window."""
 
+    error: EdgeAacError = DataError("the decoder gave NaN")
+
     def caption(self, *given: Any, **named: Any) -> CaptionedWindow:
         captioned = super().caption(*given, **named)
         if len(self.draws) == 3:
-            raise DataError("the decoder gave NaN")
+            raise self.error
         return captioned
 
 
@@ -392,6 +394,13 @@ def test_one_bad_window_ends_no_live_stream() -> None:
     assert (loop.counters.windows, loop.counters.failed, len(sink.captions)) == (5, 1, 4)
 
 
+def test_an_accelerator_that_is_gone_ends_a_live_stream() -> None:
+    captioner = _FailingOnce()
+    captioner.error = DeviceError("the GPU is gone")
+    with pytest.raises(DeviceError, match="gone"):
+        _loop(FakeSource(_blocks(6), live=True, pace_s=0.1), FakeSink(), captioner).run(threading.Event())
+
+
 def test_one_bad_window_of_a_file_is_told_after_the_others() -> None:
     sink = FakeSink()
     loop = _loop(FakeSource(_blocks(6)), sink, _FailingOnce())
@@ -400,7 +409,7 @@ def test_one_bad_window_of_a_file_is_told_after_the_others() -> None:
     assert len(sink.captions) == 4
 
 
-def test_a_clock_that_is_set_rewrites_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_set_rewrites_no_event() -> None:
     sink = FakeSink()
     loop = _loop(FakeSource([]), sink)
     loop._source.live = True
