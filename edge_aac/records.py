@@ -32,11 +32,11 @@ class TimeSpan(BaseModel):
 
 
 class Score(_Record):
-    """Why this caption was chosen: see :class:`edge_aac.models.rerank.ScoredCaption`; and how familiar the window
-    is, see :class:`edge_aac.models.seq2seq.CaptionedWindow`."""
+    """Why this caption was chosen: see :class:`edge_aac.models.contract.ScoredCaption`; and how familiar the window
+    is, see :class:`edge_aac.models.contract.Description`."""
 
     hybrid: float
-    log_likelihood: float
+    log_likelihood: float | None = None
     similarity: float | None = None
     familiarity: float | None = None
 

@@ -115,7 +115,7 @@ def _caption_files(files: list[Path], settings: Settings, output_format: options
                         f"'{path}' cannot be captioned from {span.start_s} s to {span.end_s} s: {error}"
                     ) from error
                 if not score_gate.passes(captioned):
-                    log.info("%s: unsure from %s s to %s s (%s)", path, span.start_s, span.end_s, captioned.sureness)
+                    log.info("%s: unsure from %s s to %s s (%s)", path, span.start_s, span.end_s, captioned.confidence)
                     continue
                 sink.publish(describer.caption(seq, span, window, captioned))
                 seq += 1

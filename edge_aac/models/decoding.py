@@ -13,18 +13,10 @@ from edge_aac.engines.contract import Engine, Logits, TokenIds
 from edge_aac.engines.steps import CrossAttention, DecodingSteps, HostSteps, StepwiseEngine, on_host
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.beam import beam_search
+from edge_aac.models.contract import CancelledError, not_cancelled
 from edge_aac.models.sampling import Withheld, apply_rules, constrain, draw, log_likelihood
 
 Array = npt.NDArray[np.float32]
-
-
-class CancelledError(Exception):
-    """Decoding was told to stop: a slow board must not keep a stream from ending."""
-
-
-def never() -> bool:
-    """Nothing cancels."""
-    return False
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ class CandidateDecoder:
         cross_values: CrossAttention,
         rules: DecodingRules,
         rng: np.random.Generator,
-        cancelled: Callable[[], bool] = never,
+        cancelled: Callable[[], bool] = not_cancelled,
         withheld: Withheld | None = None,
     ) -> list[Candidate]:
         """Find candidates by ``rules.method``: ``rules.candidates`` of them by "nucleus", one by "greedy" or "beam".

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,30 +12,10 @@ from tokenizers import Tokenizer
 from edge_aac.bundle.manifest import RerankWeights
 from edge_aac.engines.contract import Engine
 from edge_aac.errors import DataError
-from edge_aac.fluency.english.sentences import FluencyError, fluency_errors
+from edge_aac.fluency.english.sentences import fluency_errors
+from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.tokens import to_arrays, to_text
-
-
-@dataclass(frozen=True)
-class ScoredCaption:
-    """A distinct candidate text with its scores.
-
-    Attributes:
-        text: lower-case, without punctuation.
-        hybrid: what candidates are ranked by.
-        log_likelihood: mean log-likelihood a token.
-        similarity: cosine of audio embedding and text embedding; None where its weight is 0.
-        embedding: the text's, (E,) of unit length; where similarity has no weight, of the best caption alone.
-        errors: what the fluency check holds against it; empty where it was not asked.
-    """
-
-    text: str
-    hybrid: float
-    log_likelihood: float
-    similarity: float | None
-    embedding: npt.NDArray[np.float32] | None
-    errors: tuple[FluencyError, ...] = ()
 
 
 class Reranker:
@@ -121,4 +101,4 @@ class Reranker:
 
 
 def _rank(caption: ScoredCaption) -> tuple[bool, bool, float, float, str]:
-    return not caption.text, bool(caption.errors), -caption.hybrid, -caption.log_likelihood, caption.text
+    return not caption.text, bool(caption.errors), -caption.hybrid, -(caption.log_likelihood or 0.0), caption.text

@@ -25,55 +25,12 @@ from edge_aac.engines.steps import (
     without_padding,
 )
 from edge_aac.errors import ConfigError, DataError, first_complaint
-from edge_aac.models.decoding import CandidateDecoder, never
-from edge_aac.models.rerank import Reranker, ScoredCaption
+from edge_aac.models.contract import Description, Latency, not_cancelled
+from edge_aac.models.decoding import CandidateDecoder
+from edge_aac.models.rerank import Reranker
 from edge_aac.models.tokens import all_but, load_tokenizer
 
 Array = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds spent on one window."""
-
-    encode: float
-    decode: float
-    rerank: float
-
-    @property
-    def total(self) -> float:
-        return self.encode + self.decode + self.rerank
-
-
-@dataclass(frozen=True)
-class CaptionedWindow:
-    """What the captioner says of a window.
-
-    Attributes:
-        ranked: the distinct captions, best first; those that the fluency check rejects behind all others.
-        audio_embedding: (E,) as the encoder gave it.
-        candidates: how many were drawn.
-        latency_ms: where the time went.
-        familiarity: how much what is heard is like what the model was trained on; None where the bundle cannot tell.
-        familiar: whether it was enough to name a sound.
-    """
-
-    ranked: list[ScoredCaption]
-    audio_embedding: npt.NDArray[np.float32]
-    candidates: int
-    latency_ms: Latency
-    familiarity: float | None = None
-    familiar: bool = True
-
-    @property
-    def best(self) -> ScoredCaption:
-        return self.ranked[0]
-
-    @property
-    def sureness(self) -> str:
-        """What speaks for the best caption, in words for a log."""
-        familiarity = "" if self.familiarity is None else f", familiarity {self.familiarity:.2f}"
-        return f"score {self.best.hybrid:.2f}{familiarity}"
 
 
 @dataclass(frozen=True)
@@ -201,9 +158,9 @@ class Captioner:
         self,
         fbank: npt.NDArray[np.float32],
         rng: np.random.Generator,
-        cancelled: Callable[[], bool] = never,
+        cancelled: Callable[[], bool] = not_cancelled,
         sound_samples: int | None = None,
-    ) -> CaptionedWindow:
+    ) -> Description:
         """Caption one window.
 
         Args:
@@ -229,7 +186,7 @@ class Captioner:
             decode=1e3 * (decode_done - encode_done),
             rerank=1e3 * (time.perf_counter() - decode_done),
         )
-        return CaptionedWindow(ranked, audio_embedding, len(candidates), latency, familiarity, familiar)
+        return Description(ranked, audio_embedding, len(candidates), latency, familiarity, familiar)
 
     def _encode(
         self, fbank: Array, sound_samples: int | None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
-from edge_aac.models.seq2seq import CaptionedWindow, Captioner
+from edge_aac.models.contract import Description
+from edge_aac.models.seq2seq import Captioner
 from edge_aac.records import Caption, Event, LatencyMs, Model, Score, TimeSpan, rfc3339
 from edge_aac.streaming.events import EventChange
 from edge_aac.timebase import SAMPLE_RATE
@@ -35,7 +36,7 @@ class Describer:
         seq: int,
         span: TimeSpan,
         window: Window,
-        captioned: CaptionedWindow,
+        captioned: Description,
         dropped_ms: int = 0,
         event: int | None = None,
     ) -> Caption:
@@ -49,7 +50,7 @@ class Describer:
             caption=best.text,
             score=Score(
                 hybrid=round(best.hybrid, 4),
-                log_likelihood=round(best.log_likelihood, 4),
+                log_likelihood=None if best.log_likelihood is None else round(best.log_likelihood, 4),
                 similarity=None if best.similarity is None else round(best.similarity, 4),
                 familiarity=_rounded(captioned.familiarity),
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_aac.models.rerank import ScoredCaption
+from edge_aac.models.contract import ScoredCaption
 
 State = Literal["start", "update", "end"]
 

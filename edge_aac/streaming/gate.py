@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_aac.audio.windows import Window
-from edge_aac.models.seq2seq import CaptionedWindow
+from edge_aac.models.contract import Description
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ScoreGate:
     least_score: float | None = None
     familiar_only: bool = False
 
-    def passes(self, captioned: CaptionedWindow) -> bool:
+    def passes(self, captioned: Description) -> bool:
         if self.familiar_only and not captioned.familiar:
             return False
         return self.least_score is None or captioned.best.hybrid >= self.least_score

@@ -13,7 +13,7 @@ from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import Window, WindowSlicer
 from edge_aac.errors import DataError
-from edge_aac.models.decoding import CancelledError
+from edge_aac.models.contract import CancelledError
 from edge_aac.models.seq2seq import Captioner, window_rng
 from edge_aac.records import TimeSpan
 from edge_aac.sinks.sink import QueuedSink

@@ -8,7 +8,7 @@ from enum import Enum
 
 from edge_aac.audio.windows import WINDOW_SAMPLES, file_windows
 from edge_aac.errors import DataError, InputMissingError
-from edge_aac.models.rerank import ScoredCaption
+from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.data.manifests import CaptionedClip, Manifest
 from quantize.data.waveform_cache import decoded_stretch

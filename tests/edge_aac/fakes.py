@@ -14,9 +14,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from edge_aac.audio.sources.address import Source
-from edge_aac.models.decoding import CancelledError, never
-from edge_aac.models.rerank import ScoredCaption
-from edge_aac.models.seq2seq import CaptionedWindow, Latency
+from edge_aac.models.contract import CancelledError, Description, Latency, ScoredCaption, not_cancelled
 from edge_aac.records import Caption, LatencyMs, Model, Record, Score
 
 Array = npt.NDArray[Any]
@@ -58,9 +56,9 @@ class FakeCaptioner:
         self,
         fbank: npt.NDArray[np.float32],
         rng: np.random.Generator,
-        cancelled: Callable[[], bool] = never,
+        cancelled: Callable[[], bool] = not_cancelled,
         sound_samples: int | None = None,
-    ) -> CaptionedWindow:
+    ) -> Description:
         """Asks ``cancelled`` every 10 ms of its time, as the decoder does before every step."""
         assert fbank.dtype == np.float32
         best = self._script[min(len(self.draws), len(self._script) - 1)]
@@ -71,7 +69,7 @@ class FakeCaptioner:
             if cancelled():
                 raise CancelledError
             time.sleep(min(left, 0.01))
-        return CaptionedWindow([best], np.ones(2, np.float32), 3, Latency(encode=1.0, decode=2.0, rerank=0.5))
+        return Description([best], np.ones(2, np.float32), 3, Latency(encode=1.0, decode=2.0, rerank=0.5))
 
 
 class FakeSource:

@@ -13,14 +13,15 @@ from typer.testing import CliRunner
 
 from edge_aac.commands.caption import app
 from edge_aac.errors import DataError
-from edge_aac.models.seq2seq import CaptionedWindow, Captioner
+from edge_aac.models.contract import Description
+from edge_aac.models.seq2seq import Captioner
 
 
 def test_the_captioner_is_told_how_much_of_a_window_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int | None] = []
     caption = Captioner.caption
 
-    def listen(self: Captioner, *given: Any, sound_samples: int | None = None) -> CaptionedWindow:
+    def listen(self: Captioner, *given: Any, sound_samples: int | None = None) -> Description:
         told.append(sound_samples)
         return caption(self, *given, sound_samples=sound_samples)
 
@@ -42,7 +43,7 @@ def test_what_the_captioner_refuses_is_told_with_the_file(
     caption = Captioner.caption
     windows = 0
 
-    def refuse_the_second(self: Captioner, *given: Any, **options: Any) -> CaptionedWindow:
+    def refuse_the_second(self: Captioner, *given: Any, **options: Any) -> Description:
         nonlocal windows
         windows += 1
         if windows == 2:

@@ -8,7 +8,8 @@ import pytest
 from edge_aac.bundle.manifest import DecodingMethod, DecodingRules
 from edge_aac.engines.steps import HostSteps
 from edge_aac.errors import ConfigError, DataError
-from edge_aac.models.decoding import CancelledError, Candidate, CandidateDecoder
+from edge_aac.models.contract import CancelledError
+from edge_aac.models.decoding import Candidate, CandidateDecoder
 from tests.edge_aac.fake_engines import END, FakeDecoderEngine, Shape, prefix_logits
 
 _VOCABULARY = 12

@@ -12,8 +12,8 @@ import pytest
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
 from edge_aac.bundle.store import DEFAULT_BUNDLE
-from edge_aac.models.rerank import ScoredCaption
-from edge_aac.models.seq2seq import CaptionedWindow, Captioner, Latency
+from edge_aac.models.contract import Description, Latency, ScoredCaption
+from edge_aac.models.seq2seq import Captioner
 from edge_aac.records import TimeSpan
 from edge_aac.streaming.describe import Describer, clock_span, file_span
 from edge_aac.streaming.events import EventChange
@@ -22,9 +22,9 @@ from tests.edge_aac.fakes import MODEL, said
 _WINDOW = Window(32_000, 160_000, np.zeros((998, 128), np.float32), rms_dbfs=-31.2345, peak_dbfs=-3.0)
 
 
-def _captioned(similarity: float | None = 0.987654) -> CaptionedWindow:
+def _captioned(similarity: float | None = 0.987654) -> Description:
     best = ScoredCaption("rain", 0.123456, -0.654321, similarity, np.ones(2, np.float32))
-    return CaptionedWindow([best, said("dog")], np.ones(2, np.float32), 6, Latency(1.26, 2.04, 3.01))
+    return Description([best, said("dog")], np.ones(2, np.float32), 6, Latency(1.26, 2.04, 3.01))
 
 
 def test_caption() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_aac.models.rerank import ScoredCaption
+from edge_aac.models.contract import ScoredCaption
 from edge_aac.streaming.events import EventChange, EventTracker
 from tests.edge_aac.fakes import said
 

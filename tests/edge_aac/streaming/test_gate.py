@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.windows import Window, file_windows
-from edge_aac.models.rerank import ScoredCaption
-from edge_aac.models.seq2seq import CaptionedWindow, Latency
+from edge_aac.models.contract import Description, Latency, ScoredCaption
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 
 
@@ -38,6 +37,6 @@ def test_unknown_sounds_can_be_left_untold(familiar_only: bool, familiar: bool, 
     assert not ScoreGate(0.31, familiar_only).passes(_captioned(familiar)), "a score that is too low stays too low"
 
 
-def _captioned(familiar: bool = True) -> CaptionedWindow:
+def _captioned(familiar: bool = True) -> Description:
     caption = ScoredCaption("rain falls", 0.3, -0.5, 0.6, None)
-    return CaptionedWindow([caption], np.ones(2, np.float32), 1, Latency(1.0, 1.0, 1.0), familiar=familiar)
+    return Description([caption], np.ones(2, np.float32), 1, Latency(1.0, 1.0, 1.0), familiar=familiar)

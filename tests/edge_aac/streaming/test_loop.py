@@ -14,7 +14,8 @@ import pytest
 
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DataError, DeviceError, EdgeAacError
-from edge_aac.models.seq2seq import CaptionedWindow, window_rng
+from edge_aac.models.contract import Description
+from edge_aac.models.seq2seq import window_rng
 from edge_aac.records import Event
 from edge_aac.sinks.sink import QUEUE_RECORDS, QueuedSink
 from edge_aac.streaming.describe import Describer
@@ -380,7 +381,7 @@ class _FailingOnce(FakeCaptioner):
 
     error: EdgeAacError = DataError("the decoder gave NaN")
 
-    def caption(self, *given: Any, **named: Any) -> CaptionedWindow:
+    def caption(self, *given: Any, **named: Any) -> Description:
         captioned = super().caption(*given, **named)
         if len(self.draws) == 3:
             raise self.error

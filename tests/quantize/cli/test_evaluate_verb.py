@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from edge_aac.bundle.store import open_bundle
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError, UsageError
-from edge_aac.models.seq2seq import CaptionedWindow, Captioner
+from edge_aac.models.contract import Description
+from edge_aac.models.seq2seq import Captioner
 from quantize.cli.evaluate import evaluate
 from quantize.data.clips import load_clips
 from quantize.evaluation import windows
@@ -116,7 +117,7 @@ def test_the_captioner_is_told_how_much_of_a_window_is_sound(
     told: list[object] = []
     caption = Captioner.caption
 
-    def listen(self: Captioner, *given: Any, **named: Any) -> CaptionedWindow:
+    def listen(self: Captioner, *given: Any, **named: Any) -> Description:
         told.append(named.get("sound_samples"))
         return caption(self, *given, **named)
 

@@ -16,7 +16,8 @@ from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Engine, EngineOptions
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.models import seq2seq as captioner_module
-from edge_aac.models.seq2seq import CaptionedWindow, Captioner, Choices, window_rng
+from edge_aac.models.contract import Description
+from edge_aac.models.seq2seq import Captioner, Choices, window_rng
 from tests.edge_aac.engines.tensor_rt.cuda_stand_in import StandInCuda
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import STAND_IN_VARIABLE, StandInTensorRt, Ways
 from tests.edge_aac.engines.tensor_rt.trt_stand_in_parts import stand_in_plan
@@ -113,12 +114,12 @@ def fbank(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.5, (998, 128)).astype(np.float32)
 
 
-def said(captioner: Captioner, seed: int) -> CaptionedWindow:
+def said(captioner: Captioner, seed: int) -> Description:
     """A window of noise, captioned."""
     return captioner.caption(fbank(seed), window_rng(seed, 0))
 
 
-def same(one: CaptionedWindow, other: CaptionedWindow, tolerance: float) -> None:
+def same(one: Description, other: Description, tolerance: float) -> None:
     """Both say the same, with the same scores."""
     assert [each.text for each in one.ranked] == [each.text for each in other.ranked]
     for mine, theirs in zip(one.ranked, other.ranked, strict=True):

@@ -1,0 +1,127 @@
+"""What every kind of model promises: windows of sound in, what is heard in plain words out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac import records
+from edge_aac.audio.windows import Window
+from edge_aac.errors import DataError
+from edge_aac.fluency.english.sentences import FluencyError
+
+
+class CancelledError(Exception):
+    """A batch was given up on request, so that a slow machine does not keep a stream from ending."""
+
+
+def not_cancelled() -> bool:
+    """The default of every ``cancelled`` argument: the work is never given up."""
+    return False
+
+
+@dataclass(frozen=True)
+class ScoredCaption:
+    """A distinct candidate text with its scores.
+
+    Attributes:
+        text: lower-case, without punctuation.
+        hybrid: the score that candidates are ranked by.
+        log_likelihood: mean log-likelihood of its tokens; None where the model generates no text.
+        similarity: cosine of the window's audio embedding and the text's embedding; None where it was not computed.
+        embedding: of the text, shape (E,), unit length; None where it was not computed.
+        errors: what the fluency check holds against the text; empty where the check is off.
+    """
+
+    text: str
+    hybrid: float
+    log_likelihood: float | None
+    similarity: float | None
+    embedding: npt.NDArray[np.float32] | None = None
+    errors: tuple[FluencyError, ...] = ()
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of work on one window; of a batch, each window has an equal share."""
+
+    encode: float
+    decode: float
+    rerank: float
+
+    @property
+    def total(self) -> float:
+        return self.encode + self.decode + self.rerank
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model says of one window.
+
+    Attributes:
+        ranked: the distinct texts, best first; at least one.
+        audio_embedding: as the encoder gave it, shape (E,).
+        candidates: how many texts were drawn or compared.
+        latency_ms: where the time went.
+        familiarity: how much the window is like what the model was trained on; None where the bundle cannot tell.
+        familiar: whether the familiarity was high enough to name a sound.
+    """
+
+    ranked: list[ScoredCaption]
+    audio_embedding: npt.NDArray[np.float32]
+    candidates: int
+    latency_ms: Latency
+    familiarity: float | None = None
+    familiar: bool = True
+
+    @property
+    def best(self) -> ScoredCaption:
+        return self.ranked[0]
+
+    @property
+    def confidence(self) -> str:
+        """The best caption's score and the window's familiarity, in words for a log."""
+        familiarity = "" if self.familiarity is None else f", familiarity {self.familiarity:.2f}"
+        return f"score {self.best.hybrid:.2f}{familiarity}"
+
+
+class WindowModel(Protocol):
+    """A loaded bundle of any kind. One thread at a time uses it."""
+
+    @property
+    def identity(self) -> records.Model:
+        """The bundle, its version, and the backend and precision that run it, as each record names them."""
+
+    @property
+    def same_similarity(self) -> float:
+        """Smallest cosine between the embeddings of two texts that say the same thing."""
+
+    def describe(
+        self,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        cancelled: Callable[[], bool] = not_cancelled,
+    ) -> list[Description | DataError]:
+        """Describe a batch of windows, of one source or of many.
+
+        What is said of a window does not depend on the others in the batch.
+
+        Args:
+            windows: W windows; any number, in any order.
+            rngs: one generator a window, seeded by the caller; all randomness for that window comes from it.
+            cancelled: asked before every decoding step.
+
+        Returns:
+            One entry a window, in order: its description, or the error that this window alone caused.
+
+        Raises:
+            CancelledError: ``cancelled`` returned True.
+            EdgeAacError: the whole model cannot go on, as when an accelerator is gone.
+        """
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embed texts, as captions are compared with each other: shape (N, E), each row of unit length."""
