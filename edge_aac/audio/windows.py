@@ -76,6 +76,11 @@ class WindowSlicer:
         self._next_start = 0
         self._any_window = False
 
+    @property
+    def next_end(self) -> int:
+        """Absolute position of the sample after the next window: the window is due once all before it are pushed."""
+        return self._origin + self._next_start + self.window_samples
+
     def push(self, position: int, samples: npt.NDArray[np.float32]) -> list[Window]:
         """Takes the next samples.
 

@@ -7,8 +7,11 @@ import select
 import sys
 from typing import Literal, Protocol, TextIO
 
+from pydantic import Field
+
 from edge_aac.errors import DeviceError
-from edge_aac.records import Caption, Event, Record
+from edge_aac.records import Record
+from edge_aac.sinks.contract import SinkSettings
 
 Format = Literal["auto", "json", "text"]
 
@@ -46,32 +49,42 @@ class _Descriptor:
         """Nothing is ever held back."""
 
 
+class StdoutSettings(SinkSettings):
+    """``[[sinks]]`` of kind ``stdout``.
+
+    Attributes:
+        output_format: "auto" is text on a terminal, JSON Lines elsewhere.
+    """
+
+    output_format: Format = Field(default="auto", alias="format", description="json, text, or auto by the terminal.")
+
+
 class StdoutSink:
     """Writes each record as a line and flushes it.
 
     Args:
         output_format: "auto" is text on a terminal, JSON Lines elsewhere.
-        events: write event records too; captions alone are what most readers want.
         stream: where to; standard output by default.
 
     Raises:
         DeviceError: standard output is closed.
     """
 
-    def __init__(
-        self, output_format: Format = "auto", *, events: bool = False, stream: TextStream | None = None
-    ) -> None:
+    Settings = StdoutSettings
+
+    def __init__(self, output_format: Format = "auto", *, stream: TextStream | None = None) -> None:
         self._stream = stream or _standard_output()
-        self._events = events
-        as_text = output_format == "text" or (output_format == "auto" and self._stream.isatty())
-        self._line = text_line if as_text else _json_line
+        self._as_text = output_format == "text" or (output_format == "auto" and self._stream.isatty())
+
+    @classmethod
+    def open(cls, settings: StdoutSettings) -> StdoutSink:
+        """See :class:`edge_aac.sinks.contract.SinkKind`."""
+        return cls(settings.output_format)
 
     def publish(self, record: Record) -> None:
-        """See :class:`edge_aac.sinks.sink.Sink`; raises BrokenPipeError when the reader has gone."""
-        if isinstance(record, Event) and not self._events:
-            return
+        """See :class:`edge_aac.sinks.contract.Sink`; raises BrokenPipeError when the reader has gone."""
         try:
-            self._stream.write(self._line(record) + "\n")
+            self._stream.write((record.line() if self._as_text else record.to_json()) + "\n")
             self._stream.flush()
         except BrokenPipeError:
             raise
@@ -81,7 +94,7 @@ class StdoutSink:
             ) from error
 
     def close(self) -> None:
-        """See :class:`edge_aac.sinks.sink.Sink`; the stream itself stays open."""
+        """See :class:`edge_aac.sinks.contract.Sink`; the stream itself stays open."""
         self._stream.flush()
 
 
@@ -95,27 +108,3 @@ def _standard_output() -> TextStream:
         return standard
     standard.flush()
     return _Descriptor(number)
-
-
-def open_stdout(output_format: Format = "auto", events: bool = False) -> StdoutSink:
-    """The sink that every verb has."""
-    return StdoutSink(output_format, events=events)
-
-
-def text_line(record: Record) -> str:
-    """A record for a person: when, and what is heard."""
-    when = _when(record)
-    if isinstance(record, Event):
-        return f"{when}  [{record.state}] {record.caption}"
-    return f"{when}  {record.caption}"
-
-
-def _json_line(record: Record) -> str:
-    return record.to_json()
-
-
-def _when(record: Caption | Event) -> str:
-    if record.start is not None and record.end is not None:
-        # The date is the reader's own day; the clock time is what a glance needs.
-        return f"{record.start[11:19]}-{record.end[11:19]} UTC"
-    return f"{record.source}  {record.start_s:7.1f} s -{record.end_s:7.1f} s"

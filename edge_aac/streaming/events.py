@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from edge_aac.models.contract import ScoredCaption
 
 State = Literal["start", "update", "end"]
+Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+"""Texts to embeddings (N, E) of unit length, see :meth:`edge_aac.models.contract.WindowModel.embed`."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,20 @@ class EventTracker:
     while the newest window overlaps a window that said it, so a wording that flickers opens no second one.
 
     Args:
-        same_similarity: least cosine between the text embeddings of two captions of one event.
+        same_similarity: smallest cosine between the text embeddings of two captions of one event.
+        embed: embeds the texts that the model has not embedded itself, where two of them have to be compared.
     """
 
-    def __init__(self, same_similarity: float) -> None:
+    def __init__(self, same_similarity: float, embed: Embed) -> None:
         self._same_similarity = same_similarity
+        self._embed = embed
         self._open: list[EventChange] = []
         self._opened = 0
+
+    @property
+    def open_events(self) -> int:
+        """How many events are open."""
+        return len(self._open)
 
     def observe(self, start: int, end: int, caption: ScoredCaption | None) -> list[EventChange]:
         """Take in the next window: samples ``start`` to ``end``; None when nothing was said of it.
@@ -52,10 +65,15 @@ class EventTracker:
         Returns:
             Ends of events that it no longer overlaps, then what its own caption started or updated.
         """
-        changes = [_ended(event) for event in self._open if event.end <= start]
-        self._open = [event for event in self._open if event.end > start]
+        changes = self.expire(start)
         if caption is not None:
             changes.append(self._place(start, end, caption))
+        return changes
+
+    def expire(self, position: int) -> list[EventChange]:
+        """End the events that no window from ``position`` (in samples) on can overlap."""
+        changes = [_ended(event) for event in self._open if event.end <= position]
+        self._open = [event for event in self._open if event.end > position]
         return changes
 
     def finish(self) -> list[EventChange]:
@@ -65,23 +83,45 @@ class EventTracker:
         return changes
 
     def _place(self, start: int, end: int, caption: ScoredCaption) -> EventChange:
+        caption = self._comparable(caption)
         nearest = max(self._open, key=lambda event: self._similarity(event, caption), default=None)
         if nearest is None or self._similarity(nearest, caption) < self._same_similarity:
             change = EventChange(self._opened, "start", start, end, caption, 1)
             self._opened += 1
         else:
             self._open.remove(nearest)
-            best = max(nearest.caption, caption, key=lambda said: said.hybrid)
+            best = max(nearest.caption, caption, key=lambda one: one.hybrid)
             change = EventChange(nearest.number, "update", nearest.start, end, best, nearest.windows + 1)
         self._open.append(change)
         return change
+
+    def _comparable(self, caption: ScoredCaption) -> ScoredCaption:
+        """The caption, and the open events' own, with embeddings where their words differ."""
+        others = [event for event in self._open if event.caption.text != caption.text]
+        if not others:
+            return caption
+        lacking = [event for event in others if event.caption.embedding is None]
+        texts = [event.caption.text for event in lacking]
+        if caption.embedding is None:
+            texts.append(caption.text)
+        if not texts:
+            return caption
+        embedded = dict(zip(texts, self._embed(texts), strict=True))
+        self._open = [
+            replace(event, caption=replace(event.caption, embedding=embedded[event.caption.text]))
+            if event.caption.embedding is None and event.caption.text in embedded
+            else event
+            for event in self._open
+        ]
+        return caption if caption.embedding is not None else replace(caption, embedding=embedded[caption.text])
 
     @staticmethod
     def _similarity(event: EventChange, caption: ScoredCaption) -> float:
         if event.caption.text == caption.text:
             return 1.0
         one, other = event.caption.embedding, caption.embedding
-        assert one is not None and other is not None, "the best caption of a window has an embedding"
+        if one is None or other is None:
+            raise AssertionError("captions of other words are compared by their embeddings")
         return float(one @ other)
 
 

@@ -1,4 +1,4 @@
-"""When to say nothing: silence is not captioned, and a caption of a window that is not sure enough is not said."""
+"""When to say nothing: silence is not description, and a caption of a window that is not sure enough is not said."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ScoreGate:
     least_score: float | None = None
     familiar_only: bool = False
 
-    def passes(self, captioned: Description) -> bool:
-        if self.familiar_only and not captioned.familiar:
+    def passes(self, description: Description) -> bool:
+        if self.familiar_only and not description.familiar:
             return False
-        return self.least_score is None or captioned.best.hybrid >= self.least_score
+        return self.least_score is None or description.best.hybrid >= self.least_score

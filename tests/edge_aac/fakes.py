@@ -14,8 +14,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from edge_aac.audio.sources.address import Source
+from edge_aac.audio.windows import Window
+from edge_aac.errors import DataError
 from edge_aac.models.contract import CancelledError, Description, Latency, ScoredCaption, not_cancelled
 from edge_aac.records import Caption, LatencyMs, Model, Record, Score
+from edge_aac.records.health import SourceState
 
 Array = npt.NDArray[Any]
 MODEL = Model(bundle="fake", version="1", backend="onnxruntime", precision="fp32")
@@ -38,38 +41,62 @@ def said(text: str, hybrid: float = 0.5, direction: float = 0.0) -> ScoredCaptio
     return ScoredCaption(text, hybrid, -1.0, 0.9, embedding)
 
 
-class FakeCaptioner:
-    """Says what its script says, window after window, and the last of it for ever.
+class FakeModel:
+    """A model that says what its script says, window after window, and the last of it for ever.
 
     Args:
-        script: one caption a window.
-        seconds: how long it takes for each.
+        script: one caption, or error, a window.
+        seconds: how long a batch takes, however many windows it has.
+        by_position: what is said depends on where the window starts (in hops of ``by_position`` samples), not on how
+            many were described before: so it does not depend on what other sources give.
     """
 
-    def __init__(self, script: Sequence[ScoredCaption] = (said("rain"),), seconds: float = 0.0) -> None:
+    identity = MODEL
+    same_similarity = 0.8
+
+    def __init__(
+        self,
+        script: Sequence[ScoredCaption | DataError] = (said("rain"),),
+        seconds: float = 0.0,
+        by_position: int | None = None,
+    ) -> None:
         self._script = script
         self._seconds = seconds
+        self._by_position = by_position
         self.draws: list[float] = []
-        self.sound_samples: list[int | None] = []
+        self.sound_samples: list[int] = []
+        self.batches: list[int] = []
+        self.embedded: list[str] = []
 
-    def caption(
+    def describe(
         self,
-        fbank: npt.NDArray[np.float32],
-        rng: np.random.Generator,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
         cancelled: Callable[[], bool] = not_cancelled,
-        sound_samples: int | None = None,
-    ) -> Description:
-        """Asks ``cancelled`` every 10 ms of its time, as the decoder does before every step."""
-        assert fbank.dtype == np.float32
-        best = self._script[min(len(self.draws), len(self._script) - 1)]
-        self.draws.append(float(rng.random()))
-        self.sound_samples.append(sound_samples)
+    ) -> list[Description | DataError]:
+        """Asks ``cancelled`` every 10 ms of its time, as a decoder does before every step."""
+        self.batches.append(len(windows))
         until = time.monotonic() + self._seconds
         while (left := until - time.monotonic()) > 0:
             if cancelled():
                 raise CancelledError
             time.sleep(min(left, 0.01))
+        return [self._describe(window, rng) for window, rng in zip(windows, rngs, strict=True)]
+
+    def _describe(self, window: Window, rng: np.random.Generator) -> Description | DataError:
+        assert window.fbank.dtype == np.float32
+        number = len(self.draws) if self._by_position is None else window.start // self._by_position
+        best = self._script[min(number, len(self._script) - 1)]
+        self.draws.append(float(rng.random()))
+        self.sound_samples.append(window.samples)
+        if isinstance(best, DataError):
+            return best
         return Description([best], np.ones(2, np.float32), 3, Latency(encode=1.0, decode=2.0, rerank=0.5))
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """An embedding of its own for each distinct text."""
+        self.embedded += texts
+        return np.stack([np.roll(np.eye(1, 64, dtype=np.float32)[0], sum(map(ord, text)) % 64) for text in texts])
 
 
 class FakeSource:
@@ -81,6 +108,7 @@ class FakeSource:
         error: raised after the last block, in place of the end.
         endless: waits for :meth:`close` after the last block.
         pace_s: seconds from block to block.
+        label: of the source; by default ``mic7`` or ``garden.wav``.
     """
 
     def __init__(
@@ -91,9 +119,12 @@ class FakeSource:
         error: BaseException | None = None,
         endless: bool = False,
         pace_s: float = 0.0,
+        label: str = "",
     ) -> None:
-        self.name = "mic7" if live else "garden.wav"
+        self.label = label or ("mic7" if live else "garden.wav")
         self.live = live
+        self.state: SourceState = "listening"
+        self.reconnects = 0
         self._blocks = list(blocks)
         self._error = error
         self._endless = endless
@@ -140,6 +171,7 @@ class FakeSink:
     Args:
         seconds: how long one record takes.
         error: raised at record number ``fails_at``.
+        faults: raised one after the other, before anything is taken.
         stuck: where given, every record waits until it is set.
     """
 
@@ -149,9 +181,11 @@ class FakeSink:
         *,
         error: BaseException | None = None,
         fails_at: int = 0,
+        faults: Sequence[BaseException] = (),
         stuck: threading.Event | None = None,
     ) -> None:
         self._seconds = seconds
+        self._faults = list(faults)
         self._error = error
         self._fails_at = fails_at
         self._stuck = stuck
@@ -165,6 +199,8 @@ class FakeSink:
             self._stuck.wait()
         if self._error is not None and len(self.records) >= self._fails_at:
             raise self._error
+        if self._faults:
+            raise self._faults.pop(0)
         time.sleep(self._seconds)
         self.records.append(record)
 

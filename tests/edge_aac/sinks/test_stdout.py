@@ -11,7 +11,7 @@ import pytest
 
 from edge_aac.errors import DeviceError
 from edge_aac.records import Caption, Event
-from edge_aac.sinks.stdout import StdoutSink, open_stdout, text_line
+from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
 from tests.edge_aac.fakes import caption_record
 
 _EVENT = Event(
@@ -70,20 +70,16 @@ def test_format(output_format: str, stream: type[io.StringIO], is_json: bool) ->
     assert written.getvalue().count("\n") == 1
 
 
-@pytest.mark.parametrize(("events", "schemas"), [(False, ["caption"]), (True, ["event", "caption", "event"])])
-def test_events_only_where_asked_for(events: bool, schemas: list[str]) -> None:
-    stream = io.StringIO()
-    sink = StdoutSink("json", events=events, stream=stream)
-    for record in (_EVENT, caption_record(), _EVENT):
-        sink.publish(record)
-    assert [json.loads(line)["schema"].split("/")[1] for line in stream.getvalue().splitlines()] == schemas
-
-
 def test_text() -> None:
-    line = text_line(caption_record(start_s=2.0, end_s=12.0))
-    assert line == "garden.wav      2.0 s -   12.0 s  a dog barks twice while rain falls"
-    assert text_line(caption_record(**_LIVE)) == "10:00:00-10:00:10 UTC  a dog barks twice while rain falls"
-    assert text_line(_EVENT).endswith("[update] rain falls")
+    stream = io.StringIO()
+    sink = StdoutSink("text", stream=stream)
+    for record in (caption_record(start_s=2.0, end_s=12.0), caption_record(**_LIVE), _EVENT):
+        sink.publish(record)
+    assert stream.getvalue().splitlines() == [
+        "garden.wav      2.0 s -   12.0 s  a dog barks twice while rain falls",
+        "10:00:00-10:00:10 UTC  garden.wav  a dog barks twice while rain falls",
+        "garden.wav      0.0 s -   12.0 s  [update] rain falls",
+    ]
 
 
 class _Broken(io.StringIO):
@@ -108,10 +104,10 @@ def test_a_full_disk_is_no_fault_of_the_program() -> None:
 def test_no_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(DeviceError, match="closed"):
-        open_stdout()
+        StdoutSink.open(StdoutSettings())
 
 
 def test_the_factory_writes_where_standard_output_goes(capfd: pytest.CaptureFixture[str]) -> None:
-    open_stdout("json").publish(caption_record(5))
+    StdoutSink.open(StdoutSettings.model_validate({"format": "json"})).publish(caption_record(5))
     assert json.loads(capfd.readouterr().out)["seq"] == 5
     assert os.fstat(1)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from edge_aac.models.contract import ScoredCaption
@@ -14,6 +18,11 @@ _WINDOW, _HOP = 10, 2
 Step = tuple[int, str]
 
 
+def no_embedding(_texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """What the tracker is given where every caption has its embedding."""
+    raise AssertionError("these have embeddings")
+
+
 def _observe(tracker: EventTracker, number: int, caption: ScoredCaption | None, hop: int = _HOP) -> list[EventChange]:
     return tracker.observe(number * hop, number * hop + _WINDOW, caption)
 
@@ -23,7 +32,7 @@ def _steps(changes: list[EventChange]) -> list[Step]:
 
 
 def test_same_thing_in_overlapping_windows() -> None:
-    tracker = EventTracker(0.8)
+    tracker = EventTracker(0.8, no_embedding)
     assert _steps(_observe(tracker, 0, said("rain"))) == [(0, "start")]
     assert _steps(_observe(tracker, 1, said("rain"))) == [(0, "update")]
     (change,) = _observe(tracker, 2, said("rain"))
@@ -38,19 +47,19 @@ def test_same_thing_in_overlapping_windows() -> None:
 
 @pytest.mark.parametrize(("degrees", "states"), [(36.0, ["start", "update"]), (37.5, ["start", "start"])])
 def test_other_words_for_the_same(degrees: float, states: list[str]) -> None:
-    tracker = EventTracker(0.8)  # the cosine of 36.87 degrees
+    tracker = EventTracker(0.8, no_embedding)  # the cosine of 36.87 degrees
     changes = [*_observe(tracker, 0, said("rain")), *_observe(tracker, 1, said("rain falls", direction=degrees))]
     assert [change.state for change in changes] == states
 
 
 def test_the_same_words_are_the_same_whatever_the_embedding() -> None:
-    tracker = EventTracker(1.0)
+    tracker = EventTracker(1.0, no_embedding)
     _observe(tracker, 0, said("rain", direction=0))
     assert _steps(_observe(tracker, 1, said("rain", direction=90))) == [(0, "update")]
 
 
 def test_a_wording_that_flickers_opens_nothing_twice() -> None:
-    tracker = EventTracker(0.8)
+    tracker = EventTracker(0.8, no_embedding)
     script = [said("rain"), said("dog", direction=90)] * 10
     changes = [change for number, caption in enumerate(script) for change in _observe(tracker, number, caption)]
     assert [change.number for change in changes if change.state == "start"] == [0, 1]
@@ -61,26 +70,26 @@ def test_a_wording_that_flickers_opens_nothing_twice() -> None:
 
 
 def test_one_that_is_not_said_any_more_ends_while_another_goes_on() -> None:
-    tracker = EventTracker(0.8)
+    tracker = EventTracker(0.8, no_embedding)
     _observe(tracker, 0, said("rain"))
     changes = [change for number in range(1, 8) for change in _observe(tracker, number, said("dog", direction=90))]
     assert (0, "end") in _steps(changes)
     ended = next(change for change in changes if change.state == "end")
     assert (ended.start, ended.end, ended.windows, ended.caption.text) == (0, 10, 1, "rain")
     # The end comes before what the window itself says.
-    tracker = EventTracker(0.8)
+    tracker = EventTracker(0.8, no_embedding)
     tracker.observe(0, 10, said("rain"))
     assert _steps(tracker.observe(10, 20, said("dog", direction=90))) == [(0, "end"), (1, "start")]
 
 
 def test_said_again_after_its_end_is_a_new_event() -> None:
-    tracker = EventTracker(0.8)
+    tracker = EventTracker(0.8, no_embedding)
     tracker.observe(0, 10, said("rain"))
     assert _steps(tracker.observe(10, 20, said("rain"))) == [(0, "end"), (1, "start")]
 
 
 def test_it_keeps_the_best_scored_caption() -> None:
-    tracker = EventTracker(0.8)
+    tracker = EventTracker(0.8, no_embedding)
     _observe(tracker, 0, said("rain", hybrid=0.2))
     (better,) = _observe(tracker, 1, said("heavy rain", hybrid=0.6, direction=10))
     (worse,) = _observe(tracker, 2, said("rain falls", hybrid=0.4, direction=5))
@@ -89,7 +98,7 @@ def test_it_keeps_the_best_scored_caption() -> None:
 
 
 def test_the_nearest_of_several_is_updated() -> None:
-    tracker = EventTracker(0.7)
+    tracker = EventTracker(0.7, no_embedding)
     _observe(tracker, 0, said("rain", direction=0))
     _observe(tracker, 1, said("dog", direction=60))
     assert _steps(_observe(tracker, 2, said("puppy", direction=40))) == [(1, "update")]
@@ -97,13 +106,13 @@ def test_the_nearest_of_several_is_updated() -> None:
 
 
 def test_silence_alone_is_no_event() -> None:
-    tracker = EventTracker(0.8)
+    tracker = EventTracker(0.8, no_embedding)
     assert [change for number in range(20) for change in _observe(tracker, number, None)] == []
     assert tracker.finish() == []
 
 
 def test_finish_ends_each_once() -> None:
-    tracker = EventTracker(0.8)
+    tracker = EventTracker(0.8, no_embedding)
     _observe(tracker, 0, said("rain"))
     _observe(tracker, 1, said("dog", direction=90))
     assert sorted(_steps(tracker.finish())) == [(0, "end"), (1, "end")]
@@ -113,7 +122,7 @@ def test_finish_ends_each_once() -> None:
 
 
 def test_skipped_windows_end_what_they_passed() -> None:
-    tracker = EventTracker(0.8)
+    tracker = EventTracker(0.8, no_embedding)
     _observe(tracker, 0, said("rain"))
     assert _steps(_observe(tracker, 100, said("rain"))) == [(0, "end"), (1, "start")]
 
@@ -121,7 +130,7 @@ def test_skipped_windows_end_what_they_passed() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_every_start_has_one_end_whatever_is_said(seed: int) -> None:
     random = np.random.default_rng(seed)
-    tracker = EventTracker(0.9)
+    tracker = EventTracker(0.9, no_embedding)
     changes: list[EventChange] = []
     position = 0
     for _ in range(200):
@@ -138,3 +147,28 @@ def test_every_start_has_one_end_whatever_is_said(seed: int) -> None:
         assert all(later.start <= earlier.end for earlier, later in zip(own, own[1:], strict=False))
     starts = [change.number for change in changes if change.state == "start"]
     assert starts == list(range(len(starts)))
+
+
+def test_only_captions_of_other_words_are_embedded_and_only_once() -> None:
+    embedded: list[str] = []
+
+    def embed(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        embedded.extend(texts)
+        return np.stack([np.array([1.0, 0.0] if text == "rain" else [0.0, 1.0], np.float32) for text in texts])
+
+    rain, dog = (replace(said(text), embedding=None, similarity=None) for text in ("rain", "dog"))
+    tracker = EventTracker(0.8, embed)
+    assert _steps(_observe(tracker, 0, rain)) == [(0, "start")]
+    assert _steps(_observe(tracker, 1, rain)) == [(0, "update")]
+    assert embedded == [], "the same words are the same event"
+    assert _steps(_observe(tracker, 2, dog)) == [(1, "start")]
+    assert sorted(embedded) == ["dog", "rain"]
+    assert _steps(_observe(tracker, 3, dog)) == [(1, "update")]
+
+
+def test_events_expire_without_windows() -> None:
+    tracker = EventTracker(0.8, no_embedding)
+    _observe(tracker, 0, said("rain"))
+    assert tracker.expire(_WINDOW - 1) == []
+    assert _steps(tracker.expire(_WINDOW)) == [(0, "end")]
+    assert (tracker.open_events, tracker.expire(_WINDOW)) == (0, [])

@@ -11,25 +11,23 @@ import pytest
 
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
-from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.models.contract import Description, Latency, ScoredCaption
-from edge_aac.models.seq2seq import Captioner
 from edge_aac.records import TimeSpan
-from edge_aac.streaming.describe import Describer, clock_span, file_span
+from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
 from edge_aac.streaming.events import EventChange
 from tests.edge_aac.fakes import MODEL, said
 
 _WINDOW = Window(32_000, 160_000, np.zeros((998, 128), np.float32), rms_dbfs=-31.2345, peak_dbfs=-3.0)
 
 
-def _captioned(similarity: float | None = 0.987654) -> Description:
+def _description(similarity: float | None = 0.987654) -> Description:
     best = ScoredCaption("rain", 0.123456, -0.654321, similarity, np.ones(2, np.float32))
     return Description([best, said("dog")], np.ones(2, np.float32), 6, Latency(1.26, 2.04, 3.01))
 
 
 def test_caption() -> None:
-    record = Describer("kitchen", "garden.wav", MODEL).caption(
-        3, file_span(32_000, 192_000), _WINDOW, _captioned(), 12, 4
+    record = RecordBuilder("kitchen", "garden.wav", MODEL).caption(
+        3, file_span(32_000, 192_000), _WINDOW, _description(), 12, 4
     )
     table = record.to_table()
     assert (table["node"], table["source"], table["seq"], table["event"]) == ("kitchen", "garden.wav", 3, 4)
@@ -40,16 +38,16 @@ def test_caption() -> None:
 
 
 def test_a_caption_without_similarity() -> None:
-    describer = Describer("kitchen", "garden.wav", MODEL)
-    table = describer.caption(0, file_span(0, 16_000), _WINDOW, _captioned(None)).to_table()
+    builder = RecordBuilder("kitchen", "garden.wav", MODEL)
+    table = builder.caption(0, file_span(0, 16_000), _WINDOW, _description(None)).to_table()
     assert table["score"] == {"hybrid": 0.1235, "log_likelihood": -0.6543}
-    table = describer.caption(0, file_span(0, 16_000), _WINDOW, _captioned(0.0)).to_table()
+    table = builder.caption(0, file_span(0, 16_000), _WINDOW, _description(0.0)).to_table()
     assert table["score"]["similarity"] == 0.0
 
 
 def test_event() -> None:
     change = EventChange(2, "update", 0, 192_000, said("rain"), 3)
-    table = Describer("kitchen", "mic0", MODEL).event(change, file_span(0, 192_000)).to_table()
+    table = RecordBuilder("kitchen", "mic0", MODEL).event(change, file_span(0, 192_000)).to_table()
     assert table == {
         "schema": "edge-aac/event/1",
         "node": "kitchen",
@@ -63,16 +61,18 @@ def test_event() -> None:
     }
 
 
-def test_of_a_captioner_names_its_model() -> None:
-    captioner = Captioner.open(DEFAULT_BUNDLE)
-    model = Describer.of(captioner, "kitchen", "mic0").model
-    assert (model.bundle, model.version) == (DEFAULT_BUNDLE, captioner.bundle.manifest.version)
-    assert (model.backend, model.precision) == ("onnxruntime", captioner.encoder_graph.precision)
-    # A file's name may be any bytes, a record is text.
-    describer = Describer.of(captioner, "kitchen", os.fsdecode(b"caf\xe9.wav"))
-    line = describer.caption(0, file_span(0, 16_000), _WINDOW, _captioned()).to_json()
+def test_the_waiting_before_a_live_caption_is_part_of_its_latency() -> None:
+    builder = RecordBuilder("kitchen", "mic0", MODEL)
+    record = builder.caption(0, file_span(0, 16_000), _WINDOW, _description(), waited_ms=1100.0)
+    table = record.to_table()
+    assert table["latency_ms"] == {"total": 1100.0, "queue": 1093.7, "encode": 1.3, "decode": 2.0, "rerank": 3.0}
+
+
+def test_a_files_name_may_be_any_bytes_a_record_is_text() -> None:
+    builder = RecordBuilder("kitchen", os.fsdecode(b"caf\xe9.wav"), MODEL)
+    line = builder.caption(0, file_span(0, 16_000), _WINDOW, _description()).to_json()
     assert json.loads(line.encode("utf-8"))["source"] == "caf\ufffd.wav"
-    assert Describer.of(captioner, "kitchen", "töne ♪.wav").source == "töne ♪.wav"
+    assert RecordBuilder("kitchen", "töne ♪.wav", MODEL).source == "töne ♪.wav"
 
 
 def test_file_span() -> None:
@@ -88,9 +88,9 @@ def test_clock_span_is_wall_clock_time_of_the_samples() -> None:
 
 
 @pytest.mark.parametrize(
-    ("familiarity", "told"), [(-1.2345, -1.23), (0.0, 0.0), (None, None), (-np.inf, None), (np.nan, None)]
+    ("familiarity", "published"), [(-1.2345, -1.23), (0.0, 0.0), (None, None), (-np.inf, None), (np.nan, None)]
 )
-def test_familiarity_is_told_where_it_is_a_number(familiarity: float | None, told: float | None) -> None:
-    captioned = replace(_captioned(), familiarity=familiarity)
-    record = Describer("kitchen", "mic0", MODEL).caption(0, file_span(0, 160_000), _WINDOW, captioned)
-    assert json.loads(record.to_json())["score"].get("familiarity") == told
+def test_familiarity_is_published_where_it_is_a_number(familiarity: float | None, published: float | None) -> None:
+    description = replace(_description(), familiarity=familiarity)
+    record = RecordBuilder("kitchen", "mic0", MODEL).caption(0, file_span(0, 160_000), _WINDOW, description)
+    assert json.loads(record.to_json())["score"].get("familiarity") == published

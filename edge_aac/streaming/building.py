@@ -1,4 +1,4 @@
-"""Captioned windows as records."""
+"""Descriptions of windows as records."""
 
 from __future__ import annotations
 
@@ -9,39 +9,51 @@ from dataclasses import dataclass
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
 from edge_aac.models.contract import Description
-from edge_aac.models.seq2seq import Captioner
 from edge_aac.records import Caption, Event, LatencyMs, Model, Score, TimeSpan, rfc3339
 from edge_aac.streaming.events import EventChange
 from edge_aac.timebase import SAMPLE_RATE
 
 
 @dataclass(frozen=True)
-class Describer:
-    """Fills in what all records of a run and source share."""
+class RecordBuilder:
+    """Builds the records of one run and source.
+
+    Attributes:
+        node: name of the device.
+        source: label of the source; any bytes that a file's name may have are made text, as JSON needs it.
+        model: what describes the windows.
+    """
 
     node: str
     source: str
     model: Model
 
-    @classmethod
-    def of(cls, captioner: Captioner, node: str, source: str) -> Describer:
-        """For the records of one captioner and source."""
-        manifest, graph = captioner.bundle.manifest, captioner.encoder_graph
-        model = Model(bundle=manifest.name, version=manifest.version, backend=graph.backend, precision=graph.precision)
-        # A file's name may be any bytes; JSON holds text.
-        return cls(node, os.fsencode(source).decode("utf-8", "replace"), model)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", os.fsencode(self.source).decode("utf-8", "replace"))
 
     def caption(  # noqa: PLR0913, PLR0917 - the parts of a record
         self,
         seq: int,
         span: TimeSpan,
         window: Window,
-        captioned: Description,
+        description: Description,
         dropped_ms: int = 0,
         event: int | None = None,
+        waited_ms: float | None = None,
     ) -> Caption:
-        """The record of a captioned window."""
-        best, latency = captioned.best, captioned.latency_ms
+        """The record of a described window.
+
+        Args:
+            seq: number of the caption within its run and source.
+            span: when the window was heard.
+            window: for its level.
+            description: what was said of it.
+            dropped_ms: sound lost since the caption before, in milliseconds.
+            event: number of the event it belongs to.
+            waited_ms: milliseconds from the end of the window's sound until now; None where that means nothing.
+        """
+        best, latency = description.best, description.latency_ms
+        total_ms = latency.total if waited_ms is None else max(waited_ms, latency.total)
         return Caption(
             node=self.node,
             source=self.source,
@@ -50,17 +62,18 @@ class Describer:
             caption=best.text,
             score=Score(
                 hybrid=round(best.hybrid, 4),
-                log_likelihood=None if best.log_likelihood is None else round(best.log_likelihood, 4),
-                similarity=None if best.similarity is None else round(best.similarity, 4),
-                familiarity=_rounded(captioned.familiarity),
+                log_likelihood=_rounded(best.log_likelihood, 4),
+                similarity=_rounded(best.similarity, 4),
+                familiarity=_rounded(description.familiarity, 2),
             ),
-            candidates=captioned.candidates,
+            candidates=description.candidates,
             rms_dbfs=round(window.rms_dbfs, 1),
             dropped_ms=dropped_ms,
             event=event,
             model=self.model,
             latency_ms=LatencyMs(
-                total=round(latency.total, 1),
+                total=round(total_ms, 1),
+                queue=None if waited_ms is None else round(total_ms - latency.total, 1),
                 encode=round(latency.encode, 1),
                 decode=round(latency.decode, 1),
                 rerank=round(latency.rerank, 1),
@@ -80,16 +93,16 @@ class Describer:
         )
 
 
-def _rounded(familiarity: float | None) -> float | None:
-    """For JSON, which has no infinity."""
-    return round(familiarity, 2) if familiarity is not None and math.isfinite(familiarity) else None
+def _rounded(value: float | None, digits: int) -> float | None:
+    """A number for JSON, which has no infinity; None where there is none."""
+    return round(value, digits) if value is not None and math.isfinite(value) else None
 
 
 def file_span(start: int, end: int) -> TimeSpan:
-    """Samples as seconds from the start."""
+    """Positions in samples as seconds from the start of a file."""
     return TimeSpan(start_s=round(start / SAMPLE_RATE, 3), end_s=round(end / SAMPLE_RATE, 3))
 
 
 def clock_span(start: int, end: int, clock: SampleClock) -> TimeSpan:
-    """Samples as wall-clock times."""
+    """Positions in samples as wall-clock times."""
     return TimeSpan(start=rfc3339(clock.time_of(start)), end=rfc3339(clock.time_of(end)))

@@ -1,0 +1,26 @@
+"""What leaves the device: one file a schema."""
+
+from __future__ import annotations
+
+from edge_aac.records.base import Record, TimeSpan, rfc3339
+from edge_aac.records.caption import Caption, LatencyMs, Model, Score
+from edge_aac.records.event import Event
+from edge_aac.records.health import Health, PublishedLatencyMs, SinkHealth
+from edge_aac.records.registry import known_kinds, parse_record, record_class
+
+__all__ = [
+    "Caption",
+    "Event",
+    "Health",
+    "LatencyMs",
+    "Model",
+    "PublishedLatencyMs",
+    "Record",
+    "Score",
+    "SinkHealth",
+    "TimeSpan",
+    "known_kinds",
+    "parse_record",
+    "record_class",
+    "rfc3339",
+]

@@ -1,0 +1,81 @@
+"""The caption record: what is heard in one window."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from edge_aac.records.base import Part, Record
+
+
+class Score(Part):
+    """Why a caption was chosen.
+
+    Attributes:
+        hybrid: weighted sum of the two scores below, by which candidates are ranked.
+        log_likelihood: mean log-likelihood a token; absent where the model generates no text.
+        similarity: cosine of audio and text embedding; absent where it has no weight.
+        familiarity: how much the window is like what the model was trained on; absent where the bundle cannot tell.
+    """
+
+    hybrid: float
+    log_likelihood: float | None = None
+    similarity: float | None = None
+    familiarity: float | None = None
+
+
+class Model(Part):
+    """The bundle that made a caption, with the backend and precision that run its encoder."""
+
+    bundle: str
+    version: str
+    backend: str
+    precision: str
+
+
+class LatencyMs(Part):
+    """Milliseconds to a caption.
+
+    Attributes:
+        total: of a live source from the end of the window's sound to the record, waiting included; of a file the sum
+            of the parts.
+        queue: waiting before and beside the work on this window (sound buffers, other windows); absent for files.
+        encode, decode, rerank: the window's share of the work on its batch.
+    """
+
+    total: float
+    queue: float | None = None
+    encode: float
+    decode: float
+    rerank: float
+
+
+class Caption(Record):
+    """One caption of one window.
+
+    Attributes:
+        seq: number of the caption, from 0, within its run and source.
+        caption: what is heard, in plain words.
+        score: why this caption was chosen.
+        candidates: how many captions were drawn.
+        rms_dbfs: level of the window in dB below full scale.
+        dropped_ms: milliseconds of sound lost since the caption before.
+        event: number of the event that the caption opens or belongs to; absent where windows are not tracked.
+        model: what made it.
+        latency_ms: how long that took.
+    """
+
+    schema_: Literal["edge-aac/caption/1"] = Field(default="edge-aac/caption/1", alias="schema")
+    seq: int
+    caption: str
+    score: Score
+    candidates: int
+    rms_dbfs: float
+    dropped_ms: int
+    event: int | None = None
+    model: Model
+    latency_ms: LatencyMs
+
+    def sentence(self) -> str:
+        return self.caption

@@ -1,0 +1,29 @@
+"""The event record: overlapping windows that say the same thing, from their first to their last."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from edge_aac.records.base import Record
+
+
+class Event(Record):
+    """One change of an event.
+
+    Attributes:
+        event: number of the event, from 0, within its run and source.
+        state: "start" with its first window, "update" with each further one, "end" when no window says it any more.
+        caption: the best-scored of its captions so far.
+        windows: how many windows said it so far.
+    """
+
+    schema_: Literal["edge-aac/event/1"] = Field(default="edge-aac/event/1", alias="schema")
+    event: int
+    state: Literal["start", "update", "end"]
+    caption: str
+    windows: int
+
+    def sentence(self) -> str:
+        return f"[{self.state}] {self.caption}"

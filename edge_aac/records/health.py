@@ -1,0 +1,92 @@
+"""The health record: how one source and the sinks did in the last interval."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from edge_aac.records.base import Part, Record
+
+SourceState = Literal["waiting", "listening", "stalled", "failed", "ended"]
+SinkState = Literal["delivering", "retrying", "failed"]
+
+
+class PublishedLatencyMs(Part):
+    """Milliseconds from the end of a window's sound to the delivery of its caption by the first sink.
+
+    Attributes:
+        median, maximum: over the captions of the interval.
+    """
+
+    median: float
+    maximum: float
+
+
+class SinkHealth(Part):
+    """How one sink does.
+
+    Attributes:
+        state: "delivering"; "retrying" while a fault that may pass is waited out; "failed" when it takes no more.
+        queued: records that wait for the sink now.
+        delivered, dropped, retries: records delivered, records dropped by a full queue and deliveries tried again, all
+            since the start.
+        reason: why it retries or failed.
+    """
+
+    state: SinkState
+    queued: int
+    delivered: int
+    dropped: int
+    retries: int
+    reason: str | None = None
+
+
+class Health(Record):
+    """How one source did between ``start`` and ``end``.
+
+    Attributes:
+        state: "waiting" for the device to come, "listening", "stalled" when it is there and gives no sound, "failed",
+            "ended" after the last sound of a file or pipe.
+        reason: why it is not listening, where that is known.
+        level_dbfs: mean level of the interval's windows in dB below full scale; absent without windows.
+        windows: windows that were cut from the sound.
+        captions: captions published.
+        silent, unsure, failed: windows below the level gate, below the score gate, and not described for an error.
+        skipped: windows left out, by reason: "overlap" for a later window that holds the same sound, "behind" where
+            the machine is too slow for all sources.
+        dropped_ms: milliseconds of sound lost.
+        latency_ms: from the end of a window's sound to its publication; absent without captions or for files.
+        queued_ms: milliseconds of sound that wait to be taken.
+        due_windows: windows that wait to be described.
+        reconnects: how often the source was found again, since the start.
+        sinks: how each sink does.
+    """
+
+    schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")
+    state: SourceState
+    reason: str | None = None
+    level_dbfs: float | None = None
+    windows: int
+    captions: int
+    silent: int
+    unsure: int
+    failed: int
+    skipped: dict[str, int]
+    dropped_ms: int
+    latency_ms: PublishedLatencyMs | None = None
+    queued_ms: int
+    due_windows: int
+    reconnects: int
+    sinks: dict[str, SinkHealth]
+
+    def sentence(self) -> str:
+        skipped = sum(self.skipped.values())
+        parts = [f"[{self.state}] {self.windows} windows", f"{self.captions} captions", f"{self.silent} silent"]
+        parts += [f"{count} {what}" for count, what in ((skipped, "skipped"), (self.failed, "failed")) if count]
+        if self.dropped_ms:
+            parts.append(f"{self.dropped_ms} ms of sound lost")
+        if self.latency_ms:
+            parts.append(f"latency {self.latency_ms.median:.0f} ms, at most {self.latency_ms.maximum:.0f} ms")
+        parts += [f"{name} {sink.state}" for name, sink in self.sinks.items() if sink.state != "delivering"]
+        return ", ".join(parts)

@@ -1,0 +1,170 @@
+"""The capture thread of one source: it writes the source's ring and nothing else."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from edge_aac.audio.clock import SampleClock
+from edge_aac.audio.ring import SampleRing
+from edge_aac.audio.sources.address import Source
+from edge_aac.errors import ConfigError, EdgeAacError, UsageError
+from edge_aac.records.health import SourceState
+from edge_aac.timebase import SAMPLE_RATE
+
+FIRST_BACKOFF_S = 1.0
+MAX_BACKOFF_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Capture:
+    """Reads a source into a ring, and keeps the clocks that say when each sample arrived.
+
+    A live source that fails is closed and opened again with growing pauses, for ever; the time without it is a gap.
+    Only an error that no retry mends (a wrong address or setting, or a fault of the program) ends it.
+
+    Args:
+        source: opened.
+        ring: written by this thread alone.
+        clock: learns the wall-clock time of each sample, and ``arrivals`` its monotonic time.
+        wake: called when the ring has reached :attr:`due_position`, is half full, or was closed.
+        reopen: opens the source anew; None where it is not retried.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what the thread writes
+        self,
+        source: Source,
+        ring: SampleRing,
+        clock: SampleClock,
+        arrivals: SampleClock,
+        wake: Callable[[], None],
+        reopen: Callable[[], Source] | None = None,
+    ) -> None:
+        self.due_position = 0
+        """Position in samples from which on the reader has something to do."""
+        self.reason: str | None = None
+        """Why the source failed; None while it has not."""
+        self._source = source
+        self._source_lock = threading.Lock()
+        self._ring = ring
+        self._clock = clock
+        self._arrivals = arrivals
+        self._wake = wake
+        self._reopen = reopen if source.live else None
+        self._reopened = 0
+        self._lost_before = 0
+        self._closed = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="edge-aac-capture", daemon=True)
+
+    @property
+    def state(self) -> SourceState:
+        """What the source does now, see :class:`edge_aac.records.Health`."""
+        if self.reason is not None:
+            return "failed"
+        return "ended" if self._ended else self._source.state
+
+    @property
+    def reconnects(self) -> int:
+        """How often the source was found again."""
+        return self._reopened + self._source.reconnects
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Close the source, which ends a read that waits."""
+        self._closed.set()
+        with self._source_lock:
+            self._source.close()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread's end; a read that does not end by itself is left behind after ``timeout_s``."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            while (failure := self._read_to_the_end()) is not None:
+                if not self._replace_source(failure):
+                    break
+            error = failure
+        except BaseException as fault:  # a fault of the program: raised again where the ring is read
+            error = fault
+        if error is not None:
+            self.reason = str(error) or type(error).__name__
+        self._ended = True
+        self._ring.close(error)
+        self._wake()
+
+    def _read_to_the_end(self) -> EdgeAacError | None:
+        """Write what the source gives; its own error, or None where it ended."""
+        source = self._source
+        heard = False
+        try:
+            while (block := source.read()) is not None:
+                lost = source.lost_samples()
+                if lost > self._lost_before:
+                    self._ring.write_gap(lost - self._lost_before)
+                    self._lost_before = lost
+                # Before the write: whoever reads the samples finds their time there.
+                position = self._ring.written_samples + len(block)
+                self._clock.note(position, time.time())
+                self._arrivals.note(position, time.monotonic())
+                # Before the write too, which may wait for the reader.
+                self._wake_at(position)
+                self._ring.write(block, block=not source.live)
+                self._wake_at(position)
+                if not heard:
+                    heard = True
+                    self._note_sound()
+        except EdgeAacError as error:
+            return error
+        return None
+
+    def _wake_at(self, position: int) -> None:
+        if position >= self.due_position or 2 * self._ring.backlog_samples >= self._ring.capacity_samples:
+            self._wake()
+
+    def _note_sound(self) -> None:
+        if self.reason is not None:
+            log.warning("%s is back", self._source.label)
+            self.reason = None
+
+    def _replace_source(self, failure: EdgeAacError) -> bool:
+        """Open a live source anew, however often it takes; False where no retry would help or it was closed."""
+        if self._reopen is None or isinstance(failure, (UsageError, ConfigError)):
+            return False
+        began_s = time.monotonic()
+        label = self._source.label
+        if self.reason is None:
+            log.warning("%s failed and is tried again: %s", label, failure)
+        self.reason = str(failure)
+        with self._source_lock:
+            self._source.close()
+        backoff_s = FIRST_BACKOFF_S
+        while not self._closed.wait(backoff_s):
+            backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+            try:
+                opened = self._reopen()
+            except (UsageError, ConfigError):
+                raise
+            except EdgeAacError as error:
+                self.reason = str(error)
+                log.debug("%s: %s", label, error)
+                continue
+            with self._source_lock:
+                self._source = opened
+                if self._closed.is_set():
+                    opened.close()
+                    return False
+            self._reopened += 1
+            self._lost_before = 0
+            self._ring.write_gap(round((time.monotonic() - began_s) * SAMPLE_RATE))
+            return True
+        return False

@@ -1,0 +1,112 @@
+"""What a source's channel counts: over its life for the closing line, and over an interval for the health record."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from edge_aac.audio.windows import SILENCE_DBFS, Window
+from edge_aac.records import PublishedLatencyMs
+from edge_aac.timebase import SAMPLE_RATE
+
+MAX_LATENCIES = 4096
+"""Latencies that are kept for one health record; of more, the newest."""
+
+
+@dataclass
+class Counters:
+    """What happened to the windows of a source.
+
+    Attributes:
+        windows: that were cut from the sound.
+        captions: captions published.
+        silent: below the level gate.
+        unsure: described with a score below the score gate.
+        failed: not described, each for a reason that is in the log.
+        skipped: left out, by reason, see :class:`edge_aac.records.Health`.
+        lost_samples: samples at 16 kHz that reached no window.
+    """
+
+    windows: int = 0
+    captions: int = 0
+    silent: int = 0
+    unsure: int = 0
+    failed: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    lost_samples: int = 0
+
+    def since(self, before: Counters) -> Counters:
+        """What was counted after ``before``, an earlier copy of the same counters."""
+        return Counters(
+            self.windows - before.windows,
+            self.captions - before.captions,
+            self.silent - before.silent,
+            self.unsure - before.unsure,
+            self.failed - before.failed,
+            self.skipped - before.skipped,
+            self.lost_samples - before.lost_samples,
+        )
+
+    def copy(self) -> Counters:
+        """The counters as they are now."""
+        return self.since(Counters())
+
+    @property
+    def lost_ms(self) -> int:
+        """Milliseconds of sound that reached no window."""
+        return 1000 * self.lost_samples // SAMPLE_RATE
+
+    def sentence(self) -> str:
+        """The counters as one line for a log."""
+        return (
+            f"{self.windows} windows: {self.captions} captions published, {self.silent} silent, "
+            f"{self.unsure} unsure, {self.skipped.total()} skipped, {self.failed} failed; "
+            f"{self.lost_ms} ms of sound lost"
+        )
+
+
+class LatencyLog:
+    """Latencies of published captions since they were last taken. Sinks' threads add, the scheduler takes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._latencies_ms: deque[float] = deque(maxlen=MAX_LATENCIES)
+
+    def add(self, latency_ms: float) -> None:
+        """Note one caption's latency in milliseconds."""
+        with self._lock:
+            self._latencies_ms.append(latency_ms)
+
+    def take(self) -> PublishedLatencyMs | None:
+        """Median and maximum since the last call; None without captions."""
+        with self._lock:
+            taken = list(self._latencies_ms)
+            self._latencies_ms.clear()
+        if not taken:
+            return None
+        return PublishedLatencyMs(median=round(statistics.median(taken), 1), maximum=round(max(taken), 1))
+
+
+class LevelMeter:
+    """Mean power of the windows since it was last taken."""
+
+    def __init__(self) -> None:
+        self._power = 0.0
+        self._samples = 0
+
+    def add(self, window: Window) -> None:
+        """Take in a window's level, weighted by its samples."""
+        if window.rms_dbfs > SILENCE_DBFS:
+            self._power += window.samples * 10 ** (window.rms_dbfs / 10)
+        self._samples += window.samples
+
+    def take(self) -> float | None:
+        """Mean level in dB below full scale since the last call, at least -120; None without windows."""
+        power, samples = self._power, self._samples
+        self._power, self._samples = 0.0, 0
+        if not samples:
+            return None
+        return round(max(SILENCE_DBFS, 10 * math.log10(power / samples)), 1) if power else SILENCE_DBFS

@@ -1,0 +1,129 @@
+"""The scheduler: fair batches of windows over all channels, described together; a tick when no sound arrives."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from edge_aac.audio.windows import Window
+from edge_aac.errors import DataError
+from edge_aac.models.contract import CancelledError, Description, WindowModel
+from edge_aac.streaming.channel import Channel
+
+MAX_BATCH_WINDOWS = 16
+"""More gain little on a processor, and make the first of them wait for the last."""
+
+MAX_WINDOWS_AHEAD = 8
+"""Windows of files that are cut ahead where no live source would wait for them."""
+
+TICK_S = 0.25
+"""How long nothing may happen before events and health are looked after all the same."""
+
+log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Describes the windows of all channels until every source has ended, no sink is left or the stop is set.
+
+    Every round takes the windows that are due of all channels in one batch. Of each live channel the newest comes
+    first, and what does not fit into the batch is skipped and counted; a file's windows come one after the other and
+    none is skipped. Channels take turns in who is first.
+
+    Args:
+        model: used by this thread alone.
+        stop: set from another thread or a signal handler.
+        has_room: whether the sinks can take the records of a file's windows.
+        sinks_error: the error that ends everything since no sink is left; None before.
+        tick: called about four times a second, for health and deadlines.
+        max_batch: windows in one batch.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works between
+        self,
+        *,
+        model: WindowModel,
+        stop: threading.Event,
+        has_room: Callable[[], bool] = lambda: True,
+        sinks_error: Callable[[], BaseException | None] = lambda: None,
+        tick: Callable[[], None] = lambda: None,
+        max_batch: int = MAX_BATCH_WINDOWS,
+    ) -> None:
+        self._model = model
+        self._stop = stop
+        self._has_room = has_room
+        self._sinks_error = sinks_error
+        self._tick = tick
+        self._max_batch = max_batch
+        self._awake = threading.Event()
+        self._turn = 0
+
+    def wake(self) -> None:
+        """Tell that something may be due; called from any thread."""
+        self._awake.set()
+
+    def run(self, channels: Sequence[Channel]) -> None:
+        """Describe until the end; sources, sinks and channels are closed by the caller.
+
+        Raises:
+            EdgeAacError: the model cannot go on.
+        """
+        for channel in channels:
+            channel.start()
+        while not self._stop.is_set() and self._sinks_error() is None:
+            self._awake.clear()
+            running = [channel for channel in channels if not channel.ended]
+            ahead = 1 if any(channel.live for channel in running) else max(1, MAX_WINDOWS_AHEAD // len(running))
+            for channel in running:
+                channel.collect(ahead)
+            round_ = self._round(running)
+            try:
+                self._describe(round_)
+            except CancelledError:
+                break
+            for channel in running:
+                channel.tick()
+                if channel.finish() and channel.error is not None and len(channels) > 1:
+                    log.error("%s has ended, the others go on: %s", channel.label, channel.error)
+            self._tick()
+            if all(channel.ended for channel in channels):
+                break
+            if not round_:
+                self._awake.wait(TICK_S)
+        for channel in channels:
+            channel.end()
+
+    def _round(self, channels: Sequence[Channel]) -> list[tuple[Channel, Window]]:
+        """The windows of one round, silent ones included, in each channel's order."""
+        room = self._has_room()
+        due = [channel for channel in channels if channel.due_windows and (channel.live or room)]
+        if not due:
+            return []
+        self._turn += 1
+        first = self._turn % len(due)
+        order = due[first:] + due[:first]
+        loud = {channel: channel.loud_windows for channel in order}
+        counts = dict.fromkeys(order, 0)
+        left = self._max_batch
+        # One of each, the newest; then older ones, which nothing newer stands for.
+        for most in (1, self._max_batch):
+            for channel in order:
+                more = min(left, min(most, loud[channel]) - counts[channel])
+                counts[channel] += more
+                left -= more
+        taken: list[tuple[Channel, Window]] = []
+        for channel in order:
+            if channel.live and counts[channel]:
+                channel.skip_all_but_newest(counts[channel])
+            taken += [(channel, window) for window in channel.take(counts[channel])]
+        return taken
+
+    def _describe(self, round_: list[tuple[Channel, Window]]) -> None:
+        loud = [(channel, window) for channel, window in round_ if channel.is_loud(window)]
+        descriptions: Iterator[Description | DataError] = iter(())
+        if loud:
+            windows = [window for _, window in loud]
+            rngs = [channel.rng(window) for channel, window in loud]
+            descriptions = iter(self._model.describe(windows, rngs, self._stop.is_set))
+        for channel, window in round_:
+            channel.settle(window, next(descriptions) if channel.is_loud(window) else None)

@@ -1,0 +1,126 @@
+"""A run over many sources: channels, scheduler, hub and health put together, and ended in good order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from edge_aac.audio.sources.address import Source
+from edge_aac.audio.windows import WindowSlicer
+from edge_aac.models.contract import WindowModel
+from edge_aac.streaming.building import RecordBuilder
+from edge_aac.streaming.channel import Channel, ChannelSettings
+from edge_aac.streaming.events import EventTracker
+from edge_aac.streaming.health import HealthReporter
+from edge_aac.streaming.hub import Hub
+from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
+
+JOIN_TIMEOUT_S = 0.3
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """Captions all its sources until the last one ends or the stop is set.
+
+    Args:
+        model: used by the thread of :meth:`run` alone.
+        hub: takes the records; closed at the end.
+        node: name of the device.
+        stop: set from another thread or a signal handler.
+        health_interval_s: seconds between the health records of a source; 0 publishes none.
+        max_batch: windows that are described together.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: WindowModel,
+        hub: Hub,
+        node: str,
+        stop: threading.Event,
+        health_interval_s: float = 60.0,
+        max_batch: int = MAX_BATCH_WINDOWS,
+    ) -> None:
+        self.channels: list[Channel] = []
+        self._model = model
+        self._hub = hub
+        self._node = node
+        self._stop = stop
+        self._health_interval_s = health_interval_s
+        self._scheduler = Scheduler(
+            model=model,
+            stop=stop,
+            has_room=lambda: hub.has_room,
+            sinks_error=lambda: hub.error,
+            tick=self._tick,
+            max_batch=max_batch,
+        )
+        self._health: HealthReporter | None = None
+        hub.on_room(self._scheduler.wake)
+
+    def add(
+        self,
+        source: Source,
+        slicer: WindowSlicer,
+        settings: ChannelSettings,
+        *,
+        same_similarity: float | None = None,
+        reopen: Callable[[], Source] | None = None,
+    ) -> Channel:
+        """Add a source before the run.
+
+        Args:
+            source: opened; closed at the end.
+            slicer: cuts its windows.
+            settings: gates and seed.
+            same_similarity: smallest cosine between captions of one event; None for the model's own.
+            reopen: opens a live source anew after it failed; None for one that is not retried.
+        """
+        channel = Channel(
+            source=source,
+            slicer=slicer,
+            tracker=EventTracker(
+                self._model.same_similarity if same_similarity is None else same_similarity, self._model.embed
+            ),
+            builder=RecordBuilder(self._node, source.label, self._model.identity),
+            settings=settings,
+            publish=self._hub.publish,
+            wake=self._scheduler.wake,
+            reopen=reopen,
+        )
+        self.channels.append(channel)
+        return channel
+
+    def run(self) -> None:
+        """Run to the end. All that was opened is closed when this returns or raises.
+
+        Raises:
+            Exception: the first error of a sink where none is left, of the model, of a source that is not retried, or
+                of a window of a file; all other sources were captioned to their ends before.
+        """
+        self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s)
+        try:
+            self._scheduler.run(self.channels)
+        finally:
+            for channel in self.channels:
+                channel.end()
+                channel.close()
+            deadline_s = time.monotonic() + JOIN_TIMEOUT_S
+            for channel in self.channels:
+                channel.capture.join(max(0.0, deadline_s - time.monotonic()))
+            self._health.report()
+            self._hub.close(patient=not all(channel.live for channel in self.channels))
+            for channel in self.channels:
+                log.info("%s: %s", channel.label, channel.counters.sentence())
+        if self._hub.error is not None:
+            raise self._hub.error
+        for channel in self.channels:
+            if channel.error is not None:
+                raise channel.error
+
+    def _tick(self) -> None:
+        if self._health is not None:
+            self._health.tick()

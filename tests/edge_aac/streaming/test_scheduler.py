@@ -1,0 +1,250 @@
+"""The scheduler: nothing lost from a file, nothing hidden from a live stream, and an end when one is asked for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from edge_aac.errors import DataError, DeviceError
+from edge_aac.models.contract import Description
+from edge_aac.models.seq2seq import window_rng
+from edge_aac.streaming.channel import RING_SAMPLES
+from edge_aac.streaming.counters import Counters
+from edge_aac.streaming.scheduler import TICK_S
+from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource
+from tests.edge_aac.streaming.session_cases import (
+    HOP,
+    QUEUE_RECORDS,
+    RAIN,
+    WINDOW,
+    blocks,
+    counters,
+    noise,
+    session,
+    states,
+)
+
+
+def test_a_file_loses_nothing_however_slow_the_sink() -> None:
+    windows = 2 * QUEUE_RECORDS
+    sink = FakeSink(seconds=0.001)
+    loop = session(FakeSource([noise((windows + 1) * HOP)]), sink)
+    loop.run()
+    assert [record.seq for record in sink.captions] == list(range(windows))
+    assert [record.start_s for record in sink.captions] == [pytest.approx(0.05 * number) for number in range(windows)]
+    assert sink.closed
+    assert counters(loop) == Counters(windows=windows, captions=windows)
+
+
+def test_a_file_loses_nothing_however_slow_the_model() -> None:
+    sink = FakeSink()
+    loop = session(FakeSource([noise(20 * HOP), noise(21 * HOP)]), sink, FakeModel(seconds=0.01))
+    loop.run()
+    assert len(sink.captions) == counters(loop).windows == 40
+    assert not counters(loop).skipped
+
+
+def test_the_tail_of_a_file_is_captioned() -> None:
+    sink, model = FakeSink(), FakeModel()
+    session(FakeSource([noise(2 * WINDOW + 1_600 + 320)]), sink, model).run()
+    assert sink.captions[-1].end_s == pytest.approx((2 * WINDOW + 1_600) / 16_000)
+    assert set(model.sound_samples) == {WINDOW}
+    sink, model = FakeSink(), FakeModel()
+    session(FakeSource([noise(480)]), sink, model).run()
+    assert [(record.start_s, record.end_s) for record in sink.captions] == [(0.0, 0.03)]
+    assert model.sound_samples == [480], "the rest of the window is padding"
+
+
+def test_each_window_has_its_own_generator() -> None:
+    model = FakeModel()
+    session(FakeSource(blocks(6)), FakeSink(), model, seed=11).run()
+    assert model.draws == [window_rng(11, number * HOP).random() for number in range(5)]
+
+
+def test_a_live_source_that_is_faster_than_the_model_skips_and_counts(caplog: pytest.LogCaptureFixture) -> None:
+    count = 120
+    sink = FakeSink()
+    source = FakeSource(blocks(count), live=True, pace_s=0.001)
+    loop = session(source, sink, FakeModel(seconds=0.02))
+    with caplog.at_level(logging.WARNING):
+        loop.run()
+    counted = counters(loop)
+    assert counted.windows == count - 1
+    assert counted.skipped["overlap"] > 10
+    assert counted.captions == len(sink.captions) == counted.windows - counted.skipped.total()
+    assert counted.lost_samples == 0
+    assert "windows are skipped" in caplog.text
+    assert f"{counted.skipped.total()} skipped" in counted.sentence()
+    # What is captioned is the newest: the last window of all is among it.
+    assert [record.seq for record in sink.captions] == list(range(counted.captions))
+
+
+def _starts_captioned(model: FakeModel, most: int) -> list[int]:
+    """Where the captioned windows start: each has its own generator."""
+    starts = {window_rng(0, start).random(): start for start in range(most)}
+    return [starts[draw] for draw in model.draws]
+
+
+def test_the_last_sound_before_an_outage_is_captioned() -> None:
+    model = FakeModel()
+    # The zeros of the outage complete four windows at once: two hold the sound before it, one none, one what follows.
+    given: list[Any] = [noise(WINDOW), noise(240), (2_400, noise(640))]
+    loop = session(FakeSource(given, live=True, pace_s=0.05), FakeSink(), model)
+    loop.run()
+    assert _starts_captioned(model, 4_880) == [0, 2 * HOP, 4 * HOP]
+    assert counters(loop) == Counters(windows=5, silent=1, skipped=Counter(overlap=1), captions=3, lost_samples=2_400)
+
+
+def test_sound_before_a_jump_is_captioned() -> None:
+    model = FakeModel()
+    given: list[Any] = [noise(WINDOW - 160), (2 * RING_SAMPLES, noise(WINDOW))]
+    # A long outage takes longer than a tick.
+    loop = session(FakeSource(given, live=True, pace_s=2 * TICK_S), FakeSink(), model)
+    loop.run()
+    assert model.sound_samples[0] == WINDOW - 160
+    assert len(model.draws) >= 2
+    assert counters(loop).lost_samples == 2 * RING_SAMPLES, "no zero of the outage is lost a second time"
+
+
+def test_with_a_long_hop_the_newest_window_is_captioned() -> None:
+    model = FakeModel()
+    source = FakeSource([noise(4 * WINDOW)], live=True)
+    loop = session(source, FakeSink(), model, hop=WINDOW)
+    loop.run()
+    assert _starts_captioned(model, 4 * WINDOW) == [3 * WINDOW]
+    assert (counters(loop).windows, counters(loop).skipped) == (4, {"overlap": 3})
+
+
+def test_a_live_model_that_keeps_up_skips_nothing() -> None:
+    loop = session(FakeSource(blocks(6), live=True, pace_s=0.1), FakeSink())
+    loop.run()
+    assert (counters(loop).windows, counters(loop).skipped) == (5, {})
+
+
+def test_a_failing_source_raises_after_what_was_made_is_delivered() -> None:
+    sink = FakeSink(seconds=0.005)
+    source = FakeSource(blocks(11), error=DataError("the file is truncated"))
+    loop = session(source, sink)
+    with pytest.raises(DataError, match="truncated"):
+        loop.run()
+    assert len(sink.captions) == 10
+    assert sink.closed
+    assert source.closed.is_set()
+    assert states(sink)[-1] == (0, "end"), "each event that started has its end"
+
+
+def test_any_other_fault_of_the_source_is_raised_too() -> None:
+    with pytest.raises(ZeroDivisionError):
+        session(FakeSource([], error=ZeroDivisionError()), FakeSink()).run()
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_stop_ends_a_source_that_waits(live: bool) -> None:
+    stop = threading.Event()
+    sink = FakeSink()
+    source = FakeSource(blocks(3), live=live, endless=True, pace_s=0.1)
+    loop = session(source, sink, stop=stop)
+    threading.Timer(0.6, stop.set).start()
+    started_s = time.monotonic()
+    loop.run()
+    assert time.monotonic() - started_s < 10.0, "the source waits for ever"
+    assert source.closed.is_set()
+    assert len(sink.captions) == 2
+    assert states(sink) == [(0, "start"), (0, "update"), (0, "end")]
+    assert sink.closed
+
+
+@pytest.mark.parametrize("records", [5, 3 * QUEUE_RECORDS])
+def test_stop_ends_a_file_whose_records_nobody_reads(records: int) -> None:
+    stop, stuck = threading.Event(), threading.Event()
+    sink = FakeSink(stuck=stuck)
+    loop = session(FakeSource([noise((records + 1) * HOP)]), sink, stop=stop)
+    thread = threading.Thread(target=loop.run, daemon=True)
+    thread.start()
+    thread.join(0.7)
+    assert thread.is_alive(), "without a stop, a file's records wait to be read"
+    stop.set()
+    thread.join(10.0)
+    assert not thread.is_alive()
+    stuck.set()
+
+
+def test_stop_ends_a_window_that_takes_long() -> None:
+    """A large model on a slow board: one window may take longer than a stop may."""
+    stop = threading.Event()
+    sink = FakeSink()
+    loop = session(FakeSource([noise(3 * HOP)]), sink, FakeModel(seconds=30.0), stop=stop)
+    threading.Timer(0.2, stop.set).start()
+    started_s = time.monotonic()
+    loop.run()
+    assert time.monotonic() - started_s < 12.0, "the window takes 30 s"
+    assert sink.captions == []
+    assert sink.closed
+
+
+def test_stop_before_the_start() -> None:
+    stop = threading.Event()
+    stop.set()
+    sink = FakeSink()
+    session(FakeSource([noise(16_000)], endless=True), sink, stop=stop).run()
+    assert sink.captions == []
+    assert sink.closed
+
+
+def test_a_sink_that_fails_ends_the_stream() -> None:
+    source = FakeSource(blocks(5), live=True, endless=True, pace_s=0.01)
+    loop = session(source, FakeSink(error=DeviceError("the broker is gone"), fails_at=2))
+    with pytest.raises(DeviceError, match="broker"):
+        loop.run()
+    assert source.closed.is_set()
+
+
+def test_a_sink_that_fails_while_closing_is_not_overlooked() -> None:
+    class _Failing(FakeSink):
+        def close(self) -> None:
+            raise DeviceError("the disk is full")
+
+    with pytest.raises(DeviceError, match="disk"):
+        session(FakeSource(blocks(3)), _Failing()).run()
+
+
+def test_no_thread_is_left_behind() -> None:
+    before = set(threading.enumerate())
+    for _ in range(5):
+        session(FakeSource(blocks(3)), FakeSink()).run()
+    deadline_s = time.monotonic() + 2
+    while set(threading.enumerate()) - before and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert not set(threading.enumerate()) - before
+
+
+_NAN = DataError("the decoder gave NaN")
+
+
+def test_one_bad_window_ends_no_live_stream() -> None:
+    sink = FakeSink()
+    loop = session(FakeSource(blocks(6), live=True, pace_s=0.1), sink, FakeModel([RAIN, RAIN, _NAN, RAIN]))
+    loop.run()
+    assert (counters(loop).windows, counters(loop).failed, len(sink.captions)) == (5, 1, 4)
+
+
+def test_an_accelerator_that_is_gone_ends_a_live_stream() -> None:
+    class _Gone(FakeModel):
+        def describe(self, *_given: Any, **_named: Any) -> list[Description | DataError]:
+            raise DeviceError("the GPU is gone")
+
+    with pytest.raises(DeviceError, match="gone"):
+        session(FakeSource(blocks(6), live=True, pace_s=0.1), FakeSink(), _Gone()).run()
+
+
+def test_one_bad_window_of_a_file_is_told_after_the_others() -> None:
+    sink = FakeSink()
+    loop = session(FakeSource(blocks(6)), sink, FakeModel([RAIN, RAIN, _NAN, RAIN]))
+    with pytest.raises(DataError, match="NaN"):
+        loop.run()
+    assert len(sink.captions) == 4
