@@ -73,6 +73,8 @@ class JsonlSink:
         self._path = settings.path.expanduser()
         self._max_bytes = round(settings.max_mb * 1e6)
         self._descriptor = self._opened()
+        self._torn = False
+        """Whether the file ends within a line that could not be taken back."""
 
     @classmethod
     def open(cls, settings: JsonlSettings) -> JsonlSink:
@@ -115,6 +117,8 @@ class JsonlSink:
 
     def _append(self, line: bytes, size: int) -> None:
         written = 0
+        if self._torn:
+            line = b"\n" + line
         try:
             while written < len(line):
                 written += os.write(self._descriptor, line[written:])
@@ -122,8 +126,12 @@ class JsonlSink:
                 os.fsync(self._descriptor)
         except OSError:
             # A part of a line would spoil the next one, and a line that is not safe yet is written again.
-            os.ftruncate(self._descriptor, size)
+            try:
+                os.ftruncate(self._descriptor, size)
+            except OSError:
+                self._torn = written > 0
             raise
+        self._torn = False
 
     def _follow_the_name(self) -> None:
         """Open the path anew where it no longer leads to the open file."""

@@ -1,0 +1,207 @@
+"""Many sources in one process: none disturbs another, and each gets the captions that it has alone."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_aac.audio.sources.address import Source
+from edge_aac.audio.windows import WindowSlicer
+from edge_aac.errors import DataError, DeviceError, EdgeAacError, UsageError
+from edge_aac.records import Event, Record
+from edge_aac.streaming import capture
+from edge_aac.streaming.channel import ChannelSettings
+from edge_aac.streaming.gate import EnergyGate
+from edge_aac.streaming.hub import Hub, Outlet
+from edge_aac.streaming.session import Session
+from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, said
+from tests.edge_aac.streaming.session_cases import HOP, QUEUE_RECORDS, WINDOW, blocks, noise, session
+
+_SCRIPT = [said(word, direction=37.0 * number) for number, word in enumerate(("rain", "dog", "wind", "clock", "cat"))]
+
+
+def _of(sink: FakeSink, label: str) -> list[dict[str, Any]]:
+    """A source's records, without what depends on the moment."""
+    tables = [record.to_table() for record in sink.records if record.source == label]
+    return [{key: value for key, value in table.items() if key != "latency_ms"} for table in tables]
+
+
+def _file(number: int) -> FakeSource:
+    return FakeSource([noise(HOP, 100 * number + block) for block in range(4 + number)], label=f"{number}.wav")
+
+
+@pytest.mark.parametrize("count", [2, 4, 8, 16])
+def test_each_source_has_the_records_that_it_has_alone(count: int) -> None:
+    def model() -> FakeModel:
+        return FakeModel(_SCRIPT, by_position=HOP)
+
+    alone: dict[str, list[dict[str, Any]]] = {}
+    for number in range(count):
+        sink = FakeSink()
+        session(_file(number), sink, model()).run()
+        alone[f"{number}.wav"] = _of(sink, f"{number}.wav")
+    sink = FakeSink()
+    together = model()
+    session([_file(number) for number in range(count)], sink, together).run()
+    assert {label: _of(sink, label) for label in alone} == alone
+    assert max(together.batches) > 1, "or nothing was described together"
+    assert {record.source for record in sink.records} == set(alone)
+
+
+def test_a_file_among_live_sources_loses_nothing() -> None:
+    live = [FakeSource(blocks(60), live=True, pace_s=0.003, label=f"mic{number}") for number in range(3)]
+    file = FakeSource([noise(41 * HOP)], label="long.wav")
+    sink = FakeSink()
+    made = session([*live, file], sink, FakeModel(seconds=0.01))
+    made.run()
+    assert len(_captions(sink, "long.wav")) == 40
+    counted = {channel.label: channel.counters for channel in made.channels}
+    assert not counted["long.wav"].skipped
+    assert all(counted[f"mic{number}"].skipped for number in range(3))
+    for label, counters in counted.items():
+        assert counters.windows == counters.captions + counters.skipped.total(), label
+
+
+def _captions(sink: FakeSink, label: str) -> list[Record]:
+    return [record for record in sink.captions if record.source == label]
+
+
+def test_a_small_batch_is_shared_fairly() -> None:
+    sources = [FakeSource(blocks(80), live=True, pace_s=0.005, label=f"mic{number}") for number in range(6)]
+    sink = FakeSink()
+    made = session(sources, sink, FakeModel(seconds=0.01), max_batch=2)
+    made.run()
+    captions = [channel.counters.captions for channel in made.channels]
+    assert min(captions) * 2 > max(captions)
+    assert max(channel.counters.skipped["behind"] for channel in made.channels) >= 0
+    assert all(channel.counters.windows == 79 for channel in made.channels)
+
+
+def test_what_does_not_fit_into_a_batch_is_skipped_for_the_newest() -> None:
+    # Two stretches of sound with silence between them: no window of one overlaps one of the other.
+    loud, silence = noise(WINDOW), np.zeros(2 * WINDOW, np.float32)
+    given = np.concatenate((loud, silence, loud, silence, loud))
+    model, sink = FakeModel(), FakeSink()
+    made = session(FakeSource([given], live=True), sink, model, hop=WINDOW // 2, max_batch=1)
+    made.run()
+    (channel,) = made.channels
+    assert channel.counters.captions == 1
+    assert channel.counters.skipped["behind"] == 2
+    assert sink.captions[0].end is not None
+
+
+def test_a_failing_source_disturbs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    failing = FakeSource(blocks(3), error=DataError("'bad.wav' is damaged"), label="bad.wav")
+    good = FakeSource(blocks(30), label="good.wav", pace_s=0.01)
+    sink = FakeSink()
+    with caplog.at_level(logging.ERROR), pytest.raises(DataError, match="damaged"):
+        session([failing, good], sink).run()
+    assert (len(_captions(sink, "bad.wav")), len(_captions(sink, "good.wav"))) == (2, 29)
+    assert "bad.wav has ended, the others go on" in caplog.text
+
+
+def _retried(
+    sink: FakeSink, opened: Callable[[], Source], first: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Session, threading.Event]:
+    monkeypatch.setattr(capture, "FIRST_BACKOFF_S", 0.05)
+    stop = threading.Event()
+    made = Session(
+        model=FakeModel(),
+        hub=Hub([Outlet("fake", sink, ("caption", "event"), QUEUE_RECORDS, stop)]),
+        node="kitchen",
+        stop=stop,
+        health_interval_s=0.0,
+    )
+    settings = ChannelSettings(EnergyGate(-70.0), every_window=True)
+    made.add(first, WindowSlicer(WINDOW, HOP), settings, reopen=opened)
+    return made, stop
+
+
+def test_a_live_source_that_fails_is_opened_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[FakeSource | EdgeAacError] = [
+        DeviceError("no route to the camera"),
+        DeviceError("no route to the camera"),
+        FakeSource(blocks(4), live=True, pace_s=0.05, label="camera"),
+    ]
+
+    def opened() -> Source:
+        found = tries.pop(0)
+        if isinstance(found, EdgeAacError):
+            raise found
+        return found
+
+    first = FakeSource(blocks(3), live=True, error=DeviceError("the camera is gone"), pace_s=0.05, label="camera")
+    sink = FakeSink()
+    made, _ = _retried(sink, opened, first, monkeypatch)
+    with caplog.at_level(logging.WARNING):
+        made.run()
+    (channel,) = made.channels
+    assert (tries, channel.error, channel.capture.reconnects) == ([], None, 1)
+    assert first.closed.is_set()
+    assert channel.counters.lost_samples > 0.1 * 16_000, "the time without the source is lost sound"
+    messages = [record.message for record in caplog.records if "camera" in record.message]
+    assert [message for message in messages if "skip" not in message] == [
+        "camera failed and is tried again: the camera is gone",
+        "camera is back",
+    ]
+    assert len(sink.captions) >= 3
+
+
+def test_what_no_retry_mends_ends_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened() -> Source:
+        raise UsageError("the address is wrong")
+
+    first = FakeSource(blocks(3), live=True, error=DeviceError("the camera is gone"), label="camera")
+    made, _ = _retried(FakeSink(), opened, first, monkeypatch)
+    with pytest.raises(UsageError, match="wrong"):
+        made.run()
+
+
+def test_a_stop_ends_the_wait_for_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened() -> Source:
+        raise DeviceError("still gone")
+
+    first = FakeSource(blocks(3), live=True, error=DeviceError("the camera is gone"), label="camera")
+    made, stop = _retried(FakeSink(), opened, first, monkeypatch)
+    running = threading.Thread(target=made.run, daemon=True)
+    running.start()
+    (channel,) = made.channels
+    deadline_s = time.monotonic() + 10
+    while channel.capture.state != "failed":
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    assert channel.capture.reason == "the camera is gone"
+    stop.set()
+    running.join(10)
+    assert not running.is_alive()
+
+
+def test_open_events_end_during_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_aac.streaming.channel.SILENT_WAIT_S", 0.2)
+    stop = threading.Event()
+    sink = FakeSink()
+    source = FakeSource(blocks(4), live=True, endless=True, pace_s=0.05)
+    running = threading.Thread(target=session(source, sink, stop=stop).run, daemon=True)
+    running.start()
+
+    def ends() -> list[Event]:
+        return [record for record in sink.records if isinstance(record, Event) and record.state == "end"]
+
+    deadline_s = time.monotonic() + 10
+    while not ends():
+        assert time.monotonic() < deadline_s, "the microphone is gone, and its last event lasts for ever"
+        time.sleep(0.01)
+    assert running.is_alive()
+    stop.set()
+    running.join(10)
+    (end,) = ends()
+    updates = [record for record in sink.records if isinstance(record, Event) and record.state == "update"]
+    assert (end.start, end.end) == (updates[-1].start, updates[-1].end)
