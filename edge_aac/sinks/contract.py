@@ -1,16 +1,13 @@
-"""What every sink promises, and how a kind of sink is found by its name."""
+"""What every sink promises, and what every kind of sink can be told."""
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from edge_aac.errors import ConfigError, EdgeAacError, first_complaint
+from edge_aac.errors import EdgeAacError
 from edge_aac.records import Record, known_kinds
-
-ENTRY_POINT_GROUP = "edge_aac.sinks"
 
 
 class TransientSinkError(Exception):
@@ -44,7 +41,11 @@ class SinkSettings(BaseModel):
 
     records: tuple[str, ...] = Field(default=("caption",), description="Kinds of record that the sink takes.")
     queue_records: int = Field(
-        default=256, ge=8, le=1_000_000, description="Records that may wait before the oldest are dropped."
+        default=256,
+        ge=8,
+        le=1_000_000,
+        description="Records that may wait before the oldest are dropped.",
+        json_schema_extra={"unit": "records"},
     )
 
     @field_validator("records")
@@ -56,15 +57,15 @@ class SinkSettings(BaseModel):
         return kinds
 
     @classmethod
-    def parse(cls, rest: str) -> dict[str, Any]:
-        """Read what follows the kind in a short form such as ``jsonl:PATH``, as a table of this class's keys.
+    def parse(cls, rest: str) -> SinkSettings:
+        """Settings from what follows the kind in a short form such as ``jsonl:PATH``.
 
         Raises:
-            ValueError: this kind of sink takes nothing there.
+            ValueError: the kind takes nothing there, or something else.
         """
         if rest:
             raise ValueError("nothing may follow this kind of sink")
-        return {}
+        return cls()
 
 
 class SinkKind(Protocol):
@@ -79,45 +80,6 @@ class SinkKind(Protocol):
         Raises:
             EdgeAacError: it cannot be opened, and trying again would not help.
         """
-
-
-def sink_kinds() -> list[str]:
-    """The kinds of sink that edge-aac and the installed packages register, sorted."""
-    return sorted({point.name for point in entry_points(group=ENTRY_POINT_GROUP)})
-
-
-def sink_kind(name: str) -> SinkKind:
-    """The class of a kind of sink.
-
-    Raises:
-        ConfigError: no package registers that kind, or its code cannot be loaded.
-    """
-    points: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if name not in points:
-        raise ConfigError(f"there is no kind of sink '{name}': use one of {', '.join(sorted(points))}")
-    try:
-        found: SinkKind = points[name].load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"the kind of sink '{name}' is registered as {points[name].value}, which cannot be loaded ({error}): "
-            "install that package again"
-        ) from error
-    return found
-
-
-def open_sink(kind: str, table: dict[str, Any]) -> tuple[Sink, SinkSettings]:
-    """Open a sink of a kind from the keys that its settings have.
-
-    Raises:
-        ConfigError: an unknown kind, or a key that is unknown or has an unusable value.
-        EdgeAacError: it cannot be opened.
-    """
-    found = sink_kind(kind)
-    try:
-        settings = found.Settings.model_validate(table)
-    except ValidationError as error:
-        raise ConfigError(f"sink {kind}: {first_complaint(error)}") from error
-    return found.open(settings), settings
 
 
 def reason_of(error: BaseException) -> str:

@@ -7,7 +7,6 @@ import fcntl
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -38,17 +37,25 @@ class JsonlSettings(SinkSettings):
     records: tuple[str, ...] = Field(
         default=("caption", "event", "health"), description="Kinds of record that the sink takes."
     )
-    path: Path = Field(description="File to append to; rotated files are PATH.1, PATH.2 …")
-    max_mb: float = Field(default=10.0, ge=0.0, allow_inf_nan=False, description="Size in MB to rotate at; 0: never.")
+    path: Path = Field(
+        description="File to append to; rotated files are PATH.1, PATH.2 …", examples=["/var/log/edge-aac/heard.jsonl"]
+    )
+    max_mb: float = Field(
+        default=10.0,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="Size to rotate at; 0: never.",
+        json_schema_extra={"unit": "MB"},
+    )
     keep: int = Field(default=5, ge=0, le=1000, description="Rotated files that are kept.")
     fsync: bool = Field(default=False, description="Wait after each record until it is on the disk.")
 
     @classmethod
-    def parse(cls, rest: str) -> dict[str, Any]:
-        """Read ``PATH`` of ``jsonl:PATH``."""
+    def parse(cls, rest: str) -> JsonlSettings:
+        """Settings from ``PATH`` of ``jsonl:PATH``."""
         if not rest:
             raise ValueError("a path must follow: jsonl:PATH")
-        return {"path": rest}
+        return cls(path=Path(rest))
 
 
 class JsonlSink:

@@ -53,10 +53,10 @@ class StdoutSettings(SinkSettings):
     """``[[sinks]]`` of kind ``stdout``.
 
     Attributes:
-        output_format: "auto" is text on a terminal, JSON Lines elsewhere.
+        format: "auto" is text on a terminal, JSON Lines elsewhere.
     """
 
-    output_format: Format = Field(default="auto", alias="format", description="json, text, or auto by the terminal.")
+    format: Format = Field(default="auto", description="json: JSON Lines; text: sentences; auto: text on a terminal.")
 
 
 class StdoutSink:
@@ -79,7 +79,7 @@ class StdoutSink:
     @classmethod
     def open(cls, settings: StdoutSettings) -> StdoutSink:
         """See :class:`edge_aac.sinks.contract.SinkKind`."""
-        return cls(settings.output_format)
+        return cls(settings.format)
 
     def publish(self, record: Record) -> None:
         """See :class:`edge_aac.sinks.contract.Sink`; raises BrokenPipeError when the reader has gone."""
