@@ -1,0 +1,139 @@
+"""What more sources cost in one process: processor time, memory, and whether each still says what it says alone.
+
+    python -m benchmarks.sources --counts 1 2 4 8 16
+
+Each count runs in a process of its own, with sources that are paced as live (``demo:?speed=1`` with another seed each)
+or read as fast as possible. Costs are given as ratios to one source in the same run of this program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.command_line import at_least
+from edge_aac.records import Caption, Record
+
+PACES = ("live", "fast")
+LIVE_SPEED = 1.0
+
+
+class _Collector:
+    """A sink that keeps each source's captions."""
+
+    def __init__(self) -> None:
+        self.captions: dict[str, list[str]] = {}
+        self.latencies_ms: list[float] = []
+
+    def publish(self, record: Record) -> None:
+        if isinstance(record, Caption):
+            self.captions.setdefault(record.source, []).append(record.caption)
+            self.latencies_ms.append(record.latency_ms.total)
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+def main() -> None:
+    """Measure each count, and print all as one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--counts", type=at_least(1), nargs="+", default=[1, 2, 4, 8, 16])
+    parser.add_argument("--seconds", type=at_least(12), default=40, help="of sound from each source")
+    parser.add_argument("--hop", type=float, default=2.0, help="seconds from one window to the next")
+    parser.add_argument("--pace", choices=PACES, default="live")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        numbers = range(arguments.counts[0])
+        speed = LIVE_SPEED if arguments.pace == "live" else 0.0
+        print(json.dumps(measure(arguments.bundle, numbers, arguments.seconds, arguments.hop, speed)))
+        return
+    shared = ["--bundle", arguments.bundle, "--seconds", str(arguments.seconds), "--hop", str(arguments.hop)]
+    command = [sys.executable, "-m", "benchmarks.sources", "--one", "--pace", arguments.pace, *shared]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    results = {}
+    for count in dict.fromkeys([1, *arguments.counts]):
+        done = subprocess.run(
+            [*command, "--counts", str(count)], check=True, stdout=subprocess.PIPE, env=environment, text=True
+        )
+        results[count] = json.loads(done.stdout)
+    print(json.dumps(compared(results), indent=1))
+
+
+def measure(bundle: str, seeds: Sequence[int], seconds: int, hop_s: float, speed: float) -> dict[str, Any]:
+    """Caption one scene for each seed side by side.
+
+    Returns:
+        Processor seconds of the session, without what opening the bundle takes; resident memory in MB at its end; the
+        windows; each scene's captions by seed; and milliseconds to a caption.
+    """
+    from edge_aac.audio.sources.demo import DemoSource, synthesise_demo
+    from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
+    from edge_aac.models.seq2seq import Captioner
+    from edge_aac.streaming.channel import ChannelSettings
+    from edge_aac.streaming.gate import EnergyGate
+    from edge_aac.streaming.hub import Hub, Outlet
+    from edge_aac.streaming.session import Session
+    from edge_aac.timebase import SAMPLE_RATE
+
+    model = Captioner.open(bundle)
+    stop, sink = threading.Event(), _Collector()
+    hub = Hub([Outlet("collector", sink, ("caption",), 4096, stop)])
+    session = Session(model=model, hub=hub, node="benchmark", stop=stop, health_interval_s=0.0)
+    for seed in seeds:
+        session.add(
+            DemoSource(synthesise_demo(seconds, seed), speed, label=str(seed)),
+            WindowSlicer(WINDOW_SAMPLES, round(hop_s * SAMPLE_RATE)),
+            ChannelSettings(EnergyGate(-70.0), every_window=True),
+        )
+    before_s = time.process_time()
+    session.run()
+    return {
+        "cpu_s": time.process_time() - before_s,
+        "resident_mb": _resident_mb(),
+        "windows": sum(channel.counters.windows for channel in session.channels),
+        "captions": sink.captions,
+    }
+
+
+def compared(results: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Each count beside one source: processor time as a ratio, memory as MB a source more, captions as differences.
+
+    Captions are compared between the largest count and all others, scene by scene.
+    """
+    one, largest = results[1], results[max(results)]
+    table = {}
+    for count, result in results.items():
+        pairs = [
+            (caption, other)
+            for seed, captions in result["captions"].items()
+            for caption, other in zip(captions, largest["captions"][seed], strict=True)
+        ]
+        table[str(count)] = {
+            "cpu_of_one_source": round(result["cpu_s"] / one["cpu_s"], 2),
+            "cpu_s": round(result["cpu_s"], 2),
+            "resident_mb": round(result["resident_mb"], 1),
+            "mb_a_source_more": round((result["resident_mb"] - one["resident_mb"]) / max(1, count - 1), 2),
+            "windows": result["windows"],
+            "captions_other_than_with_most_sources": sum(caption != other for caption, other in pairs),
+        }
+    return table
+
+
+def _resident_mb() -> float:
+    """The largest resident memory of this process so far, in MB (2^20 bytes)."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        lines = dict(line.split(":", 1) for line in status)
+    return int(lines["VmHWM"].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    main()
