@@ -16,7 +16,7 @@ from edge_aac.commands import options
 from edge_aac.errors import DataError, InputMissingError
 
 if TYPE_CHECKING:
-    from edge_aac.config import Settings
+    from edge_aac.settings.tree import Settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -73,7 +73,7 @@ def caption(
             "hop_s": hop,
         },
     }
-    from edge_aac.config import load_settings
+    from edge_aac.settings.tree import load_settings
 
     _caption_files(files, load_settings(config, given, _DEFAULTS), output_format)
 

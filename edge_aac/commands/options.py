@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edge_aac.config import CaptionerSettings
     from edge_aac.models.seq2seq import Captioner
+    from edge_aac.settings.tree import CaptionerSettings
 
 
 class Format(str, Enum):
@@ -119,7 +119,7 @@ FormatOption = Annotated[
 
 def captioner_section(given: Mapping[str, object]) -> dict[str, object]:
     """The settings of ``[captioner]`` among a verb's options, which bear their names; None = not given."""
-    from edge_aac.config import CaptionerSettings
+    from edge_aac.settings.tree import CaptionerSettings
 
     return {name: given[name] for name in CaptionerSettings.model_fields}
 

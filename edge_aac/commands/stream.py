@@ -89,7 +89,7 @@ def stream(
             "node": node,
         },
     }
-    from edge_aac.config import load_settings
+    from edge_aac.settings.tree import load_settings
 
     settings = load_settings(config, given)
 

@@ -45,7 +45,7 @@ _FLOORS = (
     {"records", "fluency", "bundle"},
     {"audio", "engines", "sinks"},
     {"models"},
-    {"streaming", "config"},
+    {"streaming", "settings"},
     {"commands"},
     {"cli"},
 )

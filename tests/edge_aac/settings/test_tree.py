@@ -11,8 +11,8 @@ import typer
 
 from edge_aac.commands import caption as caption_verb
 from edge_aac.commands import stream as stream_verb
-from edge_aac.config import Settings, load_settings
 from edge_aac.errors import ConfigError, EdgeAacError, InputMissingError
+from edge_aac.settings.tree import Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def _seen_by(verb: typer.Typer, arguments: list[str], monkeypatch: pytest.Monkey
         seen.append(load_settings(config, given, defaults or {}))
         raise ConfigError("far enough")
 
-    monkeypatch.setattr("edge_aac.config.load_settings", stop)
+    monkeypatch.setattr("edge_aac.settings.tree.load_settings", stop)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     with pytest.raises(ConfigError, match="far enough"):
         verb(args=arguments, prog_name="edge-aac")
@@ -150,7 +150,7 @@ def test_all_settings_of_the_sections_can_be_given(monkeypatch: pytest.MonkeyPat
         given.update(seen)
         raise ConfigError("far enough")
 
-    monkeypatch.setattr("edge_aac.config.load_settings", note)
+    monkeypatch.setattr("edge_aac.settings.tree.load_settings", note)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     with pytest.raises(ConfigError):
         stream_verb.app(args=[], prog_name="edge-aac")
@@ -222,7 +222,7 @@ def test_the_users_file_overrules_the_machines_key_by_key(tmp_path: Path, monkey
     machine, user = (tmp_path / name for name in ("etc.toml", "user.toml"))
     machine.write_text("[stream]\nhop_s = 3.0\nnode = 'attic'\n[captioner]\nseed = 4\n", encoding="utf-8")
     user.write_text("[stream]\nnode = 'cellar'\n", encoding="utf-8")
-    monkeypatch.setattr("edge_aac.config._default_files", lambda: [machine, user])
+    monkeypatch.setattr("edge_aac.settings.tree._default_files", lambda: [machine, user])
     settings = load_settings(None, {})
     assert (settings.stream.hop_s, settings.stream.node, settings.captioner.seed) == (3.0, "cellar", 4)
     machine.write_text("[stream]\nhop_s = -1\n", encoding="utf-8")
