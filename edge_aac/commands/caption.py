@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_aac.commands import options
+from edge_aac.commands.setting_options import GivenSettings, settings_options
 from edge_aac.errors import DataError, InputMissingError
 
 if TYPE_CHECKING:
     from edge_aac.settings.tree import Settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-# A file is captioned once through; a stream looks more often, so that it says soon what it hears.
-_DEFAULTS = {"stream": {"hop_s": 10.0}}
 
 EXAMPLES = """Examples:
 
@@ -34,68 +32,48 @@ EXAMPLES = """Examples:
 
 
 @app.command(epilog=EXAMPLES)
+@settings_options(
+    "stream",
+    "captioner",
+    without={"stream.same_similarity"},
+    env={"stream.hop_s": "EDGE_AAC_CAPTION_HOP"},
+    help_texts={
+        "stream.hop_s": "Seconds from one 10 s window to the next. "
+        "Default: hop_s of the configuration's [stream], else 10."
+    },
+    # A file is captioned once through; a stream looks more often, so that it says soon what it hears.
+    defaults={"stream": {"hop_s": 10.0}},
+)
 def caption(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="WAV, FLAC, OGG, MP3 …", show_default=False)],
-    hop: Annotated[
-        float | None,
-        typer.Option(
-            envvar="EDGE_AAC_CAPTION_HOP",
-            help="Seconds from one 10 s window to the next. Default: hop_s of the configuration's [stream], else 10.",
-        ),
-    ] = None,
-    bundle: options.BundleOption = None,
-    candidates: options.CandidatesOption = None,
-    method: options.MethodOption = None,
-    max_length: options.MaxLengthOption = None,
-    likelihood_weight: options.LikelihoodWeightOption = None,
-    similarity_weight: options.SimilarityWeightOption = None,
-    fluency_check: options.FluencyOption = None,
-    least_familiarity: options.LeastFamiliarityOption = None,
-    seed: options.SeedOption = None,
-    threads: options.ThreadsOption = None,
-    backend: options.BackendOption = None,
-    silence_dbfs: options.SilenceOption = None,
-    least_score: options.LeastScoreOption = None,
-    familiar_only: options.FamiliarOnlyOption = None,
-    node: options.NodeOption = None,
+    given: GivenSettings,
     output_format: options.FormatOption = options.Format.AUTO,
-    config: options.ConfigOption = None,
 ) -> None:
     """Caption sound files: one record for each 10 s window."""
     options.log_to_stderr()
-    given: dict[str, dict[str, object]] = {
-        "captioner": options.captioner_section(locals()),
-        "stream": {
-            "silence_dbfs": silence_dbfs,
-            "least_score": least_score,
-            "familiar_only": familiar_only,
-            "node": node,
-            "hop_s": hop,
-        },
-    }
-    from edge_aac.settings.tree import load_settings
-
-    _caption_files(files, load_settings(config, given, _DEFAULTS), output_format)
+    _caption_files(files, given.load(), output_format)
 
 
 def _caption_files(files: list[Path], settings: Settings, output_format: options.Format) -> None:
     from edge_aac.audio.windows import file_windows
     from edge_aac.models.seq2seq import window_rng
+    from edge_aac.models.settings import CaptionerSettings
     from edge_aac.sinks.stdout import open_stdout
     from edge_aac.streaming.describe import Describer, file_span
     from edge_aac.streaming.gate import EnergyGate, ScoreGate
+    from edge_aac.streaming.settings import StreamSettings
     from edge_aac.timebase import SAMPLE_RATE
 
     log = logging.getLogger(__name__)
-    chosen = settings.captioner
+    chosen, listening = settings.get(CaptionerSettings), settings.get(StreamSettings)
     captioner = options.open_captioner(chosen)
-    gate = EnergyGate(settings.stream.silence_dbfs)
-    score_gate = ScoreGate(settings.stream.least_score, settings.stream.familiar_only)
+    gate = EnergyGate(listening.silence_dbfs)
+    score_gate = ScoreGate(listening.least_score, listening.familiar_only)
     sink = open_stdout(output_format.value)
-    hop_samples = round(settings.stream.hop_s * SAMPLE_RATE)
+    hop_samples = round(listening.hop_s * SAMPLE_RATE)
     exit_code = 0
     for path in files:
-        describer = Describer.of(captioner, settings.stream.node, str(path))
+        describer = Describer.of(captioner, listening.node, str(path))
         seq = 0
         try:
             for window in file_windows(path, hop_samples):

@@ -9,11 +9,17 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from edge_aac.commands import options
+from edge_aac.commands.setting_options import GivenSettings, settings_options
+from edge_aac.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_aac.settings.tree import Settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -30,46 +36,14 @@ EXAMPLES = """Examples:
 
 
 @app.command(epilog=EXAMPLES)
+@settings_options("sources", "stream", "sinks", "health", "captioner", others=True)
 def stream(
-    device: Annotated[
-        str | None,
-        typer.Option(
-            envvar="EDGE_AAC_DEVICE",
-            help="mic0, mic1 …, alsa:hw:1,0, file:PATH, stdin:[?rate=44100&channels=2] or demo:. Default: mic0.",
-        ),
-    ] = None,
-    hop: Annotated[
-        float | None,
-        typer.Option(envvar="EDGE_AAC_HOP", help="Seconds from one 10 s window to the next. Default: 2."),
-    ] = None,
-    bundle: options.BundleOption = None,
-    candidates: options.CandidatesOption = None,
-    method: options.MethodOption = None,
-    max_length: options.MaxLengthOption = None,
-    likelihood_weight: options.LikelihoodWeightOption = None,
-    similarity_weight: options.SimilarityWeightOption = None,
-    fluency_check: options.FluencyOption = None,
-    least_familiarity: options.LeastFamiliarityOption = None,
-    seed: options.SeedOption = None,
-    threads: options.ThreadsOption = None,
-    backend: options.BackendOption = None,
-    silence_dbfs: options.SilenceOption = None,
-    least_score: options.LeastScoreOption = None,
-    familiar_only: options.FamiliarOnlyOption = None,
-    same_similarity: Annotated[
-        float | None,
-        typer.Option(
-            envvar="EDGE_AAC_SAME_SIMILARITY",
-            help="Captions at least this alike (cosine) are one event. Default: the bundle's own.",
-        ),
-    ] = None,
-    node: options.NodeOption = None,
+    given: GivenSettings,
     every_window: Annotated[
         bool, typer.Option("--every-window", help="Print a caption for every window, not for every event.")
     ] = False,
     events: Annotated[bool, typer.Option("--events", help="Print event records (start, update, end) as well.")] = False,
     output_format: options.FormatOption = options.Format.AUTO,
-    config: options.ConfigOption = None,
 ) -> None:
     """Caption a microphone, file or pipe until it ends or you stop it."""
     stop = threading.Event()
@@ -77,50 +51,65 @@ def stream(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     options.log_to_stderr()
-    given: dict[str, dict[str, object]] = {
-        "captioner": options.captioner_section(locals()),
-        "stream": {
-            "device": device,
-            "hop_s": hop,
-            "silence_dbfs": silence_dbfs,
-            "least_score": least_score,
-            "familiar_only": familiar_only,
-            "same_similarity": same_similarity,
-            "node": node,
-        },
-    }
-    from edge_aac.settings.tree import load_settings
+    _listen(given.load(), Output(output_format.value, events, every_window), stop)
 
-    settings = load_settings(config, given)
 
+@dataclass(frozen=True)
+class Output:
+    """What is printed, and how.
+
+    Attributes:
+        output_format: "auto", "json" or "text".
+        events: event records too.
+        every_window: a caption for every window, not for every event.
+    """
+
+    output_format: Literal["auto", "json", "text"]
+    events: bool
+    every_window: bool
+
+
+def _listen(settings: Settings, output: Output, stop: threading.Event) -> None:
+    """Listens until the source ends or ``stop`` is set.
+
+    Raises:
+        ConfigError: there is no source that is enabled, or more than the one that can be heard, or a sink.
+    """
     from edge_aac.audio.sources.address import open_source
     from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
+    from edge_aac.models.settings import CaptionerSettings
     from edge_aac.sinks.sink import QueuedSink
     from edge_aac.sinks.stdout import open_stdout
     from edge_aac.streaming.describe import Describer
     from edge_aac.streaming.events import EventTracker
     from edge_aac.streaming.gate import EnergyGate, ScoreGate
     from edge_aac.streaming.loop import StreamLoop
+    from edge_aac.streaming.settings import SinkSettings, SourceSettings, StreamSettings, channels
     from edge_aac.timebase import SAMPLE_RATE
 
     log = logging.getLogger(__name__)
-    chosen, listening = settings.captioner, settings.stream
-    slicer = WindowSlicer(WINDOW_SAMPLES, round(listening.hop_s * SAMPLE_RATE))
+    chosen, listening = settings.get(CaptionerSettings), settings.get(StreamSettings)
+    channel, *others = channels(listening, settings.tables(SourceSettings)) or [None]
+    if channel is None:
+        raise ConfigError("no source is enabled: enable one of the [[sources]]")
+    if others or settings.chosen(SinkSettings):
+        raise ConfigError("one source and standard output are all that this version streams: leave the others out")
+    slicer = WindowSlicer(WINDOW_SAMPLES, round(channel.hop_s * SAMPLE_RATE))
     captioner = options.open_captioner(chosen)
-    source = open_source(listening.device)
+    source = open_source(channel.address)
     log.info("listening to %s with bundle %s", source.name, captioner.bundle.manifest.name)
-    asked, of_bundle = listening.same_similarity, captioner.bundle.manifest.same_similarity
+    similarity, of_bundle = listening.same_similarity, captioner.bundle.manifest.same_similarity
     loop = StreamLoop(
         source=source,
         captioner=captioner,
         slicer=slicer,
-        gate=EnergyGate(listening.silence_dbfs),
+        gate=EnergyGate(channel.silence_dbfs),
         score_gate=ScoreGate(listening.least_score, listening.familiar_only),
-        tracker=EventTracker(of_bundle if asked is None else asked),
-        sink=QueuedSink(open_stdout(output_format.value, events), wait=not source.live, stop=stop),
-        describer=Describer.of(captioner, listening.node, source.name),
+        tracker=EventTracker(of_bundle if similarity is None else similarity),
+        sink=QueuedSink(open_stdout(output.output_format, output.events), wait=not source.live, stop=stop),
+        describer=Describer.of(captioner, listening.node, channel.name or source.name),
         seed=chosen.seed,
-        every_window=every_window,
+        every_window=output.every_window,
     )
     try:
         loop.run(stop)

@@ -1,175 +1,124 @@
-"""Settings: one frozen section a room, units in the names, validated once.
+"""The settings as a whole: merged from all that gives them, validated once, each with where it comes from.
 
 Precedence: a flag, then the environment (``EDGE_AAC_…``), then the user's TOML file, then the machine's, key by key,
-then the defaults below. A file that is named with ``--config`` stands in place of both.
+then the defaults of the sections. A file that is named stands in place of both. An array of tables is replaced as a
+whole.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel
 
-from edge_aac.bundle.manifest import DecodingMethod
-from edge_aac.bundle.store import DEFAULT_BUNDLE
-from edge_aac.errors import ConfigError, InputMissingError
+from edge_aac.errors import ConfigError
+from edge_aac.settings.faults import Chosen, Fault, Validation, Values
+from edge_aac.settings.fields import Setting
+from edge_aac.settings.layers import Layer, Origin, SyntaxFault, default_files, merged, origin_of, read_file
+from edge_aac.settings.lines import Key
+from edge_aac.settings.sections import Section, registered_sections
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+Model = TypeVar("Model", bound=BaseModel)
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+NOTHING = Layer()
 
 
-class CaptionerSettings(_Section):
-    """What captions, and how.
-
-    Attributes:
-        bundle: name of a built-in or pulled bundle, or path of a folder.
-        backend: what runs its graphs; "auto" the fastest that this machine has.
-        threads: CPU threads of a graph; 0 = as many as pay.
-        candidates: drawn a window; None = the bundle's own default, here and below.
-        seed: of the candidates; the same sound, bundle and seed give the same captions.
-        method: how captions are decoded: "nucleus", "greedy" or "beam".
-        max_length: longest caption in tokens, start and end counted.
-        likelihood_weight, similarity_weight: of the two scores that candidates are ranked by; without similarity, none
-            is computed.
-        least_familiarity: windows that score lower are told to hold an unknown sound, or none.
-        fluency_check: a caption that is no whole sentence, or says something twice, wins only where all are such.
-    """
-
-    bundle: str = DEFAULT_BUNDLE
-    backend: Literal["auto", "tensorrt", "onnxruntime"] = "auto"
-    threads: int = Field(default=0, ge=0, le=256)
-    candidates: int | None = Field(default=None, ge=1, le=64)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    method: DecodingMethod | None = None
-    max_length: int | None = Field(default=None, ge=2)
-    likelihood_weight: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
-    similarity_weight: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
-    fluency_check: bool = True
-    least_familiarity: float | None = Field(default=None, allow_inf_nan=False)
-
-
-class StreamSettings(_Section):
-    """How a stream is listened to.
+@dataclass(frozen=True)
+class Settings:
+    """All sections, validated.
 
     Attributes:
-        device: the source's address, see ``edge-aac devices``.
-        node: name of this device in the records.
-        hop_s: seconds from one 10 s window to the next.
-        silence_dbfs: windows below this level are not captioned.
-        least_score: captions with a lower hybrid score are not published; None publishes all.
-        familiar_only: windows in which nothing familiar is heard are not told of, not even as an unknown sound.
-        same_similarity: captions of overlapping windows whose text embeddings are at least this close are one event;
-            None = as close as the bundle has it.
+        sections: the registered sections by name.
+        values: section → its model; of an array of tables a tuple of them, or of :class:`Chosen`.
+        origins: path of what was given → where it comes from.
     """
 
-    device: str = "mic0"
-    node: str = Field(default_factory=socket.gethostname, min_length=1)
-    hop_s: float = Field(default=2.0, ge=0.1, le=3600.0)
-    silence_dbfs: float = Field(default=-70.0, ge=-120.0, le=0.0)
-    least_score: float | None = Field(default=None, allow_inf_nan=False)
-    familiar_only: bool = False
-    same_similarity: float | None = Field(default=None, ge=-1.0, le=1.0)
+    sections: Mapping[str, Section]
+    values: Mapping[str, Values]
+    origins: Mapping[Key, Origin]
+
+    def get(self, model: type[Model]) -> Model:
+        """The section that is one table of this model.
+
+        Raises:
+            KeyError: no section of this model is registered.
+        """
+        for value in self.values.values():
+            if type(value) is model:
+                return value
+        raise KeyError(f"no section of one table is registered as {model.__qualname__}")
+
+    def tables(self, model: type[Model]) -> tuple[Model, ...]:
+        """The tables of the array whose tables are this model; empty where none is given.
+
+        Raises:
+            KeyError: no such array is registered.
+        """
+        return tuple(value for value in self._array(model) if isinstance(value, model))
+
+    def chosen(self, model: type[BaseModel]) -> tuple[Chosen, ...]:
+        """The tables of the array of several kinds that is registered as this model; empty where none is given.
+
+        Raises:
+            KeyError: no such array is registered.
+        """
+        return tuple(value for value in self._array(model) if isinstance(value, Chosen))
+
+    def origin(self, path: Key, setting: Setting, *, given: bool = True) -> Origin:
+        """Where the value at ``path`` comes from.
+
+        Args:
+            path: such as ``("stream", "hop_s")`` or ``("sources", 0, "name")``.
+            setting: what stands there.
+            given: whether the table that holds it gives it, be it as one text; else it is a default, and one that is no
+                value is given in words.
+        """
+        found = origin_of(path, self.origins) if given else None
+        return found or Origin("default", setting.absent or "")
+
+    def _array(self, model: type[BaseModel]) -> tuple[BaseModel, ...] | tuple[Chosen, ...]:
+        for name, section in self.sections.items():
+            values = self.values[name]
+            if section.model is model and isinstance(values, tuple):
+                return values
+        raise KeyError(f"no array of tables is registered as {model.__qualname__}")
 
 
-class Settings(_Section):
-    """All sections."""
-
-    captioner: CaptionerSettings = CaptionerSettings()
-    stream: StreamSettings = Field(default_factory=StreamSettings)
-
-
-_NO_DEFAULTS: Mapping[str, Mapping[str, Any]] = {}
-
-
-def load_settings(
-    config: Path | None,
-    given: Mapping[str, Mapping[str, Any]],
-    defaults: Mapping[str, Mapping[str, Any]] = _NO_DEFAULTS,
-) -> Settings:
-    """Merge a file's settings with those given by flags or environment, and validate the whole.
+def load_settings(config: Path | None = None, given: Layer = NOTHING, defaults: Layer = NOTHING) -> Settings:
+    """Merges the settings of files with those given by flags or environment, and validates the whole.
 
     Args:
         config: a TOML file; None looks for ``/etc/edge-aac/config.toml`` and ``~/.config/edge-aac/config.toml``, which
             overrules it key by key.
-        given: section → setting → value; None where neither flag nor variable gave one.
-        defaults: section → setting → value that a verb has in place of the sections' own, below any file.
+        given: what flags and environment give, above any file.
+        defaults: what stands in place of the sections' own defaults, below any file.
 
     Raises:
         InputMissingError: the file that was named does not exist.
-        ConfigError: not TOML, an unknown section or setting, or a value outside its range.
+        ConfigError: not TOML, an unknown section or setting, or a value outside its range; the first fault is named.
     """
-    table: dict[str, Any] = {section: dict(values) for section, values in defaults.items()}
-    origins: dict[tuple[str, ...], Path] = {}
-    for path in [config] if config else _default_files():
-        for section, values in _read(path).items():
-            before = table.get(section)
-            origins[(section,)] = path
-            if isinstance(values, dict):
-                origins.update({(section, name): path for name in values})
-                table[section] = {**before, **values} if isinstance(before, dict) else values
-            else:
-                table[section] = values
-    for section, values in given.items():
-        present = {name: value for name, value in values.items() if value is not None}
-        before = table.get(section, {})
-        # What is no table stays as it is, so that the validation below complains of it.
-        if present and isinstance(before, dict):
-            table[section] = {**before, **present}
+    sections = registered_sections()
+    files = [read_file(path) for path in ([config] if config else default_files())]
+    whole = merged([defaults, *files, given])
+    validation = Validation(whole, sections)
+    if validation.faults:
+        raise ConfigError(validation.faults[0].sentence)
+    return Settings(sections, validation.values, whole.origins)
+
+
+def faults_of(path: Path) -> list[Fault]:
+    """All faults of one configuration file, in the order of their lines; none where it is right.
+
+    Raises:
+        InputMissingError: the file does not exist or cannot be read.
+        ConfigError: an installed package registers a section that cannot be loaded.
+    """
     try:
-        return Settings.model_validate(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        source = _origin(first["loc"], origins) if _lies_in(first["loc"], given) else None
-        origin = f" (in {source})" if source else ""
-        raise ConfigError(f"setting {where}{origin}: {first['msg']}, but it is {first['input']!r}") from error
-
-
-def _lies_in(location: tuple[int | str, ...], given: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether the file, not a flag or variable, gave the value at ``location``."""
-    section, *names = (str(part) for part in location)
-    return not names or given.get(section, {}).get(names[0]) is None
-
-
-def _origin(location: tuple[int | str, ...], origins: Mapping[tuple[str, ...], Path]) -> Path | None:
-    """The file that the value at ``location`` came from; None where no file has it."""
-    names = tuple(str(part) for part in location)
-    return origins.get(names[:2]) or origins.get(names[:1])
-
-
-def _default_files() -> list[Path]:
-    """The machine's file and the user's, as far as they are there; the later one overrules."""
-    folders = [Path("/etc")]
-    with suppress(RuntimeError):  # a user without a home, as in many containers
-        folders.append(Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"))
-    return [path for folder in folders if _is_file(path := folder / "edge-aac" / "config.toml")]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError as error:
-        raise InputMissingError(f"cannot read {path} ({error.strerror}): correct its permissions") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not _is_file(path):
-        raise InputMissingError(f"no configuration file {path}: correct --config or leave it out")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    except OSError as error:
-        raise InputMissingError(f"cannot read {path} ({error.strerror}): correct its permissions") from error
+        layer = read_file(path)
+    except SyntaxFault as fault:
+        return [Fault("TOML", Origin("file", str(path), fault.line), fault.reason)]
+    faults = Validation(merged([layer]), registered_sections()).faults
+    return sorted(faults, key=lambda fault: (fault.origin.line or 0) if fault.origin else 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_aac.commands.options import open_captioner
-from edge_aac.settings.tree import CaptionerSettings
+from edge_aac.models.settings import CaptionerSettings
 from tests.system.command import noise, records, run_edge_aac, write_wav
 
 
