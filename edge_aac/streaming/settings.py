@@ -79,7 +79,7 @@ class SourceSettings(_Section):
 
     address: str = Field(
         min_length=1,
-        description="Address of a source: mic0, mic1 …, alsa:hw:1,0, file:PATH, stdin:[?rate=44100&channels=2] or demo:.",
+        description="Address: mic0, mic1 …, alsa:hw:1,0, file:PATH, stdin:[?rate=44100&channels=2] or demo:.",
         examples=["mic0"],
         json_schema_extra={
             "flag": "--device",
