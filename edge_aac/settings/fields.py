@@ -143,7 +143,11 @@ def _expected(kind: Any, limits: dict[str, Any]) -> str:
     if kind is int:
         limits = _with_both_ends(limits)
     lowest = [f"{word} {_number(limits[name])}" for name, word in (("ge", "from"), ("gt", "above")) if name in limits]
-    highest = [f"{word} {_number(limits[name])}" for name, word in (("le", "to"), ("lt", "below")) if name in limits]
+    highest = [
+        f"{word} {_number(limits[name])}"
+        for name, word in (("le", "to"), ("lt", "and below" if lowest else "below"))
+        if name in limits
+    ]
     if lowest and not highest and "ge" in limits:
         lowest = [f"of {_number(limits['ge'])} or more"]
     if highest and not lowest and "le" in limits:
