@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from edge_aac.commands.setting_options import GivenSettings, settings_options
+from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
 from edge_aac.errors import ConfigError, UsageError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -28,7 +28,7 @@ EXAMPLES = """Examples:
 
 
 @app.command(epilog=EXAMPLES)
-@settings_options("sources", "stream", "sinks", "health", "captioner", others=True)
+@settings_options(*STREAM_SECTIONS, others=True)
 def config(
     given: GivenSettings,
     example: Annotated[

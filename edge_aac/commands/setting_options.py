@@ -6,7 +6,7 @@ import inspect
 import os
 import types
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -19,6 +19,9 @@ from edge_aac.settings.layers import Layer, Origin
 from edge_aac.settings.lines import Key
 from edge_aac.settings.sections import Section, registered_sections
 from edge_aac.settings.tree import Settings, load_settings
+
+# In the order in which help shows them; what other packages register follows.
+STREAM_SECTIONS = ("sources", "stream", "sinks", "health", "captioner")
 
 _CONFIG = "settings_file"
 _CONTEXT = "settings_context"
@@ -63,6 +66,7 @@ class _Option:
     env: str | None
     help: str
     array: bool
+    has_kinds: bool
 
     @property
     def repeated(self) -> bool:
@@ -185,6 +189,7 @@ def _options(
             env.get(_dotted(setting), setting.env),
             help_texts.get(_dotted(setting)) or _help(setting, section.array),
             section.array,
+            section.has_kinds,
         )
         for section in (_known(sections, name) for name in names)
         for setting in section.settings.values()
@@ -217,10 +222,9 @@ def _layer(options: list[_Option], values: Mapping[str, Any], context: typer.Con
             table.setdefault(section, {})[name] = value
             origins[(section, name)] = origin
             continue
-        kinds = registered_sections()[section].has_kinds
-        table[section] = [TextForm(text) if kinds else {name: text} for text in value]
+        table[section] = [TextForm(text) if each.has_kinds else {name: text} for text in value]
         origins[(section,)] = origin
-        origins |= {(section, index): replace(origin) for index in range(len(value))}
+        origins |= {(section, index): origin for index in range(len(value))}
     return Layer(table, origins)
 
 

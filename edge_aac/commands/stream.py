@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edge_aac.commands import options
-from edge_aac.commands.setting_options import GivenSettings, settings_options
+from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
 from edge_aac.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ EXAMPLES = """Examples:
 
 
 @app.command(epilog=EXAMPLES)
-@settings_options("sources", "stream", "sinks", "health", "captioner", others=True)
+@settings_options(*STREAM_SECTIONS, others=True)
 def stream(
     given: GivenSettings,
     every_window: Annotated[

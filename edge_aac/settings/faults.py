@@ -99,17 +99,16 @@ class Validation:
             found = "a single table" if isinstance(tables, dict) else shown(tables, None)
             self._add((section.name,), f"expected an array of tables [[{section.name}]], but it is {found}")
             return
-        places: list[Key] = [(section.name, index) for index in range(len(tables))]
+        self._unique(section, tables)
         if section.has_kinds:
-            chosen = [self._chosen(section, place, table) for place, table in zip(places, tables, strict=True)]
+            chosen = (self._chosen(section, (section.name, index), table) for index, table in enumerate(tables))
             self.values[section.name] = tuple(each for each in chosen if each is not None)
-        else:
-            models = [
-                self._validated(place, section.model, table, section.settings)
-                for place, table in zip(places, tables, strict=True)
-            ]
-            self._unique(section, tables)
-            self.values[section.name] = tuple(model for model in models if model is not None)
+            return
+        models = (
+            self._validated((section.name, index), section.model, table, section.settings)
+            for index, table in enumerate(tables)
+        )
+        self.values[section.name] = tuple(model for model in models if model is not None)
 
     def _chosen(self, section: Section, place: Key, table: dict[str, Any] | TextForm) -> Chosen | None:
         rest: str | None = None
@@ -161,9 +160,9 @@ class Validation:
                 self._add((*place, *each["loc"]), _problem(each, settings, [*settings, *also]))
             return None
 
-    def _unique(self, section: Section, tables: list[dict[str, Any]]) -> None:
+    def _unique(self, section: Section, tables: list[dict[str, Any] | TextForm]) -> None:
         for key in section.unique:
-            values = [table.get(key) for table in tables]
+            values = [table.get(key) if isinstance(table, dict) else None for table in tables]
             for index, value in enumerate(values):
                 if value is not None and value in values[:index]:
                     found = shown(value, section.settings[key])

@@ -22,6 +22,7 @@ from pydantic import SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 
 METADATA = {"unit", "flag", "metavar", "env", "absent", "secret"}
+_LOWEST, _HIGHEST = (("ge", "from"), ("gt", "above")), (("le", "to"), ("lt", "below"))
 _NOUNS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
@@ -142,18 +143,15 @@ def _expected(kind: Any, limits: dict[str, Any]) -> str:
     noun = _NOUNS.get(kind, str(getattr(kind, "__name__", kind)))
     if kind is int:
         limits = _with_both_ends(limits)
-    lowest = [f"{word} {_number(limits[name])}" for name, word in (("ge", "from"), ("gt", "above")) if name in limits]
-    highest = [
-        f"{word} {_number(limits[name])}"
-        for name, word in (("le", "to"), ("lt", "and below" if lowest else "below"))
-        if name in limits
-    ]
-    if lowest and not highest and "ge" in limits:
-        lowest = [f"of {_number(limits['ge'])} or more"]
-    if highest and not lowest and "le" in limits:
-        highest = [f"of {_number(limits['le'])} or less"]
-    length = ["of one character or more"] if limits.get("min_length") == 1 else []
-    return " ".join([noun, *lowest, *highest, *length])
+    low = next((f"{word} {_number(limits[name])}" for name, word in _LOWEST if name in limits), "")
+    high = next((f"{word} {_number(limits[name])}" for name, word in _HIGHEST if name in limits), "")
+    length = "of one character or more" if limits.get("min_length") == 1 else ""
+    span = f"{low} and {high}" if low and "lt" in limits else f"{low} {high}"
+    if low and not high and "ge" in limits:
+        span = f"of {_number(limits['ge'])} or more"
+    elif high and not low and "le" in limits:
+        span = f"of {_number(limits['le'])} or less"
+    return " ".join(f"{noun} {span} {length}".split())
 
 
 def _with_both_ends(limits: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from edge_aac.settings.fields import Setting
 
 HIDDEN = "********"
 
-_USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
+# Up to the last @: a password may hold any character, though it should not.
+_USER_INFO = re.compile(r"(?<=://)\S*@")
 _SECRET_OPTION = re.compile(r"([?&][^=&#\s]*(?:password|passwd|secret|token|key|auth|pwd)[^=&#\s]*=)[^&#\s]*", re.I)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
