@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.boards import BOARDS
-from edge_aac.commands import options
+from edge_aac.commands.setting_options import option
 
 if TYPE_CHECKING:
     from benchmarks.boards import Board
@@ -39,10 +39,10 @@ def bench_verb(
         str | None,
         typer.Option(metavar="BOARD", help=f"One of {', '.join(BOARDS)}. It need not be at hand: nothing is run."),
     ] = None,
-    bundle: options.BundleOption = None,
-    candidates: options.CandidatesOption = None,
-    method: options.MethodOption = None,
-    max_length: options.MaxLengthOption = None,
+    bundle: Annotated[str | None, option("captioner.bundle")] = None,
+    candidates: Annotated[int | None, option("captioner.candidates")] = None,
+    method: Annotated[str | None, option("captioner.method")] = None,
+    max_length: Annotated[int | None, option("captioner.max_length")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object.")] = False,
 ) -> None:
     """Work out how fast a board could caption at best, and in how much memory.

@@ -142,8 +142,8 @@ def open_sources(wanted: Sequence[ConfiguredSource]) -> list[tuple[SourceContext
                 opened.append(None)
         if len(failures) == len(wanted):
             raise failures[0]
-        for error in failures:
-            log.warning("%s It is waited for.", str(error).rstrip(".") + ".")
+        for failure in failures:
+            log.warning("%s. It is waited for.", str(failure).rstrip("."))
         for place, (source, context) in enumerate(zip(wanted, contexts, strict=True)):
             if opened[place] is None:
                 opened[place] = open_source(source.address, SourceContext(context.name, wait_for_device=True))

@@ -45,7 +45,8 @@ _FLOORS = (
     {"records", "fluency", "bundle"},
     {"audio", "engines", "sinks"},
     {"models"},
-    {"streaming", "config"},
+    {"streaming"},
+    {"settings"},
     {"commands"},
     {"cli"},
 )
@@ -73,7 +74,9 @@ def test_the_whole_runtime_without_anything_of_the_build_time() -> None:
     assert {"numpy", "onnxruntime"} <= loaded, "or the test looks at nothing"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["stream", "--help"], ["caption", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["stream", "--help"], ["caption", "--help"], ["config", "--example"]]
+)
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     report = _fresh(_RUN_VERB, json.dumps(words))
     assert report["code"] == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_aac.commands.options import open_captioner
-from edge_aac.config import CaptionerSettings
+from edge_aac.app import open_model
+from edge_aac.models.settings import CaptionerSettings
 from tests.system.command import noise, records, run_edge_aac, write_wav
 
 
@@ -62,9 +62,9 @@ def test_every_setting_reaches_the_captioner() -> None:
     settings = CaptionerSettings(
         method="beam", max_length=9, candidates=3, likelihood_weight=0.125, similarity_weight=0.25, fluency_check=False
     )
-    captioner = open_captioner(settings)
+    captioner = open_model(settings)
     assert (captioner.rules.method, captioner.rules.max_length, captioner.rules.candidates) == ("beam", 9, 3)
     ranking = captioner._reranker
     assert (ranking._weights.log_likelihood, ranking._weights.similarity) == (0.125, 0.25)
     assert not ranking._fluency_check
-    assert open_captioner(CaptionerSettings())._reranker._fluency_check
+    assert open_model(CaptionerSettings())._reranker._fluency_check

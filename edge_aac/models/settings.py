@@ -1,0 +1,112 @@
+"""The section ``[captioner]``: which bundle captions, and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge_aac.bundle.manifest import DecodingMethod
+from edge_aac.bundle.store import DEFAULT_BUNDLE
+
+_BUNDLES_OWN = "the bundle's own"
+
+
+class CaptionerSettings(BaseModel):
+    """What captions, and how.
+
+    None stands for what the bundle has.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: str = Field(
+        default=DEFAULT_BUNDLE,
+        description="Built-in or pulled bundle, or folder of one.",
+        json_schema_extra={"flag": "--bundle", "env": "EDGE_AAC_BUNDLE"},
+    )
+    candidates: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Captions drawn for each window.",
+        examples=[2],
+        json_schema_extra={"flag": "--candidates", "env": "EDGE_AAC_CANDIDATES", "absent": _BUNDLES_OWN},
+    )
+    method: DecodingMethod | None = Field(
+        default=None,
+        description="How captions are decoded.",
+        examples=["nucleus"],
+        json_schema_extra={"flag": "--method", "env": "EDGE_AAC_METHOD", "absent": _BUNDLES_OWN},
+    )
+    max_length: int | None = Field(
+        default=None,
+        ge=2,
+        description="Longest caption in tokens, start and end counted.",
+        examples=[30],
+        json_schema_extra={
+            "flag": "--max-length",
+            "env": "EDGE_AAC_MAX_LENGTH",
+            "unit": "tokens",
+            "absent": _BUNDLES_OWN,
+        },
+    )
+    likelihood_weight: float | None = Field(
+        default=None,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="Weight of log-likelihood in the ranking of candidates.",
+        examples=[0.3],
+        json_schema_extra={
+            "flag": "--likelihood-weight",
+            "env": "EDGE_AAC_LIKELIHOOD_WEIGHT",
+            "absent": _BUNDLES_OWN,
+        },
+    )
+    similarity_weight: float | None = Field(
+        default=None,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="Weight of audio-text similarity in the ranking; 0: not computed.",
+        examples=[0.7],
+        json_schema_extra={
+            "flag": "--similarity-weight",
+            "env": "EDGE_AAC_SIMILARITY_WEIGHT",
+            "absent": _BUNDLES_OWN,
+        },
+    )
+    fluency_check: bool = Field(
+        default=True,
+        description="Prefer captions that are whole sentences (English).",
+        json_schema_extra={"flag": "--fluency-check/--no-fluency-check", "env": "EDGE_AAC_FLUENCY_CHECK"},
+    )
+    least_familiarity: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="No class is named in windows that score lower.",
+        examples=[-4.0],
+        json_schema_extra={
+            "flag": "--least-familiarity",
+            "env": "EDGE_AAC_LEAST_FAMILIARITY",
+            "absent": _BUNDLES_OWN,
+        },
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="Seed of the candidates: same sound, bundle and seed, same captions.",
+        json_schema_extra={"flag": "--seed", "env": "EDGE_AAC_SEED"},
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="CPU threads of a graph; 0: as many as pay.",
+        json_schema_extra={"flag": "--threads", "env": "EDGE_AAC_THREADS", "unit": "threads"},
+    )
+    backend: Literal["auto", "tensorrt", "onnxruntime"] = Field(
+        default="auto",
+        description="What runs the graphs; auto: the fastest that this machine has.",
+        json_schema_extra={"flag": "--backend", "env": "EDGE_AAC_BACKEND"},
+    )

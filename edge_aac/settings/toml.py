@@ -1,0 +1,68 @@
+"""Values as they stand in a TOML file, with what is secret hidden."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import SecretBytes, SecretStr
+
+from edge_aac.settings.fields import Setting
+
+HIDDEN = "********"
+
+# Up to the last @: a password may hold any character, though it should not.
+_USER_INFO = re.compile(r"(?<=://)\S*@")
+_SECRET_OPTION = re.compile(r"([?&][^=&#\s]*(?:password|passwd|secret|token|key|auth|pwd)[^=&#\s]*=)[^&#\s]*", re.I)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def toml_value(value: Any) -> str:
+    """One value as TOML; what TOML has no type for is written as text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(toml_value(each) for each in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_key(str(name))} = {toml_value(each)}' for name, each in value.items())}}}"
+    if isinstance(value, (SecretStr, SecretBytes)):
+        return toml_value(HIDDEN)
+    # JSON's escapes are TOML's; TOML wants that of the delete character too.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def shown(value: Any, setting: Setting | None) -> str:
+    """A value as it may be printed: secrets and the user information of addresses are hidden.
+
+    Args:
+        value: what is given, right or wrong.
+        setting: what it is given for; None where that is unknown, so that nothing of it may be shown in full.
+    """
+    if setting is not None and setting.secret:
+        return toml_value(HIDDEN)
+    return toml_value(_masked(value))
+
+
+def without_secrets(text: str) -> str:
+    """An address without its user information and without the values of options that sound secret."""
+    return _SECRET_OPTION.sub(rf"\g<1>{HIDDEN}", _USER_INFO.sub(f"{HIDDEN}@", text))
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, (str, PurePath)):
+        return without_secrets(str(value))
+    if isinstance(value, Mapping):
+        # Which of its keys are secret is not known here.
+        return {name: HIDDEN for name in value}
+    if isinstance(value, (list, tuple)):
+        return [_masked(each) for each in value]
+    return value
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
