@@ -47,6 +47,7 @@ _FLOORS = (
     {"models"},
     {"streaming"},
     {"settings"},
+    {"app"},
     {"commands"},
     {"cli"},
 )

@@ -17,7 +17,6 @@ from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
 from edge_aac.engines.tensor_rt import engine as tensor_rt
 from edge_aac.errors import DataError, DeviceError
 from edge_aac.models.seq2seq import Captioner
-from edge_aac.streaming.describe import Describer
 
 ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 HERE = tensor_rt.GpuIdentity("sm_87 Orin", "10.3.0", True)
@@ -177,5 +176,5 @@ def test_records_tell_what_ran() -> None:
     for backend, precision in (("tensorrt", "int8+fp16"), ("onnxruntime", "fp32")):
         captioner = Captioner(bundle, EngineOptions(backend, 1))  # type: ignore[arg-type]
         assert captioner.caption(np.zeros((998, 128), np.float32), np.random.default_rng(0)).ranked
-        model = Describer.of(captioner, "node", "mic0").model
+        model = captioner.identity
         assert (model.backend, model.precision) == (backend, precision)

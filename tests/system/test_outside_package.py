@@ -1,0 +1,117 @@
+"""What a package outside the tree may add by entry points alone: source, sink, record, settings, model and verb."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from edge_aac.bundle.store import built_in_bundles
+from tests.edge_aac.outside_package import NAME, OutsidePackage
+from tests.system.command import run_edge_aac
+
+_CODE = '''
+"""Hear the tide."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import typer
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge_aac.audio.sources.demo import DemoSource, synthesise_demo
+from edge_aac.records import Record
+from edge_aac.records.base import Record as Base
+from edge_aac.sinks.contract import SinkSettings
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def tide() -> None:
+    """Hear the tide."""
+    from edge_aac.records import parse_record
+    from edge_aac.settings.tree import load_settings
+
+    print(load_settings().get(TideSettings).height_m)
+    print(parse_record('{"schema": "acme/tide/1", "node": "quay", "source": "sea", "height_m": 2.5}').line())
+
+
+class TideSettings(BaseModel):
+    """How high the tide is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    height_m: float = Field(default=1.5, ge=0.0, description="Height of the tide.", json_schema_extra={"unit": "m"})
+
+
+class Tide(Base):
+    schema_: Literal["acme/tide/1"] = Field(default="acme/tide/1", alias="schema")
+    height_m: float
+
+    def sentence(self) -> str:
+        return f"the tide is at {self.height_m} m"
+
+
+def open_sea(address, context):
+    return DemoSource(synthesise_demo(12.0, 0), label=context.label(address))
+
+
+class BottleSettings(SinkSettings):
+    """Puts records into a bottle."""
+
+    path: Path = Field(description="The bottle.")
+
+    @classmethod
+    def parse(cls, rest):
+        return cls(path=Path(rest))
+
+
+class Bottle:
+    Settings = BottleSettings
+
+    def __init__(self, path):
+        self._stream = path.open("w")
+
+    @classmethod
+    def open(cls, settings):
+        return cls(settings.path)
+
+    def publish(self, record: Record) -> None:
+        self._stream.write("bottled: " + record.to_json() + "\\n")
+
+    def close(self) -> None:
+        self._stream.close()
+'''
+
+_ENTRY_POINTS = {
+    "edge_aac.commands": {"tide": f"{NAME}:app"},
+    "edge_aac.sources": {"sea": f"{NAME}:open_sea"},
+    "edge_aac.sinks": {"bottle": f"{NAME}:Bottle"},
+    "edge_aac.records": {"acme/tide/1": f"{NAME}:Tide"},
+    "edge_aac.settings": {"tide": f"{NAME}:TideSettings"},
+}
+
+
+def test_source_and_sink(outside_package: OutsidePackage, tmp_path: Path) -> None:
+    outside_package.install(_CODE, _ENTRY_POINTS)
+    bottle = tmp_path / "bottle"
+    result = run_edge_aac("stream", "--device", "sea:", "--device", "demo:?seconds=10", "--sink", f"bottle:{bottle}")
+    assert (result.returncode, result.stdout) == (0, "")
+    records = [json.loads(line.removeprefix("bottled: ")) for line in bottle.read_text().splitlines()]
+    assert {record["source"] for record in records} == {"sea", "demo"}
+
+
+def test_settings_record_and_verb(outside_package: OutsidePackage, tmp_path: Path) -> None:
+    outside_package.install(_CODE, _ENTRY_POINTS)
+    assert "Hear the tide." in run_edge_aac("--help").stdout
+    result = run_edge_aac("tide")
+    assert result.stdout.splitlines() == ["1.5", "sea  the tide is at 2.5 m"]
+    assert "height_m" in run_edge_aac("config", "--example").stdout
+    config = tmp_path / "config.toml"
+    config.write_text("[tide]\nheight_m = -1.0\n")
+    checked = run_edge_aac("config", "--check", str(config))
+    assert checked.returncode == 78
+    assert "height_m" in checked.stdout + checked.stderr
+    assert built_in_bundles(), "or the tests run on an unfinished installation"
