@@ -108,7 +108,7 @@ def stream(
     slicer = WindowSlicer(WINDOW_SAMPLES, round(listening.hop_s * SAMPLE_RATE))
     captioner = options.open_captioner(chosen)
     source = open_source(listening.device)
-    log.info("listening to %s with bundle %s", source.name, captioner.bundle.manifest.name)
+    log.info("listening to %s with bundle %s", source.label, captioner.bundle.manifest.name)
     asked, of_bundle = listening.same_similarity, captioner.bundle.manifest.same_similarity
     loop = StreamLoop(
         source=source,
@@ -118,7 +118,7 @@ def stream(
         score_gate=ScoreGate(listening.least_score, listening.familiar_only),
         tracker=EventTracker(of_bundle if asked is None else asked),
         sink=QueuedSink(open_stdout(output_format.value, events), wait=not source.live, stop=stop),
-        describer=Describer.of(captioner, listening.node, source.name),
+        describer=Describer.of(captioner, listening.node, source.label),
         seed=chosen.seed,
         every_window=every_window,
     )

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from edge_aac.audio.connection import SourceState
 from edge_aac.audio.sources.address import Source
 from edge_aac.models.contract import CancelledError, Description, Latency, ScoredCaption, not_cancelled
 from edge_aac.records import Caption, LatencyMs, Model, Record, Score
@@ -92,8 +93,10 @@ class FakeSource:
         endless: bool = False,
         pace_s: float = 0.0,
     ) -> None:
-        self.name = "mic7" if live else "garden.wav"
+        self.label = "mic7" if live else "garden.wav"
         self.live = live
+        self.state: SourceState = "listening"
+        self.reconnects = 0
         self._blocks = list(blocks)
         self._error = error
         self._endless = endless

@@ -54,7 +54,7 @@ def _loop(
         gate=EnergyGate(-70.0),
         tracker=EventTracker(0.8),
         sink=QueuedSink(sink, wait=not source.live, stop=stop),
-        describer=Describer("kitchen", source.name, MODEL),
+        describer=Describer("kitchen", source.label, MODEL),
         seed=seed,
         score_gate=score_gate,
         every_window=every_window,

@@ -15,16 +15,21 @@ import numpy as np
 import pytest
 import soundfile
 
+from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.audio.sources.file import FileSource, load_waveform, open_file
 from edge_aac.errors import DataError, InputMissingError, UsageError
 from tests.edge_aac.audio.sound_files import tone
 
 
+def _opened(uri: str, name: str | None = None) -> FileSource:
+    return open_file(Address.parse(uri), SourceContext(name))
+
+
 def test_file_source(tmp_path: Path) -> None:
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone(44_100, 2.3), 44_100)
-    source = open_file(f"file:{path}")
-    assert (source.name, source.live, source.lost_samples()) == (str(path), False, 0)
+    source = _opened(f"file:{path}")
+    assert (source.label, source.live, source.lost_samples()) == (str(path), False, 0)
     blocks = []
     while (block := source.read()) is not None:
         blocks.append(block)
@@ -37,20 +42,35 @@ def test_file_source(tmp_path: Path) -> None:
 
 def test_source_errors_come_when_opened_or_read(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError):
-        open_file(f"file:{tmp_path}/none.wav")
+        _opened(f"file:{tmp_path}/none.wav")
     path = tmp_path / "nan.wav"
     soundfile.write(path, np.array([0, np.nan], np.float32), 16_000, subtype="FLOAT")
-    source = open_file(f"file:{path}")
+    source = _opened(f"file:{path}")
     with pytest.raises(DataError):
         source.read()
+    assert source.state == "failed"
     source.close()
+
+
+def test_a_name_from_the_configuration_is_the_label(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "tone.wav", tone(16_000, 0.1), 16_000)
+    source = _opened(f"file:{tmp_path}/tone.wav?speed=2", "garden")
+    assert (source.label, source.state, source.reconnects) == ("garden", "listening", 0)
+    source.close()
+
+
+@pytest.mark.parametrize("uri", ["file://me:hunter2@host/a.wav", "file:a.wav?token=hunter2"])
+def test_what_is_no_path_shows_no_secret(uri: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        _opened(uri)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_question_marks_in_names(tmp_path: Path) -> None:
     for name in ("what?.wav", "a?speed=1"):
         soundfile.write(tmp_path / name, tone(16_000, 0.1), 16_000, format="WAV")
-        assert open_file(f"file:{tmp_path}/{name}").name == f"{tmp_path}/{name}"
-    assert open_file(f"file:{tmp_path}/what?.wav?speed=2").name == f"{tmp_path}/what?.wav"
+        assert _opened(f"file:{tmp_path}/{name}").label == f"{tmp_path}/{name}"
+    assert _opened(f"file:{tmp_path}/what?.wav?speed=2").label == f"{tmp_path}/what?.wav"
 
 
 @pytest.mark.parametrize(
@@ -58,13 +78,13 @@ def test_question_marks_in_names(tmp_path: Path) -> None:
 )
 def test_wrong_addresses(uri: str) -> None:
     with pytest.raises(UsageError):
-        open_file(uri)
+        _opened(uri)
 
 
 def test_paced_source_keeps_the_pace_and_ends_at_once(tmp_path: Path) -> None:
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone(16_000, 60.0), 16_000)
-    source = open_file(f"file:{path}?speed=2")
+    source = _opened(f"file:{path}?speed=2")
     started_s = time.monotonic()
     heard = sum(_length(source.read()) for _ in range(5))
     assert time.monotonic() - started_s >= 0.9 * heard / 32_000
@@ -109,7 +129,7 @@ def test_a_named_pipe_is_heard(fifo: Path, tmp_path: Path) -> None:
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone(16_000, 3.0), 16_000)
     threading.Thread(target=fifo.write_bytes, args=(path.read_bytes(),), daemon=True).start()
-    source = open_file(f"file:{fifo}")
+    source = _opened(f"file:{fifo}")
     blocks = []
     while (block := source.read()) is not None:
         blocks.append(block)
@@ -118,7 +138,8 @@ def test_a_named_pipe_is_heard(fifo: Path, tmp_path: Path) -> None:
 
 
 def test_a_named_pipe_without_a_writer_holds_nobody_up(fifo: Path) -> None:
-    source = _promptly(lambda: open_file(f"file:{fifo}"))
+    source = _promptly(lambda: _opened(f"file:{fifo}"))
+    assert source.state == "waiting"
     reading = _reading(source)
     _promptly(source.close)
     fifo.write_bytes(b"text" * 100)
@@ -130,7 +151,7 @@ def test_a_named_pipe_with_a_quiet_writer_holds_nobody_up(fifo: Path, tmp_path: 
     path = tmp_path / "tone.wav"
     soundfile.write(path, tone(16_000, 3.0), 16_000)
     before = len(os.listdir("/proc/self/fd"))
-    source = _promptly(lambda: open_file(f"file:{fifo}"))
+    source = _promptly(lambda: _opened(f"file:{fifo}"))
     reading = _reading(source)
     with fifo.open("wb") as writer:
         writer.write(path.read_bytes()[:10_000])
@@ -147,7 +168,7 @@ def test_a_named_pipe_with_a_quiet_writer_holds_nobody_up(fifo: Path, tmp_path: 
 
 def test_a_named_pipe_with_something_else_in_it(fifo: Path) -> None:
     threading.Thread(target=fifo.write_bytes, args=(b"text" * 100,), daemon=True).start()
-    source = open_file(f"file:{fifo}")
+    source = _opened(f"file:{fifo}")
     with pytest.raises(DataError, match="not a sound file"):
         source.read()
     source.close()
