@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.errors import DeviceError
 
 # One of these stands for the sound server, which shares the hardware and follows the user's choice of input.
@@ -149,7 +150,7 @@ def start_port_audio() -> Any:
     try:
         import pyaudio
     except ImportError as error:
-        raise DeviceError(
+        raise PermanentDeviceError(
             "Microphones need PyAudio, which is not installed: run `sudo apt install portaudio19-dev gcc python3-dev`, "
             "then `pip install 'edge-aac[mic]'`."
         ) from error

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from edge_aac.records.base import Part, Record
 
-SourceState = Literal["waiting", "listening", "stalled", "failed", "ended"]
+HealthState = Literal["waiting", "listening", "stalled", "failed", "ended"]
 SinkState = Literal["delivering", "retrying", "failed"]
 
 
@@ -64,7 +64,7 @@ class Health(Record):
     """
 
     schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")
-    state: SourceState
+    state: HealthState
     reason: str | None = None
     level_dbfs: float | None = None
     windows: int

@@ -11,7 +11,7 @@ from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.errors import ConfigError, EdgeAacError, UsageError
-from edge_aac.records.health import SourceState
+from edge_aac.records.health import HealthState
 from edge_aac.timebase import SAMPLE_RATE
 
 FIRST_BACKOFF_S = 1.0
@@ -61,7 +61,7 @@ class Capture:
         self._thread = threading.Thread(target=self._run, name="edge-aac-capture", daemon=True)
 
     @property
-    def state(self) -> SourceState:
+    def state(self) -> HealthState:
         """What the source does now, see :class:`edge_aac.records.Health`."""
         if self.reason is not None:
             return "failed"

@@ -13,12 +13,12 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from edge_aac.audio.connection import SourceState
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
 from edge_aac.models.contract import CancelledError, Description, Latency, ScoredCaption, not_cancelled
 from edge_aac.records import Caption, LatencyMs, Model, Record, Score
-from edge_aac.records.health import SourceState
 
 Array = npt.NDArray[Any]
 MODEL = Model(bundle="fake", version="1", backend="onnxruntime", precision="fp32")

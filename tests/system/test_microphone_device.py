@@ -34,7 +34,7 @@ def drain():
 threading.Thread(target=drain, daemon=True).start()
 time.sleep(0.3)
 source.close()
-report = {"ended": ended.wait(5), "name": source.name, "live": source.live, "lost": source.lost_samples()}
+report = {"ended": ended.wait(5), "name": source.label, "live": source.live, "lost": source.lost_samples()}
 source.close()
 print(json.dumps(report))
 """

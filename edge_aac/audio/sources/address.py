@@ -1,10 +1,11 @@
-"""What every source of sound promises, and the one way to open one from its address."""
+"""Addresses of sources, what every source promises, and the one way to open one."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, cast
@@ -12,6 +13,8 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.audio.connection import SourceState
+from edge_aac.audio.sources.labels import label_of
 from edge_aac.errors import ConfigError, DeviceError, UsageError
 
 ENTRY_POINT_GROUP = "edge_aac.sources"
@@ -22,16 +25,72 @@ _MICROPHONE_NAME = re.compile(r"mic\d+")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
 
-class Source(Protocol):
-    """A stream of mono sound at 16 kHz.
+@dataclass(frozen=True)
+class Address:
+    """An address as the user wrote it.
 
     Attributes:
-        name: what a caption record gives as its ``source``: ``mic0``, or the path as the user wrote it.
-        live: True where samples are lost when nobody reads (a microphone); False where the reader sets the pace.
+        uri: the whole of it. It may hold a password: use it to open the source, show :attr:`label`.
+        scheme: what chooses the factory, in lower case: ``mic`` for all microphones; empty where there is none.
+        label: the address without user, password and options, for records and messages.
     """
 
-    name: str
-    live: bool
+    uri: str = field(repr=False)
+    scheme: str
+    label: str
+
+    @staticmethod
+    def parse(uri: str) -> Address:
+        """Reads an address; any text is one, though perhaps one of no known scheme."""
+        if _MICROPHONE_NAME.fullmatch(uri):
+            return Address(uri, "mic", uri)
+        match = _SCHEME.match(uri)
+        written = match.group(1).lower() if match else ""
+        scheme = _SCHEME_ALIASES.get(written, written)
+        return Address(uri, scheme, label_of(scheme, uri))
+
+    @property
+    def rest(self) -> str:
+        """What follows the scheme and its colon. It may hold a password."""
+        return self.uri.partition(":")[2]
+
+
+@dataclass(frozen=True)
+class SourceContext:
+    """What a source is told besides its address.
+
+    Attributes:
+        name: the source's name in the configuration, which then is its label; None where it has none.
+        wait_for_device: whether a live source whose device is not there yet is opened all the same, and waits for it in
+            :meth:`Source.read`.
+    """
+
+    name: str | None = None
+    wait_for_device: bool = False
+
+    def label(self, address: Address) -> str:
+        """Gives what a source at this address is called in records, logs and messages."""
+        return self.name or address.label
+
+
+class Source(Protocol):
+    """A stream of mono sound at 16 kHz."""
+
+    @property
+    def label(self) -> str:
+        """What records and messages call the source: ``mic0``, a file's path; never a password."""
+
+    @property
+    def live(self) -> bool:
+        """True where samples are lost when nobody reads (a microphone); False where the reader sets the pace."""
+
+    @property
+    def state(self) -> SourceState:
+        """What the source does now; may be read from another thread."""
+
+    @property
+    def reconnects(self) -> int:
+        """How often sound came back after the connection had been lost; may be read from another thread."""
 
     def read(self) -> npt.NDArray[np.float32] | None:
         """Waits for the next block.
@@ -50,35 +109,36 @@ class Source(Protocol):
         """Ends the source, and a :meth:`read` that waits in another thread. May be called again."""
 
 
-SourceFactory = Callable[[str], Source]
+SourceFactory = Callable[[Address, SourceContext], Source]
 
 
-def open_source(uri: str) -> Source:
+def open_source(uri: str, context: SourceContext | None = None) -> Source:
     """Opens a source of sound.
 
     Args:
         uri: ``mic0``, ``alsa:hw:1,0``, ``usb-id:0d8c:0014``, ``file:PATH[?speed=1]``,
             ``stdin:[?rate=44100&channels=2]``, ``demo:[?seconds=20]``, or any scheme that an installed package
             registers in the entry-point group ``edge_aac.sources``.
+        context: the source's name, and whether to wait for its device.
 
     Raises:
-        DeviceError: there is no such scheme, or the device is not there.
+        DeviceError: there is no such scheme, or the device is not there and not to be waited for.
         UsageError: the address has an unknown or unusable option.
         ConfigError: a package registers the scheme, but its code cannot be loaded.
     """
-    scheme = _scheme_of(uri)
+    address = Address.parse(uri)
     factories: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    point = factories.get(scheme)
+    point = factories.get(address.scheme)
     if point is None:
-        raise DeviceError(_unknown_source(uri, factories))
+        raise DeviceError(_unknown_source(address, factories))
     try:
         factory = cast(SourceFactory, point.load())
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"The source scheme '{scheme}' is registered as {point.value}, which cannot be loaded ({error}): "
+            f"The source scheme '{address.scheme}' is registered as {point.value}, which cannot be loaded ({error}): "
             "install that package again."
         ) from error
-    return factory(uri)
+    return factory(address, context or SourceContext())
 
 
 def split_query(rest: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
@@ -92,7 +152,7 @@ def split_query(rest: str, known: Collection[str]) -> tuple[str, dict[str, str]]
         What stands before the last ``?``, and the options; no option is given where there is no ``?``.
 
     Raises:
-        UsageError: an option is unknown, has no value, or comes twice.
+        UsageError: an option is unknown, has no value, or comes twice. The message shows no option's value.
     """
     before, mark, query = rest.rpartition("?")
     if not mark:
@@ -101,11 +161,13 @@ def split_query(rest: str, known: Collection[str]) -> tuple[str, dict[str, str]]
     for item in filter(None, query.split("&")):
         key, equals, value = item.partition("=")
         if key not in known:
-            raise UsageError(f"'{item}' in '{rest}' is not an option here: use {_listed(known)}.")
+            # Without a value it may be a password's second half.
+            shown = f"'{key}'" if equals and re.fullmatch(r"[a-z_]{1,30}", key) else "what follows the '?'"
+            raise UsageError(f"{shown} is not an option of this source: use {_listed(known)}.")
         if not equals or not value:
-            raise UsageError(f"The option '{key}' in '{rest}' has no value: write {key}=VALUE.")
+            raise UsageError(f"The source's option '{key}' has no value: write {key}=VALUE.")
         if key in options:
-            raise UsageError(f"The option '{key}' is given twice in '{rest}': give it once.")
+            raise UsageError(f"The source's option '{key}' is given twice: give it once.")
         options[key] = value
     return before, options
 
@@ -142,23 +204,14 @@ def number_option(options: dict[str, str], key: str, default: float, lowest: flo
     return value
 
 
-def _scheme_of(uri: str) -> str:
-    if _MICROPHONE_NAME.fullmatch(uri):
-        return "mic"
-    match = _SCHEME.match(uri)
-    scheme = match.group(1).lower() if match else uri
-    return _SCHEME_ALIASES.get(scheme, scheme) if match else ""
-
-
-def _unknown_source(uri: str, factories: Collection[str]) -> str:
+def _unknown_source(address: Address, factories: Collection[str]) -> str:
     if not factories:
-        return f"'{uri}' cannot be opened since no source is registered: install edge-aac with pip."
-    message = f"There is no source '{uri}'"
-    if _SCHEME.match(uri) is None and _is_file(uri):
-        return f"{message}; a file is named with its scheme: use 'file:{uri}'."
+        return f"'{address.label}' cannot be opened since no source is registered: install edge-aac with pip."
+    if _SCHEME.match(address.uri) is None and _is_file(address.uri):
+        return f"There is no source '{address.uri}'; a file is named with its scheme: use 'file:{address.uri}'."
     schemes = sorted({"mic0", "alsa", *factories} - {"mic"})
     names = ", ".join(name if name == "mic0" else f"{name}:" for name in schemes)
-    return f"{message}: use one of {names} (run `edge-aac devices` to see the microphones)."
+    return f"There is no source '{address.label}': use one of {names} (run `edge-aac devices` to see the microphones)."
 
 
 def _is_file(path: str) -> bool:

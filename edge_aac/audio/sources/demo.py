@@ -8,7 +8,8 @@ import threading
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.sources.address import integer_option, number_option, split_query
+from edge_aac.audio.connection import SourceState
+from edge_aac.audio.sources.address import Address, SourceContext, integer_option, number_option, split_query
 from edge_aac.audio.sources.pace import Pacer
 from edge_aac.errors import UsageError
 from edge_aac.timebase import SAMPLE_RATE
@@ -46,18 +47,19 @@ def synthesise_demo(seconds: float, seed: int = 0) -> npt.NDArray[np.float32]:
     return np.clip(scene, -1.0, 1.0).astype(np.float32)
 
 
-def open_demo(uri: str) -> DemoSource:
+def open_demo(address: Address, context: SourceContext) -> DemoSource:
     """Opens ``demo:`` or ``demo:?seconds=20&seed=0&speed=1``; the factory of the scheme ``demo``.
 
     Raises:
         UsageError: an option is unknown or unusable.
     """
-    rest, options = split_query(uri.partition(":")[2], ("seconds", "seed", "speed"))
+    rest, options = split_query(address.rest, ("seconds", "seed", "speed"))
     if rest:
-        raise UsageError(f"'{uri}' is unusable: write demo: or demo:?seconds=20.")
+        raise UsageError(f"'{address.label}' is unusable: write demo: or demo:?seconds=20.")
     seconds = number_option(options, "seconds", 20.0, 0.1, _LONGEST_S)
     seed = integer_option(options, "seed", 0, 0, 2**32 - 1)
-    return DemoSource(synthesise_demo(seconds, seed), number_option(options, "speed", 0.0, 0.01, 1000.0))
+    speed = number_option(options, "speed", 0.0, 0.01, 1000.0)
+    return DemoSource(synthesise_demo(seconds, seed), speed, context.label(address))
 
 
 class DemoSource:
@@ -66,12 +68,15 @@ class DemoSource:
     Args:
         samples: mono at 16 kHz, float32, shape (n,).
         speed: 1 gives them as fast as they sound; 0 as fast as they are read.
+        label: the source's name in records and messages.
     """
 
-    name = "demo"
     live = False
+    state: SourceState = "listening"
+    reconnects = 0
 
-    def __init__(self, samples: npt.NDArray[np.float32], speed: float = 0.0) -> None:
+    def __init__(self, samples: npt.NDArray[np.float32], speed: float = 0.0, label: str = "demo") -> None:
+        self.label = label
         self._samples = samples
         self._given = 0
         self._closed = threading.Event()

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from edge_aac.audio.connection import SourceState
 from edge_aac.audio.formats.containers import refuse_less_than_promised
 from edge_aac.audio.formats.mpeg import Frames, find_frames, piped
 from edge_aac.audio.formats.ogg import refuse_partly_read
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
-from edge_aac.audio.sources.address import number_option, split_query
+from edge_aac.audio.sources.address import Address, SourceContext, number_option, split_query
+from edge_aac.audio.sources.labels import label_of_path
 from edge_aac.audio.sources.pace import Pacer
 from edge_aac.errors import DataError, InputMissingError, UsageError
 from edge_aac.timebase import SAMPLE_RATE
@@ -64,7 +66,7 @@ def load_waveform(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
     return np.concatenate(list(read_blocks(path)))
 
 
-def open_file(uri: str) -> FileSource:
+def open_file(address: Address, context: SourceContext) -> FileSource:
     """Opens ``file:PATH`` or ``file:PATH?speed=1``; the factory of the scheme ``file``.
 
     A ``?`` may be part of the name: it starts the options only where no file has the whole name. A named pipe is
@@ -75,7 +77,9 @@ def open_file(uri: str) -> FileSource:
         InputMissingError: there is no such file, or it cannot be read.
         DataError: the file is not sound.
     """
-    name = uri.partition(":")[2]
+    name = address.rest
+    if name.startswith("//") and "@" in name and not _exists(name):
+        raise UsageError(f"'{address.label}' names a host, or a user, as a URL does: write file:PATH.")
     if not name:
         raise UsageError("'file:' names no file: write file:PATH.")
     options: dict[str, str] = {}
@@ -83,22 +87,27 @@ def open_file(uri: str) -> FileSource:
         try:
             name, options = split_query(name, ("speed",))
         except UsageError as error:
-            raise UsageError(f"There is no file '{name}', and read as a path with options: {error}") from error
-    return FileSource(name, speed=number_option(options, "speed", 0.0, 0.01, 1000.0))
+            raise UsageError(
+                f"There is no file '{label_of_path(name)}', and read as a path with options: {error}"
+            ) from error
+    return FileSource(name, speed=number_option(options, "speed", 0.0, 0.01, 1000.0), label=context.name)
 
 
 class FileSource:
     """A file as a :class:`~edge_aac.audio.sources.address.Source`; nothing is lost, whatever the pace.
 
     Args:
-        path: as the user wrote it; it is also the source's name.
+        path: as the user wrote it.
         speed: 1 gives the sound as fast as it was recorded, 2 twice as fast; 0 as fast as it is read.
+        label: the source's name in records and messages; None for the path.
     """
 
     live = False
+    reconnects = 0
 
-    def __init__(self, path: str, speed: float = 0.0) -> None:
-        self.name = path
+    def __init__(self, path: str, speed: float = 0.0, label: str | None = None) -> None:
+        self.label = label or path
+        self._path = path
         block = _PACED_BLOCK_SAMPLES if speed else BLOCK_SAMPLES
         # Opening a named pipe waits for its writer: that is left to the thread that reads.
         self._decoder = None if _may_wait(path) else _Decoder(path, block)
@@ -106,11 +115,12 @@ class FileSource:
         self._decoding = threading.Lock()
         self._closed = threading.Event()
         self._pacer = Pacer(speed, self._closed)
+        self.state: SourceState = "waiting" if self._decoder is None else "listening"
 
     def read(self) -> npt.NDArray[np.float32] | None:
         """Gives the next block; see :meth:`edge_aac.audio.sources.address.Source.read`."""
         with self._decoding:
-            block = None if self._closed.is_set() else next(self._blocks, None)
+            block = None if self._closed.is_set() else self._next_block()
             if self._closed.is_set():
                 self._let_go()
                 return None
@@ -127,9 +137,18 @@ class FileSource:
             self._let_go()
             self._decoding.release()
 
+    def _next_block(self) -> npt.NDArray[np.float32] | None:
+        try:
+            block = next(self._blocks, None)
+        except BaseException:
+            self.state = "failed"
+            raise
+        self.state = "listening"
+        return block
+
     def _decoded(self, block: int) -> Iterator[npt.NDArray[np.float32]]:
         if self._decoder is None:
-            self._decoder = _Decoder(self.name, block)
+            self._decoder = _Decoder(self._path, block)
         yield from self._decoder.blocks()
 
     def _let_go(self) -> None:

@@ -11,8 +11,9 @@ import threading
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.audio.connection import SourceState
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
-from edge_aac.audio.sources.address import integer_option, split_query
+from edge_aac.audio.sources.address import Address, SourceContext, integer_option, split_query
 from edge_aac.errors import DataError, InputMissingError, UsageError
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -24,16 +25,16 @@ _MOST_CHANNELS = 64
 _STDIN = 0
 
 
-def open_stdin(uri: str) -> PipeSource:
+def open_stdin(address: Address, context: SourceContext) -> PipeSource:
     """Opens ``stdin:`` or ``stdin:?rate=44100&channels=2``; the factory of the scheme ``stdin``.
 
     Raises:
         UsageError: an option is unknown or unusable, or standard input is a terminal.
         InputMissingError: standard input is closed.
     """
-    rest, options = split_query(uri.partition(":")[2], ("rate", "channels"))
+    rest, options = split_query(address.rest, ("rate", "channels"))
     if rest:
-        raise UsageError(f"'{uri}' is unusable: write stdin: or stdin:?rate=44100&channels=2.")
+        raise UsageError(f"'{address.label}' is unusable: write stdin: or stdin:?rate=44100&channels=2.")
     rate = integer_option(options, "rate", SAMPLE_RATE, LOWEST_RATE, HIGHEST_RATE)
     channels = integer_option(options, "channels", 1, 1, _MOST_CHANNELS)
     if not _is_open():
@@ -43,7 +44,7 @@ def open_stdin(uri: str) -> PipeSource:
             "Standard input is a terminal: pipe raw samples in, such as `arecord -t raw -f S16_LE -r 16000 | edge-aac "
             "stream --device stdin:`."
         )
-    return PipeSource(_STDIN, "stdin", rate=rate, channels=channels)
+    return PipeSource(_STDIN, context.label(address), rate=rate, channels=channels)
 
 
 def _is_open() -> bool:
@@ -62,15 +63,17 @@ class PipeSource:
 
     Args:
         descriptor: open for reading; it is left open by :meth:`close`, since it belongs to the process.
-        name: the source's name.
+        label: the source's name in records and messages.
         rate: rate of the samples in Hz.
         channels: interleaved channels, which are averaged.
     """
 
     live = False
+    reconnects = 0
 
-    def __init__(self, descriptor: int, name: str, *, rate: int = SAMPLE_RATE, channels: int = 1) -> None:
-        self.name = name
+    def __init__(self, descriptor: int, label: str, *, rate: int = SAMPLE_RATE, channels: int = 1) -> None:
+        self.label = label
+        self.state: SourceState = "listening"
         self._descriptor = descriptor
         self._channels = channels
         self._resampler = MonoResampler(rate)
@@ -118,7 +121,8 @@ class PipeSource:
             except BlockingIOError:
                 continue
             except OSError as error:
-                raise DataError(f"Reading '{self.name}' failed ({error.strerror}): start the pipe again.") from error
+                self.state = "failed"
+                raise DataError(f"Reading '{self.label}' failed ({error.strerror}): start the pipe again.") from error
 
     def _samples_of(self, data: bytes) -> npt.NDArray[np.float32]:
         data = self._partial_frame + data
@@ -133,7 +137,7 @@ class PipeSource:
         if self._partial_frame:
             _log.warning(
                 "%s ended within a sample; its last %d bytes are dropped (is it raw s16le with %d channels?)",
-                self.name,
+                self.label,
                 len(self._partial_frame),
                 self._channels,
             )

@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_aac.audio.sources.demo import open_demo, synthesise_demo
+from edge_aac.audio.sources.address import Address, SourceContext
+from edge_aac.audio.sources.demo import DemoSource, open_demo, synthesise_demo
 from edge_aac.errors import UsageError
 from tests.edge_aac.fakes import read_until_closed
+
+
+def _opened(uri: str, name: str | None = None) -> DemoSource:
+    return open_demo(Address.parse(uri), SourceContext(name))
 
 
 def test_same_seed_same_samples() -> None:
@@ -36,8 +41,8 @@ def test_rain_and_a_beat_every_second() -> None:
 
 
 def test_demo_source() -> None:
-    source = open_demo("demo:?seconds=2.5&seed=3")
-    assert (source.name, source.live, source.lost_samples()) == ("demo", False, 0)
+    source = _opened("demo:?seconds=2.5&seed=3")
+    assert (source.label, source.live, source.lost_samples()) == ("demo", False, 0)
     blocks = []
     while (block := source.read()) is not None:
         blocks.append(block)
@@ -47,8 +52,13 @@ def test_demo_source() -> None:
     assert source.read() is None
 
 
+def test_a_name_from_the_configuration_is_the_label() -> None:
+    source = _opened("demo:?seed=3", "scene")
+    assert (source.label, source.state, source.reconnects) == ("scene", "listening", 0)
+
+
 def test_default_is_twenty_seconds() -> None:
-    source = open_demo("demo:")
+    source = _opened("demo:")
     total = 0
     while (block := source.read()) is not None:
         total += len(block)
@@ -56,11 +66,11 @@ def test_default_is_twenty_seconds() -> None:
 
 
 def test_close_ends_a_paced_read() -> None:
-    source = open_demo("demo:?seconds=60&speed=0.01")
+    source = _opened("demo:?seconds=60&speed=0.01")
     assert read_until_closed(source) == [None]
 
 
 @pytest.mark.parametrize("uri", ["demo:x", "demo:?seconds=0", "demo:?seconds=1e9", "demo:?seconds=nan", "demo:?loud=1"])
 def test_wrong_addresses(uri: str) -> None:
     with pytest.raises(UsageError):
-        open_demo(uri)
+        _opened(uri)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.sources import stdin as pipe
+from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.audio.sources.stdin import PipeSource, open_stdin
 from edge_aac.errors import DataError, InputMissingError, UsageError
 from tests.edge_aac.fakes import read_until_closed
@@ -118,27 +119,28 @@ def test_a_failing_descriptor_is_bad_data() -> None:
 )
 def test_wrong_addresses(uri: str) -> None:
     with pytest.raises(UsageError):
-        open_stdin(uri)
+        open_stdin(Address.parse(uri), SourceContext())
 
 
 def test_terminal_and_closed_input(ends: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     master, slave = os.openpty()
     monkeypatch.setattr(pipe, "_STDIN", slave)
     with pytest.raises(UsageError, match="terminal"):
-        open_stdin("stdin:")
+        open_stdin(Address.parse("stdin:"), SourceContext())
     os.close(slave)
     os.close(master)
     with pytest.raises(InputMissingError, match="closed"):
-        open_stdin("stdin:")
+        open_stdin(Address.parse("stdin:"), SourceContext())
 
 
 def test_closed_input_whose_number_a_library_took() -> None:
     script = (
         "import os\n"
         "assert os.open(os.devnull, os.O_RDONLY) == 0\n"
+        "from edge_aac.audio.sources.address import Address, SourceContext\n"
         "from edge_aac.audio.sources.stdin import open_stdin\n"
         "from edge_aac.errors import InputMissingError\n"
-        "try: open_stdin('stdin:')\n"
+        "try: open_stdin(Address.parse('stdin:'), SourceContext())\n"
         "except InputMissingError as error: print(error)\n"
     )
     command = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", script]
@@ -148,11 +150,12 @@ def test_closed_input_whose_number_a_library_took() -> None:
 
 def test_real_standard_input() -> None:
     script = (
+        "from edge_aac.audio.sources.address import Address, SourceContext\n"
         "from edge_aac.audio.sources.stdin import open_stdin\n"
-        "source = open_stdin('stdin:?rate=8000&channels=2')\n"
+        "source = open_stdin(Address.parse('stdin:?rate=8000&channels=2'), SourceContext())\n"
         "total = 0\n"
         "while (block := source.read()) is not None: total += len(block)\n"
-        "print(source.name, source.live, source.lost_samples(), total)\n"
+        "print(source.label, source.live, source.lost_samples(), total)\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", script], input=b"\0" * 4 * 8_000, capture_output=True, check=True, timeout=60

@@ -1,0 +1,310 @@
+"""The process that captures one microphone: ``python -m edge_aac.audio.capture REQUEST``.
+
+PortAudio lists the devices when it is initialised, and again only once nothing in its process uses it. In one process,
+an open microphone would therefore keep another one that was replugged from ever being found again; so each is captured
+by a process of its own, which is ended and started anew to look again. A driver that hangs or crashes takes nothing
+else with it.
+
+The process writes messages to standard output and ends when its standard input ends, as it does when its parent dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edge_aac.audio.connection import PermanentDeviceError
+from edge_aac.audio.devices import InputDevice, find_input, inputs_of, start_port_audio
+from edge_aac.errors import DeviceError
+from edge_aac.timebase import SAMPLE_RATE
+
+HEADER = struct.Struct("<cdQI")
+"""Of a message: its kind, when its sound arrived in monotonic seconds, frames lost before it, bytes that follow."""
+OPENED, SOUND, FAILED = b"O", b"S", b"F"
+"""Kinds: the JSON of an :class:`Opened`; frames of signed 16 bits, interleaved; the JSON of a failure, after which the
+process ends: ``message``, and ``permanent`` where no later try can succeed."""
+
+_QUEUE_S = 10.0
+_CALLBACKS_PER_S = 10
+_CHECK_S = 0.5
+_COMMON_RATES = (48_000, 44_100, 32_000, 96_000, 22_050, 8_000)
+
+# PortAudio's constants, fixed by its ABI; spelled here so that a test needs no PyAudio.
+_PA_INT16 = 8
+_PA_INPUT_OVERFLOW = 2
+_PA_CONTINUE = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which microphone is to be captured.
+
+    Attributes:
+        address: as the user wrote it; a microphone's holds no secret.
+        device_id: the input that it was found to be before, which no other one may replace; None at first.
+        other_ids: inputs that were seen beside it.
+    """
+
+    address: str
+    device_id: str | None = None
+    other_ids: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Gives what :meth:`from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Request:
+        """Reads what :meth:`to_json` gave."""
+        table = json.loads(text)
+        return Request(table["address"], table["device_id"], tuple(table["other_ids"]))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What was opened.
+
+    Attributes:
+        device_id: the input's address that stays.
+        other_ids: the inputs beside it.
+        rate: of the frames, in Hz.
+        channels: of the frames.
+    """
+
+    device_id: str
+    other_ids: tuple[str, ...]
+    rate: int
+    channels: int
+
+    def to_json(self) -> str:
+        """Gives what :meth:`from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Opened:
+        """Reads what :meth:`to_json` gave."""
+        table = json.loads(text)
+        return Opened(table["device_id"], tuple(table["other_ids"]), table["rate"], table["channels"])
+
+
+class LossMeter:
+    """Estimates how much sound an overflow cost, from the clock and the frames that arrived.
+
+    Between clock and frames lies the latency of the buffers. Its lowest value is the baseline, which may creep up by
+    500 ppm so that a slow crystal does not look like loss; what a flagged overflow adds above it was lost.
+
+    Args:
+        rate: the device's rate in Hz.
+    """
+
+    _CREEP = 500e-6
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._started_s: float | None = None
+        self._frames = 0
+        self._baseline = 0.0
+
+    def update(self, now_s: float, frames: int, *, overflowed: bool) -> int:
+        """Takes one callback's arrival, and gives the frames lost before it.
+
+        Args:
+            now_s: monotonic time of arrival in seconds.
+            frames: frames that it brought.
+            overflowed: PortAudio says that frames were lost before these.
+        """
+        self._frames += frames
+        if self._started_s is None:
+            self._started_s = now_s - frames / self._rate
+        lag = (now_s - self._started_s) * self._rate - self._frames
+        if overflowed:
+            lost = max(0, round(lag - self._baseline))
+            self._frames += lost
+            return lost
+        self._baseline = min(lag, self._baseline + self._CREEP * frames)
+        return 0
+
+
+class BlockQueue:
+    """Bounded hand-over from PortAudio's thread: the oldest blocks are dropped, and counted with the one after them.
+
+    Args:
+        rate: the stream's rate in Hz.
+        channels: the stream's channels.
+        capacity_blocks: blocks that it holds at most.
+    """
+
+    def __init__(self, rate: int, channels: int, capacity_blocks: int) -> None:
+        self.rate = rate
+        self.channels = channels
+        self._blocks: deque[tuple[float, int, bytes]] = deque()
+        self._frame_bytes = 2 * channels
+        self._capacity_blocks = capacity_blocks
+        self._meter = LossMeter(rate)
+        self._changed = threading.Condition()
+
+    def callback(self, data: bytes, frames: int, _times: object, status: int) -> tuple[None, int]:
+        """Takes sound as PortAudio's callback; it must be short, since the device waits for it."""
+        now_s = time.monotonic()
+        with self._changed:
+            lost = self._meter.update(now_s, frames, overflowed=bool(status & _PA_INPUT_OVERFLOW))
+            if len(self._blocks) >= self._capacity_blocks:
+                _, dropped_lost, dropped = self._blocks.popleft()
+                gone = dropped_lost + len(dropped) // self._frame_bytes
+                if self._blocks:
+                    next_s, next_lost, next_data = self._blocks[0]
+                    self._blocks[0] = (next_s, next_lost + gone, next_data)
+                else:
+                    lost += gone
+            self._blocks.append((now_s, lost, data))
+            self._changed.notify_all()
+        return None, _PA_CONTINUE
+
+    def take(self, timeout_s: float) -> tuple[float, int, bytes] | None:
+        """Gives the oldest block: its arrival in monotonic seconds, the frames lost before it, and its frames.
+
+        Returns:
+            None where there is no block within ``timeout_s``.
+        """
+        with self._changed:
+            if not self._blocks:
+                self._changed.wait(timeout_s)
+            return self._blocks.popleft() if self._blocks else None
+
+
+def capture(audio: Any, request: Request, write: Callable[[bytes], object]) -> None:
+    """Captures a microphone until its stream ends.
+
+    Args:
+        audio: a running ``pyaudio.PyAudio``.
+        request: which microphone.
+        write: takes each message whole.
+
+    Raises:
+        DeviceError: the microphone is not there, cannot be opened, or stopped.
+    """
+    device = _found(audio, request)
+    other_ids = sorted({listed.id for listed in inputs_of(audio)} - {device.id})
+    stream, queue = _started(audio, device, request.address)
+    opened = Opened(device.id, tuple(other_ids), queue.rate, queue.channels)
+    write(message(OPENED, opened.to_json().encode()))
+    while True:
+        taken = queue.take(_CHECK_S)
+        if taken is not None:
+            arrived_s, lost_frames, data = taken
+            write(message(SOUND, data, arrived_s, lost_frames))
+        elif not _is_active(stream):
+            raise DeviceError(f"The input '{request.address}' stopped.")
+
+
+def message(kind: bytes, content: bytes, arrived_s: float = 0.0, lost_frames: int = 0) -> bytes:
+    """Gives a message as bytes; see :data:`HEADER`."""
+    return HEADER.pack(kind, arrived_s, lost_frames, len(content)) + content
+
+
+def _found(audio: Any, request: Request) -> InputDevice:
+    if request.device_id is None:
+        device = find_input(audio, request.address)
+    else:
+        device = find_input(audio, request.device_id) or _moved(audio, request.device_id, request.other_ids)
+    if device is not None:
+        return device
+    names = ", ".join(listed.name for listed in inputs_of(audio))
+    there = f"there are {names}" if names else "no input is connected, or this user may not use it (group audio)"
+    raise DeviceError(f"There is no input '{request.address}'; {there}: run `edge-aac devices` and choose one.")
+
+
+def _moved(audio: Any, device_id: str, other_ids: tuple[str, ...]) -> InputDevice | None:
+    """Finds a USB microphone in another port: one of its model that was never seen beside it."""
+    for listed in inputs_of(audio):
+        if _without_port(listed.id) == _without_port(device_id) and listed.id not in other_ids:
+            return listed
+    return None
+
+
+def _without_port(device_id: str) -> str:
+    """Gives a USB input's model, and which of the card's inputs it is; any other id as it is."""
+    return re.sub(r"^(usb-id:.*)@[^#]*", r"\1", device_id)
+
+
+def _started(audio: Any, device: InputDevice, address: str) -> tuple[Any, BlockQueue]:
+    failure: Exception | None = None
+    for rate, channels in _formats(device):
+        queue = BlockQueue(rate, channels, round(_QUEUE_S * _CALLBACKS_PER_S))
+        try:
+            stream = audio.open(
+                rate=rate,
+                channels=channels,
+                format=_PA_INT16,
+                input=True,
+                input_device_index=device.index,
+                # 100 ms: few wake-ups, and PortAudio takes no smaller buffers from the driver.
+                frames_per_buffer=rate // _CALLBACKS_PER_S,
+                stream_callback=queue.callback,
+            )
+        except (OSError, ValueError) as error:
+            failure = error
+            continue
+        return stream, queue
+    raise DeviceError(
+        f"'{address}' cannot be opened at any sample rate ({failure}): close the program that uses it, "
+        "or choose another one of `edge-aac devices`."
+    ) from failure
+
+
+def _formats(device: InputDevice) -> list[tuple[int, int]]:
+    """Lists rates in Hz with channel counts, in the order in which they are worth trying."""
+    rates = dict.fromkeys((SAMPLE_RATE, device.default_rate, *_COMMON_RATES))
+    channels = [count for count in dict.fromkeys((1, 2, device.channels)) if count <= device.channels]
+    return [(rate, count) for rate in rates for count in channels]
+
+
+def _is_active(stream: Any) -> bool:
+    try:
+        return bool(stream.is_active())
+    except OSError:
+        return False
+
+
+def main() -> None:
+    """Runs the process; see the module."""
+    # Its parent ends it. A terminal or a service manager signals both, and the parent may still want sound.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # What a library prints must not come between the messages.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try:
+        capture(start_port_audio(), Request.from_json(sys.argv[1]), output.write)
+    except BrokenPipeError:
+        pass  # the parent is gone
+    except Exception as error:
+        known = isinstance(error, DeviceError)
+        failure = {
+            "message": str(error) if known else f"The capture failed ({type(error).__name__}: {error}).",
+            "permanent": isinstance(error, PermanentDeviceError),
+        }
+        output.write(message(FAILED, json.dumps(failure).encode()))
+    # PortAudio is not ended: that may wait for a device that is gone, and the kernel releases everything.
+    os._exit(0)
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 64):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
