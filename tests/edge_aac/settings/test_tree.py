@@ -12,7 +12,7 @@ from edge_aac.errors import ConfigError, EdgeAacError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.layers import Layer, Origin
 from edge_aac.settings.tree import Settings, load_settings
-from edge_aac.streaming.settings import HealthSettings, SinkSettings, SourceSettings, StreamSettings, channels
+from edge_aac.streaming.settings import HealthSettings, SinkSettings, SourceSettings, StreamSettings, configured_sources
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +136,7 @@ def test_sources_have_what_the_stream_has_where_they_have_nothing_of_their_own(t
         "[[sources]]\naddress = 'mic2'\nsilence_dbfs = -40\n",
     )
     settings = load_settings(path)
-    heard = channels(settings.get(StreamSettings), settings.tables(SourceSettings))
+    heard = configured_sources(settings.get(StreamSettings), settings.tables(SourceSettings))
     assert [(each.address, each.name, each.hop_s, each.silence_dbfs) for each in heard] == [
         ("mic0", "garden", 1.0, -50.0),
         ("mic2", None, 3.0, -40.0),
@@ -145,10 +145,10 @@ def test_sources_have_what_the_stream_has_where_they_have_nothing_of_their_own(t
 
 def test_the_device_of_the_stream_is_the_one_source_where_there_are_no_sources(tmp_path: Path) -> None:
     settings = load_settings(_file(tmp_path, "[stream]\ndevice = 'stdin:'\nhop_s = 5\n"))
-    (channel,) = channels(settings.get(StreamSettings), settings.tables(SourceSettings))
+    (channel,) = configured_sources(settings.get(StreamSettings), settings.tables(SourceSettings))
     assert (channel.address, channel.name, channel.hop_s, channel.silence_dbfs) == ("stdin:", None, 5.0, -70.0)
     disabled = load_settings(_file(tmp_path, "[[sources]]\naddress = 'mic1'\nenabled = false\n"))
-    assert channels(disabled.get(StreamSettings), disabled.tables(SourceSettings)) == ()
+    assert configured_sources(disabled.get(StreamSettings), disabled.tables(SourceSettings)) == ()
 
 
 @pytest.mark.parametrize(
