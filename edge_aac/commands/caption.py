@@ -105,15 +105,12 @@ def _caption_files(files: list[Path], settings: Settings, output_format: options
                         "%s: silent from %s s to %s s (%.1f dBFS)", path, span.start_s, span.end_s, window.rms_dbfs
                     )
                     continue
-                try:
-                    captioned = captioner.caption(
-                        window.fbank, window_rng(chosen.seed, window.start), sound_samples=window.samples
-                    )
-                except DataError as error:
+                (captioned,) = captioner.describe([window], [window_rng(chosen.seed, window.start)])
+                if isinstance(captioned, DataError):
                     # The captioner does not know which file it hears.
                     raise DataError(
-                        f"'{path}' cannot be captioned from {span.start_s} s to {span.end_s} s: {error}"
-                    ) from error
+                        f"'{path}' cannot be captioned from {span.start_s} s to {span.end_s} s: {captioned}"
+                    ) from captioned
                 if not score_gate.passes(captioned):
                     log.info("%s: unsure from %s s to %s s (%s)", path, span.start_s, span.end_s, captioned.confidence)
                     continue

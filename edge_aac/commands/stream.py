@@ -116,7 +116,7 @@ def stream(
         slicer=slicer,
         gate=EnergyGate(listening.silence_dbfs),
         score_gate=ScoreGate(listening.least_score, listening.familiar_only),
-        tracker=EventTracker(of_bundle if asked is None else asked),
+        tracker=EventTracker(of_bundle if asked is None else asked, captioner.embed),
         sink=QueuedSink(open_stdout(output_format.value, events), wait=not source.live, stop=stop),
         describer=Describer.of(captioner, listening.node, source.name),
         seed=chosen.seed,

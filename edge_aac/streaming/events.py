@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from edge_aac.models.contract import ScoredCaption
 
@@ -39,10 +43,17 @@ class EventTracker:
 
     Args:
         same_similarity: least cosine between the text embeddings of two captions of one event.
+        embed: N texts → their embeddings (N, E) of unit length, for captions that come without; None where all have
+            one.
     """
 
-    def __init__(self, same_similarity: float) -> None:
+    def __init__(
+        self, same_similarity: float, embed: Callable[[Sequence[str]], npt.NDArray[np.float32]] | None = None
+    ) -> None:
         self._same_similarity = same_similarity
+        self._embed = embed
+        self._embedded: dict[str, npt.NDArray[np.float32]] = {}
+        """Texts that came without an embedding, those of open events."""
         self._open: list[EventChange] = []
         self._opened = 0
 
@@ -74,15 +85,22 @@ class EventTracker:
             best = max(nearest.caption, caption, key=lambda said: said.hybrid)
             change = EventChange(nearest.number, "update", nearest.start, end, best, nearest.windows + 1)
         self._open.append(change)
+        texts = {event.caption.text for event in self._open}
+        self._embedded = {text: embedding for text, embedding in self._embedded.items() if text in texts}
         return change
 
-    @staticmethod
-    def _similarity(event: EventChange, caption: ScoredCaption) -> float:
+    def _similarity(self, event: EventChange, caption: ScoredCaption) -> float:
         if event.caption.text == caption.text:
             return 1.0
-        one, other = event.caption.embedding, caption.embedding
-        assert one is not None and other is not None, "the best caption of a window has an embedding"
-        return float(one @ other)
+        return float(self._embedding(event.caption) @ self._embedding(caption))
+
+    def _embedding(self, caption: ScoredCaption) -> npt.NDArray[np.float32]:
+        if caption.embedding is not None:
+            return caption.embedding
+        if caption.text not in self._embedded:
+            assert self._embed is not None, "a caption without an embedding needs something to embed it"
+            self._embedded[caption.text] = self._embed([caption.text])[0]
+        return self._embedded[caption.text]
 
 
 def _ended(event: EventChange) -> EventChange:

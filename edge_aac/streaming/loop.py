@@ -197,15 +197,12 @@ class StreamLoop:
             self._publish_events(self._tracker.observe(start, end, None))
             return
         span = self._span(start, end)
-        try:
-            captioned = self._captioner.caption(
-                window.fbank, window_rng(self._seed, start), stop.is_set, window.samples
-            )
-        except DataError as error:
+        (captioned,) = self._captioner.describe([window], [window_rng(self._seed, start)], stop.is_set)
+        if isinstance(captioned, DataError):
             # One window's numbers say nothing about the next window's; an accelerator that is gone ends the stream.
             self.counters.failed += 1
-            self._first_failure = self._first_failure or error
-            log.warning("%s: a window could not be captioned: %s", self._describer.source, error)
+            self._first_failure = self._first_failure or captioned
+            log.warning("%s: a window could not be captioned: %s", self._describer.source, captioned)
             self._publish_events(self._tracker.observe(start, end, None))
             return
         if not self._score_gate.passes(captioned):

@@ -14,7 +14,16 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from edge_aac.audio.sources.address import Source
-from edge_aac.models.contract import CancelledError, Description, Latency, ScoredCaption, not_cancelled
+from edge_aac.audio.windows import WINDOW_SAMPLES, Window
+from edge_aac.errors import DataError
+from edge_aac.models.contract import (
+    CancelledError,
+    Description,
+    Latency,
+    ScoredCaption,
+    WindowModel,
+    not_cancelled,
+)
 from edge_aac.records import Caption, LatencyMs, Model, Record, Score
 
 Array = npt.NDArray[Any]
@@ -38,6 +47,16 @@ def said(text: str, hybrid: float = 0.5, direction: float = 0.0) -> ScoredCaptio
     return ScoredCaption(text, hybrid, -1.0, 0.9, embedding)
 
 
+def described(
+    model: WindowModel, fbank: npt.NDArray[np.float32], rng: np.random.Generator, sound_samples: int = WINDOW_SAMPLES
+) -> Description:
+    """One window, of which only its filter bank matters; what is wrong with it is raised."""
+    (found,) = model.describe([Window(0, sound_samples, fbank, -20.0, -3.0)], [rng])
+    if isinstance(found, DataError):
+        raise found
+    return found
+
+
 class FakeCaptioner:
     """Says what its script says, window after window, and the last of it for ever.
 
@@ -52,18 +71,23 @@ class FakeCaptioner:
         self.draws: list[float] = []
         self.sound_samples: list[int | None] = []
 
-    def caption(
+    def describe(
         self,
-        fbank: npt.NDArray[np.float32],
-        rng: np.random.Generator,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
         cancelled: Callable[[], bool] = not_cancelled,
-        sound_samples: int | None = None,
-    ) -> Description:
+    ) -> list[Description | DataError]:
+        """One window after the other."""
+        return [self._describe(window, rng, cancelled) for window, rng in zip(windows, rngs, strict=True)]
+
+    def _describe(
+        self, window: Window, rng: np.random.Generator, cancelled: Callable[[], bool]
+    ) -> Description | DataError:
         """Asks ``cancelled`` every 10 ms of its time, as the decoder does before every step."""
-        assert fbank.dtype == np.float32
+        assert window.fbank.dtype == np.float32
         best = self._script[min(len(self.draws), len(self._script) - 1)]
         self.draws.append(float(rng.random()))
-        self.sound_samples.append(sound_samples)
+        self.sound_samples.append(window.samples)
         until = time.monotonic() + self._seconds
         while (left := until - time.monotonic()) > 0:
             if cancelled():
