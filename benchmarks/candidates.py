@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks.command_line import run
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.models.seq2seq import Captioner, window_rng
+from quantize.captioning import described, heard
 from quantize.data.lexicon import named_events
 from quantize.evaluation.statistics import bootstrap, paired_bootstrap
 from quantize.evaluation.windows import TruthWindow, evaluation_windows
@@ -98,7 +99,7 @@ def interleaved(captioners: dict[int, Captioner], windows: Sequence[TruthWindow]
     draws = {number: Draws() for number in captioners}
     for index, window in enumerate([*windows[:WARM_UP_WINDOWS], *windows]):
         for number in order.permutation(list(captioners)).tolist():
-            said = captioners[number].caption(window.fbank, window_rng(seed, 0))
+            (said,) = described(captioners[number], [(heard(window.fbank), window_rng(seed, 0))])
             if index < WARM_UP_WINDOWS:
                 continue
             draws[number].captions.append(said.best.text)

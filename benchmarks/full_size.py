@@ -153,6 +153,7 @@ def onnxruntime_way(folder: str, candidates: int, windows: int, threads: int) ->
     """Measure the bundle through the runtime; prints JSON."""
     from edge_aac.engines.contract import EngineOptions
     from edge_aac.models.seq2seq import Captioner, window_rng
+    from quantize.captioning import described, heard
 
     started = time.perf_counter()
     captioner = Captioner.open(str(Path(folder) / "bundle"), EngineOptions(threads=threads), candidates)
@@ -160,7 +161,8 @@ def onnxruntime_way(folder: str, candidates: int, windows: int, threads: int) ->
     captioner.rules = _whole_length(captioner.rules)
 
     def one(fbank: Any, index: int) -> dict[str, float]:
-        latency = captioner.caption(fbank, window_rng(0, index)).latency_ms
+        (said,) = described(captioner, [(heard(fbank), window_rng(0, index))])
+        latency = said.latency_ms
         return {"encode": latency.encode, "decode": latency.decode}
 
     _report(one, windows, loaded)
@@ -171,6 +173,7 @@ def torch_way(folder: str, candidates: int, windows: int, threads: int) -> None:
     import numpy as np
     import torch
 
+    from edge_aac.engines.steps import Memory
     from edge_aac.models.decoding import CandidateDecoder
     from edge_aac.models.seq2seq import window_rng
     from quantize import load_captioner
@@ -190,7 +193,8 @@ def torch_way(folder: str, candidates: int, windows: int, threads: int) -> None:
         started = time.perf_counter()
         keys, values, _ = encoder(torch.from_numpy(fbank[np.newaxis]))
         encoded = time.perf_counter()
-        decoder.decode(keys[0].numpy(), values[0].numpy(), rules, window_rng(0, index))
+        memory = Memory(keys.numpy(), values.numpy(), np.zeros((1, keys.shape[3]), bool))
+        decoder.decode(memory, rules, [window_rng(0, index)])
         return {"encode": 1e3 * (encoded - started), "decode": 1e3 * (time.perf_counter() - encoded)}
 
     _report(one, windows, loaded)

@@ -119,7 +119,12 @@ def measure_decoder(bundle: Bundle, folder: Path, count: int, candidates: int, t
     parent = parent_of(bundle, "decoder")
     path, form = bundle.path(parent), folder / "decoder.int8.onnx"
     dynamic_int8(path, form)
-    sizes = {"candidates": candidates, "capacity": bundle.manifest.decoding.max_length - 1, "memory_steps": 496 // 3}
+    sizes = {
+        "rows": candidates,
+        "windows": 1,
+        "capacity": bundle.manifest.decoding.max_length - 1,
+        "memory_steps": 496 // 3,
+    }
     random = np.random.default_rng(0)
     names = OnnxRuntimeEngine(path, threads).input_shapes
 
@@ -132,7 +137,9 @@ def measure_decoder(bundle: Bundle, folder: Path, count: int, candidates: int, t
             name: random.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()
         }
         tokens = random.integers(3, bundle.manifest.vocabulary_size, (candidates, 1))
-        return {**arrays, "token_ids": tokens.astype(np.int64), "step": np.array([STEP], np.int64)}
+        padding = np.zeros(shapes["memory_padding"], np.bool_)
+        given = {"token_ids": tokens.astype(np.int64), "step": np.array([STEP], np.int64), "memory_padding": padding}
+        return {**arrays, **given}
 
     return compare({"fp32": path, "int8": form}, [inputs() for _ in range(count)], threads)
 

@@ -58,6 +58,7 @@ def measure(bundle: str, cores: int, windows: int, candidates: int) -> dict[str,
     from edge_aac.audio.sources.demo import synthesise_demo
     from edge_aac.engines.contract import EngineOptions
     from edge_aac.models.seq2seq import Captioner, window_rng
+    from quantize.captioning import described, heard
 
     usable = sorted(os.sched_getaffinity(0))
     if cores > len(usable):
@@ -72,11 +73,11 @@ def measure(bundle: str, cores: int, windows: int, candidates: int) -> dict[str,
         start = index * 160
         window = waveform[start : start + 160_000]
         features_ms, fbank = _timed(lambda window=window: filter_bank(window))
-        latency = captioner.caption(fbank, window_rng(0, index)).latency_ms
+        (said,) = described(captioner, [(heard(fbank), window_rng(0, index))])
+        latency = said.latency_ms
         yardstick_ms, _ = _timed(lambda: matrix @ matrix)
-        one_by_one = sum(
-            single.caption(fbank, window_rng(number, index)).latency_ms.decode for number in range(candidates)
-        )
+        alone = described(single, ((heard(fbank), window_rng(number, index)) for number in range(candidates)), 1)
+        one_by_one = sum(each.latency_ms.decode for each in alone)
         if index < WARM_UP_WINDOWS:
             continue
         row = {

@@ -41,8 +41,9 @@ def main() -> None:
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
     encoder, encoded = profile(bundle, "encoder", arguments.threads, {"windows": 1})
-    sizes = {
-        "candidates": arguments.candidates,
+    sizes = {  # of one window
+        "rows": arguments.candidates,
+        "windows": 1,
         "capacity": bundle.manifest.decoding.max_length - 1,
         "memory_steps": encoded["cross_keys"].shape[3],
     }

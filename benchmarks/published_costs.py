@@ -141,7 +141,7 @@ def _step(config: CaptionerConfig, macs: int, weight_bytes: int, candidates: int
         read=read,
         inputs={**own, **cross},
         outputs={"logits": candidates * vocabulary, **new},
-        other_bytes=(candidates + 1) * TOKEN_ID_BYTES,
+        other_bytes=(candidates + 1) * TOKEN_ID_BYTES + config.memory_steps,  # a byte of padding's mask each
     )
 
 

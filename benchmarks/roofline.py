@@ -126,7 +126,7 @@ def bundle_model(bundle: Bundle, decoding: Decoding) -> Model:
     graph, path = _parent(bundle, "encoder")
     encoder = shaped_graph(path, _shapes(graph, {"windows": 1}))
     memory_steps = encoder.shape("cross_keys")[3]
-    sizes = {"candidates": decoding.rows, "capacity": decoding.steps, "memory_steps": memory_steps}
+    sizes = {"rows": decoding.rows, "windows": 1, "capacity": decoding.steps, "memory_steps": memory_steps}
     parts = {
         "encoder": Part(encoder.costs(), 1),
         "decoder": Part(_costs(bundle, "decoder", sizes), decoding.steps),

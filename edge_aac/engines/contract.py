@@ -32,7 +32,11 @@ class EngineOptions:
 
 
 class Engine(Protocol):
-    """A loaded graph. Stateless: two streams may share one."""
+    """A loaded graph. What :meth:`run` gives belongs to its caller, so that threads may share an engine.
+
+    What an engine keeps on its device for the next graph is another matter: see
+    :class:`edge_aac.engines.steps.ResidentEngine` and :class:`edge_aac.engines.steps.StepwiseEngine`.
+    """
 
     def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
         """Named arrays in, named arrays out; shapes are those of the manifest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,8 +34,10 @@ class OnnxRuntimeEngine:
 
     def __init__(self, path: Path, threads: int, size_bytes: int | None = None) -> None:
         options = onnxruntime.SessionOptions()
+        self._runs_at_once = 1
         if threads == 0 and (size_bytes or path.stat().st_size) < SMALL_GRAPH_BYTES:
             threads = 1
+            self._runs_at_once = _usable_cores()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
@@ -55,6 +58,17 @@ class OnnxRuntimeEngine:
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
 
     @property
+    def runs_at_once(self) -> int:
+        """See :class:`edge_aac.engines.steps.CoreEngine`; 1 where one run takes all the cores that it may."""
+        return self._runs_at_once
+
+    @property
     def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
         """See :class:`edge_aac.engines.choice.Engine`."""
         return self._input_shapes
+
+
+def _usable_cores() -> int:
+    """Cores that this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)  # of Linux alone
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

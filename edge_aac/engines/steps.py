@@ -1,15 +1,15 @@
-"""One window being decoded, step by step, wherever its cache lies."""
+"""Windows being decoded, step by step, wherever their cache lies."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_aac.engines.contract import Arrays, Engine, Logits, TokenIds
-from edge_aac.errors import DataError
 
 Array = npt.NDArray[np.float32]
 
@@ -18,7 +18,10 @@ CROSS_ATTENTION = ("cross_keys", "cross_values")
 
 
 class ResidentArray(Protocol):
-    """An output that stayed on the device that computed it; good until that engine runs again."""
+    """An output that stayed on the device that computed it.
+
+    It is good until that engine runs again; whoever reads it later is refused with a RuntimeError.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -27,59 +30,98 @@ class ResidentArray(Protocol):
     def host(self) -> npt.NDArray[Any]:
         """A copy in the host's memory."""
 
-    def __getitem__(self, index: int) -> ResidentArray:
-        """One entry of the first axis."""
-
-    def without(self, padding: npt.NDArray[np.bool_]) -> ResidentArray:
-        """The same less what is padding on the axis before the last; nothing is moved yet."""
-
 
 CrossAttention: TypeAlias = "Array | ResidentArray"
-"""Keys or values (layers, heads, T, head_size) of one window, in the host's memory or the device's."""
+"""Keys or values (W, layers, heads, T, head_size) of W windows, in the host's memory or the device's."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What cross-attention reads of W windows.
+
+    Attributes:
+        keys, values: (W, layers, heads, T, head_size) as the encoder gave them.
+        padding: (W, T), True = padding, which is not attended to; what stands there must be finite.
+    """
+
+    keys: CrossAttention
+    values: CrossAttention
+    padding: npt.NDArray[np.bool_]
+
+    @property
+    def windows(self) -> int:
+        """W."""
+        return len(self.padding)
+
+    def part(self, start: int, stop: int) -> Memory:
+        """Some of the windows; of what stayed on a device, all of them only.
+
+        Raises:
+            ValueError: others are asked for.
+        """
+        if start == 0 and stop >= self.windows:
+            return self
+        if not isinstance(self.keys, np.ndarray) or not isinstance(self.values, np.ndarray):
+            raise ValueError("what stayed on a device is decoded whole")
+        return Memory(self.keys[start:stop], self.values[start:stop], self.padding[start:stop])
 
 
 class DecodingSteps(Protocol):
-    """One window being decoded: N rows over a cache that is filled position by position."""
+    """Windows being decoded: W × N rows over a cache that is filled position by position; row r is of window r // N."""
 
     def step(self, token_ids: TokenIds, step: int) -> Logits:
-        """Feed one token a row, (N, 1), at position ``step``: logits (N, V) of the next, one finite a row at least.
+        """Feed one token a row, (W × N, 1), at position ``step``.
 
-        Raises:
-            DataError: the decoder's numbers are no numbers.
+        Returns:
+            Logits (W × N, V) of the next token; a row is NaN where the decoder's numbers are none. Such a row spoils
+            neither the others nor the windows that come after.
         """
 
     def reorder(self, parents: TokenIds, length: int) -> None:
-        """Row i goes on from row ``parents[i]``; ``length`` positions are written."""
+        """Row i goes on from row ``parents[i]``, one of the same window; ``length`` positions are written."""
 
 
 @runtime_checkable
 class StepwiseEngine(Protocol):
     """A decoder's engine that keeps the cache where it computes."""
 
-    def open_steps(
-        self, count: int, rows: int, cross_keys: CrossAttention, cross_values: CrossAttention
-    ) -> DecodingSteps:
-        """Begin a window with ``count`` rows and room for ``rows`` positions; an earlier window of the engine ends."""
+    def open_steps(self, rows: int, positions: int, memory: Memory) -> DecodingSteps:
+        """Begin windows with ``rows`` rows in all and room for ``positions``; those opened before end."""
 
 
 @runtime_checkable
 class ResidentEngine(Protocol):
-    """An engine that can leave outputs where it computes."""
+    """An engine that can leave outputs where it computes.
+
+    The next run of the engine, whoever asks for it, overwrites them: threads that share one must not run it between
+    :meth:`run_resident` and what reads its outputs. One that does spoils nothing unnoticed, the reader is refused.
+    """
 
     def run_resident(self, inputs: Arrays, resident: Collection[str]) -> dict[str, Any]:
-        """As :meth:`~edge_aac.engines.choice.Engine.run`, the outputs ``resident`` as :class:`ResidentArray`."""
+        """As :meth:`edge_aac.engines.contract.Engine.run`, the outputs ``resident`` as :class:`ResidentArray`."""
 
 
-def without_padding(cross: CrossAttention, padding: npt.NDArray[np.bool_]) -> CrossAttention:
-    """Cross-attention keys or values less the memory steps that are padding.
+@runtime_checkable
+class BoundedEngine(Protocol):
+    """An engine that was built for inputs up to some size."""
 
-    Args:
-        cross: (layers, heads, T, head_size).
-        padding: (T,), True = padding.
-    """
-    if isinstance(cross, np.ndarray):
-        return np.ascontiguousarray(cross[:, :, ~padding])
-    return cross.without(padding)
+    @property
+    def largest_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Largest shape that one run takes of every input."""
+
+
+@runtime_checkable
+class CoreEngine(Protocol):
+    """An engine on the processor, which threads may run at the same time."""
+
+    @property
+    def runs_at_once(self) -> int:
+        """How many runs side by side pay: the cores that one run leaves idle, and its own."""
+
+
+def largest_rows(engine: Engine, name: str) -> int | None:
+    """How long the first axis of an input may be; None where that is not limited."""
+    return engine.largest_shapes[name][0] if isinstance(engine, BoundedEngine) else None
 
 
 def on_host(cross: CrossAttention) -> Array:
@@ -87,38 +129,29 @@ def on_host(cross: CrossAttention) -> Array:
     return cross if isinstance(cross, np.ndarray) else np.asarray(cross.host(), dtype=np.float32)
 
 
-def check_finite(logits: Logits, *kept: Array) -> None:
-    """Refuse numbers that are none; -inf among the logits only forbids a token.
-
-    Args:
-        logits: (N, V).
-        kept: what goes into the cache.
-
-    Raises:
-        DataError: a row of logits holds NaN or no finite number, or something kept is not finite.
-    """
-    # The highest logit of a row is NaN where any is, and infinite where none can be drawn.
-    if not all(np.isfinite(array).all() for array in (logits.max(axis=-1), *kept)):
-        raise DataError("the decoder gave NaN or infinite numbers: check the sound's level, or build the bundle again")
-
-
 class HostSteps:
     """Steps over a cache in the host's memory, for an engine that only runs graphs.
 
     Args:
         engine: of the decoder graph.
-        cache: keys and values (layers, N, heads, rows, head_size); written in place.
-        cross: keys and values (layers, heads, T, head_size) that all rows share.
+        cache: keys and values (layers, W × N, heads, positions, head_size), finite; written in place.
+        memory: of W windows.
     """
 
-    def __init__(self, engine: Engine, cache: tuple[Array, Array], cross: tuple[Array, Array]) -> None:
+    def __init__(self, engine: Engine, cache: tuple[Array, Array], memory: Memory) -> None:
         self._engine = engine
         self._keys, self._values = cache
-        # Views of contiguous parts: the engine reads them where they are.
+        # An engine reads what is contiguous where it is, and copies all else at every step.
+        crosses = [
+            np.ascontiguousarray(on_host(cross).swapaxes(0, 1), np.float32) for cross in (memory.keys, memory.values)
+        ]
         self._fixed_inputs: Mapping[str, npt.NDArray[np.generic]] = {
-            f"{name}_{layer}": array[layer]
-            for name, array in zip(("self_keys", "self_values", *CROSS_ATTENTION), (*cache, *cross), strict=True)
-            for layer in range(len(array))
+            "memory_padding": memory.padding,
+            **{
+                f"{name}_{layer}": array[layer]
+                for name, array in zip(("self_keys", "self_values", *CROSS_ATTENTION), (*cache, *crosses), strict=True)
+                for layer in range(len(array))
+            },
         }
 
     def step(self, token_ids: TokenIds, step: int) -> Logits:
@@ -127,8 +160,11 @@ class HostSteps:
             {**self._fixed_inputs, "token_ids": token_ids, "step": np.array([step], dtype=np.int64)}
         )
         logits, keys, values = (outputs[name] for name in ("logits", "new_keys", "new_values"))
-        # Before anything is kept: the cache outlives the window, and a NaN in it would spoil all that follow.
-        check_finite(logits, keys, values)
+        if not (np.isfinite(keys).all() and np.isfinite(values).all()):
+            # The cache outlives the windows, and a NaN in it would spoil all that follow: 0 x NaN is NaN.
+            whole = np.asarray((np.isfinite(keys) & np.isfinite(values)).all(axis=(0, 2, 3, 4)))
+            logits = np.where(whole[:, np.newaxis], logits, np.float32(np.nan))
+            keys, values = (np.where(whole[:, np.newaxis, np.newaxis, np.newaxis], new, 0.0) for new in (keys, values))
         self._keys[:, :, :, step] = keys[:, :, :, 0]
         self._values[:, :, :, step] = values[:, :, :, 0]
         return logits

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edge_aac.bundle.manifest import DecodingRules
 from edge_aac.engines.contract import Logits, TokenIds
-from edge_aac.models.sampling import Withheld, constrain, log_softmax
+from edge_aac.models.sampling import Withheld, constrain, finite_windows, log_softmax, rows_of
 
 # All beams begin alike: at the first step only one of them may be continued.
 _NOT_YET = -1e9
@@ -36,56 +36,116 @@ class FinishedBeam:
     log_likelihood: float
 
 
+class WindowBeams:
+    """The beams of one window, as they stand before a step.
+
+    Args:
+        rules: ``beams``, ``length_penalty``, ``eos_token_id``.
+
+    Attributes:
+        finished: beams that ended.
+        running: whether the search goes on.
+    """
+
+    def __init__(self, rules: DecodingRules) -> None:
+        self._rules = rules
+        self._scores = np.full(rules.beams, _NOT_YET)
+        self._scores[0] = 0.0
+        self._own = np.zeros(rules.beams)
+        self.finished: list[FinishedBeam] = []
+        self.running = True
+
+    def advance(self, ids: TokenIds, likelihood: Logits, allowed: Logits) -> tuple[TokenIds, TokenIds]:
+        """Choose the continuations.
+
+        Args:
+            ids: (beams, length) tokens so far.
+            likelihood: (beams, V) log-probabilities of the next token.
+            allowed: the same, with -inf for what the rules forbid.
+
+        Returns:
+            (beams,) which beam each goes on from, and with which token; without meaning where the search has ended.
+        """
+        rules, length, vocabulary = self._rules, ids.shape[1], likelihood.shape[1]
+        totals = (allowed + self._scores[:, np.newaxis]).ravel()
+        going_on: list[tuple[int, int, float]] = []
+        for rank, place in enumerate(_largest(totals, 2 * rules.beams)):
+            row, token = divmod(int(place), vocabulary)
+            if token != rules.eos_token_id:
+                going_on.append((row, token, float(totals[place])))
+            elif rank < rules.beams:
+                self.finished.append(
+                    FinishedBeam(
+                        tuple(ids[row, 1:].tolist()),
+                        float(totals[place]) / length**rules.length_penalty,
+                        float(self._own[row] + likelihood[row, token]) / length,
+                    )
+                )
+            if len(going_on) == rules.beams:
+                break
+        if len(self.finished) >= rules.beams or len(going_on) < rules.beams:
+            self.running = False
+            return np.arange(rules.beams), np.full(rules.beams, rules.pad_token_id)
+        parents, tokens = (np.array(column, dtype=np.int64) for column in list(zip(*going_on, strict=True))[:2])
+        self._scores = np.array([total for _, _, total in going_on])
+        self._own = self._own[parents] + likelihood[parents, tokens]
+        return parents, tokens
+
+    @property
+    def best(self) -> FinishedBeam:
+        """The one with the highest score."""
+        return max(self.finished, key=lambda beam: beam.score)
+
+
 def beam_search(
     step: Callable[[TokenIds, int], Logits],
     reorder: Callable[[TokenIds, int], None],
     rules: DecodingRules,
+    windows: int = 1,
     withheld: Withheld | None = None,
-) -> FinishedBeam:
-    """The best beam of one window.
+) -> list[FinishedBeam | None]:
+    """The best beam of each of W windows, which are searched side by side and know nothing of each other.
 
     Args:
-        step: (N, 1) tokens at a position → (N, V) logits of the next.
+        step: (W × beams, 1) tokens at a position → (W × beams, V) logits of the next; NaN where there are none.
         reorder: told that row i goes on from row ``parents[i]``, and how many positions are written.
         rules: ``beams``, ``length_penalty``, lengths, n-grams.
-        withheld: (V,) tokens that the beam may not hold.
+        windows: W.
+        withheld: (V,) or (W × beams, V) tokens that the beams may not hold.
+
+    Returns:
+        One entry a window; None where the logits were no numbers.
     """
-    beams = rules.beams
-    ids = np.full((beams, rules.max_length), rules.pad_token_id, dtype=np.int64)
+    rows = np.arange(windows * rules.beams)
+    ids = np.full((len(rows), rules.max_length), rules.pad_token_id, dtype=np.int64)
     ids[:, 0] = rules.start_token_id
-    scores = np.full(beams, _NOT_YET)
-    scores[0] = 0.0
-    own = np.zeros(beams)
-    finished: list[FinishedBeam] = []
+    searches = [WindowBeams(rules) for _ in range(windows)]
+    broken: set[int] = set()
     for length in range(1, rules.max_length):
         logits = step(ids[:, length - 1 : length], length - 1)
-        likelihood = log_softmax(logits)
-        vocabulary = likelihood.shape[1]
-        totals = (constrain(likelihood, ids[:, :length], rules, withheld) + scores[:, np.newaxis]).ravel()
-        running: list[tuple[int, int, float]] = []
-        for rank, place in enumerate(_largest(totals, 2 * beams)):
-            row, token = divmod(int(place), vocabulary)
-            if token != rules.eos_token_id:
-                running.append((row, token, float(totals[place])))
-            elif rank < beams:
-                finished.append(
-                    FinishedBeam(
-                        tuple(ids[row, 1:length].tolist()),
-                        float(totals[place]) / length**rules.length_penalty,
-                        float(own[row] + likelihood[row, token]) / length,
-                    )
-                )
-            if len(running) == beams:
-                break
-        if len(finished) >= beams or len(running) < beams:
+        for number, finite in enumerate(finite_windows(logits, windows)):
+            if searches[number].running and not finite:
+                searches[number].running = False
+                broken.add(number)
+        active = rows_of(np.array([search.running for search in searches]), rules.beams)
+        if not len(active):
             break
-        parents, tokens = (np.array(column, dtype=np.int64) for column in list(zip(*running, strict=True))[:2])
-        scores = np.array([total for _, _, total in running])
-        own = own[parents] + likelihood[parents, tokens]
+        likelihood = log_softmax(logits[active])
+        forbidden = withheld if withheld is None or withheld.ndim == 1 else withheld[active]
+        allowed = constrain(likelihood, ids[active, :length], rules, forbidden)
+        parents, tokens = rows.copy(), np.full(len(rows), rules.pad_token_id)
+        for place in range(0, len(active), rules.beams):
+            own, part = active[place : place + rules.beams], slice(place, place + rules.beams)
+            chosen, tokens[own] = searches[own[0] // rules.beams].advance(
+                ids[own, :length], likelihood[part], allowed[part]
+            )
+            parents[own] = own[chosen]
+        if not any(search.running for search in searches):
+            break
         ids = ids[parents]
         ids[:, length] = tokens
         reorder(parents, length)
-    return max(finished, key=lambda beam: beam.score)
+    return [None if number in broken else search.best for number, search in enumerate(searches)]
 
 
 def _largest(values: npt.NDArray[np.floating], count: int) -> npt.NDArray[np.int64]:

@@ -1,8 +1,8 @@
-"""The decoding loop: N candidates or beams side by side over a cache that is allocated once."""
+"""The decoding loop: N candidates or beams of each of W windows side by side, over a cache that is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,17 @@ import numpy.typing as npt
 
 from edge_aac.bundle.manifest import DecodingRules
 from edge_aac.engines.contract import Engine, Logits, TokenIds
-from edge_aac.engines.steps import CrossAttention, DecodingSteps, HostSteps, StepwiseEngine, on_host
+from edge_aac.engines.steps import DecodingSteps, HostSteps, Memory, StepwiseEngine, largest_rows
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.beam import beam_search
 from edge_aac.models.contract import CancelledError, not_cancelled
-from edge_aac.models.sampling import Withheld, apply_rules, constrain, draw, log_likelihood
+from edge_aac.models.sampling import Withheld, apply_rules, constrain, draw, finite_windows, log_likelihood, rows_of
 
 Array = npt.NDArray[np.float32]
+
+MAX_ROWS = 128
+"""Candidates in one batch, all windows together, where an engine sets no limit: of the published size, each takes about
+1 MB of the cache."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +38,18 @@ class Candidate:
 
 
 class CandidateDecoder:
-    """Finds the candidates of one window at a time.
+    """Finds the candidates of windows, all of them in one batch.
 
-    The self-attention cache is allocated once for each number of rows. It has one array a layer in and one new row a
-    step out, so a step copies nothing of it; what cross-attention needs of the window goes in as the encoder gave it.
+    The self-attention cache is allocated once, for the largest batch so far. It has one array a layer in and one new
+    row a step out, so a step copies nothing of it; what cross-attention needs of the windows goes in as the encoder
+    gave it.
     An engine that computes in a memory of its own (:class:`~edge_aac.engines.steps.StepwiseEngine`) keeps it there.
 
     Args:
-        engine: the bundle's decoder graph: token_ids (N, 1), step (1,), and for each layer i self_keys_i and
-            self_values_i (N, heads, capacity, head_size), cross_keys_i and cross_values_i (heads, T, head_size)
-            → logits (N, V), new_keys and new_values (layers, N, heads, 1, head_size).
+        engine: the bundle's decoder graph: token_ids (W × N, 1), step (1,), memory_padding (W, T), and for each layer i
+            self_keys_i and self_values_i (W × N, heads, capacity, head_size), cross_keys_i and cross_values_i
+            (W, heads, T, head_size) → logits (W × N, V), new_keys and new_values (layers, W × N, heads, 1, head_size).
+            Row r belongs to window r // N.
 
     Raises:
         DataError: the graph has other inputs.
@@ -53,15 +59,16 @@ class CandidateDecoder:
         self._engine = engine
         shapes = engine.input_shapes
         self._layers = sum(name.startswith("self_keys_") for name in shapes)
-        if not self._layers:
+        if not self._layers or "memory_padding" not in shapes:
             raise DataError(
-                "the decoder graph has no self_keys_0, its form is older than this edge-aac: export it again"
+                f"the decoder graph has no {'memory_padding' if self._layers else 'self_keys_0'}, its form is older "
+                "than this edge-aac: export it again"
             )
         _, heads, capacity, head_size = shapes["self_keys_0"]
         self._heads, self._head_size = _fixed(heads), _fixed(head_size)
         self.capacity = capacity if isinstance(capacity, int) else None
         """Longest caption in tokens, the start token included, that the graph can hold; None = only positions limit."""
-        self._caches: dict[tuple[int, int], tuple[Array, Array]] = {}
+        self._caches: dict[int, tuple[Array, Array]] = {}
 
     def check(self, rules: DecodingRules) -> None:
         """Refuse rules that this decoder cannot follow.
@@ -78,86 +85,129 @@ class CandidateDecoder:
         if rules.max_length > limit:
             raise ConfigError(f"max_length {rules.max_length} exceeds the decoder's capacity of {limit} tokens")
 
+    def windows_at_once(self, rules: DecodingRules) -> int:
+        """How many windows one batch may hold: what the engine was built for, and what memory the cache may take."""
+        rows = largest_rows(self._engine, "token_ids") or MAX_ROWS
+        windows = largest_rows(self._engine, "memory_padding") or MAX_ROWS
+        return max(1, min(windows, rows // _rows_a_window(rules)))
+
     def decode(
         self,
-        cross_keys: CrossAttention,
-        cross_values: CrossAttention,
+        memory: Memory,
         rules: DecodingRules,
-        rng: np.random.Generator,
+        rngs: Sequence[np.random.Generator],
         cancelled: Callable[[], bool] = not_cancelled,
-        withheld: Withheld | None = None,
-    ) -> list[Candidate]:
+        withheld: Sequence[Withheld | None] | None = None,
+    ) -> list[list[Candidate] | DataError]:
         """Find candidates by ``rules.method``: ``rules.candidates`` of them by "nucleus", one by "greedy" or "beam".
 
+        What is found for a window does not depend on the others.
+
         Args:
-            cross_keys, cross_values: (layers, heads, T, head_size) of one window.
+            memory: of W windows.
             rules: how to decode.
-            rng: the source of all randomness.
+            rngs: of each window the source of all its randomness.
             cancelled: asked before every step.
-            withheld: (V,) tokens that no candidate may hold; None = every token may be said.
+            withheld: of each window (V,) tokens that no candidate may hold; None = every token may be said.
+
+        Returns:
+            One entry a window: its candidates, or what is wrong with its numbers.
 
         Raises:
             ConfigError: the rules ask for longer captions than the decoder can count.
-            DataError: the decoder's numbers are no numbers.
             CancelledError: ``cancelled`` said so.
         """
         self.check(rules)
-        count = {"nucleus": rules.candidates, "greedy": 1, "beam": rules.beams}[rules.method]
-        # The last token is never fed back, so it needs no row.
-        window = self._open(count, self.capacity or rules.max_length - 1, cross_keys, cross_values)
+        count = _rows_a_window(rules)
+        # The last token is never fed back, so it needs no position.
+        opened = self._open(memory.windows * count, self.capacity or rules.max_length - 1, memory)
 
         def step(token_ids: TokenIds, position: int) -> Logits:
             if cancelled():
                 raise CancelledError
-            return window.step(token_ids, position)
+            return opened.step(token_ids, position)
 
+        forbidden = _by_row(withheld, count)
         if rules.method == "beam":
-            beam = beam_search(step, window.reorder, rules, withheld)
-            return [Candidate(beam.token_ids, beam.log_likelihood)]
-        if rules.method == "greedy":
-            return _side_by_side(
-                step, rules, count, lambda logits, prefixes: _likeliest(logits, prefixes, rules, withheld)
-            )
-        return _side_by_side(
-            step, rules, count, lambda logits, prefixes: draw(apply_rules(logits, prefixes, rules, withheld), rng)
-        )
+            beams = beam_search(step, opened.reorder, rules, memory.windows, forbidden)
+            return [[Candidate(beam.token_ids, beam.log_likelihood)] if beam else _no_numbers() for beam in beams]
+        return _side_by_side(step, rules, rngs, forbidden)
 
-    def _open(self, count: int, rows: int, cross_keys: CrossAttention, cross_values: CrossAttention) -> DecodingSteps:
+    def _open(self, rows: int, positions: int, memory: Memory) -> DecodingSteps:
         if isinstance(self._engine, StepwiseEngine):
-            return self._engine.open_steps(count, rows, cross_keys, cross_values)
-        return HostSteps(self._engine, self._cache(count, rows), (on_host(cross_keys), on_host(cross_values)))
+            return self._engine.open_steps(rows, positions, memory)
+        return HostSteps(self._engine, self._cache(rows, positions), memory)
 
-    def _cache(self, count: int, rows: int) -> tuple[Array, Array]:
-        if (count, rows) not in self._caches:
-            shape = (self._layers, count, self._heads, rows, self._head_size)
-            self._caches[count, rows] = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
-        return self._caches[count, rows]
+    def _cache(self, rows: int, positions: int) -> tuple[Array, Array]:
+        """(layers, rows, heads, positions, head_size) keys and values: each layer's part has no gaps."""
+        kept = self._caches.get(positions)
+        if kept is None or kept[0].shape[1] < rows:
+            shape = (self._layers, rows, self._heads, positions, self._head_size)
+            kept = self._caches[positions] = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+        return kept[0][:, :rows], kept[1][:, :rows]
+
+
+def _rows_a_window(rules: DecodingRules) -> int:
+    return {"nucleus": rules.candidates, "greedy": 1, "beam": rules.beams}[rules.method]
+
+
+def _by_row(withheld: Sequence[Withheld | None] | None, count: int) -> Withheld | None:
+    """(W × N, V) tokens that a row may not hold; None where every row may hold every token."""
+    some = next((tokens for tokens in withheld or () if tokens is not None), None)
+    if withheld is None or some is None:
+        return None
+    nothing = np.zeros_like(some)
+    return np.repeat([nothing if tokens is None else tokens for tokens in withheld], count, axis=0)
+
+
+def _no_numbers() -> DataError:
+    return DataError("the decoder gave NaN or infinite numbers: check the sound's level, or build the bundle again")
 
 
 def _side_by_side(
     step: Callable[[TokenIds, int], Logits],
     rules: DecodingRules,
-    count: int,
-    choose: Callable[[Logits, TokenIds], TokenIds],
-) -> list[Candidate]:
-    """Candidates that do not look at each other, until all have ended."""
-    ids = np.full((count, rules.max_length), rules.pad_token_id, dtype=np.int64)
+    rngs: Sequence[np.random.Generator],
+    withheld: Withheld | None,
+) -> list[list[Candidate] | DataError]:
+    """Candidates that do not look at each other, until all have ended; drawn, or of each step the likeliest token."""
+    windows, count = len(rngs), _rows_a_window(rules)
+    ids = np.full((windows * count, rules.max_length), rules.pad_token_id, dtype=np.int64)
     ids[:, 0] = rules.start_token_id
-    likelihood = np.zeros(count, dtype=np.float64)
-    lengths = np.zeros(count, dtype=np.int64)
-    running = np.ones(count, dtype=bool)
+    likelihood = np.zeros(len(ids), dtype=np.float64)
+    lengths = np.zeros(len(ids), dtype=np.int64)
+    running = np.ones(len(ids), dtype=bool)
+    sound = np.ones(windows, dtype=bool)
     for position in range(rules.max_length - 1):
         logits = step(ids[:, position : position + 1], position)
-        chosen = choose(logits, ids[:, : position + 1])
-        likelihood += np.where(running, log_likelihood(logits, chosen), 0.0)
-        lengths += running
-        ids[:, position + 1] = np.where(running, chosen, rules.pad_token_id)
-        running &= chosen != rules.eos_token_id
-        if not running.any():
+        going_on = running.reshape(windows, count).any(axis=1)
+        sound &= finite_windows(logits, windows) | ~going_on
+        going_on &= sound
+        # A window that has ended, or has no numbers, is fed padding until the others have ended, too.
+        rows = rows_of(going_on, count)
+        if not len(rows):
             break
+        prefixes = ids[rows, : position + 1]
+        logits = logits[rows] if len(rows) < len(ids) else logits
+        forbidden = None if withheld is None else withheld[rows]
+        if rules.method == "greedy":
+            chosen = _likeliest(logits, prefixes, rules, forbidden)
+        else:
+            points = [rng.random(count) for rng, draws in zip(rngs, going_on, strict=True) if draws]
+            chosen = draw(apply_rules(logits, prefixes, rules, forbidden), np.concatenate(points))
+        likelihood[rows] += np.where(running[rows], log_likelihood(logits, chosen), 0.0)
+        lengths[rows] += running[rows]
+        ids[rows, position + 1] = np.where(running[rows], chosen, rules.pad_token_id)
+        running[rows] &= chosen != rules.eos_token_id
+        if not running[rows].any():
+            break
+
+    def candidate(row: int) -> Candidate:
+        return Candidate(tuple(ids[row, 1 : lengths[row]].tolist()), float(likelihood[row] / lengths[row]))
+
     return [
-        Candidate(tuple(ids[row, 1 : lengths[row]].tolist()), float(likelihood[row] / lengths[row]))
-        for row in range(count)
+        [candidate(row) for row in range(window * count, (window + 1) * count)] if sound[window] else _no_numbers()
+        for window in range(windows)
     ]
 
 

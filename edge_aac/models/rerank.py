@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from edge_aac.bundle.manifest import RerankWeights
 from edge_aac.engines.contract import Engine
+from edge_aac.engines.steps import largest_rows
 from edge_aac.errors import DataError
 from edge_aac.fluency.english.sentences import fluency_errors
 from edge_aac.models.contract import ScoredCaption
@@ -46,43 +47,73 @@ class Reranker:
         self._instruction = instruction
         self._fluency_check = fluency_check
 
-    def rank(self, candidates: Sequence[Candidate], audio_embedding: npt.NDArray[np.float32]) -> list[ScoredCaption]:
-        """Merge candidates with the same text and rank them, best first; of equals the likelier wins, then A to Z.
+    def rank(
+        self, candidates: Sequence[Sequence[Candidate]], audio_embeddings: npt.NDArray[np.float32]
+    ) -> list[list[ScoredCaption] | DataError]:
+        """Merge the candidates of each window that have the same text, and rank them.
 
-        Texts that the fluency check rejects come last, so one of them is best only where it rejects them all; and
-        behind them the empty one.
+        The best comes first; of equals the likelier wins, then A to Z. Texts that the fluency check rejects come last,
+        so one of them is best only where it rejects them all; and behind them the empty one.
 
         Args:
-            candidates: at least one.
-            audio_embedding: (E,), any length.
+            candidates: of each of W windows, at least one.
+            audio_embeddings: (W, E), any length.
+
+        Returns:
+            One entry a window: its texts, or what is wrong with its numbers.
 
         Raises:
             DataError: texts and sounds are embedded in different numbers of dimensions.
         """
+        likelihoods = [self._merged(of_window) for of_window in candidates]
+        texts = sorted({text for of_window in likelihoods for text in of_window})
+        embeddings: dict[str, npt.NDArray[np.float32]] = {}
+        if self._weights.similarity:
+            embeddings = dict(zip(texts, self.embed(texts), strict=True))
+        errors = {text: fluency_errors(text) if self._fluency_check else () for text in texts}
+        ranked: list[list[ScoredCaption] | DataError] = []
+        for likelihood, audio_embedding in zip(likelihoods, audio_embeddings, strict=True):
+            scored = self._scored(likelihood, embeddings, audio_embedding)
+            if all(np.isfinite(caption.hybrid) for caption in scored):
+                checked = [replace(caption, errors=errors[caption.text]) for caption in scored]
+                ranked.append(sorted(checked, key=_rank))
+            else:
+                ranked.append(DataError("a score is no number: check the sound's level, or build the bundle again"))
+        return ranked
+
+    def _merged(self, candidates: Sequence[Candidate]) -> dict[str, float]:
+        """Text → the log-likelihood of the likeliest candidate that says it."""
         likelihood: dict[str, float] = {}
         for candidate in candidates:
             text = to_text(self._decoder_tokenizer, candidate.token_ids)
             likelihood[text] = max(likelihood.get(text, -np.inf), candidate.log_likelihood)
-        texts = sorted(likelihood)
-        errors = [fluency_errors(text) if self._fluency_check else () for text in texts]
-        embeddings: Sequence[npt.NDArray[np.float32] | None] = [None] * len(texts)
-        similarity: Sequence[float | None] = [None] * len(texts)
-        if self._weights.similarity:
-            embedded = self.embed(texts)
-            embeddings, similarity = list(embedded), self._similarity(embedded, audio_embedding)
-        ranked = sorted(
-            (
-                ScoredCaption(text, self._hybrid(likelihood[text], alike), likelihood[text], alike, embedding, found)
-                for text, alike, embedding, found in zip(texts, similarity, embeddings, errors, strict=True)
-            ),
-            key=_rank,
-        )
-        if ranked[0].embedding is None:
-            # Nothing is compared with the sound; events alone compare the best ones with each other.
-            ranked[0] = replace(ranked[0], embedding=self.embed([ranked[0].text])[0])
-        return ranked
+        return likelihood
 
-    def _similarity(self, embeddings: npt.NDArray[np.float32], audio_embedding: npt.NDArray[np.float32]) -> list[float]:
+    def _scored(
+        self,
+        likelihood: Mapping[str, float],
+        embeddings: Mapping[str, npt.NDArray[np.float32]],
+        audio_embedding: npt.NDArray[np.float32],
+    ) -> list[ScoredCaption]:
+        """The texts of one window with their scores, unranked."""
+        weights, texts = self._weights, sorted(likelihood)
+        if not embeddings:
+            return [ScoredCaption(t, weights.log_likelihood * likelihood[t], likelihood[t], None) for t in texts]
+        of_texts = np.stack([embeddings[text] for text in texts])
+        similarities = self._similarity(of_texts, audio_embedding)
+        return [
+            ScoredCaption(
+                text,
+                weights.log_likelihood * likelihood[text] + weights.similarity * similarity,
+                likelihood[text],
+                similarity,
+                embedding,
+            )
+            for text, similarity, embedding in zip(texts, similarities, of_texts, strict=True)
+        ]
+
+    @staticmethod
+    def _similarity(embeddings: npt.NDArray[np.float32], audio_embedding: npt.NDArray[np.float32]) -> list[float]:
         if embeddings.shape[1] != len(audio_embedding):
             raise DataError(
                 f"the bundle embeds texts in {embeddings.shape[1]} dimensions and sounds in {len(audio_embedding)}, "
@@ -91,11 +122,13 @@ class Reranker:
         direction = audio_embedding / max(float(np.linalg.norm(audio_embedding)), 1e-12)
         return [float(value) for value in embeddings @ direction]
 
-    def _hybrid(self, log_likelihood: float, similarity: float | None) -> float:
-        return self._weights.log_likelihood * log_likelihood + self._weights.similarity * (similarity or 0.0)
-
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Text embeddings (N, E) of unit length."""
+        """Text embeddings (N, E) of unit length, of at least one text."""
+        at_once = largest_rows(self._text_embedder, "token_ids") or len(texts)
+        parts = [self._embedded(texts[start : start + at_once]) for start in range(0, len(texts), at_once)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _embedded(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         token_ids, attention_mask = to_arrays(self._text_tokenizer, texts, self._instruction)
         return self._text_embedder.run({"token_ids": token_ids, "attention_mask": attention_mask})["embedding"]
 

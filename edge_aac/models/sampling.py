@@ -24,7 +24,7 @@ def apply_rules(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withhe
         logits: (N, V) of the model.
         prefixes: (N, t) tokens so far, the start token included.
         rules: of the bundle.
-        withheld: (V,) tokens that no caption of this window may hold; None = every token may be said.
+        withheld: (V,) or (N, V) tokens that no caption may hold; None = every token may be said.
 
     Returns:
         (N, V) logits whose softmax is what the next token is drawn from.
@@ -33,7 +33,7 @@ def apply_rules(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withhe
 
 
 def constrain(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withheld: Withheld | None = None) -> Logits:
-    """What every method forbids: an early end, a late one, a repeated n-gram, and what is withheld from this window.
+    """What every method forbids: an early end, a late one, a repeated n-gram, and what is withheld.
     Shapes as in :func:`apply_rules`."""
     length = prefixes.shape[1]
     scores = forbid_end(logits, rules) if length < rules.min_length else logits
@@ -64,11 +64,10 @@ def forbid_repeats(logits: Logits, prefixes: TokenIds, size: int) -> Logits:
     if size == 0 or length < size:
         return logits
     scores = logits.copy()
-    for row, tokens in enumerate(prefixes.tolist()):
-        tail = tokens[length - size + 1 :]
-        for start in range(length - size + 1):
-            if tokens[start : start + size - 1] == tail:
-                scores[row, tokens[start + size - 1]] = FORBIDDEN
+    held = np.lib.stride_tricks.sliding_window_view(prefixes, size, axis=1)
+    begun = prefixes[:, np.newaxis, length - size + 1 :]
+    rows, places = np.nonzero((held[:, :, :-1] == begun).all(axis=2))
+    scores[rows, held[rows, places, -1]] = FORBIDDEN
     return scores
 
 
@@ -80,34 +79,57 @@ def nucleus(logits: Logits, top_p: float) -> Logits:
     total = weights.sum(axis=-1, keepdims=True)
     # All tokens below this together hold less than 1 - top_p, so none of them is kept; of a vocabulary of 50 265 that
     # leaves a few dozen to be sorted.
-    worth_sorting = weights >= total * np.float32((1.0 - top_p) / logits.shape[-1])
+    tokens, found = _packed(weights >= total * np.float32((1.0 - top_p) / logits.shape[-1]))
+    rows = np.arange(len(logits))[:, np.newaxis]
+    values = np.where(found, weights[rows, tokens], np.float32(0.0))
+    descending = np.sort(values, axis=1)[:, ::-1]
+    # A token is kept while those above it do not yet hold top_p.
+    above = np.cumsum(descending, axis=1, dtype=np.float64) - descending
+    # Where the row has fewer tokens than another, zeros stand behind them: found is true of as many.
+    needed = np.maximum(1, ((above < top_p * total) & found).sum(axis=1, keepdims=True))
+    lowest = descending[rows, needed - 1]
+    kept, equal = values > lowest, found & (values == lowest)
+    # Among equals the later token ranks higher.
+    equals_from_here = np.cumsum(equal[:, ::-1], axis=1)[:, ::-1]
+    kept |= equal & (equals_from_here <= needed - kept.sum(axis=1, keepdims=True))
     scores = np.full_like(logits, FORBIDDEN)
-    for row, worth in enumerate(worth_sorting):
-        tokens = np.flatnonzero(worth)
-        values = weights[row, tokens]
-        descending = np.sort(values)[::-1]
-        # A token is kept while those above it do not yet hold top_p.
-        above = np.cumsum(descending, dtype=np.float64) - descending
-        needed = max(1, int((above < top_p * total[row, 0]).sum()))
-        kept = values > descending[needed - 1]
-        # Among equals the later token ranks higher.
-        equal = np.flatnonzero(values == descending[needed - 1])
-        kept[equal[len(equal) - (needed - kept.sum()) :]] = True
-        scores[row, tokens[kept]] = logits[row, tokens[kept]]
+    row, chosen = np.nonzero(kept)[0], tokens[kept]
+    scores[row, chosen] = logits[row, chosen]
     return scores
 
 
-def draw(logits: Logits, rng: np.random.Generator) -> TokenIds:
-    """One token a row from the softmax of (N, V) logits: (N,) int64."""
-    points = rng.random((len(logits), 1))
-    drawn = np.zeros(len(logits), dtype=np.int64)
-    for row, allowed in enumerate(logits > FORBIDDEN):
-        tokens = np.flatnonzero(allowed)
-        values = logits[row, tokens].astype(np.float64)
-        cumulative = np.cumsum(np.exp(values - values.max()))
-        # The first entry above the point.
-        drawn[row] = tokens[(cumulative <= points[row, 0] * cumulative[-1]).sum()]
-    return drawn
+def draw(logits: Logits, points: npt.NDArray[np.float64]) -> TokenIds:
+    """One token a row from the softmax of logits.
+
+    Args:
+        logits: (N, V).
+        points: (N,), uniform in [0, 1).
+
+    Returns:
+        (N,) int64.
+    """
+    tokens, found = _packed(logits > FORBIDDEN)
+    rows = np.arange(len(logits))
+    values = np.where(found, logits[rows[:, np.newaxis], tokens], FORBIDDEN).astype(np.float64)
+    cumulative = np.cumsum(np.exp(values - values.max(axis=1, keepdims=True)), axis=1)
+    # The first entry above the point.
+    place = (cumulative <= points[:, np.newaxis] * cumulative[:, -1:]).sum(axis=1)
+    return np.asarray(tokens[rows, place])
+
+
+def _packed(chosen: npt.NDArray[np.bool_]) -> tuple[TokenIds, npt.NDArray[np.bool_]]:
+    """The tokens that are chosen in each row of (N, V), in order, at its left.
+
+    Returns:
+        Tokens (N, M), 0 behind the last of a row, and (N, M) whether there is one; M of the row that has most.
+    """
+    # Over one axis numpy finds what is set several times as fast as over two.
+    rows, columns = np.divmod(np.flatnonzero(chosen), chosen.shape[1])
+    counts = np.bincount(rows, minlength=len(chosen))
+    found = np.arange(max(1, counts.max(initial=0))) < counts[:, np.newaxis]
+    tokens = np.zeros(found.shape, dtype=np.int64)
+    tokens[found] = columns
+    return tokens, found
 
 
 def log_likelihood(logits: Logits, tokens: TokenIds) -> npt.NDArray[np.float64]:
@@ -123,3 +145,19 @@ def log_softmax(logits: Logits) -> Logits:
     shifted = logits - logits.max(axis=-1, keepdims=True)
     normalised: Logits = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return normalised
+
+
+def finite_windows(logits: Logits, windows: int) -> npt.NDArray[np.bool_]:
+    """Which windows have one finite logit a row at least, and no NaN or +inf; -inf only forbids a token.
+
+    Args:
+        logits: (W × N, V), row r of window r // N.
+        windows: W.
+    """
+    # The highest logit of a row is NaN where any is, and infinite where none can be drawn.
+    return np.asarray(np.isfinite(logits.max(axis=-1)).reshape(windows, -1).all(axis=1))
+
+
+def rows_of(windows: npt.NDArray[np.bool_], count: int) -> npt.NDArray[np.int64]:
+    """Numbers of the rows of the windows that are chosen, (W,), of which each has ``count``."""
+    return np.flatnonzero(np.repeat(windows, count))

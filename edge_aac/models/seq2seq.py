@@ -1,9 +1,9 @@
-"""The captioner: encode a window, decode candidates, rerank them."""
+"""The captioner: encode windows, decode candidates, rerank them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,22 +11,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ValidationError
 
-from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
-from edge_aac.audio.windows import WINDOW_SAMPLES
-from edge_aac.bundle.manifest import DecodingMethod, DecodingRules, FamiliarityRule, Manifest, RerankWeights
+from edge_aac import records
+from edge_aac.audio.windows import Window
+from edge_aac.bundle.manifest import DecodingMethod, DecodingRules, FamiliarityRule, Graph, Manifest, RerankWeights
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
-from edge_aac.engines.contract import EngineOptions
-from edge_aac.engines.steps import (
-    CROSS_ATTENTION,
-    CrossAttention,
-    ResidentEngine,
-    StepwiseEngine,
-    without_padding,
-)
+from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
+from edge_aac.engines.steps import ResidentEngine, StepwiseEngine
 from edge_aac.errors import ConfigError, DataError, first_complaint
-from edge_aac.models.contract import Description, Latency, not_cancelled
-from edge_aac.models.decoding import CandidateDecoder
+from edge_aac.models.contract import Description, Latency, ScoredCaption, not_cancelled
+from edge_aac.models.decoding import Candidate, CandidateDecoder
+from edge_aac.models.encoding import Encoded, WindowEncoder
 from edge_aac.models.rerank import Reranker
 from edge_aac.models.tokens import all_but, load_tokenizer
 
@@ -92,7 +87,7 @@ def _changed(section: Section, **changes: object) -> Section:
 
 
 class Captioner:
-    """Captions windows with one bundle.
+    """Captions windows with one bundle: the model of the kind "seq2seq".
 
     Holds the decoder's cache, so one captioner serves one thread at a time.
 
@@ -119,8 +114,9 @@ class Captioner:
         manifest = bundle.manifest
         self.bundle = bundle
         self.rules = choices.rules(manifest, candidates)
-        self._encoder, self.encoder_graph = load_engine(bundle, "encoder", options)
-        decoder = load_engine(bundle, "decoder", options)[0]
+        encoder, self.encoder_graph = load_engine(bundle, "encoder", options)
+        decoder, decoder_graph = load_engine(bundle, "decoder", options)
+        text_embedder, text_graph = load_engine(bundle, "text_embedder", options)
         self._decoder = CandidateDecoder(decoder)
         self._decoder.check(self.rules)
         tokenizer = load_tokenizer(bundle.path(manifest.tokenizers.decoder))
@@ -132,16 +128,21 @@ class Captioner:
             self._withheld = all_but(tokenizer, self.familiarity.words)
             self._withheld[self.rules.eos_token_id] = False
         self._reranker = Reranker(
-            load_engine(bundle, "text_embedder", options)[0],
+            text_embedder,
             tokenizer,
             load_tokenizer(bundle.path(manifest.tokenizers.text)),
             choices.weights(manifest),
             manifest.instruction,
             choices.fluency_check,
         )
-        self._takes_padding = "frame_padding" in self._encoder.input_shapes
         # What the decoder reads in the device's memory need not leave it.
-        self._resident = CROSS_ATTENTION if isinstance(decoder, StepwiseEngine) else ()
+        resident = isinstance(encoder, ResidentEngine) and isinstance(decoder, StepwiseEngine)
+        self._encoder = WindowEncoder(encoder, resident)
+        self._decoded_at_once = 1 if _scaled_by_run(decoder_graph) else self._decoder.windows_at_once(self.rules)
+        self._ranked_at_once = 1 if _scaled_by_run(text_graph) else None
+        # What stays on the device is decoded before the encoder runs again.
+        limits = [self._encoder.windows_at_once, self._decoded_at_once if resident else None]
+        self._encoded_at_once = min((limit for limit in limits if limit), default=None)
 
     @classmethod
     def open(
@@ -154,60 +155,115 @@ class Captioner:
         """Open a bundle by name or path and load it."""
         return cls(open_bundle(name_or_path), options, candidates, choices)
 
-    def caption(
-        self,
-        fbank: npt.NDArray[np.float32],
-        rng: np.random.Generator,
-        cancelled: Callable[[], bool] = not_cancelled,
-        sound_samples: int | None = None,
-    ) -> Description:
-        """Caption one window.
-
-        Args:
-            fbank: (998, 128) normalised filter bank.
-            rng: seeded by the caller; the same generator state gives the same captions.
-            cancelled: asked before every decoding step.
-            sound_samples: how many samples at 16 kHz hold sound, where the rest is padding; None = all. A bundle whose
-                model was trained on padded batches leaves the padding out, another hears silence there.
-
-        Raises:
-            CancelledError: ``cancelled`` said so.
-        """
-        started = time.perf_counter()
-        keys, values, audio_embedding, familiarity = self._encode(fbank, sound_samples)
-        familiar = familiarity is None or self.familiarity is None or familiarity >= self.familiarity.least
-        encode_done = time.perf_counter()
-        withheld = None if familiar else self._withheld
-        candidates = self._decoder.decode(keys, values, self.rules, rng, cancelled, withheld)
-        decode_done = time.perf_counter()
-        ranked = self._reranker.rank(candidates, audio_embedding)
-        latency = Latency(
-            encode=1e3 * (encode_done - started),
-            decode=1e3 * (decode_done - encode_done),
-            rerank=1e3 * (time.perf_counter() - decode_done),
+    @property
+    def identity(self) -> records.Model:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        manifest, graph = self.bundle.manifest, self.encoder_graph
+        return records.Model(
+            bundle=manifest.name, version=manifest.version, backend=graph.backend, precision=graph.precision
         )
-        return Description(ranked, audio_embedding, len(candidates), latency, familiarity, familiar)
 
-    def _encode(
-        self, fbank: Array, sound_samples: int | None
-    ) -> tuple[CrossAttention, CrossAttention, Array, float | None]:
-        """Cross-attention keys and values (layers, heads, T, head_size), the audio embedding (E,), and how familiar
-        the window is, where the bundle tells."""
-        inputs: dict[str, npt.NDArray[np.generic]] = {"fbank": fbank[np.newaxis]}
-        if self._takes_padding:
-            frames = np.arange(len(fbank)) * FRAME_SHIFT_SAMPLES
-            inputs["frame_padding"] = (frames >= (WINDOW_SAMPLES if sound_samples is None else sound_samples))[
-                np.newaxis
-            ]
-        if isinstance(self._encoder, ResidentEngine):
-            encoded = self._encoder.run_resident(inputs, self._resident)
-        else:
-            encoded = self._encoder.run(inputs)
-        keys, values = (encoded[name][0] for name in CROSS_ATTENTION)
-        if self._takes_padding and (padding := encoded["memory_padding"][0].astype(bool)).any():
-            keys, values = (without_padding(array, padding) for array in (keys, values))
-        familiarity = float(encoded["familiarity"][0]) if self.familiarity else None
-        return keys, values, encoded["audio_embedding"][0], familiarity
+    @property
+    def same_similarity(self) -> float:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return self.bundle.manifest.same_similarity
+
+    def embed(self, texts: Sequence[str]) -> Array:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return self._reranker.embed(texts)
+
+    def describe(
+        self,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        cancelled: Callable[[], bool] = not_cancelled,
+    ) -> list[Description | DataError]:
+        """See :class:`edge_aac.models.contract.WindowModel`.
+
+        All windows share one run of each graph, as far as the engines take so many. Of a window that holds less sound
+        than its length, a bundle whose model was trained on padded batches leaves the padding out; another hears
+        silence there.
+        """
+        at_once = self._encoded_at_once or max(1, len(windows))
+        described: list[Description | DataError] = []
+        for start in range(0, len(windows), at_once):
+            part = slice(start, start + at_once)
+            described += self._described(windows[part], rngs[part], cancelled)
+        return described
+
+    def _described(
+        self, windows: Sequence[Window], rngs: Sequence[np.random.Generator], cancelled: Callable[[], bool]
+    ) -> list[Description | DataError]:
+        """As :meth:`describe`, of as many windows as one run of the encoder takes."""
+        started = time.perf_counter()
+        encoded = self._encoder.encode(windows, cancelled)
+        familiar = [self._is_familiar(encoded, number) for number in range(len(windows))]
+        encode_done = time.perf_counter()
+        candidates = self._candidates(encoded, rngs, familiar, cancelled)
+        decode_done = time.perf_counter()
+        ranked = self._ranked(candidates, encoded.audio_embeddings)
+        ends = encode_done, decode_done, time.perf_counter()
+        share = [1e3 * (end - begin) / len(windows) for begin, end in zip((started, *ends), ends, strict=False)]
+        latency = Latency(*share)
+
+        def description(number: int) -> Description | DataError:
+            captions, found = ranked[number], candidates[number]
+            if isinstance(captions, DataError):
+                return captions
+            assert not isinstance(found, DataError), "what has no candidates is not ranked"
+            told = None
+            if self.familiarity is not None and encoded.familiarity is not None:
+                told = float(encoded.familiarity[number])
+            audio_embedding = encoded.audio_embeddings[number]
+            return Description(captions, audio_embedding, len(found), latency, told, familiar[number])
+
+        return [description(number) for number in range(len(windows))]
+
+    def _is_familiar(self, encoded: Encoded, number: int) -> bool:
+        if self.familiarity is None or encoded.familiarity is None:
+            return True
+        return bool(encoded.familiarity[number] >= self.familiarity.least)
+
+    def _candidates(
+        self,
+        encoded: Encoded,
+        rngs: Sequence[np.random.Generator],
+        familiar: Sequence[bool],
+        cancelled: Callable[[], bool],
+    ) -> list[list[Candidate] | DataError]:
+        """Of every window its candidates, or what is wrong with it."""
+        padding = encoded.memory.padding
+        withheld = [None if known else self._withheld for known in familiar]
+        found: list[list[Candidate] | DataError] = []
+        for start in range(0, len(rngs), self._decoded_at_once):
+            part = slice(start, start + self._decoded_at_once)
+            memory = encoded.memory.part(start, start + self._decoded_at_once)
+            found += self._decoder.decode(memory, self.rules, rngs[part], cancelled, withheld[part])
+        for number in np.flatnonzero(padding.all(axis=1)):
+            found[number] = DataError("all of the window is padding: give it some sound")
+        return found
+
+    def _ranked(
+        self, candidates: Sequence[list[Candidate] | DataError], audio_embeddings: Array
+    ) -> list[list[ScoredCaption] | DataError]:
+        """Of every window its texts, best first, or what is wrong with it."""
+        ranked: list[list[ScoredCaption] | DataError] = [
+            of_window if isinstance(of_window, DataError) else [] for of_window in candidates
+        ]
+        whole = [number for number, of_window in enumerate(candidates) if not isinstance(of_window, DataError)]
+        at_once = self._ranked_at_once or max(1, len(whole))
+        for start in range(0, len(whole), at_once):
+            numbers = whole[start : start + at_once]
+            given = [of_window for number in numbers if isinstance(of_window := candidates[number], list)]
+            for number, captions in zip(numbers, self._reranker.rank(given, audio_embeddings[numbers]), strict=True):
+                ranked[number] = captions
+        return ranked
+
+
+def _scaled_by_run(graph: Graph) -> bool:
+    """Whether its products find the range of their activations over the whole run: beside others, a window would have
+    other numbers than alone."""
+    return graph.backend == ONNX_RUNTIME and graph.precision.startswith("int8")
 
 
 def window_rng(seed: int, start_sample: int) -> np.random.Generator:

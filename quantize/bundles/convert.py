@@ -123,7 +123,7 @@ def _encoder(folder: Path) -> GraphSpec:
 
 
 def _decoder(folder: Path) -> GraphSpec:
-    cross = cross_attention(load_captioner_weights(folder), _demo_windows()[:1])
+    cross = cross_attention(load_captioner_weights(folder), _demo_windows())
     release_memory()
     # Mapped anew: of this one, the encoder's part is never read.
     model = load_captioner_weights(folder)

@@ -279,7 +279,7 @@ def graph_specs(
     texts = torch.from_numpy(token_ids), torch.from_numpy(mask)
     made: dict[str, Callable[[], GraphSpec]] = {
         "encoder": partial(encoder_spec, captioner, lessons.fbanks, familiarity=familiarity),
-        "decoder": partial(decoder_spec, captioner, cross_attention(captioner, lessons.fbanks[:1]), longest),
+        "decoder": partial(decoder_spec, captioner, cross_attention(captioner, lessons.fbanks[:2]), longest),
         "text_embedder": partial(text_embedder_spec, text.module, *texts),
     }
     return {role: partial(_with_halves, make, halves[role]) for role, make in made.items()}

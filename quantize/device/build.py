@@ -51,7 +51,7 @@ class Wish:
         recordings: folder of own sound, to calibrate and check with as well.
         leave: graphs that stay as they were exported.
         threads: CPU threads of a graph; 0 = as many as pay.
-        streams: windows that a plan may encode at once.
+        streams: windows that a plan may encode and decode at once.
         candidates: rows that a plan usually decodes at once; None = as many as the bundle draws.
     """
 

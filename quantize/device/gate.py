@@ -12,6 +12,7 @@ from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
 from edge_aac.models.seq2seq import Captioner, Choices, window_rng
+from quantize.captioning import described, heard
 
 Array = npt.NDArray[np.float32]
 
@@ -82,13 +83,14 @@ def say(bundle: Bundle, windows: Sequence[Array], options: EngineOptions) -> Sai
     """
     # One candidate a window, so nothing is ranked, and a graph is judged by what it computed alone.
     captioner = Captioner(bundle, options, 1, Choices(method="greedy", similarity_weight=0.0, fluency_check=False))
-    heard = [captioner.caption(fbank, window_rng(0, number)) for number, fbank in enumerate(windows)]
-    texts = [window.best.embedding for window in heard]
+    given = ((heard(fbank), window_rng(0, number)) for number, fbank in enumerate(windows))
+    said = list(described(captioner, given))
+    captions = tuple(window.best.text for window in said)
     return Said(
-        audio=np.stack([window.audio_embedding for window in heard]),
-        captions=tuple(window.best.text for window in heard),
-        log_likelihoods=np.array([window.best.log_likelihood for window in heard]),
-        texts=np.stack([text for text in texts if text is not None]),
+        audio=np.stack([window.audio_embedding for window in said]),
+        captions=captions,
+        log_likelihoods=np.array([window.best.log_likelihood for window in said]),
+        texts=captioner.embed(captions),
     )
 
 

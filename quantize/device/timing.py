@@ -13,7 +13,9 @@ import numpy.typing as npt
 from edge_aac.bundle.manifest import DecodingRules, GraphRole
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import Arrays, Engine
+from edge_aac.engines.steps import Memory
 from edge_aac.models.decoding import CandidateDecoder
+from edge_aac.models.encoding import memory_of
 from edge_aac.models.tokens import load_tokenizer, to_arrays
 from quantize.graphs.calibration_windows import encoder_inputs
 
@@ -47,14 +49,14 @@ class Samples:
     Attributes:
         rules: by which the decoder finds candidates.
         encoder: inputs of the encoder.
-        cross: cross-attention keys and values, each (layers, heads, T, head_size).
+        memories: what the decoder attends to, of a window each.
         steps: inputs of the decoder at each step of one window.
         texts: inputs of the text embedder, as many texts at once as a window has candidates.
     """
 
     rules: DecodingRules
     encoder: Sequence[Arrays]
-    cross: Sequence[tuple[Array, Array]]
+    memories: Sequence[Memory]
     steps: Sequence[Arrays]
     texts: Sequence[Arrays]
 
@@ -76,17 +78,16 @@ def collect_samples(
     """
     rules = bundle.manifest.decoding
     inputs = list(encoder_inputs(iter(windows), "frame_padding" in encoder.input_shapes))
-    encoded = [encoder.run(each) for each in inputs]
-    cross = [(outputs["cross_keys"][0], outputs["cross_values"][0]) for outputs in encoded]
+    memories = [memory_of(encoder.run(each)) for each in inputs]
     recorder = _Recorder(decoder)
-    CandidateDecoder(recorder).decode(*cross[0], rules, np.random.default_rng(0))
+    CandidateDecoder(recorder).decode(memories[0], rules, [np.random.default_rng(0)])
     tokenizer = load_tokenizer(bundle.path(bundle.manifest.tokenizers.text))
     texts: list[Arrays] = []
     for number in range(len(windows)):
         several = [captions[(number + other) % len(captions)] for other in range(rules.candidates)]
         token_ids, mask = to_arrays(tokenizer, sorted(set(several)), bundle.manifest.instruction)
         texts.append({"token_ids": token_ids, "attention_mask": mask})
-    return Samples(rules, inputs, cross, recorder.inputs, texts)
+    return Samples(rules, inputs, memories, recorder.inputs, texts)
 
 
 def timing(role: GraphRole, reference: Engine, form: Engine, samples: Samples) -> Timing:
@@ -122,10 +123,10 @@ def _runs(role: GraphRole, engine: Engine, samples: Samples) -> list[Callable[[]
     if role == "decoder":
         decoder = CandidateDecoder(engine)
 
-        def decode(cross: tuple[Array, Array]) -> Callable[[], object]:
-            return lambda: decoder.decode(*cross, samples.rules, np.random.default_rng(0))
+        def decode(memory: Memory) -> Callable[[], object]:
+            return lambda: decoder.decode(memory, samples.rules, [np.random.default_rng(0)])
 
-        return [decode(cross) for cross in samples.cross]
+        return [decode(memory) for memory in samples.memories]
 
     def run(inputs: Arrays) -> Callable[[], object]:
         return lambda: engine.run(inputs)

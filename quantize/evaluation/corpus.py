@@ -10,6 +10,7 @@ from edge_aac.audio.windows import WINDOW_SAMPLES, file_windows
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.seq2seq import Captioner, window_rng
+from quantize.captioning import described
 from quantize.data.manifests import CaptionedClip, Manifest
 from quantize.data.waveform_cache import decoded_stretch
 
@@ -63,10 +64,8 @@ def say_corpus(
 
 def _say(captioner: Captioner, clip: CaptionedClip, seed: int) -> SaidRecording:
     waveform = decoded_stretch(clip.path, clip.start_s, clip.duration_s)
-    said = [
-        captioner.caption(window.fbank, window_rng(seed, window.start), sound_samples=window.samples).best
-        for window in file_windows([waveform], WINDOW_SAMPLES)
-    ]
+    windows = ((window, window_rng(seed, window.start)) for window in file_windows([waveform], WINDOW_SAMPLES))
+    said = [description.best for description in described(captioner, windows)]
     if not said:
         raise DataError(f"{clip.path} ends before the clip begins")
     best = max(said, key=lambda caption: caption.hybrid)

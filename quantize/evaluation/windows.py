@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.features import filter_bank
+from edge_aac.audio.windows import Window
 from edge_aac.errors import UsageError
 from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.bundles.card import read_attributions
+from quantize.captioning import described, heard
 from quantize.data.captions import captions
 from quantize.data.clips import Clip, load_clips, load_outliers
 from quantize.data.lexicon import LABELS, named_events
@@ -100,15 +102,22 @@ def said_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: int
 
     Windows of silence are all alike, so another generator is all that can tell them apart.
     """
+    truths: list[TruthWindow] = []
+
+    def given() -> Iterator[tuple[Window, np.random.Generator]]:
+        for number, window in enumerate(windows):
+            # Its filter bank is large, and read no more once it was captioned.
+            truths.append(replace(window, fbank=np.zeros((0, 0), np.float32)))
+            start = number if window.kind == "silence" else 0
+            yield heard(window.fbank, samples=window.sound_samples), window_rng(seed, start)
+
     said = []
-    for number, window in enumerate(windows):
-        start = number if window.kind == "silence" else 0
-        heard = captioner.caption(window.fbank, window_rng(seed, start), sound_samples=window.sound_samples)
-        best = heard.best
+    for description in described(captioner, given()):
+        window, best = truths[len(said)], description.best
         said.append(
             SaidWindow(
                 window.kind, window.source, window.truth, window.relation, window.references, window.held_out,
-                best.text, best.hybrid, best.log_likelihood, best.similarity, heard.familiarity,
+                best.text, best.hybrid, best.log_likelihood or 0.0, best.similarity, description.familiarity,
             )
         )  # fmt: skip
     return said

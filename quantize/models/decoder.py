@@ -72,31 +72,41 @@ class DecoderLayer(nn.Module):
         attended = cross.attend(cross.queries(x), *cross.keys_values(memory), memory_bias)
         return self._feed_forward(self.encoder_attn_layer_norm(x + self.dropout(attended)))
 
-    def step(self, x: Tensor, cache: tuple[Tensor, Tensor], cross: tuple[Tensor, Tensor], bias: Tensor) -> StepOutput:
-        """One token for N candidates.
+    def step(
+        self,
+        x: Tensor,
+        cache: tuple[Tensor, Tensor],
+        cross: tuple[Tensor, Tensor],
+        unwritten_bias: Tensor,
+        memory_bias: Tensor,
+    ) -> StepOutput:
+        """One token for N candidates of each of W windows; row r belongs to window r // N.
 
         The new key and value are attended to beside the cache instead of being concatenated with it, so a step
         copies none of the cache; the caller writes them into their row.
 
         Args:
-            x: (N, 1, D).
-            cache: keys and values, (N, heads, capacity, head_dim) each.
-            cross: keys and values of the one window that all candidates share, (heads, T, head_dim) each.
-            bias: (capacity,) additive, -inf for the rows that are not yet written.
+            x: (W * N, 1, D).
+            cache: keys and values, (W * N, heads, capacity, head_dim) each.
+            cross: keys and values that the candidates of a window share, (W, heads, T, head_dim) each.
+            unwritten_bias: (capacity,) additive, -inf for the positions that are not yet written.
+            memory_bias: (W, 1, 1, T) additive, -inf for the memory steps that are padding.
         """
         attention = self.self_attn
         queries = attention.queries(x)
         new_keys, new_values = attention.keys_values(x)
-        past = queries @ cache[0].transpose(-1, -2) + bias
+        past = queries @ cache[0].transpose(-1, -2) + unwritten_bias
         present = (queries * new_keys).sum(-1, keepdim=True)
         weights = torch.cat([past, present], dim=-1).softmax(dim=-1)
         attended = weights[..., :-1] @ cache[1] + weights[..., -1:] * new_values
         x = self.self_attn_layer_norm(x + attention.out_proj(merge_heads(attended)))
-        # Candidates stand where time steps would: one (N × T) product a head instead of N copies of the memory.
+        # Candidates stand where time steps would: one (N × T) product a window and head, and no copies of the memory.
         shared = self.encoder_attn
-        queries = shared.queries(x)[:, :, 0].transpose(0, 1)
-        attended = (queries @ cross[0].transpose(-1, -2)).softmax(dim=-1) @ cross[1]
-        attended = shared.out_proj(attended.transpose(0, 1).flatten(1)).unsqueeze(1)
+        windows = cross[0].shape[0]
+        queries = shared.queries(x)[:, :, 0]
+        queries = queries.reshape(windows, -1, *queries.shape[1:]).transpose(1, 2)
+        attended = (queries @ cross[0].transpose(-1, -2) + memory_bias).softmax(dim=-1) @ cross[1]
+        attended = shared.out_proj(merge_heads(attended).flatten(0, 1)).unsqueeze(1)
         return self._feed_forward(self.encoder_attn_layer_norm(x + attended)), new_keys, new_values
 
     def _feed_forward(self, x: Tensor) -> Tensor:
@@ -154,29 +164,36 @@ class BartDecoder(nn.Module):
         return torch.stack(keys, dim=1), torch.stack(values, dim=1)
 
     def step(
-        self, token_ids: Tensor, step: Tensor, cache: tuple[Layers, Layers], cross: tuple[Layers, Layers]
+        self,
+        token_ids: Tensor,
+        step: Tensor,
+        cache: tuple[Layers, Layers],
+        cross: tuple[Layers, Layers],
+        memory_padding: Tensor,
     ) -> StepOutput:
-        """One token further.
+        """One token further, for N candidates of each of W windows; row r belongs to window r // N.
 
         Args:
-            token_ids: (N, 1).
-            step: (1,) int64, the position of these tokens; rows before it are filled in the cache.
-            cache: self-attention keys and values, for each layer (N, heads, capacity, head_dim).
-            cross: keys and values of one window, for each layer (heads, T, head_dim).
+            token_ids: (W * N, 1).
+            step: (1,) int64, the position of these tokens; positions before it are filled in the cache.
+            cache: self-attention keys and values, for each layer (W * N, heads, capacity, head_dim).
+            cross: keys and values of the windows, for each layer (W, heads, T, head_dim).
+            memory_padding: (W, T), True = padding.
 
         Returns:
-            Hidden state (N, 1, D); new keys and values (layers, N, heads, 1, head_dim), row ``step`` of the cache.
+            Hidden state (W * N, 1, D); new keys and values (layers, W * N, heads, 1, head_dim), position ``step`` of
+            the cache.
         """
         x = self.embed_tokens(token_ids) + self.embed_positions(step + POSITION_OFFSET)
         x = self.layernorm_embedding(x)
         capacity = cache[0][0].shape[2]
         unwritten = torch.arange(capacity, device=x.device) >= step
-        bias = torch.zeros(capacity, device=x.device).masked_fill(unwritten, float("-inf"))
+        unwritten_bias = torch.zeros(capacity, device=x.device).masked_fill(unwritten, float("-inf"))
+        memory_bias = additive_mask(memory_padding, x.dtype)
         new_keys, new_values = [], []
         for index, layer in enumerate(self.layers):
-            x, keys, values = layer.step(
-                x, (cache[0][index], cache[1][index]), (cross[0][index], cross[1][index]), bias
-            )
+            own, shared = (cache[0][index], cache[1][index]), (cross[0][index], cross[1][index])
+            x, keys, values = layer.step(x, own, shared, unwritten_bias, memory_bias)
             new_keys.append(keys)
             new_values.append(values)
         return x, torch.stack(new_keys), torch.stack(new_values)

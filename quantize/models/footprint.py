@@ -199,9 +199,10 @@ def _step(captioner: Captioner, cached_tokens: int) -> None:
     layers, heads = config.decoder.layers, config.decoder.heads
     size = config.beats.dim // heads
     own = torch.empty(layers, 1, heads, cached_tokens, size)
-    cross = torch.empty(layers, heads, config.memory_steps, size)
+    cross = torch.empty(layers, 1, heads, config.memory_steps, size)
+    padding = torch.zeros(1, config.memory_steps, dtype=torch.bool)
     tokens, step = torch.zeros(1, 1, dtype=torch.long), torch.zeros(1, dtype=torch.long)
-    hidden, _, _ = captioner.decoder.step(tokens, step, (own, own), (cross, cross))
+    hidden, _, _ = captioner.decoder.step(tokens, step, (own, own), (cross, cross), padding)
     captioner.lm_head(hidden)
 
 

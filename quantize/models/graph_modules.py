@@ -62,7 +62,7 @@ class PaddedEncoderGraph(EncoderGraph):
 
 
 class DecoderGraph(nn.Module):
-    """One step of N candidates; see :meth:`quantize.models.decoder.BartDecoder.step`.
+    """One step of N candidates of each of W windows; see :meth:`quantize.models.decoder.BartDecoder.step`.
 
     Every layer's cache and cross-attention is an input of its own (:attr:`input_names`): out of one tensor for all
     layers the graph would have to copy each layer's part, at every step.
@@ -76,15 +76,19 @@ class DecoderGraph(nn.Module):
     @property
     def input_names(self) -> list[str]:
         names = ("self_keys", "self_values", "cross_keys", "cross_values")
-        return ["token_ids", "step", *(f"{name}_{layer}" for name in names for layer in range(self.layers))]
+        states = (f"{name}_{layer}" for name in names for layer in range(self.layers))
+        return ["token_ids", "step", "memory_padding", *states]
 
-    def forward(self, token_ids: Tensor, step: Tensor, *states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, token_ids: Tensor, step: Tensor, memory_padding: Tensor, *states: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         count = self.layers
         self_keys, self_values, cross_keys, cross_values = (
             states[start : start + count] for start in range(0, 4 * count, count)
         )
         model = self.captioner
-        hidden, keys, values = model.decoder.step(token_ids, step, (self_keys, self_values), (cross_keys, cross_values))
+        cache, cross = (self_keys, self_values), (cross_keys, cross_values)
+        hidden, keys, values = model.decoder.step(token_ids, step, cache, cross, memory_padding)
         # One product with the token table as it is: as a product and a sum the graph would hold it transposed as well.
         logits = functional.linear(hidden[:, 0], model.lm_head.weight, model.final_logits_bias[0])
         return logits, keys, values
@@ -146,33 +150,41 @@ def encoder_spec(
 
 
 Cross = tuple[Tensor, Tensor]
-"""Cross-attention keys and values of one window, (layers, heads, T, head_size) each."""
+"""Cross-attention keys and values of W windows, (W, layers, heads, T, head_size) each."""
 
 
 @torch.no_grad()
-def cross_attention(captioner: Captioner, fbank: Tensor) -> Cross:
-    """What the decoding step is checked with, of one real window (1, 998, 128)."""
-    keys, values, _ = EncoderGraph(captioner).eval()(fbank)
-    return keys[0], values[0]
+def cross_attention(captioner: Captioner, fbanks: Tensor) -> Cross:
+    """What the decoding step is checked with, of real windows (W, 998, 128)."""
+    keys, values, _ = EncoderGraph(captioner).eval()(fbanks)
+    return keys, values
 
 
 @torch.no_grad()
 def decoder_spec(captioner: Captioner, cross: Cross, length: int) -> GraphSpec:
-    """The decoding step, checked along captions of ``length`` tokens that are drawn for a window."""
+    """The decoding step, checked along captions of ``length`` tokens that are drawn for two windows, and for one.
+
+    Args:
+        captioner: in evaluation mode.
+        cross: of two windows at least; of the second, the last third is taken for padding.
+        length: of the longest captions, the start token included.
+    """
     decoder = DecoderGraph(captioner).eval()
-    walks = [_Walk(decoder, length, cross, CHECK_CANDIDATES), _Walk(decoder, length // 2, cross, 1)]
+    one, two = ((cross[0][:count], cross[1][:count]) for count in (1, 2))
+    walks = [_Walk(decoder, length, two, CHECK_CANDIDATES), _Walk(decoder, length // 2, one, 1)]
     example = next(islice(walks[0].inputs(), 1, None))
-    axes = {"self": {0: "candidates", 2: "capacity"}, "cross": {1: "memory_steps"}}
+    axes = {"self": {0: "rows", 2: "capacity"}, "cross": {0: "windows", 2: "memory_steps"}}
     states = {name: axes[name.partition("_")[0]] for name in decoder.input_names if name.startswith(("self", "cross"))}
-    rows = {1: "candidates"}
+    rows = {1: "rows"}
     return GraphSpec(
         decoder,
         example,
         ("logits", "new_keys", "new_values"),
         {
-            "token_ids": {0: "candidates"},
+            "token_ids": {0: "rows"},
+            "memory_padding": {0: "windows", 1: "memory_steps"},
             **states,
-            "logits": {0: "candidates"},
+            "logits": {0: "rows"},
             "new_keys": rows,
             "new_values": rows,
         },
@@ -181,35 +193,35 @@ def decoder_spec(captioner: Captioner, cross: Cross, length: int) -> GraphSpec:
 
 
 class _Walk:
-    """Inputs of every step while ``candidates`` captions are drawn at random, until the cache is full.
+    """Inputs of every step while ``candidates`` captions a window are drawn at random, until the cache is full.
 
-    Only the tokens and the new rows are kept: the cache of each step is filled again when it is asked for.
+    Only the tokens and the new positions are kept: the cache of each step is filled again when it is asked for.
     """
 
     def __init__(self, decoder: DecoderGraph, length: int, cross: Cross, candidates: int) -> None:
-        layers, heads, _, head_size = cross[0].shape
+        windows, layers, heads, memory_steps, head_size = cross[0].shape
+        rows = windows * candidates
         self._names = decoder.input_names
-        self._shape = (layers, candidates, heads, length, head_size)
+        self._shape = (layers, rows, heads, length, head_size)
         self._cross = cross
-        self._tokens = [torch.full((candidates, 1), decoder.captioner.config.decoder.start_token_id)]
-        self._rows: list[tuple[Tensor, Tensor]] = []
+        # All of the first window is sound, and less of each that follows.
+        starts = torch.linspace(memory_steps, memory_steps * 2 / 3, windows).ceil().long()
+        self._padding = torch.arange(memory_steps) >= starts[:, None]
+        self._tokens = [torch.full((rows, 1), decoder.captioner.config.decoder.start_token_id)]
+        self._written: list[tuple[Tensor, Tensor]] = []
         generator = torch.Generator().manual_seed(0)
         for inputs in self.inputs():
             logits, keys, values = decoder(*inputs.values())
-            self._rows.append((keys[:, :, :, 0], values[:, :, :, 0]))
+            self._written.append((keys[:, :, :, 0], values[:, :, :, 0]))
             self._tokens.append(torch.multinomial(logits.softmax(dim=-1), 1, generator=generator))
 
     def inputs(self) -> Iterator[Inputs]:
         keys, values = torch.zeros(self._shape), torch.zeros(self._shape)
+        cross = [states.transpose(0, 1).contiguous() for states in self._cross]
         for step in range(self._shape[3]):
-            yield dict(
-                zip(
-                    self._names,
-                    (self._tokens[step], torch.tensor([step]), *keys, *values, *self._cross[0], *self._cross[1]),
-                    strict=True,
-                )
-            )
-            keys[:, :, :, step], values[:, :, :, step] = self._rows[step]
+            given = (self._tokens[step], torch.tensor([step]), self._padding)
+            yield dict(zip(self._names, (*given, *keys, *values, *cross[0], *cross[1]), strict=True))
+            keys[:, :, :, step], values[:, :, :, step] = self._written[step]
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from edge_aac.audio.features import filter_bank
 from edge_aac.bundle.manifest import DecodingRules
+from edge_aac.engines.steps import Memory
 from edge_aac.errors import DataError
 from edge_aac.models.decoding import Candidate, CandidateDecoder
 from quantize.models.beats import pool_padding
@@ -130,13 +131,20 @@ class PublishedCaptioner:
             memory, memory_padding_mask: of one window, (1, T, D) and (1, T).
             rules: :attr:`rules`, or a copy with another ``method``.
             rng: needed by the method "nucleus".
+
+        Raises:
+            DataError: the decoder's numbers are none.
         """
         keys, values = self.model.decoder.cross_keys_values(self.model.positioned(memory))
+        padding = np.zeros(memory.shape[:2], bool)
         if memory_padding_mask is not None:
-            kept = ~torch.as_tensor(memory_padding_mask)[0]
-            keys, values = keys[:, :, :, kept], values[:, :, :, kept]
+            padding = torch.as_tensor(memory_padding_mask).numpy()
+        of_window = Memory(keys.numpy(), values.numpy(), padding)
         decoder = CandidateDecoder(TorchDecoder(self.model))
-        return decoder.decode(keys[0].numpy(), values[0].numpy(), rules, rng or np.random.default_rng(0))
+        (found,) = decoder.decode(of_window, rules, [rng or np.random.default_rng(0)])
+        if isinstance(found, DataError):
+            raise found
+        return found
 
     def _inputs(self, waveform: Waveform, padding_mask: Mask) -> tuple[Tensor, Tensor | None]:
         fbank = self.filter_bank(waveform)
@@ -157,9 +165,10 @@ class TorchDecoder:
     def __init__(self, model: Captioner) -> None:
         self._graph = DecoderGraph(model).eval()
         heads = model.config.decoder.heads
-        cache = ("candidates", heads, "capacity", model.config.beats.dim // heads)
+        cache = ("rows", heads, "capacity", model.config.beats.dim // heads)
         self.input_shapes: Mapping[str, tuple[int | str | None, ...]] = {
-            name: cache for name in self._graph.input_names if name.startswith("self_")
+            "memory_padding": ("windows", "memory_steps"),
+            **{name: cache for name in self._graph.input_names if name.startswith("self_")},
         }
 
     @torch.no_grad()

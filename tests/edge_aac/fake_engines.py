@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.engines.steps import Memory
+
 Array = npt.NDArray[Any]
 Shape = tuple[int | str | None, ...]
 END = 2
@@ -23,31 +25,40 @@ class FakeDecoderEngine:
     Args:
         logits: (N, t) prefixes → (N, V) logits.
         capacity: tokens that the cache holds; None leaves the axis open.
+        windows: how many share the batch.
     """
 
     layers, heads, head_size, memory_steps = 2, 3, 4, 5
 
-    def __init__(self, logits: Callable[[Array], Array], capacity: int | None = 32) -> None:
+    def __init__(self, logits: Callable[[Array], Array], capacity: int | None = 32, windows: int = 1) -> None:
         self._logits = logits
         self._capacity = capacity
         self._random = np.random.default_rng(99)
         self._given_out: dict[bytes, tuple[int, ...]] = {}
         self.prefixes = np.zeros((0, 0), np.int64)
         self.seen: set[tuple[int, ...]] = set()
-        self.windows = 0
+        self.batches = 0
         self.cache_shapes: set[tuple[int, ...]] = set()
         self.cache_addresses: list[tuple[int, ...]] = []
         self.cross_keys, self.cross_values = self._random.standard_normal(
-            (2, self.layers, self.heads, self.memory_steps, self.head_size)
+            (2, windows, self.layers, self.heads, self.memory_steps, self.head_size)
         ).astype(np.float32)
+        self.padding: Array | None = None
+        """(W, T) that it insists on; None = nothing is padding."""
+
+    @property
+    def memory(self) -> Memory:
+        """What it insists on."""
+        padding = np.zeros((len(self.cross_keys), self.memory_steps), bool) if self.padding is None else self.padding
+        return Memory(self.cross_keys, self.cross_values, padding)
 
     @property
     def input_shapes(self) -> dict[str, Shape]:
-        cache: Shape = ("candidates", self.heads, self._capacity or "capacity", self.head_size)
-        cross: Shape = (self.heads, "memory_steps", self.head_size)
+        cache: Shape = ("rows", self.heads, self._capacity or "capacity", self.head_size)
+        cross: Shape = ("windows", self.heads, "memory_steps", self.head_size)
         kinds = {"self_keys": cache, "self_values": cache, "cross_keys": cross, "cross_values": cross}
         states = {f"{kind}_{layer}": shape for kind, shape in kinds.items() for layer in range(self.layers)}
-        return {"token_ids": ("candidates", 1), "step": (1,), **states}
+        return {"token_ids": ("rows", 1), "step": (1,), "memory_padding": ("windows", "memory_steps"), **states}
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
         assert set(inputs) == set(self.input_shapes)
@@ -55,14 +66,18 @@ class FakeDecoderEngine:
         count = len(token_ids)
         assert (token_ids.shape, token_ids.dtype) == ((count, 1), np.int64)
         assert (inputs["step"].shape, inputs["step"].dtype) == ((1,), np.int64)
+        memory = self.memory
+        assert count % memory.windows == 0
+        assert inputs["memory_padding"].dtype == np.bool_
+        assert np.array_equal(inputs["memory_padding"], memory.padding)
         for kind, expected in (("cross_keys", self.cross_keys), ("cross_values", self.cross_values)):
             for layer in range(self.layers):
                 cross = inputs[f"{kind}_{layer}"]
                 assert cross.flags.c_contiguous, "an engine would have to copy it, at every step"
-                assert np.array_equal(cross, expected[layer]), f"{kind}_{layer}"
+                assert np.array_equal(cross, expected[:, layer]), f"{kind}_{layer}"
         if step == 0:
             self._given_out = {}
-            self.windows += 1
+            self.batches += 1
         self.prefixes = np.concatenate((self._cached_prefixes(inputs, count, step), token_ids), axis=1)
         prefixes = [tuple(prefix) for prefix in self.prefixes.tolist()]
         self.seen.update(prefixes)
@@ -70,6 +85,10 @@ class FakeDecoderEngine:
         for row, prefix in enumerate(prefixes):
             self._given_out[_row_bytes(keys[:, row, :, 0], values[:, row, :, 0])] = prefix
         return {"logits": self._logits(self.prefixes).astype(np.float32), "new_keys": keys, "new_values": values}
+
+    def accept(self, rows: Array, prefix: Array) -> None:
+        """Take keys and values ``rows`` (layers, heads, head_size) for what was given out for a prefix."""
+        self._given_out[_row_bytes(rows, rows)] = tuple(prefix.tolist())
 
     def _cached_prefixes(self, inputs: dict[str, Array], count: int, step: int) -> Array:
         """(N, step) tokens that the cache's rows stand for."""
@@ -112,26 +131,29 @@ class FakeEncoderEngine:
     """An encoder that gives prepared outputs and keeps what it was asked.
 
     Args:
-        cross_keys, cross_values: (layers, heads, T, head_size).
-        memory_padding: (T,), True = padding; given where the encoder is one that takes ``frame_padding``.
+        cross_keys, cross_values: (W, layers, heads, T, head_size), of which each run gives the next windows' part.
+        memory_padding: (W, T), True = padding; given where the encoder is one that takes ``frame_padding``.
     """
 
     audio_embedding = np.array([3.0, 4.0], np.float32)
 
     def __init__(self, cross_keys: Array, cross_values: Array, memory_padding: Array | None = None) -> None:
-        self._outputs = {"cross_keys": cross_keys[np.newaxis], "cross_values": cross_values[np.newaxis]}
-        self._outputs["audio_embedding"] = self.audio_embedding[np.newaxis]
+        self._outputs = {"cross_keys": cross_keys, "cross_values": cross_values}
+        self._outputs["audio_embedding"] = np.tile(self.audio_embedding, (len(cross_keys), 1))
+        self._given = 0
         self.input_shapes: dict[str, Shape] = {"fbank": ("windows", 998, 128)}
         if memory_padding is not None:
-            self._outputs["memory_padding"] = memory_padding[np.newaxis]
+            self._outputs["memory_padding"] = memory_padding
             self.input_shapes["frame_padding"] = ("windows", 998)
         self.inputs: list[dict[str, Array]] = []
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
         assert set(inputs) == set(self.input_shapes)
-        assert all(len(array) == 1 for array in inputs.values())
+        assert all(len(array) == 1 for array in inputs.values()), "a processor gains nothing from more at once"
         self.inputs.append(dict(inputs))
-        return dict(self._outputs)
+        place = self._given % len(self._outputs["cross_keys"])
+        self._given += 1
+        return {name: array[place : place + 1] for name, array in self._outputs.items()}
 
 
 class FakeTextEmbedder:

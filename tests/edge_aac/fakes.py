@@ -15,9 +15,9 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from edge_aac.audio.connection import SourceState
 from edge_aac.audio.sources.address import Source
-from edge_aac.audio.windows import Window
+from edge_aac.audio.windows import WINDOW_SAMPLES, Window
 from edge_aac.errors import DataError
-from edge_aac.models.contract import CancelledError, Description, Latency, ScoredCaption, not_cancelled
+from edge_aac.models.contract import CancelledError, Description, Latency, ScoredCaption, WindowModel, not_cancelled
 from edge_aac.records import Caption, LatencyMs, Model, Record, Score
 
 Array = npt.NDArray[Any]
@@ -39,6 +39,16 @@ def said(text: str, hybrid: float = 0.5, direction: float = 0.0) -> ScoredCaptio
     angle = np.deg2rad(direction)
     embedding = np.array([np.cos(angle), np.sin(angle)], np.float32)
     return ScoredCaption(text, hybrid, -1.0, 0.9, embedding)
+
+
+def described(
+    model: WindowModel, fbank: npt.NDArray[np.float32], rng: np.random.Generator, sound_samples: int = WINDOW_SAMPLES
+) -> Description:
+    """One window, of which only its filter bank matters; what is wrong with it is raised."""
+    (found,) = model.describe([Window(0, sound_samples, fbank, -20.0, -3.0)], [rng])
+    if isinstance(found, DataError):
+        raise found
+    return found
 
 
 class FakeModel:

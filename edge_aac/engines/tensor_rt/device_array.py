@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,50 +19,39 @@ class DeviceArray:
     Attributes:
         cuda: whose memory it is in.
         stream: that wrote it, and was waited for.
-        address: of the first number.
-        stored: its shape in the GPU's memory, without gaps.
+        location: address of the first number; good for as long as ``is_newest``.
+        shape: in the GPU's memory, without gaps.
         dtype: the plan's own.
-        runs: what is kept of the axis before the last, as (start, stop); None = all.
+        is_newest: whether the engine has not run since.
     """
 
     cuda: Cuda
     stream: CudaStream
-    address: int
-    stored: tuple[int, ...]
+    location: int
+    shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    runs: tuple[tuple[int, int], ...] | None = None
+    is_newest: Callable[[], bool]
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Of what is kept."""
-        kept = sum(stop - start for start, stop in self.kept_runs)
-        return (*self.stored[:-2], kept, self.stored[-1])
+    def address(self) -> int:
+        """Of the first number; to be read under the stream's lock, so that the engine does not run meanwhile.
 
-    @property
-    def kept_runs(self) -> tuple[tuple[int, int], ...]:
-        """What is kept of the axis before the last, as (start, stop)."""
-        return ((0, self.stored[-2]),) if self.runs is None else self.runs
-
-    def __getitem__(self, index: int) -> DeviceArray:
-        if not 0 <= index < self.stored[0]:
-            raise IndexError(index)
-        entry = size_bytes(self.dtype, self.stored[1:])
-        return replace(self, address=self.address + index * entry, stored=self.stored[1:])
-
-    def without(self, padding: npt.NDArray[np.bool_]) -> DeviceArray:
-        """The same less what is padding on the axis before the last, (T,); once."""
-        if self.runs is not None or padding.shape != (self.stored[-2],):
-            raise ValueError(f"padding {padding.shape} of an array {self.stored} with runs {self.runs}")
-        edges = np.flatnonzero(np.diff(np.concatenate(([True], padding, [True])).astype(np.int8)))
-        return replace(self, runs=tuple((int(start), int(stop)) for start, stop in edges.reshape(-1, 2)))
+        Raises:
+            RuntimeError: the engine ran again, and other numbers are there now.
+        """
+        if not self.is_newest():
+            raise RuntimeError("the engine ran again before this output was read; it holds another run's numbers now")
+        return self.location
 
     def host(self) -> npt.NDArray[Any]:
-        """A copy in the host's memory."""
-        size = size_bytes(self.dtype, self.stored)
+        """A copy in the host's memory.
+
+        Raises:
+            RuntimeError: as for :attr:`address`.
+        """
+        size = size_bytes(self.dtype, self.shape)
         with self.stream.lock:
             pinned = PinnedBuffer(self.cuda, size)
             self.stream.download(pinned, self.address, size)
             self.stream.synchronise()
-            whole = pinned.array(self.dtype, self.stored)
-            kept = [whole[..., start:stop, :] for start, stop in self.kept_runs]
-            return np.concatenate([whole[..., :0, :], *kept], axis=-2)
+            return pinned.array(self.dtype, self.shape).copy()

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from edge_aac.bundle.manifest import Graph
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import Arrays
-from edge_aac.engines.steps import CrossAttention, DecodingSteps
+from edge_aac.engines.steps import DecodingSteps, Memory
 from edge_aac.engines.tensor_rt.cuda_memory import Cuda, CudaStream, DeviceBuffer, PinnedBuffer, size_bytes
 from edge_aac.engines.tensor_rt.device_array import DeviceArray
 from edge_aac.engines.tensor_rt.library import TensorRtLog, load_tensorrt
@@ -139,9 +139,9 @@ class DeviceContext:
 class TensorRtEngine:
     """One plan with its buffers, allocated at once for the largest shapes that it was built for.
 
-    Engine, :class:`~edge_aac.engines.steps.ResidentEngine` and, where the plan is a decoder's,
-    :class:`~edge_aac.engines.steps.StepwiseEngine`. The numbers that come in and go out are converted to and from the
-    plan's own types on the host.
+    Engine, :class:`~edge_aac.engines.steps.BoundedEngine`, :class:`~edge_aac.engines.steps.ResidentEngine` and, where
+    the plan is a decoder's, :class:`~edge_aac.engines.steps.StepwiseEngine`. The numbers that come in and go out are
+    converted to and from the plan's own types on the host.
 
     Args:
         path: of a plan whose hash and origin were checked (:func:`check_plan`).
@@ -159,6 +159,7 @@ class TensorRtEngine:
         self._plan = BoundPlan(path, engine, device.trt, device.log, build_command)
         self._buffers: dict[str, DeviceBuffer] = {}
         self._pinned: dict[str, PinnedBuffer] = {}
+        self._runs = 0
         self._decoder: DeviceDecoder | None = None
         if "self_keys_0" in self._plan.inputs:
             self._decoder = DeviceDecoder(self._plan, device.cuda, device.stream, device.graphs)
@@ -172,6 +173,11 @@ class TensorRtEngine:
             name: tuple(size if size >= 0 else None for size in tensor.shape)
             for name, tensor in self._plan.inputs.items()
         }
+
+    @property
+    def largest_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """See :class:`edge_aac.engines.steps.BoundedEngine`."""
+        return {name: tensor.largest for name, tensor in self._plan.inputs.items()}
 
     def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
         """See :class:`edge_aac.engines.choice.Engine`.
@@ -191,6 +197,8 @@ class TensorRtEngine:
             self._plan.arrange({name: array.shape for name, array in inputs.items()})
             self._plan.bind({name: buffer.address for name, buffer in self._buffers.items()})
             shapes = self._plan.output_shapes()
+            # From here on, what an earlier run left resident is overwritten.
+            self._runs += 1
             for name, array in inputs.items():
                 self._upload(name, array)
             self._plan.enqueue(stream.handle)
@@ -204,18 +212,17 @@ class TensorRtEngine:
                 **{name: self._resident(name, shapes[name]) for name in resident},
             }
 
-    def open_steps(
-        self, count: int, rows: int, cross_keys: CrossAttention, cross_values: CrossAttention
-    ) -> DecodingSteps:
+    def open_steps(self, rows: int, positions: int, memory: Memory) -> DecodingSteps:
         """See :class:`edge_aac.engines.steps.StepwiseEngine`.
 
         Raises:
-            DataError: the plan is no decoder's, or was not built for so many rows, positions or memory steps.
+            DataError: the plan is no decoder's, or was not built for so many rows, windows, positions or memory steps.
             DeviceError: the GPU failed.
+            RuntimeError: the memory stayed on the device, and the encoder ran again since.
         """
         if self._decoder is None:
             raise DataError(f"{self._plan.path} is no decoder: build the bundle again")
-        return self._decoder.open(count, rows, (cross_keys, cross_values))
+        return self._decoder.open(rows, positions, memory)
 
     def _allocate(self) -> None:
         tensors = {**self._plan.inputs, **self._plan.outputs}
@@ -244,7 +251,12 @@ class TensorRtEngine:
         return found.astype(np.float32) if dtype.kind == "f" else found.copy()
 
     def _resident(self, name: str, shape: Shape) -> DeviceArray:
-        device = self._device
+        device, run = self._device, self._runs
         return DeviceArray(
-            device.cuda, device.stream, self._buffers[name].address, shape, self._plan.outputs[name].dtype
+            device.cuda,
+            device.stream,
+            self._buffers[name].address,
+            shape,
+            self._plan.outputs[name].dtype,
+            lambda: self._runs == run,
         )

@@ -1,11 +1,11 @@
 """The decoding step on the GPU: cache and cross-attention stay there, token ids go in and logits come out.
 
 Everything that TensorRT reads and writes keeps its address for as long as the shapes are the same, so one CUDA graph
-(token ids in, the plan, logits out) serves every step of every window. What differs from step to step, where in the
+(token ids in, the plan, logits out) serves every step of every batch. What differs from step to step, where in the
 cache the new rows go, is one strided copy for keys and one for values, enqueued behind the graph. A graph is good for
 one state of the execution context: it is captured at the second step of a new shape, for TensorRT must have run once
-with it, and dropped when shapes or addresses change. That is when the number of rows changes, or a padded window
-leaves cross-attention shorter; a stream of whole windows captures once.
+with it, and dropped when shapes or addresses change. That is when the number of windows or rows changes; padding is
+masked and changes no shape.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_aac.engines.contract import Logits, TokenIds
-from edge_aac.engines.steps import CROSS_ATTENTION, CrossAttention, check_finite, on_host
+from edge_aac.engines.steps import CROSS_ATTENTION, CrossAttention, Memory, on_host
 from edge_aac.engines.tensor_rt.cuda_memory import (
     Cuda,
     CudaGraph,
@@ -78,6 +78,10 @@ class DeviceDecoder:
         self._cuda = cuda
         self._stream = stream
         self._graphs = graphs
+        if "memory_padding" not in plan.inputs:
+            raise DataError(
+                f"{plan.path} has no memory_padding, its form is older than this edge-aac: export the bundle again"
+            )
         self._layers = sum(name.startswith("self_keys_") for name in plan.inputs)
         self._dtypes = {kind: self._check(kind) for kind in (*_CACHE, *CROSS_ATTENTION)}
         for kind, rows in zip(_CACHE, _NEW_ROWS, strict=True):
@@ -91,6 +95,8 @@ class DeviceDecoder:
         self._rows = {name: DeviceBuffer(cuda, plan.outputs[name].largest_bytes) for name in _NEW_ROWS}
         self._logits = DeviceBuffer(cuda, plan.outputs["logits"].largest_bytes)
         self._logits_host = PinnedBuffer(cuda, self._logits.size)
+        self._padding = DeviceBuffer(cuda, plan.inputs["memory_padding"].largest_bytes)
+        self._padding_host = PinnedBuffer(cuda, self._padding.size)
         # Token ids and the step lie behind each other, so that they go in with one copy.
         self._step_offset = aligned(plan.inputs["token_ids"].largest_bytes)
         self._fed_host = PinnedBuffer(cuda, self._step_offset + plan.inputs["step"].largest_bytes)
@@ -100,35 +106,36 @@ class DeviceDecoder:
         self._addresses: dict[str, int] = {}
         self._ran = False
         self._graph: CudaGraph | None = None
-        self.windows = 0
-        """How many were opened; only the newest owns the cache."""
+        self.opened = 0
+        """How many batches of windows were; only the newest owns the cache."""
 
-    def open(self, count: int, rows: int, cross: tuple[CrossAttention, CrossAttention]) -> DeviceSteps:
+    def open(self, rows: int, positions: int, memory: Memory) -> DeviceSteps:
         """See :meth:`edge_aac.engines.steps.StepwiseEngine.open_steps`.
 
         Raises:
-            DataError: the plan was not built for so many rows, positions or memory steps, or there are no memory steps.
+            DataError: the plan was not built for so many rows, windows, positions or memory steps.
             DeviceError: the GPU failed.
+            RuntimeError: the memory stayed on the device, and the encoder ran again since.
         """
-        memory_steps = cross[0].shape[2]
-        if memory_steps == 0:
-            raise DataError("all of the window is padding: give it some sound")
         with self._stream.lock:
-            self._set_shapes(count, rows, memory_steps)
+            self._set_shapes(rows, positions, memory.padding.shape)
             self._arrange()
-            # What an earlier window left is masked, but 0 x NaN is NaN: a window of rubbish must not spoil the next.
+            # What earlier windows left is masked, but 0 x NaN is NaN: a window of rubbish must not spoil the next.
             for kind in _CACHE:
                 held = self._held(kind)
                 self._stream.clear(held.address, held.layers * held.pitch)
-            for kind, array in zip(CROSS_ATTENTION, cross, strict=True):
+            for kind, array in zip(CROSS_ATTENTION, (memory.keys, memory.values), strict=True):
                 self._place(kind, array)
+            dtype = self._plan.inputs["memory_padding"].dtype
+            self._padding_host.array(dtype, memory.padding.shape)[...] = memory.padding
+            self._stream.upload(self._padding.address, self._padding_host, size_bytes(dtype, memory.padding.shape))
             # The encoder may run again, and staged arrays be written again, as soon as this returns.
             self._stream.synchronise()
-        self.windows += 1
-        return DeviceSteps(self, rows)
+        self.opened += 1
+        return DeviceSteps(self, positions)
 
     def step(self, token_ids: TokenIds, step: int) -> Logits:
-        """One step of the window that is open; see :meth:`edge_aac.engines.steps.DecodingSteps.step`."""
+        """One step of the windows that are open; see :meth:`edge_aac.engines.steps.DecodingSteps.step`."""
         with self._stream.lock:
             self._arrange()
             fed = self._fed_host
@@ -145,9 +152,7 @@ class DeviceDecoder:
             self._stream.synchronise()
             self._ran = True
             logits = self._logits_host.array(self._plan.outputs["logits"].dtype, self._logits_shape)
-            found = logits.astype(np.float32)
-        check_finite(found)
-        return found
+            return logits.astype(np.float32)
 
     def reorder(self, parents: TokenIds) -> None:
         """Move whole rows of the cache, by way of a second buffer: a row may be both read and written."""
@@ -170,19 +175,22 @@ class DeviceDecoder:
             raise DataError(f"{self._plan.path} has layers whose {kind} differ: export the bundle again")
         return first.dtype
 
-    def _set_shapes(self, count: int, rows: int, memory_steps: int) -> None:
-        shapes: dict[str, Shape] = {"token_ids": (count, 1), "step": (1,)}
+    def _set_shapes(self, rows: int, positions: int, memory: tuple[int, ...]) -> None:
+        """Of a batch whose padding has the shape ``memory``."""
+        windows, memory_steps = memory
+        shapes: dict[str, Shape] = {"token_ids": (rows, 1), "step": (1,), "memory_padding": (windows, memory_steps)}
         for layer in range(self._layers):
             for kind in _CACHE:
                 _, heads, _, head_size = self._plan.inputs[f"{kind}_{layer}"].shape
-                shapes[f"{kind}_{layer}"] = (count, heads, rows, head_size)
+                shapes[f"{kind}_{layer}"] = (rows, heads, positions, head_size)
             for kind in CROSS_ATTENTION:
-                heads, _, head_size = self._plan.inputs[f"{kind}_{layer}"].shape
-                shapes[f"{kind}_{layer}"] = (heads, memory_steps, head_size)
+                _, heads, _, head_size = self._plan.inputs[f"{kind}_{layer}"].shape
+                shapes[f"{kind}_{layer}"] = (windows, heads, memory_steps, head_size)
         self._shapes = shapes
         self._addresses = {
             "token_ids": self._fed.address,
             "step": self._fed.address + self._step_offset,
+            "memory_padding": self._padding.address,
             "logits": self._logits.address,
             **{name: buffer.address for name, buffer in self._rows.items()},
             **{
@@ -212,15 +220,15 @@ class DeviceDecoder:
 
     def _keep(self, kind: str, new_rows: int, step: int) -> None:
         """Enqueue that a step's rows (layers, N, heads, 1, head_size) become position ``step`` of the cache."""
-        count, heads, rows, head_size = self._shapes[f"{kind}_0"]
+        rows, heads, positions, head_size = self._shapes[f"{kind}_0"]
         width = size_bytes(self._dtypes[kind], (head_size,))
         held = self._held(kind)
         for first, layers in held.pieces:
             self._stream.copy_rows(
-                (held.layer(first) + step * width, rows * width),
-                (new_rows + first * count * heads * width, width),
+                (held.layer(first) + step * width, positions * width),
+                (new_rows + first * rows * heads * width, width),
                 width,
-                layers * count * heads,
+                layers * rows * heads,
             )
 
     def _copy_row(self, target: _Layers, row: int, source: _Layers, parent: int, row_bytes: int) -> None:
@@ -232,25 +240,20 @@ class DeviceDecoder:
         )
 
     def _place(self, kind: str, cross: CrossAttention) -> None:
-        """Enqueue that cross-attention keys or values come to where the plan reads them."""
+        """Enqueue that cross-attention keys or values (W, layers, …) come to where the plan reads them, by layer."""
         held = self._held(kind)
-        heads, _, head_size = self._shapes[f"{kind}_0"]
-        if cross.shape[:2] != (self._layers, heads) or cross.shape[3] != head_size:
+        windows, heads, memory_steps, head_size = self._shapes[f"{kind}_0"]
+        if cross.shape != (windows, self._layers, heads, memory_steps, head_size):
             raise DataError(
                 f"the encoder's {kind} {list(cross.shape)} do not fit {self._plan.path}: build the bundle again"
             )
         if not isinstance(cross, DeviceArray) or cross.dtype != self._dtypes[kind]:
             self._stage(kind, held, cross)
             return
-        width = size_bytes(cross.dtype, (head_size,))
-        stored, kept = cross.stored[2] * width, cross.shape[2] * width
+        width = size_bytes(cross.dtype, (heads, memory_steps, head_size))
         for layer in range(self._layers):
-            filled = 0
-            for start, stop in cross.kept_runs:
-                source = cross.address + layer * heads * stored + start * width
-                run = (stop - start) * width
-                self._stream.copy_rows((held.layer(layer) + filled, kept), (source, stored), run, heads)
-                filled += run
+            source = (cross.address + layer * width, self._layers * width)
+            self._stream.copy_rows((held.layer(layer), width), source, width, windows)
 
     def _stage(self, kind: str, held: _Layers, cross: CrossAttention) -> None:
         """By way of the host, where the encoder runs elsewhere or gives numbers of another type."""
@@ -259,24 +262,24 @@ class DeviceDecoder:
         if kind not in self._staging:
             self._staging[kind] = PinnedBuffer(self._cuda, self._buffers[kind].size)
         staged = self._staging[kind].array(np.uint8, (held.layers, held.pitch))
-        for target, layer in zip(staged, on_host(cross), strict=True):
+        for target, layer in zip(staged, on_host(cross).swapaxes(0, 1), strict=True):
             target[: held.array_bytes].view(self._dtypes[kind])[...] = layer.ravel()
         self._stream.upload(held.address, self._staging[kind], staged.nbytes)
 
 
 class DeviceSteps:
-    """One window on the GPU (see :class:`edge_aac.engines.steps.DecodingSteps`)."""
+    """Windows on the GPU (see :class:`edge_aac.engines.steps.DecodingSteps`)."""
 
-    def __init__(self, decoder: DeviceDecoder, rows: int) -> None:
+    def __init__(self, decoder: DeviceDecoder, positions: int) -> None:
         self._decoder = decoder
-        self._rows = rows
-        self._number = decoder.windows
+        self._positions = positions
+        self._number = decoder.opened
 
     def step(self, token_ids: TokenIds, step: int) -> Logits:
         """See :meth:`edge_aac.engines.steps.DecodingSteps.step`."""
         self._must_be_open()
-        if not 0 <= step < self._rows:
-            raise IndexError(f"step {step} of a cache of {self._rows} positions")
+        if not 0 <= step < self._positions:
+            raise IndexError(f"step {step} of a cache of {self._positions} positions")
         return self._decoder.step(token_ids, step)
 
     def reorder(self, parents: TokenIds, length: int) -> None:
@@ -285,5 +288,5 @@ class DeviceSteps:
         self._decoder.reorder(parents)
 
     def _must_be_open(self) -> None:
-        if self._decoder.windows != self._number:
-            raise RuntimeError("another window of the same engine was opened; the cache is its own now")
+        if self._decoder.opened != self._number:
+            raise RuntimeError("other windows of the same engine were opened; the cache is their own now")

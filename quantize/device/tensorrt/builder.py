@@ -30,7 +30,7 @@ from quantize.device.tensorrt.plan_building import OutOfMemoryError, PlanRequest
 
 MOST_ATTEMPTS = 4
 MOST_CANDIDATES = 16
-"""Rows that a decoder's plan is built for at least, whatever the bundle's default is."""
+"""Candidates of a window that a decoder's plan is built for at least, whatever the bundle's default is."""
 
 _CHILD = "quantize.device.tensorrt.child"
 _USUAL_TEXT_TOKENS = 32
@@ -103,10 +103,10 @@ def profiles_for(
     Args:
         role: whose graph it is.
         shapes: of inputs and outputs, as in the manifest: dynamic axes by name.
-        streams: windows that are encoded at once.
-        candidates: rows that are decoded at once, usually; the largest is 16 at least.
+        streams: windows that are encoded and decoded at once.
+        candidates: of a window, that are decoded at once, usually; the largest number is 16 at least.
         capacity: positions of the decoder's cache.
-        memory_steps: that the encoder gives for a whole window; a padded one gives fewer.
+        memory_steps: that the encoder gives for a window.
         text_tokens: of the longest text, its instruction included.
 
     Raises:
@@ -115,7 +115,7 @@ def profiles_for(
     most = max(candidates, MOST_CANDIDATES)
     axes = {
         "windows": (1, 1, streams),
-        "candidates": (1, candidates, most),
+        "rows": (1, candidates, streams * most),
         "capacity": (1, capacity, capacity),
         "memory_steps": (1, memory_steps, memory_steps),
         "texts": (1, candidates, most),
@@ -139,7 +139,7 @@ def profiles_for(
 
 def _inputs(role: GraphRole, shapes: Mapping[str, object]) -> list[str]:
     if role == "decoder":
-        given = {"token_ids", "step"}
+        given = {"token_ids", "step", "memory_padding"}
         return [name for name in shapes if name in given or name.startswith(("self_", "cross_"))]
     given = {"encoder": {"fbank", "frame_padding"}, "text_embedder": {"token_ids", "attention_mask"}}[role]
     return [name for name in shapes if name in given]

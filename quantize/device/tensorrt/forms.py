@@ -37,7 +37,7 @@ class Sizes:
     """What plans are built for.
 
     Attributes:
-        streams: windows that may be encoded at once.
+        streams: windows that may be encoded and decoded at once.
         candidates: rows that are usually decoded at once; None = as many as the bundle draws.
     """
 
@@ -152,7 +152,7 @@ def _request(
             streams=sizes.streams,
             candidates=sizes.candidates or rules.candidates,
             capacity=capacity if isinstance(capacity, int) else rules.max_positions - 1,
-            memory_steps=check.samples.cross[0][0].shape[2],
+            memory_steps=check.samples.memories[0].padding.shape[1],
             # Another tokenizer may cut the words of a caption into more pieces than the decoder's.
             text_tokens=len(tokenizer.encode(manifest.instruction).ids) + 2 * rules.max_positions,
         ),

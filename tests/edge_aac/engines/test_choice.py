@@ -17,6 +17,7 @@ from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
 from edge_aac.engines.tensor_rt import engine as tensor_rt
 from edge_aac.errors import DataError, DeviceError
 from edge_aac.models.seq2seq import Captioner
+from tests.edge_aac.fakes import described
 
 ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 HERE = tensor_rt.GpuIdentity("sm_87 Orin", "10.3.0", True)
@@ -175,6 +176,6 @@ def test_records_tell_what_ran() -> None:
     bundle = _with_plans()
     for backend, precision in (("tensorrt", "int8+fp16"), ("onnxruntime", "fp32")):
         captioner = Captioner(bundle, EngineOptions(backend, 1))  # type: ignore[arg-type]
-        assert captioner.caption(np.zeros((998, 128), np.float32), np.random.default_rng(0)).ranked
+        assert described(captioner, np.zeros((998, 128), np.float32), np.random.default_rng(0)).ranked
         model = captioner.identity
         assert (model.backend, model.precision) == (backend, precision)

@@ -52,7 +52,9 @@ class _Tree:
 def _search(tables: Mapping[Prefix, Mapping[int, float]], **changes: object) -> tuple[FinishedBeam, int]:
     """The best beam, and after how many steps."""
     tree = _Tree(tables)
-    return beam_search(tree.step, tree.reorder, _RULES.model_copy(update=changes)), tree.steps
+    (beam,) = beam_search(tree.step, tree.reorder, _RULES.model_copy(update=changes))
+    assert beam is not None
+    return beam, tree.steps
 
 
 _GARDEN_PATH: dict[Prefix, dict[int, float]] = {
@@ -192,7 +194,9 @@ def _spelled_out(logits: Callable[[np.ndarray], np.ndarray], rules: DecodingRule
 
 def _decode(engine: FakeDecoderEngine, rules: DecodingRules) -> Candidate:
     decoder = CandidateDecoder(engine)
-    (candidate,) = decoder.decode(engine.cross_keys, engine.cross_values, rules, np.random.default_rng(0))
+    (found,) = decoder.decode(engine.memory, rules, [np.random.default_rng(0)])
+    assert isinstance(found, list)
+    (candidate,) = found
     return candidate
 
 

@@ -16,8 +16,17 @@ _VOCABULARY = 12
 
 
 def _decode(engine: FakeDecoderEngine, rules: DecodingRules, seed: int = 0) -> list[Candidate]:
-    decoder = CandidateDecoder(engine)
-    return decoder.decode(engine.cross_keys, engine.cross_values, rules, np.random.default_rng(seed))
+    return _decode_one(CandidateDecoder(engine), engine, rules, np.random.default_rng(seed))
+
+
+def _decode_one(
+    decoder: CandidateDecoder, engine: FakeDecoderEngine, rules: DecodingRules, rng: np.random.Generator
+) -> list[Candidate]:
+    """The candidates of the engine's one window; what is wrong with it is raised."""
+    (found,) = decoder.decode(engine.memory, rules, [rng])
+    if isinstance(found, DataError):
+        raise found
+    return found
 
 
 def _noise_engine(seed: int, end_bias: float, capacity: int | None = 32) -> FakeDecoderEngine:
@@ -73,15 +82,10 @@ def test_a_captioner_full_of_an_older_window_starts_anew() -> None:
     rules = DecodingRules(candidates=3, max_length=16)
     for seed in range(10):
         # The engine itself asserts, at each step, that the rows before the step are those of this window.
-        decoder.decode(engine.cross_keys, engine.cross_values, rules, np.random.default_rng(seed))
+        _decode_one(decoder, engine, rules, np.random.default_rng(seed))
     for count in (1, 7, 3):
-        decoder.decode(
-            engine.cross_keys,
-            engine.cross_values,
-            rules.model_copy(update={"candidates": count}),
-            np.random.default_rng(0),
-        )
-    assert engine.windows == 13
+        _decode_one(decoder, engine, rules.model_copy(update={"candidates": count}), np.random.default_rng(0))
+    assert engine.batches == 13
 
 
 def test_it_stops_when_all_have_ended() -> None:
@@ -166,7 +170,7 @@ def test_the_cache_is_allocated_once(method: DecodingMethod, capacity: int | Non
     decoder = CandidateDecoder(engine)
     for _ in range(3):
         rules = DecodingRules(method=method)
-        decoder.decode(engine.cross_keys, engine.cross_values, rules, np.random.default_rng(0))
+        _decode_one(decoder, engine, rules, np.random.default_rng(0))
     assert len(engine.cache_addresses) > 10
     assert len(set(engine.cache_addresses)) == 1
 
@@ -189,13 +193,19 @@ class _OtherGraph(FakeDecoderEngine):
 )
 def test_a_cache_axis_that_must_be_fixed(cache: Shape, axis: str) -> None:
     with pytest.raises(DataError, match=f"open.*{axis}.*export"):
-        CandidateDecoder(_OtherGraph({"self_keys_0": cache, "self_values_0": cache}))
+        CandidateDecoder(_OtherGraph({"self_keys_0": cache, "self_values_0": cache, "memory_padding": (1, 5)}))
 
 
-def test_a_graph_of_the_older_form() -> None:
-    cache: Shape = (2, "candidates", 3, 32, 4)
-    with pytest.raises(DataError, match="older.*export it again"):
-        CandidateDecoder(_OtherGraph({"token_ids": ("candidates", 1), "self_keys": cache, "self_values": cache}))
+@pytest.mark.parametrize(
+    ("missing", "cache"),
+    [
+        ("self_keys_0", {"self_keys": (2, "candidates", 3, 32, 4)}),
+        ("memory_padding", {"self_keys_0": ("candidates", 3, 32, 4)}),  # one window at a time
+    ],
+)
+def test_a_graph_of_an_older_form(missing: str, cache: dict[str, Shape]) -> None:
+    with pytest.raises(DataError, match=f"no {missing}, .*older.*export it again"):
+        CandidateDecoder(_OtherGraph({"token_ids": ("candidates", 1), **cache}))
 
 
 def test_reorder_moves_what_is_written_and_nothing_for_nothing() -> None:
@@ -204,7 +214,7 @@ def test_reorder_moves_what_is_written_and_nothing_for_nothing() -> None:
     keys, values = random.standard_normal((2, *shape)).astype(np.float32)
     before = keys.copy(), values.copy()
     engine = _noise_engine(0, 0.0)
-    window = HostSteps(engine, (keys, values), (engine.cross_keys, engine.cross_values))
+    window = HostSteps(engine, (keys, values), engine.memory)
     parents = np.array([2, 2, 0, 3])
     window.reorder(parents, 5)
     for cache, old in zip((keys, values), before, strict=True):
@@ -235,7 +245,7 @@ def test_what_is_not_drawn_knows_no_chance(method: DecodingMethod) -> None:
         engine = FakeDecoderEngine(prefix_logits(_VOCABULARY, 7, end_bias=1.0))
         decoder = CandidateDecoder(engine)
         changed = rules.model_copy(update=change)
-        candidates.update(decoder.decode(engine.cross_keys, engine.cross_values, changed, _NoRandomness()))
+        candidates.update(_decode_one(decoder, engine, changed, _NoRandomness()))
     assert len(candidates) == 1
 
 
@@ -270,9 +280,8 @@ def test_cancelled_between_steps() -> None:
     engine = _noise_engine(0, -100.0)
     asked = iter([False, False, False, True])
     with pytest.raises(CancelledError):
-        CandidateDecoder(engine).decode(
-            engine.cross_keys, engine.cross_values, DecodingRules(), np.random.default_rng(0), lambda: next(asked)
-        )
+        rngs = [np.random.default_rng(0)]
+        CandidateDecoder(engine).decode(engine.memory, DecodingRules(), rngs, lambda: next(asked))
     assert next(asked, None) is None
 
 
@@ -296,6 +305,6 @@ def test_a_window_of_rubbish_leaves_nothing_behind() -> None:
 
     engine.run = rubbish  # type: ignore[method-assign]
     with pytest.raises(DataError, match="NaN"):
-        decoder.decode(engine.cross_keys, engine.cross_values, DecodingRules(candidates=3), np.random.default_rng(0))
+        _decode_one(decoder, engine, DecodingRules(candidates=3), np.random.default_rng(0))
     assert all(np.isfinite(array).all() for arrays in decoder._caches.values() for array in arrays)
     assert len(expected) == 3

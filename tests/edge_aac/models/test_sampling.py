@@ -205,21 +205,11 @@ def test_draw_follows_the_probabilities() -> None:
     probabilities = np.array([0.5, 0.0, 0.3, 0.2, 0.0])
     with np.errstate(divide="ignore"):
         logits = np.log(probabilities).astype(np.float32)
-    tokens = draw(np.tile(logits, (20_000, 1)), np.random.default_rng(3))
+    tokens = draw(np.tile(logits, (20_000, 1)), np.random.default_rng(3).random(20_000))
     assert tokens.dtype == np.int64
     counted = np.bincount(tokens, minlength=5) / len(tokens)
     assert counted[[1, 4]].tolist() == [0, 0]
     assert np.abs(counted - probabilities).max() < 0.015
-
-
-class _Edge:
-    """A generator that draws the ends of its range."""
-
-    def __init__(self, value: float) -> None:
-        self._value = value
-
-    def random(self, shape: tuple[int, int]) -> np.ndarray:
-        return np.full(shape, self._value)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nextafter(1.0, 0.0)])
@@ -228,14 +218,28 @@ def test_draw_never_takes_what_is_forbidden(value: float) -> None:
     for kept in ([3], [2, 4], [0, 6], [1, 2, 5]):
         scores = logits.copy()
         scores[0, kept] = np.linspace(-30, 1, len(kept))
-        assert draw(scores, _Edge(value))[0] in kept  # type: ignore[arg-type]
+        assert draw(scores, np.array([value]))[0] in kept
 
 
-def test_draw_is_determined_by_the_generator() -> None:
+def test_draw_is_determined_by_its_points() -> None:
     logits = np.random.default_rng(0).standard_normal((8, 50)).astype(np.float32)
-    first, again, other = (draw(logits, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    first, again, other = (draw(logits, np.random.default_rng(seed).random(8)) for seed in (5, 5, 6))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("kind", ["plain", "ties", "forbidden"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_row_is_drawn_as_it_is_alone(seed: int, kind: str) -> None:
+    """Bit for bit: rows of other windows stand beside it, with more tokens or fewer to choose from."""
+    random = np.random.default_rng(seed)
+    logits, prefixes = _logits_for(kind, random, 200), random.integers(3, 6, (8, 9))
+    points = random.random(8)
+    scores = apply_rules(logits, prefixes, _PUBLISHED)
+    for row in range(8):
+        alone = apply_rules(logits[row : row + 1], prefixes[row : row + 1], _PUBLISHED)
+        assert np.array_equal(alone[0], scores[row])
+        assert draw(alone, points[row : row + 1])[0] == draw(scores, points)[row]
 
 
 def test_log_softmax() -> None:

@@ -12,7 +12,7 @@ from edge_aac.errors import ConfigError, DataError
 from edge_aac.models import seq2seq as captioner_module
 from edge_aac.models.seq2seq import Captioner, Choices, window_rng
 from tests.edge_aac.fake_engines import FakeDecoderEngine, FakeEncoderEngine, FakeTextEmbedder, prefix_logits
-from tests.edge_aac.fakes import word_tokenizer
+from tests.edge_aac.fakes import described, word_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,12 @@ def _fbank(seed: int) -> np.ndarray:
 
 
 def _plain(captioner: Captioner, fbank: np.ndarray, seed: int) -> list[tuple[str, float, float, float | None]]:
-    ranked = captioner.caption(fbank, window_rng(seed, 0)).ranked
+    ranked = described(captioner, fbank, window_rng(seed, 0)).ranked
     return [(each.text, each.hybrid, each.log_likelihood, each.similarity) for each in ranked]
 
 
 def test_what_a_window_gives(captioner: Captioner) -> None:
-    captioned = captioner.caption(_fbank(0), window_rng(0, 0))
+    captioned = described(captioner, _fbank(0), window_rng(0, 0))
     manifest = captioner.bundle.manifest
     assert captioned.candidates == manifest.decoding.candidates
     assert 1 <= len(captioned.ranked) <= captioned.candidates
@@ -57,7 +57,7 @@ def test_what_a_window_gives(captioner: Captioner) -> None:
 
 
 def test_latency(captioner: Captioner) -> None:
-    latency = captioner.caption(_fbank(0), window_rng(0, 0)).latency_ms
+    latency = described(captioner, _fbank(0), window_rng(0, 0)).latency_ms
     assert min(latency.encode, latency.decode, latency.rerank) > 0
     assert latency.total == pytest.approx(latency.encode + latency.decode + latency.rerank)
 
@@ -72,7 +72,7 @@ def test_same_seed_same_captions_whatever_came_before(captioner: Captioner) -> N
 def test_the_number_of_candidates(captioner: Captioner) -> None:
     own = captioner.bundle.manifest.decoding.candidates
     more = Captioner(captioner.bundle, EngineOptions(threads=1), candidates=own + 1)
-    captioned = more.caption(_fbank(0), window_rng(0, 0))
+    captioned = described(more, _fbank(0), window_rng(0, 0))
     assert captioned.candidates == own + 1
     assert more.rules.candidates == own + 1
     assert captioner.bundle.manifest.decoding.candidates == own, "the bundle itself must not change"
@@ -81,7 +81,7 @@ def test_the_number_of_candidates(captioner: Captioner) -> None:
 @pytest.mark.parametrize("method", ["greedy", "beam"])
 def test_a_method_without_chance_gives_one_caption(captioner: Captioner, method: DecodingMethod) -> None:
     sure = Captioner(captioner.bundle, EngineOptions(threads=1), choices=Choices(method=method))
-    first = sure.caption(_fbank(0), window_rng(0, 0))
+    first = described(sure, _fbank(0), window_rng(0, 0))
     assert (first.candidates, len(first.ranked)) == (1, 1)
     assert _plain(sure, _fbank(0), 1) == _plain(sure, _fbank(0), 2)
 
@@ -90,7 +90,7 @@ def test_choices_win_over_the_bundle(captioner: Captioner) -> None:
     choices = Choices(max_length=7, likelihood_weight=2.0, similarity_weight=0.0, fluency_check=False)
     chosen = Captioner(captioner.bundle, EngineOptions(threads=1), choices=choices)
     assert (chosen.rules.max_length, captioner.rules.max_length) == (7, captioner.bundle.manifest.decoding.max_length)
-    for caption in chosen.caption(_fbank(0), window_rng(0, 0)).ranked:
+    for caption in described(chosen, _fbank(0), window_rng(0, 0)).ranked:
         assert (caption.similarity, caption.errors) == (None, ())
         assert caption.hybrid == pytest.approx(2 * caption.log_likelihood)
         assert len(caption.text.split()) <= 5
@@ -110,8 +110,8 @@ def test_a_caption_shorter_than_the_bundle_allows(captioner: Captioner) -> None:
 
 
 def test_padding_is_nothing_to_a_bundle_that_was_trained_without(captioner: Captioner) -> None:
-    whole = captioner.caption(_fbank(3), window_rng(0, 0))
-    short = captioner.caption(_fbank(3), window_rng(0, 0), sound_samples=16_000)
+    whole = described(captioner, _fbank(3), window_rng(0, 0))
+    short = described(captioner, _fbank(3), window_rng(0, 0), sound_samples=16_000)
     assert [(caption.text, caption.hybrid) for caption in short.ranked] == [
         (caption.text, caption.hybrid) for caption in whole.ranked
     ]
@@ -159,7 +159,7 @@ def test_an_unfamiliar_window_is_described_in_the_words_for_it(
         rule = FamiliarityRule(least=-1.5, words=["rain", "falls", "dog", "bird"])
         bundle = _rule(captioner.bundle, rule)
         telling = _with_graphs(bundle, _Telling(decoder, familiarity), decoder, monkeypatch, choices=Choices(method))
-        captioned = telling.caption(_fbank(0), window_rng(seed, 0))
+        captioned = described(telling, _fbank(0), window_rng(seed, 0))
         assert captioned.familiar == familiar
         assert captioned.familiarity == pytest.approx(familiarity, nan_ok=True)
         said += [word for caption in captioned.ranked for word in caption.text.split()]
@@ -173,15 +173,15 @@ def test_the_threshold_can_be_chosen(captioner: Captioner, monkeypatch: pytest.M
     chosen = _with_graphs(
         bundle, _Telling(decoder, -5.0), decoder, monkeypatch, choices=Choices(least_familiarity=-6.0)
     )
-    assert chosen.caption(_fbank(0), window_rng(0, 0)).familiar
+    assert described(chosen, _fbank(0), window_rng(0, 0)).familiar
     assert bundle.manifest.familiarity and bundle.manifest.familiarity.least == -1.5
 
 
 def test_a_bundle_that_cannot_tell(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = FakeDecoderEngine(prefix_logits(10, 0))
     without = _rule(captioner.bundle, None)
-    captioned = _with_graphs(without, _Telling(decoder, -5.0), decoder, monkeypatch).caption(
-        _fbank(0), window_rng(0, 0)
+    captioned = described(
+        _with_graphs(without, _Telling(decoder, -5.0), decoder, monkeypatch), _fbank(0), window_rng(0, 0)
     )
     assert (captioned.familiarity, captioned.familiar) == (None, True)
     with pytest.raises(ConfigError, match="cannot tell how familiar"):
@@ -245,7 +245,7 @@ def test_a_frame_is_padding_where_no_sound_begins_in_it(
     encoder = _padded(decoder, [False] * decoder.memory_steps)
     padded = _with_graphs(captioner.bundle, encoder, decoder, monkeypatch)
     fbank = _fbank(0)
-    padded.caption(fbank, window_rng(0, 0), sound_samples=sound_samples)
+    described(padded, fbank, window_rng(0, 0), sound_samples=sound_samples)
     (inputs,) = encoder.inputs
     assert np.array_equal(inputs["fbank"][0], fbank)
     mask = inputs["frame_padding"]
@@ -267,8 +267,11 @@ def test_no_step_of_padding_is_attended_to(
     decoder = FakeDecoderEngine(prefix_logits(10, 0))
     encoder = _padded(decoder, padding)
     # The decoder's engine itself asserts that it gets what is no padding, all of it and nothing else.
-    captioned = _with_graphs(captioner.bundle, encoder, decoder, monkeypatch).caption(
-        _fbank(0), window_rng(0, 0), sound_samples=100_000
+    captioned = described(
+        _with_graphs(captioner.bundle, encoder, decoder, monkeypatch),
+        _fbank(0),
+        window_rng(0, 0),
+        sound_samples=100_000,
     )
     assert decoder.windows == 1
     assert np.array_equal(captioned.audio_embedding, encoder.audio_embedding)
@@ -279,7 +282,7 @@ def test_an_encoder_that_takes_no_padding_is_given_none(captioner: Captioner, mo
     decoder = FakeDecoderEngine(prefix_logits(10, 0))
     encoder = FakeEncoderEngine(decoder.cross_keys, decoder.cross_values)
     plain = _with_graphs(captioner.bundle, encoder, decoder, monkeypatch)
-    plain.caption(_fbank(0), window_rng(0, 0), sound_samples=16_000)
+    described(plain, _fbank(0), window_rng(0, 0), sound_samples=16_000)
     assert [set(inputs) for inputs in encoder.inputs] == [{"fbank"}]
 
 
@@ -288,7 +291,7 @@ def test_the_bundles_instruction_stands_before_the_texts(captioner: Captioner, m
     manifest = captioner.bundle.manifest.model_copy(update={"instruction": "bird sings "})
     bundle = Bundle(captioner.bundle.folder, manifest)
     encoder = FakeEncoderEngine(decoder.cross_keys, decoder.cross_values)
-    captioned = _with_graphs(bundle, encoder, decoder, monkeypatch, texts).caption(_fbank(0), window_rng(0, 0))
+    captioned = described(_with_graphs(bundle, encoder, decoder, monkeypatch, texts), _fbank(0), window_rng(0, 0))
     assert len(texts) == len(captioned.ranked)
     assert {ids[:2] for ids in texts} == {tuple(word_tokenizer(_WORDS).encode("bird sings").ids)}
 

@@ -26,6 +26,7 @@ from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.settings import CorpusRecipe, EventRecipe
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run, load_run
+from tests.edge_aac.fakes import described
 
 
 class Quiet:
@@ -67,7 +68,7 @@ def test_bundle_runs_and_says_where_it_comes_from(run: Path, recordings: Path, t
             # ONNX Runtime 1.23, the last for JetPack 6, reads up to IR version 11.
             assert model.ir_version <= 11
     captioner = Captioner(bundle)
-    said = captioner.caption(np.zeros((998, 128), np.float32), window_rng(0, 0))
+    said = described(captioner, np.zeros((998, 128), np.float32), window_rng(0, 0))
     assert said.ranked
     assert bundle.manifest.quality == {"measured": 1}
     assert bundle.manifest.same_similarity == load_run(run)[2]["events"]["same_similarity"] == 0.5

@@ -32,6 +32,7 @@ from quantize.device.timing import Timing
 from quantize.graphs.calibration import Calibration, GraphCalibration, observe
 from quantize.graphs.layers import quantisable_layers
 from quantize.graphs.onnx_file import OnnxFile
+from tests.edge_aac.fakes import described
 from tests.quantize.device.build_cases import (
     FASTER,
     ROLES,
@@ -238,7 +239,7 @@ def test_a_killed_build_leaves_the_old_engines_working(folder: Path, point: str)
     assert result.returncode == -signal.SIGKILL, result.stderr
     bundle = open_bundle(str(folder))
     assert bundle.manifest == before
-    assert Captioner(bundle).caption(np.zeros((998, 128), np.float32), np.random.default_rng(0)).ranked
+    assert described(Captioner(bundle), np.zeros((998, 128), np.float32), np.random.default_rng(0)).ranked
     built(wish)
     names = {path.name for path in folder.iterdir()}
     assert names == {"README.md", "ATTRIBUTIONS.csv", MANIFEST} | {

@@ -21,6 +21,7 @@ from quantize.data.scenes import SCENE_SAMPLES, padded_clip
 from quantize.data.sound_shaping import coloured_noise
 from quantize.evaluation.evaluate import evaluate_events
 from quantize.files import ATTRIBUTIONS, CARD
+from tests.edge_aac.fakes import described
 
 RECORDINGS = Path(__file__).parents[4] / "shared" / "data" / "esc10"
 CLIPS_OF_EACH = 4
@@ -39,7 +40,7 @@ def recordings() -> Path:
 
 
 def said_of(captioner: Captioner, waveform: np.ndarray) -> set[str]:
-    caption = captioner.caption(filter_bank(waveform), window_rng(0, 0)).best.text
+    caption = described(captioner, filter_bank(waveform), window_rng(0, 0)).best.text
     return set(named_events(caption))
 
 

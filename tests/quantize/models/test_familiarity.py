@@ -34,6 +34,7 @@ from quantize.training.recipe import Recipe, load_recipe
 from quantize.training.settings import CorpusRecipe, FamiliarityRecipe
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run
+from tests.edge_aac.fakes import described
 from tests.quantize.bundles.test_export import Quiet
 
 _RECIPE = FamiliarityRecipe(scenes=96, stretch_tokens=8, stretch_hop=4, loudest_tokens=2, rank=6)
@@ -155,9 +156,9 @@ def test_a_bundle_that_tells(bundle: Path) -> None:
     assert rule and rule.least == -1.0
     assert opened.manifest.graphs["encoder"][0].shapes["familiarity"] == ["windows"]
     fbank = np.random.default_rng(0).normal(0, 0.5, (998, 128)).astype(np.float32)
-    heard = Captioner(opened, choices=Choices(least_familiarity=-1e9)).caption(fbank, window_rng(0, 0))
+    heard = described(Captioner(opened, choices=Choices(least_familiarity=-1e9)), fbank, window_rng(0, 0))
     assert heard.familiarity is not None and heard.familiar
-    strange = Captioner(opened, choices=Choices(least_familiarity=1e9)).caption(fbank, window_rng(0, 0))
+    strange = described(Captioner(opened, choices=Choices(least_familiarity=1e9)), fbank, window_rng(0, 0))
     assert strange.familiarity == heard.familiarity and not strange.familiar
     assert set(strange.best.text.split()) <= set(rule.words)
     tokenizer = load_tokenizer(opened.path(opened.manifest.tokenizers.decoder))

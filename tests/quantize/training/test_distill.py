@@ -29,6 +29,7 @@ from quantize.training.teacher import Teacher
 from quantize.training.text_student import TEXT_FOLDER, TextDistillation
 from quantize.training.train import Run, load_run, store_examples
 from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
+from tests.edge_aac.fakes import described
 from tests.quantize.models.published_layout import SMALL, refused, scramble, write_captioner
 from tests.quantize.training.distill_cases import Told, epoch_rows, small_teacher, write_bart_tokenizer
 
@@ -346,7 +347,7 @@ def test_a_student_without_a_text_embedder_says_what_to_do(finished: Path, recor
 
 def said(bundle: Path) -> Runtime:
     captioner = Runtime(open_bundle(str(bundle)))
-    assert captioner.caption(np.zeros((998, 128), np.float32), window_rng(0, 0)).ranked
+    assert described(captioner, np.zeros((998, 128), np.float32), window_rng(0, 0)).ranked
     return captioner
 
 

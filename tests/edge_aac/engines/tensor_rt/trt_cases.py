@@ -21,6 +21,7 @@ from edge_aac.models.seq2seq import Captioner, Choices, window_rng
 from tests.edge_aac.engines.tensor_rt.cuda_stand_in import StandInCuda
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import STAND_IN_VARIABLE, StandInTensorRt, Ways
 from tests.edge_aac.engines.tensor_rt.trt_stand_in_parts import stand_in_plan
+from tests.edge_aac.fakes import described
 
 MOST_CANDIDATES, CAPACITY, MEMORY_STEPS, MOST_TOKENS = 6, 32, 248, 48
 ONE_THREAD = EngineOptions(threads=1)
@@ -116,7 +117,7 @@ def fbank(seed: int) -> np.ndarray:
 
 def said(captioner: Captioner, seed: int) -> Description:
     """A window of noise, captioned."""
-    return captioner.caption(fbank(seed), window_rng(seed, 0))
+    return described(captioner, fbank(seed), window_rng(seed, 0))
 
 
 def same(one: Description, other: Description, tolerance: float) -> None:
