@@ -93,9 +93,10 @@ def _install(folder: Path, entry_points: str = _ENTRY_POINTS) -> Path:
 
 def _edge_aac(package: Path, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("EDGE_AAC_")}
+    path = os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
         [sys.executable, "-m", "edge_aac.cli", *map(str, arguments)],
-        env={**kept, "PYTHONPATH": str(package), "XDG_CONFIG_HOME": str(package), **env},
+        env={**kept, "PYTHONPATH": path, "XDG_CONFIG_HOME": str(package), **env},
         check=False,
         capture_output=True,
         text=True,
