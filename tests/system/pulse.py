@@ -12,13 +12,15 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 _START_TIMEOUT_S = 20.0
+# Only some distributions define the PCM, and a container may have no sound configuration at all.
+_ALSA_DEVICES = "pcm.pulse { type pulse }\nctl.pulse { type pulse }\n"
 
 
 class PulseMicrophone:
@@ -31,11 +33,10 @@ class PulseMicrophone:
     def __init__(self, env: dict[str, str]) -> None:
         self.env = env
         self._players: list[subprocess.Popen[bytes]] = []
-        self._plugged: list[str] = []
 
-    def play(self, path: str | os.PathLike[str], name: str = "edge_aac_test") -> subprocess.Popen[bytes]:
-        """Plays a sound file into a microphone, in the background."""
-        player = subprocess.Popen(["paplay", f"--device={name}", os.fspath(path)], env=self.env)
+    def play(self, path: str | os.PathLike[str]) -> subprocess.Popen[bytes]:
+        """Plays a sound file into the microphone, in the background."""
+        player = subprocess.Popen(["paplay", "--device=edge_aac_test", os.fspath(path)], env=self.env)
         self._players.append(player)
         return player
 
@@ -44,20 +45,24 @@ class PulseMicrophone:
         command = ["pactl", *arguments]
         return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True, timeout=20).stdout
 
-    def plug_in(self, name: str) -> None:
-        """Adds another microphone, ``alsa:NAME``, which hears what is played into it."""
-        self.control("load-module", "module-null-sink", f"sink_name={name}", "rate=48000")
-        self._plugged.append(name)
-        self._write_alsa_devices()
-
-    def unplug(self, name: str) -> None:
-        """Takes a microphone away: its sound stops, and ALSA lists it no more."""
-        self._plugged.remove(name)
-        self._write_alsa_devices()
+    def unplug(self) -> None:
+        """Takes the microphone away. The server moves nothing, since it has no other input."""
         for line in self.control("list", "short", "modules").splitlines():
-            number, _, arguments = line.partition("\t")
-            if f"sink_name={name} " in f"{arguments} ":
-                self.control("unload-module", number)
+            if "module-null-sink" in line:
+                self.control("unload-module", line.split()[0])
+
+    def plug_in(self) -> None:
+        """Puts the microphone back."""
+        self.control("load-module", "module-null-sink", "sink_name=edge_aac_test", "rate=48000")
+        self.control("set-default-source", "edge_aac_test.monitor")
+
+    def list_devices(self, others: Mapping[str, PulseMicrophone]) -> None:
+        """Has ALSA list the microphones of other servers from now on, as ``alsa:NAME``, besides this one's."""
+        lines = [
+            f'pcm.{name} {{ type pulse server "{other.env["PULSE_SERVER"]}" device edge_aac_test.monitor }}\n'
+            for name, other in others.items()
+        ]
+        Path(self.env["HOME"], ".asoundrc").write_text(_ALSA_DEVICES + "".join(lines))
 
     def stop_players(self) -> None:
         """Ends whatever still plays."""
@@ -65,9 +70,6 @@ class PulseMicrophone:
             player.kill()
             player.wait()
         self._players.clear()
-
-    def _write_alsa_devices(self) -> None:
-        Path(self.env["HOME"], ".asoundrc").write_text(_alsa_devices(self._plugged))
 
 
 def missing_parts() -> str | None:
@@ -78,13 +80,6 @@ def missing_parts() -> str | None:
     if importlib.util.find_spec("pyaudio") is None:
         return "PyAudio is not installed (pip install 'edge-aac[mic]')"
     return None
-
-
-def _alsa_devices(names: Sequence[str]) -> str:
-    # Only some distributions define the PCM, and a container may have no sound configuration at all.
-    lines = ["pcm.pulse { type pulse }", "ctl.pulse { type pulse }"]
-    lines += [f"pcm.{name} {{ type pulse device {name}.monitor }}" for name in names]
-    return "\n".join(lines) + "\n"
 
 
 @contextmanager
@@ -131,7 +126,7 @@ def _environment(folder: Path) -> tuple[dict[str, str], Path]:
     runtime = folder / "run"
     runtime.mkdir(mode=0o700)
     socket = runtime / "native"
-    (folder / ".asoundrc").write_text(_alsa_devices(()))
+    (folder / ".asoundrc").write_text(_ALSA_DEVICES)
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PULSE_", "ALSA_", "DBUS_", "JACK_"))}
     env |= {
         "HOME": str(folder),

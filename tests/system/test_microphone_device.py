@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from tests.system.pulse import PulseMicrophone, pulse_microphone
+from tests.system.pulse import PulseMicrophone, pulse_microphone, running_pulse_microphone
 
 __all__ = ["pulse_microphone"]
 
@@ -108,12 +108,8 @@ source.close()
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         assert process.stdout.readline() == "recording\n"
-        # The monitor goes away with its sink; the server moves nothing, since there is no other input.
-        modules = pulse_microphone.control("list", "short", "modules")
-        null_sink = next(line.split()[0] for line in modules.splitlines() if "module-null-sink" in line)
-        pulse_microphone.control("unload-module", null_sink)
-        pulse_microphone.control("load-module", "module-null-sink", "sink_name=edge_aac_test", "rate=48000")
-        pulse_microphone.control("set-default-source", "edge_aac_test.monitor")
+        pulse_microphone.unplug()
+        pulse_microphone.plug_in()
         output, errors = process.communicate("go\n", timeout=80)
     assert process.returncode == 0, errors
     state, lost = output.split()
@@ -126,7 +122,7 @@ import json, sys, threading, time
 import numpy as np
 from edge_aac.audio.sources.address import open_source
 
-FREQUENCIES = {"kitchen": 700, "garden": 1300}
+FREQUENCIES = {"mic0": 700, "alsa:garden": 1300}
 heard = dict.fromkeys(FREQUENCIES, 0)
 
 def listen(source):
@@ -136,7 +132,7 @@ def listen(source):
         power = np.abs(np.fft.rfft(recent, 16_000))
         if len(recent) == 8_000 and power.max() > 100:
             # How often its own tone was the loudest; None once another one was.
-            name = source.label.removeprefix("alsa:")
+            name = source.label
             tone = abs(int(power.argmax()) - FREQUENCIES[name]) <= 10
             heard[name] = heard[name] + 1 if tone and heard[name] is not None else None
 
@@ -144,7 +140,7 @@ sources = {}
 for line in sys.stdin:
     verb, name = line.split()
     if verb == "open":
-        sources[name] = open_source(f"alsa:{name}")
+        sources[name] = open_source(name)
         threading.Thread(target=listen, args=[sources[name]], daemon=True).start()
     deadline = time.monotonic() + 60
     before = dict(heard)
@@ -166,13 +162,14 @@ for source in sources.values():
 def test_one_of_two_microphones_is_unplugged_and_found_again(pulse_microphone: PulseMicrophone, tmp_path: Path) -> None:
     times = np.arange(16_000 * 180) / 16_000
 
-    def plug_in(name: str, frequency: float) -> None:
-        pulse_microphone.plug_in(name)
-        soundfile.write(tmp_path / f"{name}.wav", 0.25 * np.sin(2 * np.pi * frequency * times), 16_000)
-        pulse_microphone.play(tmp_path / f"{name}.wav", name)
+    def play(microphone: PulseMicrophone, frequency: float) -> None:
+        path = tmp_path / f"{frequency:.0f}.wav"
+        soundfile.write(path, 0.25 * np.sin(2 * np.pi * frequency * times), 16_000)
+        microphone.play(path)
 
-    plug_in("kitchen", 700.0)
+    play(pulse_microphone, 700.0)
     with (
+        running_pulse_microphone() as garden,
         (tmp_path / "stderr").open("w+") as errors,
         subprocess.Popen(
             [sys.executable, "-c", _TWO],
@@ -195,18 +192,22 @@ def test_one_of_two_microphones_is_unplugged_and_found_again(pulse_microphone: P
             assert report["reached"], (line, report, (tmp_path / "stderr").read_text())
             return report
 
-        ask("open kitchen")
+        ask("open mic0")
         # PortAudio listed the devices for the first one before this one was there.
-        plug_in("garden", 1_300.0)
-        ask("open garden")
-        pulse_microphone.unplug("garden")
-        ask("gone garden")
-        plug_in("garden", 1_300.0)
-        report = ask("back garden")
+        pulse_microphone.list_devices({"garden": garden})
+        play(garden, 1_300.0)
+        ask("open alsa:garden")
+        garden.unplug()
+        pulse_microphone.list_devices({})
+        ask("gone alsa:garden")
+        garden.plug_in()
+        play(garden, 1_300.0)
+        pulse_microphone.list_devices({"garden": garden})
+        report = ask("back alsa:garden")
         process.communicate(timeout=30)
-    state, reconnects, lost = report["sources"]["garden"]
+    state, reconnects, lost = report["sources"]["alsa:garden"]
     assert (state, reconnects) == ("listening", 1)
     assert lost > 0
-    assert report["sources"]["kitchen"] == ["listening", 0, 0], "the other one was never interrupted"
-    assert report["heard"]["garden"] > 0 and report["heard"]["kitchen"] > 0
+    assert report["sources"]["mic0"] == ["listening", 0, 0], "the other one was never interrupted"
+    assert report["heard"]["alsa:garden"] > 0 and report["heard"]["mic0"] > 0
     assert process.returncode == 0
