@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from edge_aac.audio.formats.mpeg import find_frames
+from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.audio.sources.file import load_waveform, open_file, read_blocks
 from tests.edge_aac.audio.sound_files import encoded, needs_ffmpeg, noise, refusal, seconds_heard, tone
 
@@ -148,7 +149,7 @@ def test_layer_2(tmp_path: Path, rate: int) -> None:
 def test_the_thread_that_fills_the_pipe_ends_with_the_file(bare: Path) -> None:
     bare.write_bytes(20 * bare.read_bytes())
     before = len(os.listdir("/proc/self/fd"))
-    source = open_file(f"file:{bare}")
+    source = open_file(Address.parse(f"file:{bare}"), SourceContext())
     assert source.read() is not None
     source.close()
     next(read_blocks(bare))
