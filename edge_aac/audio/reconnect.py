@@ -185,7 +185,7 @@ class Reconnecting:
         self._connection = connection
         self._quiet_s = 0.0
         self._heard_since_s = None
-        return connection
+        return None if self._closed.is_set() else connection
 
     def _heard(self, connection: Connection) -> npt.NDArray[np.float32] | None:
         try:

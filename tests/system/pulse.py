@@ -12,13 +12,15 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 _START_TIMEOUT_S = 20.0
+# Only some distributions define the PCM, and a container may have no sound configuration at all.
+_ALSA_DEVICES = "pcm.pulse { type pulse }\nctl.pulse { type pulse }\n"
 
 
 class PulseMicrophone:
@@ -42,6 +44,25 @@ class PulseMicrophone:
         """Runs ``pactl`` against the server and gives what it prints, such as for unloading a module."""
         command = ["pactl", *arguments]
         return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True, timeout=20).stdout
+
+    def unplug(self) -> None:
+        """Takes the microphone away. The server moves nothing, since it has no other input."""
+        for line in self.control("list", "short", "modules").splitlines():
+            if "module-null-sink" in line:
+                self.control("unload-module", line.split()[0])
+
+    def plug_in(self) -> None:
+        """Puts the microphone back."""
+        self.control("load-module", "module-null-sink", "sink_name=edge_aac_test", "rate=48000")
+        self.control("set-default-source", "edge_aac_test.monitor")
+
+    def list_devices(self, others: Mapping[str, PulseMicrophone]) -> None:
+        """Has ALSA list the microphones of other servers from now on, as ``alsa:NAME``, besides this one's."""
+        lines = [
+            f'pcm.{name} {{ type pulse server "{other.env["PULSE_SERVER"]}" device edge_aac_test.monitor }}\n'
+            for name, other in others.items()
+        ]
+        Path(self.env["HOME"], ".asoundrc").write_text(_ALSA_DEVICES + "".join(lines))
 
     def stop_players(self) -> None:
         """Ends whatever still plays."""
@@ -105,8 +126,7 @@ def _environment(folder: Path) -> tuple[dict[str, str], Path]:
     runtime = folder / "run"
     runtime.mkdir(mode=0o700)
     socket = runtime / "native"
-    # Only some distributions define the PCM, and a container may have no sound configuration at all.
-    (folder / ".asoundrc").write_text("pcm.pulse { type pulse }\nctl.pulse { type pulse }\n")
+    (folder / ".asoundrc").write_text(_ALSA_DEVICES)
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PULSE_", "ALSA_", "DBUS_", "JACK_"))}
     env |= {
         "HOME": str(folder),

@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 
-from tests.system.pulse import PulseMicrophone, pulse_microphone
+from tests.system.pulse import PulseMicrophone, pulse_microphone, running_pulse_microphone
 
 __all__ = ["pulse_microphone"]
 
@@ -107,14 +108,106 @@ source.close()
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         assert process.stdout.readline() == "recording\n"
-        # The monitor goes away with its sink; the server moves nothing, since there is no other input.
-        modules = pulse_microphone.control("list", "short", "modules")
-        null_sink = next(line.split()[0] for line in modules.splitlines() if "module-null-sink" in line)
-        pulse_microphone.control("unload-module", null_sink)
-        pulse_microphone.control("load-module", "module-null-sink", "sink_name=edge_aac_test", "rate=48000")
-        pulse_microphone.control("set-default-source", "edge_aac_test.monitor")
+        pulse_microphone.unplug()
+        pulse_microphone.plug_in()
         output, errors = process.communicate("go\n", timeout=80)
     assert process.returncode == 0, errors
     state, lost = output.split()
     assert state == "back", errors
     assert int(lost) > 0
+
+
+_TWO = """
+import json, sys, threading, time
+import numpy as np
+from edge_aac.audio.sources.address import open_source
+
+FREQUENCIES = {"mic0": 700, "alsa:garden": 1300}
+heard = dict.fromkeys(FREQUENCIES, 0)
+
+def listen(source):
+    recent = np.zeros(0, np.float32)
+    while (block := source.read()) is not None:
+        recent = np.concatenate((recent, block))[-8_000:]
+        power = np.abs(np.fft.rfft(recent, 16_000))
+        if len(recent) == 8_000 and power.max() > 100:
+            # How often its own tone was the loudest; None once another one was.
+            name = source.label
+            tone = abs(int(power.argmax()) - FREQUENCIES[name]) <= 10
+            heard[name] = heard[name] + 1 if tone and heard[name] is not None else None
+
+sources = {}
+for line in sys.stdin:
+    verb, name = line.split()
+    if verb == "open":
+        sources[name] = open_source(name)
+        threading.Thread(target=listen, args=[sources[name]], daemon=True).start()
+    deadline = time.monotonic() + 60
+    before = dict(heard)
+    reached = {
+        "open": lambda: heard[name],
+        "gone": lambda: sources[name].state != "listening",
+        "back": lambda: sources[name].reconnects == 1 and heard[name] != before[name],
+    }[verb]
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    print(json.dumps({"reached": bool(reached()), "heard": heard, "sources": {
+        name: [source.state, source.reconnects, source.lost_samples()] for name, source in sources.items()
+    }}), flush=True)
+for source in sources.values():
+    source.close()
+"""
+
+
+def test_one_of_two_microphones_is_unplugged_and_found_again(pulse_microphone: PulseMicrophone, tmp_path: Path) -> None:
+    times = np.arange(16_000 * 180) / 16_000
+
+    def play(microphone: PulseMicrophone, frequency: float) -> None:
+        path = tmp_path / f"{frequency:.0f}.wav"
+        soundfile.write(path, 0.25 * np.sin(2 * np.pi * frequency * times), 16_000)
+        microphone.play(path)
+
+    play(pulse_microphone, 700.0)
+    with (
+        running_pulse_microphone() as garden,
+        (tmp_path / "stderr").open("w+") as errors,
+        subprocess.Popen(
+            [sys.executable, "-c", _TWO],
+            env={**pulse_microphone.env, "PYTHONPATH": _python_path(pulse_microphone)},
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+
+        def ask(line: str) -> dict[str, Any]:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            assert answer, (tmp_path / "stderr").read_text()
+            report: dict[str, Any] = json.loads(answer)
+            assert report["reached"], (line, report, (tmp_path / "stderr").read_text())
+            return report
+
+        ask("open mic0")
+        # PortAudio listed the devices for the first one before this one was there.
+        pulse_microphone.list_devices({"garden": garden})
+        play(garden, 1_300.0)
+        ask("open alsa:garden")
+        garden.unplug()
+        pulse_microphone.list_devices({})
+        ask("gone alsa:garden")
+        garden.plug_in()
+        play(garden, 1_300.0)
+        pulse_microphone.list_devices({"garden": garden})
+        report = ask("back alsa:garden")
+        process.communicate(timeout=30)
+    state, reconnects, lost = report["sources"]["alsa:garden"]
+    assert (state, reconnects) == ("listening", 1)
+    assert lost > 0
+    assert report["sources"]["mic0"] == ["listening", 0, 0], "the other one was never interrupted"
+    assert report["heard"]["alsa:garden"] > 0 and report["heard"]["mic0"] > 0
+    assert process.returncode == 0
