@@ -37,7 +37,7 @@ class OnnxRuntimeEngine:
         self._runs_at_once = 1
         if threads == 0 and (size_bytes or path.stat().st_size) < SMALL_GRAPH_BYTES:
             threads = 1
-            self._runs_at_once = _usable_cores()
+            self._runs_at_once = usable_cores()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
@@ -68,7 +68,7 @@ class OnnxRuntimeEngine:
         return self._input_shapes
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)  # of Linux alone
     return len(affinity(0)) if affinity else os.cpu_count() or 1

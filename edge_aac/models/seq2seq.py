@@ -184,6 +184,8 @@ class Captioner:
         than its length, a bundle whose model was trained on padded batches leaves the padding out; another hears
         silence there.
         """
+        if len(windows) != len(rngs):
+            raise ValueError(f"{len(windows)} windows, {len(rngs)} generators")
         at_once = self._encoded_at_once or max(1, len(windows))
         described: list[Description | DataError] = []
         for start in range(0, len(windows), at_once):

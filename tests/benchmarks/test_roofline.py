@@ -271,13 +271,13 @@ def test_sizes_alone_give_the_costs_of_the_graphs_that_are_exported_from_them(tm
                 tensor.uniform_()
         windows = torch.randn(2, 998, 128)
         write_onnx(encoder_spec(model, windows), tmp_path / "encoder.onnx")
-        write_onnx(decoder_spec(model, cross_attention(model, windows[:1]), cached), tmp_path / "decoder.onnx")
+        write_onnx(decoder_spec(model, cross_attention(model, windows), cached), tmp_path / "decoder.onnx")
         ids = torch.randint(1, 40, (2, 7))
         write_onnx(text_embedder_spec(embedder, ids, torch.ones_like(ids)), tmp_path / "text.onnx")
     heads, size, steps = SMALL.decoder.heads, SMALL.beats.dim // SMALL.decoder.heads, SMALL.memory_steps
-    shapes: dict[str, tuple[int, ...]] = {"token_ids": (candidates, 1), "step": (1,)}
+    shapes: dict[str, tuple[int, ...]] = {"token_ids": (candidates, 1), "step": (1,), "memory_padding": (1, steps)}
     for name in [f"{kind}_{layer}" for kind in ("keys", "values") for layer in range(SMALL.decoder.layers)]:
-        shapes[f"self_{name}"], shapes[f"cross_{name}"] = (candidates, heads, cached, size), (heads, steps, size)
+        shapes[f"self_{name}"], shapes[f"cross_{name}"] = (candidates, heads, cached, size), (1, heads, steps, size)
     of_sizes = captioner_costs(SMALL, candidates, cached)
     assert asdict(graph_costs(tmp_path / "encoder.onnx", {"fbank": (1, 998, 128)})) == asdict(of_sizes["encoder"])
     step = graph_costs(tmp_path / "decoder.onnx", shapes)

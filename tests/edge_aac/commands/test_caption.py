@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from edge_aac.audio.windows import Window
 from edge_aac.commands.caption import app
 from edge_aac.errors import DataError
 from edge_aac.models.contract import Description
@@ -18,14 +19,14 @@ from edge_aac.models.seq2seq import Captioner
 
 
 def test_the_captioner_is_told_how_much_of_a_window_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int | None] = []
-    caption = Captioner.caption
+    told: list[int] = []
+    describe = Captioner.describe
 
-    def listen(self: Captioner, *given: Any, sound_samples: int | None = None) -> Description:
-        told.append(sound_samples)
-        return caption(self, *given, sound_samples=sound_samples)
+    def listen(self: Captioner, windows: list[Window], *given: Any) -> list[Description | DataError]:
+        told.extend(window.samples for window in windows)
+        return describe(self, windows, *given)
 
-    monkeypatch.setattr(Captioner, "caption", listen)
+    monkeypatch.setattr(Captioner, "describe", listen)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     noise = np.random.default_rng(0).normal(0, 0.1, 15 * 16_000)
     files = {tmp_path / f"{samples}.wav": samples for samples in (40_000, 15 * 16_000)}
@@ -40,17 +41,17 @@ def test_the_captioner_is_told_how_much_of_a_window_is_sound(tmp_path: Path, mon
 def test_what_the_captioner_refuses_is_told_with_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caption = Captioner.caption
-    windows = 0
+    describe = Captioner.describe
+    calls = 0
 
-    def refuse_the_second(self: Captioner, *given: Any, **options: Any) -> Description:
-        nonlocal windows
-        windows += 1
-        if windows == 2:
-            raise DataError("the decoder gave NaN or infinite numbers: check the sound's level")
-        return caption(self, *given, **options)
+    def refuse_the_second(self: Captioner, *given: Any) -> list[Description | DataError]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            return [DataError("the decoder gave NaN or infinite numbers: check the sound's level")]
+        return describe(self, *given)
 
-    monkeypatch.setattr(Captioner, "caption", refuse_the_second)
+    monkeypatch.setattr(Captioner, "describe", refuse_the_second)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     files = [tmp_path / name for name in ("good.wav", "bad.wav", "another.wav")]
     for path in files:

@@ -11,6 +11,7 @@ import pytest
 
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
+from edge_aac.engines import onnx_runtime
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Engine, EngineOptions
 from edge_aac.engines.onnx_runtime import SMALL_GRAPH_BYTES, OnnxRuntimeEngine
@@ -29,14 +30,15 @@ def _engine(bundle: Bundle, role: GraphRole) -> Engine:
     return load_engine(bundle, role, _ONE_THREAD)[0]
 
 
-def _inputs(bundle: Bundle, count: int, step: int, seed: int = 0) -> dict[str, np.ndarray]:
+def _inputs(bundle: Bundle, count: int, step: int, seed: int = 0, windows: int = 1) -> dict[str, np.ndarray]:
     shapes = bundle.manifest.graphs["decoder"][0].shapes
     random = np.random.default_rng(seed)
     inputs: dict[str, np.ndarray] = {
         "token_ids": random.integers(4, bundle.manifest.vocabulary_size, (count, 1)),
         "step": np.array([step], np.int64),
+        "memory_padding": np.zeros((windows, _MEMORY_STEPS), bool),
     }
-    sizes = {"candidates": count, "capacity": _CAPACITY, "memory_steps": _MEMORY_STEPS}
+    sizes = {"rows": count, "windows": windows, "capacity": _CAPACITY, "memory_steps": _MEMORY_STEPS}
     for name in _states(bundle, "self_keys", "self_values", "cross_keys", "cross_values"):
         shape = [sizes[size] if isinstance(size, str) else size for size in shapes[name]]
         inputs[name] = random.standard_normal(shape).astype(np.float32)
@@ -53,7 +55,7 @@ def test_what_the_manifest_says_of_shapes_is_true(bundle: Bundle) -> None:
     states = {f"{kind}_{i}" for kind in ("self_keys", "self_values", "cross_keys", "cross_values") for i in layers}
     names = {
         "encoder": {"fbank"},
-        "decoder": {"token_ids", "step", *states},
+        "decoder": {"token_ids", "step", "memory_padding", *states},
         "text_embedder": {"token_ids", "attention_mask"},
     }
     assert len(layers) > 1
@@ -72,8 +74,8 @@ def test_encoder(bundle: Bundle) -> None:
     assert both["audio_embedding"].shape == (2, bundle.manifest.embedding_size)
     for kind in ("cross_keys", "cross_values"):
         layers = _states(bundle, kind)
-        heads, memory_steps, head_size = bundle.manifest.graphs["decoder"][0].shapes[layers[0]]
-        assert memory_steps == "memory_steps"
+        windows, heads, memory_steps, head_size = bundle.manifest.graphs["decoder"][0].shapes[layers[0]]
+        assert (windows, memory_steps) == ("windows", "memory_steps")
         assert (*both[kind].shape[:3], both[kind].shape[4]) == (2, len(layers), heads, head_size)
     # Windows in a batch do not see each other.
     alone = engine.run({"fbank": fbank[1:]})
@@ -127,6 +129,41 @@ def test_decoder_candidates_do_not_see_each_other(bundle: Bundle) -> None:
     assert np.abs(engine.run(alone)["logits"][0] - together["logits"][2]).max() < 1e-4
 
 
+def test_decoder_windows_do_not_see_each_other(bundle: Bundle) -> None:
+    """Two rows a window: what a row gives depends on its own window's memory, which is the one that it should be."""
+    engine = _engine(bundle, "decoder")
+    inputs = _inputs(bundle, 6, 3, windows=3)
+    together = engine.run(inputs)
+    for window in range(3):
+        rows = slice(2 * window, 2 * window + 2)
+        alone = dict(inputs, token_ids=inputs["token_ids"][rows])
+        alone["memory_padding"] = inputs["memory_padding"][window : window + 1]
+        for name in _states(bundle, "self_keys", "self_values"):
+            alone[name] = inputs[name][rows]
+        for name in _states(bundle, "cross_keys", "cross_values"):
+            alone[name] = inputs[name][window : window + 1]
+        given = engine.run(alone)
+        assert np.abs(given["logits"] - together["logits"][rows]).max() < 1e-5
+        assert np.abs(given["new_values"] - together["new_values"][:, rows]).max() < 1e-5
+
+
+def test_decoder_does_not_attend_to_padding(bundle: Bundle) -> None:
+    engine = _engine(bundle, "decoder")
+    inputs = _inputs(bundle, 4, 3, windows=2)
+    inputs["memory_padding"][1, 9:] = True
+    masked = engine.run(inputs)["logits"]
+    rubbish, cut = dict(inputs), _inputs(bundle, 4, 3, windows=2)
+    for name in _states(bundle, "cross_keys", "cross_values"):
+        rubbish[name] = inputs[name].copy()
+        rubbish[name][1, :, 9:] = 1e3
+        cut[name] = np.ascontiguousarray(inputs[name][:, :, :9])
+    cut["memory_padding"] = inputs["memory_padding"][:, :9]
+    assert np.array_equal(engine.run(rubbish)["logits"], masked)
+    shorter = engine.run(cut)["logits"]
+    assert np.abs(shorter[2:] - masked[2:]).max() < 1e-4
+    assert np.abs(shorter[:2] - masked[:2]).max() > 1e-2, "of the first window, nothing is padding"
+
+
 def test_text_embeddings_have_unit_length_and_ignore_padding(bundle: Bundle) -> None:
     engine = _engine(bundle, "text_embedder")
     ids = np.array([[0, 9, 11, 2]])
@@ -159,6 +196,15 @@ def test_threads_go_by_the_size_of_the_weights(
     assert path.stat().st_size < SMALL_GRAPH_BYTES
     OnnxRuntimeEngine(path, threads, size_bytes)
     assert [option.intra_op_num_threads for option in options] == [given]
+
+
+@pytest.mark.parametrize(("threads", "size_bytes", "runs"), [(0, None, 5), (0, SMALL_GRAPH_BYTES, 1), (1, None, 1)])
+def test_runs_side_by_side_where_each_keeps_one_core_busy(
+    bundle: Bundle, threads: int, size_bytes: int | None, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_runtime, "usable_cores", lambda: 5)
+    path = bundle.path(bundle.manifest.graphs["text_embedder"][0])
+    assert OnnxRuntimeEngine(path, threads, size_bytes).runs_at_once == runs
 
 
 def test_weights_beside_a_graph_count_as_its_size(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from edge_aac.bundle.manifest import RerankWeights
 from edge_aac.errors import DataError
 from edge_aac.fluency.english.sentences import FluencyError
 from edge_aac.models import rerank
+from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.rerank import Reranker
 from tests.edge_aac.fake_engines import FakeTextEmbedder
@@ -35,9 +36,18 @@ def _reranker(
     return Reranker(embedder, tokenizer, tokenizer, weights or RerankWeights(), instruction, fluency_check), embedder
 
 
+def _rank(reranker: Reranker, candidates: list[Candidate], audio: np.ndarray) -> list[ScoredCaption]:
+    """The texts of one window; what is wrong with it is raised."""
+    (ranked,) = reranker.rank([candidates], audio[np.newaxis])
+    if isinstance(ranked, DataError):
+        raise ranked
+    return ranked
+
+
 def test_hybrid_score_by_hand() -> None:
     reranker, _ = _reranker()
-    ranked = reranker.rank(
+    ranked = _rank(
+        reranker,
         [Candidate(_ids("a dog barks"), -0.1), Candidate(_ids("rain falls"), -2.0), Candidate(_ids("rain"), -0.5)],
         _AUDIO,
     )
@@ -52,19 +62,18 @@ def test_hybrid_score_by_hand() -> None:
 
 def test_weights_are_those_of_the_bundle() -> None:
     reranker, _ = _reranker(RerankWeights(log_likelihood=2.0, similarity=-1.0))
-    ranked = reranker.rank([Candidate(_ids("rain falls"), -2.0), Candidate(_ids("a dog barks"), -0.1)], _AUDIO)
+    ranked = _rank(reranker, [Candidate(_ids("rain falls"), -2.0), Candidate(_ids("a dog barks"), -0.1)], _AUDIO)
     assert [caption.hybrid for caption in ranked] == pytest.approx([-0.2 - 0.6, -4.0 - 1.0])
 
 
 @pytest.mark.parametrize("audio", [_AUDIO, np.ones(7, np.float32), np.full(2, np.nan, np.float32)])
 def test_a_similarity_without_weight_is_not_computed(audio: np.ndarray) -> None:
     reranker, embedder = _reranker(RerankWeights(log_likelihood=0.5, similarity=0.0))
-    ranked = reranker.rank([Candidate(_ids("rain falls"), -2.0), Candidate(_ids("a dog barks"), -0.1)], audio)
+    ranked = _rank(reranker, [Candidate(_ids("rain falls"), -2.0), Candidate(_ids("a dog barks"), -0.1)], audio)
     assert [(caption.text, caption.similarity) for caption in ranked] == [("a dog barks", None), ("rain falls", None)]
     assert [caption.hybrid for caption in ranked] == [-0.05, -1.0]
-    # Events are still told apart by what the best texts mean; no other text is embedded.
-    assert ranked[0].embedding.tolist() == pytest.approx([1.0, 0.0])
-    assert (ranked[1].embedding, embedder.calls) == (None, 1)
+    # What events compare, their tracker embeds.
+    assert ([caption.embedding for caption in ranked], embedder.calls) == ([None, None], 0)
 
 
 @pytest.mark.parametrize("similarity", [0.0, 0.7])
@@ -73,15 +82,15 @@ def test_nothing_is_said_only_where_nothing_else_can_be(similarity: float) -> No
     tokenizer = word_tokenizer(_WORDS)
     reranker = Reranker(embedder, tokenizer, tokenizer, RerankWeights(similarity=similarity))
     silent, faulty = Candidate((0, 1), -0.01), Candidate(_ids("rain"), -9.0)
-    assert [caption.text for caption in reranker.rank([silent, faulty], _AUDIO)] == ["rain", ""]
-    assert [caption.text for caption in reranker.rank([silent], _AUDIO)] == [""]
+    assert [caption.text for caption in _rank(reranker, [silent, faulty], _AUDIO)] == ["rain", ""]
+    assert [caption.text for caption in _rank(reranker, [silent], _AUDIO)] == [""]
 
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_sizes_that_cannot_be_compared(size: int) -> None:
     reranker, _ = _reranker()
     with pytest.raises(DataError, match=f"texts in 2 dimensions and sounds in {size}.*weight to 0"):
-        reranker.rank([Candidate(_ids("rain"), -1.0)], np.ones(size, np.float32))
+        _rank(reranker, [Candidate(_ids("rain"), -1.0)], np.ones(size, np.float32))
 
 
 class _KeepsTexts:
@@ -108,13 +117,13 @@ def test_the_instruction_stands_before_every_text(instruction: str, before: str)
     inner = " rain" if before else "rain"
     assert tokenizer.texts == [f"{before}rain falls", f"{before}{inner}", f"{before}a  dog"]
     tokenizer.texts.clear()
-    (caption,) = reranker.rank([Candidate(_ids("rain falls"), -1.0)], _AUDIO)
+    (caption,) = _rank(reranker, [Candidate(_ids("rain falls"), -1.0)], _AUDIO)
     assert (caption.text, tokenizer.texts) == ("rain falls", [f"{before}rain falls"])
 
 
 def test_a_caption_does_not_show_the_instruction() -> None:
     reranker, _ = _reranker(instruction="Represent it ")
-    ranked = reranker.rank([Candidate(_ids("rain falls"), -2.0), Candidate(_ids("rain"), -0.5)], _AUDIO)
+    ranked = _rank(reranker, [Candidate(_ids("rain falls"), -2.0), Candidate(_ids("rain"), -0.5)], _AUDIO)
     assert [(caption.text, caption.similarity) for caption in ranked] == [
         ("rain", pytest.approx(0.8)),
         ("rain falls", pytest.approx(1.0)),
@@ -125,7 +134,7 @@ def test_duplicates_are_merged_with_the_better_likelihood() -> None:
     reranker, embedder = _reranker()
     same = [Candidate(_ids("rain falls"), value) for value in (-1.5, -0.5, -1.0)]
     spelled_otherwise = [Candidate(_ids("Rain falls ."), -0.2), Candidate((0, *_ids("rain falls"), 1, 1), -3.0)]
-    ranked = reranker.rank([*same, *spelled_otherwise], _AUDIO)
+    ranked = _rank(reranker, [*same, *spelled_otherwise], _AUDIO)
     assert [(caption.text, caption.log_likelihood) for caption in ranked] == [("rain falls", -0.2)]
     assert embedder.calls == 1
 
@@ -133,20 +142,20 @@ def test_duplicates_are_merged_with_the_better_likelihood() -> None:
 def test_the_order_of_the_candidates_does_not_matter() -> None:
     candidates = [Candidate(_ids(text), -1.0) for text in _VECTORS]
     reranker, _ = _reranker()
-    forward, backward = reranker.rank(candidates, _AUDIO), reranker.rank(candidates[::-1], _AUDIO)
+    forward, backward = _rank(reranker, candidates, _AUDIO), _rank(reranker, candidates[::-1], _AUDIO)
     assert [caption.text for caption in forward] == [caption.text for caption in backward]
 
 
 def test_equals_are_ranked_by_likelihood_then_alphabet() -> None:
     reranker, _ = _reranker(RerankWeights(log_likelihood=0.0, similarity=0.0))
     texts = {"rain": -0.5, "a dog barks": -1.0, "rain falls": -0.5}
-    ranked = reranker.rank([Candidate(_ids(text), value) for text, value in texts.items()], _AUDIO)
+    ranked = _rank(reranker, [Candidate(_ids(text), value) for text, value in texts.items()], _AUDIO)
     assert [caption.text for caption in ranked] == ["rain", "rain falls", "a dog barks"]
 
 
 def test_silence_in_the_embedding_is_no_fault() -> None:
     reranker, _ = _reranker()
-    (caption,) = reranker.rank([Candidate(_ids("rain"), -1.0)], np.zeros(2, np.float32))
+    (caption,) = _rank(reranker, [Candidate(_ids("rain"), -1.0)], np.zeros(2, np.float32))
     assert caption.similarity == 0.0
 
 
@@ -166,14 +175,14 @@ def test_faulty_sentences_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
     fault = next(iter(FluencyError))
     monkeypatch.setattr(rerank, "fluency_errors", lambda text: () if text == "a dog barks" else (fault,))
     reranker, _ = _reranker(RerankWeights(log_likelihood=1.0, similarity=0.0), fluency_check=True)
-    ranked = reranker.rank(_three(), _AUDIO)
+    ranked = _rank(reranker, _three(), _AUDIO)
     assert [(caption.text, caption.errors) for caption in ranked] == [
         ("a dog barks", ()),
         ("rain", (fault,)),
         ("rain falls", (fault,)),
     ]
     # Where all are faulty the best of them is said.
-    assert reranker.rank(_three()[:2], _AUDIO)[0].text == "rain"
+    assert _rank(reranker, _three()[:2], _AUDIO)[0].text == "rain"
 
 
 def test_a_check_that_is_off_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,9 +191,44 @@ def test_a_check_that_is_off_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(rerank, "fluency_errors", asked)
     reranker, _ = _reranker(RerankWeights(log_likelihood=1.0, similarity=0.0))
-    ranked = reranker.rank(_three(), _AUDIO)
+    ranked = _rank(reranker, _three(), _AUDIO)
     assert [(caption.text, caption.errors) for caption in ranked] == [
         ("rain", ()),
         ("rain falls", ()),
         ("a dog barks", ()),
     ]
+
+
+def test_windows_share_one_run_and_nothing_else() -> None:
+    reranker, embedder = _reranker()
+    windows = [[Candidate(_ids("rain"), -0.1), Candidate(_ids("rain falls"), -1.0)], [Candidate(_ids("rain"), -2.0)]]
+    audio = np.array([[3.0, 4.0], [1.0, 0.0]], np.float32)
+    together = reranker.rank(windows, audio)
+    assert embedder.calls == 1
+    for ranked, candidates, embedding in zip(together, windows, audio, strict=True):
+        alone = _rank(reranker, candidates, embedding)
+        assert [(c.text, c.hybrid, c.log_likelihood, c.similarity) for c in ranked] == [
+            (c.text, c.hybrid, c.log_likelihood, c.similarity) for c in alone
+        ]
+
+
+def test_a_window_of_rubbish_spoils_no_other() -> None:
+    reranker, _ = _reranker()
+    windows = [[Candidate(_ids("rain"), -0.1)]] * 3
+    found = reranker.rank(windows, np.array([[3.0, 4.0], [np.nan, 1.0], [3.0, 4.0]], np.float32))
+    assert isinstance(found[1], DataError)
+    assert [ranked[0].text for ranked in (found[0], found[2]) if isinstance(ranked, list)] == ["rain", "rain"]
+
+
+class _Bounded(FakeTextEmbedder):
+    """An engine that was built for two texts at once."""
+
+    largest_shapes: dict[str, tuple[int, ...]] = {"token_ids": (2, 9)}
+
+
+def test_more_texts_than_one_run_takes() -> None:
+    embedder = _Bounded({_ids(text): vector for text, vector in _VECTORS.items()})
+    tokenizer = word_tokenizer(_WORDS)
+    embeddings = Reranker(embedder, tokenizer, tokenizer, RerankWeights()).embed(list(_VECTORS))
+    assert embedder.calls == 2
+    assert embeddings.tolist() == [pytest.approx(vector) for vector in _VECTORS.values()]

@@ -215,19 +215,14 @@ def _with_graphs(  # noqa: PLR0913, PLR0917 - the parts of a captioner
 
 
 def _padded(decoder: FakeDecoderEngine, padding: list[bool]) -> FakeEncoderEngine:
-    """An encoder that gives NaN where the memory is padding, and else what the decoder insists on."""
-    crosses = []
-    for cross in (decoder.cross_keys, decoder.cross_values):
-        with_padding = np.full((*cross.shape[:2], len(padding), cross.shape[3]), np.nan, np.float32)
-        with_padding[:, :, ~np.array(padding)] = cross
-        crosses.append(with_padding)
-    return FakeEncoderEngine(crosses[0], crosses[1], np.array(padding))
+    """An encoder that gives what the decoder insists on, which insists on being told what of it is padding."""
+    decoder.padding = np.array([padding])
+    return FakeEncoderEngine(decoder.cross_keys, decoder.cross_values, decoder.padding)
 
 
 @pytest.mark.parametrize(
     ("sound_samples", "sound_frames"),
     [
-        (None, 998),
         (160_000, 998),
         (159_521, 998),
         (159_520, 997),
@@ -239,7 +234,7 @@ def _padded(decoder: FakeDecoderEngine, padding: list[bool]) -> FakeEncoderEngin
     ],
 )
 def test_a_frame_is_padding_where_no_sound_begins_in_it(
-    captioner: Captioner, monkeypatch: pytest.MonkeyPatch, sound_samples: int | None, sound_frames: int
+    captioner: Captioner, monkeypatch: pytest.MonkeyPatch, sound_samples: int, sound_frames: int
 ) -> None:
     decoder = FakeDecoderEngine(prefix_logits(10, 0))
     encoder = _padded(decoder, [False] * decoder.memory_steps)
@@ -257,8 +252,8 @@ def test_a_frame_is_padding_where_no_sound_begins_in_it(
     "padding",
     [
         [False] * 5,
-        [False] * 5 + [True] * 3,
-        [False, True, False, False, True, False, False],
+        [False] * 2 + [True] * 3,
+        [False, True, False, False, True],
     ],
 )
 def test_no_step_of_padding_is_attended_to(
@@ -266,14 +261,14 @@ def test_no_step_of_padding_is_attended_to(
 ) -> None:
     decoder = FakeDecoderEngine(prefix_logits(10, 0))
     encoder = _padded(decoder, padding)
-    # The decoder's engine itself asserts that it gets what is no padding, all of it and nothing else.
+    # The decoder's engine itself asserts that it is told what is padding.
     captioned = described(
         _with_graphs(captioner.bundle, encoder, decoder, monkeypatch),
         _fbank(0),
         window_rng(0, 0),
         sound_samples=100_000,
     )
-    assert decoder.windows == 1
+    assert decoder.batches == 1
     assert np.array_equal(captioned.audio_embedding, encoder.audio_embedding)
     assert captioned.best.similarity == pytest.approx(1.0)
 
@@ -294,6 +289,13 @@ def test_the_bundles_instruction_stands_before_the_texts(captioner: Captioner, m
     captioned = described(_with_graphs(bundle, encoder, decoder, monkeypatch, texts), _fbank(0), window_rng(0, 0))
     assert len(texts) == len(captioned.ranked)
     assert {ids[:2] for ids in texts} == {tuple(word_tokenizer(_WORDS).encode("bird sings").ids)}
+
+
+def test_all_of_a_window_is_padding(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = FakeDecoderEngine(prefix_logits(10, 0))
+    padded = _with_graphs(captioner.bundle, _padded(decoder, [True] * 5), decoder, monkeypatch)
+    with pytest.raises(DataError, match="all of the window is padding"):
+        described(padded, _fbank(0), window_rng(0, 0))
 
 
 def test_windows_have_generators_of_their_own() -> None:

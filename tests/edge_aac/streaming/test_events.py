@@ -105,6 +105,32 @@ def test_the_nearest_of_several_is_updated() -> None:
     assert _steps(_observe(tracker, 3, said("drops", direction=20))) == [(0, "update")]
 
 
+def test_captions_without_an_embedding_are_embedded_where_they_must_be_compared() -> None:
+    asked: list[str] = []
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        asked.extend(texts)
+        vectors = {"rain": (1.0, 0.0), "rain falls": (0.9, np.sqrt(0.19)), "a dog": (0.0, 1.0)}
+        return np.array([vectors[text] for text in texts], np.float32)
+
+    tracker = EventTracker(0.8, embed)
+
+    def steps(number: int, text: str) -> list[Step]:
+        return _steps(_observe(tracker, number, replace(said(text), embedding=None)))
+
+    assert (steps(0, "rain"), steps(1, "rain"), asked) == ([(0, "start")], [(0, "update")], [])
+    assert steps(2, "rain falls") == [(0, "update")]
+    assert steps(3, "a dog") == [(1, "start")]
+    assert steps(4, "rain falls") == [(0, "update")]
+    assert sorted(set(asked)) == ["a dog", "rain", "rain falls"]
+    tracker = EventTracker(0.8, embed)
+    asked.clear()
+    assert steps(0, "rain") == [(0, "start")]
+    # An embedding that is there is used.
+    assert _steps(_observe(tracker, 1, said("drops", direction=10.0))) == [(0, "update")]
+    assert asked == ["rain"]
+
+
 def test_silence_alone_is_no_event() -> None:
     tracker = EventTracker(0.8, no_embedding)
     assert [change for number in range(20) for change in _observe(tracker, number, None)] == []

@@ -17,6 +17,7 @@ from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Engine, EngineOptions
 from edge_aac.models.decoding import CandidateDecoder
+from edge_aac.models.encoding import memory_of
 from edge_aac.models.rerank import Reranker
 from edge_aac.models.tokens import load_tokenizer
 from quantize.bundles.convert import convert_published, provenance_of
@@ -77,13 +78,12 @@ def test_encoder(bundle: Bundle, expected: Expected, captioner_folder: Path, cas
 @pytest.mark.parametrize("method", ["greedy", "beam"])
 def test_decoding(bundle: Bundle, expected: Expected, case: str, method: str) -> None:
     encoded = _encoded(bundle, expected, case)
-    heard = ~encoded["memory_padding"][0].astype(bool)
-    keys, values = (encoded[name][0][:, :, heard] for name in ("cross_keys", "cross_values"))
     want = expected[f"{case}.{method}_ids"][0].tolist()
     # The longest that the reference was allowed to become is not written down; one that filled it ends in the end.
     changes = {"method": method, "max_length": max(30, len(want))}
     rules = bundle.manifest.decoding.model_copy(update=changes)
-    (found,) = CandidateDecoder(_engine(bundle, "decoder")).decode(keys, values, rules, np.random.default_rng(0))
+    decoder = CandidateDecoder(_engine(bundle, "decoder"))
+    ((found,),) = decoder.decode(memory_of(encoded), rules, [np.random.default_rng(0)])
     assert [rules.start_token_id, *found.token_ids, rules.eos_token_id] == want
 
 

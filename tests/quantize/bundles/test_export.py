@@ -61,7 +61,7 @@ def test_bundle_runs_and_says_where_it_comes_from(run: Path, recordings: Path, t
     for forms in bundle.manifest.graphs.values():
         for graph in forms:
             open_axes = {axis for shape in graph.shapes.values() for axis in shape if isinstance(axis, str)}
-            assert open_axes <= {"windows", "candidates", "capacity", "memory_steps", "texts", "tokens"}
+            assert open_axes <= {"windows", "rows", "capacity", "memory_steps", "texts", "tokens"}
             assert graph.max_abs_difference <= 1e-3
             model = onnx.load(str(bundle.path(graph)))
             assert [entry.version for entry in model.opset_import if not entry.domain] == [OPSET]

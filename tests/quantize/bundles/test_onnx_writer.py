@@ -54,7 +54,7 @@ def specs(model: Captioner, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     mask = torch.tensor([[1] * 7, [1] * 5 + [0] * 2])
     return {
         "encoder": encoder_spec(model, fbanks, takes_padding=True),
-        "decoder": decoder_spec(model, cross_attention(model, fbanks[:1]), 8),
+        "decoder": decoder_spec(model, cross_attention(model, fbanks), 8),
         "text_embedder": text_embedder_spec(instructor.embedder("birds: "), ids, mask),
     }
 
@@ -206,8 +206,8 @@ def test_cross_attention_is_as_large_as_the_window_not_as_the_candidates(written
         entry.name: [dim.dim_param or dim.dim_value for dim in entry.type.tensor_type.shape.dim]
         for entry in _graph(written["decoder"]).input
     }
-    assert shapes["cross_keys_1"] == shapes["cross_values_0"] == [8, "memory_steps", 2]
-    assert shapes["self_keys_1"] == shapes["self_values_0"] == ["candidates", 8, "capacity", 2]
+    assert shapes["cross_keys_1"] == shapes["cross_values_0"] == ["windows", 8, "memory_steps", 2]
+    assert shapes["self_keys_1"] == shapes["self_values_0"] == ["rows", 8, "capacity", 2]
 
 
 @pytest.fixture(scope="module")

@@ -84,15 +84,16 @@ def test_shapes_of_the_profiles(bundle: Bundle) -> None:
         "fbank": ((1, 998, 128), (1, 998, 128), (2, 998, 128))
     }
     decoder = profiles_for("decoder", shapes["decoder"], **_SIZES)
-    assert decoder["token_ids"] == ((1, 1), (6, 1), (16, 1))
-    assert decoder["self_values_2"] == ((1, 4, 1, 32), (6, 4, 32, 32), (16, 4, 32, 32))
-    assert decoder["cross_keys_0"] == ((4, 1, 32), (4, 248, 32), (4, 248, 32))
+    assert decoder["token_ids"] == ((1, 1), (6, 1), (32, 1)), "of each of two windows, 16"
+    assert decoder["memory_padding"] == ((1, 1), (1, 248), (2, 248))
+    assert decoder["self_values_2"] == ((1, 4, 1, 32), (6, 4, 32, 32), (32, 4, 32, 32))
+    assert decoder["cross_keys_0"] == ((1, 4, 1, 32), (1, 4, 248, 32), (2, 4, 248, 32))
     assert set(decoder) == {name for name in shapes["decoder"] if not name.startswith(("new", "logits", "step"))}
     assert profiles_for("text_embedder", shapes["text_embedder"], **_SIZES) == {
         name: ((1, 1), (6, 32), (16, 64)) for name in ("token_ids", "attention_mask")
     }
     many = profiles_for("decoder", shapes["decoder"], **{**_SIZES, "candidates": 40})
-    assert many["token_ids"] == ((1, 1), (40, 1), (40, 1))
+    assert many["token_ids"] == ((1, 1), (40, 1), (80, 1))
     padded = {"fbank": ["windows", 998, 128], "frame_padding": ["windows", 998], "memory_padding": ["windows", "T"]}
     assert set(profiles_for("encoder", padded, **_SIZES)) == {"fbank", "frame_padding"}
     with pytest.raises(DataError, match="axis 'mystery'"):

@@ -18,6 +18,7 @@ from transformers import BartConfig, BartForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from edge_aac.bundle.manifest import DecodingRules
+from edge_aac.engines.steps import Memory
 from edge_aac.models.beam import FinishedBeam, beam_search
 from edge_aac.models.decoding import Candidate, CandidateDecoder
 from quantize.models.config import DecoderConfig
@@ -116,8 +117,9 @@ class _CachedStep:
             decoder=self.decoder, lm_head=model.lm_head, final_logits_bias=model.final_logits_bias
         )
         self._graph = DecoderGraph(captioner).eval()
-        cache = ("candidates", HEADS, "capacity", DIM // HEADS)
+        cache = ("rows", HEADS, "capacity", DIM // HEADS)
         self.input_shapes = {name: cache for name in self._graph.input_names if name.startswith("self_")}
+        self.input_shapes["memory_padding"] = ("windows", "memory_steps")
 
     @torch.no_grad()
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -130,7 +132,8 @@ def _decode(model: BartForConditionalGeneration, memory: torch.Tensor, rules: De
     engine = _CachedStep(model)
     keys, values = engine.decoder.cross_keys_values(memory)
     decoder = CandidateDecoder(engine)
-    (candidate,) = decoder.decode(keys[0].numpy(), values[0].numpy(), rules, np.random.default_rng(0))
+    padding = np.zeros(memory.shape[:2], bool)
+    ((candidate,),) = decoder.decode(Memory(keys.numpy(), values.numpy(), padding), rules, [np.random.default_rng(0)])
     return candidate
 
 
@@ -161,7 +164,8 @@ def test_beam_search(seed: int, beams: int, penalty: float) -> None:
     rules = _rules(seed, method="beam", beams=beams, length_penalty=penalty)
     expected, score = _generate(model, memory, rules)
     rows = _UncachedRows(model, memory)
-    beam = beam_search(rows.step, rows.reorder, rules)
+    (beam,) = beam_search(rows.step, rows.reorder, rules)
+    assert beam is not None
     assert _whole(beam) == expected
     assert beam.score == pytest.approx(score, rel=1e-4, abs=1e-4)
     candidate = _decode(model, memory, rules)

@@ -37,20 +37,26 @@ def test_decoder_equals_that_of_transformers() -> None:
 
 
 def test_cached_steps_equal_the_teacher_forced_pass(small_config: CaptionerConfig) -> None:
+    """Of three windows, the second of which is shorter, five captions each."""
     torch.manual_seed(0)
     model = Captioner(small_config).eval()
     decoder, capacity = model.decoder, small_config.decoder.max_positions
-    ids, memory = torch.randint(4, 900, (5, capacity)), torch.randn(1, 9, 16)
+    ids, memory = torch.randint(4, 900, (15, capacity)), torch.randn(3, 9, 16)
+    padding = torch.arange(9) >= torch.tensor([[9], [4], [9]])
     layers, heads = small_config.decoder.layers, small_config.decoder.heads
     # Rows that are not yet written hold rubbish on purpose: the step must not read them.
-    keys = torch.full((layers, 5, heads, capacity, 16 // heads), 1e4)
+    keys = torch.full((layers, 15, heads, capacity, 16 // heads), 1e4)
     values = keys.clone()
     with torch.no_grad():
-        want = decoder(ids, memory.expand(5, -1, -1))
+        want = decoder(ids, memory.repeat_interleave(5, dim=0), padding.repeat_interleave(5, dim=0))
         cross_keys, cross_values = decoder.cross_keys_values(memory)
         for step in range(capacity):
             hidden, new_keys, new_values = decoder.step(
-                ids[:, step : step + 1], torch.tensor([step]), (keys, values), (cross_keys[0], cross_values[0])
+                ids[:, step : step + 1],
+                torch.tensor([step]),
+                (keys, values),
+                (cross_keys.transpose(0, 1), cross_values.transpose(0, 1)),
+                padding,
             )
             keys[:, :, :, step], values[:, :, :, step] = new_keys[:, :, :, 0], new_values[:, :, :, 0]
             assert torch.allclose(hidden[:, 0], want[:, step], atol=1e-5), step

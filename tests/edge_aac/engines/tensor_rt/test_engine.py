@@ -14,6 +14,7 @@ import pytest
 from edge_aac.bundle.manifest import DecodingMethod, GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
+from edge_aac.engines.steps import Memory
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from edge_aac.models.seq2seq import Captioner, Choices
@@ -95,7 +96,8 @@ def test_nothing_goes_by_the_host_but_ids_and_logits(
     manifest = bundle.manifest
     logits = 4 * here.rules.candidates * manifest.vocabulary_size
     assert copied["device to pinned"] == 4 * (manifest.embedding_size + 1) + steps * logits
-    fed = copied["pinned to device"] - 4 * 998 * 128
+    padding = manifest.graphs["encoder"][0].shapes["cross_keys"][3]
+    fed = copied["pinned to device"] - 4 * 998 * 128 - int(padding)
     assert 0 < fed <= steps * (256 + 8), "token ids, aligned, and the step"
     assert installed.cuda.did["cudaMalloc"] == installed.cuda.did["cudaMallocHost"] == 0
     assert installed.cuda.did["cudaStreamSynchronize"] == steps + 2
@@ -156,16 +158,18 @@ def test_a_plain_run_between_steps_spoils_nothing(
     engine = engines_of(bundle, tmp_path, ("decoder",))["decoder"]
     onnx = load_engine(bundle, "decoder", ONE_THREAD)[0]
     random = np.random.default_rng(0)
-    cross = random.standard_normal((2, 3, 4, 17, 32)).astype(np.float32)
+    cross = random.standard_normal((2, 1, 3, 4, 17, 32)).astype(np.float32)
+    memory = Memory(cross[0], cross[1], np.zeros((1, 17), bool))
     alone, disturbed = [], []
     inputs = {
         "token_ids": np.array([[5]]),
         "step": np.array([0]),
+        "memory_padding": memory.padding,
         **{f"self_{kind}_{i}": np.zeros((1, 4, 8, 32), np.float32) for kind in ("keys", "values") for i in range(3)},
-        **{f"cross_{kind}_{i}": cross[k, i] for k, kind in enumerate(("keys", "values")) for i in range(3)},
+        **{f"cross_{kind}_{i}": cross[k, :, i] for k, kind in enumerate(("keys", "values")) for i in range(3)},
     }
     for found, between in ((alone, False), (disturbed, True)):
-        steps = engine.open_steps(3, 8, cross[0], cross[1])  # type: ignore[attr-defined]
+        steps = engine.open_steps(3, 8, memory)  # type: ignore[attr-defined]
         for step in range(6):
             found.append(steps.step(np.array([[4], [5], [6]]) + step, step))
             if between:
@@ -175,14 +179,19 @@ def test_a_plain_run_between_steps_spoils_nothing(
     assert np.abs(np.array(alone) - np.array(disturbed)).max() < 1e-6
 
 
+def _memory(cross: np.ndarray) -> Memory:
+    """Keys that are values, and nothing is padding."""
+    return Memory(cross, cross, np.zeros((len(cross), cross.shape[3]), bool))
+
+
 def test_only_the_newest_window_owns_the_cache(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     engine = engines_of(bundle, tmp_path, ("decoder",))["decoder"]
-    cross = np.zeros((3, 4, 17, 32), np.float32)
-    older = engine.open_steps(1, 8, cross, cross)  # type: ignore[attr-defined]
-    newer = engine.open_steps(1, 8, cross, cross)  # type: ignore[attr-defined]
+    memory = _memory(np.zeros((1, 3, 4, 17, 32), np.float32))
+    older = engine.open_steps(1, 8, memory)  # type: ignore[attr-defined]
+    newer = engine.open_steps(1, 8, memory)  # type: ignore[attr-defined]
     newer.step(np.array([[2]]), 0)
-    with pytest.raises(RuntimeError, match="another window"):
+    with pytest.raises(RuntimeError, match="other windows"):
         older.step(np.array([[2]]), 0)
     with pytest.raises(IndexError, match="step 8"):
         newer.step(np.array([[2]]), 8)
@@ -191,22 +200,23 @@ def test_only_the_newest_window_owns_the_cache(bundle: Bundle, tmp_path: Path, m
 def test_what_a_plan_was_not_built_for(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     engines = engines_of(bundle, tmp_path, _ROLES)
-    cross = np.zeros((3, 4, 17, 32), np.float32)
+    cross = np.zeros((1, 3, 4, 17, 32), np.float32)
     decoder = engines["decoder"]
     rebuild = f"edge-aac build-engine --bundle {DEFAULT_BUNDLE}"
-    for count, rows, memory in ((MOST_CANDIDATES + 1, 8, 17), (1, 33, 17), (1, 8, 249)):
-        array = np.zeros((3, 4, memory, 32), np.float32)
+    for count, positions, steps in ((MOST_CANDIDATES + 1, 8, 17), (1, 33, 17), (1, 8, 249)):
+        array = np.zeros((1, 3, 4, steps, 32), np.float32)
         command = f"{rebuild} --candidates {count}" if count > MOST_CANDIDATES else rebuild
         with pytest.raises(DataError, match=rf"decoder\.engine was built for .* up to .*run `{command}`"):
-            decoder.open_steps(count, rows, array, array)  # type: ignore[attr-defined]
-    with pytest.raises(DataError, match="all of the window is padding"):
-        decoder.open_steps(1, 8, cross[:, :, :0], cross[:, :, :0])  # type: ignore[attr-defined]
+            decoder.open_steps(count, positions, _memory(array))  # type: ignore[attr-defined]
+    two = np.concatenate([cross, cross])
+    with pytest.raises(DataError, match="memory_padding up to"):
+        decoder.open_steps(2, 8, _memory(two))  # type: ignore[attr-defined]
     with pytest.raises(DataError, match="do not fit"):
-        decoder.open_steps(1, 8, cross[:2], cross[:2])  # type: ignore[attr-defined]
-    before = decoder.open_steps(1, 8, cross, cross).step(np.array([[2]]), 0)  # type: ignore[attr-defined]
-    with pytest.raises(DataError, match="cross_keys_0 up to"):
-        decoder.open_steps(2, 8, array, array)  # type: ignore[attr-defined]
-    after = decoder.open_steps(1, 8, cross, cross).step(np.array([[2]]), 0)  # type: ignore[attr-defined]
+        decoder.open_steps(1, 8, _memory(cross[:, :2]))  # type: ignore[attr-defined]
+    before = decoder.open_steps(1, 8, _memory(cross)).step(np.array([[2]]), 0)  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="memory_padding up to"):
+        decoder.open_steps(2, 8, _memory(array))  # type: ignore[attr-defined]
+    after = decoder.open_steps(1, 8, _memory(cross)).step(np.array([[2]]), 0)  # type: ignore[attr-defined]
     assert np.array_equal(before, after), "a refusal leaves the engine usable, with no shape half set"
     ids = np.ones((1, 200), np.int64)
     with pytest.raises(DataError, match=f"token_ids up to.*run `{rebuild}`"):
@@ -217,7 +227,7 @@ def test_what_a_plan_was_not_built_for(bundle: Bundle, tmp_path: Path, monkeypat
     with pytest.raises(DataError, match="takes"):
         engines["encoder"].run({"sound": np.zeros((1, 998, 128), np.float32)})
     with pytest.raises(DataError, match="is no decoder"):
-        engines["encoder"].open_steps(1, 8, cross, cross)  # type: ignore[attr-defined]
+        engines["encoder"].open_steps(1, 8, _memory(cross))  # type: ignore[attr-defined]
 
 
 def test_a_window_of_rubbish_leaves_nothing_behind(
@@ -226,17 +236,17 @@ def test_a_window_of_rubbish_leaves_nothing_behind(
     install(monkeypatch)
     engine = engines_of(bundle, tmp_path, ("decoder",))["decoder"]
     random = np.random.default_rng(1)
-    good = random.standard_normal((3, 4, 17, 32)).astype(np.float32)
+    good = random.standard_normal((1, 3, 4, 17, 32)).astype(np.float32)
     rubbish = np.full_like(good, np.nan)
 
     def logits() -> np.ndarray:
-        steps = engine.open_steps(2, 8, good, good)  # type: ignore[attr-defined]
+        steps = engine.open_steps(2, 8, _memory(good))  # type: ignore[attr-defined]
         return np.array([steps.step(np.array([[2], [7]]), step) for step in range(3)])
 
     before = logits()
-    steps = engine.open_steps(2, 8, rubbish, rubbish)  # type: ignore[attr-defined]
-    with pytest.raises(DataError, match="NaN"), np.errstate(invalid="ignore"):
-        steps.step(np.array([[2], [7]]), 0)
+    steps = engine.open_steps(2, 8, _memory(rubbish))  # type: ignore[attr-defined]
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(steps.step(np.array([[2], [7]]), 0)).all()
     assert np.array_equal(logits(), before)
 
 

@@ -11,15 +11,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
-from edge_aac.engines.steps import HostSteps, on_host, without_padding
+from edge_aac.engines.steps import HostSteps, Memory
 from edge_aac.engines.tensor_rt.cuda_memory import Cuda, CudaStream, DeviceBuffer, PinnedBuffer
 from edge_aac.engines.tensor_rt.device_array import DeviceArray
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError
+from edge_aac.models.encoding import memory_of
 from tests.edge_aac.engines.tensor_rt.trt_cases import fbank, install, plan_of
 from tests.edge_aac.engines.tensor_rt.trt_stand_in_parts import stand_in_plan
 
-_LAYERS, _HEADS, _CAPACITY, _MOST = 2, 3, 7, 4
+_LAYERS, _HEADS, _CAPACITY, _MOST, _WINDOWS = 2, 3, 7, 4, 3
 
 
 def _decoder(path: Path, head_size: int, rows_type: int = TensorProto.FLOAT) -> None:
@@ -43,27 +44,40 @@ def _decoder(path: Path, head_size: int, rows_type: int = TensorProto.FLOAT) -> 
         nodes.append(helper.make_node("Mul", [name, f"weight_{name}"], [f"weighed_{name}"]))
         nodes.append(helper.make_node("ReduceSum", [f"weighed_{name}", "axes"], [f"sum_{name}"], keepdims=0))
         nodes.append(helper.make_node("Unsqueeze", [f"sum_{name}", "last"], [f"column_{name}"]))
+    # What is no padding, on the axis of the memory steps.
+    nodes.append(helper.make_node("Not", ["memory_padding"], ["is_sound"]))
+    nodes.append(helper.make_node("Cast", ["is_sound"], ["sound"], to=TensorProto.FLOAT))
+    nodes.append(helper.make_node("Unsqueeze", ["sound", "around"], ["weight_of_sound"]))
     for name in crosses:
-        nodes.append(helper.make_node("ReduceMean", [name], [f"mean_{name}"], keepdims=0))
-    nodes.append(helper.make_node("Sum", [f"mean_{name}" for name in crosses], ["cross"]))
+        nodes.append(helper.make_node("Mul", [name, "weight_of_sound"], [f"heard_{name}"]))
+        nodes.append(helper.make_node("ReduceMean", [f"heard_{name}"], [f"mean_{name}"], axes=[1, 2, 3], keepdims=0))
+    nodes.append(helper.make_node("Sum", [f"mean_{name}" for name in crosses], ["by_window"]))
+    nodes.append(helper.make_node("Unsqueeze", ["by_window", "last"], ["cross"]))
+    nodes.append(helper.make_node("Shape", ["memory_padding"], ["memory_shape"]))
+    nodes.append(helper.make_node("Gather", ["memory_shape", "first"], ["windows"]))
+    nodes.append(helper.make_node("Concat", ["windows", "the_rest"], ["by_windows"], axis=0))
     nodes.append(helper.make_node("Concat", [f"column_{name}" for name in names], ["columns"], axis=1))
-    nodes.append(helper.make_node("Sum", ["columns", "cross", "number"], ["logits"]))
-    cache = ["candidates", _HEADS, _CAPACITY, head_size]
-    rows = [_LAYERS, "candidates", _HEADS, 1, head_size]
+    nodes.append(helper.make_node("Reshape", ["columns", "by_windows"], ["columns_by_window"]))
+    nodes.append(helper.make_node("Unsqueeze", ["cross", "last"], ["cross_of_rows"]))
+    nodes.append(helper.make_node("Sum", ["columns_by_window", "cross_of_rows", "number"], ["logits_by_window"]))
+    nodes.append(helper.make_node("Reshape", ["logits_by_window", "flat"], ["logits"]))
+    cache = ["rows", _HEADS, _CAPACITY, head_size]
+    rows = [_LAYERS, "rows", _HEADS, 1, head_size]
     graph = helper.make_graph(
         nodes,
         "decoder",
         [
-            helper.make_tensor_value_info("token_ids", TensorProto.INT64, ["candidates", 1]),
+            helper.make_tensor_value_info("token_ids", TensorProto.INT64, ["rows", 1]),
             helper.make_tensor_value_info("step", TensorProto.INT64, [1]),
+            helper.make_tensor_value_info("memory_padding", TensorProto.BOOL, ["windows", "memory"]),
             *(helper.make_tensor_value_info(name, TensorProto.FLOAT, cache) for name in names),
             *(
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, [_HEADS, "memory", head_size])
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, ["windows", _HEADS, "memory", head_size])
                 for name in crosses
             ),
         ],
         [
-            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["candidates", len(names)]),
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", len(names)]),
             helper.make_tensor_value_info("new_keys", rows_type, rows),
             helper.make_tensor_value_info("new_values", rows_type, rows),
         ],
@@ -72,17 +86,23 @@ def _decoder(path: Path, head_size: int, rows_type: int = TensorProto.FLOAT) -> 
             numpy_helper.from_array(np.array([1, -1, 1, 1, 1]), "as_rows"),
             numpy_helper.from_array(np.array([1, 2, 3]), "axes"),
             numpy_helper.from_array(np.array([1]), "last"),
+            numpy_helper.from_array(np.array([1, 3]), "around"),
+            numpy_helper.from_array(np.array([0]), "first"),
+            numpy_helper.from_array(np.array([-1, len(names)]), "the_rest"),
+            numpy_helper.from_array(np.array([-1, len(names)]), "flat"),
         ],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
 def _ranges(head_size: int) -> dict[str, list[list[int]]]:
-    cache = [[count, _HEADS, _CAPACITY, head_size] for count in (1, 2, _MOST)]
-    cross = [[_HEADS, steps, head_size] for steps in (1, 5, 9)]
+    cache = [[rows, _HEADS, _CAPACITY, head_size] for rows in (1, 2, _MOST * _WINDOWS)]
+    memory = ((1, 1), (1, 5), (_WINDOWS, 9))
+    cross = [[windows, _HEADS, steps, head_size] for windows, steps in memory]
     kinds = {"self_keys": cache, "self_values": cache, "cross_keys": cross, "cross_values": cross}
     return {
-        "token_ids": [[1, 1], [2, 1], [_MOST, 1]],
+        "token_ids": [[1, 1], [2, 1], [_MOST * _WINDOWS, 1]],
+        "memory_padding": [list(shape) for shape in memory],
         **{f"{kind}_{layer}": shapes for kind, shapes in kinds.items() for layer in range(_LAYERS)},
     }
 
@@ -106,75 +126,72 @@ def test_the_cache_is_the_host_s(
         device = TensorRtEngine(tmp_path / "decoder.engine", DeviceContext(graphs=False))
     random = np.random.default_rng(seed)
     for _ in range(4):
-        count, memory = int(random.integers(1, _MOST + 1)), int(random.integers(1, 10))
-        cross = random.standard_normal((2, _LAYERS, _HEADS, memory, head_size)).astype(np.float32)
-        cache = np.zeros((2, _LAYERS, count, _HEADS, _CAPACITY, head_size), np.float32)
-        expected = HostSteps(host, (cache[0], cache[1]), (cross[0], cross[1]))
-        found = device.open_steps(count, _CAPACITY, cross[0], cross[1])
+        count, windows, memory_steps = (int(random.integers(1, most + 1)) for most in (_MOST, _WINDOWS, 9))
+        cross = random.standard_normal((2, windows, _LAYERS, _HEADS, memory_steps, head_size)).astype(np.float32)
+        memory = Memory(cross[0], cross[1], random.random((windows, memory_steps)) < 0.3)
+        cache = np.zeros((2, _LAYERS, windows * count, _HEADS, _CAPACITY, head_size), np.float32)
+        expected = HostSteps(host, (cache[0], cache[1]), memory)
+        found = device.open_steps(windows * count, _CAPACITY, memory)
         for step in range(_CAPACITY):
-            ids = random.integers(1, 9, (count, 1))
+            ids = random.integers(1, 9, (windows * count, 1))
             logits = expected.step(ids, step)
             assert np.abs(found.step(ids, step) - logits).max() <= 1e-4 * np.abs(logits).max()
-            parents = random.integers(0, count, count)
+            parents = np.concatenate([window * count + random.integers(0, count, count) for window in range(windows)])
             for steps in (expected, found):
                 steps.reorder(parents, step + 1)
 
 
-@pytest.mark.parametrize(
-    "padding", ["", "0", "247", "1-40", "100-247", "0-3 7 9 200-247"], ids=lambda text: text or "none"
-)
-def test_padding_is_left_out_on_the_device(padding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("head_size", [5, 64])
+def test_memory_on_the_device_is_what_it_is_on_the_host(
+    head_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three windows that an encoder left there, which the decoder wants layer by layer."""
+    install(monkeypatch)
+    device, _ = _engines(tmp_path, head_size)
+    cuda, stream = device._device.cuda, device._device.stream
+    cross = np.random.default_rng(0).standard_normal((2, 3, _LAYERS, _HEADS, 9, head_size)).astype(np.float32)
+    padding = np.arange(9) >= np.array([[9], [4], [1]])
+    buffers = [DeviceBuffer(cuda, cross[0].nbytes) for _ in cross]
+    for numbers, buffer in zip(cross, buffers, strict=True):
+        pinned = PinnedBuffer(cuda, numbers.nbytes)
+        pinned.array(np.float32, numbers.shape)[...] = numbers
+        stream.upload(buffer.address, pinned, numbers.nbytes)
+        stream.synchronise()
+    resident = [
+        DeviceArray(cuda, stream, buffer.address, cross[0].shape, np.dtype(np.float32), lambda: True)
+        for buffer in buffers
+    ]
+    logits = []
+    for keys, values in (resident, cross):
+        steps = device.open_steps(6, _CAPACITY, Memory(keys, values, padding))
+        logits.append([steps.step(np.arange(1, 7)[:, np.newaxis], step) for step in range(2)])
+    assert np.array_equal(logits[0], logits[1])
+
+
+def test_an_output_is_refused_after_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams that share an engine: what one left on the device, the other's run overwrites."""
     install(monkeypatch)
     bundle = open_bundle(DEFAULT_BUNDLE)
     context = DeviceContext()
     encoder = TensorRtEngine(plan_of(bundle, "encoder", tmp_path), context)
     decoder = TensorRtEngine(plan_of(bundle, "decoder", tmp_path), context)
-    encoded = encoder.run_resident({"fbank": fbank(0)[np.newaxis]}, ("cross_keys", "cross_values"))
-    cross = [encoded[name][0] for name in ("cross_keys", "cross_values")]
-    assert all(isinstance(array, DeviceArray) for array in cross)
-    mask = np.zeros(cross[0].shape[2], bool)
-    for span in padding.split():
-        first, _, last = span.partition("-")
-        mask[int(first) : int(last or first) + 1] = True
-    on_the_host = [without_padding(on_host(array), mask) for array in cross]
-    kept = [without_padding(array, mask) for array in cross]
-    for one, other in zip(kept, on_the_host, strict=True):
-        assert one.shape == other.shape
-        assert np.array_equal(on_host(one), other)
-    logits = [
-        [steps.step(np.array([[2], [9]]), 0), steps.step(np.array([[5], [6]]), 1)]
-        for steps in (decoder.open_steps(2, 8, *pair) for pair in (kept, on_the_host))
-    ]
-    assert np.array_equal(logits[0], logits[1])
-
-
-def test_an_array_on_the_device_keeps_to_its_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch)
-    encoder = TensorRtEngine(plan_of(open_bundle(DEFAULT_BUNDLE), "encoder", tmp_path), DeviceContext())
-    keys = encoder.run_resident({"fbank": fbank(0)[np.newaxis]}, ("cross_keys",))["cross_keys"]
-    for index in (-1, 1):
-        with pytest.raises(IndexError):
-            keys[index]
-    steps = keys.shape[-2]
-    with pytest.raises(ValueError, match="padding"):
-        keys[0].without(np.zeros(steps + 1, bool))
-    nothing = keys[0].without(np.ones(steps, bool))
-    assert nothing.host().shape == nothing.shape == (3, 4, 0, 32)
-    with pytest.raises(ValueError, match="padding"):
-        nothing.without(np.zeros(steps, bool))
-
-
-def test_one_window_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch)
-    cuda = Cuda()
-    stream, numbers = CudaStream(cuda), np.random.default_rng(0).standard_normal((3, 2, 4, 5)).astype(np.float16)
-    pinned, buffer = PinnedBuffer(cuda, numbers.nbytes), DeviceBuffer(cuda, numbers.nbytes)
-    pinned.array(np.float16, numbers.shape)[...] = numbers
-    stream.upload(buffer.address, pinned, numbers.nbytes)
-    stream.synchronise()
-    array = DeviceArray(cuda, stream, buffer.address, numbers.shape, numbers.dtype)
-    for index, window in enumerate(numbers):
-        assert np.array_equal(array[index].host(), window)
+    resident = ("cross_keys", "cross_values")
+    first = encoder.run_resident({"fbank": fbank(0)[np.newaxis]}, resident)
+    expected = [first[name].host() for name in resident]
+    second = encoder.run_resident({"fbank": fbank(1)[np.newaxis]}, resident)
+    for name in resident:
+        with pytest.raises(RuntimeError, match="ran again before this output was read"):
+            first[name].host()
+    with pytest.raises(RuntimeError, match="ran again before this output was read"):
+        decoder.open_steps(2, 8, memory_of(first))
+    # A run that leaves nothing there overwrites the buffers, too.
+    encoder.run({"fbank": fbank(0)[np.newaxis]})
+    with pytest.raises(RuntimeError, match="ran again before this output was read"):
+        decoder.open_steps(2, 8, memory_of(second))
+    third = encoder.run_resident({"fbank": fbank(0)[np.newaxis]}, resident)
+    decoder.open_steps(2, 8, memory_of(third)).step(np.array([[2], [9]]), 0)
+    for name, numbers in zip(resident, expected, strict=True):
+        assert np.array_equal(third[name].host(), numbers)
 
 
 def test_a_capture_that_fails_leaves_the_stream_usable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,4 +216,19 @@ def test_rows_of_another_type_than_the_cache(tmp_path: Path, monkeypatch: pytest
     _decoder(tmp_path / "decoder.onnx", 8, TensorProto.FLOAT16)
     stand_in_plan(tmp_path / "decoder.engine", tmp_path / "decoder.onnx", _ranges(8))
     with pytest.raises(DataError, match="new_keys of another type than its cache"):
+        TensorRtEngine(tmp_path / "decoder.engine", DeviceContext())
+
+
+def test_a_plan_of_an_older_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a decoder for one window at a time."""
+    install(monkeypatch)
+    _decoder(tmp_path / "decoder.onnx", 8)
+    model = onnx.load(tmp_path / "decoder.onnx")
+    entry = next(entry for entry in model.graph.input if entry.name == "memory_padding")
+    model.graph.input.remove(entry)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 9), bool), "memory_padding"))
+    onnx.save(model, tmp_path / "decoder.onnx")
+    ranges = {name: shapes for name, shapes in _ranges(8).items() if name != "memory_padding"}
+    stand_in_plan(tmp_path / "decoder.engine", tmp_path / "decoder.onnx", ranges)
+    with pytest.raises(DataError, match="no memory_padding, its form is older.*export the bundle again"):
         TensorRtEngine(tmp_path / "decoder.engine", DeviceContext())

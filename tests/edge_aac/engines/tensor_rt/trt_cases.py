@@ -27,7 +27,7 @@ MOST_CANDIDATES, CAPACITY, MEMORY_STEPS, MOST_TOKENS = 6, 32, 248, 48
 ONE_THREAD = EngineOptions(threads=1)
 _LARGEST = {
     "windows": 1,
-    "candidates": MOST_CANDIDATES,
+    "rows": MOST_CANDIDATES,
     "capacity": CAPACITY,
     "memory_steps": MEMORY_STEPS,
     "texts": MOST_CANDIDATES,
