@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from edge_aac.bundle.manifest import RerankWeights
 from edge_aac.engines.contract import Engine
 from edge_aac.errors import DataError
-from edge_aac.fluency.english.sentences import fluency_errors
+from edge_aac.fluency.languages import FluencyCheck
 from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.tokens import to_arrays, to_text
@@ -27,7 +27,7 @@ class Reranker:
         text_tokenizer: text → the embedder's ids.
         weights: of the two scores.
         instruction: stands before every text, as the text embedder was trained with it.
-        fluency_check: whether faulty texts are ranked behind all others.
+        fluency_check: of the language; texts that it finds fault with are ranked behind all others. None = no check.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Reranker:
         text_tokenizer: Tokenizer,
         weights: RerankWeights,
         instruction: str = "",
-        fluency_check: bool = True,
+        fluency_check: FluencyCheck | None = None,
     ) -> None:
         self._text_embedder = text_embedder
         self._decoder_tokenizer = decoder_tokenizer
@@ -64,7 +64,7 @@ class Reranker:
             text = to_text(self._decoder_tokenizer, candidate.token_ids)
             likelihood[text] = max(likelihood.get(text, -np.inf), candidate.log_likelihood)
         texts = sorted(likelihood)
-        errors = [fluency_errors(text) if self._fluency_check else () for text in texts]
+        errors = [self._fluency_check(text) if self._fluency_check else () for text in texts]
         embeddings: Sequence[npt.NDArray[np.float32] | None] = [None] * len(texts)
         similarity: Sequence[float | None] = [None] * len(texts)
         if self._weights.similarity:
