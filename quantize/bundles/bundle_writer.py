@@ -19,7 +19,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
-from edge_aac.bundle.manifest import MANIFEST, SCHEMA, WINDOW_S, Manifest, read_manifest
+from edge_aac.bundle.manifest import MANIFEST, SCHEMA, WINDOW_S, parse_manifest, read_manifest
 from edge_aac.bundle.store import file_sha256
 from edge_aac.errors import DataError, DeviceError
 from edge_aac.timebase import SAMPLE_RATE
@@ -169,5 +169,5 @@ def common_entries(folder: Path, decoder: Tokenizer, text: Tokenizer) -> dict[st
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """``manifest.json``, validated as the runtime will."""
-    Manifest.model_validate(manifest)
+    parse_manifest(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
