@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_aac.bundle.manifest import BundleFile, Graph, GraphRole
+from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Backend, EngineOptions
@@ -18,6 +18,7 @@ from edge_aac.engines.tensor_rt import engine as tensor_rt
 from edge_aac.errors import DataError, DeviceError
 from edge_aac.models.seq2seq import Captioner
 from edge_aac.streaming.describe import Describer
+from tests.edge_aac.bundle.bundle_folder import UncheckedBundle
 
 ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 HERE = tensor_rt.GpuIdentity("sm_87 Orin", "10.3.0", True)
@@ -68,13 +69,6 @@ def _plan(parent: Graph, role: str, **built_with: str) -> Graph:
     )
 
 
-class _Unchecked(Bundle):
-    """A bundle whose plans are names without files."""
-
-    def checked(self, file: BundleFile) -> Path:
-        return self.path(file)
-
-
 def _with_plans(*, first: bool = True, **built_with: str) -> Bundle:
     """The built-in bundle with plans in front of, or behind, the forms of ONNX Runtime."""
     bundle = open_bundle(DEFAULT_BUNDLE)
@@ -86,7 +80,7 @@ def _with_plans(*, first: bool = True, **built_with: str) -> Bundle:
         )
         plan = _plan(parent, role, **built_with)
         graphs[role] = [plan, source, parent] if first else [parent, source, plan]
-    return _Unchecked(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}), "mine")
+    return UncheckedBundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}), "mine")
 
 
 def _backends(bundle: Bundle, backend: Backend) -> list[str]:
@@ -172,7 +166,7 @@ def test_of_several_boards_plans_the_fitting_one_is_taken() -> None:
     for role, (plan, source, parent) in bundle.manifest.graphs.items():
         other = plan.model_copy(update={"file": "other.engine", "built_with": {"gpu": "sm_110", "tensorrt": "11.4.1"}})
         graphs[role] = [other, plan, source, parent]
-    bundle = Bundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}))
+    bundle = UncheckedBundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}))
     for role in ROLES:
         engine, graph = load_engine(bundle, role, EngineOptions())
         assert isinstance(engine, FakePlan) and engine.path.name == graph.file == f"{role}.int8+fp16.sm_87.engine"
