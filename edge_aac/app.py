@@ -13,10 +13,11 @@ from typing import Any, Literal
 
 from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
 from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
+from edge_aac.bundle.store import open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import ConfigError, DataError, DeviceError, InputMissingError
 from edge_aac.models.contract import WindowModel
-from edge_aac.models.seq2seq import Captioner, Choices
+from edge_aac.models.registry import open_model as load_model
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.faults import Chosen
 from edge_aac.settings.tree import Settings
@@ -61,17 +62,8 @@ def open_model(settings: CaptionerSettings) -> WindowModel:
     Raises:
         EdgeAacError: the bundle is not there, is damaged, or cannot be run here.
     """
-    choices = Choices(
-        method=settings.method,
-        max_length=settings.max_length,
-        likelihood_weight=settings.likelihood_weight,
-        similarity_weight=settings.similarity_weight,
-        fluency_check=settings.fluency_check,
-        least_familiarity=settings.least_familiarity,
-    )
-    return Captioner.open(
-        settings.bundle, EngineOptions(settings.backend, settings.threads), settings.candidates, choices
-    )
+    choices = settings.model_dump(exclude={"bundle", "backend", "threads", "seed"})
+    return load_model(open_bundle(settings.bundle), EngineOptions(settings.backend, settings.threads), choices)
 
 
 def run_stream(settings: Settings, output: Output, stop: threading.Event) -> None:

@@ -1,27 +1,34 @@
-"""What a bundle is: the manifest that says so, and its reading."""
+"""``manifest.json``: what every kind of model has in it, what the kind that ships has besides, and its reading."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from edge_aac.bundle.kinds import UnknownKindError, model_kind
 from edge_aac.errors import DataError, first_complaint
 
 SCHEMA = "edge-aac/bundle/1"
 MANIFEST = "manifest.json"
 WINDOW_S = 10.0
-GraphRole = Literal["encoder", "decoder", "text_embedder"]
+GraphRole: TypeAlias = str
+"""What a graph does in its model; each kind of model has names of its own."""
+SEQ2SEQ = "seq2seq"
+SEQ2SEQ_ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 DecodingMethod = Literal["nucleus", "greedy", "beam"]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of a manifest: immutable, and no key is passed over."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class BundleFile(_Section):
+class BundleFile(Section):
     """A file of the bundle and what it must hash to."""
 
     file: str
@@ -59,7 +66,7 @@ class Graph(BundleFile):
     parent_sha256: str = ""
 
 
-class DecodingRules(_Section):
+class DecodingRules(Section):
     """How candidates are found; lengths count the start token, as in the published system.
 
     Attributes:
@@ -92,14 +99,14 @@ class DecodingRules(_Section):
     pad_token_id: int = 1
 
 
-class RerankWeights(_Section):
+class RerankWeights(Section):
     """Weights of the hybrid score: mean token log-likelihood and audio–text cosine similarity."""
 
     log_likelihood: float = Field(default=0.3, allow_inf_nan=False)
     similarity: float = Field(default=0.7, allow_inf_nan=False)
 
 
-class FamiliarityRule(_Section):
+class FamiliarityRule(Section):
     """What is done where the encoder's graph says how familiar a window is.
 
     Attributes:
@@ -111,50 +118,68 @@ class FamiliarityRule(_Section):
     words: list[str] = Field(min_length=1)
 
 
-class Tokenizers(_Section):
+class Tokenizers(Section):
     """``decoder`` turns ids into text, ``text`` turns text into the text embedder's ids."""
 
     decoder: BundleFile
     text: BundleFile
 
 
-class Manifest(_Section):
-    """``manifest.json``: what the bundle is, what is in it, how to decode with it and what was measured of it.
+class Manifest(Section):
+    """``manifest.json`` as far as every kind of model has it: what the bundle is, what is in it, what was measured.
 
-    ``graphs`` holds the forms of each graph, the preferred one first. ``instruction`` stands before every text that
-    goes to the text embedder (INSTRUCTOR's "Represent the …: "); ``parameters`` are counted by model, where the writer
-    said how many. ``calibration`` holds the ranges of the graphs' activations: numbers, so that a device without
-    recordings quantises as was measured elsewhere. ``same_similarity`` is the least cosine between the text
-    embeddings of two captions that a stream takes for one event: text embedders differ in how close they put them.
-    ``familiarity`` is missing where the encoder gives no such score.
+    A kind of model has a subclass with what it alone needs (decoding rules, labels, tokenizers), which sets
+    :attr:`roles` and :meth:`own_files`.
+
+    Attributes:
+        roles: the graphs that a model of the kind has, each of them needed.
+        kind: name of the kind of model, as registered in the entry-point group ``edge_aac.models``. Absent in bundles
+            from before there were several: those are of the kind "seq2seq".
+        language: of what the model says, as a BCP 47 tag ("en", "pt-BR"); it chooses the fluency check.
+        sample_rate: Hz of the sound, and `window_s` its length.
+        same_similarity: smallest cosine between the text embeddings of two captions that a stream takes for one event:
+            text embedders differ in how close they put them.
+        graphs: the forms of each graph by its role, the preferred form first.
+        parameters: counted by model, where the writer counted them.
+        quality: what was measured on what.
+        calibration: ranges of the graphs' activations: numbers, so that a device without recordings quantises as was
+            measured elsewhere.
     """
 
+    roles: ClassVar[frozenset[str]] = frozenset()
+
     schema_: Literal["edge-aac/bundle/1"] = Field(alias="schema")
+    kind: str = SEQ2SEQ
     name: str
     version: str
     license: str
     attributions: list[str]
+    language: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$")
     sample_rate: int
     window_s: float
-    embedding_size: int
-    vocabulary_size: int
-    decoding: DecodingRules
-    rerank: RerankWeights
     same_similarity: float = Field(default=0.88, ge=-1.0, le=1.0)
-    familiarity: FamiliarityRule | None = None
-    instruction: str = ""
-    tokenizers: Tokenizers
     graphs: dict[GraphRole, list[Graph]]
     parameters: dict[str, int] = Field(default_factory=dict)
     quality: dict[str, Any]
     calibration: BundleFile | None = None
+
+    @field_validator("graphs")
+    @classmethod
+    def _known_roles(cls, graphs: dict[GraphRole, list[Graph]]) -> dict[GraphRole, list[Graph]]:
+        if unknown := sorted(set(graphs) - cls.roles):
+            raise ValueError(f"a model of this kind has no {unknown[0]} graph, but {', '.join(sorted(cls.roles))}")
+        return graphs
+
+    def own_files(self) -> list[BundleFile]:
+        """Files beside graphs, weights and calibration, such as tokenizers; the kind says which."""
+        return []
 
     def files(self) -> list[BundleFile]:
         """All files that the manifest vouches for."""
         graphs = [graph for forms in self.graphs.values() for graph in forms]
         weights = [file for graph in graphs for file in graph.external_data]
         calibration = [self.calibration] if self.calibration else []
-        return [self.tokenizers.decoder, self.tokenizers.text, *graphs, *weights, *calibration]
+        return [*self.own_files(), *graphs, *weights, *calibration]
 
     def exported(self) -> dict[GraphRole, list[str]]:
         """Hashes of the graphs that were exported, whatever `edge-aac build-engine` made of them."""
@@ -172,12 +197,76 @@ class Manifest(_Section):
             if graph.parent_sha256 and graph.parent_sha256 not in {form.sha256 for form in forms}
         ]
 
+    def check_axis(self, role: GraphRole, name: str, size: int, stated_as: str) -> None:
+        """Refuse a graph whose input or output has another last axis than the manifest states elsewhere.
+
+        Args:
+            role: of the graph; every form of it that names the input or output is looked at.
+            name: of the input or output.
+            size: of its last axis, as stated.
+            stated_as: where it is stated, for the message.
+
+        Raises:
+            ValueError: they contradict each other.
+        """
+        for graph in self.graphs.get(role, []):
+            axis = graph.shapes[name][-1] if graph.shapes.get(name) else size
+            if isinstance(axis, int) and axis != size:
+                raise ValueError(f"{graph.file} gives {name} of size {axis}, but {stated_as} is {size}")
+
+
+class Seq2SeqManifest(Manifest):
+    """The manifest of the kind "seq2seq": an encoder of sound, a decoder of captions, a text embedder that ranks them.
+
+    Attributes:
+        embedding_size: of the audio embedding, E.
+        vocabulary_size: of the decoder, V.
+        decoding: how candidates are found, and `rerank` how they are ranked, where the user does not say otherwise.
+        familiarity: absent where the encoder does not score how familiar a window is.
+        instruction: stands before every text that goes to the text embedder (INSTRUCTOR's "Represent the …: ").
+    """
+
+    roles: ClassVar[frozenset[str]] = frozenset(SEQ2SEQ_ROLES)
+
+    kind: Literal["seq2seq"] = "seq2seq"
+    embedding_size: int
+    vocabulary_size: int
+    decoding: DecodingRules
+    rerank: RerankWeights
+    familiarity: FamiliarityRule | None = None
+    instruction: str = ""
+    tokenizers: Tokenizers
+
+    def own_files(self) -> list[BundleFile]:
+        """The two tokenizers."""
+        return [self.tokenizers.decoder, self.tokenizers.text]
+
+    @model_validator(mode="after")
+    def _fits_its_graphs(self) -> Seq2SeqManifest:
+        self.check_axis("encoder", "audio_embedding", self.embedding_size, "embedding_size")
+        self.check_axis("decoder", "logits", self.vocabulary_size, "vocabulary_size")
+        if self.rerank.similarity:
+            self.check_axis("text_embedder", "embedding", self.embedding_size, "embedding_size")
+        rules = self.decoding
+        for name in ("start_token_id", "eos_token_id", "pad_token_id"):
+            if not 0 <= getattr(rules, name) < self.vocabulary_size:
+                raise ValueError(f"decoding.{name} is no token of a vocabulary of {self.vocabulary_size}")
+        if not rules.min_length < rules.max_length <= rules.max_positions:
+            raise ValueError(
+                f"decoding asks for captions of {rules.min_length} to {rules.max_length} tokens from a decoder of "
+                f"{rules.max_positions} positions"
+            )
+        if self.familiarity and any("familiarity" not in graph.shapes for graph in self.graphs.get("encoder", [])):
+            raise ValueError("there is a rule for familiarity, but an encoder that does not score it")
+        return self
+
 
 def read_manifest(path: Path) -> Manifest:
-    """Read and validate a manifest.
+    """Read and validate a manifest of any kind of model that is registered.
 
     Raises:
-        DataError: it is not JSON, has another schema, or a field is missing or wrong.
+        DataError: it is not JSON, has another schema, is of an unknown kind, lacks a field, has a wrong one, or its
+            graphs contradict it.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
@@ -187,6 +276,20 @@ def read_manifest(path: Path) -> Manifest:
     if schema != SCHEMA:
         raise DataError(f"{path} has schema {schema!r}, this edge-aac reads {SCHEMA!r}: use a version that fits it")
     try:
-        return Manifest.model_validate(table)
+        return parse_manifest(table)
     except ValidationError as error:
         raise DataError(f"{path}: {first_complaint(error)}; build the bundle again") from error
+    except UnknownKindError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def parse_manifest(table: Mapping[str, Any]) -> Manifest:
+    """A manifest of the class that its kind of model registers.
+
+    Raises:
+        UnknownKindError: no package that is installed has such a kind.
+        ValidationError: from pydantic, where a field is missing or wrong.
+        ConfigError: the package that registers the kind cannot be loaded.
+    """
+    manifest: type[Manifest] = model_kind(str(table.get("kind", SEQ2SEQ))).manifest
+    return manifest.model_validate(table)

@@ -1,22 +1,26 @@
-"""The bundle: a folder with everything a captioner needs, and nothing in it is used before its hash is checked."""
+"""The bundle: a folder with everything that a model needs, and nothing in it is loaded before its hash is checked."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
+from edge_aac.bundle.hashes import file_sha256, remembered_sha256
 from edge_aac.bundle.manifest import MANIFEST, WINDOW_S, BundleFile, Graph, Manifest, read_manifest
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
 from edge_aac.timebase import SAMPLE_RATE
 
 DEFAULT_BUNDLE = "esc10-tiny"
 
+ManifestOfKind = TypeVar("ManifestOfKind", bound=Manifest)
+
 
 class Bundle:
-    """A checked bundle.
+    """A bundle whose manifest was read; a file of it is checked when it is about to be loaded.
 
     Attributes:
         folder: where its files lie.
@@ -34,9 +38,37 @@ class Bundle:
         """What makes this bundle's engines anew."""
         return build_command(self.opened_as)
 
+    def manifest_of(self, kind: type[ManifestOfKind]) -> ManifestOfKind:
+        """The manifest, where the bundle is of the kind that a caller works with.
+
+        Raises:
+            DataError: it is of another.
+        """
+        if not isinstance(self.manifest, kind):
+            wanted = kind.model_fields["kind"].default
+            raise DataError(
+                f"bundle {self.opened_as!r} holds a model of the kind {self.manifest.kind!r}, where one of the kind "
+                f"{wanted!r} is needed: give another bundle"
+            )
+        return self.manifest
+
     def path(self, file: BundleFile) -> Path:
-        """Where a file of the manifest lies."""
+        """Where a file of the manifest lies; :meth:`checked` is for files that are to be loaded."""
         return self.folder / file.file
+
+    def checked(self, file: BundleFile) -> Path:
+        """Where a file of the manifest lies, once it hashes to what the manifest says; a graph with its weights.
+
+        Hashes of files that have not changed are remembered from run to run (:mod:`edge_aac.bundle.hashes`).
+
+        Raises:
+            InputMissingError: it is not there, or cannot be read.
+            DataError: it is another file than the manifest means.
+        """
+        for part in (file, *(file.external_data if isinstance(file, Graph) else ())):
+            if complaint := fault(self, part, remembered_sha256):
+                raise complaint
+        return self.path(file)
 
     def size(self, graph: Graph) -> int:
         """Bytes of a graph with its weights."""
@@ -79,18 +111,19 @@ def build_command(name_or_path: str) -> str:
 
 
 def open_bundle(name_or_path: str) -> Bundle:
-    """Find a bundle by the name of a built-in or pulled one or the path of a folder, and check every file in it.
+    """Find a bundle by the name of a built-in or pulled one or the path of a folder, and see that its files are there.
 
-    Of a built-in bundle the user's own build is taken where there is one.
+    Of a built-in bundle the user's own build is taken where there is one. No file but the manifest is read: what a
+    model loads is checked as it is loaded (:meth:`Bundle.checked`), everything by :func:`check_all`.
 
     Raises:
         InputMissingError: there is no such bundle, or a file of it is missing.
-        DataError: its manifest is not one this version understands, a file's hash is wrong, or the user's own build is
-            of another version than the built-in bundle.
+        DataError: its manifest is not one this version understands, or the user's own build is of another version than
+            the built-in bundle.
     """
     bundle = read_bundle(find_bundle(name_or_path), name_or_path)
     for file in bundle.manifest.files():
-        if complaint := fault(bundle, file):
+        if complaint := _missing(bundle, file):
             if read_bundle(bundle.folder, name_or_path).manifest != bundle.manifest:
                 return open_bundle(name_or_path)  # a build has replaced files since the manifest was read
             raise complaint
@@ -99,6 +132,18 @@ def open_bundle(name_or_path: str) -> Bundle:
             f"{bundle.path(graph)} was made from another graph than the bundle holds now: run `{bundle.build_command}`"
         )
     return bundle
+
+
+def check_all(bundle: Bundle) -> None:
+    """Hash every file of a bundle from its bytes, also forms that this machine never loads.
+
+    Raises:
+        InputMissingError: a file is missing, or cannot be read.
+        DataError: a file is another one than the manifest means.
+    """
+    for file in bundle.manifest.files():
+        if complaint := fault(bundle, file):
+            raise complaint
 
 
 def find_bundle(name_or_path: str) -> Path:
@@ -160,20 +205,40 @@ def read_bundle(folder: Path, opened_as: str) -> Bundle:
     return Bundle(folder, manifest, opened_as)
 
 
-def fault(bundle: Bundle, file: BundleFile) -> EdgeAacError | None:
-    """What is wrong with a file of a bundle, and what mends it; None where it is the one that the manifest means."""
+def fault(bundle: Bundle, file: BundleFile, sha256_of: Callable[[Path], str] = file_sha256) -> EdgeAacError | None:
+    """What is wrong with a file of a bundle, and what mends it; None where it is the one that the manifest means.
+
+    Args:
+        bundle: with the file in its manifest.
+        file: the one to look at; of a graph its weights are files of their own.
+        sha256_of: how to hash; by default from the bytes, whatever is remembered.
+    """
+    if complaint := _missing(bundle, file):
+        return complaint
     path = bundle.path(file)
-    mend = f"run `{bundle.build_command}`" if _is_built(bundle, file) else "install or build the bundle again"
     try:
-        if not path.is_file():
-            return InputMissingError(f"bundle {bundle.opened_as!r} lacks its file {file.file}: {mend}")
-        if file_sha256(path) != file.sha256:
+        if sha256_of(path) != file.sha256:
             return DataError(
-                f"{path} is not the file that the bundle's manifest vouches for (its SHA-256 differs): {mend}"
+                f"{path} is not the file that the bundle's manifest vouches for (its SHA-256 differs): "
+                f"{_mend(bundle, file)}"
             )
     except OSError as error:
         return InputMissingError(f"bundle {bundle.opened_as!r} cannot be read ({error}): correct its permissions")
     return None
+
+
+def _missing(bundle: Bundle, file: BundleFile) -> EdgeAacError | None:
+    """Why a file of a bundle is not there, and what mends it; None where it is there, whatever it holds."""
+    try:
+        if bundle.path(file).is_file():
+            return None
+    except OSError as error:
+        return InputMissingError(f"bundle {bundle.opened_as!r} cannot be read ({error}): correct its permissions")
+    return InputMissingError(f"bundle {bundle.opened_as!r} lacks its file {file.file}: {_mend(bundle, file)}")
+
+
+def _mend(bundle: Bundle, file: BundleFile) -> str:
+    return f"run `{bundle.build_command}`" if _is_built(bundle, file) else "install or build the bundle again"
 
 
 def _is_built(bundle: Bundle, file: BundleFile) -> bool:
@@ -189,12 +254,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError as error:
         raise InputMissingError(f"{path} cannot be read ({error}): correct its permissions") from error
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -67,7 +67,7 @@ def _open_graph(bundle: Bundle, graphs: Sequence[Graph], threads: int) -> tuple[
             if complaint and bundle not in _told_unfit:
                 _told_unfit.add(bundle)
                 _log.warning("%s; until then the bundle's %s graphs run in its place", complaint, graph.precision)
-            return OnnxRuntimeEngine(bundle.path(graph), threads, bundle.size(graph)), graph
+            return OnnxRuntimeEngine(bundle.checked(graph), threads, bundle.size(graph)), graph
         complaint = complaint or f"{bundle.path(graph)} {why}: run `{bundle.build_command}`"
     raise DataError(complaint)
 
@@ -99,7 +99,7 @@ def _open_plan(bundle: Bundle, plans: list[Graph]) -> tuple[Engine, Graph]:
         except DataError as error:
             stale = stale or error
         else:
-            return TensorRtEngine(bundle.path(plan), DeviceContext.shared(), bundle.build_command), plan
+            return TensorRtEngine(bundle.checked(plan), DeviceContext.shared(), bundle.build_command), plan
     assert stale is not None
     raise stale
 

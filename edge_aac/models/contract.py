@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edge_aac import records
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
-from edge_aac.fluency.english.sentences import FluencyError
+from edge_aac.fluency.errors import FluencyError
 
 
 class CancelledError(Exception):

@@ -13,7 +13,7 @@ from edge_aac.bundle.manifest import RerankWeights
 from edge_aac.engines.contract import Engine
 from edge_aac.engines.steps import largest_rows
 from edge_aac.errors import DataError
-from edge_aac.fluency.english.sentences import fluency_errors
+from edge_aac.fluency.languages import FluencyCheck
 from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.tokens import to_arrays, to_text
@@ -28,7 +28,7 @@ class Reranker:
         text_tokenizer: text → the embedder's ids.
         weights: of the two scores.
         instruction: stands before every text, as the text embedder was trained with it.
-        fluency_check: whether faulty texts are ranked behind all others.
+        fluency_check: of the language; texts that it finds fault with are ranked behind all others. None = no check.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Reranker:
         text_tokenizer: Tokenizer,
         weights: RerankWeights,
         instruction: str = "",
-        fluency_check: bool = True,
+        fluency_check: FluencyCheck | None = None,
     ) -> None:
         self._text_embedder = text_embedder
         self._decoder_tokenizer = decoder_tokenizer
@@ -70,7 +70,7 @@ class Reranker:
         embeddings: dict[str, npt.NDArray[np.float32]] = {}
         if self._weights.similarity:
             embeddings = dict(zip(texts, self.embed(texts), strict=True))
-        errors = {text: fluency_errors(text) if self._fluency_check else () for text in texts}
+        errors = {text: self._fluency_check(text) if self._fluency_check else () for text in texts}
         ranked: list[list[ScoredCaption] | DataError] = []
         for likelihood, audio_embedding in zip(likelihoods, audio_embeddings, strict=True):
             scored = self._scored(likelihood, embeddings, audio_embedding)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,20 @@ from pydantic import BaseModel, ValidationError
 
 from edge_aac import records
 from edge_aac.audio.windows import Window
-from edge_aac.bundle.manifest import DecodingMethod, DecodingRules, FamiliarityRule, Graph, Manifest, RerankWeights
+from edge_aac.bundle.manifest import (
+    DecodingMethod,
+    DecodingRules,
+    FamiliarityRule,
+    Graph,
+    RerankWeights,
+    Seq2SeqManifest,
+)
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
 from edge_aac.engines.steps import ResidentEngine, StepwiseEngine
 from edge_aac.errors import ConfigError, DataError, first_complaint
+from edge_aac.fluency.languages import FluencyCheck, fluency_check
 from edge_aac.models.contract import Description, Latency, ScoredCaption, not_cancelled
 from edge_aac.models.decoding import Candidate, CandidateDecoder
 from edge_aac.models.encoding import Encoded, WindowEncoder
@@ -26,6 +35,8 @@ from edge_aac.models.rerank import Reranker
 from edge_aac.models.tokens import all_but, load_tokenizer
 
 Array = npt.NDArray[np.float32]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,8 @@ class Choices:
         method: "nucleus", "greedy" or "beam".
         max_length: longest caption in tokens, start and end counted.
         likelihood_weight, similarity_weight: of the two scores that candidates are ranked by.
-        fluency_check: whether faulty sentences are ranked behind all others.
+        fluency_check: whether faulty sentences are ranked behind all others; None = where the bundle's language has
+            a check.
         least_familiarity: windows that score lower are told to hold an unknown sound, or none.
     """
 
@@ -44,14 +56,14 @@ class Choices:
     max_length: int | None = None
     likelihood_weight: float | None = None
     similarity_weight: float | None = None
-    fluency_check: bool = True
+    fluency_check: bool | None = None
     least_familiarity: float | None = None
 
-    def rules(self, manifest: Manifest, candidates: int | None) -> DecodingRules:
+    def rules(self, manifest: Seq2SeqManifest, candidates: int | None) -> DecodingRules:
         """The bundle's rules with these changes."""
         return _changed(manifest.decoding, candidates=candidates, method=self.method, max_length=self.max_length)
 
-    def familiarity(self, manifest: Manifest) -> FamiliarityRule | None:
+    def familiarity(self, manifest: Seq2SeqManifest) -> FamiliarityRule | None:
         """The bundle's rule with this change.
 
         Raises:
@@ -65,7 +77,16 @@ class Choices:
             return None
         return _changed(manifest.familiarity, least=self.least_familiarity)
 
-    def weights(self, manifest: Manifest) -> RerankWeights:
+    def check_of(self, manifest: Seq2SeqManifest) -> FluencyCheck | None:
+        """What captions in the bundle's language are checked with; None = with nothing."""
+        if self.fluency_check is False:
+            return None
+        check = fluency_check(manifest.language)
+        if check is None and self.fluency_check:
+            _log.warning("no fluency check is installed for %r: captions are ranked without", manifest.language)
+        return check
+
+    def weights(self, manifest: Seq2SeqManifest) -> RerankWeights:
         """The bundle's weights with these changes."""
         return _changed(manifest.rerank, log_likelihood=self.likelihood_weight, similarity=self.similarity_weight)
 
@@ -111,7 +132,7 @@ class Captioner:
         choices: Choices | None = None,
     ) -> None:
         options, choices = options or EngineOptions(), choices or Choices()
-        manifest = bundle.manifest
+        manifest = bundle.manifest_of(Seq2SeqManifest)
         self.bundle = bundle
         self.rules = choices.rules(manifest, candidates)
         encoder, self.encoder_graph = load_engine(bundle, "encoder", options)
@@ -119,7 +140,7 @@ class Captioner:
         text_embedder, text_graph = load_engine(bundle, "text_embedder", options)
         self._decoder = CandidateDecoder(decoder)
         self._decoder.check(self.rules)
-        tokenizer = load_tokenizer(bundle.path(manifest.tokenizers.decoder))
+        tokenizer = load_tokenizer(bundle.checked(manifest.tokenizers.decoder))
         self.familiarity = choices.familiarity(manifest)
         if self.familiarity and "familiarity" not in self.encoder_graph.shapes:
             raise DataError(f"{bundle.folder} has a rule for familiarity, its encoder none to give: export it again")
@@ -130,10 +151,10 @@ class Captioner:
         self._reranker = Reranker(
             text_embedder,
             tokenizer,
-            load_tokenizer(bundle.path(manifest.tokenizers.text)),
+            load_tokenizer(bundle.checked(manifest.tokenizers.text)),
             choices.weights(manifest),
             manifest.instruction,
-            choices.fluency_check,
+            choices.check_of(manifest),
         )
         # What the decoder reads in the device's memory need not leave it.
         resident = isinstance(encoder, ResidentEngine) and isinstance(decoder, StepwiseEngine)
@@ -274,3 +295,16 @@ def window_rng(seed: int, start_sample: int) -> np.random.Generator:
     Each window has its own, so a skipped or silent window changes nothing for those after it.
     """
     return np.random.default_rng([seed, start_sample])
+
+
+class Seq2SeqKind:
+    """The kind of model "seq2seq": see :class:`edge_aac.models.registry.ModelKind`."""
+
+    manifest = Seq2SeqManifest
+    choices = frozenset({"candidates", *(field.name for field in fields(Choices))})
+
+    @staticmethod
+    def open(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any]) -> Captioner:
+        """Load the captioner."""
+        others = {name: value for name, value in choices.items() if name != "candidates"}
+        return Captioner(bundle, options, choices.get("candidates"), Choices(**others))

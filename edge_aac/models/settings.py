@@ -75,10 +75,15 @@ class CaptionerSettings(BaseModel):
             "absent": _BUNDLES_OWN,
         },
     )
-    fluency_check: bool = Field(
-        default=True,
-        description="Prefer captions that are whole sentences (English).",
-        json_schema_extra={"flag": "--fluency-check/--no-fluency-check", "env": "EDGE_AAC_FLUENCY_CHECK"},
+    fluency_check: bool | None = Field(
+        default=None,
+        description="Prefer captions that are whole sentences.",
+        examples=[True],
+        json_schema_extra={
+            "flag": "--fluency-check/--no-fluency-check",
+            "env": "EDGE_AAC_FLUENCY_CHECK",
+            "absent": "on where the bundle's language has a check",
+        },
     )
     least_familiarity: float | None = Field(
         default=None,
@@ -90,6 +95,19 @@ class CaptionerSettings(BaseModel):
             "env": "EDGE_AAC_LEAST_FAMILIARITY",
             "absent": _BUNDLES_OWN,
         },
+    )
+    labels: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What a bundle of the kind dual_encoder chooses from.",
+        examples=[["a dog", "rain"]],
+        json_schema_extra={"flag": "--label", "env": "EDGE_AAC_LABELS", "absent": _BUNDLES_OWN},
+    )
+    prompt: str | None = Field(
+        default=None,
+        description="Text around each label of a dual_encoder, with {} in the label's place.",
+        examples=["the sound of {}"],
+        json_schema_extra={"flag": "--prompt", "env": "EDGE_AAC_PROMPT", "absent": _BUNDLES_OWN},
     )
     seed: int = Field(
         default=0,

@@ -17,11 +17,12 @@ from typing import Any
 import onnx
 import torch
 import transformers
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 
-from edge_aac.bundle.manifest import MANIFEST, SCHEMA, WINDOW_S, Manifest, read_manifest
+from edge_aac.bundle.manifest import MANIFEST, SCHEMA, WINDOW_S, parse_manifest, read_manifest
 from edge_aac.bundle.store import file_sha256
-from edge_aac.errors import DataError, DeviceError
+from edge_aac.errors import DataError, DeviceError, first_complaint
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.onnx_writer import OPSET, release_memory, write_onnx
 from quantize.bundles.verify import gate, max_abs_difference, parent_outputs
@@ -168,6 +169,13 @@ def common_entries(folder: Path, decoder: Tokenizer, text: Tokenizer) -> dict[st
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """``manifest.json``, validated as the runtime will."""
-    Manifest.model_validate(manifest)
+    """``manifest.json``, validated as the runtime will.
+
+    Raises:
+        DataError: the runtime would refuse it.
+    """
+    try:
+        parse_manifest(manifest)
+    except ValidationError as error:
+        raise DataError(f"the bundle's manifest is unusable: {first_complaint(error)}") from error
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

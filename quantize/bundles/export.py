@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from edge_aac.bundle.manifest import GraphRole
+from edge_aac.bundle.manifest import SEQ2SEQ_ROLES, GraphRole
 from edge_aac.bundle.store import file_sha256
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.tokens import to_arrays, token_of
@@ -241,7 +241,7 @@ def write_calibration_of(
     folder: Path, specs: Mapping[str, Callable[[], GraphSpec]], lessons: Lessons, report: Report
 ) -> dict[str, str]:
     """Calibrate the graphs that lie in ``folder``, for the manifest."""
-    parents: dict[GraphRole, Path] = {role: folder / f"{role}.fp32.onnx" for role in get_args(GraphRole)}
+    parents: dict[GraphRole, Path] = {role: folder / f"{role}.fp32.onnx" for role in SEQ2SEQ_ROLES}
     # One run at a time: what a spec gives is good until it gives the next.
     runs = {
         role: ({name: value.numpy() for name, value in inputs.items()} for inputs in specs[role]().checks())

@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.bundle.manifest import DecodingRules, GraphRole
+from edge_aac.bundle.manifest import DecodingRules, GraphRole, Seq2SeqManifest
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import Arrays, Engine
 from edge_aac.engines.steps import Memory
@@ -76,12 +76,12 @@ def collect_samples(
         windows: filter banks (998, 128).
         captions: texts of these windows.
     """
-    rules = bundle.manifest.decoding
+    rules = bundle.manifest_of(Seq2SeqManifest).decoding
     inputs = list(encoder_inputs(iter(windows), "frame_padding" in encoder.input_shapes))
     memories = [memory_of(encoder.run(each)) for each in inputs]
     recorder = _Recorder(decoder)
     CandidateDecoder(recorder).decode(memories[0], rules, [np.random.default_rng(0)])
-    tokenizer = load_tokenizer(bundle.path(bundle.manifest.tokenizers.text))
+    tokenizer = load_tokenizer(bundle.checked(bundle.manifest_of(Seq2SeqManifest).tokenizers.text))
     texts: list[Arrays] = []
     for number in range(len(windows)):
         several = [captions[(number + other) % len(captions)] for other in range(rules.candidates)]

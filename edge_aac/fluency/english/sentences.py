@@ -27,8 +27,9 @@ from edge_aac.fluency.english.readings import (
     stem,
 )
 from edge_aac.fluency.english.rules import RULES
-from edge_aac.fluency.english.states import HOPELESS, UNREADABLE, FluencyError, Move, State, finish
+from edge_aac.fluency.english.states import HOPELESS, UNREADABLE, Move, State, finish
 from edge_aac.fluency.english.words import MEASURES
+from edge_aac.fluency.errors import FluencyError
 
 __all__ = ["FluencyError", "fluency_errors"]
 

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum, auto
+from enum import auto
 from functools import lru_cache
 from typing import NamedTuple
 
 from edge_aac.fluency.english.readings import Label, Part, Reading, Trait
-
-
-class FluencyError(str, Enum):
-    """What is wrong with a caption, after the error kinds of FENSE (https://arxiv.org/abs/2110.04684)."""
-
-    INCOMPLETE_SENTENCE = "incomplete_sentence"
-    REPEATED_EVENT = "repeated_event"
-    REPEATED_ADVERB = "repeated_adverb"
-    MISSING_CONJUNCTION = "missing_conjunction"
-    MISSING_VERB = "missing_verb"
-    DANGLING_FUNCTION_WORD = "dangling_function_word"
-
+from edge_aac.fluency.errors import FluencyError
 
 INCOMPLETE = FluencyError.INCOMPLETE_SENTENCE
 NO_CONJUNCTION = FluencyError.MISSING_CONJUNCTION

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_aac.bundle.manifest import MANIFEST
-from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles, open_bundle, user_bundles_folder
+from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles, check_all, open_bundle, user_bundles_folder
 from edge_aac.errors import DataError, InputMissingError
 from tests.edge_aac.bundle.bundle_folder import manifest_table, one_sentence, write_bundle
 
@@ -39,7 +39,7 @@ def test_a_pulled_bundle_is_found_by_its_name(tmp_path: Path) -> None:
     assert (bundle.folder, bundle.manifest.version) == (folder, "pulled")
     (folder / "decoder.onnx.data").write_bytes(b"tampered")
     with pytest.raises(DataError, match="SHA-256"):
-        open_bundle("tiny")
+        check_all(open_bundle("tiny"))
 
 
 @pytest.mark.parametrize("data_home", [None, ""])

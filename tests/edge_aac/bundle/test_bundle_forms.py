@@ -11,7 +11,7 @@ import pytest
 
 from edge_aac.bundle import store as bundle_module
 from edge_aac.bundle.manifest import MANIFEST
-from edge_aac.bundle.store import find_bundle, open_bundle
+from edge_aac.bundle.store import check_all, find_bundle, open_bundle
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
 from tests.edge_aac.bundle.bundle_folder import FILES, manifest_table, one_sentence, write_bundle
 
@@ -70,7 +70,7 @@ def test_a_built_form_that_is_missing_truncated_or_tampered_is_built_again(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises((DataError, InputMissingError)) as caught:
-        open_bundle(folder)
+        check_all(open_bundle(folder))
     message = one_sentence(caught)
     assert "encoder.int8.onnx" in message
     # The command can be pasted, also with a path that a shell would take apart.
@@ -81,7 +81,7 @@ def test_what_was_exported_cannot_be_built_again(tmp_path: Path) -> None:
     folder = _write_built(tmp_path / "tiny")
     (tmp_path / "tiny" / "encoder.onnx").write_bytes(b"another")
     with pytest.raises(DataError, match="install or build the bundle again") as caught:
-        open_bundle(folder)
+        check_all(open_bundle(folder))
     assert "build-engine" not in one_sentence(caught)
 
 
@@ -106,7 +106,7 @@ def test_calibration_is_a_file_of_the_bundle(tmp_path: Path) -> None:
     assert open_bundle(folder).manifest.calibration is not None
     (tmp_path / "tiny" / "calibration.json").write_bytes(b"{ }")
     with pytest.raises(DataError, match=r"calibration\.json"):
-        open_bundle(folder)
+        check_all(open_bundle(folder))
 
 
 def test_a_users_own_build_is_preferred(homes: tuple[Path, Path]) -> None:
@@ -137,7 +137,7 @@ def test_every_file_of_a_users_build_can_be_built_again(homes: tuple[Path, Path]
     _write_built(own)
     (own / "tokenizer.json").write_bytes(b"tampered")
     with pytest.raises(DataError, match="SHA-256") as caught:
-        open_bundle("tiny")
+        check_all(open_bundle("tiny"))
     assert COMMAND + "tiny`" in one_sentence(caught)
 
 
@@ -164,13 +164,13 @@ def test_a_build_that_ends_while_a_bundle_is_opened(tmp_path: Path, monkeypatch:
     name = _write_built(folder)
     newer = json.loads((folder / MANIFEST).read_text())
     newer["graphs"]["encoder"][0]["file"] = "encoder.int8.2.onnx"
-    check = bundle_module.fault
+    check = bundle_module._missing
 
     def build_first(*arguments: Any) -> EdgeAacError | None:
-        monkeypatch.setattr(bundle_module, "fault", check)
+        monkeypatch.setattr(bundle_module, "_missing", check)
         (folder / "encoder.int8.onnx").rename(folder / "encoder.int8.2.onnx")
         (folder / MANIFEST).write_text(json.dumps(newer))
         return check(*arguments)
 
-    monkeypatch.setattr(bundle_module, "fault", build_first)
+    monkeypatch.setattr(bundle_module, "_missing", build_first)
     assert open_bundle(name).manifest.graphs["encoder"][0].file == "encoder.int8.2.onnx"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edge_aac.bundle.manifest import MANIFEST, DecodingRules, Manifest
-from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles, file_sha256, open_bundle
+from edge_aac.bundle.manifest import MANIFEST, DecodingRules, Seq2SeqManifest
+from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles, check_all, file_sha256, open_bundle
 from edge_aac.errors import DataError, InputMissingError
 from tests.edge_aac.bundle.bundle_folder import FILES, manifest_table, one_sentence, write_bundle
 
@@ -28,7 +28,7 @@ def test_tampered_file(tmp_path: Path, name: str) -> None:
     folder = write_bundle(tmp_path / "tiny", manifest_table())
     (tmp_path / "tiny" / name).write_bytes(FILES[name] + b"!")
     with pytest.raises(DataError, match="SHA-256") as caught:
-        open_bundle(folder)
+        check_all(open_bundle(folder))
     assert name in one_sentence(caught)
 
 
@@ -88,7 +88,7 @@ def test_what_is_new_in_a_manifest_comes_back_and_may_be_absent(tmp_path: Path) 
     assert older.instruction == ""
     assert older.decoding == DecodingRules()
     assert (older.decoding.method, older.decoding.max_positions) == ("nucleus", 128)
-    assert Manifest.model_validate(older.model_dump(by_alias=True)) == older
+    assert Seq2SeqManifest.model_validate(older.model_dump(by_alias=True)) == older
 
 
 def test_a_path_in_a_tokenizer_name(tmp_path: Path) -> None:
@@ -169,6 +169,7 @@ def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_built_in_bundle_is_whole() -> None:
     assert DEFAULT_BUNDLE in built_in_bundles()
+    check_all(open_bundle(DEFAULT_BUNDLE))
     manifest = open_bundle(DEFAULT_BUNDLE).manifest
     assert manifest.name == DEFAULT_BUNDLE
     assert set(manifest.graphs) == {"encoder", "decoder", "text_embedder"}

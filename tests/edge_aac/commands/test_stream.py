@@ -15,7 +15,7 @@ from edge_aac.errors import ConfigError
     ("text", "problem"),
     [
         ("[[sources]]\naddress = 'demo:'\nenabled = false\n", "no source is enabled"),
-        ("[[sources]]\naddress = 'demo:'\n[[sources]]\naddress = 'stdin:'\n", "one source"),
+        ("[[sources]]\naddress = 'stdin:'\n[[sources]]\naddress = 'stdin:?rate=8000'\n", "two sources"),
     ],
 )
 def test_sources_that_cannot_be_streamed(

@@ -17,6 +17,7 @@ from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
 from edge_aac.engines.tensor_rt import engine as tensor_rt
 from edge_aac.errors import DataError, DeviceError
 from edge_aac.models.seq2seq import Captioner
+from tests.edge_aac.bundle.bundle_folder import UncheckedBundle
 from tests.edge_aac.fakes import described
 
 ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
@@ -79,7 +80,7 @@ def _with_plans(*, first: bool = True, **built_with: str) -> Bundle:
         )
         plan = _plan(parent, role, **built_with)
         graphs[role] = [plan, source, parent] if first else [parent, source, plan]
-    return Bundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}), "mine")
+    return UncheckedBundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}), "mine")
 
 
 def _backends(bundle: Bundle, backend: Backend) -> list[str]:
@@ -165,7 +166,7 @@ def test_of_several_boards_plans_the_fitting_one_is_taken() -> None:
     for role, (plan, source, parent) in bundle.manifest.graphs.items():
         other = plan.model_copy(update={"file": "other.engine", "built_with": {"gpu": "sm_110", "tensorrt": "11.4.1"}})
         graphs[role] = [other, plan, source, parent]
-    bundle = Bundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}))
+    bundle = UncheckedBundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}))
     for role in ROLES:
         engine, graph = load_engine(bundle, role, EngineOptions())
         assert isinstance(engine, FakePlan) and engine.path.name == graph.file == f"{role}.int8+fp16.sm_87.engine"

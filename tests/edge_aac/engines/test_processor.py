@@ -14,6 +14,7 @@ from edge_aac.engines import processor
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
+from tests.edge_aac.bundle.bundle_folder import UncheckedBundle
 
 ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 HERE = platform.machine()
@@ -39,7 +40,7 @@ def _built(parents: bool = True, **built_with: str) -> Bundle:
             update={"precision": "int8", "built_with": built_with, "parent_sha256": parent.sha256, "sha256": "a" * 64}
         )
         graphs[role] = [int8, *([parent] if parents else [])]
-    return Bundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}), "mine")
+    return UncheckedBundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}), "mine")
 
 
 def _precisions(bundle: Bundle) -> set[str]:

@@ -10,8 +10,8 @@ from tokenizers import Encoding
 
 from edge_aac.bundle.manifest import RerankWeights
 from edge_aac.errors import DataError
-from edge_aac.fluency.english.sentences import FluencyError
-from edge_aac.models import rerank
+from edge_aac.fluency.errors import FluencyError
+from edge_aac.fluency.languages import FluencyCheck
 from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.rerank import Reranker
@@ -29,7 +29,7 @@ def _ids(text: str) -> tuple[int, ...]:
 
 
 def _reranker(
-    weights: RerankWeights | None = None, instruction: str = "", fluency_check: bool = False
+    weights: RerankWeights | None = None, instruction: str = "", fluency_check: FluencyCheck | None = None
 ) -> tuple[Reranker, FakeTextEmbedder]:
     embedder = FakeTextEmbedder({_ids(instruction + text): vector for text, vector in _VECTORS.items()})
     tokenizer = word_tokenizer(_WORDS)
@@ -173,8 +173,11 @@ def _three() -> list[Candidate]:
 
 def test_faulty_sentences_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
     fault = next(iter(FluencyError))
-    monkeypatch.setattr(rerank, "fluency_errors", lambda text: () if text == "a dog barks" else (fault,))
-    reranker, _ = _reranker(RerankWeights(log_likelihood=1.0, similarity=0.0), fluency_check=True)
+
+    def check(text: str) -> tuple[FluencyError, ...]:
+        return () if text == "a dog barks" else (fault,)
+
+    reranker, _ = _reranker(RerankWeights(log_likelihood=1.0, similarity=0.0), fluency_check=check)
     ranked = _rank(reranker, _three(), _AUDIO)
     assert [(caption.text, caption.errors) for caption in ranked] == [
         ("a dog barks", ()),
@@ -185,11 +188,7 @@ def test_faulty_sentences_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _rank(reranker, _three()[:2], _AUDIO)[0].text == "rain"
 
 
-def test_a_check_that_is_off_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    def asked(text: str) -> tuple[FluencyError, ...]:
-        raise AssertionError(text)
-
-    monkeypatch.setattr(rerank, "fluency_errors", asked)
+def test_without_a_check_nothing_is_found_at_fault() -> None:
     reranker, _ = _reranker(RerankWeights(log_likelihood=1.0, similarity=0.0))
     ranked = _rank(reranker, _three(), _AUDIO)
     assert [(caption.text, caption.errors) for caption in ranked] == [

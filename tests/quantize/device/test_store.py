@@ -16,7 +16,7 @@ import pytest
 
 from edge_aac.bundle import store as bundle_module
 from edge_aac.bundle.manifest import MANIFEST, Graph, Manifest
-from edge_aac.bundle.store import Bundle, open_bundle
+from edge_aac.bundle.store import Bundle, check_all, open_bundle
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from quantize.device import places as build_places
 from quantize.device import store as engine_store
@@ -285,7 +285,7 @@ def test_a_users_build_of_an_older_version_or_a_broken_one_is_built_again(
     else:
         _renew(folder)
     with pytest.raises((DataError, InputMissingError), match="edge-aac build-engine --bundle tiny"):
-        open_bundle("tiny")
+        check_all(open_bundle("tiny"))
     bundle = _build_by_name(b"two")
     assert bundle.folder == built_in and _first(bundle) == b"two"
     assert bundle.manifest.version == ("1" if damage else "2")

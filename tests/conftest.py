@@ -1,4 +1,4 @@
-"""Fixtures of the runtime's tests."""
+"""Fixtures of tests in several folders."""
 
 from __future__ import annotations
 

@@ -1,0 +1,40 @@
+"""Kinds of model, by the name that a manifest gives: each is registered by the package that has it."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from edge_aac.errors import ConfigError, EdgeAacError
+
+GROUP = "edge_aac.models"
+"""Entry points: name of the kind → an :class:`edge_aac.models.registry.ModelKind`."""
+
+
+class UnknownKindError(EdgeAacError):
+    """No installed package has such a kind of model."""
+
+    exit_code = 65
+
+
+def model_kind(kind: str) -> Any:
+    """What is registered for a kind of model, loaded; :func:`edge_aac.models.registry.open_model` gives it its type.
+
+    Raises:
+        UnknownKindError: nothing is.
+        ConfigError: what is registered cannot be loaded.
+    """
+    registered = {point.name: point for point in entry_points(group=GROUP)}
+    if kind not in registered:
+        raise UnknownKindError(
+            f"the model is of the kind {kind!r}, this edge-aac runs {', '.join(sorted(registered))}: "
+            "install the package that runs it, or use a version that fits"
+        )
+    point = registered[kind]
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"the kind of model {kind!r} is registered as {point.value}, which cannot be loaded ({error}): "
+            "install that package again"
+        ) from error

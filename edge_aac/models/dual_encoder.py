@@ -1,0 +1,197 @@
+"""Zero-shot labels: a sound and some texts are embedded in one space, and the nearest text is what is heard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from edge_aac import records
+from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
+from edge_aac.audio.windows import Window
+from edge_aac.bundle.manifest import BundleFile, Manifest
+from edge_aac.bundle.store import Bundle
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
+from edge_aac.errors import ConfigError, DataError, first_complaint
+from edge_aac.models.contract import CancelledError, Description, Latency, ScoredCaption, not_cancelled
+from edge_aac.models.tokens import load_tokenizer, plain_text, to_arrays
+
+Array = npt.NDArray[np.float32]
+
+DUAL_ENCODER: Final = "dual_encoder"
+_BLANK = "{}"
+
+
+class DualEncoderManifest(Manifest):
+    """The manifest of the kind "dual_encoder".
+
+    Graphs: "encoder" takes ``fbank`` (W, 998, 128), where its model was trained on padded batches also
+    ``frame_padding`` (W, 998), and gives ``audio_embedding`` (W, E) of any length; "text_embedder" takes ``token_ids``
+    and ``attention_mask`` (N, S) and gives ``embedding`` (N, E) of unit length.
+
+    Attributes:
+        labels: what can be heard, each once.
+        prompt: makes a text of a label, which takes the place of ``{}``: "a recording of {}".
+        embedding_size: of both embeddings, E.
+        instruction: stands before every text that goes to the text embedder, and is no part of what is said.
+        text_tokenizer: text → the text embedder's ids.
+    """
+
+    roles: ClassVar[frozenset[str]] = frozenset({"encoder", "text_embedder"})
+
+    kind: Literal["dual_encoder"] = DUAL_ENCODER
+    labels: list[str] = Field(min_length=1)
+    prompt: str = _BLANK
+    embedding_size: int
+    instruction: str = ""
+    text_tokenizer: BundleFile
+
+    @field_validator("prompt")
+    @classmethod
+    def _has_one_blank(cls, prompt: str) -> str:
+        if prompt.count(_BLANK) != 1:
+            raise ValueError(f"a prompt holds {_BLANK} once, where the label goes")
+        return prompt
+
+    @model_validator(mode="after")
+    def _fits_its_graphs(self) -> DualEncoderManifest:
+        texts = self.texts()
+        if not all(plain_text(label) for label in self.labels) or len(set(texts)) < len(texts):
+            raise ValueError("labels are words, and no two of them the same")
+        self.check_axis("encoder", "audio_embedding", self.embedding_size, "embedding_size")
+        self.check_axis("text_embedder", "embedding", self.embedding_size, "embedding_size")
+        return self
+
+    def own_files(self) -> list[BundleFile]:
+        """The tokenizer."""
+        return [self.text_tokenizer]
+
+    def texts(self) -> list[str]:
+        """What is said of a window, by label: lower-case, without punctuation."""
+        return [plain_text(self.prompt.replace(_BLANK, label)) for label in self.labels]
+
+
+class DualEncoder:
+    """Ranks the labels of a bundle by how close their texts lie to a window.
+
+    The score of a text is the cosine of its embedding and the window's, from -1 to 1. It is no probability, and says as
+    much of a text alone as beside others, so a smallest score can be asked for. A softmax over the labels would always
+    find one of them likely, also where none is heard.
+
+    Args:
+        bundle: of this kind.
+        options: backend and threads.
+        choices: ``labels`` and ``prompt`` other than the bundle's.
+
+    Raises:
+        ConfigError: a choice is unusable.
+        InputMissingError, DataError, DeviceError: the bundle cannot be run here.
+    """
+
+    def __init__(self, bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any] | None = None) -> None:
+        self._manifest = _chosen(bundle.manifest_of(DualEncoderManifest), choices or {})
+        self._encoder, self._graph = load_engine(bundle, "encoder", options)
+        self._text_embedder = load_engine(bundle, "text_embedder", options)[0]
+        self._tokenizer = load_tokenizer(bundle.checked(self._manifest.text_tokenizer))
+        self._texts = self._manifest.texts()
+        self._embeddings = self.embed(self._texts)
+        self._check_size("text", self._embeddings)
+        # INT8 for processors finds its ranges over the whole run, so that windows would change each other's numbers;
+        # a plan takes as many windows as it was built for.
+        alone = self._graph.backend != ONNX_RUNTIME or self._graph.precision.startswith("int8")
+        self._at_once = 1 if alone or isinstance(self._encoder.input_shapes["fbank"][0], int) else None
+
+    @property
+    def identity(self) -> records.Model:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return records.Model(
+            bundle=self._manifest.name,
+            version=self._manifest.version,
+            backend=self._graph.backend,
+            precision=self._graph.precision,
+        )
+
+    @property
+    def same_similarity(self) -> float:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return self._manifest.same_similarity
+
+    def describe(
+        self,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        cancelled: Callable[[], bool] = not_cancelled,
+    ) -> list[Description | DataError]:
+        """See :class:`edge_aac.models.contract.WindowModel`; nothing is random here, ``rngs`` are not used."""
+        at_once = self._at_once or max(1, len(windows))
+        described: list[Description | DataError] = []
+        for start in range(0, len(windows), at_once):
+            if cancelled():
+                raise CancelledError
+            described += self._described(windows[start : start + at_once])
+        return described
+
+    def embed(self, texts: Sequence[str]) -> Array:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        token_ids, attention_mask = to_arrays(self._tokenizer, texts, self._manifest.instruction)
+        return self._text_embedder.run({"token_ids": token_ids, "attention_mask": attention_mask})["embedding"]
+
+    def _described(self, windows: Sequence[Window]) -> list[Description | DataError]:
+        """As :meth:`describe`, of one run of the encoder."""
+        started = time.perf_counter()
+        inputs: dict[str, npt.NDArray[np.generic]] = {"fbank": np.stack([window.fbank for window in windows])}
+        if "frame_padding" in self._encoder.input_shapes:
+            frames = np.arange(inputs["fbank"].shape[1]) * FRAME_SHIFT_SAMPLES
+            inputs["frame_padding"] = np.stack([frames >= window.samples for window in windows])
+        audio_embeddings = self._encoder.run(inputs)["audio_embedding"]
+        self._check_size("audio", audio_embeddings)
+        encoded = time.perf_counter()
+        ranked = [self._ranked(embedding) for embedding in audio_embeddings]
+        share = 1e3 / len(windows)
+        latency = Latency(share * (encoded - started), 0.0, share * (time.perf_counter() - encoded))
+        return [
+            found if isinstance(found, DataError) else Description(found, embedding, len(self._texts), latency)
+            for found, embedding in zip(ranked, audio_embeddings, strict=True)
+        ]
+
+    def _ranked(self, audio_embedding: Array) -> list[ScoredCaption] | DataError:
+        length = float(np.linalg.norm(audio_embedding))
+        if not np.isfinite(length) or length == 0.0:
+            return DataError("the encoder gave no usable numbers: check the sound's level, or build the bundle again")
+        similarities = self._embeddings @ (audio_embedding / length)
+        scored = [
+            ScoredCaption(text, float(similarity), None, float(similarity), embedding)
+            for text, similarity, embedding in zip(self._texts, similarities, self._embeddings, strict=True)
+        ]
+        return sorted(scored, key=lambda caption: (-caption.hybrid, caption.text))
+
+    def _check_size(self, what: str, embeddings: Array) -> None:
+        if embeddings.shape[1] != self._manifest.embedding_size:
+            raise DataError(
+                f"the {what} embeddings of the bundle {self._manifest.name} have {embeddings.shape[1]} dimensions, its "
+                f"manifest says {self._manifest.embedding_size}: build the bundle again"
+            )
+
+
+def _chosen(manifest: DualEncoderManifest, choices: Mapping[str, Any]) -> DualEncoderManifest:
+    try:
+        return DualEncoderManifest.model_validate({**manifest.model_dump(by_alias=True), **choices})
+    except ValidationError as error:
+        raise ConfigError(f"unusable choice: {first_complaint(error)}") from error
+
+
+class DualEncoderKind:
+    """The kind of model "dual_encoder": see :class:`edge_aac.models.registry.ModelKind`."""
+
+    manifest = DualEncoderManifest
+    choices = frozenset({"labels", "prompt"})
+
+    @staticmethod
+    def open(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any]) -> DualEncoder:
+        """Load the model."""
+        return DualEncoder(bundle, options, choices)

@@ -1,0 +1,65 @@
+"""The model of a bundle, whatever its kind: kinds are registered, so that a package outside adds one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from edge_aac.bundle.kinds import model_kind
+from edge_aac.bundle.manifest import Manifest
+from edge_aac.bundle.store import Bundle
+from edge_aac.engines.contract import EngineOptions
+from edge_aac.errors import ConfigError
+from edge_aac.models.contract import WindowModel
+
+
+class ModelKind(Protocol):
+    """What is registered in the entry-point group ``edge_aac.models`` under the name of a kind.
+
+    Attributes:
+        manifest: what its bundles' ``manifest.json`` is validated with, a subclass of
+            :class:`edge_aac.bundle.manifest.Manifest`.
+        choices: names of what a user may decide otherwise than the bundle.
+    """
+
+    @property
+    def manifest(self) -> type[Manifest]: ...
+
+    @property
+    def choices(self) -> frozenset[str]: ...
+
+    def open(self, bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any]) -> WindowModel:
+        """Load the model; only :meth:`edge_aac.bundle.store.Bundle.checked` files and what
+        :func:`edge_aac.engines.choice.load_engine` gives are read.
+
+        Args:
+            bundle: with a manifest of the kind's class.
+            options: backend and threads.
+            choices: some of :attr:`choices`, none of them None.
+
+        Raises:
+            ConfigError: a choice is unusable.
+            InputMissingError, DataError, DeviceError: the bundle cannot be run here.
+        """
+
+
+def open_model(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any]) -> WindowModel:
+    """Load the model of a bundle, whatever its kind.
+
+    Args:
+        bundle: from :func:`edge_aac.bundle.store.open_bundle`.
+        options: backend and threads.
+        choices: what the user decided, by name; None = as in the bundle.
+
+    Raises:
+        ConfigError: a choice is unusable, or none of the bundle's kind.
+        InputMissingError, DataError, DeviceError: the bundle cannot be run here.
+    """
+    kind = cast(ModelKind, model_kind(bundle.manifest.kind))
+    given = {name: value for name, value in choices.items() if value is not None}
+    if foreign := sorted(set(given) - kind.choices):
+        raise ConfigError(
+            f"{foreign[0]} means nothing to the bundle {bundle.manifest.name}, whose model is of the kind "
+            f"{bundle.manifest.kind!r}: leave it out"
+        )
+    return kind.open(bundle, options, given)
