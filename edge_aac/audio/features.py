@@ -67,20 +67,24 @@ class FilterBank:
         Returns:
             Normalised frames, float32, shape (n, 128); n may be 0.
         """
-        frames: list[npt.NDArray[np.float32]] = []
-        for start in range(0, len(samples), _PIECE_SAMPLES):
-            self._accept_piece(samples[start : start + _PIECE_SAMPLES] * _INT16_SCALE, frames)
-        if not frames:
+        pieces = [
+            self._accept_piece(samples[start : start + _PIECE_SAMPLES] * _INT16_SCALE)
+            for start in range(0, len(samples), _PIECE_SAMPLES)
+        ]
+        if not pieces:
             return np.zeros((0, NUM_MEL_BINS), np.float32)
-        normalised: npt.NDArray[np.float32] = (np.stack(frames) - FBANK_MEAN) / FBANK_SCALE
+        normalised: npt.NDArray[np.float32] = (np.concatenate(pieces) - FBANK_MEAN) / FBANK_SCALE
         return normalised
 
-    def _accept_piece(self, piece: npt.NDArray[np.float32], frames: list[npt.NDArray[np.float32]]) -> None:
+    def _accept_piece(self, piece: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         self._fbank.accept_waveform(SAMPLE_RATE, piece)
         ready = self._fbank.num_frames_ready
-        # Copies: what get_frame gives is a view of memory that pop sets free.
-        frames.extend(np.array(self._fbank.get_frame(index)) for index in range(self._frames_taken, ready))
-        self._fbank.pop(ready - self._frames_taken)
+        frames = np.empty((ready - self._frames_taken, NUM_MEL_BINS), np.float32)
+        get_frame = self._fbank.get_frame
+        for row, index in enumerate(range(self._frames_taken, ready)):
+            # Copied: what get_frame gives is a view of memory that pop sets free.
+            frames[row] = get_frame(index)
+        self._fbank.pop(len(frames))
         self._frames_taken = ready
 
         # Kaldi hides the samples of the unfinished frame, and a restart needs them.
@@ -90,6 +94,7 @@ class FilterBank:
         self._unfinished_start += finished_samples
         if ready >= self._restart_frames:
             self._restart(self._unfinished)
+        return frames
 
     def _restart(self, carried: npt.NDArray[np.float32]) -> None:
         self._fbank = kaldi_native_fbank.OnlineFbank(_options())

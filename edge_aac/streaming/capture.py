@@ -98,8 +98,8 @@ class Capture:
             error = fault
         if error is not None:
             self.reason = str(error) or type(error).__name__
-        self._ended = True
         self._ring.close(error)
+        self._ended = True
         self._wake()
 
     def _read_to_the_end(self) -> EdgeAacError | None:
@@ -127,8 +127,16 @@ class Capture:
             return error
         return None
 
+    @property
+    def due(self) -> bool:
+        """Whether the ring's reader has something to do."""
+        return self._ended or self._is_due(self._ring.written_samples)
+
+    def _is_due(self, position: int) -> bool:
+        return position >= self.due_position or 2 * self._ring.backlog_samples >= self._ring.capacity_samples
+
     def _wake_at(self, position: int) -> None:
-        if position >= self.due_position or 2 * self._ring.backlog_samples >= self._ring.capacity_samples:
+        if self._is_due(position):
             self._wake()
 
     def _note_sound(self) -> None:

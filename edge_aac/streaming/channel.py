@@ -28,7 +28,15 @@ from edge_aac.streaming.hub import Delivery
 from edge_aac.timebase import SAMPLE_RATE
 
 RING_SAMPLES = 30 * SAMPLE_RATE
+"""Sound of a live source that may wait while others, or a slow model, take their time."""
+
+FILE_RING_SAMPLES = 4 * SAMPLE_RATE
+"""A file's reader waits: more would be memory for nothing."""
+
 READ_SAMPLES = SAMPLE_RATE
+LONGEST_WAIT_S = 1.0
+"""Sound waits no longer in the ring, though no window be due: an outage must not push it out."""
+
 SILENT_WAIT_S = 1.0
 """A live source that has given nothing for this long is not merely late."""
 
@@ -95,7 +103,7 @@ class Channel:
         self._builder = builder
         self._settings = settings
         self._publish = publish
-        self._ring = SampleRing(RING_SAMPLES)
+        self._ring = SampleRing(RING_SAMPLES if source.live else FILE_RING_SAMPLES)
         self._clock = SampleClock()
         self._arrivals = SampleClock()
         self._capture = Capture(source, self._ring, self._clock, self._arrivals, wake, reopen)
@@ -106,6 +114,7 @@ class Channel:
         self._lost_reported = 0
         self._source_ended = False
         self._heard_s = time.monotonic()
+        self._collected_s = 0.0
 
     @property
     def capture(self) -> Capture:
@@ -129,9 +138,14 @@ class Channel:
     def collect(self, ahead: int = 1) -> None:
         """Take what the ring holds, and cut it into windows.
 
-        Of a live source everything is taken, so that what is outdated is skipped at once; of a file only until
+        Nothing is taken before a window is due, or a second has passed: the filter bank works best on long pieces. Of a
+        live source everything is taken then, so that what is outdated is skipped at once; of a file only until
         ``ahead`` windows are due, so that its reader waits.
         """
+        now_s = time.monotonic()
+        if not self._capture.due and now_s - self._collected_s < LONGEST_WAIT_S:
+            return
+        self._collected_s = now_s
         while not self._source_ended:
             if not self.live and len(self._due) >= ahead:
                 return

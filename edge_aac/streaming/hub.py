@@ -273,8 +273,11 @@ class Hub:
         for closer in closers:
             closer.join()
         for outlet in self._outlets:
-            if dropped := outlet.health.dropped:
-                log.warning("sink %s: %d records were dropped: it does not take them fast enough", outlet.name, dropped)
+            # What ends the stream is raised, and tells enough.
+            known = outlet.error is None or outlet.name in self._reported
+            if known and (dropped := outlet.health.dropped):
+                why = "it does not take them fast enough" if outlet.error is None else "it had ended"
+                log.warning("sink %s: %d records were dropped: %s", outlet.name, dropped, why)
 
 
 class _Once:

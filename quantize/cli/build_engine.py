@@ -65,7 +65,7 @@ def build_engine_verb(
     threads: Annotated[
         int, typer.Option(min=0, envvar="EDGE_AAC_THREADS", help="CPU threads of a graph; 0 = as many as pay.")
     ] = 0,
-    streams: Annotated[int, typer.Option(min=1, max=64, help="Windows that TensorRT may encode at once.")] = 1,
+    streams: Annotated[int, typer.Option(min=1, max=64, help="Windows that TensorRT may run at once.")] = 1,
     candidates: Annotated[
         int | None,
         typer.Option(min=1, max=64, help="Captions of a window that TensorRT is tuned for. Default: the bundle's own."),

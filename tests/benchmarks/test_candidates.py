@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.candidates import WARM_UP_WINDOWS, as_text, interleaved, pick, plot
+from edge_aac.audio.windows import Window
 
 
 def counts(hits: np.ndarray) -> np.ndarray:
@@ -39,10 +40,11 @@ class Spoken:
     number: int
     calls: list[int]
 
-    def caption(self, fbank: Any, rng: np.random.Generator) -> Any:
+    def describe(self, windows: list[Window], rngs: list[np.random.Generator]) -> list[Any]:
         self.calls.append(self.number)
-        best = SimpleNamespace(text=f"{self.number} of {fbank}", hybrid=0.1 * self.number)
-        return SimpleNamespace(best=best, latency_ms=SimpleNamespace(decode=1.0, rerank=2.0))
+        ((window,), (_,)) = windows, rngs
+        best = SimpleNamespace(text=f"{self.number} of {window.fbank}", hybrid=0.1 * self.number)
+        return [SimpleNamespace(best=best, latency_ms=SimpleNamespace(decode=1.0, rerank=2.0))]
 
 
 def test_every_window_meets_every_number_before_the_next_one_comes() -> None:

@@ -11,19 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_aac.audio.windows import WINDOW_SAMPLES, Window
 from edge_aac.bundle.manifest import DecodingMethod, GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import Engine
 from edge_aac.engines.steps import Memory
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError, DeviceError, InputMissingError
-from edge_aac.models.seq2seq import Captioner, Choices
+from edge_aac.models.contract import Description
+from edge_aac.models.seq2seq import Captioner, Choices, window_rng
 from tests.edge_aac.engines.tensor_rt.trt_api import VERSIONS
 from tests.edge_aac.engines.tensor_rt.trt_cases import (
     MOST_CANDIDATES,
     ONE_THREAD,
     captioner_of,
     engines_of,
+    fbank,
     install,
     plan_of,
     said,
@@ -69,6 +73,28 @@ def test_every_way_of_decoding(
     for seed in range(2):
         same(said(here, seed), said(plain, seed), 1e-5)
     assert (installed.cuda.did["cudaGraphLaunch"] > 5) == graphs
+
+
+@pytest.mark.parametrize(("encoded", "decoded", "runs"), [(2, 2, 3), (5, 2, 3), (2, 5, 3), (5, 5, 1), (1, 5, 5)])
+def test_as_many_windows_at_once_as_both_plans_take(
+    encoded: int, decoded: int, runs: int, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the encoder left on the device is decoded before it runs again, and each window is what it is alone."""
+    installed = install(monkeypatch)
+    context = DeviceContext()
+    sizes: tuple[tuple[GraphRole, int], ...] = (("encoder", encoded), ("decoder", decoded))
+    engines: dict[GraphRole, Engine] = {
+        role: TensorRtEngine(plan_of(bundle, role, tmp_path, windows=windows), context) for role, windows in sizes
+    }
+    plain, here = Captioner(bundle, ONE_THREAD), captioner_of(bundle, engines, monkeypatch)
+    windows = [Window(seed, WINDOW_SAMPLES, fbank(seed), -20.0, -3.0) for seed in range(5)]
+    found = here.describe(windows, [window_rng(seed, 0) for seed in range(5)])
+    for seed, description in enumerate(found):
+        assert isinstance(description, Description)
+        same(description, said(plain, seed), 1e-5)
+    assert installed.cuda.did["cudaMemcpy2DAsync"] > 0, "within the device's memory"
+    encoder = engines["encoder"]
+    assert isinstance(encoder, TensorRtEngine) and encoder._runs == runs
 
 
 @pytest.mark.parametrize("role", _ROLES)

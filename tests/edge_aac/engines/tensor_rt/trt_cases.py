@@ -26,8 +26,6 @@ from tests.edge_aac.fakes import described
 MOST_CANDIDATES, CAPACITY, MEMORY_STEPS, MOST_TOKENS = 6, 32, 248, 48
 ONE_THREAD = EngineOptions(threads=1)
 _LARGEST = {
-    "windows": 1,
-    "rows": MOST_CANDIDATES,
     "capacity": CAPACITY,
     "memory_steps": MEMORY_STEPS,
     "texts": MOST_CANDIDATES,
@@ -63,24 +61,25 @@ def install_in_children(monkeypatch: pytest.MonkeyPatch, folder: Path, ways: Way
     monkeypatch.setenv(STAND_IN_VARIABLE, json.dumps(asdict(ways)))
 
 
-def ranges(shapes: dict[str, list[int | str]], inputs: list[str]) -> dict[str, list[list[int]]]:
-    """Smallest, best and largest shapes of the inputs that have dynamic axes."""
+def ranges(shapes: dict[str, list[int | str]], inputs: list[str], windows: int = 1) -> dict[str, list[list[int]]]:
+    """Smallest, best and largest shapes of the inputs that have dynamic axes, for so many windows at once."""
     found = {}
+    sizes = {**_LARGEST, "windows": windows, "rows": windows * MOST_CANDIDATES}
     for name in inputs:
         if any(isinstance(size, str) for size in shapes[name]):
-            largest = [_LARGEST[size] if isinstance(size, str) else size for size in shapes[name]]
+            largest = [sizes[size] if isinstance(size, str) else size for size in shapes[name]]
             least = [1 if isinstance(size, str) else size for size in shapes[name]]
             found[name] = [least, largest, largest]
     return found
 
 
-def plan_of(bundle: Bundle, role: GraphRole, folder: Path, ways: Ways | None = None) -> Path:
+def plan_of(bundle: Bundle, role: GraphRole, folder: Path, ways: Ways | None = None, windows: int = 1) -> Path:
     """A graph of a bundle as a plan."""
     graph = bundle.manifest.graphs[role][0]
     inputs = list(load_engine(bundle, role, ONE_THREAD)[0].input_shapes)
     path = folder / f"{role}.engine"
     ways = ways or Ways()
-    stand_in_plan(path, bundle.path(graph), ranges(graph.shapes, inputs), ways.version, ways.half)
+    stand_in_plan(path, bundle.path(graph), ranges(graph.shapes, inputs, windows), ways.version, ways.half)
     return path
 
 
