@@ -10,6 +10,8 @@ from edge_aac.commands.options import open_captioner
 from edge_aac.config import CaptionerSettings
 from tests.system.command import noise, records, run_edge_aac, write_wav
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_python
+
 ROOT = Path(__file__).parents[2]
 ENTRY = ROOT / "docker" / "jetson-entrypoint.sh"
 DOCKERFILE = ROOT / "Dockerfile.jetson"

@@ -12,12 +12,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from tests.system.command import CAPTION_FIELDS, CLOCK_TIMES, TIMEOUT_S, records, started_edge_aac, write_wav
 from tests.system.pulse import PulseMicrophone, pulse_microphone
 
 __all__ = ["pulse_microphone"]
+
+pytestmark = pytest.mark.one_python
 
 _FIRST_CAPTION_S = 120.0  # a window is 10 s of sound
 _HEARD = re.compile(r"\brain|\bclock|\btick")
