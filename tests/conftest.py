@@ -1,7 +1,8 @@
-"""Fixtures of tests in several folders."""
+"""What holds for every test, whoever starts it, and fixtures of tests in several folders."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.edge_aac.outside_package import NAME, OutsidePackage
+
+
+def pytest_configure() -> None:
+    """Ctrl-C reaches tests that a shell runs in the background, too: there it is ignored, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

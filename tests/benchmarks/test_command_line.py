@@ -33,6 +33,7 @@ def test_every_module_can_be_imported(name: str) -> None:
     [
         (["agreement", "/nope", "/nope"], InputMissingError.exit_code, "no captions.csv in /nope"),
         (["latency", "--windows", "1"], UsageError.exit_code, "at least 2"),
+        (["stopping", "--runs", "1"], UsageError.exit_code, "at least 2"),
         (["latency", "--cores", "1", "--bundle", "/nope"], InputMissingError.exit_code, "no bundle '/nope'"),
         (["fluency", "--examples", "/nope.csv"], InputMissingError.exit_code, "no file /nope.csv"),
         (["training", "--data", "/nope"], ConfigError.exit_code, "--sentence-embedder"),

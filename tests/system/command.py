@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -53,9 +52,6 @@ def run_edge_aac(
 @contextmanager
 def started_edge_aac(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """Runs one verb in the background, with pipes; what still runs in the end is killed."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # Tests that a shell runs in the background ignore the signal, and what is ignored children inherit.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         env=environment(env),

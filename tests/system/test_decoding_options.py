@@ -10,6 +10,8 @@ from edge_aac.app import open_model
 from edge_aac.models.settings import CaptionerSettings
 from tests.system.command import noise, records, run_edge_aac, write_wav
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:

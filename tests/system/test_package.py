@@ -12,6 +12,8 @@ import pytest
 
 from edge_aac.bundle.store import Bundle, open_bundle
 
+pytestmark = pytest.mark.one_python
+
 ROOT = Path(__file__).parents[2]
 CLIPS = ROOT.parent / "shared" / "data" / "esc10" / "clips.csv"
 MOST_BYTES = 20_000_000

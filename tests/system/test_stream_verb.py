@@ -6,12 +6,14 @@ import fcntl
 import json
 import os
 import signal
+import struct
 import subprocess
+import termios
 import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -27,7 +29,10 @@ from tests.system.command import (
     write_wav,
 )
 
-_LONGEST_END_S = 1.0
+# Longer than any test waits: what ends before all of it was heard was ended by the signal. How fast that is,
+# benchmarks/stopping.py measures.
+_LONGER_THAN_ANY_WAIT_S = 600.0
+_SMALL_PIPE_BYTES = 4096
 
 
 @pytest.fixture(scope="module")
@@ -180,16 +185,15 @@ class _Feeder:
         self._thread.join(TIMEOUT_S)
 
 
-def _ended_by(process: subprocess.Popen[bytes], number: signal.Signals) -> float:
-    sent_s = time.monotonic()
+def _end_by(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Sends the signal and waits; the exit code must be 0."""
     process.send_signal(number)
-    process.wait(TIMEOUT_S)
-    return time.monotonic() - sent_s
+    assert process.wait(TIMEOUT_S) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("seconds", [0.0, 14.0, 600.0], ids=["no sound", "waiting for sound", "busy"])
-def test_a_signal_ends_it_within_a_second(number: signal.Signals, seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [0.0, 14.0, _LONGER_THAN_ANY_WAIT_S], ids=["no sound", "waiting for sound", "busy"])
+def test_a_signal_ends_it_before_all_is_heard(number: signal.Signals, seconds: float) -> None:
     words = ["stream", "--device", "stdin:", "--hop", "1", "--candidates", "2", "--every-window", "--events"]
     with started_edge_aac(*words) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -198,13 +202,12 @@ def test_a_signal_ends_it_within_a_second(number: signal.Signals, seconds: float
         first = process.stdout.readline() if seconds else b""
         if seconds == 14.0:
             time.sleep(1.0)
-        took_s = _ended_by(process, number)
-        assert process.returncode == 0
-        assert took_s < _LONGEST_END_S
+        _end_by(process, number)
         rest = process.stdout.read()
         feeder.join()
         tables = records((first + rest).decode())
         assert bool(tables) == (seconds > 0)
+        assert all(table["end_s"] < _LONGER_THAN_ANY_WAIT_S / 2 for table in tables)
         started = {table["event"] for table in tables if table.get("state") == "start"}
         ended = {table["event"] for table in tables if table.get("state") == "end"}
         assert started == ended, "what was heard is flushed"
@@ -212,12 +215,11 @@ def test_a_signal_ends_it_within_a_second(number: signal.Signals, seconds: float
 
 
 def test_a_signal_ends_a_paced_file(tmp_path: Path) -> None:
-    path = write_wav(tmp_path / "long.wav", noise(30))
+    path = write_wav(tmp_path / "long.wav", noise(_LONGER_THAN_ANY_WAIT_S))
     with started_edge_aac("stream", "--device", f"file:{path}?speed=1") as process:
         assert process.stderr is not None
         assert b"listening" in process.stderr.readline()
-        assert _ended_by(process, signal.SIGTERM) < _LONGEST_END_S
-        assert process.returncode == 0
+        _end_by(process, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -230,7 +232,7 @@ def test_a_signal_ends_a_named_pipe(
     with ExitStack() as cleanup, started_edge_aac("stream", "--device", f"file:{fifo}") as process:
         assert process.stdout is not None and process.stderr is not None
         # A line that never comes must not hang the tests.
-        timer = threading.Timer(TIMEOUT_S / 4, process.kill)
+        timer = threading.Timer(TIMEOUT_S, process.kill)
         cleanup.callback(timer.cancel)
         timer.start()
         assert b"listening" in process.stderr.readline()
@@ -239,9 +241,18 @@ def test_a_signal_ends_a_named_pipe(
             writer.write(seventeen_seconds.read_bytes()[:400_000])
             writer.flush()
             assert process.stdout.readline()
-        assert _ended_by(process, number) < _LONGEST_END_S
-        assert process.returncode == 0
+        _end_by(process, number)
         assert len(_log(process.stderr.read().decode())) == 1, "the closing line"
+
+
+def _wait_until_full(pipe: IO[bytes]) -> None:
+    """Until a pipe of ``_SMALL_PIPE_BYTES`` has no room for another record, and what writes to it is stuck."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    waiting = 0
+    while waiting < _SMALL_PIPE_BYTES - 500:
+        assert time.monotonic() < deadline_s, f"only {waiting} bytes were written"
+        time.sleep(0.05)
+        (waiting,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
 
 
 def test_a_signal_ends_it_though_nobody_reads(tmp_path: Path) -> None:
@@ -249,13 +260,11 @@ def test_a_signal_ends_it_though_nobody_reads(tmp_path: Path) -> None:
     words = ["stream", "--device", f"file:{path}", "--hop", "0.1", "--candidates", "1", "--every-window", "--events"]
     with started_edge_aac(*words) as process:
         assert process.stdout is not None and process.stderr is not None
-        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)  # type: ignore[attr-defined]  # Linux, from Python 3.10
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _SMALL_PIPE_BYTES)  # type: ignore[attr-defined]  # Linux, from Python 3.10
         assert b"listening" in process.stderr.readline()
-        # Such a pipe is full after the first ten records.
-        time.sleep(4.0)
+        _wait_until_full(process.stdout)
         assert process.poll() is None
-        assert _ended_by(process, signal.SIGTERM) < _LONGEST_END_S + 0.2, "half a second goes to the stuck pipe"
-        assert process.returncode == 0
+        _end_by(process, signal.SIGTERM)
 
 
 def test_the_demo_scene_is_heard_as_what_it_is() -> None:

@@ -35,6 +35,7 @@ def quick_recipe(tmp_path: Path) -> Path:
         ("workers", "0\ncorpus_scenes = 30"),
     ):
         text = re.sub(rf"(?m)^{setting} = .*$", f"{setting} = {value}", text)
+    text = text.replace("[familiarity]", "[familiarity]\nscenes = 64", 1)
     # No encoder of its own before, and no sentence embedder beside.
     text = re.sub(r"(?ms)^\[pretrain\].*?(?=^\[)", "", text)
     text = re.sub(r"(?m)^contrastive_target = .*$", 'contrastive_target = "together"', text)
