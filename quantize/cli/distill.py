@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantize.cli.train import (
+from quantize.cli.examples import report_corpus, store
+from quantize.cli.export import export_run
+from quantize.cli.options import (
     AbsentOption,
     ExamplesOption,
     FoldsOption,
@@ -18,12 +20,9 @@ from quantize.cli.train import (
     SentenceEmbedderOption,
     ThreadsOption,
     cache_folder,
-    export_run,
     llm_of,
     recipe_of,
-    report_corpus,
     sentence_embedder_of,
-    store,
 )
 
 if TYPE_CHECKING:

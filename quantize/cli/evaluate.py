@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantize.cli.train import OutliersOption, sentence_embedder_of
+from quantize.cli.options import OutliersOption, sentence_embedder_of
 from quantize.evaluation.corpus import CorpusFormat
 
 if TYPE_CHECKING:
