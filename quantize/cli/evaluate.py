@@ -61,7 +61,7 @@ def evaluate_verb(
 
     source = context.get_parameter_source("data")
     if manifest and source is not None and source.name == "ENVIRONMENT":
-        data = None  # what is exported for all commands gives way to what is said to this one
+        data = None  # what is exported for all commands gives way to what is set for this one
     if (data is None) == (manifest is None):
         raise UsageError("give either --data (events and scenes) or --manifest (reference captions)")
     if output:
@@ -73,12 +73,14 @@ def evaluate_verb(
         assert data is not None
         if not evaluation.attributions(captioner):
             typer.echo(f"{bundle} does not say what it was trained on: fold {fold} may be part of it", err=True)
-        scores, said = evaluation.evaluate_events(captioner, data, fold, scenes, seed, absent or (), outliers, chosen)
+        scores, captioned = evaluation.evaluate_events(
+            captioner, data, fold, scenes, seed, absent or (), outliers, chosen
+        )
         if reason:
             typer.echo(f"no caption metrics: {reason}", err=True)
             scores["caption_metrics"] = {"left_out": {"all": reason}}
         if output:
-            evaluation.write_events(output, scores, said)
+            evaluation.write_events(output, scores, captioned)
     else:
         if audio is None:
             raise UsageError("--manifest needs the folder of its recordings: give --audio")

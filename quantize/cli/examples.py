@@ -35,8 +35,8 @@ def store(chosen: Recipe, source: ExampleSource, embedder: Any, folder: Path) ->
     from quantize.training.progress import counting
     from quantize.training.train import store_examples
 
-    with counting("examples", chosen.stored.count) as told:
-        outcomes = store_examples(chosen, source, embedder, folder, told)
+    with counting("examples", chosen.stored.count) as on_progress:
+        outcomes = store_examples(chosen, source, embedder, folder, on_progress)
     if outcomes:
         typer.echo(
             "mix-ups: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())), err=True

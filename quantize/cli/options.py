@@ -36,7 +36,7 @@ FoldsOption = Annotated[
 
 
 class PrecisionChoice(str, Enum):
-    """Of :class:`quantize.training.settings.EngineSettings`."""
+    """Of :class:`quantize.training.settings.TrainerSettings`."""
 
     AUTO = "auto"
     FP32 = "fp32"

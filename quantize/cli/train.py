@@ -53,7 +53,7 @@ def train_verb(
     from quantize.bundles.bundle_writer import check_output
     from quantize.training.distributed import World
     from quantize.training.progress import TerminalProgress
-    from quantize.training.sources import open_source
+    from quantize.training.sources import open_example_source
     from quantize.training.stored import StoredExamples
     from quantize.training.train import Run
 
@@ -66,7 +66,7 @@ def train_verb(
     with World.from_environment() as world, TerminalProgress(quiet=not world.first) as progress:
         progress.say(f"reading the recordings in {data}")
         llm = llm_of(llm_url, llm_model)
-        source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm, outliers))
+        source = world.first_alone(lambda: open_example_source(chosen, data, cache_folder(), llm, outliers))
         if world.first:
             report_corpus(source, run)
         if examples and world.first:

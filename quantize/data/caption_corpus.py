@@ -11,7 +11,7 @@ from quantize.data.captions import caption
 from quantize.data.lexicon import LABELS, LEXICON
 from quantize.data.scenes import SCENE_SAMPLES, Event, Relation, Scene, SceneRecipe
 
-_MOST_COUNTED = 6
+_MAX_COUNTED = 6
 _UNCOUNTED_PROBABILITY = 0.4
 _DRAWS_PER_CAPTION = 50
 """So many draws for each caption that is asked for; then the grammar is taken to have no more."""
@@ -73,7 +73,7 @@ def _event(label: str, recipe: SceneRecipe, rng: np.random.Generator) -> Event:
         label,
         start,
         end,
-        int(rng.integers(1, _MOST_COUNTED + 1)) if counted else None,
+        int(rng.integers(1, _MAX_COUNTED + 1)) if counted else None,
         bool(rng.random() < recipe.far_probability),
         float(rng.uniform(-recipe.gain_db, recipe.gain_db)),
     )

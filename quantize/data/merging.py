@@ -23,7 +23,7 @@ PROMPT = "Generate a mix of the following two audio captions, and keep the gener
 WORD_LIMIT = 25
 """A merged caption has fewer words."""
 
-MOST_EXAMPLES = 20
+MAX_EXAMPLES = 20
 EVENT_TRIES = 8
 
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
@@ -180,7 +180,7 @@ def merge_captions(pairs: Sequence[Pair], merger: CaptionMerger[Pair]) -> tuple[
         outcomes[outcome] += 1
         if outcome == "not_fluent":
             kinds.update(reasons)
-        if text and reasons and len(examples) < MOST_EXAMPLES:
+        if text and reasons and len(examples) < MAX_EXAMPLES:
             examples.append(Reject(text, reasons))
         kept.append(text if outcome == "merged" else None)
     report = MergeReport(

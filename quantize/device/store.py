@@ -22,7 +22,7 @@ _PLACING = "placing.json"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class EngineStore:
+class BuildStore:
     """The folder that a build writes, held by one build at a time.
 
     Attributes:
@@ -141,7 +141,7 @@ class EngineStore:
 
 
 class _Staged(Bundle):
-    def __init__(self, store: EngineStore, graphs: Mapping[GraphRole, Sequence[Graph]]) -> None:
+    def __init__(self, store: BuildStore, graphs: Mapping[GraphRole, Sequence[Graph]]) -> None:
         manifest = store.source.manifest
         changed = {**manifest.graphs, **{role: list(forms) for role, forms in graphs.items()}}
         super().__init__(store.folder, manifest.model_copy(update={"graphs": changed}), store.source.opened_as)
@@ -152,11 +152,11 @@ class _Staged(Bundle):
 
 
 @contextmanager
-def engine_store(source: Bundle, folder: Path, needed_bytes: int) -> Iterator[EngineStore]:
+def build_store(source: Bundle, folder: Path, needed_bytes: int) -> Iterator[BuildStore]:
     """Hold the output folder for one build.
 
     Args:
-        source: from :func:`quantize.device.places.open_source`.
+        source: from :func:`quantize.device.places.open_for_build`.
         folder: from :func:`quantize.device.places.output_folder`; made where there is none.
         needed_bytes: what the build may take on the disk at most.
 
@@ -175,7 +175,7 @@ def engine_store(source: Bundle, folder: Path, needed_bytes: int) -> Iterator[En
         except OSError as error:
             raise DeviceError(f"cannot write in {folder} ({error.strerror}): give another --output") from error
         try:
-            yield EngineStore(source, folder, Path(scratch))
+            yield BuildStore(source, folder, Path(scratch))
         except OSError as error:
             if error.errno not in _FULL:
                 raise

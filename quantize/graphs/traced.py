@@ -70,9 +70,9 @@ class Traced:
 
     def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
         """Tensor → its value, or its greatest magnitude."""
-        asked = [name for name in self._tensors if name not in self._inputs]
+        names = [name for name in self._tensors if name not in self._inputs]
         peaks = [f"{name}/peak" for name in self._peaks]
         # Asked for no output, ONNX Runtime would give all.
-        values = self._session.run([*asked, *peaks], dict(inputs)) if asked or peaks else []
-        given = dict(zip([*asked, *self._peaks], values, strict=True))
+        values = self._session.run([*names, *peaks], dict(inputs)) if names or peaks else []
+        given = dict(zip([*names, *self._peaks], values, strict=True))
         return {**given, **{name: np.asarray(inputs[name]) for name in self._tensors if name in self._inputs}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -12,13 +11,14 @@ from tokenizers.models import BPE, WordLevel
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.tokens import load_tokenizer
 from quantize.models.config import CaptionerConfig
+from quantize.progress import Log
 
 BART_VOCABULARY = 50265
 NUMBERED = "numbered"
 
 
 def decoder_tokenizer_of(
-    given: Path | Literal["numbered"] | None, captioner: Path, config: CaptionerConfig, report: Callable[[str], None]
+    given: Path | Literal["numbered"] | None, captioner: Path, config: CaptionerConfig, log: Log
 ) -> Tokenizer:
     """The tokenizer whose ids the decoder speaks.
 
@@ -37,7 +37,7 @@ def decoder_tokenizer_of(
                 f"{captioner} comes without its tokenizer, that of facebook/bart-base: fetch it with "
                 "`edge-aac pull bart-base` and give the folder that it prints with --tokenizer"
             )
-        report(
+        log(
             f"no tokenizer lies beside the weights, and {size} tokens are none that is known: captions will be token "
             "numbers; --tokenizer gives them words"
         )

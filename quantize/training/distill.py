@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,15 @@ from quantize.models.config import CaptionerConfig
 from quantize.models.decoder_tokenizer import decoder_tokenizer_of
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.student import StudentReport, build_student
+from quantize.progress import Log, OnProgress
 from quantize.training.batches import Batch, collate
 from quantize.training.distributed import World
 from quantize.training.identities import identities_of, note_identities
-from quantize.training.loop import Engine, Progress
+from quantize.training.loop import Progress, Trainer
 from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.settings import DistillSettings
 from quantize.training.sources import ExampleSource
-from quantize.training.stored import StoredExamples, StoredSignals, Told, write_signals
+from quantize.training.stored import StoredExamples, StoredSignals, write_signals
 from quantize.training.teacher import Teacher
 from quantize.training.train import (
     examples_of,
@@ -70,15 +71,13 @@ class TeacherModel:
     outliers: Sequence[str] = ()
 
 
-def load_teacher(
-    folder: Path, tokenizer: Path | None = None, say: Callable[[str], None] = lambda line: None
-) -> TeacherModel:
+def load_teacher(folder: Path, tokenizer: Path | None = None, log: Log = lambda line: None) -> TeacherModel:
     """A training run's folder, or a captioner of the published layout.
 
     Args:
         folder: of either.
         tokenizer: of a published captioner, where it does not lie beside the weights.
-        say: told what a person should know.
+        log: called with what a person should know.
 
     Raises:
         InputMissingError: there is neither, or the run is not finished.
@@ -92,7 +91,7 @@ def load_teacher(
         raise InputMissingError(f"{folder} holds neither a training run nor a published captioner: correct --teacher")
     captioner = load_captioner_weights(folder)
     weights = sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin")))
-    own = decoder_tokenizer_of(tokenizer, folder, captioner.config, say)
+    own = decoder_tokenizer_of(tokenizer, folder, captioner.config, log)
     if own.post_processor is None:
         # The older pair of files does not say what a caption begins and ends with; BART's do with these.
         own.post_processor = processors.TemplateProcessing(
@@ -148,7 +147,12 @@ def student_vocabulary(recipe: Recipe, teacher: TeacherModel, source: ExampleSou
 
 
 def store_signals(
-    recipe: Recipe, source: ExampleSource, teacher: TeacherModel, examples: StoredExamples, folder: Path, told: Told
+    recipe: Recipe,
+    source: ExampleSource,
+    teacher: TeacherModel,
+    examples: StoredExamples,
+    folder: Path,
+    on_progress: OnProgress,
 ) -> None:
     """Run the teacher over stored examples, or over what is left of them."""
     vocabulary, settings = student_vocabulary(recipe, teacher, source), recipe.distill
@@ -160,7 +164,9 @@ def store_signals(
         "tokenizer": _tokenizer_sha256(vocabulary.tokenizer),
         "examples": examples.reader.metadata,
     }
-    write_signals(examples, guide, vocabulary.tokenizer, recipe.model.decoder.max_positions, folder, metadata, told)
+    write_signals(
+        examples, guide, vocabulary.tokenizer, recipe.model.decoder.max_positions, folder, metadata, on_progress
+    )
 
 
 class Distillation:
@@ -226,7 +232,7 @@ class Distillation:
             guide.to(self.world.device)
         objective = DistillObjective(captions, settings, guide)
         train = self.recipe.train
-        self.engine: Engine[Batch] = Engine(
+        self.trainer: Trainer[Batch] = Trainer(
             trainee.to(memory_format=torch.channels_last),
             objective,
             lambda epoch: examples_of(self.recipe, source, self.tokenizer, epoch, examples, signals),
@@ -240,11 +246,11 @@ class Distillation:
     @property
     def steps_done(self) -> int:
         """Steps of all epochs."""
-        return self.engine.steps_done
+        return self.trainer.steps_done
 
     def train(self, progress: Progress) -> dict[str, float]:
         """Run what is left; returns the scores of the last validation (empty without one)."""
-        return self.engine.train(progress)
+        return self.trainer.train(progress)
 
     def _captions(
         self, sentence_embedder: SentenceEmbedder | None, examples: StoredExamples | None

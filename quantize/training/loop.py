@@ -35,11 +35,11 @@ from quantize.models.weight_files import load_pickle
 from quantize.training.distributed import World
 from quantize.training.interruption import Termination, obey_parent_only
 from quantize.training.precision import wants_bf16
-from quantize.training.settings import EngineSettings
+from quantize.training.settings import TrainerSettings
 from quantize.training.tensor_batch import TensorBatch
 
 LOG_EVERY_STEPS = 20
-FEWEST_STEPS = 4
+MIN_STEPS = 4
 """A rise and a fall of the learning rate."""
 
 _GRADIENT = "length of the gradient"
@@ -49,7 +49,7 @@ Made = TypeVar("Made", bound=TensorBatch)
 
 
 class Progress(Protocol):
-    """What the engine tells a person; the command line shows a progress bar."""
+    """What the trainer tells a person; the command line shows a progress bar."""
 
     def epoch(self, number: int, total: int, steps: int) -> None:
         """Epoch ``number`` of ``total`` begins or goes on, with ``steps`` steps to do."""
@@ -58,7 +58,7 @@ class Progress(Protocol):
     def validated(self, scores: dict[str, float]) -> None: ...
 
 
-class Engine(Generic[Made]):
+class Trainer(Generic[Made]):
     """One run of training in its folder."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and where
@@ -67,7 +67,7 @@ class Engine(Generic[Made]):
         objective: Callable[[Any, Made], Terms],
         dataset: Callable[[int], Dataset[Any]],
         collate: Callable[[list[Any]], Made],
-        settings: EngineSettings,
+        settings: TrainerSettings,
         folder: Path,
         world: World | None = None,
         validate: Callable[[Any], dict[str, float]] | None = None,
@@ -98,9 +98,9 @@ class Engine(Generic[Made]):
         self.autocast = wants_bf16(settings.precision, self.world.device)
         self.steps_per_epoch = settings.scenes_per_epoch // settings.batch_scenes
         total = self.steps_per_epoch * settings.epochs
-        if total < FEWEST_STEPS:
+        if total < MIN_STEPS:
             raise ConfigError(
-                f"the recipe makes {total} training steps, fewer than {FEWEST_STEPS}: raise epochs or scenes_per_epoch"
+                f"the recipe makes {total} training steps, fewer than {MIN_STEPS}: raise epochs or scenes_per_epoch"
             )
         self.world.share(range(settings.batch_scenes))
         self.validated = self.world.any(validate is not None)  # rank 0 may be the only one that can
@@ -143,8 +143,8 @@ class Engine(Generic[Made]):
                 if not self._epoch(progress, termination):
                     break
                 scores = self._close_epoch(progress)
-                if self.world.any(termination.asked):
-                    termination.asked = True
+                if self.world.any(termination.requested):
+                    termination.requested = True
                     break
         return scores
 
@@ -163,10 +163,10 @@ class Engine(Generic[Made]):
             for name, value in terms.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
             rate = count * self.settings.batch_scenes / (time.perf_counter() - started)
-            self._tell(progress, terms, rate)
+            self._log_step(progress, terms, rate)
             last = done_before + count == self.steps_per_epoch
-            if self.world.any(termination.asked):
-                termination.asked = True
+            if self.world.any(termination.requested):
+                termination.requested = True
                 self._save()
                 return False
             # Validation can take long; a run that is killed in it does no step again.
@@ -188,7 +188,7 @@ class Engine(Generic[Made]):
             "learning_rate in the recipe, or correct temperature and weight of that term, and train in a new folder"
         )
 
-    def _tell(self, progress: Progress, terms: dict[str, float], rate: float) -> None:
+    def _log_step(self, progress: Progress, terms: dict[str, float], rate: float) -> None:
         if not self.world.first:
             return
         progress.step(terms["loss"], rate)

@@ -16,7 +16,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True)
-class EngineSettings:
+class TrainerSettings:
     """How any module is fitted; a "scene" is one example.
 
     Attributes:
@@ -51,7 +51,7 @@ class EngineSettings:
 
 
 @dataclass(frozen=True)
-class TrainSettings(EngineSettings):
+class TrainSettings(TrainerSettings):
     """How a captioner is fitted. Scenes are drawn afresh: none is seen twice.
 
     Attributes:
@@ -175,7 +175,7 @@ class DistillSettings:
 
 
 @dataclass(frozen=True)
-class TextStudentSettings(EngineSettings):
+class TextStudentSettings(TrainerSettings):
     """How a text student is trained; a "scene" is a text here.
 
     Attributes:

@@ -197,8 +197,8 @@ class CorpusSource:
                 "name its address with --llm-url, or set pairs = 0 in [mixup]"
             )
         pairs = draw_pairs(self.clips, count, rng)
-        said = [(_any(first.captions, rng), _any(second.captions, rng)) for first, second in pairs]
-        texts, report = merge_captions(said, LlmMerger(llm))
+        caption_pairs = [(_any(first.captions, rng), _any(second.captions, rng)) for first, second in pairs]
+        texts, report = merge_captions(caption_pairs, LlmMerger(llm))
         merged = zip(pairs, texts, strict=True)
         return tuple(Mixup(first, second, text) for (first, second), text in merged if text), report
 
@@ -264,7 +264,7 @@ class CorpusDataset(Dataset[Example]):
         return padded_clip(mixed), [mixup.caption], (mixup.first.name, mixup.second.name), "merged"
 
 
-def open_source(
+def open_example_source(
     recipe: Recipe, data: Path, cache: Path, llm: LlmClient | None = None, outliers: Path | None = None
 ) -> ExampleSource:
     """The recipe's corpus, or scenes of its recordings.

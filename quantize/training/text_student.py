@@ -1,7 +1,7 @@
 """A published sentence embedder distilled into a small text embedder that reads our own tokens.
 
 A run folder holds ``run.json`` (what it is a run of), ``teacher/`` (the teacher's embeddings, computed once), and what
-the engine keeps there.
+the trainer keeps there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from quantize.models.config import TextEmbedderConfig, config_from
 from quantize.models.instructor import TextEmbedder
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.weight_files import read_json
-from quantize.training.loop import Engine, Progress, Terms, kept_weights
+from quantize.training.loop import Progress, Terms, Trainer, kept_weights
 from quantize.training.precision import in_fp32
 from quantize.training.settings import TextStudentSettings
 from quantize.training.teacher_texts import teacher_embeddings, teacher_fingerprint
@@ -172,7 +172,7 @@ class TextDistillation:
         self._targets = torch.from_numpy(of_trained)
         self._token_ids = [torch.tensor(entry.ids) for entry in tokenizer.encode_batch(self.split.trained)]
         torch.manual_seed(settings.seed)
-        self.engine: Engine[TextBatch] = Engine(
+        self.trainer: Trainer[TextBatch] = Trainer(
             TextEmbedder.from_config(config),
             self._terms,
             lambda epoch: _Texts(self._token_ids, self._targets, self._order(epoch)),
@@ -185,12 +185,12 @@ class TextDistillation:
     @property
     def student(self) -> TextEmbedder:
         """The averaged weights, in evaluation mode."""
-        student: TextEmbedder = self.engine.averaged.module
+        student: TextEmbedder = self.trainer.averaged.module
         return student.eval()
 
     def train(self, progress: Progress) -> dict[str, float]:
         """Run what is left; returns how near the averaged student comes to the teacher on the held-out texts."""
-        return self.engine.train(progress) or self._scores(self.student)
+        return self.trainer.train(progress) or self._scores(self.student)
 
     def _terms(self, model: TextEmbedder, batch: TextBatch) -> Terms:
         embeddings = model(batch.token_ids, batch.attention_mask)

@@ -212,8 +212,8 @@ class DistillObjective:
     def _compared(
         self, projections: Any, batch: Batch, outputs: Forward, signals: TeacherSignals
     ) -> dict[str, tuple[float, Tensor]]:
-        settings, asked = self.settings, self._asked(batch)
-        rows, captions, share = asked.windows, asked.captions, asked.share
+        settings, compared = self.settings, self._rows_compared(batch)
+        rows, captions, share = compared.windows, compared.captions, compared.share
         labels = batch.labels[captions]
         tokens = TopTokens(signals.tokens.log_probs[captions], signals.tokens.token_ids[captions])
         makers = {
@@ -221,8 +221,8 @@ class DistillObjective:
                 settings.token_weight,
                 lambda: (
                     token_distillation(outputs.logits[captions], tokens, labels, settings.temperature)
-                    * share_of_mean((labels != IGNORED).sum() * asked.any)
-                    * asked.any
+                    * share_of_mean((labels != IGNORED).sum() * compared.any)
+                    * compared.any
                 ),
             ),
             "teacher_hidden": (
@@ -241,8 +241,8 @@ class DistillObjective:
                 settings.similarity_weight,
                 # Embeddings of length 0 are equally unlike all others on both sides.
                 lambda: similarity_matching(
-                    gather_with_gradient(outputs.audio_embedding * asked.each),
-                    gather_with_gradient(signals.audio_embedding * asked.each),
+                    gather_with_gradient(outputs.audio_embedding * compared.each),
+                    gather_with_gradient(signals.audio_embedding * compared.each),
                 ),
             ),
             "teacher_activity": (
@@ -252,18 +252,18 @@ class DistillObjective:
         }
         return {name: (weight, make()) for name, (weight, make) in makers.items() if weight}
 
-    def _asked(self, batch: Batch) -> _Asked:
+    def _rows_compared(self, batch: Batch) -> _Compared:
         if self.settings.ask_of_unknown or batch.unknown is None:
-            return _Asked()
+            return _Compared()
         known = ~batch.unknown
         # A rank without a single such window takes part with a weight of 0: the others wait for it.
         windows = known if known.any() else torch.ones_like(known)
         captions = windows.repeat_interleave(len(batch.token_ids) // len(windows))
-        return _Asked(windows, captions, known.any(), known[:, None], share_of_mean(known.sum()) * known.any())
+        return _Compared(windows, captions, known.any(), known[:, None], share_of_mean(known.sum()) * known.any())
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Compared:
     """The windows on which a student is compared with its teacher; all, as whole tensors, where nothing is said.
 
     Attributes:

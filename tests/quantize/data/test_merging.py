@@ -20,7 +20,7 @@ from quantize.data.clips import ENVELOPE_SAMPLES, load_clips
 from quantize.data.lexicon import LABELS, named_events
 from quantize.data.llm import LlmClient, LlmEndpoint
 from quantize.data.merging import (
-    MOST_EXAMPLES,
+    MAX_EXAMPLES,
     PROMPT,
     WORD_LIMIT,
     CaptionMerger,
@@ -132,7 +132,7 @@ def test_under_25_words_means_24_at_most() -> None:
 
 def test_examples_are_the_first_ones_only() -> None:
     _, report = merge_captions([("a", "b")] * 50, Fixed(*(["a dog barks while the"] * 50)))
-    assert (report.not_fluent, len(report.examples)) == (50, MOST_EXAMPLES)
+    assert (report.not_fluent, len(report.examples)) == (50, MAX_EXAMPLES)
     assert merge_captions([], Fixed())[1].pairs == 0
 
 

@@ -24,7 +24,7 @@ from edge_aac.errors import DataError, DeviceError, EdgeAacError
 from edge_aac.models.seq2seq import Captioner
 from quantize.cli.build_engine import build_engine
 from quantize.device import build
-from quantize.device.build import Wish, build_engines
+from quantize.device.build import BuildOptions, build_engines
 from quantize.device.check_windows import check_windows
 from quantize.device.cpu import forms as cpu_forms
 from quantize.device.report import FormReport
@@ -69,7 +69,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> None:
 
 def test_int8_forms_of_every_graph_come_first(folder: Path) -> None:
     before = contents(folder)
-    report, _ = built(Wish(str(folder), threads=1))
+    report, _ = built(BuildOptions(str(folder), threads=1))
     assert report.failure == "" and report.written
     assert precisions(folder) == {role: ["onnxruntime int8", "onnxruntime fp32"] for role in ROLES}
     bundle = open_bundle(str(folder))
@@ -90,7 +90,7 @@ def test_int8_forms_of_every_graph_come_first(folder: Path) -> None:
 
 def test_a_build_without_vnni_has_smaller_weights_and_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "saturates", lambda: True)
-    built(Wish(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
+    built(BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
     bundle = open_bundle(str(folder))
     int8 = bundle.manifest.graphs["text_embedder"][0]
     assert (int8.precision, int8.built_with["largest_weight"]) == ("int8", "63")
@@ -105,14 +105,14 @@ def test_a_build_without_vnni_has_smaller_weights_and_says_so(folder: Path, monk
 def test_a_form_that_is_slower_here_is_not_written_and_goes_where_it_was(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wish = Wish(str(folder), backend="onnxruntime", threads=1, leave=("encoder",))
-    built(wish)
+    options = BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=("encoder",))
+    built(options)
 
     def slow_decoder(role: str, *_: object) -> Timing:
         return SLOWER if role == "decoder" else FASTER
 
     monkeypatch.setattr(cpu_forms, "timing", slow_decoder)
-    report, _ = built(wish)
+    report, _ = built(options)
     assert precisions(folder)["decoder"] == ["onnxruntime fp32"]
     assert precisions(folder)["text_embedder"] == ["onnxruntime int8", "onnxruntime fp32"]
     assert not list(folder.glob("decoder.int8*"))
@@ -124,7 +124,7 @@ def test_a_form_that_is_slower_here_is_not_written_and_goes_where_it_was(
 def test_where_nothing_is_faster_nothing_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_forms, "timing", lambda *_: SLOWER)
     before = contents(folder)
-    report, _ = built(Wish(str(folder), threads=1, leave=SMALL))
+    report, _ = built(BuildOptions(str(folder), threads=1, leave=SMALL))
     assert not report.written and report.failure == ""
     assert contents(folder) == before
 
@@ -142,7 +142,7 @@ def test_a_form_that_is_not_faithful_gives_way_to_fp32(
         return files
 
     monkeypatch.setattr(cpu_forms, "dynamic_int8", spoiled)
-    report, _ = built(Wish(str(folder), threads=1))
+    report, _ = built(BuildOptions(str(folder), threads=1))
     assert report.written and report.failure == ""
     (refused,) = [form for form in report.forms if "unfaithful" in form.outcome]
     assert refused.role == role and not refused.written and refused.outcome.endswith("fp32 stays")
@@ -152,7 +152,7 @@ def test_a_form_that_is_not_faithful_gives_way_to_fp32(
 
 
 def test_a_graph_can_be_left_as_it_was_exported(folder: Path) -> None:
-    report, _ = built(Wish(str(folder), threads=1, leave=SMALL))
+    report, _ = built(BuildOptions(str(folder), threads=1, leave=SMALL))
     assert report.written and [form.role for form in report.forms] == ["text_embedder"]
     assert precisions(folder)["encoder"] == precisions(folder)["decoder"] == ["onnxruntime fp32"]
 
@@ -185,11 +185,11 @@ def test_tensorrt_where_it_is_missing_is_one_sentence(folder: Path, monkeypatch:
 
     monkeypatch.setattr(build, "this_gpu", missing)
     with pytest.raises(DeviceError, match="TensorRT is not installed"):
-        build_engines(Wish(str(folder), backend="tensorrt"), lambda line: None)
-    report, _ = built(Wish(str(folder), threads=1, leave=SMALL))
+        build_engines(BuildOptions(str(folder), backend="tensorrt"), lambda line: None)
+    report, _ = built(BuildOptions(str(folder), threads=1, leave=SMALL))
     assert report.written
     assert any("TensorRT is not installed" in note for note in report.notes)
-    report, _ = built(Wish(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
+    report, _ = built(BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
     assert report.notes == []
 
 
@@ -220,15 +220,15 @@ if point == "committing":
         replace(source, target)
         kill()
     os.replace = replace_and_die
-wish = build.Wish(folder, backend="onnxruntime", threads=1, leave=("encoder", "decoder"))
-build.build_engines(wish, lambda line: None)
+options = build.BuildOptions(folder, backend="onnxruntime", threads=1, leave=("encoder", "decoder"))
+build.build_engines(options, lambda line: None)
 """
 
 
 @pytest.mark.parametrize("point", ["quantising", "gate", "committing"])
 def test_a_killed_build_leaves_the_old_engines_working(folder: Path, point: str) -> None:
-    wish = Wish(str(folder), backend="onnxruntime", threads=1, leave=SMALL)
-    built(wish)
+    options = BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=SMALL)
+    built(options)
     before = open_bundle(str(folder)).manifest
     assert before.graphs["text_embedder"][0].precision == "int8"
     command = [sys.executable, "-c", KILLED, str(folder), point]
@@ -239,7 +239,7 @@ def test_a_killed_build_leaves_the_old_engines_working(folder: Path, point: str)
     bundle = open_bundle(str(folder))
     assert bundle.manifest == before
     assert Captioner(bundle).caption(np.zeros((998, 128), np.float32), np.random.default_rng(0)).ranked
-    built(wish)
+    built(options)
     names = {path.name for path in folder.iterdir()}
     assert names == {"README.md", "ATTRIBUTIONS.csv", MANIFEST} | {
         file.file for file in open_bundle(str(folder)).manifest.files()
@@ -304,7 +304,7 @@ def _with_ranges(folder: Path, spoilt: Callable[[str], bool], monkeypatch: pytes
         schema="edge-aac/calibration/1", method="minmax", windows=2, source="a test", graphs={"encoder": found}
     )
     monkeypatch.setattr(build, "stored_calibration", lambda *_: calibration)
-    report, _ = built(Wish(str(folder), leave=("decoder", "text_embedder"), threads=1))
+    report, _ = built(BuildOptions(str(folder), leave=("decoder", "text_embedder"), threads=1))
     assert report.failure == ""
     return report.forms
 
@@ -344,7 +344,7 @@ def test_of_forms_that_fail_together_the_slower_set_gives_way(folder: Path, monk
     monkeypatch.setattr(cpu_forms.Check, "say", say)
     monkeypatch.setattr(cpu_forms, "agreement", agreement)
     monkeypatch.setattr(cpu_forms, "timing", lambda role, *_: saved[role])
-    report, _ = built(Wish(str(folder), threads=1))
+    report, _ = built(BuildOptions(str(folder), threads=1))
     assert report.failure == "" and report.written
     assert precisions(folder) == {
         "encoder": ["onnxruntime fp32"],
@@ -360,7 +360,7 @@ def test_all_forms_together_are_tried_first(folder: Path, monkeypatch: pytest.Mo
     """Whatever medians say that a passing load has turned round: the ratio of pairs is what a form is taken by."""
     timed = {"encoder": FASTER, "decoder": Timing(3.788, 3.833, 0.945, 60), "text_embedder": FASTER}
     monkeypatch.setattr(cpu_forms, "timing", lambda role, *_: timed[role])
-    report, _ = built(Wish(str(folder), threads=1))
+    report, _ = built(BuildOptions(str(folder), threads=1))
     assert [form.outcome for form in report.forms] == ["faithful and faster"] * 3
     assert precisions(folder) == {role: ["onnxruntime int8", "onnxruntime fp32"] for role in ROLES}
 

@@ -30,7 +30,7 @@ from quantize.training.text_student import TEXT_FOLDER, TextDistillation
 from quantize.training.train import Run, load_run, store_examples
 from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
 from tests.quantize.models.published_layout import SMALL, refused, scramble, write_captioner
-from tests.quantize.training.distill_cases import Told, epoch_rows, small_teacher, write_bart_tokenizer
+from tests.quantize.training.distill_cases import RecordedProgress, epoch_rows, small_teacher, write_bart_tokenizer
 
 Distil = Callable[..., Distillation]
 
@@ -77,7 +77,7 @@ def terms_of(student: Distillation, source: SceneSource, teacher: TeacherModel) 
         kept = torch.tensor([ids[token] for token, _ in own])
     guide = Teacher(teacher.captioner, kept, settings.top_tokens, settings.temperature)
     captions = CaptionObjective(replace(student.recipe.train, contrastive_weight=0.0))
-    trainee = student.engine.trainee.eval()
+    trainee = student.trainer.trainee.eval()
     with torch.no_grad():
         terms = DistillObjective(captions, settings, guide)(trainee, batch_of(source, student))
     return {name: float(term) for name, term in terms.items()}
@@ -117,7 +117,7 @@ def test_the_folder_says_where_every_tensor_came_from(taught_recipe: Recipe, dis
     table = json.loads((tmp_path / "student.json").read_text(encoding="utf-8"))
     parameters = [tensor["name"] for tensor in table]
     assert student.report is not None and len(parameters) == len(student.report.tensors)
-    assert {name for name, _ in student.engine.trainee.captioner.named_parameters()} <= set(parameters)
+    assert {name for name, _ in student.trainer.trainee.captioner.named_parameters()} <= set(parameters)
 
 
 def test_a_term_of_weight_0_is_left_out(taught_recipe: Recipe, distil: Distil, scene_source: SceneSource,
@@ -141,7 +141,7 @@ def test_a_student_learns_from_its_teacher(
     recipe = replace(taught_recipe, train=train, distill=settings)
     before = {name: tensor.clone() for name, tensor in teacher.captioner.state_dict().items()}
     student = distil(recipe, tmp_path, stored if from_stored else None)
-    student.train(Told())
+    student.train(RecordedProgress())
     first, *_, last = epoch_rows(tmp_path)
     assert {"loss", "caption", "contrastive", "activity", "teacher_tokens", "teacher_hidden", "teacher_memory",
             "teacher_embedding", "teacher_similarity", "teacher_activity"} <= set(first)  # fmt: skip
@@ -157,13 +157,13 @@ def test_stored_signals_teach_what_the_teacher_beside_the_student_teaches(
     """The same batch without masks, once with what half precision keeps of the teacher."""
     recipe = replace(taught_recipe, train=replace(taught_recipe.train, freq_masks=0, time_masks=0))
     reading, beside = distil(recipe, tmp_path / "reading", stored), distil(recipe, tmp_path / "beside")
-    batch = collate([reading.engine.dataset(0)[index] for index in range(4)])
+    batch = collate([reading.trainer.dataset(0)[index] for index in range(4)])
     assert batch.signals is not None and batch.text_embeddings is not None
     losses = []
     for run, given in ((reading, batch), (beside, replace(batch, signals=None, text_embeddings=None))):
-        run.engine.trainee.eval()
+        run.trainer.trainee.eval()
         with torch.no_grad():
-            losses.append(float(run.engine._terms(given)["loss"]))
+            losses.append(float(run.trainer._terms(given)["loss"]))
     assert losses[0] == pytest.approx(losses[1], rel=5e-3)
 
 
@@ -172,15 +172,15 @@ def test_a_student_broken_off_goes_on_to_the_same_weights(
 ) -> None:
     recipe = replace(taught_recipe, train=replace(taught_recipe.train, checkpoint_steps=2))
     whole = distil(recipe, tmp_path / "whole", stored)
-    whole.train(Told())
+    whole.train(RecordedProgress())
     with pytest.raises(KeyboardInterrupt):
-        distil(recipe, tmp_path / "broken", stored).train(Told(steps_left=3))
+        distil(recipe, tmp_path / "broken", stored).train(RecordedProgress(steps_left=3))
     resumed = distil(recipe, tmp_path / "broken", stored)
     assert resumed.steps_done == 2
-    told = Told()
+    told = RecordedProgress()
     resumed.train(told)
     assert len(told.losses) == 4
-    states = [run.engine.averaged.state_dict() for run in (whole, resumed)]
+    states = [run.trainer.averaged.state_dict() for run in (whole, resumed)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 
@@ -260,7 +260,9 @@ def test_what_the_teacher_heard_is_attributed_and_measured_by_nobody(
 ) -> None:  # fmt: skip
     run = tmp_path / "run"
     taught_by = heard(teacher, taught_recipe, Folds((2, 1)))
-    Distillation(taught_recipe, scene_source, run, taught_by, sentence_embedder=sentence_embedder).train(Told())
+    Distillation(taught_recipe, scene_source, run, taught_by, sentence_embedder=sentence_embedder).train(
+        RecordedProgress()
+    )
     assert load_teacher(run).recipe.folds.train == (1, 2)  # type: ignore[union-attr]
     folder = export_bundle(run, recordings, tmp_path / "out", {}, lambda line: None, sentence_embedder)
     listed = (folder / "ATTRIBUTIONS.csv").read_text(encoding="utf-8")
@@ -303,7 +305,7 @@ def test_what_has_no_answer_is_one_sentence(
 def test_a_trained_run_is_a_teacher(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
     recipe = replace(small_recipe, train=replace(small_recipe.train, corpus_scenes=8, validation_scenes=2))
     run = Run(recipe, SceneSource(recipe, recordings), tmp_path)
-    run.train(Told())
+    run.train(RecordedProgress())
     loaded = load_teacher(tmp_path)
     assert loaded.weights == tmp_path / "last.pt"
     assert not loaded.captioner.training
@@ -320,7 +322,7 @@ def finished(
 ) -> Path:  # fmt: skip
     """A student's run."""
     folder = tmp_path_factory.mktemp("student")
-    Distillation(taught_recipe, scene_source, folder, teacher, stored).train(Told())
+    Distillation(taught_recipe, scene_source, folder, teacher, stored).train(RecordedProgress())
     return folder
 
 
@@ -369,7 +371,9 @@ def test_exported_with_its_text_student(
     settings = taught_recipe.text_student
     config = taught_recipe.with_vocabulary(tokenizer.get_vocab_size()).text
     texts = scene_source.texts(settings.corpus_texts + settings.held_out_texts)
-    TextDistillation(sentence_embedder, texts, tokenizer, config, settings, finished / TEXT_FOLDER).train(Told())
+    TextDistillation(sentence_embedder, texts, tokenizer, config, settings, finished / TEXT_FOLDER).train(
+        RecordedProgress()
+    )
     lines: list[str] = []
     said(export_bundle(finished, recordings, tmp_path / "out", {}, lines.append))
     assert {line.split(":")[0] for line in lines} == {"encoder", "decoder", "text_embedder"}
@@ -407,7 +411,7 @@ def test_a_published_captioner_teaches(
     assert (ids[0], ids[-1]) == (0, 2), "as BART's captions begin and end"
     student = Distillation(published_recipe(taught_recipe), scene_source, tmp_path, taught_by)
     assert student.tokenizer.get_vocab_size() < taught_by.tokenizer.get_vocab_size()
-    student.train(Told())
+    student.train(RecordedProgress())
     assert all(np.isfinite(list(row.values())).all() for row in epoch_rows(tmp_path))
     trainee, tokenizer, _ = load_run(tmp_path)
     assert isinstance(trainee, Trainee)

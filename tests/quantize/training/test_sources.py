@@ -28,7 +28,7 @@ from quantize.training import sources
 from quantize.training.batches import Example, collate
 from quantize.training.recipe import Recipe
 from quantize.training.settings import CorpusRecipe, MixupRecipe, StoredRecipe, TrainSettings
-from quantize.training.sources import CorpusSource, SceneSource, open_source
+from quantize.training.sources import CorpusSource, SceneSource, open_example_source
 from quantize.training.train import store_examples
 
 RATE = 16_000
@@ -154,7 +154,7 @@ def test_clotho_is_read_as_published(corpus_recipe: Recipe, corpus: Path, cache:
     rows = [f"{n}.wav," + ",".join(f"Caption {k} of the sound {n}." for k in range(5)) for n in range(4)]
     (corpus / "clotho.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
     table = CorpusRecipe("clotho", "clotho.csv", "clips", held_out_share=0.3)
-    source = open_source(replace(corpus_recipe, corpus=table), corpus, cache)
+    source = open_example_source(replace(corpus_recipe, corpus=table), corpus, cache)
     assert isinstance(source, CorpusSource)
     assert len(list(source.captions())) == 5 * len(source.clips) == 15
     assert next(source.captions()).startswith("caption 0 of the sound")
@@ -409,7 +409,7 @@ def test_scenes_give_texts_for_a_text_student(scene_source: SceneSource) -> None
 def test_no_fold_to_validate_with_no_validation(small_recipe: Recipe, recordings: Path) -> None:
     alone = replace(small_recipe, folds=replace(small_recipe.folds, validation=()))
     assert SceneSource(alone, recordings).validation() is None
-    source = open_source(small_recipe, recordings, recordings / "unused")
+    source = open_example_source(small_recipe, recordings, recordings / "unused")
     assert isinstance(source, SceneSource)
     held_out = source.held_out()
     assert held_out is source.held_out() and held_out is not None
