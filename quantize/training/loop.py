@@ -34,6 +34,7 @@ from edge_aac.errors import ConfigError, DataError
 from quantize.models.weight_files import load_pickle
 from quantize.training.distributed import World
 from quantize.training.interruption import Termination, obey_parent_only
+from quantize.training.parameter_groups import parameter_groups
 from quantize.training.precision import wants_bf16
 from quantize.training.settings import TrainerSettings
 from quantize.training.tensor_batch import TensorBatch
@@ -103,7 +104,8 @@ class Trainer(Generic[Made]):
                 f"the recipe makes {total} training steps, fewer than {MIN_STEPS}: raise epochs or scenes_per_epoch"
             )
         self.world.share(range(settings.batch_scenes))
-        self.validated = self.world.any(validate is not None)  # rank 0 may be the only one that can
+        # Rank 0 may be the only one that can, and late: it has made what it validates on. So no collective comes first.
+        self.validated = any(self.world.gathered(validate is not None))
         torch.set_flush_denormal(True)  # Adam's square roots of vanishing gradients are many times slower without
         self.trainee = trainee.to(self.world.device)
         self.averaged = AveragedModel(
@@ -198,6 +200,7 @@ class Trainer(Generic[Made]):
             self._log({**row, "learning_rate": self.schedule.get_last_lr()[0]})
 
     def _close_epoch(self, progress: Progress) -> dict[str, float]:
+        # While rank 0 validates, the others wait in ``_save``, which begins with a barrier.
         means = {name: value / self.steps_per_epoch for name, value in self._sums.items()}
         self._sums = {}
         self.epochs_done += 1
@@ -336,14 +339,3 @@ class _Objective(nn.Module):
     def forward(self, batch: Any) -> Terms:
         terms = self.objective[0](self.trainee, batch)
         return {name: term if name == "loss" else term.detach() for name, term in terms.items()}
-
-
-def parameter_groups(module: nn.Module, weight_decay: float) -> Iterator[dict[str, Any]]:
-    """Weight decay for parameters of two dimensions and more; those of one, as most biases and gains, are left free.
-
-    It acts on the biases and gains of more dimensions, too: BEATs' ``grep_a``, the Conformer's ``pos_bias_u`` and
-    ``pos_bias_v``, weight norm's ``original0``. The shipped weights were trained so.
-    """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    yield {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay}
-    yield {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
