@@ -24,7 +24,7 @@ from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
 from quantize.device import build
 from quantize.device.build import BuildOptions, build_engines
-from quantize.device.check_windows import check_scene, check_windows
+from quantize.device.check_windows import check_scene
 from quantize.device.cpu import forms as cpu_forms
 from quantize.device.tensorrt import forms as plan_forms
 from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan
@@ -42,22 +42,13 @@ from quantize.graphs.layers import quantisable_layers
 from quantize.graphs.onnx_file import OnnxFile
 from quantize.graphs.qdq_lint import int8_products
 from quantize.graphs.sensitivity import Sensitivity
-from tests.quantize.device.build_cases import FASTER, SLOWER, SMALL, built, contents, exported_bundle, precisions, spoil
+from tests.quantize.device.build_cases import FASTER, SLOWER, SMALL, built, contents, precisions, spoil
 from tests.quantize.graphs.int8_cases import FLOAT
+
+pytestmark = pytest.mark.usefixtures("quick_build")
 
 SOME = 6
 GPU = tensor_rt.GpuIdentity("sm_87 Orin", "10.3.0", True)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The built-in bundle as it was exported, in a folder of its own."""
-    return exported_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture(scope="module")
-def windows() -> list[np.ndarray]:
-    return check_windows(4)
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +74,6 @@ def calibrated(folder: Path, calibration: Calibration) -> Path:
     table["calibration"] = {"file": path.name, "sha256": file_sha256(path)}
     (folder / MANIFEST).write_text(json.dumps(table))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> None:
-    """A few windows, and forms that are faster: how fast this machine is just now is no property of the code."""
-    monkeypatch.setattr(build, "check_windows", lambda: windows)
-    for module in (cpu_forms, build):
-        monkeypatch.setattr(module, "timing", lambda *_: FASTER)
 
 
 @pytest.fixture
