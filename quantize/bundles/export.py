@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -246,7 +246,7 @@ def write_calibration_of(
     """Calibrate the graphs that lie in ``folder``, for the manifest."""
     parents: dict[GraphRole, Path] = {role: folder / f"{role}.fp32.onnx" for role in get_args(GraphRole)}
     # One run at a time: what a spec gives is good until it gives the next.
-    runs = {
+    runs: dict[GraphRole, Iterator[dict[str, npt.NDArray[Any]]]] = {
         role: ({name: value.numpy() for name, value in inputs.items()} for inputs in specs[role]().checks())
         for role in parents
         if role != "encoder"

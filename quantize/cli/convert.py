@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,7 +32,9 @@ def convert_verb(
     from quantize.models.decoder_tokenizer import NUMBERED
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    chosen = tokenizer if tokenizer in {None, NUMBERED} else Path(tokenizer)
+    chosen: Path | Literal["numbered"] | None = NUMBERED
+    if tokenizer != NUMBERED:
+        chosen = None if tokenizer is None else Path(tokenizer)
     provenance = provenance_of(path, instructor, name or output.resolve().name)
     convert_published(path, instructor, chosen, output, provenance, lambda line: typer.echo(line, err=True))
     typer.echo(f"bundle written to {output}", err=True)

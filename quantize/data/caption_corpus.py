@@ -54,7 +54,7 @@ def _silent_scene(labels: Sequence[str], recipe: SceneRecipe, rng: np.random.Gen
     unknown = bool(recipe.unknown_probability) and rng.random() < recipe.unknown_probability
     count = 0 if unknown else int(rng.choice(3, p=recipe.event_counts))
     chosen = [str(label) for label in rng.choice(list(labels), size=count, replace=False)]
-    relation: Relation = "unknown" if unknown else ("none", "single", "overlap")[count]  # type: ignore[assignment]
+    relation: Relation = "unknown" if unknown else ("none", "single", "overlap")[count]
     if relation == "overlap" and rng.random() < recipe.sequence_probability:
         relation = "sequence"
     events = [_event(label, recipe, rng) for label in chosen]

@@ -140,7 +140,7 @@ class SceneBuilder:
             return self._unknown(rng)
         count = int(rng.choice(3, p=self.recipe.event_counts))
         labels = [str(label) for label in rng.choice(list(self.by_label), size=count, replace=False)]
-        relation: Relation = ("none", "single", "overlap")[count]  # type: ignore[assignment]
+        relation: Relation = ("none", "single", "overlap")[count]
         if relation == "overlap" and rng.random() < self.recipe.sequence_probability:
             relation = "sequence"
         return self.compose(labels, relation, rng)

@@ -22,7 +22,8 @@ from edge_aac.audio.sources.file import read_blocks
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
-from quantize.data.manifests import BrokenClip, CaptionedClip
+from quantize.data.manifest_tables import BrokenClip
+from quantize.data.manifests import CaptionedClip
 
 SHORTEST_S = 0.1
 FULL_SCALE = 2**15

@@ -197,7 +197,7 @@ def _absent(windows: Sequence[SaidWindow]) -> dict[str, Any]:
     share, interval = _share([window.right for window in windows])
     held_out = [window for window in windows if window.held_out]
     labels = sorted({window.truth[0] for window in windows})
-    falsely = defaultdict(int)
+    falsely: defaultdict[str, int] = defaultdict(int)
     for window in windows:
         for label in set(window.named) - set(window.truth):
             falsely[label] += 1

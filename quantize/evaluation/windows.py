@@ -79,7 +79,7 @@ class SaidWindow:
     held_out: bool
     caption: str
     hybrid: float
-    log_likelihood: float
+    log_likelihood: float | None
     similarity: float | None
     familiarity: float | None = None
 

@@ -25,7 +25,8 @@ from quantize.models.checkpoint import load_captioner_weights
 from quantize.models.config import CaptionerConfig
 from quantize.models.decoder_tokenizer import decoder_tokenizer_of
 from quantize.models.sentence_embedder import SentenceEmbedder
-from quantize.models.student import StudentReport, build_student
+from quantize.models.student import build_student
+from quantize.models.student_report import StudentReport
 from quantize.progress import Log, OnProgress
 from quantize.training.batches import Batch, collate
 from quantize.training.distributed import World
@@ -45,7 +46,7 @@ from quantize.training.train import (
     validation_of,
     write_recipe,
 )
-from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
+from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee, channels_last
 from quantize.training.vocabulary import prune_tokenizer
 
 
@@ -233,7 +234,7 @@ class Distillation:
         objective = DistillObjective(captions, settings, guide)
         train = self.recipe.train
         self.trainer: Trainer[Batch] = Trainer(
-            trainee.to(memory_format=torch.channels_last),
+            channels_last(trainee),
             objective,
             lambda epoch: examples_of(self.recipe, source, self.tokenizer, epoch, examples, signals),
             collate,

@@ -23,6 +23,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from edge_aac.errors import ConfigError, DeviceError
 from quantize.training.store_barrier import SILENCE, StoreBarrier
@@ -97,12 +99,12 @@ class World:
         if size == 1:
             return cls(rank, size, device)
 
-        def connect() -> distributed.Store:
-            store, _, _ = next(distributed.rendezvous("env://", rank, size, timeout=TIMEOUT))
+        def connect() -> Store:
+            store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
             return store
 
         backend = "nccl" if device.type == "cuda" else "gloo"
-        store = distributed.PrefixStore("group", connect())
+        store = PrefixStore("group", connect())
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
         return cls(rank, size, device, StoreBarrier(connect, rank, size, silence))
 

@@ -221,7 +221,8 @@ class Trainer(Generic[Made]):
         loader: DataLoader[Any] = DataLoader(
             self.dataset(self.epochs_done),
             batch_sampler=[
-                self.world.share(range(step * size, (step + 1) * size)) for step in range(skipped, self.steps_per_epoch)
+                list(self.world.share(range(step * size, (step + 1) * size)))
+                for step in range(skipped, self.steps_per_epoch)
             ],
             collate_fn=self.collate,
             num_workers=settings.workers,

@@ -20,7 +20,8 @@ from quantize.data.clips import Clip, Waveform, load_clips, load_outliers
 from quantize.data.corpus import at_most_a_window, corpus_captions, split_by_recording, window
 from quantize.data.features import batched_filter_bank
 from quantize.data.llm import LlmClient
-from quantize.data.manifests import BrokenClip, CaptionedClip, read_manifest
+from quantize.data.manifest_tables import BrokenClip
+from quantize.data.manifests import CaptionedClip, read_manifest
 from quantize.data.merging import LlmMerger, MergeReport, merge_captions
 from quantize.data.mixup import draw_pairs, mix, silent
 from quantize.data.scenes import SceneBuilder, padded_clip

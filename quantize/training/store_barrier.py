@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from edge_aac.errors import DeviceError
 
@@ -46,14 +47,12 @@ class StoreBarrier:
         silence: the time without a heartbeat after which another rank is taken for dead.
     """
 
-    def __init__(
-        self, connect: Callable[[], distributed.Store], rank: int, size: int, silence: timedelta = SILENCE
-    ) -> None:
+    def __init__(self, connect: Callable[[], Store], rank: int, size: int, silence: timedelta = SILENCE) -> None:
         self._rank, self._size, self._silence_s = rank, size, silence.total_seconds()
-        self._store = distributed.PrefixStore(_PREFIX, connect())
+        self._store = PrefixStore(_PREFIX, connect())
         self._met = 0
         self._stopped = threading.Event()
-        heart_store = distributed.PrefixStore(_PREFIX, connect())
+        heart_store = PrefixStore(_PREFIX, connect())
         self._heart = threading.Thread(target=self._beat, args=(heart_store,), name="heart", daemon=True)
         self._heart.start()
 
@@ -117,7 +116,7 @@ class StoreBarrier:
                     "cannot be reached any more; start the run again, which goes on where it was"
                 )
 
-    def _beat(self, store: distributed.Store) -> None:
+    def _beat(self, store: Store) -> None:
         while not self._stopped.wait(self._silence_s / _BEATS_A_SILENCE):
             try:
                 store.add(f"beat/{self._rank}", 1)

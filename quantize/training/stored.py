@@ -285,8 +285,8 @@ def _example(
 def _stored_signals(sample: Sample, chosen: list[int]) -> TeacherSignals:
     arrays = sample.arrays
     return TeacherSignals(
-        *(torch.from_numpy(arrays[name]).float().unsqueeze(0) for name in _HALF),
-        TopTokens(
+        **{name: torch.from_numpy(arrays[name]).float().unsqueeze(0) for name in _HALF},
+        tokens=TopTokens(
             torch.from_numpy(arrays["top_log_probs"][chosen]).float(),
             torch.from_numpy(arrays["top_ids"][chosen]).long(),
         ),

@@ -123,8 +123,15 @@ def distillation_losses(student: Tensor, teacher: Tensor, settings: TextStudentS
     return {"loss": total, "cosine": cosine, "pairwise": pairwise}
 
 
+def averaged_embedder(averaged: AveragedModel) -> TextEmbedder:
+    """Return the averaged weights of a text embedder, in evaluation mode."""
+    assert isinstance(averaged.module, TextEmbedder)
+    return averaged.module.eval()
+
+
 def student_embedder(model: TextEmbedder, tokenizer: Tokenizer) -> SentenceEmbedder:
     """A text embedder of our own under the interface of the published ones; it has no instruction."""
+    assert isinstance(model.dense, nn.Linear)
     return SentenceEmbedder(model.dense.out_features, tokenizer, "", lambda instruction: model)
 
 
@@ -185,8 +192,7 @@ class TextDistillation:
     @property
     def student(self) -> TextEmbedder:
         """The averaged weights, in evaluation mode."""
-        student: TextEmbedder = self.trainer.averaged.module
-        return student.eval()
+        return averaged_embedder(self.trainer.averaged)
 
     def train(self, progress: Progress) -> dict[str, float]:
         """Run what is left; returns how near the averaged student comes to the teacher on the held-out texts."""
@@ -276,5 +282,4 @@ def load_text_student(folder: Path) -> TextEmbedder:
         raise InputMissingError(f"the text student in {folder} is not finished: run the same `edge-aac distill` again")
     averaged = AveragedModel(TextEmbedder.from_config(config_from(TextEmbedderConfig, table["config"])))
     averaged.load_state_dict(weights)
-    student: TextEmbedder = averaged.module
-    return student.eval()
+    return averaged_embedder(averaged)

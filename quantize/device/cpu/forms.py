@@ -132,7 +132,7 @@ def make_cpu_forms(
     refused = [form for form in last.values() if form.fault]
     if refused and not standing:
         report.failure = f"the INT8 form of the {refused[-1].role} is not faithful: {refused[-1].fault}"
-    return {role: form.graph if form in standing else None for role, form in found.items()}
+    return {role: form.graph if form and form in standing else None for role, form in found.items()}
 
 
 def _fastest_together(check: Check, forms: Sequence[FormReport], report: BuildReport) -> Sequence[FormReport]:
