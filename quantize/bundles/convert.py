@@ -50,7 +50,7 @@ class Provenance:
     """Where weights come from.
 
     Attributes:
-        name, version: of the bundle.
+        name, version: name and version of the bundle.
         license: SPDX name, or what is known of it.
         attributions: one line for each source.
     """
@@ -80,7 +80,7 @@ def convert_published(  # noqa: PLR0913, PLR0917 - what a conversion needs
         tokenizer: folder or file of the decoder's tokenizer; "numbered" gives every token a number for a word; None
             looks beside the captioner's weights.
         output: folder of the bundle.
-        provenance: for the manifest and the card.
+        provenance: names, licences and sources, for the manifest and the card.
         log: called with a line for each graph.
 
     Raises:

@@ -71,10 +71,10 @@ def export_bundle(
         data: the recordings that it was trained on: the gate takes its check windows from them, the card their
             attributions.
         output: folder of the bundle.
-        quality: what was measured, for the manifest and the card.
+        quality: measured scores, for the manifest and the card.
         log: called with a line for each graph.
         sentence_embedder: goes into the bundle whole, in place of the run's own text embedder.
-        calibration_windows: of the recordings, to calibrate INT8 with; 0: the bundle gets no calibration.
+        calibration_windows: number of windows of the recordings to calibrate INT8 with; 0: no calibration.
         outliers: folder of the recordings of no known class, where it was trained on such; they are attributed, too.
 
     Raises:
@@ -147,11 +147,11 @@ class TrainingData:
     """What a run learnt from, as far as its bundle needs it.
 
     Attributes:
-        recordings: to be attributed.
+        recordings: the recordings that the bundle attributes.
         fbanks: (windows, 998, 128) that the graphs are checked with.
         texts: captions that they are checked with.
         calibration: (windows, 998, 128) that INT8 is calibrated with.
-        calibrated_with: what these were made from, in words.
+        calibrated_with: what the calibration windows were made from, in words.
         clips: the recordings of known classes themselves; none of a corpus.
     """
 

@@ -40,7 +40,7 @@ class LlmEndpoint:
     Attributes:
         base_url: what comes before ``/chat/completions``, as ``https://host/v1``.
         model: its name there.
-        temperature: of its sampling; 1 is what such endpoints take where nothing is said.
+        temperature: temperature of the model's sampling; 1 is what such endpoints take where nothing is said.
         timeout_s: silence after which a try counts as failed.
         max_retries: further tries after the first.
         workers: requests under way at the same time.

@@ -26,7 +26,7 @@ class CaptionedClip:
         name: unique within its manifest.
         path: the sound file.
         captions: at least one, as :func:`plain_text` gives them.
-        start_s: where the stretch begins in the file, in seconds.
+        start_s: start of the stretch in the file, in seconds.
         duration_s: its length in seconds, less where the file ends before; None: to the end of the file.
         split: the part of the corpus that it belongs to; "" where the table says nothing.
         labels: keywords or classes.
@@ -167,7 +167,7 @@ def folder_manifest(captions_csv: Path, audio_folder: Path) -> Manifest:
         captions_csv: the columns ``file`` (relative to the folder) and ``caption`` or ``caption_1``, ``caption_2`` …
             (empty cells are left out). Optional: ``start_s`` and ``duration_s`` in seconds, ``split``, ``labels``
             (separated by ``;``), ``recording``, ``license``, ``author``.
-        audio_folder: where the files are.
+        audio_folder: folder of the files.
 
     Raises:
         InputMissingError: the table or the folder is missing.

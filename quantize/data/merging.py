@@ -116,12 +116,12 @@ class MergeReport:
     """What became of the pairs: ``merged + empty + too_long + not_fluent == pairs``.
 
     Attributes:
-        pairs: how many were given.
+        pairs: number of pairs that were given.
         merged: captions that passed.
         empty: pairs of which the merger made nothing.
         too_long: merges of :data:`WORD_LIMIT` words or more; what else is wrong with them is not counted.
         not_fluent: merges of fewer words that the fluency check rejects.
-        fluency_errors: how many of these have each kind of error; some have several.
+        fluency_errors: kind of error → number of these texts that have it; some have several.
         examples: the first rejects.
     """
 
@@ -162,7 +162,7 @@ def merge_captions(pairs: Sequence[Pair], merger: CaptionMerger[Pair]) -> tuple[
     """Merge pairs and reject bad merges.
 
     Args:
-        pairs: of captions for :class:`LlmMerger`, of scenes for :class:`EventMerger`.
+        pairs: pairs of captions for :class:`LlmMerger`, of scenes for :class:`EventMerger`.
         merger: makes the captions.
 
     Returns:

@@ -69,7 +69,7 @@ def build_engines(options: BuildOptions, log: Log) -> BuildReport:
     """Make, gate, time and store the forms; what is not faithful is not stored.
 
     Args:
-        options: what to build.
+        options: what the user wants built.
         log: called with a line for each step.
 
     Raises:
@@ -162,10 +162,10 @@ class _Forms:
     """The forms of one graph on their way into the manifest.
 
     Attributes:
-        exported: what export wrote.
-        cpu: faster ones for ONNX Runtime.
-        plans: for TensorRT.
-        sources: what plans are built from.
+        exported: forms that export wrote.
+        cpu: faster forms for ONNX Runtime.
+        plans: plans for TensorRT.
+        sources: ONNX files that plans are built from.
         plans_first: whether a plan is faster than the processor.
     """
 

@@ -27,8 +27,8 @@ class BuildStore:
 
     Attributes:
         source: the bundle that is built from.
-        folder: where the engines go.
-        scratch: where they are made, on the same file system; removed at the end.
+        folder: folder that the built forms go to.
+        scratch: folder on the same file system that forms are made in; removed at the end.
     """
 
     def __init__(self, source: Bundle, folder: Path, scratch: Path) -> None:
@@ -156,9 +156,9 @@ def build_store(source: Bundle, folder: Path, needed_bytes: int) -> Iterator[Bui
     """Hold the output folder for one build.
 
     Args:
-        source: from :func:`quantize.device.places.open_for_build`.
-        folder: from :func:`quantize.device.places.output_folder`; made where there is none.
-        needed_bytes: what the build may take on the disk at most.
+        source: the bundle to build from, as given by :func:`quantize.device.places.open_for_build`.
+        folder: the folder to write, from :func:`quantize.device.places.output_folder`; made if missing.
+        needed_bytes: most bytes that the build may take on the disk.
 
     Raises:
         DeviceError: the folder cannot be written, another build holds it, or the disk has too little room.

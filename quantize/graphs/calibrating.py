@@ -48,7 +48,7 @@ def calibrate_graphs(
         windows: filter banks (998, 128).
         runs: inputs of a few runs of each graph but the encoder, to find what overflows in them; the encoder runs all
             windows, for the loudest decide.
-        source: what the windows were made from, in words.
+        source: origin of the windows, in words.
         log: called with a line for each step, and at the end with a table of the layers.
 
     Raises:

@@ -80,9 +80,9 @@ def layer_range(tensors: Mapping[str, str], parent: Run, form: Run, inputs: Iter
     Where none of the tensors that are compared falls below a cosine of 0.99, it is the one with the lowest.
 
     Args:
-        tensors: from :func:`probes`.
+        tensors: tensors to compare, from :func:`probes`.
         parent, form: run the graphs and give these tensors.
-        inputs: of a few runs.
+        inputs: inputs of a few runs.
 
     Returns:
         As "from NODE to NODE (cosine 0.9981 → 0.4312)".

@@ -47,10 +47,10 @@ class LayerCost:
 
     Attributes:
         layer: which.
-        cosine: of the graph's outputs with the fp32 graph's, the least over the outputs.
+        cosine: smallest cosine over the outputs, between this graph's and the fp32 graph's.
         sqnr_db: power of the output over the power of its difference, the least over the outputs.
         smoothed_db: the same with smoothing, where it was tried.
-        kept: whether it stays in higher precision.
+        kept: whether the layer stays in higher precision.
     """
 
     layer: Layer
@@ -70,9 +70,9 @@ class Sensitivity:
     """What was found, and what follows from it.
 
     Attributes:
-        costs: in the order of the graph.
-        ranges: with those of smoothed activations replaced.
-        smoothing: what is to be folded into layer norms.
+        costs: costs of the layers, in the order of the graph.
+        ranges: ranges of the activations, those of smoothed ones replaced.
+        smoothing: scales to fold into layer norms.
         target_db: aimed at.
     """
 
@@ -123,9 +123,9 @@ def measure(
     Args:
         parent: the fp32 graph.
         observed: its ranges.
-        inputs: of the runs that are compared; a few are enough.
+        inputs: inputs of the runs that are compared; a few are enough.
         target_db: SQNR that all layers together shall have.
-        alpha: of the smoothing that is tried where a layer norm comes before a costly layer; None tries none.
+        alpha: strength of the smoothing that is tried where a layer norm comes before a costly layer; None tries none.
         log: called with a line for each layer.
 
     Raises:

@@ -25,7 +25,7 @@ def session_of(model: ModelProto, folder: Path, *, optimised: bool = True) -> on
 
     Args:
         model: the graph.
-        folder: of the file that holds its weights.
+        folder: folder of the file that holds the weights.
         optimised: whether operators are fused; unfused, Q/DQ round as they say, on every processor.
 
     Raises:
@@ -48,7 +48,7 @@ class Traced:
     """Runs a graph and gives tensors of its inside.
 
     Args:
-        path: of the fp32 graph.
+        path: file of the fp32 graph.
         tensors: float tensors to give.
         peaks: float tensors of which only the greatest magnitude is given: what a whole network computes in one run is
             gigabytes.

@@ -30,7 +30,7 @@ class Fetched:
     """What lies on the disk.
 
     Attributes:
-        listing: what was asked for.
+        listing: the files to fetch.
         folder: holds the files under the names that they have in the repository.
         sha256: file → SHA-256, as computed here.
     """
@@ -53,7 +53,7 @@ def fetch(hub: Hub, listing: Listing, log: Log) -> Fetched:
     """Fetch what is missing and verify everything, also what was there before.
 
     Args:
-        hub: where from, and where to.
+        hub: the server to fetch from, and the cache to fetch into.
         listing: what.
         log: called with a line when a large file begins and one when a file is verified.
 

@@ -32,11 +32,11 @@ def pull(
     """Fetch a known name with its parts; make a bundle of a captioner, try whether anything else loads.
 
     Args:
-        name: of the registry.
-        registry: what is known.
-        hub: where from, and the cache.
+        name: name of a model in the registry.
+        registry: the known models.
+        hub: the server to fetch from, and the cache.
         log: called with what is fetched, under which licence, and each step.
-        revision: of the name's own repository; its parts keep theirs.
+        revision: revision of the model's own repository; its parts keep theirs.
         output: folder of the bundle; by default among the user's bundles, under the name.
         download_only: leave it at the files.
 

@@ -55,12 +55,12 @@ class TeacherModel:
     """A teacher on disk, loaded.
 
     Attributes:
-        captioner: in evaluation mode.
-        tokenizer: of its captions.
+        captioner: the model, in evaluation mode.
+        tokenizer: tokenizer of the teacher's captions.
         weights: the file that its weights are from.
-        classifies: whether its encoder says which class is heard when; where it does not, a classifier of random
+        classifies: whether the encoder says which class is heard when; where it does not, a classifier of random
             weights stands there, so that all models are built alike.
-        recipe: of its training, with all folds that it heard; None of a published one.
+        recipe: recipe of the teacher's training, with all folds that it heard; None for a published captioner.
         outliers: the recordings of no known class that it heard.
     """
 
@@ -76,9 +76,9 @@ def load_teacher(folder: Path, tokenizer: Path | None = None, log: Log = lambda 
     """A training run's folder, or a captioner of the published layout.
 
     Args:
-        folder: of either.
-        tokenizer: of a published captioner, where it does not lie beside the weights.
-        log: called with what a person should know.
+        folder: folder of the run or of the captioner.
+        tokenizer: file of a published captioner's tokenizer, where it does not lie beside the weights.
+        log: called with a line that a person should read.
 
     Raises:
         InputMissingError: there is neither, or the run is not finished.
@@ -131,7 +131,7 @@ class StudentVocabulary:
     """A student's tokenizer.
 
     Attributes:
-        tokenizer: of the captions.
+        tokenizer: tokenizer of the student's captions.
         kept_ids: (V,) the teacher's ids of its tokens, None where it is the teacher's own.
     """
 
@@ -175,15 +175,15 @@ class Distillation:
 
     Args:
         recipe: the student's sizes in [model], how it is taught in [train] and [distill].
-        source: of examples, where none are stored, and of validation.
-        folder: of the run.
-        teacher: what the student is built out of, and is taught by where its outputs are not stored.
+        source: source of the examples, where none are stored, and of the validation.
+        folder: folder of the student's run.
+        teacher: the model that the student is built out of, and that teaches it where no outputs are stored.
         stored: the folder of stored examples and of the teacher's outputs for them.
         world: the processes.
         sentence_embedder: needed without stored examples, where the recipe's contrastive term has it given.
 
     Attributes:
-        report: where the student's tensors came from; None where the recipe starts it from random weights.
+        report: origin of each of the student's tensors; None where the recipe starts it from random weights.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is taught, by what, on what, and where

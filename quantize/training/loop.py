@@ -84,8 +84,8 @@ class Trainer(Generic[Made]):
             dataset: examples of an epoch, counted from 0, which depend on epoch and index alone; its first
                 ``scenes_per_epoch`` are used, in order.
             collate: puts examples together.
-            settings: how it is fitted.
-            folder: of the run.
+            settings: learning rate, batches, epochs and the like.
+            folder: folder of the run.
             world: the processes; alone on the CPU by default.
             validate: scores of the averaged trainee, in evaluation mode on the world's device, after each epoch; rank 0
                 alone calls it, and others need none.

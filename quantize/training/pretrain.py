@@ -50,9 +50,9 @@ class EncoderPretraining:
 
     Args:
         encoder: is trained in place.
-        recipe: with a table [pretrain].
-        source: of the recordings.
-        folder: of the captioner's run.
+        recipe: a recipe with a table [pretrain].
+        source: source of the recordings.
+        folder: folder of the captioner's run.
         world: the processes.
     """
 

@@ -53,10 +53,10 @@ class ExampleSource(Protocol):
         """``train.scenes_per_epoch`` examples that depend on seed, epoch and index alone.
 
         Args:
-            tokenizer: of their captions; None leaves them words.
-            train: of seed, number of examples and captions, and masks.
+            tokenizer: tokenizer of the captions; None leaves captions as text.
+            train: seed, number of examples and captions, and masks.
             epoch: counted from 0.
-            masked: as training hears them, or whole.
+            masked: True for spectra with masks, as in training; False for whole ones.
         """
 
     def validation(self) -> Validation | None:
@@ -70,7 +70,7 @@ class SceneSource:
     """Scenes of the recordings of a recipe's training folds.
 
     Args:
-        recipe: of folds and scenes.
+        recipe: the folds, and how scenes are made.
         data: folder of the recordings.
         outliers: folder of recordings of no known class; of those, too, only the training folds' are heard.
     """
@@ -128,14 +128,14 @@ class CorpusSource:
     """Captioned clips, decoded once into a cache; broken ones are left out and listed.
 
     Args:
-        recipe: with a table [corpus].
+        recipe: a recipe with a table [corpus].
         data: the folder that its paths are relative to.
-        cache: of decoded clips.
+        cache: folder of the decoded clips.
         llm: merges the captions of mix-ups; needed where the recipe asks for pairs.
 
     Attributes:
         report: which clips can be used, those held out among them, and why the others cannot.
-        merges: what came of the mix-ups, None without any.
+        merges: counts of merged and rejected mix-ups; None without mix-ups.
     """
 
     def __init__(self, recipe: Recipe, data: Path, cache: Path, llm: LlmClient | None = None) -> None:

@@ -51,9 +51,9 @@ def write_examples(
 
     Args:
         examples: without masks: these are put on when an example is read.
-        sentence_embedder: of the contrastive term, where it has one.
-        folder: of the stored examples.
-        metadata: what they depend on; a folder begun with another is refused.
+        sentence_embedder: embedder of the captions, where the recipe's contrastive term needs one.
+        folder: folder that the stored examples go to.
+        metadata: everything that the examples depend on; a folder begun with another is refused.
         workers: processes that make examples.
         on_progress: called with the number of examples that are done.
 
@@ -124,9 +124,9 @@ class StoredSignals:
         """Open a teacher's outputs, and refuse those that the recipe does not mean.
 
         Args:
-            folder: that of the examples.
-            examples: that they belong to.
-            settings: of the recipe.
+            folder: folder of the stored examples.
+            examples: the examples that the outputs belong to.
+            settings: the recipe's settings of distillation.
             teacher: file of the teacher's weights.
 
         Raises:
@@ -175,11 +175,11 @@ def write_signals(
     """Run the teacher over all stored examples; goes on behind the last whole shard when called again.
 
     Args:
-        examples: to run it over.
+        examples: the stored examples that the teacher is run over.
         teacher: gives the signals.
         tokenizer, max_tokens: the student's, and the longest caption that its decoder can say.
-        folder: that of the examples.
-        metadata: what the signals depend on besides.
+        folder: folder of the stored examples.
+        metadata: everything that the signals depend on besides the examples.
         on_progress: called with the number of examples that are done.
     """
     place = folder / TEACHER
@@ -218,12 +218,12 @@ class StoredDataset(Dataset[Example]):
     stays the first text of the example.
 
     Args:
-        examples: to read.
-        tokenizer: of the captions.
-        settings: of seed, number of captions and masks.
+        examples: the stored examples to read.
+        tokenizer: tokenizer of the captions.
+        settings: seed, number of captions and masks.
         max_tokens: the longest caption that the decoder can say.
         epoch: counted from 0.
-        signals: of a teacher, or None.
+        signals: a teacher's outputs for the same examples; None where none are needed.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917

@@ -56,10 +56,10 @@ class TextSplit:
     """Distinct texts.
 
     Attributes:
-        trained: what the student learns from.
-        held_out: what it is scored with.
-        repeated: how many texts were left out because they stood there already.
-        beyond: how many were left out because there are more than the settings ask for.
+        trained: texts that the student learns from.
+        held_out: texts that the student is scored with.
+        repeated: number of texts left out as duplicates.
+        beyond: number of texts left out because there are more than the settings ask for.
     """
 
     trained: list[str]
@@ -143,10 +143,10 @@ class TextDistillation:
     Args:
         teacher: embeds the texts under its own instruction.
         texts: captions; repeated ones count once, and ``settings.held_out_texts`` of them are not trained on.
-        tokenizer: of the student: the captioner's own.
-        config: of the student; ``embedding_dim`` must be the teacher's.
-        settings: how it is trained; an epoch ends with the texts where there are fewer than it has scenes.
-        folder: of the run.
+        tokenizer: tokenizer of the student, which is the captioner's own.
+        config: sizes of the student; ``embedding_dim`` must be the teacher's.
+        settings: settings of the training; an epoch ends with the texts where there are fewer than it has scenes.
+        folder: folder of the run.
 
     Raises:
         ConfigError: sizes do not fit each other, or the folder holds another run.

@@ -51,11 +51,12 @@ class Run:
     """One training run in its folder.
 
     Args:
-        recipe: what is trained and how.
-        source: where its examples come from.
-        folder: of the run.
+        recipe: the model's sizes and how it is trained.
+        source: source of the examples and of the validation.
+        folder: folder of the run.
         world: the processes.
-        sentence_embedder: what audio embeddings are drawn to, where the recipe says that it is given.
+        sentence_embedder: model whose embeddings the audio embeddings are drawn to, where the recipe says that it is
+            given.
         stored: examples to learn from in place of the source's own.
     """
 

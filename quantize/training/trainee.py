@@ -64,7 +64,7 @@ class Trainee(nn.Module):
     Args:
         captioner: the model.
         text_embedder: trained together with it; None where its audio embeddings meet a given sentence embedder.
-        projections: of a student.
+        projections: projections to a teacher's widths, of a student only.
     """
 
     def __init__(
@@ -114,9 +114,10 @@ class CaptionObjective:
 
     Args:
         settings: weights of the terms.
-        sentence_embedder: what audio embeddings are drawn to, where it is not trained together with them.
+        sentence_embedder: model whose embeddings the audio embeddings are drawn to, where it is not trained together
+            with them.
         precomputed: numbers of the embeddings of their texts that the batches bring; 0: they bring none.
-        embedding_dim: of the captioner; None where it is not known before the first batch.
+        embedding_dim: size of the captioner's audio embedding; None where it is not known before the first batch.
 
     Raises:
         ConfigError: the sentence embedder is missing, or its embeddings are not as long as the captioner's.
@@ -275,9 +276,9 @@ class _Compared:
 
     Attributes:
         windows, captions: pick them, and their captions, out of a batch.
-        any: whether there are such.
+        any: whether the batch has such windows.
         each: (B, 1), 1 for each of them and 0 for the others.
-        share: what a mean over them weighs; see :func:`quantize.training.distributed.share_of_mean`.
+        share: weight of a mean over these windows; see :func:`quantize.training.distributed.share_of_mean`.
     """
 
     windows: Tensor | EllipsisType = ...

@@ -31,7 +31,8 @@ class PrunedVocabulary:
     Attributes:
         tokenizer: pads and truncates as the original one.
         kept_ids: (V',) int64: the original id of each new one, ascending, so that the first ids stay what they are.
-        unknown_captions: how many distinct captions hold a token that the original tokenizer does not know either.
+        unknown_captions: number of distinct captions that hold a token that the original tokenizer does not know
+            either.
     """
 
     tokenizer: Tokenizer

@@ -43,10 +43,10 @@ class Check:
     """What forms are held against.
 
     Attributes:
-        store: where they are made.
+        store: folder that forms are made in.
         parents: the exported graph of each role.
         windows: filter banks (998, 128).
-        said: what the exported graphs say of them.
+        said: captions and embeddings that the exported graphs give for the windows.
         samples: inputs of single graphs.
         threads: CPU threads of a graph; 0 = as many as pay.
         log: called with a line for each step.
@@ -96,10 +96,10 @@ def described(files: Sequence[Path], parent: Graph, like: Graph, backend: str, p
 
     Args:
         files: the form and what holds its weights.
-        parent: what it was made from.
+        parent: graph that the form was made from.
         like: the exported graph, which has the same inputs and outputs.
-        backend, precision: of the form.
-        made: what it was built with.
+        backend, precision: backend and precision of the form.
+        made: versions of what the form was built with.
     """
     path, *weights = files
     return Graph(

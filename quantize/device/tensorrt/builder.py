@@ -50,7 +50,7 @@ class BuildRequest:
         onnx: strongly typed graph (FP16, or explicit Q/DQ and FP16), its weights beside it.
         output: the plan; what stands there is replaced when all went well.
         timing_cache: kept between builds for one GPU and TensorRT; created where it is missing.
-        profiles: of the dynamic inputs, as :func:`profiles_for` gives them.
+        profiles: shapes of the dynamic inputs, as :func:`profiles_for` gives them.
         workspace_bytes, tactic_dram_bytes: scratch memory of kernels and of trying them; 0 = a quarter and a half of
             what is free when the build begins.
         optimization_level: 0 (quickest to build) to 5.
@@ -70,12 +70,13 @@ class BuiltPlan:
     """One engine that was built.
 
     Attributes:
-        path: of the plan.
-        tensorrt, gpu: what it is tied to, as :func:`edge_aac.engines.tensor_rt.engine.this_gpu` names them.
-        seconds: that it took, all attempts together.
+        path: file of the plan.
+        tensorrt, gpu: version and GPU that the plan is tied to, as :func:`edge_aac.engines.tensor_rt.engine.this_gpu`
+            names them.
+        seconds: duration of the build, all attempts together.
         precisions: precision → layers, by the engine's inspector.
         int8_matmuls: large products with constant weights that run in INT8, and how many there are.
-        attempts: how many processes it took.
+        attempts: number of processes that it took.
         node_range: names of the first and the last layer.
     """
 
@@ -103,12 +104,12 @@ def profiles_for(
 
     Args:
         role: whose graph it is.
-        shapes: of inputs and outputs, as in the manifest: dynamic axes by name.
+        shapes: shapes of inputs and outputs, as in the manifest: dynamic axes by name.
         streams: windows that are encoded at once.
         candidates: rows that are decoded at once, usually; the largest is 16 at least.
         capacity: positions of the decoder's cache.
-        memory_steps: that the encoder gives for a whole window; a padded one gives fewer.
-        text_tokens: of the longest text, its instruction included.
+        memory_steps: steps that the encoder gives for a whole window; a padded one gives fewer.
+        text_tokens: tokens of the longest text, its instruction included.
 
     Raises:
         DataError: a dynamic axis has a name that means nothing here.
@@ -152,7 +153,7 @@ def build_engine(request: BuildRequest, log: Log) -> BuiltPlan:
     Ctrl-C and SIGTERM end the child at once; until the plan is complete, what stood in its place stays.
 
     Args:
-        request: what to build.
+        request: graph, output and limits of the build.
         log: called with a line for each step.
 
     Raises:

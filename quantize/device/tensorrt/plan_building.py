@@ -49,12 +49,12 @@ class PlanRequest:
 
     Attributes:
         onnx: strongly typed graph, its weights beside it.
-        output: where the plan is written; not its final place.
+        output: file that the plan is written to, which is not its final place.
         timing_cache: read and written, created where it is missing.
-        profiles: of the dynamic inputs.
-        workspace_bytes, tactic_dram_bytes: of scratch memory; 0 = from what is free.
+        profiles: smallest, usual and largest shapes of the dynamic inputs.
+        workspace_bytes, tactic_dram_bytes: limits of scratch memory; 0 = a share of what is free.
         optimization_level: 0 to 5.
-        smaller: how often the memory is halved.
+        smaller: number of times that the memory limits are halved.
     """
 
     onnx: Path
@@ -81,7 +81,7 @@ def build_plan(request: PlanRequest, log: Log, wanted: Callable[[], bool]) -> Pl
     """Parse, build, write and inspect.
 
     Args:
-        request: what to build.
+        request: graph, output and limits of the build.
         log: called with a line for each step.
         wanted: asked between the builder's steps; False ends it.
 

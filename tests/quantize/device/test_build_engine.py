@@ -37,6 +37,8 @@ from tests.quantize.device.build_cases import (
 )
 from tests.system.command import environment
 
+pytestmark = pytest.mark.usefixtures("quick_build")
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -223,8 +225,6 @@ FRESH = """
 import json, sys
 from edge_aac.errors import EdgeAacError
 from quantize.cli.build_engine import build_engine
-
-pytestmark = pytest.mark.usefixtures("quick_build")
 
 try:
     build_engine(args=sys.argv[1:], prog_name="edge-aac build-engine", standalone_mode=False)
