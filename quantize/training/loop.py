@@ -1,4 +1,4 @@
-"""The training engine: fits any module to any dataset, on one process or on several, and can be broken off anywhere.
+"""The trainer: fits any module to any dataset, on one process or on several, and can be broken off anywhere.
 
 AdamW, a one-cycle learning rate, clipped gradients and a moving average of the weights. The folder holds ``last.pt``
 (everything needed to go on) and ``log.jsonl`` (a row every 20 steps and one an epoch).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -201,9 +202,9 @@ build.build_engines(options, lambda line: None)
 
 
 @pytest.mark.parametrize("point", ["quantising", "gate", "committing"])
-def test_a_killed_build_leaves_the_old_engines_working(folder: Path, point: str) -> None:
+def test_a_killed_build_leaves_the_old_engines_working(small_build: Path, tmp_path: Path, point: str) -> None:
+    folder = shutil.copytree(small_build, tmp_path / "bundle")
     options = BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=SMALL)
-    built(options)
     before = open_bundle(str(folder)).manifest
     assert before.graphs["text_embedder"][0].precision == "int8"
     command = [sys.executable, "-c", KILLED, str(folder), point]

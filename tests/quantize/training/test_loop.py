@@ -1,4 +1,4 @@
-"""The training engine: broken off anywhere it goes on to the same weights; its log, checkpoints and precision."""
+"""The trainer: broken off anywhere it goes on to the same weights; its log, checkpoints and precision."""
 
 from __future__ import annotations
 
