@@ -135,7 +135,7 @@ def test_the_table_says_it_all(smoothed: Sensitivity) -> None:
 
 def test_a_line_for_each_layer_and_no_windows(parent: Path, observed: Observed) -> None:
     lines: list[str] = []
-    found = measure(parent, observed, small_inputs(1), target_db=300.0, alpha=None, report=lines.append)
+    found = measure(parent, observed, small_inputs(1), target_db=300.0, alpha=None, log=lines.append)
     assert [line.split()[3] for line in lines] == LAYERS
     assert list(found.keep) == LAYERS
     with pytest.raises(DataError, match="no window"):
