@@ -99,12 +99,12 @@ def interleaved(captioners: dict[int, Captioner], windows: Sequence[TruthWindow]
     draws = {number: Draws() for number in captioners}
     for index, window in enumerate([*windows[:WARM_UP_WINDOWS], *windows]):
         for number in order.permutation(list(captioners)).tolist():
-            (said,) = described(captioners[number], [(heard(window.fbank), window_rng(seed, 0))])
+            (captioned,) = described(captioners[number], [(heard(window.fbank), window_rng(seed, 0))])
             if index < WARM_UP_WINDOWS:
                 continue
-            draws[number].captions.append(said.best.text)
-            draws[number].hybrid.append(said.best.hybrid)
-            draws[number].milliseconds.append(said.latency_ms.decode + said.latency_ms.rerank)
+            draws[number].captions.append(captioned.best.text)
+            draws[number].hybrid.append(captioned.best.hybrid)
+            draws[number].milliseconds.append(captioned.latency_ms.decode + captioned.latency_ms.rerank)
     return draws
 
 
@@ -151,17 +151,17 @@ def _row(number: int, own: Draws, one: Draws, windows: Sequence[TruthWindow], co
     single = [index for index, window in enumerate(windows) if window.kind == "single"]
     scenes = [index for index, window in enumerate(windows) if window.kind == "scene"]
     ordered = [index for index in scenes if windows[index].relation == "sequence"]
-    said = own.captions
-    scores = event_scores([said[i] for i in scenes], [windows[i].truth for i in scenes])
+    captioned = own.captions
+    scores = event_scores([captioned[i] for i in scenes], [windows[i].truth for i in scenes])
     ratios = [mine / theirs for mine, theirs in zip(own.milliseconds, one.milliseconds, strict=True)]
     return {
         "candidates": number,
         "f1": round(scores.f1, 4),
         "f1_interval": [round(value, 4) for value in bootstrap(counts)],
         "exact": round(scores.exact, 4),
-        "single_named": round(named_share([said[i] for i in single], [windows[i].truth[0] for i in single]), 4),
-        "order": round(order_share([said[i] for i in ordered], [windows[i].truth for i in ordered]), 4),
-        "nothing_named": sum(not named_events(caption) for caption in said),
+        "single_named": round(named_share([captioned[i] for i in single], [windows[i].truth[0] for i in single]), 4),
+        "order": round(order_share([captioned[i] for i in ordered], [windows[i].truth for i in ordered]), 4),
+        "nothing_named": sum(not named_events(caption) for caption in captioned),
         "mean_hybrid": round(statistics.fmean(own.hybrid), 4),
         "median_ms": round(statistics.median(own.milliseconds), 2),
         "time_ratio": round(statistics.median(ratios), 3),

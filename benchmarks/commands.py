@@ -54,8 +54,8 @@ def bench_verb(
     from edge_aac.errors import DeviceError, UsageError
 
     if board not in BOARDS:
-        asked = "no board was given" if board is None else f"there is no board {board!r}"
-        raise UsageError(f"{asked}: give --board with one of {', '.join(BOARDS)}")
+        complaint = "no board was given" if board is None else f"there is no board {board!r}"
+        raise UsageError(f"{complaint}: give --board with one of {', '.join(BOARDS)}")
 
     try:
         from benchmarks.roofline import bundle_model
@@ -164,10 +164,10 @@ def _show(report: dict[str, Any]) -> None:
         f"{board['bandwidth_gb_s']} GB/s, {board['memory_gb']} GB\n{report['note']}"
     )
     for model in report["models"]:
-        asked = model["decoding"]
+        decoding = model["decoding"]
         console.print(
-            f"\n{model['model']}, counted from {model['counted_from']}: {asked['candidates']} captions of "
-            f"{asked['tokens']} tokens, {asked['texts']} reranked"
+            f"\n{model['model']}, counted from {model['counted_from']}: {decoding['candidates']} captions of "
+            f"{decoding['tokens']} tokens, {decoding['texts']} reranked"
         )
         table = Table(box=None, pad_edge=False)
         for title in ("", "", "runs", "MMAC a run", "MB a run", "arithmetic ms", "bandwidth ms", "least ms", "share"):

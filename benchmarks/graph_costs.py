@@ -22,7 +22,7 @@ from quantize.graphs.onnx_file import load_structure
 
 _FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 # A shape has few numbers; what is larger is data, and data is not computed here.
-_MOST_NUMBERS = 64
+_MAX_NUMBERS = 64
 # They multiply as well, in ways that are not counted here. None of them is in a graph that edge-aac exports in fp32.
 _UNCOUNTED = {
     *("Attention", "MultiHeadAttention", "RNN", "LSTM", "GRU", "DeformConv", "Einsum"),
@@ -180,7 +180,7 @@ class ShapedGraph:
         if tensor.data_type in _FLOATS and tensor.dims:
             self._weights[name] = numbers
             self._weight_layouts.add(name)
-        if numbers <= _MOST_NUMBERS and tensor.data_location != TensorProto.EXTERNAL:
+        if numbers <= _MAX_NUMBERS and tensor.data_location != TensorProto.EXTERNAL:
             self._values[name] = tensor
 
     def _visit(self, node: NodeProto) -> None:
@@ -231,7 +231,7 @@ class ShapedGraph:
     def _compute(self, node: NodeProto, given: list[str]) -> None:
         """The outputs' values, where they are few and known."""
         try:
-            if any(prod(self.shape(name)) > _MOST_NUMBERS for name in node.output):
+            if any(prod(self.shape(name)) > _MAX_NUMBERS for name in node.output):
                 return
         except DataError:
             return

@@ -27,11 +27,12 @@ import onnx
 from onnx import ModelProto, TensorProto, helper
 
 from benchmarks.command_line import at_least, run
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST, Graph, GraphRole
-from edge_aac.bundle.store import Bundle, file_sha256, open_bundle
+from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.errors import DeviceError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
-from quantize.device.build import Wish, build_engines, parent_of
+from quantize.device.build import BuildOptions, build_engines, parent_of
 from quantize.evaluation.evaluate import evaluate_events
 from quantize.evaluation.scenes import COMPARED, compared_rows
 from quantize.graphs.calibration import Calibration, GraphCalibration, read_calibration
@@ -150,8 +151,8 @@ def as_built(exported: Bundle, output: Path) -> tuple[Bundle, list[str]]:
     Raises:
         DeviceError: it takes none.
     """
-    wish = Wish(str(exported.folder), output=output, backend="onnxruntime")
-    report = build_engines(wish, lambda line: print(line, file=sys.stderr))
+    options = BuildOptions(str(exported.folder), output=output, backend="onnxruntime")
+    report = build_engines(options, lambda line: print(line, file=sys.stderr))
     if not report.written:
         raise DeviceError(
             f"build-engine takes no INT8 form here ({report.failure or 'none is faster'}): measure on the machine that "

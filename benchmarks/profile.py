@@ -88,8 +88,8 @@ def profile(
     table = {name: f"{ms:.3f} ms, {100 * ms / total:.1f} %" for name, ms in ranked[:SHOWN]}
     table["others"] = f"{sum(ms for _, ms in ranked[SHOWN:]):.3f} ms"
     names = [output.name for output in session.get_outputs()]
-    told = {"form": f"{graph.file} ({graph.precision})", "ms": round(total, 2), "by_operator": table}
-    return told, dict(zip(names, outputs, strict=True))
+    profile = {"form": f"{graph.file} ({graph.precision})", "ms": round(total, 2), "by_operator": table}
+    return profile, dict(zip(names, outputs, strict=True))
 
 
 def _example(entry: Any, sizes: dict[str, int]) -> np.ndarray:

@@ -20,16 +20,15 @@ import transformers
 from pydantic import ValidationError
 from tokenizers import Tokenizer
 
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST, SCHEMA, WINDOW_S, parse_manifest, read_manifest
-from edge_aac.bundle.store import file_sha256
 from edge_aac.errors import DataError, DeviceError, first_complaint
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.onnx_writer import OPSET, release_memory, write_onnx
 from quantize.bundles.verify import gate, max_abs_difference, parent_outputs
 from quantize.files import ATTRIBUTIONS, CARD, bundle_at
 from quantize.models.graph_modules import GraphSpec
-
-Report = Callable[[str], None]
+from quantize.progress import Log
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _OLD, _LOCK = ".old", ".lock"
@@ -123,11 +122,11 @@ def check_output(output: Path) -> None:
     if not names:
         return
     written = {MANIFEST, CARD, ATTRIBUTIONS, *(file.file for file in read_manifest(output / MANIFEST).files())}
-    if strangers := sorted(names - written):
-        raise DataError(f"{output} holds {strangers[0]}, which is no part of its bundle: move it away first")
+    if foreign := sorted(names - written):
+        raise DataError(f"{output} holds {foreign[0]}, which is no part of its bundle: move it away first")
 
 
-def export_graph(role: str, make_spec: Callable[[], GraphSpec], folder: Path, report: Report) -> dict[str, Any]:
+def export_graph(role: str, make_spec: Callable[[], GraphSpec], folder: Path, log: Log) -> dict[str, Any]:
     """Write one graph, gate it, and describe it for the manifest.
 
     The module is made here and dropped before ONNX Runtime loads the file, so the two are not in memory together.
@@ -140,7 +139,7 @@ def export_graph(role: str, make_spec: Callable[[], GraphSpec], folder: Path, re
     release_memory()
     difference = max_abs_difference(path, checks, expected)
     size = sum(file.stat().st_size for file in (path, *weights))
-    report(f"{role}: max abs difference from torch {difference:.2e}, {size / 1e6:.2f} MB")
+    log(f"{role}: max abs difference from torch {difference:.2e}, {size / 1e6:.2f} MB")
     gate(role, difference)
     release_memory()
     graph = onnx.load(str(path), load_external_data=False).graph

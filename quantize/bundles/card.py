@@ -71,7 +71,7 @@ def write_card(
     recordings = [recording for recording in recordings if recording.label != UNKNOWN_LABEL]
     licences = Counter(recording.license or "no licence stated" for recording in recordings)
     licensed = ", ".join(f"{count} {name}" for name, count in licences.most_common())
-    heard, limits, lessons = _of_corpus() if recipe.get("corpus") else _of_classes(recipe, recordings, len(outliers))
+    heard, limits, used = _of_corpus() if recipe.get("corpus") else _of_classes(recipe, recordings, len(outliers))
     train, parameters, quality = recipe["train"], manifest["parameters"], dict(manifest["quality"])
     compared = quality.pop("compared", {})
     of_whom = ""
@@ -99,7 +99,7 @@ that reranks its candidates. It hears 10 s at a time.
 
 ## Data
 {manifest["attributions"][0]}.
-{len(recordings)} recordings{lessons}: {licensed}.
+{len(recordings)} recordings{used}: {licensed}.
 Each recording with its title, author, licence and source stands in [`{ATTRIBUTIONS}`]({ATTRIBUTIONS}).
 The weights are passed on under {manifest["license"]}, as the recordings have it; the licences of the single
 recordings stay as they are.

@@ -18,7 +18,7 @@ from edge_aac.audio.features import filter_bank
 from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.audio.windows import WINDOW_SAMPLES
 from edge_aac.models.tokens import to_arrays
-from quantize.bundles.bundle_writer import Report, common_entries, export_graph, staged_bundle, write_manifest
+from quantize.bundles.bundle_writer import common_entries, export_graph, staged_bundle, write_manifest
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
 from quantize.files import CARD
 from quantize.models.checkpoint import load_captioner_weights
@@ -34,6 +34,7 @@ from quantize.models.graph_modules import (
 )
 from quantize.models.instructor import CAPTION_INSTRUCTION, Instructor, load_instructor_weights
 from quantize.models.published_config import captioner_config_of, published_rules
+from quantize.progress import Log
 
 # Of different lengths, so that the gate sees padding.
 _CHECK_TEXTS = (
@@ -49,7 +50,7 @@ class Provenance:
     """Where weights come from.
 
     Attributes:
-        name, version: of the bundle.
+        name, version: name and version of the bundle.
         license: SPDX name, or what is known of it.
         attributions: one line for each source.
     """
@@ -66,7 +67,7 @@ def convert_published(  # noqa: PLR0913, PLR0917 - what a conversion needs
     tokenizer: Path | Literal["numbered"] | None,
     output: Path,
     provenance: Provenance,
-    report: Report,
+    log: Log,
 ) -> Path:
     """Write a bundle of a captioner and a text embedder in their published layouts.
 
@@ -79,8 +80,8 @@ def convert_published(  # noqa: PLR0913, PLR0917 - what a conversion needs
         tokenizer: folder or file of the decoder's tokenizer; "numbered" gives every token a number for a word; None
             looks beside the captioner's weights.
         output: folder of the bundle.
-        provenance: for the manifest and the card.
-        report: told one line for each graph.
+        provenance: names, licences and sources, for the manifest and the card.
+        log: called with a line for each graph.
 
     Raises:
         InputMissingError, ConfigError, DataError: a part is missing, configured otherwise, damaged, or does not fit;
@@ -88,15 +89,15 @@ def convert_published(  # noqa: PLR0913, PLR0917 - what a conversion needs
     """
     keep_no_freed_tensors()
     config, _ = captioner_config_of(captioner)
-    decoder_tokenizer = decoder_tokenizer_of(tokenizer, captioner, config, report)
-    text_tokenizer, comparable = _embedder_of(instructor, config, report)
+    decoder_tokenizer = decoder_tokenizer_of(tokenizer, captioner, config, log)
+    text_tokenizer, comparable = _embedder_of(instructor, config, log)
     with staged_bundle(output) as folder:
         specs: dict[str, Callable[[], GraphSpec]] = {
             "encoder": partial(_encoder, captioner),
             "decoder": partial(_decoder, captioner),
             "text_embedder": partial(_text_embedder, instructor),
         }
-        graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
+        graphs = {role: [export_graph(role, make, folder, log)] for role, make in specs.items()}
         manifest = {
             **common_entries(folder, decoder_tokenizer, text_tokenizer),
             "name": provenance.name,
@@ -143,12 +144,12 @@ def _demo_windows() -> torch.Tensor:
     return torch.from_numpy(np.stack([filter_bank(waveform[at : at + WINDOW_SAMPLES]) for at in starts]))
 
 
-def _embedder_of(folder: Path, config: CaptionerConfig, report: Report) -> tuple[Tokenizer, bool]:
+def _embedder_of(folder: Path, config: CaptionerConfig, log: Log) -> tuple[Tokenizer, bool]:
     """The text embedder's tokenizer, and whether texts and sounds lie in one space; its weights are let go again."""
     instructor: Instructor = load_instructor_weights(folder)
     comparable = instructor.dim == config.embedding_dim
     if not comparable:
-        report(
+        log(
             f"the captioner was trained with another INSTRUCTOR: {folder} embeds texts in {instructor.dim} dimensions, "
             f"the captioner its sounds in {config.embedding_dim}; captions will be chosen by their likelihood alone"
         )

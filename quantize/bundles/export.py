@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import SEQ2SEQ_ROLES, GraphRole
-from edge_aac.bundle.store import file_sha256
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.tokens import to_arrays, token_of
-from quantize.bundles.bundle_writer import Report, common_entries, export_graph, staged_bundle, write_manifest
+from quantize.bundles.bundle_writer import common_entries, export_graph, staged_bundle, write_manifest
 from quantize.bundles.card import Attribution, write_attributions, write_card
 from quantize.bundles.onnx_writer import to_halves
 from quantize.data.captions import caption, words_that_name_nothing
@@ -44,6 +44,7 @@ from quantize.models.graph_modules import (
     text_embedder_spec,
 )
 from quantize.models.sentence_embedder import SentenceEmbedder
+from quantize.progress import Log
 from quantize.training.familiarity import fit_familiarity, known_scenes
 from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.text_student import TEXT_FOLDER, load_text_student
@@ -58,7 +59,7 @@ def export_bundle(
     data: Path,
     output: Path,
     quality: Mapping[str, Any],
-    report: Report,
+    log: Log,
     sentence_embedder: SentenceEmbedder | None = None,
     calibration_windows: int = 0,
     outliers: Path | None = None,
@@ -70,10 +71,10 @@ def export_bundle(
         data: the recordings that it was trained on: the gate takes its check windows from them, the card their
             attributions.
         output: folder of the bundle.
-        quality: what was measured, for the manifest and the card.
-        report: told one line for each graph.
+        quality: measured scores, for the manifest and the card.
+        log: called with a line for each graph.
         sentence_embedder: goes into the bundle whole, in place of the run's own text embedder.
-        calibration_windows: of the recordings, to calibrate INT8 with; 0: the bundle gets no calibration.
+        calibration_windows: number of windows of the recordings to calibrate INT8 with; 0: no calibration.
         outliers: folder of the recordings of no known class, where it was trained on such; they are attributed, too.
 
     Raises:
@@ -85,18 +86,18 @@ def export_bundle(
         trainee, tokenizer, recipe = load_run(run)
         text = text_part(run, trainee, tokenizer, sentence_embedder)
         trainee.text_embedder = None
-        strangers = outliers_of(run, outliers)
+        extra = outliers_of(run, outliers)
         learnt = recipe_from(recipe)
-        lessons = lessons_of(learnt, data, left_out(run), calibration_windows, strangers)
+        data_used = training_data_of(learnt, data, left_out(run), calibration_windows, extra)
         fold_weight_norm(trainee)
-        familiarity = familiarity_of(learnt, trainee.captioner, lessons.clips, report)
-        specs = graph_specs(trainee.captioner, text, lessons, familiarity)
-        graphs = {role: [export_graph(role, make, folder, report)] for role, make in specs.items()}
+        familiarity = familiarity_of(learnt, trainee.captioner, data_used.clips, log)
+        specs = graph_specs(trainee.captioner, text, data_used, familiarity)
+        graphs = {role: [export_graph(role, make, folder, log)] for role, make in specs.items()}
         manifest = manifest_table(recipe, tokenizer, text.tokenizer, folder, graphs, quality)
         manifest["instruction"] = text.instruction
         parts: dict[str, nn.Module] = {"captioner": trainee.captioner, "text_embedder": text.module}
         if calibration_windows:
-            manifest["calibration"] = write_calibration_of(folder, specs, lessons, report)
+            manifest["calibration"] = write_calibration_of(folder, specs, data_used, log)
         manifest["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
         if learnt.familiarity and familiarity:
             manifest["parameters"]["familiarity"] = sum(buffer.numel() for buffer in familiarity.buffers())
@@ -105,8 +106,8 @@ def export_bundle(
                 "words": [word for word in words_that_name_nothing() if token_of(tokenizer, word) is not None],
             }
         write_manifest(folder, manifest)
-        write_attributions(folder / ATTRIBUTIONS, lessons.recordings)
-        write_card(folder / CARD, manifest, recipe, lessons.recordings)
+        write_attributions(folder / ATTRIBUTIONS, data_used.recordings)
+        write_card(folder / CARD, manifest, recipe, data_used.recordings)
     return output
 
 
@@ -142,15 +143,15 @@ def text_part(
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingData:
     """What a run learnt from, as far as its bundle needs it.
 
     Attributes:
-        recordings: to be attributed.
+        recordings: the recordings that the bundle attributes.
         fbanks: (windows, 998, 128) that the graphs are checked with.
         texts: captions that they are checked with.
         calibration: (windows, 998, 128) that INT8 is calibrated with.
-        calibrated_with: what these were made from, in words.
+        calibrated_with: what the calibration windows were made from, in words.
         clips: the recordings of known classes themselves; none of a corpus.
     """
 
@@ -191,13 +192,13 @@ def left_out(run: Path) -> frozenset[str]:
     return frozenset(clip["name"] for clip in json.loads(noted.read_text(encoding="utf-8"))["clips"])
 
 
-def lessons_of(
+def training_data_of(
     recipe: Recipe,
     data: Path,
     broken: frozenset[str] = frozenset(),
     calibration_windows: int = 0,
     outliers: Sequence[Attribution] = (),
-) -> Lessons:
+) -> TrainingData:
     """Recordings, check inputs and windows to calibrate with, of a recipe's corpus, its broken clips left out, or of
     its folds.
 
@@ -234,26 +235,28 @@ def lessons_of(
         windows = [scene.waveform for scene in scenes]
         source = f"scenes of {len(clips)} recordings that it was trained on"
     fbanks = batched_filter_bank(np.stack(windows))
-    return Lessons(recordings, torch.from_numpy(fbanks[:CHECK_SCENES]), texts, fbanks[CHECK_SCENES:], source, clips)
+    return TrainingData(
+        recordings, torch.from_numpy(fbanks[:CHECK_SCENES]), texts, fbanks[CHECK_SCENES:], source, clips
+    )
 
 
 def write_calibration_of(
-    folder: Path, specs: Mapping[str, Callable[[], GraphSpec]], lessons: Lessons, report: Report
+    folder: Path, specs: Mapping[str, Callable[[], GraphSpec]], data_used: TrainingData, log: Log
 ) -> dict[str, str]:
     """Calibrate the graphs that lie in ``folder``, for the manifest."""
     parents: dict[GraphRole, Path] = {role: folder / f"{role}.fp32.onnx" for role in SEQ2SEQ_ROLES}
     # One run at a time: what a spec gives is good until it gives the next.
-    runs = {
+    runs: dict[GraphRole, Iterator[dict[str, npt.NDArray[Any]]]] = {
         role: ({name: value.numpy() for name, value in inputs.items()} for inputs in specs[role]().checks())
         for role in parents
         if role != "encoder"
     }
-    calibration = calibrate_graphs(parents, list(lessons.calibration), runs, lessons.calibrated_with, report)
+    calibration = calibrate_graphs(parents, list(data_used.calibration), runs, data_used.calibrated_with, log)
     write_calibration(folder / CALIBRATION, calibration)
     return {"file": CALIBRATION, "sha256": file_sha256(folder / CALIBRATION)}
 
 
-def familiarity_of(recipe: Recipe, captioner: Captioner, clips: Sequence[Clip], report: Report) -> Familiarity | None:
+def familiarity_of(recipe: Recipe, captioner: Captioner, clips: Sequence[Clip], log: Log) -> Familiarity | None:
     """What the encoder's states are told from others by, where the recipe wants that.
 
     Raises:
@@ -262,24 +265,24 @@ def familiarity_of(recipe: Recipe, captioner: Captioner, clips: Sequence[Clip], 
     if recipe.familiarity is None:
         return None
     builder = SceneBuilder(clips, replace(recipe.scenes, unknown_probability=0.0))
-    report(f"what is familiar, of {recipe.familiarity.scenes} scenes")
+    log(f"what is familiar, of {recipe.familiarity.scenes} scenes")
     scenes = known_scenes(builder, recipe.familiarity.scenes)
     return fit_familiarity(captioner.encoder, scenes, recipe.familiarity)
 
 
 def graph_specs(
-    captioner: Captioner, text: TextPart, lessons: Lessons, familiarity: Familiarity | None = None
+    captioner: Captioner, text: TextPart, data_used: TrainingData, familiarity: Familiarity | None = None
 ) -> dict[str, Callable[[], GraphSpec]]:
     """The three graphs with check inputs drawn from real recordings; all weights are rounded to FP16 that are to be
     stored so."""
     of_captioner = to_halves(nn.ModuleList([captioner, *([familiarity] if familiarity else [])]))
     halves = {"encoder": of_captioner, "decoder": of_captioner, "text_embedder": to_halves(text.module)}
-    token_ids, mask = to_arrays(text.tokenizer, lessons.texts, text.instruction)
+    token_ids, mask = to_arrays(text.tokenizer, data_used.texts, text.instruction)
     longest = captioner.config.decoder.max_positions
     texts = torch.from_numpy(token_ids), torch.from_numpy(mask)
     made: dict[str, Callable[[], GraphSpec]] = {
-        "encoder": partial(encoder_spec, captioner, lessons.fbanks, familiarity=familiarity),
-        "decoder": partial(decoder_spec, captioner, cross_attention(captioner, lessons.fbanks[:2]), longest),
+        "encoder": partial(encoder_spec, captioner, data_used.fbanks, familiarity=familiarity),
+        "decoder": partial(decoder_spec, captioner, cross_attention(captioner, data_used.fbanks[:2]), longest),
         "text_embedder": partial(text_embedder_spec, text.module, *texts),
     }
     return {role: partial(_with_halves, make, halves[role]) for role, make in made.items()}

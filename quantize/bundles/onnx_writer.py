@@ -50,8 +50,8 @@ def write_onnx(spec: GraphSpec, path: Path) -> list[Path]:
     size = _bytes_of(weights)
     transposed = _fold_transposes(model.graph)
     _state_output_shapes(model.graph, spec)
-    if strangers := {entry.name for entry in model.graph.input} - weights.keys() - spec.inputs.keys():
-        raise DataError(f"the exporter made weights of its own ({min(strangers)}): use another torch")
+    if unexpected := {entry.name for entry in model.graph.input} - weights.keys() - spec.inputs.keys():
+        raise DataError(f"the exporter made weights of its own ({min(unexpected)}): use another torch")
     data = path.with_name(f"{path.name}.data")
     if size < EXTERNAL_DATA_BYTES:
         _attach(model.graph, weights, transposed, None, data.name)

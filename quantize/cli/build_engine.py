@@ -80,10 +80,10 @@ def build_engine_verb(
     import sys
 
     from edge_aac.errors import DataError
-    from quantize.device.build import Wish, build_engines
+    from quantize.device.build import BuildOptions, build_engines
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="edge-aac: %(message)s")
-    wish = Wish(
+    options = BuildOptions(
         bundle=bundle,
         output=output,
         backend=backend.value,
@@ -93,7 +93,7 @@ def build_engine_verb(
         streams=streams,
         candidates=candidates,
     )
-    report = build_engines(wish, lambda line: typer.echo(line, err=True))
+    report = build_engines(options, lambda line: typer.echo(line, err=True))
     typer.echo(report.to_text(), err=True)
     typer.echo(json.dumps(report.to_table(), indent=1))
     if report.failure:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantize.cli.train import (
+from quantize.cli.examples import report_corpus, store
+from quantize.cli.export import export_run
+from quantize.cli.options import (
     AbsentOption,
     ExamplesOption,
     FoldsOption,
@@ -18,12 +20,9 @@ from quantize.cli.train import (
     SentenceEmbedderOption,
     ThreadsOption,
     cache_folder,
-    export_run,
     llm_of,
     recipe_of,
-    report_corpus,
     sentence_embedder_of,
-    store,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +47,9 @@ EXAMPLES = """Examples:
 
 @distill.command(epilog=EXAMPLES)
 def distill_verb(
-    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe or a TOML file: the student and its lessons.")],
+    recipe: Annotated[
+        str, typer.Option(help="Name of a shipped recipe or a TOML file: the student and how it is taught.")
+    ],
     teacher: Annotated[Path, typer.Option(help="Folder of a training run, or of a captioner as published.")],
     data: Annotated[
         Path | None, typer.Option("--data", envvar="EDGE_AAC_DATA", help="Folder of the recordings, or of the corpus.")
@@ -86,7 +87,7 @@ def distill_verb(
     from quantize.bundles.bundle_writer import check_output
     from quantize.training.distill import check_held_out, load_teacher
     from quantize.training.distributed import World
-    from quantize.training.sources import open_source
+    from quantize.training.sources import open_example_source
     from quantize.training.text_student import check_text_distillation
 
     if output and sentence_embedder is None:
@@ -105,14 +106,16 @@ def distill_verb(
     taught_by = load_teacher(teacher, tokenizer, _say)
     llm = llm_of(llm_url, llm_model)
     if dry_run:
-        _show_costs(chosen, taught_by, open_source(chosen, data, cache_folder(), llm, outliers) if data else None)
+        _show_costs(
+            chosen, taught_by, open_example_source(chosen, data, cache_folder(), llm, outliers) if data else None
+        )
         return
     assert data is not None
     check_held_out(chosen, taught_by)
     embedder = sentence_embedder_of(sentence_embedder)
     texts: list[str] = []
     with World.from_environment() as world:
-        source = world.first_alone(lambda: open_source(chosen, data, cache_folder(), llm, outliers))
+        source = world.first_alone(lambda: open_example_source(chosen, data, cache_folder(), llm, outliers))
         if world.first:
             report_corpus(source, run or examples)
             if text_student and embedder is not None and run:
@@ -142,8 +145,8 @@ def _run_teacher(chosen: Recipe, source: ExampleSource, taught_by: TeacherModel,
     from quantize.training.stored import StoredExamples
 
     examples = StoredExamples.open(folder)
-    with counting("the teacher's outputs", len(examples)) as told:
-        store_signals(chosen, source, taught_by, examples, folder, told)
+    with counting("the teacher's outputs", len(examples)) as on_progress:
+        store_signals(chosen, source, taught_by, examples, folder, on_progress)
 
 
 def _train(  # noqa: PLR0913, PLR0917

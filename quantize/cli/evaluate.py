@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantize.cli.train import OutliersOption, sentence_embedder_of
+from quantize.cli.options import OutliersOption, sentence_embedder_of
 from quantize.evaluation.corpus import CorpusFormat
 
 if TYPE_CHECKING:
@@ -58,10 +58,11 @@ def evaluate_verb(
     from edge_aac.errors import UsageError
     from edge_aac.models.seq2seq import Captioner, Choices
     from quantize.evaluation import evaluate as evaluation
+    from quantize.evaluation.windows import attributions
 
     source = context.get_parameter_source("data")
     if manifest and source is not None and source.name == "ENVIRONMENT":
-        data = None  # what is exported for all commands gives way to what is said to this one
+        data = None  # what is exported for all commands gives way to what is set for this one
     if (data is None) == (manifest is None):
         raise UsageError("give either --data (events and scenes) or --manifest (reference captions)")
     if output:
@@ -71,14 +72,16 @@ def evaluate_verb(
         chosen, reason = _scene_metrics(sentence_embedder, spice)
         captioner = Captioner.open(bundle, candidates=candidates, choices=decided)
         assert data is not None
-        if not evaluation.attributions(captioner):
+        if not attributions(captioner):
             typer.echo(f"{bundle} does not say what it was trained on: fold {fold} may be part of it", err=True)
-        scores, said = evaluation.evaluate_events(captioner, data, fold, scenes, seed, absent or (), outliers, chosen)
+        scores, captioned = evaluation.evaluate_events(
+            captioner, data, fold, scenes, seed, absent or (), outliers, chosen
+        )
         if reason:
             typer.echo(f"no caption metrics: {reason}", err=True)
             scores["caption_metrics"] = {"left_out": {"all": reason}}
         if output:
-            evaluation.write_events(output, scores, said)
+            evaluation.write_events(output, scores, captioned)
     else:
         if audio is None:
             raise UsageError("--manifest needs the folder of its recordings: give --audio")
@@ -132,8 +135,8 @@ def _print(scores: dict[str, Any]) -> None:
     metrics = scores.get("caption_metrics", {})
     rows += [(name, f"{value:.3f}", "", "") for name, value in metrics.get("scores", {}).items()]
     width = max(len(row[0]) for row in rows)
-    for words, value, within, count in rows:
-        typer.echo(f"{words:<{width}}  {value:>6}  {within:<13}  {count}".rstrip())
+    for name, share, within, of in rows:
+        typer.echo(f"{name:<{width}}  {share:>6}  {within:<13}  {of}".rstrip())
     for score, gate in scores.get("gates", {}).items():
         kept = ", ".join(f"{share:.0%} of {group}" for group, share in gate["kept"].items())
         typer.echo(f"{score} ≥ {gate['threshold']}: passes {kept}")

@@ -11,7 +11,7 @@ from quantize.data.captions import caption
 from quantize.data.lexicon import LABELS, LEXICON
 from quantize.data.scenes import SCENE_SAMPLES, Event, Relation, Scene, SceneRecipe
 
-_MOST_COUNTED = 6
+_MAX_COUNTED = 6
 _UNCOUNTED_PROBABILITY = 0.4
 _DRAWS_PER_CAPTION = 50
 """So many draws for each caption that is asked for; then the grammar is taken to have no more."""
@@ -54,7 +54,7 @@ def _silent_scene(labels: Sequence[str], recipe: SceneRecipe, rng: np.random.Gen
     unknown = bool(recipe.unknown_probability) and rng.random() < recipe.unknown_probability
     count = 0 if unknown else int(rng.choice(3, p=recipe.event_counts))
     chosen = [str(label) for label in rng.choice(list(labels), size=count, replace=False)]
-    relation: Relation = "unknown" if unknown else ("none", "single", "overlap")[count]  # type: ignore[assignment]
+    relation: Relation = "unknown" if unknown else ("none", "single", "overlap")[count]
     if relation == "overlap" and rng.random() < recipe.sequence_probability:
         relation = "sequence"
     events = [_event(label, recipe, rng) for label in chosen]
@@ -73,7 +73,7 @@ def _event(label: str, recipe: SceneRecipe, rng: np.random.Generator) -> Event:
         label,
         start,
         end,
-        int(rng.integers(1, _MOST_COUNTED + 1)) if counted else None,
+        int(rng.integers(1, _MAX_COUNTED + 1)) if counted else None,
         bool(rng.random() < recipe.far_probability),
         float(rng.uniform(-recipe.gain_db, recipe.gain_db)),
     )

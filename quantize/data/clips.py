@@ -150,7 +150,8 @@ def envelope_db(waveform: Waveform) -> npt.NDArray[np.float64]:
     """Level of every 10 ms in dB relative to the loudest 10 ms; (ceil(samples / 160),)."""
     padded = np.pad(waveform.astype(np.float64), (0, -len(waveform) % ENVELOPE_SAMPLES))
     power = np.square(padded).reshape(-1, ENVELOPE_SAMPLES).mean(axis=1)
-    return 10.0 * np.log10(np.maximum(power / max(power.max(), 1e-12), 1e-12))
+    levels: npt.NDArray[np.float64] = 10.0 * np.log10(np.maximum(power / max(power.max(), 1e-12), 1e-12))
+    return levels
 
 
 def find_bursts(

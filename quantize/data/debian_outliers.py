@@ -30,9 +30,10 @@ import soundfile
 from edge_aac.errors import EdgeAacError, InputMissingError
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import COLUMNS, TABLE, UNKNOWN_LABEL
+from quantize.progress import Log
 
-MOST_FILES = 100
-MOST_OF = {
+MAX_FILES = 100
+MAX_FILES_OF = {
     # Speech, and single syllables of it: many files of one voice.
     "asterisk-core-sounds-en-wav": 120,
     "codec2-examples": 20,
@@ -53,7 +54,7 @@ MOST_OF = {
     "wesnoth-1.16-data": 150,
     "widelands-data": 120,
 }
-"""Of the other packages at most ``MOST_FILES`` are taken."""
+"""Of the other packages at most ``MAX_FILES`` are taken."""
 
 _LISTED = """
 ardentryst asterisk-core-sounds-en-wav asterisk-moh-opsound-wav bambam boswars-data btanks-data bucklespring-data
@@ -113,16 +114,14 @@ class PackagedSound:
     title: str
 
 
-def collect(
-    folder: Path, packages: Sequence[str], fetch: Callable[[str, Path], Path], told: Callable[[str], None]
-) -> int:
+def collect(folder: Path, packages: Sequence[str], fetch: Callable[[str, Path], Path], log: Log) -> int:
     """Fill a folder with recordings of packages, and write its ``clips.csv``.
 
     Args:
         folder: is made; recordings that lie there are not converted again.
         packages: their names.
         fetch: puts a package's file into a folder.
-        told: given a line for each package.
+        log: called with a line for each package.
 
     Returns:
         How many recordings there are.
@@ -138,7 +137,7 @@ def collect(
             tree = Path(scratch, "tree")
             licences = unpack(archive, tree)
             sounds = list(converted(package, tree, folder))
-        told(f"{version}: {len(sounds)} recordings")
+        log(f"{version}: {len(sounds)} recordings")
         for sound in sounds:
             values = (
                 *(sound.file, UNKNOWN_LABEL, str(fold_of(package)), sound.title, "as the package says", licences),
@@ -175,7 +174,7 @@ def converted(package: str, tree: Path, folder: Path) -> Iterable[PackagedSound]
     files = [file for file in files if not names_known_sound(str(file.relative_to(tree)))]
     random.Random(1).shuffle(files)
     (folder / package).mkdir(parents=True, exist_ok=True)
-    for file in files[: MOST_OF.get(package, MOST_FILES)]:
+    for file in files[: MAX_FILES_OF.get(package, MAX_FILES)]:
         title = str(file.relative_to(tree))
         name = f"{package}/{hashlib.sha1(f'{package}/{title}'.encode(), usedforsecurity=False).hexdigest()[:10]}.flac"
         if (folder / name).is_file() or _convert(file, folder / name):

@@ -36,7 +36,8 @@ def batched_filter_bank(waveforms: npt.NDArray[np.float32]) -> npt.NDArray[np.fl
     previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
     power = torch.fft.rfft((frames - PRE_EMPHASIS * previous) * povey_window(), FFT_SIZE).abs().square()
     energy = (power @ mel_weights()).clamp(min=torch.finfo(torch.float32).eps).log()
-    return ((energy - float(FBANK_MEAN)) / float(FBANK_SCALE)).numpy()
+    normalised: npt.NDArray[np.float32] = ((energy - float(FBANK_MEAN)) / float(FBANK_SCALE)).numpy()
+    return normalised
 
 
 @lru_cache(maxsize=1)

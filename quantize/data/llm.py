@@ -40,7 +40,7 @@ class LlmEndpoint:
     Attributes:
         base_url: what comes before ``/chat/completions``, as ``https://host/v1``.
         model: its name there.
-        temperature: of its sampling; 1 is what such endpoints take where nothing is said.
+        temperature: temperature of the model's sampling; 1 is what such endpoints take where nothing is said.
         timeout_s: silence after which a try counts as failed.
         max_retries: further tries after the first.
         workers: requests under way at the same time.
@@ -117,7 +117,7 @@ class LlmClient:
         missing = [prompt for prompt, answer in answers.items() if answer is None]
         stop = threading.Event()
 
-        def asked(prompt: str) -> str:
+        def answer(prompt: str) -> str:
             try:
                 return self.cache.put(keys[prompt], model, prompt, self._ask(prompt, stop))
             except Exception:
@@ -125,7 +125,7 @@ class LlmClient:
                 raise
 
         with ThreadPoolExecutor(self.endpoint.workers) as pool:
-            futures = {pool.submit(asked, prompt): prompt for prompt in missing}
+            futures = {pool.submit(answer, prompt): prompt for prompt in missing}
             try:
                 for done, future in enumerate(as_completed(futures), 1):
                     try:
@@ -205,7 +205,7 @@ class LlmClient:
     def _refused(self, response: requests.Response) -> str:
         """The error that a refusal means; the empty answer where it is the prompt's words that are refused."""
         status, url, model = response.status_code, self.endpoint.url, self.endpoint.model
-        said, code = _complaint(response)
+        message, code = _complaint(response)
         if status == BAD_REQUEST and code == "content_filter":
             return ""
         if status in {UNAUTHORIZED, FORBIDDEN}:
@@ -217,8 +217,8 @@ class LlmClient:
                 f"{url} is not there, or has no model {model!r} ({status}): correct the address or the model; {KEPT}"
             )
         # Cut after the key is taken out, not through it.
-        said = f", {self._authorise.redacted(said)[:200]!r}" if said else ""
-        raise ConfigError(f"{url} refuses what it is asked ({status}{said}): correct the settings; {KEPT}")
+        message = f", {self._authorise.redacted(message)[:200]!r}" if message else ""
+        raise ConfigError(f"{url} refuses what it is asked ({status}{message}): correct the settings; {KEPT}")
 
 
 class _Stopped(Exception):
@@ -273,10 +273,10 @@ def _complaint(response: requests.Response) -> tuple[str, str]:
     """What an endpoint says of a request that it refuses, and its code for it."""
     try:
         error = response.json()["error"]
-        said, code = str(error["message"]), str(error.get("code"))
+        message, code = str(error["message"]), str(error.get("code"))
     except (ValueError, LookupError, TypeError, AttributeError):
         return "", ""
-    return " ".join(said.split()), code
+    return " ".join(message.split()), code
 
 
 def _retry_after_s(value: str) -> float | None:

@@ -26,7 +26,7 @@ class CaptionedClip:
         name: unique within its manifest.
         path: the sound file.
         captions: at least one, as :func:`plain_text` gives them.
-        start_s: where the stretch begins in the file, in seconds.
+        start_s: start of the stretch in the file, in seconds.
         duration_s: its length in seconds, less where the file ends before; None: to the end of the file.
         split: the part of the corpus that it belongs to; "" where the table says nothing.
         labels: keywords or classes.
@@ -100,7 +100,7 @@ def clotho_manifest(
     collected, files = _Collected(captions_csv, rows.broken), AudioFolder(audio_folder)
     for row in rows.rows:
         name = row.cells["file_name"].strip()
-        said = about.get(name, {})
+        row_about = about.get(name, {})
         path = files.find(row.cells["file_name"])
         if isinstance(path, str):
             collected.refuse(name, path)
@@ -110,10 +110,10 @@ def clotho_manifest(
             path,
             row.texts(rows.caption_columns),
             split=split,
-            labels=_labels(said.get("keywords", "")),
+            labels=_labels(row_about.get("keywords", "")),
             recording=name,
-            license=said.get("license", "").strip(),
-            author=said.get("manufacturer", "").strip(),
+            license=row_about.get("license", "").strip(),
+            author=row_about.get("manufacturer", "").strip(),
         )
         collected.add(clip, row.line)
     return collected.manifest()
@@ -167,7 +167,7 @@ def folder_manifest(captions_csv: Path, audio_folder: Path) -> Manifest:
         captions_csv: the columns ``file`` (relative to the folder) and ``caption`` or ``caption_1``, ``caption_2`` …
             (empty cells are left out). Optional: ``start_s`` and ``duration_s`` in seconds, ``split``, ``labels``
             (separated by ``;``), ``recording``, ``license``, ``author``.
-        audio_folder: where the files are.
+        audio_folder: folder of the files.
 
     Raises:
         InputMissingError: the table or the folder is missing.
@@ -180,10 +180,10 @@ def folder_manifest(captions_csv: Path, audio_folder: Path) -> Manifest:
     for row in rows.rows:
         file = row.cells["file"].strip()
         start_s = _seconds(row.cells.get("start_s", "") or "0")
-        asked = row.cells.get("duration_s", "").strip()
-        duration_s = _seconds(asked) if asked else None
+        listed = row.cells.get("duration_s", "").strip()
+        duration_s = _seconds(listed) if listed else None
         path = files.find(row.cells["file"])
-        if start_s is None or (asked and not duration_s):
+        if start_s is None or (listed and not duration_s):
             collected.refuse(file, f"line {row.line} has a start_s or duration_s that is no number of seconds")
         elif isinstance(path, str):
             collected.refuse(file, path)

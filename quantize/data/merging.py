@@ -23,7 +23,7 @@ PROMPT = "Generate a mix of the following two audio captions, and keep the gener
 WORD_LIMIT = 25
 """A merged caption has fewer words."""
 
-MOST_EXAMPLES = 20
+MAX_EXAMPLES = 20
 EVENT_TRIES = 8
 
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
@@ -116,12 +116,12 @@ class MergeReport:
     """What became of the pairs: ``merged + empty + too_long + not_fluent == pairs``.
 
     Attributes:
-        pairs: how many were given.
+        pairs: number of pairs that were given.
         merged: captions that passed.
         empty: pairs of which the merger made nothing.
         too_long: merges of :data:`WORD_LIMIT` words or more; what else is wrong with them is not counted.
         not_fluent: merges of fewer words that the fluency check rejects.
-        fluency_errors: how many of these have each kind of error; some have several.
+        fluency_errors: kind of error → number of these texts that have it; some have several.
         examples: the first rejects.
     """
 
@@ -162,7 +162,7 @@ def merge_captions(pairs: Sequence[Pair], merger: CaptionMerger[Pair]) -> tuple[
     """Merge pairs and reject bad merges.
 
     Args:
-        pairs: of captions for :class:`LlmMerger`, of scenes for :class:`EventMerger`.
+        pairs: pairs of captions for :class:`LlmMerger`, of scenes for :class:`EventMerger`.
         merger: makes the captions.
 
     Returns:
@@ -180,7 +180,7 @@ def merge_captions(pairs: Sequence[Pair], merger: CaptionMerger[Pair]) -> tuple[
         outcomes[outcome] += 1
         if outcome == "not_fluent":
             kinds.update(reasons)
-        if text and reasons and len(examples) < MOST_EXAMPLES:
+        if text and reasons and len(examples) < MAX_EXAMPLES:
             examples.append(Reject(text, reasons))
         kept.append(text if outcome == "merged" else None)
     report = MergeReport(

@@ -28,7 +28,7 @@ from quantize.models.config import ascending, not_negative, probabilities
 
 SCENE_SAMPLES = 10 * SAMPLE_RATE
 FAR_LOWPASS_HZ = 1800.0
-MOST_EVENTS = 2
+MAX_EVENTS = 2
 _OUTLIER_SHARE = 0.75
 """Of the unknown sounds, where there are recordings of such."""
 Relation = Literal["none", "unknown", "single", "overlap", "sequence"]
@@ -129,7 +129,7 @@ class SceneBuilder:
         self.outliers = [clip.waveform for clip in outliers]
         self.by_label = {label: [clip for clip in clips if clip.label == label] for label in LABELS}
         self.by_label = {label: found for label, found in self.by_label.items() if found}
-        if len(self.by_label) < MOST_EVENTS:
+        if len(self.by_label) < MAX_EVENTS:
             raise DataError(
                 f"the recordings hold {len(self.by_label)} class of sound: scenes of two sounds need at least two"
             )
@@ -140,7 +140,7 @@ class SceneBuilder:
             return self._unknown(rng)
         count = int(rng.choice(3, p=self.recipe.event_counts))
         labels = [str(label) for label in rng.choice(list(self.by_label), size=count, replace=False)]
-        relation: Relation = ("none", "single", "overlap")[count]  # type: ignore[assignment]
+        relation: Relation = ("none", "single", "overlap")[count]
         if relation == "overlap" and rng.random() < self.recipe.sequence_probability:
             relation = "sequence"
         return self.compose(labels, relation, rng)

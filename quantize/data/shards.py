@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from edge_aac.bundle.store import file_sha256
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.errors import ConfigError, DataError, DeviceError, InputMissingError
 from quantize.data.shard_files import (
     INDEX,
@@ -97,7 +97,7 @@ class ShardWriter:
         self._failed = False
         self._tar: tarfile.TarFile | None = None
         self._in_shard = 0
-        with _told(folder):
+        with _disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(folder)
         try:
@@ -163,7 +163,7 @@ class ShardWriter:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
-            with _told(self.folder):
+            with _disk_errors(self.folder):
                 yield
         except BaseException:
             # What follows would stand behind half a sample.
@@ -325,7 +325,7 @@ class ShardReader:
 
 def _locked(folder: Path) -> int:
     """A lock on the folder that ends with its descriptor, so also when the process is killed."""
-    with _told(folder):
+    with _disk_errors(folder):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -338,7 +338,7 @@ def _locked(folder: Path) -> int:
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -179,7 +179,8 @@ def _levelled(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _filter_bank(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
     padded = np.pad(waveform * REFERENCE_LEVEL, (0, BANK_SAMPLES - len(waveform)))
-    return batched_filter_bank(padded[np.newaxis])[0].astype(np.float16)
+    halves: npt.NDArray[np.float16] = batched_filter_bank(padded[np.newaxis])[0].astype(np.float16)
+    return halves
 
 
 def _fitted(active: npt.NDArray[np.bool_], frames: int) -> npt.NDArray[np.bool_]:

@@ -12,7 +12,8 @@ from quantize.data.clips import ENVELOPE_SAMPLES, Waveform, envelope_db
 def at_speed(waveform: Waveform, speed: float) -> Waveform:
     """Played so many times as fast, its pitch with it."""
     grid = np.arange(0.0, len(waveform) - 1, speed)
-    return np.interp(grid, np.arange(len(waveform)), waveform).astype(np.float32)
+    played: Waveform = np.interp(grid, np.arange(len(waveform)), waveform).astype(np.float32)
+    return played
 
 
 def looped(waveform: Waveform, length: int, rng: np.random.Generator) -> Waveform:
@@ -64,8 +65,9 @@ def coloured_noise(samples: int, rng: np.random.Generator) -> Waveform:
     spectrum = parts[0] + np.complex64(1j) * parts[1]
     hertz = np.maximum(np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE), 30.0).astype(np.float32)
     spectrum *= np.exp(np.float32(-0.5 * rng.uniform(0.0, 2.0)) * np.log(hertz))
-    noise = np.fft.irfft(spectrum, size)[:samples].astype(np.float32)
-    return noise / np.sqrt(np.square(noise).mean())
+    noise: Waveform = np.fft.irfft(spectrum, size)[:samples].astype(np.float32)
+    noise /= np.sqrt(np.square(noise).mean())
+    return noise
 
 
 def fast_length(samples: int) -> int:

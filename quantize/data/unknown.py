@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
 from quantize.data.sound_shaping import at_speed, fast_length
+
+_Doubles = npt.NDArray[np.float64]
 
 _LOWEST_HZ, _HIGHEST_HZ = 60.0, 7000.0
 _TWO_OUTLIERS, _AGAIN = 0.3, 0.8
@@ -68,20 +71,21 @@ def distorted_sound(waveform: Waveform, rng: np.random.Generator) -> Waveform:
     kind = int(rng.integers(3))
     if kind == 0:
         # Every second sample negated: what was at f is at 8 kHz − f.
-        turned = waveform * np.where(np.arange(len(waveform)) % 2, -1.0, 1.0)
-        return turned[::-1].astype(np.float32)
+        turned: Waveform = (waveform * np.where(np.arange(len(waveform)) % 2, -1.0, 1.0))[::-1].astype(np.float32)
+        return turned
     if kind == 1:
         speed = float(rng.choice([0.35, 0.45, 2.2, 3.0]))
         return at_speed(waveform, speed)[::-1].copy()
     carrier = np.sin(2.0 * np.pi * rng.uniform(300.0, 2500.0) / SAMPLE_RATE * np.arange(len(waveform)))
-    return (waveform * carrier)[::-1].astype(np.float32)
+    modulated: Waveform = (waveform * carrier)[::-1].astype(np.float32)
+    return modulated
 
 
-def _tones(samples: int, rng: np.random.Generator) -> Waveform:
+def _tones(samples: int, rng: np.random.Generator) -> _Doubles:
     """A harmonic tone whose pitch wanders."""
     knots = rng.uniform(np.log(80.0), np.log(1500.0)) + np.cumsum(rng.normal(0.0, rng.choice([0.02, 0.3]), 12))
     hertz = np.minimum(np.exp(np.interp(np.linspace(0.0, 11.0, samples), np.arange(12), knots)), _HIGHEST_HZ)
-    phase = 2.0 * np.pi * np.cumsum(hertz) / SAMPLE_RATE
+    phase: _Doubles = 2.0 * np.pi * np.cumsum(hertz) / SAMPLE_RATE
     decay = rng.uniform(0.3, 1.5)
     total = np.zeros(samples)
     for harmonic in range(1, int(rng.integers(1, 7)) + 1):
@@ -91,7 +95,7 @@ def _tones(samples: int, rng: np.random.Generator) -> Waveform:
     return total
 
 
-def _sweeps(samples: int, rng: np.random.Generator) -> Waveform:
+def _sweeps(samples: int, rng: np.random.Generator) -> _Doubles:
     """The same sweep again and again, as of an alarm."""
     period = round(rng.uniform(0.1, 1.5) * SAMPLE_RATE)
     low, high = np.sort(rng.uniform(200.0, 5000.0, 2))
@@ -101,7 +105,7 @@ def _sweeps(samples: int, rng: np.random.Generator) -> Waveform:
     return np.sin(2.0 * np.pi * np.cumsum(low + (high - low) * ramp) / SAMPLE_RATE)
 
 
-def _chords(samples: int, rng: np.random.Generator) -> Waveform:
+def _chords(samples: int, rng: np.random.Generator) -> _Doubles:
     """Notes of a few tones each, as of an instrument."""
     total = np.zeros(samples)
     start = 0
@@ -117,7 +121,7 @@ def _chords(samples: int, rng: np.random.Generator) -> Waveform:
     return total
 
 
-def _shaped_noise(samples: int, rng: np.random.Generator) -> Waveform:
+def _shaped_noise(samples: int, rng: np.random.Generator) -> _Doubles:
     """A band of noise whose level pulses."""
     size = fast_length(samples)
     spectrum = np.fft.rfft(rng.standard_normal(size))
@@ -129,7 +133,7 @@ def _shaped_noise(samples: int, rng: np.random.Generator) -> Waveform:
     return np.fft.irfft(spectrum, size)[:samples] * pulses
 
 
-def _knocks(samples: int, rng: np.random.Generator) -> Waveform:
+def _knocks(samples: int, rng: np.random.Generator) -> _Doubles:
     """Irregular knocks on something that rings."""
     total = np.zeros(samples)
     seconds = np.arange(round(0.3 * SAMPLE_RATE)) / SAMPLE_RATE
@@ -141,10 +145,10 @@ def _knocks(samples: int, rng: np.random.Generator) -> Waveform:
     return total
 
 
-_MAKERS: tuple[Callable[[int, np.random.Generator], Waveform], ...] = (_tones, _sweeps, _chords, _shaped_noise, _knocks)
+_MAKERS: tuple[Callable[[int, np.random.Generator], _Doubles], ...] = (_tones, _sweeps, _chords, _shaped_noise, _knocks)
 
 
-def _envelope(samples: int, rng: np.random.Generator) -> Waveform:
+def _envelope(samples: int, rng: np.random.Generator) -> _Doubles:
     """Steady, swelling, or cut into pieces with pauses."""
     knots = rng.uniform(0.2, 1.0, 8)
     if rng.random() < 0.5:

@@ -22,7 +22,8 @@ from edge_aac.audio.sources.file import read_blocks
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
-from quantize.data.manifests import BrokenClip, CaptionedClip
+from quantize.data.manifest_tables import BrokenClip
+from quantize.data.manifests import CaptionedClip
 
 SHORTEST_S = 0.1
 FULL_SCALE = 2**15
@@ -88,7 +89,7 @@ class WaveformCache:
         """Decode what is not in the cache yet.
 
         Args:
-            clips: of any manifests.
+            clips: clips of any manifests.
             progress: told how many of how many clips are done, after each.
             jobs: threads that decode.
             retry_broken: decode clips again that were broken before, though their files have not changed.
@@ -170,7 +171,7 @@ def decoded_stretch(path: Path, start_s: float = 0.0, duration_s: float | None =
 
     Args:
         path: any file that :func:`edge_aac.audio.sources.file.read_blocks` reads.
-        start_s, duration_s: in seconds; None is to the end.
+        start_s, duration_s: stretch to decode, in seconds; None is to the end.
 
     Returns:
         Mono samples at 16 kHz, float32, shape (samples,); empty where the file ends before the start.
@@ -201,7 +202,7 @@ def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
 
     Args:
         path: its folder is made if need be.
-        content: of the file.
+        content: bytes of the file.
         durable: wait until it is on the disk, for what could not be made again after a loss of power.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +20,16 @@ from quantize.device.calibration import stage_calibration, stored_calibration
 from quantize.device.check_windows import check_windows
 from quantize.device.cpu.forms import CPU, Check, make_cpu_forms
 from quantize.device.gate import agreement, say
-from quantize.device.places import open_source, output_folder
+from quantize.device.places import open_for_build, output_folder
 from quantize.device.report import BuildReport
-from quantize.device.store import EngineStore, engine_store
+from quantize.device.store import BuildStore, build_store
 from quantize.device.timing import collect_samples, timing
 from quantize.graphs.calibrating import calibrate_graphs
 from quantize.graphs.calibration import Calibration
 from quantize.graphs.calibration_windows import recorded_windows
+from quantize.progress import Log
 
 Array = npt.NDArray[np.float32]
-Tell = Callable[[str], None]
 
 SAMPLED_WINDOWS = 8
 CALIBRATION_RECORDINGS, CHECKED_RECORDINGS = 256, 100
@@ -41,7 +41,7 @@ _TIMING_CACHE_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
-class Wish:
+class BuildOptions:
     """What a user asks for.
 
     Attributes:
@@ -65,12 +65,12 @@ class Wish:
     candidates: int | None = None
 
 
-def build_engines(wish: Wish, tell: Tell) -> BuildReport:
+def build_engines(options: BuildOptions, log: Log) -> BuildReport:
     """Make, gate, time and store the forms; what is not faithful is not stored.
 
     Args:
-        wish: what to build.
-        tell: told what is being done, a line each.
+        options: what the user wants built.
+        log: called with a line for each step.
 
     Raises:
         DeviceError: TensorRT was asked for and is missing, or the folder cannot be written, is held or too full.
@@ -78,18 +78,18 @@ def build_engines(wish: Wish, tell: Tell) -> BuildReport:
         DataError: a file of the bundle is not what it should be, or a form cannot be made.
     """
     started = time.monotonic()
-    gpu, without = _gpu(wish.backend)
-    source = open_source(wish.bundle)
+    gpu, without = _gpu(options.backend)
+    source = open_for_build(options.bundle)
     parents = {role: parent_of(source, role) for role in source.manifest.graphs}
-    if gpu and source.manifest.calibration is None and wish.recordings is None:
+    if gpu and source.manifest.calibration is None and options.recordings is None:
         raise InputMissingError(
-            f"bundle {wish.bundle!r} holds no calibration for TensorRT: name a folder of recordings with --recordings, "
-            "or build for the processor alone with --backend onnxruntime"
+            f"bundle {options.bundle!r} holds no calibration for TensorRT: name a folder of recordings with "
+            "--recordings, or build for the processor alone with --backend onnxruntime"
         )
-    folder = output_folder(source, wish.output)
-    report = BuildReport(wish.bundle, str(folder), notes=[without] if without else [])
-    with engine_store(source, folder, _needed_bytes(source, parents, folder, gpu is not None)) as store:
-        _build(wish, store, parents, gpu, report, tell)
+    folder = output_folder(source, options.output)
+    report = BuildReport(options.bundle, str(folder), notes=[without] if without else [])
+    with build_store(source, folder, _needed_bytes(source, parents, folder, gpu is not None)) as store:
+        _build(options, store, parents, gpu, report, log)
     report.seconds = time.monotonic() - started
     return report
 
@@ -127,32 +127,32 @@ def _needed_bytes(source: Bundle, parents: dict[GraphRole, Graph], folder: Path,
 
 
 def _build(
-    wish: Wish,
-    store: EngineStore,
+    options: BuildOptions,
+    store: BuildStore,
     parents: dict[GraphRole, Graph],
     gpu: GpuIdentity | None,
     report: BuildReport,
-    tell: Tell,
+    log: Log,
 ) -> None:
-    own = list(recorded_windows(wish.recordings, CALIBRATION_RECORDINGS)) if wish.recordings else []
-    check = _check(store, parents, [*check_windows(), *own[:CHECKED_RECORDINGS]], wish.threads, tell)
+    own = list(recorded_windows(options.recordings, CALIBRATION_RECORDINGS)) if options.recordings else []
+    check = _check(store, parents, [*check_windows(), *own[:CHECKED_RECORDINGS]], options.threads, log)
     report.check_windows = len(check.windows)
     if own:
         inputs = {role: check.inputs(role) for role in parents}
         files = {role: store.locate(parent) for role, parent in parents.items()}
-        calibration: Calibration | None = calibrate_graphs(files, own, inputs, "recordings of the user", tell)
+        calibration: Calibration | None = calibrate_graphs(files, own, inputs, "recordings of the user", log)
     else:
         calibration = stored_calibration(store, parents)
-    forms = {role: _Forms.of(store, role, parents[role], role in wish.leave) for role in parents}
-    roles = [role for role in parents if role not in wish.leave]
-    if wish.backend != TENSORRT:
+    forms = {role: _Forms.of(store, role, parents[role], role in options.leave) for role in parents}
+    roles = [role for role in parents if role not in options.leave]
+    if options.backend != TENSORRT:
         for role, made in make_cpu_forms(check, roles, calibration, report).items():
             forms[role].cpu = [made] if made else []
     if gpu and calibration and not report.failure:
-        _add_plans(check, roles, calibration, gpu, wish, forms, report)
+        _add_plans(check, roles, calibration, gpu, options, forms, report)
     graphs = {role: each.ordered() for role, each in forms.items()}
     if not report.failure:
-        _commit(store, graphs, calibration if own else None, report, tell)
+        _commit(store, graphs, calibration if own else None, report, log)
     now = store.source.manifest.graphs if report.failure else graphs
     report.order = {role: [f"{form.backend} {form.precision}" for form in now[role]] for role in now}
 
@@ -162,10 +162,10 @@ class _Forms:
     """The forms of one graph on their way into the manifest.
 
     Attributes:
-        exported: what export wrote.
-        cpu: faster ones for ONNX Runtime.
-        plans: for TensorRT.
-        sources: what plans are built from.
+        exported: forms that export wrote.
+        cpu: faster forms for ONNX Runtime.
+        plans: plans for TensorRT.
+        sources: ONNX files that plans are built from.
         plans_first: whether a plan is faster than the processor.
     """
 
@@ -176,7 +176,7 @@ class _Forms:
     plans_first: bool = True
 
     @classmethod
-    def of(cls, store: EngineStore, role: GraphRole, parent: Graph, bare: bool) -> _Forms:
+    def of(cls, store: BuildStore, role: GraphRole, parent: Graph, bare: bool) -> _Forms:
         """As earlier builds left them; bare: as it was exported."""
         kept = [] if bare else store.kept(role)
         exported = [form for form in store.source.manifest.graphs[role] if not form.parent_sha256]
@@ -195,16 +195,16 @@ class _Forms:
 
 
 def _check(
-    store: EngineStore, parents: dict[GraphRole, Graph], windows: Sequence[Array], threads: int, tell: Tell
+    store: BuildStore, parents: dict[GraphRole, Graph], windows: Sequence[Array], threads: int, log: Log
 ) -> Check:
     """What the exported graphs make of the check windows."""
-    tell(f"captioning {len(windows)} check windows with the exported graphs")
+    log(f"captioning {len(windows)} check windows with the exported graphs")
     bundle = store.bundle({role: [parent] for role, parent in parents.items()})
     options = EngineOptions(CPU, threads)
     said = say(bundle, windows, options)
     encoder, decoder = (load_engine(bundle, role, options)[0] for role in ("encoder", "decoder"))
     samples = collect_samples(bundle, encoder, decoder, windows[:SAMPLED_WINDOWS], said.captions)
-    return Check(store, parents, windows, said, samples, threads, tell)
+    return Check(store, parents, windows, said, samples, threads, log)
 
 
 def _add_plans(
@@ -212,14 +212,14 @@ def _add_plans(
     roles: Sequence[GraphRole],
     calibration: Calibration,
     gpu: GpuIdentity,
-    wish: Wish,
+    options: BuildOptions,
     forms: Mapping[GraphRole, _Forms],
     report: BuildReport,
 ) -> None:
     """Plans of the graphs, in the place of earlier ones of this GPU."""
     from quantize.device.tensorrt.forms import Sizes, make_plans
 
-    sizes = Sizes(wish.streams, wish.candidates)
+    sizes = Sizes(options.streams, options.candidates)
     made = make_plans(check, roles, calibration, gpu, sizes, report)
     _check_together(check, {role: [each.plan, each.source] for role, each in made.items()}, report)
     if report.failure:
@@ -264,11 +264,11 @@ def _check_mixture(check: Check, forms: Mapping[GraphRole, _Forms], report: Buil
 
 
 def _commit(
-    store: EngineStore,
+    store: BuildStore,
     graphs: dict[GraphRole, list[Graph]],
     calibration: Calibration | None,
     report: BuildReport,
-    tell: Tell,
+    log: Log,
 ) -> None:
     """Write what is new."""
     changes: dict[str, object] = {"graphs": graphs}
@@ -280,7 +280,7 @@ def _commit(
     for form in report.forms:
         form.written = (form.graph.file, form.graph.sha256) in written
     if store.holds(manifest):
-        tell(f"nothing to change in {store.folder}")
+        log(f"nothing to change in {store.folder}")
         return
     store.commit(manifest)
     report.written = True

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import BundleFile, Graph, GraphRole
-from edge_aac.bundle.store import file_sha256
 from edge_aac.errors import DataError
-from quantize.device.store import EngineStore
+from quantize.device.store import BuildStore
 from quantize.graphs.calibration import (
     CALIBRATION,
     Calibration,
@@ -17,7 +17,7 @@ from quantize.graphs.calibration import (
 )
 
 
-def stored_calibration(store: EngineStore, parents: Mapping[GraphRole, Graph]) -> Calibration | None:
+def stored_calibration(store: BuildStore, parents: Mapping[GraphRole, Graph]) -> Calibration | None:
     """The bundle's own; None where it has none.
 
     Raises:
@@ -37,7 +37,7 @@ def stored_calibration(store: EngineStore, parents: Mapping[GraphRole, Graph]) -
     return calibration
 
 
-def stage_calibration(store: EngineStore, calibration: Calibration) -> BundleFile:
+def stage_calibration(store: BuildStore, calibration: Calibration) -> BundleFile:
     """Write it to the scratch folder, under a name that the bundle can keep."""
     path = store.new_file(Path(CALIBRATION).stem, Path(CALIBRATION).suffix)
     write_calibration(path, calibration)

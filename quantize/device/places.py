@@ -19,7 +19,7 @@ from edge_aac.errors import DataError, EdgeAacError
 from quantize.files import bundle_at
 
 
-def open_source(name_or_path: str) -> Bundle:
+def open_for_build(name_or_path: str) -> Bundle:
     """The bundle to build engines from: what was exported is checked, built forms that are broken are left out.
 
     Of a built-in bundle the user's own build is taken, or where that is unusable the built-in one.

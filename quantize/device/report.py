@@ -18,15 +18,15 @@ class FormReport:
     """One form that was made.
 
     Attributes:
-        role: of its graph.
-        graph: as the manifest would have it.
-        size_bytes: of its files.
-        agreement: with its exported parent, alone in the place of that.
-        timing: against the form that would run without it.
+        role: role of the graph.
+        graph: the form's entry in the manifest.
+        size_bytes: size of the form's files.
+        agreement: agreement with the exported graph when this form alone replaces it.
+        timing: time of a run, beside that of the form that would run without this one.
         fault: why the gate refused it; empty where it did not.
-        outcome: what became of it, in words.
-        written: whether the bundle holds it now.
-        built: what the builder said of a plan.
+        outcome: what became of the form, in words.
+        written: whether the bundle holds the form now.
+        built: what TensorRT's builder reports of a plan.
     """
 
     role: GraphRole
@@ -66,17 +66,17 @@ class BuildReport:
     """One build.
 
     Attributes:
-        bundle: as the user named it.
-        folder: where the engines went, or would have gone.
-        check_windows: how many windows every form captioned.
-        forms: in the order in which they were made.
+        bundle: name or folder of the bundle, as the user gave it.
+        folder: folder that the forms went to, or would have gone to.
+        check_windows: number of windows that every form captioned.
+        forms: the forms, in the order in which they were made.
         together: backend → agreement of all its forms that would be written, at once; "auto" → of the fastest of each
             graph, where some are TensorRT's and some are not.
         order: role → backend and precision of its forms as they are now, the preferred one first.
-        notes: what else is to be known, a sentence each.
+        notes: further remarks, a sentence each.
         failure: why nothing was written; empty where all is well.
         written: whether the bundle was changed.
-        seconds: that the build took.
+        seconds: duration of the build.
     """
 
     bundle: str

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST, BundleFile, Graph, GraphRole, Manifest
-from edge_aac.bundle.store import Bundle, fault, file_sha256, read_bundle
+from edge_aac.bundle.store import Bundle, fault, read_bundle
 from edge_aac.errors import DataError, DeviceError
 from quantize.device.places import built_forms
 from quantize.files import ATTRIBUTIONS, CARD, SCRATCH_PREFIX
@@ -22,13 +23,13 @@ _PLACING = "placing.json"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class EngineStore:
+class BuildStore:
     """The folder that a build writes, held by one build at a time.
 
     Attributes:
         source: the bundle that is built from.
-        folder: where the engines go.
-        scratch: where they are made, on the same file system; removed at the end.
+        folder: folder that the built forms go to.
+        scratch: folder on the same file system that forms are made in; removed at the end.
     """
 
     def __init__(self, source: Bundle, folder: Path, scratch: Path) -> None:
@@ -141,7 +142,7 @@ class EngineStore:
 
 
 class _Staged(Bundle):
-    def __init__(self, store: EngineStore, graphs: Mapping[GraphRole, Sequence[Graph]]) -> None:
+    def __init__(self, store: BuildStore, graphs: Mapping[GraphRole, Sequence[Graph]]) -> None:
         manifest = store.source.manifest
         changed = {**manifest.graphs, **{role: list(forms) for role, forms in graphs.items()}}
         super().__init__(store.folder, manifest.model_copy(update={"graphs": changed}), store.source.opened_as)
@@ -152,13 +153,13 @@ class _Staged(Bundle):
 
 
 @contextmanager
-def engine_store(source: Bundle, folder: Path, needed_bytes: int) -> Iterator[EngineStore]:
+def build_store(source: Bundle, folder: Path, needed_bytes: int) -> Iterator[BuildStore]:
     """Hold the output folder for one build.
 
     Args:
-        source: from :func:`quantize.device.places.open_source`.
-        folder: from :func:`quantize.device.places.output_folder`; made where there is none.
-        needed_bytes: what the build may take on the disk at most.
+        source: the bundle to build from, as given by :func:`quantize.device.places.open_for_build`.
+        folder: the folder to write, from :func:`quantize.device.places.output_folder`; made if missing.
+        needed_bytes: most bytes that the build may take on the disk.
 
     Raises:
         DeviceError: the folder cannot be written, another build holds it, or the disk has too little room.
@@ -175,7 +176,7 @@ def engine_store(source: Bundle, folder: Path, needed_bytes: int) -> Iterator[En
         except OSError as error:
             raise DeviceError(f"cannot write in {folder} ({error.strerror}): give another --output") from error
         try:
-            yield EngineStore(source, folder, Path(scratch))
+            yield BuildStore(source, folder, Path(scratch))
         except OSError as error:
             if error.errno not in _FULL:
                 raise

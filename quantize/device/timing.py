@@ -85,7 +85,7 @@ def collect_samples(
     texts: list[Arrays] = []
     for number in range(len(windows)):
         several = [captions[(number + other) % len(captions)] for other in range(rules.candidates)]
-        token_ids, mask = to_arrays(tokenizer, sorted(set(several)), bundle.manifest.instruction)
+        token_ids, mask = to_arrays(tokenizer, sorted(set(several)), bundle.manifest_of(Seq2SeqManifest).instruction)
         texts.append({"token_ids": token_ids, "attention_mask": mask})
     return Samples(rules, inputs, memories, recorder.inputs, texts)
 

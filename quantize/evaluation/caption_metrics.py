@@ -72,12 +72,12 @@ def caption_metrics(
         DataError: there is nothing to score, or a caption has no reference.
         DeviceError: ``pycocoevalcap`` is not installed.
     """
-    said, true = _texts(captions, references)
-    scores = _plain_scores(said, true)
+    generated, true = _texts(captions, references)
+    scores = _plain_scores(generated, true)
     left_out: dict[str, str] = {"fense": NO_FENSE}
-    _add_or_say_why("meteor", lambda: _meteor(said, true), scores, left_out)
+    _add_or_note_why("meteor", lambda: _meteor(generated, true), scores, left_out)
     if spice:
-        _add_or_say_why("spice", lambda: _spice(said, true), scores, left_out)
+        _add_or_note_why("spice", lambda: _spice(generated, true), scores, left_out)
     else:
         left_out["spice"] = "not asked for (--spice)"
     if "spice" in scores:
@@ -85,16 +85,16 @@ def caption_metrics(
         scores["spider"] = (scores["spice"] + scores["cider_d"]) / 2.0
     else:
         left_out["spider"] = "needs SPICE"
-    faulty = np.array([bool(fluency_errors(row[0])) for row in said.values()])
+    faulty = np.array([bool(fluency_errors(row[0])) for row in generated.values()])
     scores["rejected_by_fluency_check"] = float(faulty.mean())
     if embedder is None:
         left_out["sentence_similarity"] = NO_EMBEDDER
     else:
-        similarity = sentence_similarity(embedder, [row[0] for row in said.values()], list(true.values()))
+        similarity = sentence_similarity(embedder, [row[0] for row in generated.values()], list(true.values()))
         scores["sentence_similarity"] = float(similarity.mean())
         scores["similarity_with_fluency_penalty"] = float((similarity * (1.0 - FLUENCY_PENALTY * faulty)).mean())
     return {
-        "count": len(said),
+        "count": len(generated),
         "references": sum(len(row) for row in true.values()),
         "tokenisation": TOKENISATION,
         "scores": {name: round(value, 4) for name, value in scores.items()},
@@ -126,24 +126,24 @@ def check_installed() -> None:
 def _texts(captions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[Texts, Texts]:
     if not captions or len(captions) != len(references):
         raise DataError(f"{len(captions)} captions and {len(references)} lists of references: give one list to each")
-    said = {number: [normalised(caption)] for number, caption in enumerate(captions)}
+    generated = {number: [normalised(caption)] for number, caption in enumerate(captions)}
     true = {number: [text for text in map(normalised, row) if text] for number, row in enumerate(references)}
     if bare := [number for number, row in true.items() if not row]:
         raise DataError(f"caption {bare[0]} ({captions[bare[0]]!r}) has no reference with words in it: leave it out")
-    return said, true
+    return generated, true
 
 
-def _plain_scores(said: Texts, true: Texts) -> dict[str, float]:
+def _plain_scores(generated: Texts, true: Texts) -> dict[str, float]:
     """Those that are pure Python. Only their own modules are imported: the package's first one needs pycocotools."""
     check_installed()
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
-    bleu, _ = Bleu(4).compute_score(true, said, verbose=0)
+    bleu, _ = Bleu(4).compute_score(true, generated, verbose=0)
     scores = {f"bleu_{number}": float(value) for number, value in enumerate(bleu, 1)}
-    scores["rouge_l"] = float(Rouge().compute_score(true, said)[0])
-    scores["cider_d"] = float(Cider().compute_score(true, said)[0])
+    scores["rouge_l"] = float(Rouge().compute_score(true, generated)[0])
+    scores["cider_d"] = float(Cider().compute_score(true, generated)[0])
     return scores
 
 
@@ -151,7 +151,7 @@ class _LeftOut(Exception):
     """Why a metric cannot be computed here."""
 
 
-def _add_or_say_why(
+def _add_or_note_why(
     name: str, compute: Callable[[], float], scores: dict[str, float], left_out: dict[str, str]
 ) -> None:
     try:
@@ -160,14 +160,14 @@ def _add_or_say_why(
         left_out[name] = str(reason)
 
 
-def _meteor(said: Texts, true: Texts) -> float:
+def _meteor(generated: Texts, true: Texts) -> float:
     if shutil.which("java") is None:
         raise _LeftOut("java is not installed")
     from pycocoevalcap.meteor.meteor import Meteor
 
     meteor = Meteor()
     try:
-        return float(meteor.compute_score(true, said)[0])
+        return float(meteor.compute_score(true, generated)[0])
     except (OSError, ValueError) as error:
         # It keeps its lock when java ends early, and its __del__ would wait for that lock for ever.
         if meteor.lock.locked():
@@ -175,7 +175,7 @@ def _meteor(said: Texts, true: Texts) -> float:
         raise _LeftOut("java could not run METEOR 1.5; try `java -version`") from error
 
 
-def _spice(said: Texts, true: Texts) -> float:
+def _spice(generated: Texts, true: Texts) -> float:
     spec = find_spec("pycocoevalcap.spice")
     folder = Path((spec.submodule_search_locations or ["."])[0] if spec else ".") / "lib"
     models = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
@@ -190,6 +190,6 @@ def _spice(said: Texts, true: Texts) -> float:
 
     try:
         with redirect_stdout(StringIO()):
-            return float(Spice().compute_score(true, said)[0])
+            return float(Spice().compute_score(true, generated)[0])
     except (OSError, ValueError, CalledProcessError) as error:
         raise _LeftOut(f"java could not run SPICE ({type(error).__name__}); it was written for Java 8") from error

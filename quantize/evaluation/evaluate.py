@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_aac.bundle.manifest import MANIFEST
+from edge_aac.bundle.manifest import MANIFEST, Seq2SeqManifest
 from edge_aac.errors import DeviceError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
 from quantize.data.manifests import read_manifest
@@ -53,7 +53,7 @@ def evaluate_events(
         EdgeAacError: see :func:`quantize.evaluation.windows.evaluation_windows`.
     """
     windows = evaluation_windows(captioner, data, fold, scene_count, absent, outliers)
-    said = said_windows(captioner, windows, seed)
+    captioned = said_windows(captioner, windows, seed)
     command = f"edge-aac evaluate --fold {fold} --scenes {scene_count} --seed {seed}"
     command += "".join(f" --absent {label}" for label in absent)
     command += " --outliers OUTLIERS" if outliers else ""
@@ -61,9 +61,9 @@ def evaluate_events(
         **_head(captioner, command, seed),
         "held_out_fold": fold,
         "trained_on_recordings": len(attributions(captioner)),
-        **event_tables(said),
+        **event_tables(captioned),
     }
-    scenes = [window for window in said if window.kind == "scene"]
+    scenes = [window for window in captioned if window.kind == "scene"]
     if metrics and scenes:
         table = caption_metrics(
             [window.caption for window in scenes],
@@ -72,7 +72,7 @@ def evaluate_events(
             metrics.spice,
         )
         scores["caption_metrics"] = {"references_from": "the grammar of the training captions", **table}
-    return scores, said
+    return scores, captioned
 
 
 def evaluate_corpus(
@@ -129,7 +129,7 @@ def check_output(output: Path) -> None:
         raise InputMissingError(f"{output} cannot be a folder ({error.strerror}): correct --output") from error
 
 
-def write_events(output: Path, scores: dict[str, Any], said: Sequence[SaidWindow]) -> None:
+def write_events(output: Path, scores: dict[str, Any], captioned: Sequence[SaidWindow]) -> None:
     """``scores.json``, ``captions.csv`` (every window) and ``report.html``."""
     from quantize.evaluation.report import events_report
 
@@ -139,9 +139,9 @@ def write_events(output: Path, scores: dict[str, Any], said: Sequence[SaidWindow
             w.kind, w.source, w.relation, " ".join(w.truth), w.caption, " ".join(w.named), int(w.right),
             *_score_cells(w.hybrid, w.log_likelihood, w.similarity, w.familiarity),
         )
-        for w in said
+        for w in captioned
     ]  # fmt: skip
-    _write(output, scores, heads, rows, lambda: events_report(scores, said))
+    _write(output, scores, heads, rows, lambda: events_report(scores, captioned))
 
 
 def write_corpus(output: Path, scores: dict[str, Any], corpus: SaidCorpus) -> None:
@@ -180,7 +180,8 @@ def _write(
 
 
 def _head(captioner: Captioner, command: str, seed: int) -> dict[str, Any]:
-    bundle, manifest = captioner.bundle, captioner.bundle.manifest
+    bundle = captioner.bundle
+    manifest = bundle.manifest_of(Seq2SeqManifest)
     rules = captioner.rules
     if rules.candidates != manifest.decoding.candidates:
         command += f" --candidates {rules.candidates}"

@@ -124,7 +124,8 @@ class _drawing:
         import matplotlib
         from matplotlib.figure import Figure
 
-        self._settings = matplotlib.rc_context({**_PLOT_SETTINGS, "svg.hashsalt": self._name})
+        settings: dict[Any, Any] = _PLOT_SETTINGS  # matplotlib types a table by the literal names of all its settings
+        self._settings = matplotlib.rc_context({**settings, "svg.hashsalt": self._name})
         self._settings.__enter__()
         self.figure: Figure = Figure(figsize=self._inches, layout="constrained")
         self.all_axes: list[Axes] = list(self.figure.subplots(self._rows, 1, sharex=True, squeeze=False)[:, 0])

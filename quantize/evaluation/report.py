@@ -32,10 +32,10 @@ svg { max-width: 100%; height: auto; }
 Row = Sequence[object]
 
 
-def events_report(scores: Mapping[str, Any], said: Sequence[SaidWindow]) -> str:
+def events_report(scores: Mapping[str, Any], captioned: Sequence[SaidWindow]) -> str:
     """The page of an evaluation on scenes."""
     gates = scores.get("gates", {})
-    groups = outcome_groups(said)
+    groups = outcome_groups(captioned)
     histograms = []
     for name in SCORES:
         values = {group: score_values(windows, name) for group, windows in groups.items()}
@@ -56,7 +56,7 @@ def events_report(scores: Mapping[str, Any], said: Sequence[SaidWindow]) -> str:
             "and may score as high as any.",
         ),
         _caption_metrics(scores.get("caption_metrics")),
-        _wrong(said),
+        _wrong(captioned),
     ]
     return _page(scores, sections)
 
@@ -152,8 +152,8 @@ def _caption_metrics(table: Mapping[str, Any] | None) -> str:
     return _section("Captions against references", _table(("metric", "value"), rows), about)
 
 
-def _wrong(said: Sequence[SaidWindow]) -> str:
-    wrong = [window for window in said if not window.right]
+def _wrong(captioned: Sequence[SaidWindow]) -> str:
+    wrong = [window for window in captioned if not window.right]
     rows = [
         (
             w.source, w.relation, " + ".join(w.truth) or "nothing", w.caption, " + ".join(w.named) or "nothing",

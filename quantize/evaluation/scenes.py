@@ -39,14 +39,14 @@ CARD_KEYS: Mapping[str, tuple[str, ...]] = {
 """What of each group goes into the bundle's manifest and card."""
 
 
-def event_tables(said: Sequence[SaidWindow]) -> dict[str, Any]:
+def event_tables(captioned: Sequence[SaidWindow]) -> dict[str, Any]:
     """All event measures, shares in 0..1, intervals at 95 %.
 
     Args:
-        said: windows of all kinds, from :func:`quantize.evaluation.windows.said_windows`.
+        captioned: windows of all kinds, from :func:`quantize.evaluation.windows.said_windows`.
     """
     of_kind: dict[str, list[SaidWindow]] = defaultdict(list)
-    for window in said:
+    for window in captioned:
         of_kind[window.kind].append(window)
     single, scenes = of_kind["single"], of_kind["scene"]
     tables = {
@@ -58,8 +58,8 @@ def event_tables(said: Sequence[SaidWindow]) -> dict[str, Any]:
         "absent_windows": _absent(of_kind["absent"]) if of_kind["absent"] else None,
         "classes": _classes(single, scenes),
         "confusion_of_single_clips": _confusion(single),
-        "scores_by_outcome": {name: _distributions(group) for name, group in outcome_groups(said).items()},
-        "gates": _gates(said),
+        "scores_by_outcome": {name: _distributions(group) for name, group in outcome_groups(captioned).items()},
+        "gates": _gates(captioned),
     }
     return {name: table for name, table in tables.items() if table is not None}
 
@@ -121,12 +121,12 @@ def _compared_row(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def outcome_groups(said: Sequence[SaidWindow]) -> dict[str, list[SaidWindow]]:
+def outcome_groups(captioned: Sequence[SaidWindow]) -> dict[str, list[SaidWindow]]:
     """Known sounds by whether the caption names them and no other; the rest by kind. No group is empty."""
     groups: dict[str, list[SaidWindow]] = {
         name: [] for name in ("right", "wrong", "noise", "silence", "outlier", "absent")
     }
-    for window in said:
+    for window in captioned:
         known = window.kind in {"single", "scene"}
         groups[("right" if window.right else "wrong") if known else window.kind].append(window)
     return {name: group for name, group in groups.items() if group}
@@ -197,7 +197,7 @@ def _absent(windows: Sequence[SaidWindow]) -> dict[str, Any]:
     share, interval = _share([window.right for window in windows])
     held_out = [window for window in windows if window.held_out]
     labels = sorted({window.truth[0] for window in windows})
-    falsely = defaultdict(int)
+    falsely: defaultdict[str, int] = defaultdict(int)
     for window in windows:
         for label in set(window.named) - set(window.truth):
             falsely[label] += 1
@@ -233,11 +233,11 @@ def _confusion(windows: Sequence[SaidWindow]) -> dict[str, Any]:
     """Rows: what was said; columns: what was heard."""
     counts = confusion([window.caption for window in windows], [window.truth[0] for window in windows])
     heard = sorted({window.truth[0] for window in windows})
-    said = [*sorted({*heard, *counts} - {NOTHING_SAID}), NOTHING_SAID]
+    named = [*sorted({*heard, *counts} - {NOTHING_SAID}), NOTHING_SAID]
     return {
-        "said": said,
+        "said": named,
         "heard": heard,
-        "counts": [[counts.get(row, {}).get(column, 0) for column in heard] for row in said],
+        "counts": [[counts.get(row, {}).get(column, 0) for column in heard] for row in named],
     }
 
 
@@ -255,9 +255,9 @@ def _distributions(windows: Sequence[SaidWindow]) -> dict[str, Any]:
     return table
 
 
-def _gates(said: Sequence[SaidWindow]) -> dict[str, Any] | None:
+def _gates(captioned: Sequence[SaidWindow]) -> dict[str, Any] | None:
     """For each score: how well it tells right captions from each other group, and what a gate on it would leave."""
-    groups = outcome_groups(said)
+    groups = outcome_groups(captioned)
     if "right" not in groups:
         return None
     gates: dict[str, Any] = {}

@@ -31,7 +31,8 @@ def wilson(successes: int, count: int) -> Interval:
 
 def f1_of_sums(sums: npt.NDArray[np.int64]) -> Floats:
     """F1 of summed event counts (…, 4) as :func:`quantize.training.metrics.event_counts` gives them: (…,)."""
-    return 2.0 * sums[..., 0] / np.maximum(sums[..., 1] + sums[..., 2], 1)
+    f1: Floats = 2.0 * sums[..., 0] / np.maximum(sums[..., 1] + sums[..., 2], 1)
+    return f1
 
 
 def bootstrap(

@@ -81,7 +81,7 @@ class SaidWindow:
     held_out: bool
     caption: str
     hybrid: float
-    log_likelihood: float
+    log_likelihood: float | None
     similarity: float | None
     familiarity: float | None = None
 
@@ -111,7 +111,7 @@ def said_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: int
             start = number if window.kind == "silence" else 0
             yield heard(window.fbank, samples=window.sound_samples), window_rng(seed, start)
 
-    said = []
+    said: list[SaidWindow] = []
     for description in described(captioner, given()):
         window, best = truths[len(said)], description.best
         said.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import GraphRole
-from edge_aac.bundle.store import file_sha256
 from quantize.graphs.calibration import (
     DEFAULT_METHOD,
     SCHEMA,
@@ -25,6 +25,7 @@ from quantize.graphs.calibration import (
 from quantize.graphs.calibration_windows import encoder_inputs
 from quantize.graphs.onnx_file import OnnxFile
 from quantize.graphs.sensitivity import ALPHA, measure
+from quantize.progress import Log
 
 Array = npt.NDArray[np.float32]
 Inputs = Mapping[str, npt.NDArray[Any]]
@@ -38,7 +39,7 @@ def calibrate_graphs(
     windows: Sequence[Array],
     runs: Mapping[GraphRole, Iterable[Inputs]],
     source: str,
-    tell: Callable[[str], None],
+    log: Log,
 ) -> Calibration:
     """Ranges of the encoder on windows of sound, which of its layers INT8 would hurt, and which nodes overflow FP16.
 
@@ -47,8 +48,8 @@ def calibrate_graphs(
         windows: filter banks (998, 128).
         runs: inputs of a few runs of each graph but the encoder, to find what overflows in them; the encoder runs all
             windows, for the loudest decide.
-        source: what the windows were made from, in words.
-        tell: told what is being done; at the end a table of the layers.
+        source: origin of the windows, in words.
+        log: called with a line for each step, and at the end with a table of the layers.
 
     Raises:
         DataError: a graph gives numbers that are none.
@@ -59,16 +60,16 @@ def calibrate_graphs(
     def inputs(some: Sequence[Array]) -> list[Inputs]:
         return list(encoder_inputs(iter(some), pads))
 
-    tell(f"encoder: ranges of its activations over {len(windows)} windows")
+    log(f"encoder: ranges of its activations over {len(windows)} windows")
     observed = observe(encoder, chain.from_iterable(inputs([window]) for window in windows))
-    tell("encoder: quantising each of its layers alone")
+    log("encoder: quantising each of its layers alone")
     sensitivity = measure(encoder, observed, inputs(windows[:COMPARED_WINDOWS]))
     page = io.StringIO()
     Console(file=page, width=_TABLE_WIDTH).print(sensitivity.table())
-    tell(page.getvalue().rstrip())
+    log(page.getvalue().rstrip())
     graphs: dict[str, GraphCalibration] = {}
     for role, parent in parents.items():
-        tell(f"{role}: looking for what overflows FP16")
+        log(f"{role}: looking for what overflows FP16")
         of_role = chain.from_iterable(inputs([window]) for window in windows) if role == "encoder" else runs[role]
         overflowing = tuple(overflowing_nodes(parent, of_role))
         graphs[role] = GraphCalibration(parent_sha256=file_sha256(parent), ranges={}, overflowing=overflowing)

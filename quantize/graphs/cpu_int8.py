@@ -21,7 +21,7 @@ from quantize.graphs.onnx_file import Array, OnnxFile
 
 _STEPS = 255.0  # of an activation, uint8
 _LARGEST_BIAS = 2.0**30  # of an int32 to which products are added
-_LEAST_SCALE = 1e-30  # of a bias; far above what threads of torch or ONNX Runtime take for zero
+_MIN_SCALE = 1e-30  # of a bias; far above what threads of torch or ONNX Runtime take for zero
 
 
 def convolutions_in_int8(file: OnnxFile, ranges: Ranges, keep: Collection[str]) -> list[Layer]:
@@ -96,7 +96,7 @@ class CpuForm:
         # The pair behind an earlier convolution serves this one too.
         node.input[0] = source if source in self._results.values() else self._pair(layer.activation)
         bias = node.input[2] if len(node.input) > 2 else ""  # noqa: PLR2004 - a convolution's third input
-        weight, scales = self._weight(layer, transpose=False, least=self._least_scales(bias, layer) if bias else 0.0)
+        weight, scales = self._weight(layer, transpose=False, least=self._min_scales(bias, layer) if bias else 0.0)
         zeros = self._file.add_weight(f"{layer.weight}/zeros", np.zeros(layer.outer, np.int8))
         dequantised = f"{layer.weight}/dequantized"
         self._add("DequantizeLinear", [weight, scales, zeros], [dequantised], axis=0)
@@ -105,10 +105,10 @@ class CpuForm:
             node.input[2] = self._bias(bias, layer, scales)
         self._nodes.append(node)
 
-    def _least_scales(self, bias: str, layer: Layer) -> Array:
+    def _min_scales(self, bias: str, layer: Layer) -> Array:
         """Of weights, such that int32 holds the bias: a channel whose weights are all but zero gives little else."""
         step, _ = self._step(layer.activation)
-        return np.maximum(np.abs(self._file.weights[bias]()) / _LARGEST_BIAS, _LEAST_SCALE) / step
+        return np.maximum(np.abs(self._file.weights[bias]()) / _LARGEST_BIAS, _MIN_SCALE) / step
 
     def _bias(self, bias: str, layer: Layer, scales: str) -> str:
         step, _ = self._step(layer.activation)

@@ -17,7 +17,7 @@ from quantize.graphs.traced import session_of
 Arrays = Mapping[str, npt.NDArray[Any]]
 Run = Callable[[Arrays], Mapping[str, npt.NDArray[Any]]]
 
-MOST_PROBES = 24
+MAX_PROBES = 24
 """Tensors that are compared: each is copied out, and a TensorRT plan that shows more of them fuses less."""
 
 LIKE = 0.99
@@ -45,7 +45,7 @@ def probes(parent: Path, form: Path) -> dict[str, str]:
         if node.output[0] in in_form
     }
     names = list(found)
-    chosen = sorted({round(place) for place in np.linspace(0, len(names) - 1, min(len(names), MOST_PROBES))})
+    chosen = sorted({round(place) for place in np.linspace(0, len(names) - 1, min(len(names), MAX_PROBES))})
     return {names[place]: found[names[place]] for place in chosen}
 
 
@@ -80,9 +80,9 @@ def layer_range(tensors: Mapping[str, str], parent: Run, form: Run, inputs: Iter
     Where none of the tensors that are compared falls below a cosine of 0.99, it is the one with the lowest.
 
     Args:
-        tensors: from :func:`probes`.
+        tensors: tensors to compare, from :func:`probes`.
         parent, form: run the graphs and give these tensors.
-        inputs: of a few runs.
+        inputs: inputs of a few runs.
 
     Returns:
         As "from NODE to NODE (cosine 0.9981 → 0.4312)".
@@ -102,10 +102,10 @@ def layer_range(tensors: Mapping[str, str], parent: Run, form: Run, inputs: Iter
 
 
 def _cosine(expected: npt.NDArray[Any], given: npt.NDArray[Any]) -> float:
-    """Of two tensors; -1 where the form's numbers are none. Where the parent masks with infinity, nothing is asked."""
+    """Of two tensors; -1 where the form's numbers are none. Where the parent masks with infinity, nothing is finite."""
     a, b = (np.asarray(array, np.float64).ravel() for array in (expected, given))
-    asked = np.isfinite(a)
-    a, b = a[asked], b[asked]
+    finite = np.isfinite(a)
+    a, b = a[finite], b[finite]
     if not np.isfinite(b).all():
         return -1.0
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b))

@@ -25,7 +25,7 @@ FAMILIARITY = "familiarity"
 _MATRIX_AXES = 2
 _LARGEST = 127.0
 
-LEAST_WORTHWHILE_GROUP = 1024
+MIN_WORTHWHILE_GROUP = 1024
 """Values summed up by one output of a convolution in groups, from which INT8 pays on a processor."""
 
 SMALLEST_SCALE = float(2.0**-20)
@@ -98,7 +98,7 @@ def _layer(
     name, made = node_name(node), node.output[0]
     if node.op_type == "Conv":
         inner = int(np.prod(shape[1:]))
-        wide = attribute(node, "group", 1) == 1 or (wide_groups and inner >= LEAST_WORTHWHILE_GROUP)
+        wide = attribute(node, "group", 1) == 1 or (wide_groups and inner >= MIN_WORTHWHILE_GROUP)
         if not wide or shape[1] == 1:
             return None
         after = taken.get(made, [])

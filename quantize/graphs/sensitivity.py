@@ -9,7 +9,7 @@ in higher precision until the sum is small enough.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from quantize.graphs.layers import FAMILIARITY, Layer, Ranges, Smoothing, quanti
 from quantize.graphs.onnx_file import OnnxFile
 from quantize.graphs.smoothing import fold, foldable, migration_scales
 from quantize.graphs.traced import Arrays, session_of
+from quantize.progress import Log
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,7 +35,7 @@ TARGET_DB = 25.0
 ALPHA = 0.5
 """Of SmoothQuant: half of the difficulty goes into the weights, as its authors found best for most models."""
 
-_LEAST_GAIN_DB = 1.0
+_MIN_GAIN_DB = 1.0
 _LOUD_SHARE = 0.25  # of the noise that all may add; a layer above it is worth smoothing
 
 Outputs = list[npt.NDArray[np.float32]]
@@ -46,10 +47,10 @@ class LayerCost:
 
     Attributes:
         layer: which.
-        cosine: of the graph's outputs with the fp32 graph's, the least over the outputs.
+        cosine: smallest cosine over the outputs, between this graph's and the fp32 graph's.
         sqnr_db: power of the output over the power of its difference, the least over the outputs.
         smoothed_db: the same with smoothing, where it was tried.
-        kept: whether it stays in higher precision.
+        kept: whether the layer stays in higher precision.
     """
 
     layer: Layer
@@ -69,9 +70,9 @@ class Sensitivity:
     """What was found, and what follows from it.
 
     Attributes:
-        costs: in the order of the graph.
-        ranges: with those of smoothed activations replaced.
-        smoothing: what is to be folded into layer norms.
+        costs: costs of the layers, in the order of the graph.
+        ranges: ranges of the activations, those of smoothed ones replaced.
+        smoothing: scales to fold into layer norms.
         target_db: aimed at.
     """
 
@@ -115,17 +116,17 @@ def measure(
     inputs: Sequence[Arrays],
     target_db: float = TARGET_DB,
     alpha: float | None = ALPHA,
-    report: Callable[[str], None] = lambda line: None,
+    log: Log = lambda line: None,
 ) -> Sensitivity:
     """Quantise each layer alone, and decide.
 
     Args:
         parent: the fp32 graph.
         observed: its ranges.
-        inputs: of the runs that are compared; a few are enough.
+        inputs: inputs of the runs that are compared; a few are enough.
         target_db: SQNR that all layers together shall have.
-        alpha: of the smoothing that is tried where a layer norm comes before a costly layer; None tries none.
-        report: told one line for each layer.
+        alpha: strength of the smoothing that is tried where a layer norm comes before a costly layer; None tries none.
+        log: called with a line for each layer.
 
     Raises:
         DataError: there are no inputs.
@@ -138,7 +139,7 @@ def measure(
     for number, layer in enumerate(layers, 1):
         cosine, noise = bench.compare([layer], observed.ranges, {})
         costs.append(LayerCost(layer, cosine, _decibels(noise)))
-        report(f"{number} of {len(layers)}: {layer.name} {costs[-1].sqnr_db:.1f} dB")
+        log(f"{number} of {len(layers)}: {layer.name} {costs[-1].sqnr_db:.1f} dB")
     ranges, smoothing = dict(observed.ranges), dict[str, tuple[float, ...]]()
     if alpha is not None:
         costs = _smoothed(bench, costs, observed, target_db, alpha, ranges, smoothing)
@@ -182,7 +183,7 @@ def _smoothed(  # noqa: PLR0913, PLR0917 - the last two are what it adds to
             replace(cost, smoothed_db=_decibels(bench.compare([cost.layer], tried_ranges, tried)[1])) for cost in before
         ]
         gain = _decibels(sum(cost.noise for cost in after)) - _decibels(sum(cost.noise for cost in before))
-        if gain >= _LEAST_GAIN_DB:
+        if gain >= _MIN_GAIN_DB:
             ranges[tensor] = (-limit, limit)
             smoothing.update(tried)
             by_name.update({cost.layer.name: cost for cost in after})

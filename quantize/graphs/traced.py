@@ -25,7 +25,7 @@ def session_of(model: ModelProto, folder: Path, *, optimised: bool = True) -> on
 
     Args:
         model: the graph.
-        folder: of the file that holds its weights.
+        folder: folder of the file that holds the weights.
         optimised: whether operators are fused; unfused, Q/DQ round as they say, on every processor.
 
     Raises:
@@ -48,7 +48,7 @@ class Traced:
     """Runs a graph and gives tensors of its inside.
 
     Args:
-        path: of the fp32 graph.
+        path: file of the fp32 graph.
         tensors: float tensors to give.
         peaks: float tensors of which only the greatest magnitude is given: what a whole network computes in one run is
             gigabytes.
@@ -70,9 +70,9 @@ class Traced:
 
     def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
         """Tensor → its value, or its greatest magnitude."""
-        asked = [name for name in self._tensors if name not in self._inputs]
+        names = [name for name in self._tensors if name not in self._inputs]
         peaks = [f"{name}/peak" for name in self._peaks]
         # Asked for no output, ONNX Runtime would give all.
-        values = self._session.run([*asked, *peaks], dict(inputs)) if asked or peaks else []
-        given = dict(zip([*asked, *self._peaks], values, strict=True))
+        values = self._session.run([*names, *peaks], dict(inputs)) if names or peaks else []
+        given = dict(zip([*names, *self._peaks], values, strict=True))
         return {**given, **{name: np.asarray(inputs[name]) for name in self._tensors if name in self._inputs}}

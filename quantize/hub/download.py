@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from requests.exceptions import ChunkedEncodingError, HTTPError
 from edge_aac.errors import DataError
 from quantize.hub.faults import PARTIAL_KEPT, HubFault, explained, unwritable
 from quantize.hub.listing import HEADERS, Hub, HubFile, Listing
+from quantize.progress import Log
 
 PIECE_BYTES = 1 << 18
 LONG_BYTES = 1_000_000  # from here on it is worth a line that a file is being fetched
@@ -29,7 +30,7 @@ class Fetched:
     """What lies on the disk.
 
     Attributes:
-        listing: what was asked for.
+        listing: the files to fetch.
         folder: holds the files under the names that they have in the repository.
         sha256: file → SHA-256, as computed here.
     """
@@ -48,13 +49,13 @@ def missing_bytes(hub: Hub, listing: Listing) -> int:
     return missing
 
 
-def fetch(hub: Hub, listing: Listing, report: Callable[[str], None]) -> Fetched:
+def fetch(hub: Hub, listing: Listing, log: Log) -> Fetched:
     """Fetch what is missing and verify everything, also what was there before.
 
     Args:
-        hub: where from, and where to.
+        hub: the server to fetch from, and the cache to fetch into.
         listing: what.
-        report: told a line when a large file begins and one when a file is verified.
+        log: called with a line when a large file begins and one when a file is verified.
 
     Raises:
         DeviceError: the hub or the connection fails for good, or the cache cannot be written.
@@ -66,9 +67,9 @@ def fetch(hub: Hub, listing: Listing, report: Callable[[str], None]) -> Fetched:
         if not os.path.exists(hub.snapshot(listing) / file.name):
             have = _size(hub.partial(listing, file))
             if have or file.size >= LONG_BYTES:
-                report(f"fetching {file.name} ({amount(file.size)}{f', {amount(have)} are here' if have else ''})")
-        hashes[file.name] = _verified(_download(hub, listing, file, report), listing, file)
-        report(f"verified {file.name}: {amount(file.size)}, sha256 {hashes[file.name]}")
+                log(f"fetching {file.name} ({amount(file.size)}{f', {amount(have)} are here' if have else ''})")
+        hashes[file.name] = _verified(_download(hub, listing, file, log), listing, file)
+        log(f"verified {file.name}: {amount(file.size)}, sha256 {hashes[file.name]}")
     _remember(hub, listing)
     return Fetched(listing, hub.snapshot(listing), hashes)
 
@@ -82,7 +83,7 @@ def amount(size: float) -> str:
     return f"{size:.2f} GB"
 
 
-def _download(hub: Hub, listing: Listing, file: HubFile, report: Callable[[str], None]) -> Path:
+def _download(hub: Hub, listing: Listing, file: HubFile, log: Log) -> Path:
     repo, partial, attempts = listing.source.repo, hub.partial(listing, file), iter(hub.waits_s)
     while True:
         had = _size(partial)
@@ -105,7 +106,7 @@ def _download(hub: Hub, listing: Listing, file: HubFile, report: Callable[[str],
             wait = next(attempts, None)
             if wait is None:
                 raise explained(error, f"{file.name} of {repo}", hub.endpoint, PARTIAL_KEPT) from error
-            report(f"the connection broke at {amount(_size(partial))} of {file.name}; going on in {wait:g} s")
+            log(f"the connection broke at {amount(_size(partial))} of {file.name}; going on in {wait:g} s")
             time.sleep(wait)
         except HTTPError as error:
             if error.response is not None and error.response.status_code == RANGE_NOT_SATISFIABLE:

@@ -11,9 +11,9 @@ from quantize.hub.download import Fetched, amount, fetch, missing_bytes
 from quantize.hub.listing import Hub, Listing, list_files
 from quantize.hub.registry import Registry, Role
 from quantize.hub.space import Need, check_room
+from quantize.progress import Log
 
-Report = Callable[[str], None]
-Finish = Callable[[Mapping[str, Fetched], Report], Path]
+Finish = Callable[[Mapping[str, Fetched], Log], Path]
 # Of a captioner, and of whatever stands alone.
 MAIN = "main"
 CHECK_TEXT = "a dog barks twice while rain falls"
@@ -23,7 +23,7 @@ def pull(
     name: str,
     registry: Registry,
     hub: Hub,
-    report: Report,
+    log: Log,
     *,
     revision: str | None = None,
     output: Path | None = None,
@@ -32,11 +32,11 @@ def pull(
     """Fetch a known name with its parts; make a bundle of a captioner, try whether anything else loads.
 
     Args:
-        name: of the registry.
-        registry: what is known.
-        hub: where from, and the cache.
-        report: told what is fetched, under which licence, and each step.
-        revision: of the name's own repository; its parts keep theirs.
+        name: name of a model in the registry.
+        registry: the known models.
+        hub: the server to fetch from, and the cache.
+        log: called with what is fetched, under which licence, and each step.
+        revision: revision of the model's own repository; its parts keep theirs.
         output: folder of the bundle; by default among the user's bundles, under the name.
         download_only: leave it at the files.
 
@@ -56,7 +56,7 @@ def pull(
     listings: dict[str, Listing] = {MAIN: list_files(hub, source, revision)}
     for role, part in registry.parts(source).items():
         listings[role] = list_files(hub, part)
-    _announce(listings, hub, report)
+    _announce(listings, hub, log)
     needs = [Need(hub.cache, sum(missing_bytes(hub, listing) for listing in listings.values()), "--cache")]
     finish: Finish = _loads
     if becomes_bundle:
@@ -68,12 +68,12 @@ def pull(
         needs.append(Need(bundle, sum(listing.size for listing in listings.values()), "--output"))
         finish = _converter(name, bundle)
     check_room(needs)
-    fetched = {role: fetch(hub, listing, report) for role, listing in listings.items()}
+    fetched = {role: fetch(hub, listing, log) for role, listing in listings.items()}
     if download_only:
         for each in fetched.values():
-            report(f"{each.listing.source.repo} is in {each.folder}")
+            log(f"{each.listing.source.repo} is in {each.folder}")
         return _place(fetched[MAIN])
-    return finish(fetched, report)
+    return finish(fetched, log)
 
 
 def attributions(fetched: Mapping[str, Fetched]) -> tuple[str, ...]:
@@ -87,46 +87,46 @@ def attributions(fetched: Mapping[str, Fetched]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _announce(listings: Mapping[str, Listing], hub: Hub, report: Report) -> None:
+def _announce(listings: Mapping[str, Listing], hub: Hub, log: Log) -> None:
     for listing in listings.values():
         source = listing.source
-        report(f"{source.repo} at {listing.commit} ({listing.revision}), licence {listing.license}")
-        report(f"  {source.credit}")
+        log(f"{source.repo} at {listing.commit} ({listing.revision}), licence {listing.license}")
+        log(f"  {source.credit}")
         for work in source.contains:
-            report(f"  {work}")
+            log(f"  {work}")
         if source.note:
-            report(f"  note: {source.note}")
+            log(f"  note: {source.note}")
         if listing.license != source.license:
-            report(f"  warning: the model card states another licence than {source.license}; what it states counts")
+            log(f"  warning: the model card states another licence than {source.license}; what it states counts")
         for file in listing.files:
-            report(f"  {file.name} ({amount(file.size)})")
+            log(f"  {file.name} ({amount(file.size)})")
     missing = sum(missing_bytes(hub, listing) for listing in listings.values())
     total = sum(listing.size for listing in listings.values())
-    report(f"{amount(total)} in all, {amount(missing)} of them still to fetch into {hub.cache}")
+    log(f"{amount(total)} in all, {amount(missing)} of them still to fetch into {hub.cache}")
 
 
 def _converter(name: str, bundle: Path) -> Finish:
     from quantize.bundles.convert import Provenance, convert_published
 
-    def convert(fetched: Mapping[str, Fetched], report: Report) -> Path:
+    def convert(fetched: Mapping[str, Fetched], log: Log) -> Path:
         main = fetched[MAIN].listing
         provenance = Provenance(
             name=name, version=main.commit[:12], license=main.license, attributions=attributions(fetched)
         )
         roles: tuple[Role, Role] = ("text_embedder", "tokenizer")
         instructor, tokenizer = (fetched[role].folder for role in roles)
-        return convert_published(fetched[MAIN].folder, instructor, tokenizer, bundle, provenance, report)
+        return convert_published(fetched[MAIN].folder, instructor, tokenizer, bundle, provenance, log)
 
     return convert
 
 
-def _loads(fetched: Mapping[str, Fetched], report: Report) -> Path:
+def _loads(fetched: Mapping[str, Fetched], log: Log) -> Path:
     """Try what stands alone."""
     main = fetched[MAIN]
     {"text-embedder": _try_text_embedder, "tokenizer": _try_tokenizer, "beats": _try_beats}[main.listing.source.kind](
         main
     )
-    report("it loads")
+    log("it loads")
     return _place(main)
 
 

@@ -125,10 +125,10 @@ class TransformerLayers(nn.Module):
         self.pos_conv = nn.Sequential(weight_norm(conv, dim=2))
         self.layer_norm = nn.LayerNorm(config.dim)
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(BeatsLayer(config) for _ in range(config.layers))
-        table = self.layers[0].self_attn.relative_attention_bias
-        for layer in self.layers:
-            layer.self_attn.relative_attention_bias = table
+        layers = [BeatsLayer(config) for _ in range(config.layers)]
+        for layer in layers:
+            layer.self_attn.relative_attention_bias = layers[0].self_attn.relative_attention_bias
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         """(B, T, D) → hidden state ``run_layers`` of the same shape."""
@@ -140,7 +140,9 @@ class TransformerLayers(nn.Module):
         positions = self.pos_conv(x.transpose(1, 2))[..., : x.shape[1]]
         x = self.dropout(self.layer_norm(x + functional.gelu(positions).transpose(1, 2)))
         # One table for all layers, so one bias: at the published size it is 12 MB.
-        bias = self.layers[0].self_attn.position_bias(relative_buckets(x.shape[1], self.config).to(x.device))
+        first = self.layers[0]
+        assert isinstance(first, BeatsLayer)
+        bias = first.self_attn.position_bias(relative_buckets(x.shape[1], self.config).to(x.device))
         for layer in self.layers[: self.config.run_layers]:
             x = layer(x, bias, padding_bias)
         return x

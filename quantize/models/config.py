@@ -234,7 +234,8 @@ def captioner_config(table: Mapping[str, Any]) -> CaptionerConfig:
     rooms = {"beats": BeatsConfig, "conformer": ConformerConfig, "decoder": DecoderConfig}
     plain = {key: value for key, value in table.items() if key not in rooms}
     built = {key: config_from(kind, table.get(key, {})) for key, kind in rooms.items()}
-    return config_from(CaptionerConfig, {**plain, **built})
+    config: CaptionerConfig = config_from(CaptionerConfig, {**plain, **built})
+    return config
 
 
 def config_from(kind: type[Any], table: Mapping[str, Any]) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE, WordLevel
@@ -12,13 +11,14 @@ from tokenizers.models import BPE, WordLevel
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.tokens import load_tokenizer
 from quantize.models.config import CaptionerConfig
+from quantize.progress import Log
 
 BART_VOCABULARY = 50265
-NUMBERED = "numbered"
+NUMBERED: Final = "numbered"
 
 
 def decoder_tokenizer_of(
-    given: Path | Literal["numbered"] | None, captioner: Path, config: CaptionerConfig, report: Callable[[str], None]
+    given: Path | Literal["numbered"] | None, captioner: Path, config: CaptionerConfig, log: Log
 ) -> Tokenizer:
     """The tokenizer whose ids the decoder speaks.
 
@@ -27,28 +27,27 @@ def decoder_tokenizer_of(
         DataError: it cannot be read, or has another number of tokens than the decoder.
     """
     size = config.decoder.vocab_size
-    if given is None:
-        given = next(
-            (captioner / name for name in ("tokenizer.json", "vocab.json") if (captioner / name).is_file()), None
-        )
-    if given is None:
+    beside = (captioner / name for name in ("tokenizer.json", "vocab.json") if (captioner / name).is_file())
+    chosen = next(beside, None) if given is None else given
+    if chosen is None:
         if size == BART_VOCABULARY:
             raise InputMissingError(
                 f"{captioner} comes without its tokenizer, that of facebook/bart-base: fetch it with "
                 "`edge-aac pull bart-base` and give the folder that it prints with --tokenizer"
             )
-        report(
+        log(
             f"no tokenizer lies beside the weights, and {size} tokens are none that is known: captions will be token "
             "numbers; --tokenizer gives them words"
         )
-        given = NUMBERED
-    if given == NUMBERED:
+        chosen = NUMBERED
+    if not isinstance(chosen, Path):
         decoder = config.decoder
         return numbered_tokenizer(size, {decoder.start_token_id, decoder.eos_token_id, decoder.pad_token_id})
-    tokenizer = _read_tokenizer(Path(given))
+    tokenizer = _read_tokenizer(chosen)
     if tokenizer.get_vocab_size() != size:
         raise DataError(
-            f"the tokenizer {given} has {tokenizer.get_vocab_size()} tokens, the decoder {size}: give the decoder's own"
+            f"the tokenizer {chosen} has {tokenizer.get_vocab_size()} tokens, the decoder {size}: "
+            "give the decoder's own"
         )
     tokenizer.no_padding()
     tokenizer.no_truncation()

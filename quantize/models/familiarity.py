@@ -43,6 +43,11 @@ class Familiarity(nn.Module):
         stretches: how a window is cut.
     """
 
+    whitening: Tensor
+    centres: Tensor
+    middle: Tensor
+    spread: Tensor
+
     def __init__(self, dim: int, rank: int, sets: int, stretches: Stretches) -> None:
         super().__init__()
         self.stretches = stretches

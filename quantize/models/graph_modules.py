@@ -129,7 +129,8 @@ def encoder_spec(
         familiarity: of a model that was not: the graph gives it, too.
     """
     module = EncoderGraph(captioner)
-    inputs, outputs = {"fbank": fbanks}, ("cross_keys", "cross_values", "audio_embedding")
+    inputs = {"fbank": fbanks}
+    outputs: tuple[str, ...] = ("cross_keys", "cross_values", "audio_embedding")
     if takes_padding:
         # None of the first window is padding, and of each of the others more than of the one before.
         starts = torch.linspace(fbanks.shape[1], fbanks.shape[1] / 3, len(fbanks)).long()

@@ -232,6 +232,8 @@ def _tokenizer(root: Path, transformer: PreTrainedModel) -> Tokenizer:
     tokenizer = part_tokenizer(root, config.vocab_size)
     limit = int(config.max_position_embeddings)
     if config.model_type in _COUNTED_FROM_PADDING:
+        if config.pad_token_id is None:
+            raise ConfigError(f"{root} counts positions from its padding token, which it does not name: fetch it again")
         limit -= config.pad_token_id + 1
     try:
         tokenizer.enable_truncation(limit)

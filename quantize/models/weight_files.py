@@ -129,8 +129,8 @@ def only_tensors(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     Raises:
         DataError: one is not.
     """
-    if strangers := [str(name) for name, value in state.items() if not _is_plain(name, value)]:
-        raise DataError(f"{path} holds what is no plain tensor ({some(strangers)}): give a file of weights")
+    if refused := [str(name) for name, value in state.items() if not _is_plain(name, value)]:
+        raise DataError(f"{path} holds what is no plain tensor ({some(refused)}): give a file of weights")
     return dict(state)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer, processors
 from torch import Tensor, nn
 
-from edge_aac.bundle.store import file_sha256
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.errors import ConfigError, InputMissingError
 from quantize.data.tokenizer import BOS_ID, EOS_ID
 from quantize.models.captioner import Captioner
@@ -25,15 +25,17 @@ from quantize.models.checkpoint import load_captioner_weights
 from quantize.models.config import CaptionerConfig
 from quantize.models.decoder_tokenizer import decoder_tokenizer_of
 from quantize.models.sentence_embedder import SentenceEmbedder
-from quantize.models.student import StudentReport, build_student
+from quantize.models.student import build_student
+from quantize.models.student_report import StudentReport
+from quantize.progress import Log, OnProgress
 from quantize.training.batches import Batch, collate
 from quantize.training.distributed import World
 from quantize.training.identities import identities_of, note_identities
-from quantize.training.loop import Engine, Progress
+from quantize.training.loop import Progress, Trainer
 from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.settings import DistillSettings
 from quantize.training.sources import ExampleSource
-from quantize.training.stored import StoredExamples, StoredSignals, Told, write_signals
+from quantize.training.stored import StoredExamples, StoredSignals, write_signals
 from quantize.training.teacher import Teacher
 from quantize.training.train import (
     examples_of,
@@ -44,7 +46,7 @@ from quantize.training.train import (
     validation_of,
     write_recipe,
 )
-from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
+from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee, channels_last
 from quantize.training.vocabulary import prune_tokenizer
 
 
@@ -53,12 +55,12 @@ class TeacherModel:
     """A teacher on disk, loaded.
 
     Attributes:
-        captioner: in evaluation mode.
-        tokenizer: of its captions.
+        captioner: the model, in evaluation mode.
+        tokenizer: tokenizer of the teacher's captions.
         weights: the file that its weights are from.
-        classifies: whether its encoder says which class is heard when; where it does not, a classifier of random
+        classifies: whether the encoder says which class is heard when; where it does not, a classifier of random
             weights stands there, so that all models are built alike.
-        recipe: of its training, with all folds that it heard; None of a published one.
+        recipe: recipe of the teacher's training, with all folds that it heard; None for a published captioner.
         outliers: the recordings of no known class that it heard.
     """
 
@@ -70,15 +72,13 @@ class TeacherModel:
     outliers: Sequence[str] = ()
 
 
-def load_teacher(
-    folder: Path, tokenizer: Path | None = None, say: Callable[[str], None] = lambda line: None
-) -> TeacherModel:
+def load_teacher(folder: Path, tokenizer: Path | None = None, log: Log = lambda line: None) -> TeacherModel:
     """A training run's folder, or a captioner of the published layout.
 
     Args:
-        folder: of either.
-        tokenizer: of a published captioner, where it does not lie beside the weights.
-        say: told what a person should know.
+        folder: folder of the run or of the captioner.
+        tokenizer: file of a published captioner's tokenizer, where it does not lie beside the weights.
+        log: called with a line that a person should read.
 
     Raises:
         InputMissingError: there is neither, or the run is not finished.
@@ -92,7 +92,7 @@ def load_teacher(
         raise InputMissingError(f"{folder} holds neither a training run nor a published captioner: correct --teacher")
     captioner = load_captioner_weights(folder)
     weights = sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin")))
-    own = decoder_tokenizer_of(tokenizer, folder, captioner.config, say)
+    own = decoder_tokenizer_of(tokenizer, folder, captioner.config, log)
     if own.post_processor is None:
         # The older pair of files does not say what a caption begins and ends with; BART's do with these.
         own.post_processor = processors.TemplateProcessing(
@@ -131,7 +131,7 @@ class StudentVocabulary:
     """A student's tokenizer.
 
     Attributes:
-        tokenizer: of the captions.
+        tokenizer: tokenizer of the student's captions.
         kept_ids: (V,) the teacher's ids of its tokens, None where it is the teacher's own.
     """
 
@@ -148,7 +148,12 @@ def student_vocabulary(recipe: Recipe, teacher: TeacherModel, source: ExampleSou
 
 
 def store_signals(
-    recipe: Recipe, source: ExampleSource, teacher: TeacherModel, examples: StoredExamples, folder: Path, told: Told
+    recipe: Recipe,
+    source: ExampleSource,
+    teacher: TeacherModel,
+    examples: StoredExamples,
+    folder: Path,
+    on_progress: OnProgress,
 ) -> None:
     """Run the teacher over stored examples, or over what is left of them."""
     vocabulary, settings = student_vocabulary(recipe, teacher, source), recipe.distill
@@ -160,7 +165,9 @@ def store_signals(
         "tokenizer": _tokenizer_sha256(vocabulary.tokenizer),
         "examples": examples.reader.metadata,
     }
-    write_signals(examples, guide, vocabulary.tokenizer, recipe.model.decoder.max_positions, folder, metadata, told)
+    write_signals(
+        examples, guide, vocabulary.tokenizer, recipe.model.decoder.max_positions, folder, metadata, on_progress
+    )
 
 
 class Distillation:
@@ -168,15 +175,15 @@ class Distillation:
 
     Args:
         recipe: the student's sizes in [model], how it is taught in [train] and [distill].
-        source: of examples, where none are stored, and of validation.
-        folder: of the run.
-        teacher: what the student is built out of, and is taught by where its outputs are not stored.
+        source: source of the examples, where none are stored, and of the validation.
+        folder: folder of the student's run.
+        teacher: the model that the student is built out of, and that teaches it where no outputs are stored.
         stored: the folder of stored examples and of the teacher's outputs for them.
         world: the processes.
         sentence_embedder: needed without stored examples, where the recipe's contrastive term has it given.
 
     Attributes:
-        report: where the student's tensors came from; None where the recipe starts it from random weights.
+        report: origin of each of the student's tensors; None where the recipe starts it from random weights.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is taught, by what, on what, and where
@@ -226,8 +233,8 @@ class Distillation:
             guide.to(self.world.device)
         objective = DistillObjective(captions, settings, guide)
         train = self.recipe.train
-        self.engine: Engine[Batch] = Engine(
-            trainee.to(memory_format=torch.channels_last),
+        self.trainer: Trainer[Batch] = Trainer(
+            channels_last(trainee),
             objective,
             lambda epoch: examples_of(self.recipe, source, self.tokenizer, epoch, examples, signals),
             collate,
@@ -240,11 +247,11 @@ class Distillation:
     @property
     def steps_done(self) -> int:
         """Steps of all epochs."""
-        return self.engine.steps_done
+        return self.trainer.steps_done
 
     def train(self, progress: Progress) -> dict[str, float]:
         """Run what is left; returns the scores of the last validation (empty without one)."""
-        return self.engine.train(progress)
+        return self.trainer.train(progress)
 
     def _captions(
         self, sentence_embedder: SentenceEmbedder | None, examples: StoredExamples | None

@@ -16,18 +16,21 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from edge_aac.errors import ConfigError, DeviceError
+from quantize.training.store_barrier import SILENCE, StoreBarrier
 
 TIMEOUT = timedelta(minutes=60)
-"""Longest wait for another rank: the first one trains the tokenizer and validates while the others wait for it."""
+"""Time limit of the start and of a collective, where all ranks do the same; a barrier, where they may not, has none."""
 
 
 Made = TypeVar("Made")
@@ -39,22 +42,38 @@ class World:
 
     A context: leaving it takes the process out of the group.
 
+    :meth:`barrier`, :meth:`gathered` and :meth:`first_alone` wait for ranks that work for hours, as long as they live.
+    :meth:`mean` and :meth:`any` are collectives, which give up after the group's timeout: they are for the steps of
+    training, and for nothing that one rank reaches later than the others because it had work of its own.
+
     Attributes:
-        rank: of this process; rank 0 writes checkpoints and log, and validates.
-        size: number of processes.
-        device: where this process computes.
+        rank: The number of this process; rank 0 writes checkpoints and log, and validates.
+        size: The number of processes.
+        device: The device that this process computes on.
+        meeting: The barrier of the group; None in a world of one.
     """
 
     rank: int = 0
     size: int = 1
     device: torch.device = torch.device("cpu")
+    meeting: StoreBarrier | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> World:
+    def from_environment(
+        cls,
+        environment: Mapping[str, str] = os.environ,
+        timeout: timedelta = TIMEOUT,
+        silence: timedelta = SILENCE,
+    ) -> World:
         """Join the processes that ``torchrun`` started; without it, a world of one.
 
         Computes on a GPU where torch sees one (``CUDA_VISIBLE_DEVICES=`` hides them), with NCCL, else on the CPU with
         gloo.
+
+        Args:
+            environment: The variables that ``torchrun`` sets.
+            timeout: The time limit of a collective.
+            silence: The time without a sign of life after which a rank that others wait for is taken for dead.
 
         Raises:
             ConfigError: only some of ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK`` are set, or to no number.
@@ -77,10 +96,17 @@ class World:
                 )
             device = torch.device("cuda", local_rank)
             torch.cuda.set_device(device)
-        if size > 1:
-            backend = "nccl" if device.type == "cuda" else "gloo"
-            distributed.init_process_group(backend, rank=rank, world_size=size, timeout=TIMEOUT)
-        return cls(rank, size, device)
+        if size == 1:
+            return cls(rank, size, device)
+
+        def connect() -> Store:
+            store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
+            return store
+
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        store = PrefixStore("group", connect())
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
+        return cls(rank, size, device, StoreBarrier(connect, rank, size, silence))
 
     def __enter__(self) -> World:
         return self
@@ -88,9 +114,11 @@ class World:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self.size > 1 and distributed.is_initialized():
+        if self.meeting is not None:
             if error is None:
-                self.barrier()  # no rank goes while another still talks to it
+                self.meeting.leave()  # no rank goes while another still talks to it
+            else:
+                self.meeting.fail(str(error))
             # What averages gradients holds on to the group, in cycles: left to the interpreter's end, gloo's threads
             # would be torn down while they run, which ended a rank with SIGABRT once.
             gc.collect()
@@ -98,22 +126,27 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and tells."""
+        """Whether this is rank 0, which writes the run's files and shows its progress."""
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Wait for all ranks."""
+        """Wait for all ranks, however long they take, as long as they live.
+
+        Raises:
+            DeviceError: another rank failed or died.
+        """
         if self.size > 1:
-            distributed.barrier()
+            assert self.meeting is not None
+            self.meeting.wait()
 
     def first_alone(self, make: Callable[[], Made]) -> Made:
-        """What ``make`` gives, called by rank 0 before the others: what it fills (a cache) they find filled."""
+        """Return what ``make`` gives; rank 0 calls it before the others, which find filled what it fills (a cache)."""
         made = make() if self.first else None
         self.barrier()
         return make() if made is None else made
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Each value's mean over the ranks."""
+        """Return each value's mean over the ranks: a collective, with the group's time limit."""
         if self.size == 1:
             return dict(values)
         stacked = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
@@ -121,18 +154,19 @@ class World:
         return dict(zip(values, (stacked / self.size).tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set on any rank."""
+        """Return whether the flag is set on any rank: a collective, with the group's time limit."""
         return self.mean({"flag": float(flag)})["flag"] > 0
 
     def gathered(self, item: Any) -> list[Any]:
-        """Every rank's item (anything that pickles), by rank."""
+        """Return every rank's item (anything that pickles), by rank; waits for all ranks, as :meth:`barrier` does."""
         items = [item] * self.size
+        self.barrier()
         if self.size > 1:
             distributed.all_gather_object(items, item)
         return items
 
     def share(self, batch: range) -> range:
-        """This rank's rows of a batch of all ranks: every ``size``-th, so that together they are the batch.
+        """Return this rank's rows of a batch of all ranks: every ``size``-th, so that together they are the batch.
 
         Raises:
             ConfigError: the batch cannot be shared equally; means over ranks would not be means over rows.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edge_aac.errors import DataError
 from quantize.data.features import batched_filter_bank
-from quantize.data.scenes import MOST_EVENTS, Scene, SceneBuilder
+from quantize.data.scenes import MAX_EVENTS, Scene, SceneBuilder
 from quantize.models.beats import Beats
 from quantize.models.familiarity import Familiarity
 from quantize.training.objective import activity_of_tokens
@@ -23,10 +23,10 @@ _BATCH = 32
 _ACTIVE_TOKENS = 3
 """A class that is active at fewer of a stretch's tokens only touches it."""
 
-_FEWEST = 24
+_MIN_SCENES = 24
 """Stretches that a set of classes needs to have a centre of its own."""
 
-_LEAST_OF_TEN = 0.1
+_TENTH = 0.1
 
 
 def known_scenes(builder: SceneBuilder, count: int) -> Iterator[Scene]:
@@ -66,7 +66,7 @@ def fit_familiarity(encoder: Beats, scenes: Iterator[Scene], recipe: Familiarity
     fitted.centres.copy_(centres @ fitted.whitening)
     parts = torch.stack(fitted.parts(hidden, logits), dim=1)
     fitted.middle.copy_(parts.median(dim=0)[0])
-    fitted.spread.copy_((fitted.middle - parts.quantile(_LEAST_OF_TEN, dim=0)).clamp(min=1e-6))
+    fitted.spread.copy_((fitted.middle - parts.quantile(_TENTH, dim=0)).clamp(min=1e-6))
     return fitted.eval()
 
 
@@ -87,7 +87,7 @@ def _sets(cut: Familiarity, active: Tensor) -> tuple[list[tuple[int, ...]], Tens
     pieces = torch.stack([piece.sum(dim=1) >= _ACTIVE_TOKENS for piece in cut.cut(active)], dim=1).flatten(0, 1)
     heard = [tuple(row.nonzero()[:, 0].tolist()) for row in pieces]
     counts = sorted(Counter(heard).items())
-    sets = [key for key, count in counts if 1 <= len(key) <= MOST_EVENTS and count >= _FEWEST]
+    sets = [key for key, count in counts if 1 <= len(key) <= MAX_EVENTS and count >= _MIN_SCENES]
     numbers = {key: number for number, key in enumerate(sets)}
     return sets, torch.tensor([numbers.get(key, -1) for key in heard])
 

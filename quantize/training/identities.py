@@ -39,8 +39,8 @@ def identities_of(
     if stored is not None:
         table["examples"] = _sha256(stored.reader.metadata)
     train = recipe.train
-    asked = train.contrastive_target == "given" and train.contrastive_weight
-    if sentence_embedder is not None and asked and not (stored is not None and stored.has_text_embeddings):
+    uses_embedder = train.contrastive_target == "given" and train.contrastive_weight
+    if sentence_embedder is not None and uses_embedder and not (stored is not None and stored.has_text_embeddings):
         table["sentence_embedder"] = teacher_fingerprint(sentence_embedder)
     return table
 

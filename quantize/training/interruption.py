@@ -16,7 +16,7 @@ class Termination:
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._installed = False
 
     def __enter__(self) -> Termination:
@@ -32,11 +32,11 @@ class Termination:
         if not self._installed:
             return
         signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
-        if self.asked and error is None:
+        if self.requested and error is None:
             signal.raise_signal(signal.SIGTERM)
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
+        self.requested = True
 
 
 def obey_parent_only(_worker: int) -> None:

@@ -1,4 +1,4 @@
-"""The training engine: fits any module to any dataset, on one process or on several, and can be broken off anywhere.
+"""The trainer: fits any module to any dataset, on one process or on several, and can be broken off anywhere.
 
 AdamW, a one-cycle learning rate, clipped gradients and a moving average of the weights. The folder holds ``last.pt``
 (everything needed to go on) and ``log.jsonl`` (a row every 20 steps and one an epoch).
@@ -34,12 +34,13 @@ from edge_aac.errors import ConfigError, DataError
 from quantize.models.weight_files import load_pickle
 from quantize.training.distributed import World
 from quantize.training.interruption import Termination, obey_parent_only
+from quantize.training.parameter_groups import parameter_groups
 from quantize.training.precision import wants_bf16
-from quantize.training.settings import EngineSettings
+from quantize.training.settings import TrainerSettings
 from quantize.training.tensor_batch import TensorBatch
 
 LOG_EVERY_STEPS = 20
-FEWEST_STEPS = 4
+MIN_STEPS = 4
 """A rise and a fall of the learning rate."""
 
 _GRADIENT = "length of the gradient"
@@ -49,7 +50,7 @@ Made = TypeVar("Made", bound=TensorBatch)
 
 
 class Progress(Protocol):
-    """What the engine tells a person; the command line shows a progress bar."""
+    """What the trainer tells a person; the command line shows a progress bar."""
 
     def epoch(self, number: int, total: int, steps: int) -> None:
         """Epoch ``number`` of ``total`` begins or goes on, with ``steps`` steps to do."""
@@ -58,7 +59,7 @@ class Progress(Protocol):
     def validated(self, scores: dict[str, float]) -> None: ...
 
 
-class Engine(Generic[Made]):
+class Trainer(Generic[Made]):
     """One run of training in its folder."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and where
@@ -67,7 +68,7 @@ class Engine(Generic[Made]):
         objective: Callable[[Any, Made], Terms],
         dataset: Callable[[int], Dataset[Any]],
         collate: Callable[[list[Any]], Made],
-        settings: EngineSettings,
+        settings: TrainerSettings,
         folder: Path,
         world: World | None = None,
         validate: Callable[[Any], dict[str, float]] | None = None,
@@ -83,8 +84,8 @@ class Engine(Generic[Made]):
             dataset: examples of an epoch, counted from 0, which depend on epoch and index alone; its first
                 ``scenes_per_epoch`` are used, in order.
             collate: puts examples together.
-            settings: how it is fitted.
-            folder: of the run.
+            settings: learning rate, batches, epochs and the like.
+            folder: folder of the run.
             world: the processes; alone on the CPU by default.
             validate: scores of the averaged trainee, in evaluation mode on the world's device, after each epoch; rank 0
                 alone calls it, and others need none.
@@ -98,12 +99,13 @@ class Engine(Generic[Made]):
         self.autocast = wants_bf16(settings.precision, self.world.device)
         self.steps_per_epoch = settings.scenes_per_epoch // settings.batch_scenes
         total = self.steps_per_epoch * settings.epochs
-        if total < FEWEST_STEPS:
+        if total < MIN_STEPS:
             raise ConfigError(
-                f"the recipe makes {total} training steps, fewer than {FEWEST_STEPS}: raise epochs or scenes_per_epoch"
+                f"the recipe makes {total} training steps, fewer than {MIN_STEPS}: raise epochs or scenes_per_epoch"
             )
         self.world.share(range(settings.batch_scenes))
-        self.validated = self.world.any(validate is not None)  # rank 0 may be the only one that can
+        # Rank 0 may be the only one that can, and late: it has made what it validates on. So no collective comes first.
+        self.validated = any(self.world.gathered(validate is not None))
         torch.set_flush_denormal(True)  # Adam's square roots of vanishing gradients are many times slower without
         self.trainee = trainee.to(self.world.device)
         self.averaged = AveragedModel(
@@ -143,8 +145,8 @@ class Engine(Generic[Made]):
                 if not self._epoch(progress, termination):
                     break
                 scores = self._close_epoch(progress)
-                if self.world.any(termination.asked):
-                    termination.asked = True
+                if self.world.any(termination.requested):
+                    termination.requested = True
                     break
         return scores
 
@@ -163,10 +165,10 @@ class Engine(Generic[Made]):
             for name, value in terms.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
             rate = count * self.settings.batch_scenes / (time.perf_counter() - started)
-            self._tell(progress, terms, rate)
+            self._log_step(progress, terms, rate)
             last = done_before + count == self.steps_per_epoch
-            if self.world.any(termination.asked):
-                termination.asked = True
+            if self.world.any(termination.requested):
+                termination.requested = True
                 self._save()
                 return False
             # Validation can take long; a run that is killed in it does no step again.
@@ -188,7 +190,7 @@ class Engine(Generic[Made]):
             "learning_rate in the recipe, or correct temperature and weight of that term, and train in a new folder"
         )
 
-    def _tell(self, progress: Progress, terms: dict[str, float], rate: float) -> None:
+    def _log_step(self, progress: Progress, terms: dict[str, float], rate: float) -> None:
         if not self.world.first:
             return
         progress.step(terms["loss"], rate)
@@ -198,6 +200,7 @@ class Engine(Generic[Made]):
             self._log({**row, "learning_rate": self.schedule.get_last_lr()[0]})
 
     def _close_epoch(self, progress: Progress) -> dict[str, float]:
+        # While rank 0 validates, the others wait in ``_save``, which begins with a barrier.
         means = {name: value / self.steps_per_epoch for name, value in self._sums.items()}
         self._sums = {}
         self.epochs_done += 1
@@ -218,7 +221,8 @@ class Engine(Generic[Made]):
         loader: DataLoader[Any] = DataLoader(
             self.dataset(self.epochs_done),
             batch_sampler=[
-                self.world.share(range(step * size, (step + 1) * size)) for step in range(skipped, self.steps_per_epoch)
+                list(self.world.share(range(step * size, (step + 1) * size)))
+                for step in range(skipped, self.steps_per_epoch)
             ],
             collate_fn=self.collate,
             num_workers=settings.workers,
@@ -336,14 +340,3 @@ class _Objective(nn.Module):
     def forward(self, batch: Any) -> Terms:
         terms = self.objective[0](self.trainee, batch)
         return {name: term if name == "loss" else term.detach() for name, term in terms.items()}
-
-
-def parameter_groups(module: nn.Module, weight_decay: float) -> Iterator[dict[str, Any]]:
-    """Weight decay for parameters of two dimensions and more; those of one, as most biases and gains, are left free.
-
-    It acts on the biases and gains of more dimensions, too: BEATs' ``grep_a``, the Conformer's ``pos_bias_u`` and
-    ``pos_bias_v``, weight norm's ``original0``. The shipped weights were trained so.
-    """
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    yield {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay}
-    yield {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}

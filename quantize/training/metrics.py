@@ -69,10 +69,10 @@ def event_scores(captions: Sequence[str], truths: Sequence[Sequence[str]]) -> Ev
 
 def class_scores(captions: Sequence[str], truths: Sequence[Sequence[str]], labels: Sequence[str]) -> list[ClassScores]:
     """The same, for each of ``labels`` alone."""
-    said = [set(named_events(caption)) for caption in captions]
+    found_sets = [set(named_events(caption)) for caption in captions]
     scores = []
     for label in labels:
-        pairs = [(label in found, label in truth) for found, truth in zip(said, truths, strict=True)]
+        pairs = [(label in found, label in truth) for found, truth in zip(found_sets, truths, strict=True)]
         hits, named, there = (sum(column) for column in ((a and b for a, b in pairs), *zip(*pairs, strict=True)))
         scores.append(ClassScores(*_precision_recall_f1(hits, named, there), support=there, named=named))
     return scores
@@ -85,8 +85,8 @@ def confusion(captions: Sequence[str], labels: Sequence[str]) -> dict[str, dict[
     """
     table: dict[str, dict[str, int]] = {}
     for caption, label in zip(captions, labels, strict=True):
-        for said in named_events(caption) or [NOTHING_SAID]:
-            row = table.setdefault(said, {})
+        for event in named_events(caption) or [NOTHING_SAID]:
+            row = table.setdefault(event, {})
             row[label] = row.get(label, 0) + 1
     return table
 

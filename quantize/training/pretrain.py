@@ -18,11 +18,11 @@ from quantize.data.lexicon import LABELS
 from quantize.data.sound_bank import MixDataset, SoundBank
 from quantize.models.beats import Beats
 from quantize.training.distributed import World
-from quantize.training.loop import Engine, Progress, Terms
+from quantize.training.loop import Progress, Terms, Trainer
 from quantize.training.objective import activity_loss
 from quantize.training.precision import in_fp32
 from quantize.training.recipe import Recipe
-from quantize.training.settings import EngineSettings
+from quantize.training.settings import TrainerSettings
 from quantize.training.sources import SceneSource
 from quantize.training.tensor_batch import TensorBatch
 from quantize.training.validation import ValidationSet
@@ -50,20 +50,20 @@ class EncoderPretraining:
 
     Args:
         encoder: is trained in place.
-        recipe: with a table [pretrain].
-        source: of the recordings.
-        folder: of the captioner's run.
+        recipe: a recipe with a table [pretrain].
+        source: source of the recordings.
+        folder: folder of the captioner's run.
         world: the processes.
     """
 
     def __init__(self, encoder: Beats, recipe: Recipe, source: SceneSource, folder: Path, world: World) -> None:
         assert recipe.pretrain is not None
-        settings: EngineSettings = recipe.pretrain
+        settings: TrainerSettings = recipe.pretrain
         self.recipe, self.source = recipe, source
         held_out = source.held_out() if world.first else None
         place = folder / FOLDER
         place.mkdir(parents=True, exist_ok=True)
-        self.engine: Engine[MixBatch] = Engine(
+        self.trainer: Trainer[MixBatch] = Trainer(
             encoder,
             mix_terms,
             lambda epoch: MixDataset(self._bank, recipe.mixes, settings.seed, epoch, settings.scenes_per_epoch),
@@ -76,8 +76,8 @@ class EncoderPretraining:
 
     def train(self, progress: Progress) -> dict[str, Tensor]:
         """Run what is left; returns the averaged weights."""
-        self.engine.train(progress)
-        return self.engine.averaged.module.state_dict()
+        self.trainer.train(progress)
+        return self.trainer.averaged.module.state_dict()
 
     @cached_property
     def _bank(self) -> SoundBank:

@@ -20,7 +20,6 @@ from quantize.models.config import CaptionerConfig, TextEmbedderConfig, at_least
 from quantize.training.settings import (
     CorpusRecipe,
     DistillSettings,
-    EngineSettings,
     EventRecipe,
     FamiliarityRecipe,
     Folds,
@@ -28,6 +27,7 @@ from quantize.training.settings import (
     Precision,
     StoredRecipe,
     TextStudentSettings,
+    TrainerSettings,
     TrainSettings,
 )
 
@@ -59,7 +59,7 @@ class Recipe:
     scenes: SceneRecipe
     train: TrainSettings
     mixes: MixRecipe = field(default_factory=MixRecipe)
-    pretrain: EngineSettings | None = None
+    pretrain: TrainerSettings | None = None
     mixup: MixupRecipe = field(default_factory=MixupRecipe)
     corpus: CorpusRecipe | None = None
     stored: StoredRecipe = field(default_factory=StoredRecipe)
@@ -205,7 +205,7 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         text=config_from(TextEmbedderConfig, table["text"]),
         scenes=config_from(SceneRecipe, table.get("scenes", {})),
         mixes=config_from(MixRecipe, table.get("mixes", {})),
-        pretrain=config_from(EngineSettings, table["pretrain"]) if table.get("pretrain") else None,
+        pretrain=config_from(TrainerSettings, table["pretrain"]) if table.get("pretrain") else None,
         train=config_from(TrainSettings, table["train"]),
         mixup=config_from(MixupRecipe, table.get("mixup", {})),
         corpus=config_from(CorpusRecipe, table["corpus"]) if table.get("corpus") else None,

@@ -16,13 +16,13 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 @dataclass(frozen=True)
-class EngineSettings:
+class TrainerSettings:
     """How any module is fitted; a "scene" is one example.
 
     Attributes:
         epochs: passes of ``scenes_per_epoch`` examples each.
         batch_scenes: examples in a step, of all ranks together.
-        ema_decay: of the moving average of the weights, which is what is validated and exported.
+        ema_decay: decay of the moving average of the weights, which is what is validated and exported.
         checkpoint_steps: steps between two checkpoints.
         precision: "fp32", "bf16" (autocast), or "auto": bf16 on a GPU that has it, else fp32. On a CPU that multiplies
             bf16 (avx512_bf16, amx_bf16) a captioner's step takes two thirds of the time with it; on others it is slow.
@@ -51,13 +51,13 @@ class EngineSettings:
 
 
 @dataclass(frozen=True)
-class TrainSettings(EngineSettings):
+class TrainSettings(TrainerSettings):
     """How a captioner is fitted. Scenes are drawn afresh: none is seen twice.
 
     Attributes:
         captions_per_scene: the decoder learns all of them, the contrastive term the first.
-        contrastive_target: what audio embeddings are drawn to: a text embedder that is trained "together" with them,
-            or a frozen sentence embedder that is "given" on the command line.
+        contrastive_target: the model whose embeddings the audio embeddings are drawn to: a text embedder that is
+            trained "together" with them, or a frozen sentence embedder that is "given" on the command line.
         freq_mask_bins, time_mask_frames: greatest widths of SpecAugment's masks (Park et al., 2019). Time masks are
             kept short: one that hides a whole bark makes "twice" untrue.
         corpus_scenes: scenes whose captions, 60 of each, the tokenizer is trained on.
@@ -93,9 +93,9 @@ class MixupRecipe:
     """Examples mixed of two, as published (see :mod:`quantize.data.mixup`).
 
     Attributes:
-        scene_share: of the scenes, how many are two mixed into one, with a caption that is true of both.
-        pairs: of clips of a corpus, whose captions a language model merges.
-        pair_share: of a corpus's examples, how many are such pairs.
+        scene_share: share of the scenes that are two mixed into one, with a caption that is true of both.
+        pairs: number of pairs of a corpus's clips whose captions a language model merges.
+        pair_share: share of a corpus's examples that are such pairs.
         ratio_db: the energy ratio is uniform in ± so much.
     """
 
@@ -110,10 +110,10 @@ class CorpusRecipe:
     """A corpus of captioned clips in place of scenes.
 
     Attributes:
-        format: of the table, "clotho", "audiocaps" or "folder" (see :mod:`quantize.data.manifests`).
+        format: format of the table, "clotho", "audiocaps" or "folder" (see :mod:`quantize.data.manifests`).
         captions, audio: the table and the folder of the clips, relative to ``--data``.
-        held_out_captions, held_out_audio: of clips to validate with.
-        held_out_share: of the recordings, where there is no such table.
+        held_out_captions, held_out_audio: table and folder of the clips to validate with.
+        held_out_share: share of the recordings to validate with, where there is no such table.
     """
 
     format: Format
@@ -129,9 +129,10 @@ class StoredRecipe:
     """Examples that are made once and stored (``--examples``), whatever seed the runs have that learn from them.
 
     Attributes:
-        seed: of the examples.
-        count: how many; epochs go on through them where the one before stopped.
-        captions: of each; a run draws ``captions_per_scene`` of them anew each time.
+        seed: seed that the examples are drawn with.
+        count: number of stored examples; epochs go on through them where the one before stopped.
+        captions: number of captions stored with each example; a run draws ``captions_per_scene`` of them anew each
+            time.
     """
 
     seed: int = 1
@@ -150,8 +151,8 @@ class DistillSettings:
     Attributes:
         initialise: "teacher" takes the teacher's evenly spaced layers and strongest units, "random" none of it.
         prune_vocabulary: whether the teacher's tokenizer is cut to the tokens that the captions use.
-        temperature: of the token distributions.
-        top_tokens: how many of the teacher's likeliest tokens are compared, the others as one.
+        temperature: temperature of the token distributions that are compared.
+        top_tokens: number of the teacher's likeliest tokens that are compared; all others count as one.
         token_weight: token-level KL (:func:`quantize.training.objective.token_distillation`).
         hidden_weight: BEATs' hidden state; memory_weight: the Conformer's output (``feature_matching``).
         embedding_weight: the audio embedding (``embedding_matching``).
@@ -175,11 +176,11 @@ class DistillSettings:
 
 
 @dataclass(frozen=True)
-class TextStudentSettings(EngineSettings):
+class TextStudentSettings(TrainerSettings):
     """How a text student is trained; a "scene" is a text here.
 
     Attributes:
-        cosine_weight, pairwise_weight: of the two losses.
+        cosine_weight, pairwise_weight: weights of the two losses.
         corpus_texts: texts to train on at most.
         held_out_texts: texts never trained on, that the student is scored with.
     """
@@ -227,11 +228,11 @@ class FamiliarityRecipe:
     :mod:`quantize.models.familiarity`.
 
     Attributes:
-        scenes: of the training recordings that it is fitted to.
-        stretch_tokens, stretch_hop, loudest_tokens: how a window is cut, in tokens.
+        scenes: number of scenes of the training recordings that the score is fitted to.
+        stretch_tokens, stretch_hop, loudest_tokens: length, hop and loudest part of a stretch of a window, in tokens.
         rank: directions in which distances are measured.
         shrinkage: share of the mean variance that is added to every direction's.
-        least: of windows that score lower no class is named.
+        least: lowest score of a window of which a class is named.
     """
 
     scenes: int = 3000

@@ -20,7 +20,8 @@ from quantize.data.clips import Clip, Waveform, load_clips, load_outliers
 from quantize.data.corpus import at_most_a_window, corpus_captions, split_by_recording, window
 from quantize.data.features import batched_filter_bank
 from quantize.data.llm import LlmClient
-from quantize.data.manifests import BrokenClip, CaptionedClip, read_manifest
+from quantize.data.manifest_tables import BrokenClip
+from quantize.data.manifests import CaptionedClip, read_manifest
 from quantize.data.merging import LlmMerger, MergeReport, merge_captions
 from quantize.data.mixup import draw_pairs, mix, silent
 from quantize.data.scenes import SceneBuilder, padded_clip
@@ -52,10 +53,10 @@ class ExampleSource(Protocol):
         """``train.scenes_per_epoch`` examples that depend on seed, epoch and index alone.
 
         Args:
-            tokenizer: of their captions; None leaves them words.
-            train: of seed, number of examples and captions, and masks.
+            tokenizer: tokenizer of the captions; None leaves captions as text.
+            train: seed, number of examples and captions, and masks.
             epoch: counted from 0.
-            masked: as training hears them, or whole.
+            masked: True for spectra with masks, as in training; False for whole ones.
         """
 
     def validation(self) -> Validation | None:
@@ -69,7 +70,7 @@ class SceneSource:
     """Scenes of the recordings of a recipe's training folds.
 
     Args:
-        recipe: of folds and scenes.
+        recipe: the folds, and how scenes are made.
         data: folder of the recordings.
         outliers: folder of recordings of no known class; of those, too, only the training folds' are heard.
     """
@@ -127,14 +128,14 @@ class CorpusSource:
     """Captioned clips, decoded once into a cache; broken ones are left out and listed.
 
     Args:
-        recipe: with a table [corpus].
+        recipe: a recipe with a table [corpus].
         data: the folder that its paths are relative to.
-        cache: of decoded clips.
+        cache: folder of the decoded clips.
         llm: merges the captions of mix-ups; needed where the recipe asks for pairs.
 
     Attributes:
         report: which clips can be used, those held out among them, and why the others cannot.
-        merges: what came of the mix-ups, None without any.
+        merges: counts of merged and rejected mix-ups; None without mix-ups.
     """
 
     def __init__(self, recipe: Recipe, data: Path, cache: Path, llm: LlmClient | None = None) -> None:
@@ -197,8 +198,8 @@ class CorpusSource:
                 "name its address with --llm-url, or set pairs = 0 in [mixup]"
             )
         pairs = draw_pairs(self.clips, count, rng)
-        said = [(_any(first.captions, rng), _any(second.captions, rng)) for first, second in pairs]
-        texts, report = merge_captions(said, LlmMerger(llm))
+        caption_pairs = [(_any(first.captions, rng), _any(second.captions, rng)) for first, second in pairs]
+        texts, report = merge_captions(caption_pairs, LlmMerger(llm))
         merged = zip(pairs, texts, strict=True)
         return tuple(Mixup(first, second, text) for (first, second), text in merged if text), report
 
@@ -264,7 +265,7 @@ class CorpusDataset(Dataset[Example]):
         return padded_clip(mixed), [mixup.caption], (mixup.first.name, mixup.second.name), "merged"
 
 
-def open_source(
+def open_example_source(
     recipe: Recipe, data: Path, cache: Path, llm: LlmClient | None = None, outliers: Path | None = None
 ) -> ExampleSource:
     """The recipe's corpus, or scenes of its recordings.

@@ -8,7 +8,7 @@ tokenizer lies beside them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from edge_aac.bundle.store import file_sha256
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.tokens import load_tokenizer
 from quantize.data.shards import Sample, ShardReader, ShardWriter
 from quantize.models.sentence_embedder import SentenceEmbedder
+from quantize.progress import OnProgress
 from quantize.training.batches import Example, collate, encoded, shuffled, spec_augment
 from quantize.training.objective import TopTokens
 from quantize.training.settings import DistillSettings, TrainSettings
@@ -36,7 +37,6 @@ _BATCH = 16
 _HALF = ("hidden", "memory", "audio_embedding", "activity_logits")
 
 Array = npt.NDArray[Any]
-Told = Callable[[int], None]
 
 
 def write_examples(
@@ -45,17 +45,17 @@ def write_examples(
     folder: Path,
     metadata: Mapping[str, Any],
     workers: int,
-    told: Told,
+    on_progress: OnProgress,
 ) -> Counter[str]:
     """Keep examples; goes on behind the last whole shard when called again.
 
     Args:
         examples: without masks: these are put on when an example is read.
-        sentence_embedder: of the contrastive term, where it has one.
-        folder: of the stored examples.
-        metadata: what they depend on; a folder begun with another is refused.
+        sentence_embedder: embedder of the captions, where the recipe's contrastive term needs one.
+        folder: folder that the stored examples go to.
+        metadata: everything that the examples depend on; a folder begun with another is refused.
         workers: processes that make examples.
-        told: given the number of examples done.
+        on_progress: called with the number of examples that are done.
 
     Returns:
         What came of the mix-ups among the examples that this call wrote.
@@ -73,7 +73,7 @@ def write_examples(
                     arrays["text_embedding"] = embeddings[place].astype(np.float16)
                 writer.write(_key(writer.written), arrays, {"texts": list(item.texts), "events": list(item.events)})
                 outcomes.update([item.mixup] if item.mixup else [])
-            told(writer.written)
+            on_progress(writer.written)
     return outcomes
 
 
@@ -124,9 +124,9 @@ class StoredSignals:
         """Open a teacher's outputs, and refuse those that the recipe does not mean.
 
         Args:
-            folder: that of the examples.
-            examples: that they belong to.
-            settings: of the recipe.
+            folder: folder of the stored examples.
+            examples: the examples that the outputs belong to.
+            settings: the recipe's settings of distillation.
             teacher: file of the teacher's weights.
 
         Raises:
@@ -170,17 +170,17 @@ def write_signals(
     max_tokens: int,
     folder: Path,
     metadata: Mapping[str, Any],
-    told: Told,
+    on_progress: OnProgress,
 ) -> None:
     """Run the teacher over all stored examples; goes on behind the last whole shard when called again.
 
     Args:
-        examples: to run it over.
+        examples: the stored examples that the teacher is run over.
         teacher: gives the signals.
         tokenizer, max_tokens: the student's, and the longest caption that its decoder can say.
-        folder: that of the examples.
-        metadata: what the signals depend on besides.
-        told: given the number of examples done.
+        folder: folder of the stored examples.
+        metadata: everything that the signals depend on besides the examples.
+        on_progress: called with the number of examples that are done.
     """
     place = folder / TEACHER
     with ShardWriter(place, metadata=metadata, resume=True) as writer:
@@ -191,7 +191,7 @@ def write_signals(
             ]
             for arrays in _signals(group, teacher):
                 writer.write(_key(writer.written), arrays, {})
-            told(writer.written)
+            on_progress(writer.written)
     # Behind the shards: a folder of another teacher or tokenizer has been refused by now, and keeps its own.
     tokenizer.save(str(place / TOKENIZER))
     kept = torch.arange(tokenizer.get_vocab_size()) if teacher.kept_ids is None else teacher.kept_ids
@@ -218,12 +218,12 @@ class StoredDataset(Dataset[Example]):
     stays the first text of the example.
 
     Args:
-        examples: to read.
-        tokenizer: of the captions.
-        settings: of seed, number of captions and masks.
+        examples: the stored examples to read.
+        tokenizer: tokenizer of the captions.
+        settings: seed, number of captions and masks.
         max_tokens: the longest caption that the decoder can say.
         epoch: counted from 0.
-        signals: of a teacher, or None.
+        signals: a teacher's outputs for the same examples; None where none are needed.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917
@@ -266,7 +266,7 @@ def _example(
 ) -> Example:
     """One stored sample as an example, with all of its captions or with some."""
     arrays, texts = sample.arrays, tuple(sample.record["texts"])
-    said = texts if chosen is None else tuple(texts[index] for index in chosen)
+    chosen_texts = texts if chosen is None else tuple(texts[index] for index in chosen)
     activity = None
     if "activity" in arrays:
         activity = torch.from_numpy(np.unpackbits(arrays["activity"], axis=0).astype(bool))
@@ -274,8 +274,8 @@ def _example(
     return Example(
         torch.from_numpy(arrays["fbank"]).float(),
         activity,
-        texts[:1] if text is not None else said,
-        encoded(said, tokenizer, max_tokens),
+        texts[:1] if text is not None else chosen_texts,
+        encoded(chosen_texts, tokenizer, max_tokens),
         tuple(sample.record["events"]),
         text,
         signals,
@@ -285,8 +285,8 @@ def _example(
 def _stored_signals(sample: Sample, chosen: list[int]) -> TeacherSignals:
     arrays = sample.arrays
     return TeacherSignals(
-        *(torch.from_numpy(arrays[name]).float().unsqueeze(0) for name in _HALF),
-        TopTokens(
+        **{name: torch.from_numpy(arrays[name]).float().unsqueeze(0) for name in _HALF},
+        tokens=TopTokens(
             torch.from_numpy(arrays["top_log_probs"][chosen]).float(),
             torch.from_numpy(arrays["top_ids"][chosen]).long(),
         ),

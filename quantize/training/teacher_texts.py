@@ -64,7 +64,7 @@ def teacher_embeddings(
 
 def _kept_chunk(path: Path, shape: tuple[int, int]) -> Embeddings:
     try:
-        chunk = np.load(path, allow_pickle=False)
+        chunk: Embeddings = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise DataError(f"{path} is damaged ({error}): delete it, and it is computed again") from error
     if chunk.shape != shape or chunk.dtype != np.float32:

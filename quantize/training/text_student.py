@@ -1,7 +1,7 @@
 """A published sentence embedder distilled into a small text embedder that reads our own tokens.
 
 A run folder holds ``run.json`` (what it is a run of), ``teacher/`` (the teacher's embeddings, computed once), and what
-the engine keeps there.
+the trainer keeps there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from quantize.models.config import TextEmbedderConfig, config_from
 from quantize.models.instructor import TextEmbedder
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.weight_files import read_json
-from quantize.training.loop import Engine, Progress, Terms, kept_weights
+from quantize.training.loop import Progress, Terms, Trainer, kept_weights
 from quantize.training.precision import in_fp32
 from quantize.training.settings import TextStudentSettings
 from quantize.training.teacher_texts import teacher_embeddings, teacher_fingerprint
@@ -56,10 +56,10 @@ class TextSplit:
     """Distinct texts.
 
     Attributes:
-        trained: what the student learns from.
-        held_out: what it is scored with.
-        repeated: how many texts were left out because they stood there already.
-        beyond: how many were left out because there are more than the settings ask for.
+        trained: texts that the student learns from.
+        held_out: texts that the student is scored with.
+        repeated: number of texts left out as duplicates.
+        beyond: number of texts left out because there are more than the settings ask for.
     """
 
     trained: list[str]
@@ -123,8 +123,15 @@ def distillation_losses(student: Tensor, teacher: Tensor, settings: TextStudentS
     return {"loss": total, "cosine": cosine, "pairwise": pairwise}
 
 
+def averaged_embedder(averaged: AveragedModel) -> TextEmbedder:
+    """Return the averaged weights of a text embedder, in evaluation mode."""
+    assert isinstance(averaged.module, TextEmbedder)
+    return averaged.module.eval()
+
+
 def student_embedder(model: TextEmbedder, tokenizer: Tokenizer) -> SentenceEmbedder:
     """A text embedder of our own under the interface of the published ones; it has no instruction."""
+    assert isinstance(model.dense, nn.Linear)
     return SentenceEmbedder(model.dense.out_features, tokenizer, "", lambda instruction: model)
 
 
@@ -136,10 +143,10 @@ class TextDistillation:
     Args:
         teacher: embeds the texts under its own instruction.
         texts: captions; repeated ones count once, and ``settings.held_out_texts`` of them are not trained on.
-        tokenizer: of the student: the captioner's own.
-        config: of the student; ``embedding_dim`` must be the teacher's.
-        settings: how it is trained; an epoch ends with the texts where there are fewer than it has scenes.
-        folder: of the run.
+        tokenizer: tokenizer of the student, which is the captioner's own.
+        config: sizes of the student; ``embedding_dim`` must be the teacher's.
+        settings: settings of the training; an epoch ends with the texts where there are fewer than it has scenes.
+        folder: folder of the run.
 
     Raises:
         ConfigError: sizes do not fit each other, or the folder holds another run.
@@ -172,7 +179,7 @@ class TextDistillation:
         self._targets = torch.from_numpy(of_trained)
         self._token_ids = [torch.tensor(entry.ids) for entry in tokenizer.encode_batch(self.split.trained)]
         torch.manual_seed(settings.seed)
-        self.engine: Engine[TextBatch] = Engine(
+        self.trainer: Trainer[TextBatch] = Trainer(
             TextEmbedder.from_config(config),
             self._terms,
             lambda epoch: _Texts(self._token_ids, self._targets, self._order(epoch)),
@@ -185,12 +192,11 @@ class TextDistillation:
     @property
     def student(self) -> TextEmbedder:
         """The averaged weights, in evaluation mode."""
-        student: TextEmbedder = self.engine.averaged.module
-        return student.eval()
+        return averaged_embedder(self.trainer.averaged)
 
     def train(self, progress: Progress) -> dict[str, float]:
         """Run what is left; returns how near the averaged student comes to the teacher on the held-out texts."""
-        return self.engine.train(progress) or self._scores(self.student)
+        return self.trainer.train(progress) or self._scores(self.student)
 
     def _terms(self, model: TextEmbedder, batch: TextBatch) -> Terms:
         embeddings = model(batch.token_ids, batch.attention_mask)
@@ -276,5 +282,4 @@ def load_text_student(folder: Path) -> TextEmbedder:
         raise InputMissingError(f"the text student in {folder} is not finished: run the same `edge-aac distill` again")
     averaged = AveragedModel(TextEmbedder.from_config(config_from(TextEmbedderConfig, table["config"])))
     averaged.load_state_dict(weights)
-    student: TextEmbedder = averaged.module
-    return student.eval()
+    return averaged_embedder(averaged)

@@ -31,7 +31,8 @@ class PrunedVocabulary:
     Attributes:
         tokenizer: pads and truncates as the original one.
         kept_ids: (V',) int64: the original id of each new one, ascending, so that the first ids stay what they are.
-        unknown_captions: how many distinct captions hold a token that the original tokenizer does not know either.
+        unknown_captions: number of distinct captions that hold a token that the original tokenizer does not know
+            either.
     """
 
     tokenizer: Tokenizer
@@ -72,7 +73,7 @@ def prune_tokenizer(tokenizer: Tokenizer, captions: Iterable[str], keep: Iterabl
     ids = tokenizer.get_vocab(with_added_tokens=True)
     encodings = original.encode_batch(texts) if texts else []
     used = {token for encoding in encodings for token in encoding.ids}
-    kept = {token for token in ids if ids[token] in used} | _needed(table, ids) | _asked(keep, ids)
+    kept = {token for token in ids if ids[token] in used} | _needed(table, ids) | _required(keep, ids)
     kept |= _alphabet(table, ids, {character for text in texts for character in _normalised(original, text)})
     if model["type"] == "BPE":
         kept = _with_ancestors(model, kept)
@@ -104,11 +105,11 @@ def _from_table(table: dict[str, Any]) -> Tokenizer:
         raise DataError(f"the tokenizer cannot be rewritten ({error}): save it anew with its own library") from error
 
 
-def _asked(keep: Iterable[str], ids: dict[str, int]) -> set[str]:
-    asked = set(keep)
-    if strangers := sorted(asked - ids.keys()):
-        raise DataError(f"{strangers[0]!r} is no token of this tokenizer: take it out of the tokens to keep")
-    return asked
+def _required(keep: Iterable[str], ids: dict[str, int]) -> set[str]:
+    required = set(keep)
+    if absent := sorted(required - ids.keys()):
+        raise DataError(f"{absent[0]!r} is no token of this tokenizer: take it out of the tokens to keep")
+    return required
 
 
 def _needed(table: dict[str, Any], ids: dict[str, int]) -> set[str]:
@@ -122,8 +123,8 @@ def _needed(table: dict[str, Any], ids: dict[str, int]) -> set[str]:
     unknown = _unknown_id(table["model"], ids)
     if unknown is not None:
         needed.add(unknown)
-    if strangers := sorted(number for number in needed if number not in tokens):
-        raise DataError(f"the tokenizer adds token {strangers[0]}, which its vocabulary lacks: save it anew")
+    if absent := sorted(number for number in needed if number not in tokens):
+        raise DataError(f"the tokenizer adds token {absent[0]}, which its vocabulary lacks: save it anew")
     kept = {tokens[number] for number in needed}
     if table["model"]["type"] == "Unigram" and table["model"]["vocab"]:
         # An unknown character costs the lowest score less 10: without that piece, unknown texts would be cut otherwise.

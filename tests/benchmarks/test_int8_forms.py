@@ -17,7 +17,7 @@ from edge_aac.bundle.store import Bundle, open_bundle  # noqa: E402
 from edge_aac.errors import DeviceError  # noqa: E402
 from edge_aac.models.seq2seq import Captioner  # noqa: E402
 from quantize.device import build
-from quantize.device.build import Wish  # noqa: E402
+from quantize.device.build import BuildOptions  # noqa: E402
 from quantize.device.check_windows import check_windows  # noqa: E402
 from quantize.device.cpu import forms as cpu_forms  # noqa: E402
 from tests.quantize.device.build_cases import FASTER, ROLES, SLOWER, built, exported_bundle  # noqa: E402
@@ -52,7 +52,7 @@ def built_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     monkeypatch.setattr(build, "check_windows", lambda: windows)
     monkeypatch.setattr(cpu_forms, "timing", lambda *_: FASTER)
     folder = exported_bundle(tmp_path / "bundle")
-    built(Wish(str(folder), backend="onnxruntime", threads=1))
+    built(BuildOptions(str(folder), backend="onnxruntime", threads=1))
     return open_bundle(str(folder))
 
 

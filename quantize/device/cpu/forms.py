@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -13,20 +13,21 @@ import numpy.typing as npt
 import onnxruntime
 
 from edge_aac import __version__
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import BundleFile, Graph, GraphRole
-from edge_aac.bundle.store import file_sha256
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Backend, Engine, EngineOptions
 from edge_aac.engines.processor import built_here
 from quantize.device.gate import Agreement, Said, agreement, say
 from quantize.device.report import BuildReport, FormReport
-from quantize.device.store import EngineStore
+from quantize.device.store import BuildStore
 from quantize.device.timing import Samples, Timing, max_abs_difference, timing
 from quantize.graphs.calibration import Calibration, GraphCalibration
 from quantize.graphs.cpu_int8 import convolutions_in_int8
 from quantize.graphs.int8 import dynamic_int8
 from quantize.graphs.layer_range import layer_range, probes, runs_onnx
 from quantize.graphs.onnx_file import OnnxFile
+from quantize.progress import Log
 
 Array = npt.NDArray[np.float32]
 
@@ -42,22 +43,22 @@ class Check:
     """What forms are held against.
 
     Attributes:
-        store: where they are made.
+        store: folder that forms are made in.
         parents: the exported graph of each role.
         windows: filter banks (998, 128).
-        said: what the exported graphs say of them.
+        said: captions and embeddings that the exported graphs give for the windows.
         samples: inputs of single graphs.
         threads: CPU threads of a graph; 0 = as many as pay.
-        tell: told what is being done.
+        log: called with a line for each step.
     """
 
-    store: EngineStore
+    store: BuildStore
     parents: Mapping[GraphRole, Graph]
     windows: Sequence[Array]
     said: Said
     samples: Samples
     threads: int
-    tell: Callable[[str], None]
+    log: Log
 
     def engine(self, role: GraphRole, *forms: Graph) -> Engine:
         """The first of these forms that runs here."""
@@ -81,13 +82,13 @@ class Check:
             needed: forms that must stand beside it.
         """
         forms = (form.graph, *needed)
-        said = agreement(self.said, self.say({form.role: forms}))
+        agreed = agreement(self.said, self.say({form.role: forms}))
         engines = self.engine(form.role, self.parents[form.role]), self.engine(form.role, *forms)
         taken = timing(form.role, *engines, self.samples)
         difference = max_abs_difference(form.role, *engines, self.samples)
-        form.agreement, form.timing = said, taken
+        form.agreement, form.timing = agreed, taken
         form.graph = form.graph.model_copy(update={"max_abs_difference": float(f"{difference:.3g}")})
-        return said, taken
+        return agreed, taken
 
 
 def described(files: Sequence[Path], parent: Graph, like: Graph, backend: str, precision: str, **made: str) -> Graph:
@@ -95,10 +96,10 @@ def described(files: Sequence[Path], parent: Graph, like: Graph, backend: str, p
 
     Args:
         files: the form and what holds its weights.
-        parent: what it was made from.
+        parent: graph that the form was made from.
         like: the exported graph, which has the same inputs and outputs.
-        backend, precision: of the form.
-        made: what it was built with.
+        backend, precision: backend and precision of the form.
+        made: versions of what the form was built with.
     """
     path, *weights = files
     return Graph(
@@ -131,7 +132,7 @@ def make_cpu_forms(
     refused = [form for form in last.values() if form.fault]
     if refused and not standing:
         report.failure = f"the INT8 form of the {refused[-1].role} is not faithful: {refused[-1].fault}"
-    return {role: form.graph if form in standing else None for role, form in found.items()}
+    return {role: form.graph if form and form in standing else None for role, form in found.items()}
 
 
 def _fastest_together(check: Check, forms: Sequence[FormReport], report: BuildReport) -> Sequence[FormReport]:
@@ -166,11 +167,11 @@ def _faithful_form(
     for number, (way, _) in enumerate(ways):
         form = _quantised(check, role, way)
         report.forms.append(form)
-        said, taken = check.measure(form)
+        agreed, taken = check.measure(form)
         if taken.ratio > FASTER:
             form.outcome = f"not faster here ({taken.ratio:.2f} of fp32's time): fp32 stays"
             return None
-        complaints = said.complaints()
+        complaints = agreed.complaints()
         if not complaints:
             form.outcome = "faithful and faster"
             return form
@@ -203,7 +204,7 @@ def _ways(path: Path, known: GraphCalibration | None) -> list[tuple[GraphCalibra
 
 
 def _quantised(check: Check, role: GraphRole, known: GraphCalibration | None) -> FormReport:
-    check.tell(f"{role}: quantising to INT8 for ONNX Runtime")
+    check.log(f"{role}: quantising to INT8 for ONNX Runtime")
     parent = check.parents[role]
     output = check.store.new_file(f"{role}.int8", ".onnx")
     path = check.store.locate(parent)

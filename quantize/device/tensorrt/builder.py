@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,16 +27,17 @@ from typing import Any
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.errors import DataError, DeviceError, EdgeAacError, InputMissingError
 from quantize.device.tensorrt.plan_building import OutOfMemoryError, PlanRequest, Profiles
+from quantize.progress import Log
 
-MOST_ATTEMPTS = 4
-MOST_CANDIDATES = 16
+MAX_ATTEMPTS = 4
+MIN_LARGEST_CANDIDATES = 16
 """Candidates of a window that a decoder's plan is built for at least, whatever the bundle's default is."""
 
 _CHILD = "quantize.device.tensorrt.child"
 _USUAL_TEXT_TOKENS = 32
 _KINDS: dict[str, type[EdgeAacError]] = {kind.__name__: kind for kind in (DataError, DeviceError, InputMissingError)}
 _OUT_OF_MEMORY = OutOfMemoryError.__name__
-_TOLD_STDERR_LINES = 3
+_SHOWN_STDERR_LINES = 3
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class BuildRequest:
         onnx: strongly typed graph (FP16, or explicit Q/DQ and FP16), its weights beside it.
         output: the plan; what stands there is replaced when all went well.
         timing_cache: kept between builds for one GPU and TensorRT; created where it is missing.
-        profiles: of the dynamic inputs, as :func:`profiles_for` gives them.
+        profiles: shapes of the dynamic inputs, as :func:`profiles_for` gives them.
         workspace_bytes, tactic_dram_bytes: scratch memory of kernels and of trying them; 0 = a quarter and a half of
             what is free when the build begins.
         optimization_level: 0 (quickest to build) to 5.
@@ -65,16 +66,17 @@ class BuildRequest:
 
 
 @dataclass(frozen=True)
-class BuiltEngine:
+class BuiltPlan:
     """One engine that was built.
 
     Attributes:
-        path: of the plan.
-        tensorrt, gpu: what it is tied to, as :func:`edge_aac.engines.tensor_rt.engine.this_gpu` names them.
-        seconds: that it took, all attempts together.
+        path: file of the plan.
+        tensorrt, gpu: version and GPU that the plan is tied to, as :func:`edge_aac.engines.tensor_rt.engine.this_gpu`
+            names them.
+        seconds: duration of the build, all attempts together.
         precisions: precision → layers, by the engine's inspector.
         int8_matmuls: large products with constant weights that run in INT8, and how many there are.
-        attempts: how many processes it took.
+        attempts: number of processes that it took.
         node_range: names of the first and the last layer.
     """
 
@@ -102,17 +104,17 @@ def profiles_for(
 
     Args:
         role: whose graph it is.
-        shapes: of inputs and outputs, as in the manifest: dynamic axes by name.
+        shapes: shapes of inputs and outputs, as in the manifest: dynamic axes by name.
         streams: windows that are encoded and decoded at once.
-        candidates: of a window, that are decoded at once, usually; the largest number is 16 at least.
+        candidates: candidates of a window that are decoded at once, usually; the largest number is 16 at least.
         capacity: positions of the decoder's cache.
-        memory_steps: that the encoder gives for a window.
-        text_tokens: of the longest text, its instruction included.
+        memory_steps: steps that the encoder gives for a window.
+        text_tokens: tokens of the longest text, its instruction included.
 
     Raises:
         DataError: a dynamic axis has a name that means nothing here.
     """
-    most = max(candidates, MOST_CANDIDATES)
+    most = max(candidates, MIN_LARGEST_CANDIDATES)
     axes = {
         "windows": (1, 1, streams),
         "rows": (1, candidates, streams * most),
@@ -145,14 +147,14 @@ def _inputs(role: GraphRole, shapes: Mapping[str, object]) -> list[str]:
     return [name for name in shapes if name in given]
 
 
-def build_engine(request: BuildRequest, report: Callable[[str], None]) -> BuiltEngine:
+def build_engine(request: BuildRequest, log: Log) -> BuiltPlan:
     """Build a plan in a process of its own, at most four times with less and less memory.
 
     Ctrl-C and SIGTERM end the child at once; until the plan is complete, what stood in its place stays.
 
     Args:
-        request: what to build.
-        report: told what is being done, a line each.
+        request: graph, output and limits of the build.
+        log: called with a line for each step.
 
     Raises:
         InputMissingError, DataError: there is no such graph, or TensorRT cannot make an engine of it.
@@ -160,10 +162,10 @@ def build_engine(request: BuildRequest, report: Callable[[str], None]) -> BuiltE
     """
     started = time.monotonic()
     reason = ""
-    for attempt in range(1, MOST_ATTEMPTS + 1):
-        answer = _attempt(request, attempt - 1, report)
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        answer = _attempt(request, attempt - 1, log)
         if "error" not in answer:
-            return BuiltEngine(
+            return BuiltPlan(
                 path=request.output,
                 seconds=time.monotonic() - started,
                 attempts=attempt,
@@ -176,15 +178,15 @@ def build_engine(request: BuildRequest, report: Callable[[str], None]) -> BuiltE
         if answer["kind"] != _OUT_OF_MEMORY:
             raise _KINDS[answer["kind"]](answer["error"])
         reason = answer["error"]
-        if attempt < MOST_ATTEMPTS:
-            report(f"out of memory ({reason}): trying again with half the workspace")
+        if attempt < MAX_ATTEMPTS:
+            log(f"out of memory ({reason}): trying again with half the workspace")
     raise DeviceError(
         f"memory does not suffice to build an engine of {request.onnx}, even with an eighth of the workspace "
         f"({reason}): stop other programs, the desktop first, or add swap"
     )
 
 
-def _attempt(request: BuildRequest, smaller: int, report: Callable[[str], None]) -> dict[str, Any]:
+def _attempt(request: BuildRequest, smaller: int, log: Log) -> dict[str, Any]:
     """What one child says: what it made, or ``error`` with its ``kind``."""
     folder = request.output.absolute().parent
     with _writing(folder):
@@ -203,18 +205,20 @@ def _attempt(request: BuildRequest, smaller: int, report: Callable[[str], None])
             optimization_level=max(0, request.optimization_level - smaller),
             smaller=smaller,
         )
-        asked, answered = inside / "request.json", inside / "result.json"
+        request_file, result_file = inside / "request.json", inside / "result.json"
         table = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(plan).items()}
         with _writing(folder):
-            asked.write_text(json.dumps({**table, "result": str(answered), "parent": os.getpid()}), encoding="utf-8")
+            request_file.write_text(
+                json.dumps({**table, "result": str(result_file), "parent": os.getpid()}), encoding="utf-8"
+            )
             stderr = (inside / "stderr").open("w+", encoding="utf-8", errors="replace")
         with stderr:
-            code = _run_child([sys.executable, "-m", _CHILD, str(asked)], stderr, report)
+            code = _run_child([sys.executable, "-m", _CHILD, str(request_file)], stderr, log)
             stderr.seek(0)
-            said = [line.strip() for line in stderr if line.strip()]
-        for line in said:
+            stderr_lines = [line.strip() for line in stderr if line.strip()]
+        for line in stderr_lines:
             _log.debug("builder: %s", line)
-        answer = _answer(answered, code, said, request.onnx)
+        answer = _answer(result_file, code, stderr_lines, request.onnx)
         if "error" not in answer:
             with _writing(folder):
                 os.replace(plan.output, request.output)
@@ -231,7 +235,7 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _run_child(command: list[str], stderr: Any, report: Callable[[str], None]) -> int:
+def _run_child(command: list[str], stderr: Any, log: Log) -> int:
     """Exit code of a child whose lines are passed on; however this ends, the child has ended."""
     # A session of its own: Ctrl-C at a terminal goes to this process alone, which then ends the child.
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True)
@@ -239,7 +243,7 @@ def _run_child(command: list[str], stderr: Any, report: Callable[[str], None]) -
     try:
         with _termination_raises(), child.stdout:
             for line in child.stdout:
-                report(line.rstrip("\n"))
+                log(line.rstrip("\n"))
             return child.wait()
     finally:
         if child.poll() is None:
@@ -264,7 +268,7 @@ def _termination_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _answer(path: Path, code: int, said: list[str], onnx: Path) -> dict[str, Any]:
+def _answer(path: Path, code: int, stderr_lines: list[str], onnx: Path) -> dict[str, Any]:
     if code == -signal.SIGKILL:
         # The kernel's out-of-memory killer leaves no other trace.
         return {"kind": _OUT_OF_MEMORY, "error": "the builder's process was killed"}
@@ -272,5 +276,5 @@ def _answer(path: Path, code: int, said: list[str], onnx: Path) -> dict[str, Any
         answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return answer
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-    last = "; ".join(said[-_TOLD_STDERR_LINES:]) or "it said nothing"
+    last = "; ".join(stderr_lines[-_SHOWN_STDERR_LINES:]) or "it stderr_lines nothing"
     return {"kind": DeviceError.__name__, "error": f"the builder's process for {onnx} ended {how} ({last})"}

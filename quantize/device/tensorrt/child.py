@@ -31,10 +31,10 @@ def main(request_path: str) -> None:
         table[key] = Path(table[key])
     table["profiles"] = {name: tuple(map(tuple, shapes)) for name, shapes in table["profiles"].items()}
     _end_with(parent)
-    tell = _lines()
+    log = _lines()
     answer: dict[str, Any]
     try:
-        answer = asdict(build_plan(PlanRequest(**table), tell, lambda: os.getppid() == parent))
+        answer = asdict(build_plan(PlanRequest(**table), log, lambda: os.getppid() == parent))
     except MemoryError:
         answer = {"kind": OutOfMemoryError.__name__, "error": "the host's memory is full"}
     except (OutOfMemoryError, DataError, DeviceError, InputMissingError) as error:
@@ -54,10 +54,10 @@ def _lines() -> Callable[[str], None]:
     progress = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1)
     os.dup2(2, 1)
 
-    def tell(line: str) -> None:
+    def log(line: str) -> None:
         progress.write(line.replace("\n", " ") + "\n")
 
-    return tell
+    return log
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edge_aac.bundle.manifest import Graph, GraphRole
+from edge_aac.bundle.manifest import Graph, GraphRole, Seq2SeqManifest
 from edge_aac.engines.tensor_rt.engine import DeviceContext, GpuIdentity, TensorRtEngine
 from edge_aac.errors import EdgeAacError
 from edge_aac.models.tokens import load_tokenizer
@@ -77,9 +77,9 @@ def make_plans(
         made[role] = Planned(plan, source)
     for role, planned in made.items():
         form = forms[role]
-        said, _ = check.measure(form, planned.source)
+        agreed, _ = check.measure(form, planned.source)
         made[role] = Planned(form.graph, planned.source)
-        if complaints := said.complaints():
+        if complaints := agreed.complaints():
             fault = f"{', '.join(complaints)}; {_where(check, role, planned, gpu, sizes)}"
             form.outcome = f"unfaithful: {fault}"
             report.failure = report.failure or f"the TensorRT engine of the {role} is not faithful: {fault}"
@@ -95,7 +95,7 @@ def _source(check: Check, role: GraphRole, calibration: Calibration, gpu: GpuIde
     known = calibration.graphs.get(role)
     precision = INT8 if known and known.ranges else HALF
     output = check.store.new_file(f"{role}.{precision}", ".onnx")
-    check.tell(f"{role}: writing the {precision} graph")
+    check.log(f"{role}: writing the {precision} graph")
     kept: set[str] = set()
     if known and known.ranges:
         files = explicit_int8(path, output, known.ranges, known.keep, known.smoothing, known.overflowing)
@@ -123,8 +123,8 @@ def _lint(
 def _plan(check: Check, role: GraphRole, source: Graph, gpu: GpuIdentity, sizes: Sizes) -> tuple[Graph, dict[str, Any]]:
     architecture = gpu.name.partition(" ")[0]
     output = check.store.new_file(f"{role}.{source.precision}.{architecture}", ".engine")
-    check.tell(f"{role}: building the TensorRT engine; this takes minutes")
-    built = build_engine(_request(check, role, check.store.locate(source), output, gpu, sizes), check.tell)
+    check.log(f"{role}: building the TensorRT engine; this takes minutes")
+    built = build_engine(_request(check, role, check.store.locate(source), output, gpu, sizes), check.log)
     graph = described([output], source, source, PLAN, source.precision, tensorrt=built.tensorrt, gpu=built.gpu)
     return graph, {
         "seconds": round(built.seconds, 1),
@@ -138,7 +138,7 @@ def _plan(check: Check, role: GraphRole, source: Graph, gpu: GpuIdentity, sizes:
 def _request(
     check: Check, role: GraphRole, onnx_file: Path, output: Path, gpu: GpuIdentity, sizes: Sizes
 ) -> BuildRequest:
-    manifest = check.store.source.manifest
+    manifest = check.store.source.manifest_of(Seq2SeqManifest)
     rules = manifest.decoding
     capacity = check.parents["decoder"].shapes["self_keys_0"][2]
     tokenizer = load_tokenizer(check.store.locate(manifest.tokenizers.text))
@@ -178,8 +178,8 @@ def _runs_plan(check: Check, role: GraphRole, source: Path, names: list[str], gp
     shown = check.store.new_file(f"{role}.probes", ".onnx")
     onnx.save_model(exposed(source, names), str(shown))
     output = check.store.new_file(f"{role}.probes", ".engine")
-    check.tell(f"{role}: building it once more, to see where it parts from its parent")
-    build_engine(_request(check, role, shown, output, gpu, sizes), check.tell)
+    check.log(f"{role}: building it once more, to see where it parts from its parent")
+    build_engine(_request(check, role, shown, output, gpu, sizes), check.log)
     engine = TensorRtEngine(output, DeviceContext.shared())
 
     def run(inputs: Mapping[str, npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:

@@ -90,12 +90,12 @@ def _formats(tensors: Any) -> Iterator[str]:
 
 def _made_of(layer: dict[str, Any], names: Sequence[str]) -> set[str]:
     """Which of these ONNX nodes a layer was made of: as whole words, for one name may begin another."""
-    told = str(layer.get("Metadata") or "") or str(layer.get("Name", ""))
-    nodes = set(re.findall(r"\[ONNX Layer: ([^\]]*)\]", told))
+    origin = str(layer.get("Metadata") or "") or str(layer.get("Name", ""))
+    nodes = set(re.findall(r"\[ONNX Layer: ([^\]]*)\]", origin))
     if nodes:
         return nodes & set(names)
-    told = _NUMBERED.sub("", told)
-    return {name for name in names if re.search(rf"(?<![\w/.]){re.escape(name)}(?![\w/.])", told)}
+    origin = _NUMBERED.sub("", origin)
+    return {name for name in names if re.search(rf"(?<![\w/.]){re.escape(name)}(?![\w/.])", origin)}
 
 
 def large_products(network: Any) -> list[str]:

@@ -20,6 +20,7 @@ from edge_aac.engines.tensor_rt.engine import this_gpu
 from edge_aac.engines.tensor_rt.library import TensorRtLog, load_tensorrt
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from quantize.device.tensorrt.inspection import PlanSummary, large_products, summary
+from quantize.progress import Log
 
 Shape = tuple[int, ...]
 Profiles = Mapping[str, tuple[Shape, Shape, Shape]]
@@ -27,7 +28,7 @@ Profiles = Mapping[str, tuple[Shape, Shape, Shape]]
 
 _SHOWN_ERRORS = 3
 _REPORT_S = 5.0
-_LEAST_BYTES = 16 << 20
+_MIN_BYTES = 16 << 20
 _MEMORY = Path("/proc/meminfo")
 _OUT_OF_MEMORY = re.compile(
     r"out of ?memory|bad_alloc|memoryallocation|insufficient memory|failed to allocate|memory is insufficient"
@@ -48,12 +49,12 @@ class PlanRequest:
 
     Attributes:
         onnx: strongly typed graph, its weights beside it.
-        output: where the plan is written; not its final place.
+        output: file that the plan is written to, which is not its final place.
         timing_cache: read and written, created where it is missing.
-        profiles: of the dynamic inputs.
-        workspace_bytes, tactic_dram_bytes: of scratch memory; 0 = from what is free.
+        profiles: smallest, usual and largest shapes of the dynamic inputs.
+        workspace_bytes, tactic_dram_bytes: limits of scratch memory; 0 = a share of what is free.
         optimization_level: 0 to 5.
-        smaller: how often the memory is halved.
+        smaller: number of times that the memory limits are halved.
     """
 
     onnx: Path
@@ -68,7 +69,7 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class PlanMade:
-    """What was built; see :class:`quantize.device.tensorrt.builder.BuiltEngine`."""
+    """What was built; see :class:`quantize.device.tensorrt.builder.BuiltPlan`."""
 
     tensorrt: str
     gpu: str
@@ -76,12 +77,12 @@ class PlanMade:
     node_range: str
 
 
-def build_plan(request: PlanRequest, tell: Callable[[str], None], wanted: Callable[[], bool]) -> PlanMade:
+def build_plan(request: PlanRequest, log: Log, wanted: Callable[[], bool]) -> PlanMade:
     """Parse, build, write and inspect.
 
     Args:
-        request: what to build.
-        tell: told what is being done, a line each.
+        request: graph, output and limits of the build.
+        log: called with a line for each step.
         wanted: asked between the builder's steps; False ends it.
 
     Raises:
@@ -91,33 +92,33 @@ def build_plan(request: PlanRequest, tell: Callable[[str], None], wanted: Callab
         InputMissingError: the graph is not there.
     """
     trt, gpu = load_tensorrt(), this_gpu()
-    log = TensorRtLog(trt)
-    builder = trt.Builder(log.sink)
+    messages = TensorRtLog(trt)
+    builder = trt.Builder(messages.sink)
     strongly_typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(strongly_typed)
-    parser = trt.OnnxParser(network, log.sink)
-    _parse(parser, request.onnx, trt.__version__, tell)
+    parser = trt.OnnxParser(network, messages.sink)
+    _parse(parser, request.onnx, trt.__version__, log)
     large, nodes = large_products(network), _node_range(network)
     config = builder.create_builder_config()
-    _limit_memory(trt, config, request, gpu.unified, tell)
+    _limit_memory(trt, config, request, gpu.unified, log)
     config.builder_optimization_level = request.optimization_level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     _add_profile(builder, network, config, request.profiles, request.onnx)
-    config.progress_monitor = _progress_monitor(trt, tell, wanted)
+    config.progress_monitor = _progress_monitor(trt, log, wanted)
     cache = _use_timing_cache(config, request.timing_cache)
-    log.forget()
+    messages.forget()
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _failure(request.onnx, trt.__version__, log.errors())
+        raise _failure(request.onnx, trt.__version__, messages.errors())
     _write(request.output, plan)
     if cache:
         _keep_timing_cache(config, request.timing_cache)
     # What the builder holds would lie in memory beside the engine that is loaded to be looked at.
     del plan, config, parser, network, builder
-    return PlanMade(str(trt.__version__), gpu.name, _inspect(trt, log, request.output, large), nodes)
+    return PlanMade(str(trt.__version__), gpu.name, _inspect(trt, messages, request.output, large), nodes)
 
 
-def _parse(parser: Any, path: Path, version: str, tell: Callable[[str], None]) -> None:
+def _parse(parser: Any, path: Path, version: str, log: Log) -> None:
     """The parser's errors, all of them told, the first few in the sentence.
 
     Raises:
@@ -134,7 +135,7 @@ def _parse(parser: Any, path: Path, version: str, tell: Callable[[str], None]) -
         text = error.desc().strip().partition("\n")[0]
         where = f"{error.node_name()} ({error.node_operator()})" if error.node_operator() else "the file"
         errors.append(f"{where}: {text}")
-        tell(f"TensorRT cannot parse {errors[-1]}")
+        log(f"TensorRT cannot parse {errors[-1]}")
     more = f", and {len(errors) - _SHOWN_ERRORS} more" if len(errors) > _SHOWN_ERRORS else ""
     raise DataError(
         f"TensorRT {version} cannot parse {path}: {'; '.join(errors[:_SHOWN_ERRORS]) or 'it says no reason'}{more}"
@@ -147,17 +148,17 @@ def _node_range(network: Any) -> str:
     return " … ".join(names)
 
 
-def _limit_memory(trt: Any, config: Any, request: PlanRequest, unified: bool, tell: Callable[[str], None]) -> None:
+def _limit_memory(trt: Any, config: Any, request: PlanRequest, unified: bool, log: Log) -> None:
     free = free_bytes(Cuda().free_bytes(), unified)
     # Weights, activations and the plan itself need room beside the scratch memory.
     workspace = (request.workspace_bytes or free // 4) >> request.smaller
     tactics = (request.tactic_dram_bytes or free // 2) >> request.smaller
-    tell(
-        f"{free >> 20} MiB free, {max(workspace, _LEAST_BYTES) >> 20} MiB for the workspace, optimisation level "
+    log(
+        f"{free >> 20} MiB free, {max(workspace, _MIN_BYTES) >> 20} MiB for the workspace, optimisation level "
         f"{request.optimization_level}"
     )
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, max(workspace, _LEAST_BYTES))
-    config.set_memory_pool_limit(trt.MemoryPoolType.TACTIC_DRAM, max(tactics, _LEAST_BYTES))
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, max(workspace, _MIN_BYTES))
+    config.set_memory_pool_limit(trt.MemoryPoolType.TACTIC_DRAM, max(tactics, _MIN_BYTES))
 
 
 def free_bytes(device: int, unified: bool, memory: Path = _MEMORY) -> int:
@@ -203,35 +204,35 @@ def _add_profile(builder: Any, network: Any, config: Any, profiles: Profiles, pa
         raise DataError(f"TensorRT refuses the shapes that {path} is to be built for: {shapes}")
 
 
-def _progress_monitor(trt: Any, tell: Callable[[str], None], wanted: Callable[[], bool]) -> Any:
+def _progress_monitor(trt: Any, log: Log, wanted: Callable[[], bool]) -> Any:
     """An ``IProgressMonitor`` that tells every few seconds how far each phase is."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self._phases: dict[str, tuple[int, int]] = {}
-            self._told_s = time.monotonic()
+            self._logged_s = time.monotonic()
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self._phases[phase_name] = (0, num_steps)
             if not parent_phase:
-                self._tell()
+                self._log_steps()
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             _, steps = self._phases.get(phase_name, (0, 0))
             self._phases[phase_name] = (step + 1, steps)
-            if time.monotonic() - self._told_s >= _REPORT_S:
-                self._tell()
+            if time.monotonic() - self._logged_s >= _REPORT_S:
+                self._log_steps()
             return wanted()
 
         def phase_finish(self, phase_name: str) -> None:
             self._phases.pop(phase_name, None)
 
-        def _tell(self) -> None:
-            self._told_s = time.monotonic()
+        def _log_steps(self) -> None:
+            self._logged_s = time.monotonic()
             # A copy: TensorRT may report from several threads.
             phases = list(self._phases.items())
-            tell(", ".join(f"{name} {done}/{steps}" for name, (done, steps) in phases))
+            log(", ".join(f"{name} {done}/{steps}" for name, (done, steps) in phases))
 
     return Monitor()
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST, DecodingRules, Seq2SeqManifest
-from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles, check_all, file_sha256, open_bundle
+from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles, check_all, open_bundle
 from edge_aac.errors import DataError, InputMissingError
 from tests.edge_aac.bundle.bundle_folder import FILES, manifest_table, one_sentence, write_bundle
 

@@ -15,7 +15,7 @@ import torch
 from edge_aac.bundle.store import open_bundle
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.seq2seq import Captioner, window_rng
-from quantize.bundles.export import export_bundle, graph_specs, left_out, lessons_of, text_part
+from quantize.bundles.export import export_bundle, graph_specs, left_out, text_part, training_data_of
 from quantize.bundles.onnx_writer import OPSET, write_onnx
 from quantize.bundles.verify import gate, max_abs_difference, parent_outputs
 from quantize.data.manifests import BrokenClip
@@ -135,7 +135,7 @@ def test_gate_measures_a_changed_weight(run: Path, recordings: Path, tmp_path: P
     trainee, tokenizer, recipe = load_run(run)
     text = text_part(run, trainee, tokenizer)
     fold_weight_norm(trainee.captioner)
-    make_spec = graph_specs(trainee.captioner, text, lessons_of(recipe_from(recipe), recordings))["decoder"]
+    make_spec = graph_specs(trainee.captioner, text, training_data_of(recipe_from(recipe), recordings))["decoder"]
 
     def difference() -> float:
         spec: GraphSpec = make_spec()
@@ -151,8 +151,8 @@ def test_gate_measures_a_changed_weight(run: Path, recordings: Path, tmp_path: P
 def test_gate_takes_no_number_that_is_none(run: Path, recordings: Path, tmp_path: Path) -> None:
     trainee, tokenizer, recipe = load_run(run)
     fold_weight_norm(trainee.captioner)
-    lessons = lessons_of(recipe_from(recipe), recordings)
-    specs = graph_specs(trainee.captioner, text_part(run, trainee, tokenizer), lessons)
+    data_used = training_data_of(recipe_from(recipe), recordings)
+    specs = graph_specs(trainee.captioner, text_part(run, trainee, tokenizer), data_used)
     spec = specs["text_embedder"]()
     (path,) = write_onnx(spec, tmp_path / "graph.onnx")
     expected = parent_outputs(spec)
@@ -167,7 +167,7 @@ def test_gate_refuses(difference: float) -> None:
         gate("encoder", difference)
 
 
-def test_lessons_of_a_corpus_leave_out_what_the_run_left_out(small_recipe: Recipe, tmp_path: Path) -> None:
+def test_training_data_of_a_corpus_leave_out_what_the_run_left_out(small_recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     rows = ["file,caption,license,author"]
     for number in range(3):
@@ -180,12 +180,12 @@ def test_lessons_of_a_corpus_leave_out_what_the_run_left_out(small_recipe: Recip
     run = tmp_path / "run"
     run.mkdir()
     CacheReport((), (BrokenClip("broken.wav", "no sound"),)).write(run)
-    lessons = lessons_of(recipe, tmp_path, left_out(run))
-    assert [recording.file for recording in lessons.recordings] == ["0.wav", "1.wav", "2.wav"]
-    assert {(recording.license, recording.author) for recording in lessons.recordings} == {("CC0", "somebody")}
-    assert lessons.fbanks.shape == (3, 998, 128) and lessons.texts[2] == "thing 2 rattles"
+    data_used = training_data_of(recipe, tmp_path, left_out(run))
+    assert [recording.file for recording in data_used.recordings] == ["0.wav", "1.wav", "2.wav"]
+    assert {(recording.license, recording.author) for recording in data_used.recordings} == {("CC0", "somebody")}
+    assert data_used.fbanks.shape == (3, 998, 128) and data_used.texts[2] == "thing 2 rattles"
     with pytest.raises(DataError):
-        lessons_of(recipe, tmp_path)
+        training_data_of(recipe, tmp_path)
 
 
 def test_export_of_nothing_is_one_sentence(tmp_path: Path, recordings: Path) -> None:

@@ -21,7 +21,12 @@ from quantize.training.distributed import World
 from quantize.training.recipe import Recipe, load_recipe
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run
-from tests.quantize.training.distill_cases import Told, epoch_rows, write_recipe_toml, write_sentence_embedder
+from tests.quantize.training.distill_cases import (
+    RecordedProgress,
+    epoch_rows,
+    write_recipe_toml,
+    write_sentence_embedder,
+)
 
 Result = Any
 """Of the CLI runner: typer brings its own click."""
@@ -42,7 +47,7 @@ def teacher_run(small_recipe: Recipe, recordings: Path, tmp_path_factory: pytest
     folder = tmp_path_factory.mktemp("teacher-run")
     train = replace(small_recipe.train, epochs=1, scenes_per_epoch=8, batch_scenes=2, corpus_scenes=8)
     recipe = replace(small_recipe, train=train, folds=replace(small_recipe.folds, validation=()))
-    Run(recipe, SceneSource(recipe, recordings), folder).train(Told())
+    Run(recipe, SceneSource(recipe, recordings), folder).train(RecordedProgress())
     return folder
 
 

@@ -42,7 +42,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ChatRequest:
     """A request that came in."""
 
     path: str
@@ -71,7 +71,7 @@ class ChatServer:
     base_url: str = ""
     script: list[Reply] = field(default_factory=list)
     answer: Callable[[str], Reply] = lambda prompt: Reply(f"answer to {prompt}")
-    requests: list[Asked] = field(default_factory=list)
+    requests: list[ChatRequest] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         chat = self.chat
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        asked = Asked(self.path, self.headers.get("Authorization"), body)
+        asked = ChatRequest(self.path, self.headers.get("Authorization"), body)
         with chat.lock:
             chat.requests.append(asked)
             chat.at_once += 1

@@ -14,7 +14,7 @@ import soundfile
 from edge_aac.errors import InputMissingError
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import load_outliers
-from quantize.data.debian_outliers import MOST_OF, PACKAGES, collect, names_known_sound
+from quantize.data.debian_outliers import MAX_FILES_OF, PACKAGES, collect, names_known_sound
 
 needs_tools = pytest.mark.skipif(
     not all(shutil.which(tool) for tool in ("dpkg-deb", "ffmpeg", "ffprobe")),
@@ -117,4 +117,4 @@ def test_names_that_speak_of_a_known_class(title: str, known: bool) -> None:
 
 
 def test_the_limits_are_those_of_packages_that_are_taken() -> None:
-    assert set(MOST_OF) <= set(PACKAGES) and len(set(PACKAGES)) == len(PACKAGES) == 58
+    assert set(MAX_FILES_OF) <= set(PACKAGES) and len(set(PACKAGES)) == len(PACKAGES) == 58

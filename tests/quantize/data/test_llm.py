@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 import email.utils
-import os
-import signal
-import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edge_aac.errors import ConfigError, DataError, DeviceError
+from edge_aac.errors import ConfigError, DeviceError
 from quantize.data.answer_cache import AnswerCache, answer_key
 from quantize.data.llm import API_KEY_VARIABLE, LONGEST_WAIT_S, LlmClient, LlmEndpoint
 from tests.quantize.data.chat_server import ChatServer, Reply, chat_server
 
 KEY = "sk-a-key-that-nobody-may-see"
 MakeClient = Callable[..., LlmClient]
-
-
-@pytest.fixture
-def chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
-    monkeypatch.setenv(API_KEY_VARIABLE, KEY)
-    with chat_server() as server:
-        yield server
-
-
-@pytest.fixture
-def waits() -> list[float]:
-    return []
-
-
-@pytest.fixture
-def client(chat: ChatServer, tmp_path: Path, waits: list[float]) -> MakeClient:
-    def make(**settings: object) -> LlmClient:
-        settings = {"base_url": chat.base_url, "model": "small", "timeout_s": 300.0, "workers": 1, **settings}
-        return LlmClient(LlmEndpoint(**settings), AnswerCache(tmp_path / "cache.sqlite"), waits.append)  # type: ignore[arg-type]
-
-    return make
 
 
 def test_what_is_asked_and_what_comes_back(chat: ChatServer, client: MakeClient, waits: list[float]) -> None:
@@ -203,36 +177,6 @@ def test_words_that_the_endpoint_does_not_take_are_an_empty_answer(chat: ChatSer
     assert len(chat.requests) == 3, "it is not asked again for what it does not say"
 
 
-def test_known_answers_need_no_network(chat: ChatServer, client: MakeClient) -> None:
-    first = client()
-    assert first.complete_all(["a", "b", "a"]) == ["answer to a", "answer to b", "answer to a"]
-    assert len(chat.requests) == 2, "equal prompts are one request"
-    with chat_server() as gone:
-        address = gone.base_url
-    # Another client, another address of the same model: as after moving from one provider to another.
-    assert client(base_url=address, max_retries=0).complete_all(["b", "a"]) == ["answer to b", "answer to a"]
-    assert len(chat.requests) == 2
-
-
-def test_another_model_or_temperature_is_another_answer(chat: ChatServer, client: MakeClient) -> None:
-    for settings in ({}, {"model": "large"}, {"temperature": 0.5}, {"temperature": 1}):
-        client(**settings).complete("p")
-    assert [(asked.body["model"], asked.body["temperature"]) for asked in chat.requests] == [
-        ("small", 1.0),
-        ("large", 1.0),
-        ("small", 0.5),
-    ]
-    assert answer_key("small", 1.0, "p") == answer_key("small", 1, "p")
-
-
-def test_any_text_comes_back_as_it_was(chat: ChatServer, client: MakeClient) -> None:
-    text = "one\ntwo ' \" \\ \0 é 犬 🐕"
-    chat.script = [Reply(text), Reply("half a pair: \ud83d")]
-    assert client().complete("p") == client().complete("p") == text
-    assert client().complete("q") == client().complete("q") == "half a pair: ?"
-    assert len(chat.requests) == 2
-
-
 def test_requests_under_way_are_bounded_and_answers_keep_their_order(chat: ChatServer, client: MakeClient) -> None:
     together = threading.Barrier(3)
 
@@ -286,51 +230,6 @@ def test_by_default_a_wait_ends_when_another_request_fails_for_good(chat: ChatSe
     with pytest.raises(ConfigError, match="404"):
         LlmClient(endpoint, AnswerCache(tmp_path / "c")).complete_all(["patient", "wrong"])
     assert len(chat.requests) == 2
-
-
-CHILD = """
-import sys
-from pathlib import Path
-from quantize.data.answer_cache import AnswerCache
-from quantize.data.llm import LlmClient, LlmEndpoint
-endpoint = LlmEndpoint(sys.argv[1], "small", workers=1)
-LlmClient(endpoint, AnswerCache(Path(sys.argv[2]))).complete_all(sys.argv[3:])
-"""
-
-
-def child(chat: ChatServer, cache: Path, *prompts: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    return subprocess.Popen([sys.executable, "-c", CHILD, chat.base_url, str(cache), *prompts], env=environment)
-
-
-def test_a_killed_run_loses_nothing_that_was_paid_for(chat: ChatServer, client: MakeClient, tmp_path: Path) -> None:
-    chat.script = [Reply("one"), Reply("two"), Reply(silent=True)]
-    killed = child(chat, tmp_path / "cache.sqlite", "a", "b", "c")
-    try:
-        assert chat.silence.wait(300)
-    finally:
-        killed.send_signal(signal.SIGKILL)
-        killed.wait()
-    chat.requests.clear()
-    assert client().complete_all(["a", "b", "c"]) == ["one", "two", "answer to c"]
-    assert [asked.prompt for asked in chat.requests] == ["c"]
-
-
-def test_processes_share_a_cache_at_the_same_time(chat: ChatServer, client: MakeClient, tmp_path: Path) -> None:
-    cache = tmp_path / "cache.sqlite"
-    prompts = [f"p{number}" for number in range(60)]
-    running = [child(chat, cache, *prompts[:40]), child(chat, cache, *prompts[20:])]
-    assert [process.wait(300) for process in running] == [0, 0]
-    chat.requests.clear()
-    assert client().complete_all(prompts) == [f"answer to {prompt}" for prompt in prompts]
-    assert chat.requests == []
-
-
-def test_who_comes_second_takes_over_the_first_answer(tmp_path: Path) -> None:
-    one, other = (AnswerCache(tmp_path / "cache.sqlite") for _ in range(2))
-    assert one.put("k", "m", "p", "first") == "first"
-    assert other.put("k", "m", "p", "second") == "first"
-    assert other.get("k") == "first"
 
 
 def test_the_key_is_nowhere_but_in_the_request(
@@ -393,24 +292,3 @@ def test_settings_that_cannot_be(settings: dict[str, object], words: str) -> Non
     with pytest.raises(ConfigError, match=words) as caught:
         LlmEndpoint(**{"base_url": "https://host/v1", "model": "small", **settings})  # type: ignore[arg-type]
     assert "secret" not in str(caught.value)
-
-
-def test_a_cache_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.write_bytes(b"these are no answers " * 100)
-    with pytest.raises(DataError, match="no cache of answers"):
-        AnswerCache(other)
-    assert other.read_bytes() == b"these are no answers " * 100
-    with pytest.raises(DeviceError, match="cannot be used"):
-        AnswerCache(other / "below a file")
-    with pytest.raises(DeviceError, match="cannot be used"):
-        AnswerCache(tmp_path)
-
-
-def test_another_program_may_read_the_cache(tmp_path: Path) -> None:
-    cache = AnswerCache(tmp_path / "new" / "folder" / "cache.sqlite")
-    cache.put("k", "small", "a prompt", "an answer")
-    with sqlite3.connect(tmp_path / "new" / "folder" / "cache.sqlite") as base:
-        assert base.execute("SELECT model, prompt, answer FROM answers").fetchall() == [
-            ("small", "a prompt", "an answer")
-        ]

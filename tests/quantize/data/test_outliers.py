@@ -18,7 +18,7 @@ from edge_aac.errors import ConfigError, DataError, UsageError
 from edge_aac.models.seq2seq import Captioner
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.card import write_card
-from quantize.bundles.export import lessons_of, outliers_of
+from quantize.bundles.export import outliers_of, training_data_of
 from quantize.data.clips import COLUMNS, load_clips, load_outliers
 from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.sound_bank import MixRecipe, SoundBank
@@ -26,7 +26,7 @@ from quantize.data.unknown import outlying_sound
 from quantize.evaluation.windows import evaluation_windows
 from quantize.training.batches import Batch, collate
 from quantize.training.recipe import Recipe, load_recipe
-from quantize.training.sources import SceneSource, open_source
+from quantize.training.sources import SceneSource, open_example_source
 from quantize.training.teacher import Teacher
 from quantize.training.train import note_outliers
 from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
@@ -94,8 +94,8 @@ def test_a_short_one_is_heard_once_again_and_again_and_two_together(outliers: Pa
 
 
 def test_most_unknown_scenes_hold_them_and_the_others_do_not(recordings: Path, outliers: Path) -> None:
-    clips, strangers = load_clips(recordings, (1,)), load_outliers(outliers, (1,))
-    builder = SceneBuilder(clips, SceneRecipe(unknown_probability=1.0), strangers)
+    clips, unknown = load_clips(recordings, (1,)), load_outliers(outliers, (1,))
+    builder = SceneBuilder(clips, SceneRecipe(unknown_probability=1.0), unknown)
     sounds = [builder.unknown_sound(80_000, np.random.default_rng(seed)) for seed in range(80)]
     assert np.mean([whistled(sound) for sound in sounds]) > 0.6
     scene = builder.scene(np.random.default_rng(0))
@@ -105,10 +105,10 @@ def test_most_unknown_scenes_hold_them_and_the_others_do_not(recordings: Path, o
 def test_the_bank_of_short_mixes_holds_them(recordings: Path, outliers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quantize.data.sound_bank.UNKNOWN_SOUNDS", 12)
     monkeypatch.setattr("quantize.data.sound_bank.NOISES", 1)
-    clips, strangers = load_clips(recordings, (1,)), load_outliers(outliers, (1,))
+    clips, unknown = load_clips(recordings, (1,)), load_outliers(outliers, (1,))
     banks = [
         SoundBank(SceneBuilder(clips, SceneRecipe(), some), clips, MixRecipe(1 * (1.0,), unknown_probability=0.5), 0)
-        for some in ([], strangers)
+        for some in ([], unknown)
     ]
     assert banks[0].unknown.shape == banks[1].unknown.shape
     assert not torch.equal(banks[0].unknown, banks[1].unknown)
@@ -129,7 +129,7 @@ def test_a_source_hears_those_of_the_training_folds_and_says_so(
 
 def test_a_corpus_has_none(tmp_path: Path, outliers: Path) -> None:
     with pytest.raises(ConfigError, match="leave --outliers out"):
-        open_source(load_recipe("clotho-small"), tmp_path, tmp_path, outliers=outliers)
+        open_example_source(load_recipe("clotho-small"), tmp_path, tmp_path, outliers=outliers)
 
 
 @pytest.fixture
@@ -203,9 +203,9 @@ def test_what_a_run_heard_is_attributed(
     unknown_recipe: Recipe, recordings: Path, outliers: Path, tmp_path: Path
 ) -> None:
     note_outliers(SceneSource(unknown_recipe, recordings, outliers), tmp_path)
-    lessons = lessons_of(unknown_recipe, recordings, outliers=outliers_of(tmp_path, outliers))
-    strangers = [recording for recording in lessons.recordings if recording.label == "unknown"]
-    assert [(one.file, one.title, one.author) for one in strangers] == [
+    data_used = training_data_of(unknown_recipe, recordings, outliers=outliers_of(tmp_path, outliers))
+    unknown = [recording for recording in data_used.recordings if recording.label == "unknown"]
+    assert [(one.file, one.title, one.author) for one in unknown] == [
         ("0.flac", "a whistle", "someone"),
         ("1.flac", "a whistle", "someone"),
     ]
@@ -254,8 +254,8 @@ def test_the_card_counts_them_apart_from_what_can_be_named(
         run = tmp_path / f"run-{len(cards)}"
         run.mkdir()
         note_outliers(SceneSource(unknown_recipe, recordings, given), run)
-        lessons = lessons_of(unknown_recipe, recordings, outliers=outliers_of(run, given))
-        write_card(tmp_path / "README.md", manifest, asdict(unknown_recipe), lessons.recordings)
+        data_used = training_data_of(unknown_recipe, recordings, outliers=outliers_of(run, given))
+        write_card(tmp_path / "README.md", manifest, asdict(unknown_recipe), data_used.recordings)
         cards.append(" ".join((tmp_path / "README.md").read_text(encoding="utf-8").split()))
     for card in cards:
         assert "3 classes of sound (clock tick, dog bark, rain)" in card and "6 recordings, folds 1: 6 CC0" in card

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from edge_aac.bundle.manifest import MANIFEST, GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
-from quantize.device.build import Wish, build_engines
+from quantize.device.build import BuildOptions, build_engines
 from quantize.device.report import BuildReport
 from quantize.device.timing import Timing
 
@@ -41,10 +41,10 @@ def exported_bundle(target: Path) -> Path:
     return target
 
 
-def built(wish: Wish) -> tuple[BuildReport, list[str]]:
+def built(options: BuildOptions) -> tuple[BuildReport, list[str]]:
     """What a build reports, and what it told."""
     lines: list[str] = []
-    return build_engines(wish, lines.append), lines
+    return build_engines(options, lines.append), lines
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,9 @@ from edge_aac.errors import DataError, DeviceError, EdgeAacError
 from edge_aac.models.seq2seq import Captioner
 from quantize.cli.build_engine import build_engine
 from quantize.device import build
-from quantize.device.build import Wish, build_engines
-from quantize.device.check_windows import check_windows
+from quantize.device.build import BuildOptions, build_engines
 from quantize.device.cpu import forms as cpu_forms
-from quantize.device.report import FormReport
 from quantize.device.timing import Timing
-from quantize.graphs.calibration import Calibration, GraphCalibration, observe
-from quantize.graphs.layers import quantisable_layers
-from quantize.graphs.onnx_file import OnnxFile
 from tests.edge_aac.fakes import described
 from tests.quantize.device.build_cases import (
     FASTER,
@@ -40,37 +34,19 @@ from tests.quantize.device.build_cases import (
     SMALL,
     built,
     contents,
-    exported_bundle,
     precisions,
     spoil,
 )
 from tests.system.command import environment
 
+pytestmark = pytest.mark.usefixtures("quick_build")
+
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The built-in bundle as it was exported, in a folder of its own."""
-    return exported_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture(scope="module")
-def windows() -> list[np.ndarray]:
-    return check_windows(4)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> None:
-    """A few windows, and forms that are faster: how fast this machine is just now is no property of the code."""
-    monkeypatch.setattr(build, "check_windows", lambda: windows)
-    for module in (cpu_forms, build):
-        monkeypatch.setattr(module, "timing", lambda *_: FASTER)
 
 
 def test_int8_forms_of_every_graph_come_first(folder: Path) -> None:
     before = contents(folder)
-    report, _ = built(Wish(str(folder), threads=1))
+    report, _ = built(BuildOptions(str(folder), threads=1))
     assert report.failure == "" and report.written
     assert precisions(folder) == {role: ["onnxruntime int8", "onnxruntime fp32"] for role in ROLES}
     bundle = open_bundle(str(folder))
@@ -91,7 +67,7 @@ def test_int8_forms_of_every_graph_come_first(folder: Path) -> None:
 
 def test_a_build_without_vnni_has_smaller_weights_and_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "saturates", lambda: True)
-    built(Wish(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
+    built(BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
     bundle = open_bundle(str(folder))
     int8 = bundle.manifest.graphs["text_embedder"][0]
     assert (int8.precision, int8.built_with["largest_weight"]) == ("int8", "63")
@@ -106,14 +82,14 @@ def test_a_build_without_vnni_has_smaller_weights_and_says_so(folder: Path, monk
 def test_a_form_that_is_slower_here_is_not_written_and_goes_where_it_was(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wish = Wish(str(folder), backend="onnxruntime", threads=1, leave=("encoder",))
-    built(wish)
+    options = BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=("encoder",))
+    built(options)
 
     def slow_decoder(role: str, *_: object) -> Timing:
         return SLOWER if role == "decoder" else FASTER
 
     monkeypatch.setattr(cpu_forms, "timing", slow_decoder)
-    report, _ = built(wish)
+    report, _ = built(options)
     assert precisions(folder)["decoder"] == ["onnxruntime fp32"]
     assert precisions(folder)["text_embedder"] == ["onnxruntime int8", "onnxruntime fp32"]
     assert not list(folder.glob("decoder.int8*"))
@@ -125,7 +101,7 @@ def test_a_form_that_is_slower_here_is_not_written_and_goes_where_it_was(
 def test_where_nothing_is_faster_nothing_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_forms, "timing", lambda *_: SLOWER)
     before = contents(folder)
-    report, _ = built(Wish(str(folder), threads=1, leave=SMALL))
+    report, _ = built(BuildOptions(str(folder), threads=1, leave=SMALL))
     assert not report.written and report.failure == ""
     assert contents(folder) == before
 
@@ -143,7 +119,7 @@ def test_a_form_that_is_not_faithful_gives_way_to_fp32(
         return files
 
     monkeypatch.setattr(cpu_forms, "dynamic_int8", spoiled)
-    report, _ = built(Wish(str(folder), threads=1))
+    report, _ = built(BuildOptions(str(folder), threads=1))
     assert report.written and report.failure == ""
     (refused,) = [form for form in report.forms if "unfaithful" in form.outcome]
     assert refused.role == role and not refused.written and refused.outcome.endswith("fp32 stays")
@@ -153,7 +129,7 @@ def test_a_form_that_is_not_faithful_gives_way_to_fp32(
 
 
 def test_a_graph_can_be_left_as_it_was_exported(folder: Path) -> None:
-    report, _ = built(Wish(str(folder), threads=1, leave=SMALL))
+    report, _ = built(BuildOptions(str(folder), threads=1, leave=SMALL))
     assert report.written and [form.role for form in report.forms] == ["text_embedder"]
     assert precisions(folder)["encoder"] == precisions(folder)["decoder"] == ["onnxruntime fp32"]
 
@@ -186,11 +162,11 @@ def test_tensorrt_where_it_is_missing_is_one_sentence(folder: Path, monkeypatch:
 
     monkeypatch.setattr(build, "this_gpu", missing)
     with pytest.raises(DeviceError, match="TensorRT is not installed"):
-        build_engines(Wish(str(folder), backend="tensorrt"), lambda line: None)
-    report, _ = built(Wish(str(folder), threads=1, leave=SMALL))
+        build_engines(BuildOptions(str(folder), backend="tensorrt"), lambda line: None)
+    report, _ = built(BuildOptions(str(folder), threads=1, leave=SMALL))
     assert report.written
     assert any("TensorRT is not installed" in note for note in report.notes)
-    report, _ = built(Wish(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
+    report, _ = built(BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
     assert report.notes == []
 
 
@@ -221,15 +197,15 @@ if point == "committing":
         replace(source, target)
         kill()
     os.replace = replace_and_die
-wish = build.Wish(folder, backend="onnxruntime", threads=1, leave=("encoder", "decoder"))
-build.build_engines(wish, lambda line: None)
+options = build.BuildOptions(folder, backend="onnxruntime", threads=1, leave=("encoder", "decoder"))
+build.build_engines(options, lambda line: None)
 """
 
 
 @pytest.mark.parametrize("point", ["quantising", "gate", "committing"])
-def test_a_killed_build_leaves_the_old_engines_working(folder: Path, point: str) -> None:
-    wish = Wish(str(folder), backend="onnxruntime", threads=1, leave=SMALL)
-    built(wish)
+def test_a_killed_build_leaves_the_old_engines_working(small_build: Path, tmp_path: Path, point: str) -> None:
+    folder = shutil.copytree(small_build, tmp_path / "bundle")
+    options = BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=SMALL)
     before = open_bundle(str(folder)).manifest
     assert before.graphs["text_embedder"][0].precision == "int8"
     command = [sys.executable, "-c", KILLED, str(folder), point]
@@ -240,7 +216,7 @@ def test_a_killed_build_leaves_the_old_engines_working(folder: Path, point: str)
     bundle = open_bundle(str(folder))
     assert bundle.manifest == before
     assert described(Captioner(bundle), np.zeros((998, 128), np.float32), np.random.default_rng(0)).ranked
-    built(wish)
+    built(options)
     names = {path.name for path in folder.iterdir()}
     assert names == {"README.md", "ATTRIBUTIONS.csv", MANIFEST} | {
         file.file for file in open_bundle(str(folder)).manifest.files()
@@ -290,94 +266,6 @@ def test_the_verb_in_a_process_of_its_own_without_torch(folder: Path, tmp_path: 
     assert own.is_dir() == table["written"]
     if table["written"]:
         assert precisions(own) == table["order"]
-
-
-def _with_ranges(folder: Path, spoilt: Callable[[str], bool], monkeypatch: pytest.MonkeyPatch) -> list[FormReport]:
-    """Builds the encoder with ranges of which some are far too narrow: what is cut off is lost."""
-    bundle = open_bundle(str(folder))
-    (parent,) = bundle.manifest.graphs["encoder"]
-    observed = observe(bundle.path(parent), ({"fbank": window[np.newaxis]} for window in check_windows(2)))
-    ranges = {
-        name: (low / 50, high / 50) if spoilt(name) else (low, high) for name, (low, high) in observed.ranges.items()
-    }
-    found = GraphCalibration(parent_sha256=parent.sha256, ranges=ranges)
-    calibration = Calibration(
-        schema="edge-aac/calibration/1", method="minmax", windows=2, source="a test", graphs={"encoder": found}
-    )
-    monkeypatch.setattr(build, "stored_calibration", lambda *_: calibration)
-    report, _ = built(Wish(str(folder), leave=("decoder", "text_embedder"), threads=1))
-    assert report.failure == ""
-    return report.forms
-
-
-def test_convolutions_that_are_not_faithful_stay_fp32(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    *others, last = _with_ranges(folder, lambda name: True, monkeypatch)
-    for form, left in zip(others, ("the first", "the first 2", "the first 4", "the first 8", "its"), strict=True):
-        assert not form.written and "unfaithful" in form.outcome
-        assert f"made again with {left} " in form.outcome and "convolutions in fp32" in form.outcome
-    assert last.written
-    sizes = [form.size_bytes for form in (*others, last)]
-    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
-    assert precisions(folder)["encoder"] == ["onnxruntime int8", "onnxruntime fp32"]
-
-
-def test_no_more_convolutions_stay_fp32_than_must(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = open_bundle(str(folder)).folder / "encoder.fp32.onnx"
-    first = next(layer for layer in quantisable_layers(OnnxFile(path), wide_groups=True) if layer.kind == "Conv")
-    refused, taken = _with_ranges(folder, lambda name: name == first.activation, monkeypatch)
-    assert "made again with the first of its convolutions in fp32" in refused.outcome
-    assert taken.written and taken.size_bytes < 2 * refused.size_bytes
-
-
-def test_of_forms_that_fail_together_the_slower_set_gives_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real_say, real_agreement = cpu_forms.Check.say, cpu_forms.agreement
-    asked: list[set[str]] = []
-
-    def say(check: cpu_forms.Check, forms: dict[str, Any]) -> Any:
-        asked.append(set(forms))
-        return real_say(check, forms)
-
-    def agreement(parent: Any, form: Any) -> Any:
-        found = real_agreement(parent, form)
-        return replace(found, captions_equal=0.5) if {"encoder", "decoder"} <= asked[-1] else found
-
-    saved = {"encoder": Timing(10.0, 9.0, 0.9, 9), "decoder": Timing(10.0, 5.0, 0.5, 9), "text_embedder": FASTER}
-    monkeypatch.setattr(cpu_forms.Check, "say", say)
-    monkeypatch.setattr(cpu_forms, "agreement", agreement)
-    monkeypatch.setattr(cpu_forms, "timing", lambda role, *_: saved[role])
-    report, _ = built(Wish(str(folder), threads=1))
-    assert report.failure == "" and report.written
-    assert precisions(folder) == {
-        "encoder": ["onnxruntime fp32"],
-        "decoder": ["onnxruntime int8", "onnxruntime fp32"],
-        "text_embedder": ["onnxruntime int8", "onnxruntime fp32"],
-    }
-    outcomes = {form.role: form.outcome for form in report.forms}
-    assert "not beside the others (50.0% of greedy captions are equal)" in outcomes["encoder"]
-    assert asked[-1] == {"decoder", "text_embedder"} and report.together["onnxruntime"].complaints() == []
-
-
-def test_all_forms_together_are_tried_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever medians say that a passing load has turned round: the ratio of pairs is what a form is taken by."""
-    timed = {"encoder": FASTER, "decoder": Timing(3.788, 3.833, 0.945, 60), "text_embedder": FASTER}
-    monkeypatch.setattr(cpu_forms, "timing", lambda role, *_: timed[role])
-    report, _ = built(Wish(str(folder), threads=1))
-    assert [form.outcome for form in report.forms] == ["faithful and faster"] * 3
-    assert precisions(folder) == {role: ["onnxruntime int8", "onnxruntime fp32"] for role in ROLES}
-
-
-def test_a_refused_form_makes_room_for_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quantise = cpu_forms.dynamic_int8
-    beside: list[list[str]] = []
-
-    def watched(parent: Path, output: Path, *rest: Any) -> list[Path]:
-        beside.append([path.name for path in output.parent.iterdir()])
-        return quantise(parent, output, *rest)
-
-    monkeypatch.setattr(cpu_forms, "dynamic_int8", watched)
-    forms = _with_ranges(folder, lambda name: True, monkeypatch)
-    assert len(beside) == len(forms) > 2 and not any(beside)
-    assert [form.written for form in forms] == [False] * (len(forms) - 1) + [True]
 
 
 def test_tensorrt_in_a_process_of_its_own(folder: Path) -> None:

@@ -17,17 +17,18 @@ import onnxruntime
 import pytest
 import soundfile
 
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST
-from edge_aac.bundle.store import DEFAULT_BUNDLE, file_sha256, open_bundle
+from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from edge_aac.engines.tensor_rt import engine as tensor_rt
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
 from quantize.device import build
-from quantize.device.build import Wish, build_engines
-from quantize.device.check_windows import check_scene, check_windows
+from quantize.device.build import BuildOptions, build_engines
+from quantize.device.check_windows import check_scene
 from quantize.device.cpu import forms as cpu_forms
 from quantize.device.tensorrt import forms as plan_forms
-from quantize.device.tensorrt.builder import BuildRequest, BuiltEngine
+from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan
 from quantize.graphs import calibrating
 from quantize.graphs.calibration import (
     Calibration,
@@ -42,22 +43,13 @@ from quantize.graphs.layers import quantisable_layers
 from quantize.graphs.onnx_file import OnnxFile
 from quantize.graphs.qdq_lint import int8_products
 from quantize.graphs.sensitivity import Sensitivity
-from tests.quantize.device.build_cases import FASTER, SLOWER, SMALL, built, contents, exported_bundle, precisions, spoil
+from tests.quantize.device.build_cases import FASTER, SLOWER, SMALL, built, contents, precisions, spoil
 from tests.quantize.graphs.int8_cases import FLOAT
+
+pytestmark = pytest.mark.usefixtures("quick_build")
 
 SOME = 6
 GPU = tensor_rt.GpuIdentity("sm_87 Orin", "10.3.0", True)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The built-in bundle as it was exported, in a folder of its own."""
-    return exported_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture(scope="module")
-def windows() -> list[np.ndarray]:
-    return check_windows(4)
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +75,6 @@ def calibrated(folder: Path, calibration: Calibration) -> Path:
     table["calibration"] = {"file": path.name, "sha256": file_sha256(path)}
     (folder / MANIFEST).write_text(json.dumps(table))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> None:
-    """A few windows, and forms that are faster: how fast this machine is just now is no property of the code."""
-    monkeypatch.setattr(build, "check_windows", lambda: windows)
-    for module in (cpu_forms, build):
-        monkeypatch.setattr(module, "timing", lambda *_: FASTER)
 
 
 @pytest.fixture
@@ -122,12 +106,12 @@ def board(monkeypatch: pytest.MonkeyPatch) -> list[BuildRequest]:
     """A machine with TensorRT whose builder copies; the requests that it was given."""
     requests: list[BuildRequest] = []
 
-    def copy(request: BuildRequest, report: Callable[[str], None]) -> BuiltEngine:
+    def copy(request: BuildRequest, report: Callable[[str], None]) -> BuiltPlan:
         requests.append(request)
         report("building")
         request.timing_cache.write_bytes(b"timings")
         shutil.copyfile(request.onnx, request.output)
-        return BuiltEngine(request.output, GPU.tensorrt, GPU.name, 1.0, {"INT8": 3}, (3, 4), 1, "first to last")
+        return BuiltPlan(request.output, GPU.tensorrt, GPU.name, 1.0, {"INT8": 3}, (3, 4), 1, "first to last")
 
     for module in (build, tensor_rt):
         monkeypatch.setattr(module, "this_gpu", lambda: GPU)
@@ -142,12 +126,12 @@ def test_tensorrt_without_a_calibration_asks_for_recordings(folder: Path, board:
     before = contents(folder)
     for backend in ("auto", "tensorrt"):
         with pytest.raises(InputMissingError, match="--recordings"):
-            build_engines(Wish(str(folder), backend=backend), lambda line: None)  # type: ignore[arg-type]
+            build_engines(BuildOptions(str(folder), backend=backend), lambda line: None)  # type: ignore[arg-type]
     assert not board and contents(folder) == before
 
 
 def test_plans_are_built_gated_and_stored(calibrated: Path, board: list[BuildRequest]) -> None:
-    report, _ = built(Wish(str(calibrated), threads=1, streams=2))
+    report, _ = built(BuildOptions(str(calibrated), threads=1, streams=2))
     assert report.failure == "" and report.written
     half, int8 = ["tensorrt fp16"], ["tensorrt int8+fp16"]
     processor = ["onnxruntime int8", "onnxruntime fp32"]
@@ -168,12 +152,12 @@ def test_plans_are_built_gated_and_stored(calibrated: Path, board: list[BuildReq
     assert Captioner(bundle).encoder_graph.backend == "tensorrt"
 
     # The processor's forms alone anew, then the plans alone: what is not built stays as it is.
-    built(Wish(str(calibrated), backend="onnxruntime", threads=1, leave=("encoder",)))
+    built(BuildOptions(str(calibrated), backend="onnxruntime", threads=1, leave=("encoder",)))
     plans = {role: forms[0] for role, forms in bundle.manifest.graphs.items() if role != "encoder"}
     now = open_bundle(str(calibrated)).manifest.graphs
     assert {role: forms[0] for role, forms in now.items() if role != "encoder"} == plans
     assert [form.precision for form in now["encoder"]] == ["fp32"], "left as it was exported"
-    built(Wish(str(calibrated), backend="tensorrt", threads=1))
+    built(BuildOptions(str(calibrated), backend="tensorrt", threads=1))
     newer = open_bundle(str(calibrated)).manifest.graphs
     for role, (plan, *others) in newer.items():
         assert plan.sha256 == bundle.manifest.graphs[role][0].sha256
@@ -189,7 +173,7 @@ def test_recordings_calibrate_anew(
         return whole(parent, replace(observed, ranges=dict(list(observed.ranges.items())[:SOME])), inputs[:1])
 
     monkeypatch.setattr(calibrating, "measure", some_layers)
-    report, lines = built(Wish(str(folder), recordings=recordings, backend="tensorrt", threads=1))
+    report, lines = built(BuildOptions(str(folder), recordings=recordings, backend="tensorrt", threads=1))
     assert report.failure == "" and report.check_windows == 4 + 2
     assert any("Each layer quantised alone" in line for line in lines), "the table is shown"
     bundle = open_bundle(str(folder))
@@ -207,7 +191,7 @@ def test_a_calibration_of_another_graph_is_refused(calibrated: Path, board: list
     manifest["calibration"]["sha256"] = file_sha256(path)
     (calibrated / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(DataError, match="another encoder.*--recordings"):
-        build_engines(Wish(str(calibrated), threads=1), lambda line: None)
+        build_engines(BuildOptions(str(calibrated), threads=1), lambda line: None)
 
 
 def test_a_plan_that_is_not_faithful_is_named_with_its_layers(
@@ -215,7 +199,7 @@ def test_a_plan_that_is_not_faithful_is_named_with_its_layers(
 ) -> None:
     copy = plan_forms.build_engine
 
-    def miscompile(request: BuildRequest, report: Callable[[str], None]) -> BuiltEngine:
+    def miscompile(request: BuildRequest, report: Callable[[str], None]) -> BuiltPlan:
         built = copy(request, report)
         if "encoder" in request.onnx.name:
             spoil(request.output)
@@ -223,7 +207,7 @@ def test_a_plan_that_is_not_faithful_is_named_with_its_layers(
 
     monkeypatch.setattr(plan_forms, "build_engine", miscompile)
     before = contents(calibrated)
-    report, _ = built(Wish(str(calibrated), backend="tensorrt", threads=1))
+    report, _ = built(BuildOptions(str(calibrated), backend="tensorrt", threads=1))
     assert "the TensorRT engine of the encoder is not faithful" in report.failure
     assert "it parts from the input to " in report.failure
     assert "in ONNX Runtime its ONNX file parts" in report.failure
@@ -236,7 +220,7 @@ def test_a_slow_plan_comes_after_the_processor(
     calibrated: Path, board: list[BuildRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "timing", lambda *_: SLOWER)
-    built(Wish(str(calibrated), backend="tensorrt", threads=1, leave=SMALL))
+    built(BuildOptions(str(calibrated), backend="tensorrt", threads=1, leave=SMALL))
     assert precisions(calibrated)["text_embedder"] == ["onnxruntime fp32", "tensorrt fp16", "tensorrt-onnx fp16"]
 
 
@@ -259,7 +243,7 @@ def test_plans_beside_processor_forms_are_gated(
     monkeypatch.setattr(cpu_forms.Check, "say", say)
     monkeypatch.setattr(build, "agreement", agreement)
     monkeypatch.setattr(build, "timing", lambda role, *_: SLOWER if role == "encoder" else FASTER)
-    report, _ = built(Wish(str(calibrated), threads=1))
+    report, _ = built(BuildOptions(str(calibrated), threads=1))
     assert report.failure == "" and report.written
     assert asked[-1] == {"encoder": "onnxruntime", "decoder": "tensorrt", "text_embedder": "tensorrt"}
     first = {role: order[0].partition(" ")[0] for role, order in precisions(calibrated).items()}
@@ -281,7 +265,7 @@ def test_what_overflows_stays_fp32_in_what_plans_are_built_from(
         layers[role] = next(layer for layer in quantisable_layers(parent) if not ranges or layer.activation in ranges)
         graphs[role] = graphs[role].model_copy(update={field: (layers[role].name,)})
     monkeypatch.setattr(build, "stored_calibration", lambda *_: calibration.model_copy(update={"graphs": graphs}))
-    report, _ = built(Wish(str(calibrated), backend="tensorrt", threads=1, leave=("decoder",)))
+    report, _ = built(BuildOptions(str(calibrated), backend="tensorrt", threads=1, leave=("decoder",)))
     assert report.failure == ""
     bundle = open_bundle(str(calibrated))
     for role, layer in layers.items():

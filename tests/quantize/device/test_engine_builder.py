@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_aac.errors import DataError, DeviceError, InputMissingError
-from quantize.device.tensorrt.builder import MOST_ATTEMPTS, BuildRequest, BuiltEngine, build_engine
+from quantize.device.tensorrt.builder import MAX_ATTEMPTS, BuildRequest, BuiltPlan, build_engine
 from tests.edge_aac.engines.tensor_rt.trt_cases import install_in_children
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
 
@@ -46,7 +46,7 @@ def request_of(tmp_path: Path) -> BuildRequest:
 
 def _build(
     request: BuildRequest, ways: Ways, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[BuiltEngine, list[str]]:
+) -> tuple[BuiltPlan, list[str]]:
     install_in_children(monkeypatch, folder / "stand-in", ways)
     told: list[str] = []
     return build_engine(request, told.append), told
@@ -89,7 +89,7 @@ def test_memory_that_never_suffices(request_of: BuildRequest, tmp_path: Path, mo
     with pytest.raises(DeviceError, match=r"memory does not suffice .*fc\.onnx.*out of memory.*stop other programs"):
         _build(request_of, Ways(memory_above=1), tmp_path, monkeypatch)
     assert request_of.output.read_bytes() == b"an older one"
-    assert MOST_ATTEMPTS == 4
+    assert MAX_ATTEMPTS == 4
 
 
 @pytest.mark.parametrize(

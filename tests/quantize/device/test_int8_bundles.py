@@ -13,7 +13,7 @@ from quantize.graphs.calibration import observe
 from quantize.graphs.calibration_windows import encoder_inputs
 from quantize.graphs.int8 import dynamic_int8, explicit_int8, half
 from quantize.graphs.qdq_lint import int8_products, lint
-from tests.quantize.graphs.int8_cases import FLOAT, HALF, cosine, demo_inputs, io_types, least_cosine, run
+from tests.quantize.graphs.int8_cases import FLOAT, HALF, cosine, demo_inputs, io_types, min_cosine, run
 
 SHIPPED = Path(__file__).parents[3] / "edge_aac" / "bundles" / "esc10-tiny"
 
@@ -30,7 +30,7 @@ def shipped_forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("form", ["explicit", "dynamic", "static"])
 def test_the_shipped_encoder_hears_the_same(shipped_forms: dict[str, Path], form: str, tmp_path: Path) -> None:
-    least = least_cosine(tmp_path) if form == "explicit" else 0.99
+    least = min_cosine(tmp_path) if form == "explicit" else 0.99
     for inputs in demo_inputs(4, seed=1):
         want, have = run(shipped_forms["fp32"], inputs), run(shipped_forms[form], inputs)
         assert cosine(want["audio_embedding"], have["audio_embedding"]) >= least
@@ -86,7 +86,7 @@ def test_the_published_encoder_hears_the_same(published: Path, tmp_path: Path) -
     dynamic_int8(parent, forms["dynamic"], ranges=ranges)
     assert lint(forms["explicit"]) == []
     count = int8_products(forms["explicit"])
-    least = {"explicit": least_cosine(tmp_path), "dynamic": 0.99}
+    least = {"explicit": min_cosine(tmp_path), "dynamic": 0.99}
     assert count.int8 == count.expected > 40
     for number, inputs in enumerate(demo_inputs(3, seed=1)):
         padding = np.arange(998)[None] >= 998 - 300 * number

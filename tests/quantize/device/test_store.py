@@ -19,9 +19,9 @@ from edge_aac.bundle.manifest import MANIFEST, Graph, Manifest
 from edge_aac.bundle.store import Bundle, check_all, open_bundle
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from quantize.device import places as build_places
-from quantize.device import store as engine_store
-from quantize.device.places import open_source, output_folder
-from quantize.device.store import EngineStore
+from quantize.device import store as build_store
+from quantize.device.places import open_for_build, output_folder
+from quantize.device.store import BuildStore
 from quantize.files import SCRATCH_PREFIX, TIMING_PREFIX
 from tests.edge_aac.bundle.bundle_folder import FILES, manifest_table, write_bundle
 
@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[3]
 BUILD = """
 import os, signal, sys
 from pathlib import Path
-from quantize.device import store as engine_store
-from quantize.device.places import open_source, output_folder
+from quantize.device import store as build_store
+from quantize.device.places import open_for_build, output_folder
 from tests.quantize.device.test_store import add_form
 
 folder, point = sys.argv[1:]
@@ -39,8 +39,8 @@ folder, point = sys.argv[1:]
 def killed(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-source = open_source(folder)
-with engine_store.engine_store(source, output_folder(source, None), 0) as store:
+source = open_for_build(folder)
+with build_store.build_store(source, output_folder(source, None), 0) as store:
     manifest = add_form(store, b"newer", "11")
     if point == "before":
         killed()
@@ -48,7 +48,7 @@ with engine_store.engine_store(source, output_folder(source, None), 0) as store:
         print("holding", flush=True)
         sys.stdin.readline()
     if point == "removing":
-        engine_store._remove = killed
+        build_store._remove = killed
     if point.isdecimal():
         moves, move = [], os.replace
         def replace(source, target):
@@ -56,12 +56,12 @@ with engine_store.engine_store(source, output_folder(source, None), 0) as store:
                 killed()
             moves.append(target)
             move(source, target)
-        engine_store.os.replace = replace
+        build_store.os.replace = replace
     store.commit(manifest)
 """
 
 
-def add_form(store: EngineStore, content: bytes, version: str = "10") -> Manifest:
+def add_form(store: BuildStore, content: bytes, version: str = "10") -> Manifest:
     """A manifest with an INT8 encoder of this content, which lies in the scratch folder; earlier ones are dropped."""
     path = store.new_file("encoder.int8", ".onnx")
     path.write_bytes(content)
@@ -81,9 +81,9 @@ def add_form(store: EngineStore, content: bytes, version: str = "10") -> Manifes
 
 
 def _commit(folder: Path, content: bytes, output: Path | None = None) -> Bundle:
-    source = open_source(str(folder))
+    source = open_for_build(str(folder))
     target = output_folder(source, output)
-    with engine_store.engine_store(source, target, 0) as store:
+    with build_store.build_store(source, target, 0) as store:
         store.commit(add_form(store, content))
     return open_bundle(str(target))
 
@@ -158,8 +158,8 @@ def test_the_second_of_two_builds_is_refused_and_the_first_ends_well(folder: Pat
 
 
 def test_a_bundle_that_changes_meanwhile_is_not_overwritten(folder: Path) -> None:
-    source = open_source(str(folder))
-    with engine_store.engine_store(source, folder, 0) as store:
+    source = open_for_build(str(folder))
+    with build_store.build_store(source, folder, 0) as store:
         manifest = add_form(store, b"one")
         table = manifest_table()
         write_bundle(folder, {**table, "version": "2"})
@@ -172,7 +172,7 @@ def test_a_full_disk_is_seen_before_anything_is_made(folder: Path, monkeypatch: 
     usage = shutil.disk_usage(folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=999_999))
     refused = pytest.raises(DeviceError, match="2 MB.*1 MB are free.*--output")
-    with refused, engine_store.engine_store(open_source(str(folder)), folder, 2_000_000):
+    with refused, build_store.build_store(open_for_build(str(folder)), folder, 2_000_000):
         pytest.fail("it began")
     assert not list(folder.glob(f"{SCRATCH_PREFIX}*"))
 
@@ -182,7 +182,7 @@ def test_a_disk_that_fills_meanwhile_is_one_sentence_and_changes_nothing(folder:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with (
         pytest.raises(DeviceError, match="no room"),
-        engine_store.engine_store(open_source(str(folder)), folder, 0) as store,
+        build_store.build_store(open_for_build(str(folder)), folder, 0) as store,
     ):
         add_form(store, b"newer")
         raise OSError(28, "No space left on device")
@@ -190,9 +190,9 @@ def test_a_disk_that_fills_meanwhile_is_one_sentence_and_changes_nothing(folder:
 
 
 def test_a_build_that_fails_leaves_no_new_folder(folder: Path, tmp_path: Path) -> None:
-    source = open_source(str(folder))
+    source = open_for_build(str(folder))
     output = output_folder(source, tmp_path / "other")
-    with pytest.raises(DataError), engine_store.engine_store(source, output, 0) as store:
+    with pytest.raises(DataError), build_store.build_store(source, output, 0) as store:
         add_form(store, b"one")
         raise DataError("not faithful")
     assert not output.exists()
@@ -223,7 +223,7 @@ def test_what_is_no_build_of_the_bundle_is_not_replaced(
             (output / name).write_bytes(data)
     before = {path.name: path.read_bytes() for path in output.iterdir()}
     with pytest.raises(DataError):
-        output_folder(open_source(str(folder)), output)
+        output_folder(open_for_build(str(folder)), output)
     assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
 
@@ -251,8 +251,8 @@ def built_in(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def _build_by_name(content: bytes) -> Bundle:
-    source = open_source("tiny")
-    with engine_store.engine_store(source, output_folder(source, None), 0) as store:
+    source = open_for_build("tiny")
+    with build_store.build_store(source, output_folder(source, None), 0) as store:
         store.commit(add_form(store, content))
     return open_bundle("tiny")
 
@@ -301,23 +301,23 @@ def test_a_trained_bundle_that_bears_the_name_is_not_lost(built_in: Path) -> Non
     write_bundle(built_in, table)
     (built_in / "encoder.onnx").write_bytes(b"trained")
     with pytest.raises(DataError, match="no build has made"):
-        output_folder(open_source("tiny"), None)
+        output_folder(open_for_build("tiny"), None)
 
 
 def test_broken_forms_are_left_out_and_broken_exports_refused(folder: Path) -> None:
     _commit(folder, b"one")
     (folder / "encoder.int8.onnx").write_bytes(b"one, tampered")
-    source = open_source(str(folder))
+    source = open_for_build(str(folder))
     assert [form.precision for form in source.manifest.graphs["encoder"]] == ["fp32"]
     (folder / "decoder.onnx").write_bytes(b"tampered")
     with pytest.raises(DataError, match="decoder"):
-        open_source(str(folder))
+        open_for_build(str(folder))
 
 
 def test_forms_of_earlier_builds_are_kept_as_far_as_they_are_whole(folder: Path, tmp_path: Path) -> None:
     def kept(output: Path) -> list[str]:
-        source = open_source(str(folder))
-        with engine_store.engine_store(source, output_folder(source, output), 0) as store:
+        source = open_for_build(str(folder))
+        with build_store.build_store(source, output_folder(source, output), 0) as store:
             return [form.file for form in store.kept("encoder")]
 
     other = tmp_path / "other"
@@ -332,7 +332,7 @@ def test_a_folder_that_cannot_be_written(folder: Path, tmp_path: Path, monkeypat
     def refuse(*_: Any, **__: Any) -> int:
         raise PermissionError(13, "Permission denied")
 
-    source = open_source(str(folder))
+    source = open_for_build(str(folder))
     monkeypatch.setattr(os, "open", refuse)  # as root every folder can be written
-    with pytest.raises(DeviceError, match="--output"), engine_store.engine_store(source, tmp_path / "new", 0):
+    with pytest.raises(DeviceError, match="--output"), build_store.build_store(source, tmp_path / "new", 0):
         pytest.fail("it began")

@@ -170,7 +170,7 @@ def cosine(one: Array, other: Array) -> float:
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
-def least_cosine(folder: Path) -> float:
+def min_cosine(folder: Path) -> float:
     """What the explicit form must reach in this ONNX Runtime: 1.23 cuts where it should round to int8 from FP16."""
     weights = {"s": np.array(1, np.float16), "z": np.array(0, np.int8)}
     nodes = [node("QuantizeLinear", ["x", "s", "z"], "q")]

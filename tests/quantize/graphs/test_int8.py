@@ -22,7 +22,7 @@ from tests.quantize.graphs.int8_cases import (
     cosine,
     io_types,
     kinds,
-    least_cosine,
+    min_cosine,
     node,
     run,
     save,
@@ -46,7 +46,7 @@ def test_explicit_form_gives_its_parents_numbers(parent: Path, observed: Observe
     for inputs in small_inputs(4, seed=2):
         want, have = run(parent, inputs), run(written, inputs)
         for name in want:
-            assert cosine(want[name], have[name]) > least_cosine(tmp_path), name
+            assert cosine(want[name], have[name]) > min_cosine(tmp_path), name
             assert not np.array_equal(want[name], have[name])
     assert io_types(written) == {"fbank": FLOAT, "cross_keys": HALF, "audio_embedding": FLOAT, "sum": FLOAT}
 
@@ -105,7 +105,7 @@ def test_weights_beside_the_graph_stay_there(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.onnx"
         assert make(path) == [path, tmp_path / f"{name}.onnx.data"]
         have = run(path, inputs)["audio_embedding"]
-        assert cosine(want["audio_embedding"], have) > (least_cosine(tmp_path) if name == "explicit" else 0.99)
+        assert cosine(want["audio_embedding"], have) > (min_cosine(tmp_path) if name == "explicit" else 0.99)
 
 
 def test_dynamic_form_gives_its_parents_numbers(parent: Path, observed: Observed, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_gemm_with_a_bias(tmp_path: Path) -> None:
     dynamic_int8(path, tmp_path / "i.onnx")
     explicit_int8(path, tmp_path / "e.onnx", {"tokens": (-4.0, 4.0)})
     half(path, tmp_path / "h.onnx")
-    for name, least in (("i", 0.999), ("e", least_cosine(tmp_path)), ("h", 0.99999)):
+    for name, least in (("i", 0.999), ("e", min_cosine(tmp_path)), ("h", 0.99999)):
         assert cosine(want, run(tmp_path / f"{name}.onnx", inputs)["logits"]) > least
     assert int8_products(tmp_path / "e.onnx").int8 == 1
 
@@ -260,7 +260,7 @@ def test_no_form_casts_what_overflows(
     assert not {name for name in _in_half(path) if name.startswith("large/") or name == "large"}
     for one in inputs:
         want, have = run(parent, one)["audio_embedding"], run(path, one)["audio_embedding"]
-        assert cosine(want, have) > (0.9999 if form == "fp16" else least_cosine(tmp_path))
+        assert cosine(want, have) > (0.9999 if form == "fp16" else min_cosine(tmp_path))
 
 
 @pytest.mark.parametrize("flushed", [False, True])

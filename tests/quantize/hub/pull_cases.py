@@ -86,7 +86,7 @@ class Puller:
         return self.served.files["pytorch_model.bin"]
 
     @property
-    def told(self) -> str:
+    def log_text(self) -> str:
         return "\n".join(self.lines)
 
     def weights(self) -> list[tuple[str | None, int]]:

@@ -103,7 +103,7 @@ def test_a_tokenizer_is_tried(pulling: Puller, tmp_path: Path, left_out: str) ->
     files.pop(left_out, None)
     pulling.server.add("somebody/pieces", files, "mit")
     assert (pulling("pieces", download_only=False) / "vocab.json").is_file()
-    assert "it loads" in pulling.told
+    assert "it loads" in pulling.log_text
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_text_embedder_is_tried(pulling: Puller) -> None:
     pulling.server.add("somebody/words", reference_files("instructor_tiny"))
     folder = pulling("words", download_only=False)
     assert (folder / "2_Dense" / "config.json").is_file()
-    assert "it loads" in pulling.told
+    assert "it loads" in pulling.log_text
 
 
 def test_a_text_embedder_that_is_not_whole(pulling: Puller) -> None:

@@ -39,9 +39,9 @@ def test_everything_is_fetched_verified_and_shown(pulling: Puller) -> None:
     assert (folder / "pytorch_model.bin").read_bytes() == WEIGHTS
     assert (folder / "config.json").read_bytes() == CONFIG
     for words in (commit, "Apache-2.0", "Somebody, A Thing", "pytorch_model.bin (1.31 MB)", sha256(WEIGHTS)):
-        assert words in pulling.told
-    assert "1.31 MB in all, 1.31 MB of them still to fetch" in pulling.told
-    assert "warning" not in pulling.told
+        assert words in pulling.log_text
+    assert "1.31 MB in all, 1.31 MB of them still to fetch" in pulling.log_text
+    assert "warning" not in pulling.log_text
     assert {request.headers["user-agent"] for request in pulling.server.requests} == {f"edge-aac/{__version__}"}
 
 
@@ -49,8 +49,8 @@ def test_what_is_there_is_not_fetched_again(pulling: Puller) -> None:
     first = pulling()
     assert pulling() == first
     assert not pulling.server.bodies()
-    assert "0 bytes of them still to fetch" in pulling.told
-    assert f"verified pytorch_model.bin: 1.31 MB, sha256 {sha256(WEIGHTS)}" in pulling.told
+    assert "0 bytes of them still to fetch" in pulling.log_text
+    assert f"verified pytorch_model.bin: 1.31 MB, sha256 {sha256(WEIGHTS)}" in pulling.log_text
 
 
 def test_safetensors_are_preferred_and_no_other_framework_is_fetched(pulling: Puller) -> None:
@@ -70,8 +70,8 @@ def test_revision_is_that_of_the_name_and_not_of_its_parts(pulling: Puller) -> N
 def test_another_licence_on_the_card_is_told(pulling: Puller) -> None:
     pulling.served.license = "cc-by-nc-4.0"
     pulling()
-    assert "licence Apache-2.0 (its model card states: cc-by-nc-4.0)" in pulling.told
-    assert "warning: the model card states another licence" in pulling.told
+    assert "licence Apache-2.0 (its model card states: cc-by-nc-4.0)" in pulling.log_text
+    assert "warning: the model card states another licence" in pulling.log_text
 
 
 # Broken connections
@@ -87,7 +87,7 @@ def test_a_cut_download_goes_on_where_it_stopped(pulling: Puller) -> None:
         (f"bytes={4 * PIECE}-", len(WEIGHTS) - 4 * PIECE),
     ]
     assert sum(sent for _, sent in pulling.weights()) == len(WEIGHTS), "a byte was sent twice"
-    assert "the connection broke at 524 kB of pytorch_model.bin" in pulling.told
+    assert "the connection broke at 524 kB of pytorch_model.bin" in pulling.log_text
 
 
 def test_a_cut_loses_less_than_a_piece(pulling: Puller) -> None:
@@ -105,7 +105,7 @@ def test_a_connection_that_is_always_cut_is_given_up_and_gone_on_with_later(pull
     assert pulling.whole() == ["config.json"]
     pulling.served_weights.cuts = []
     pulling()
-    assert "(1.31 MB, 786 kB are here)" in pulling.told
+    assert "(1.31 MB, 786 kB are here)" in pulling.log_text
     assert pulling.weights() == [(f"bytes={3 * PIECE}-", len(WEIGHTS) - 3 * PIECE)]
 
 

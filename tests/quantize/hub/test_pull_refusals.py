@@ -169,10 +169,10 @@ def test_offline_the_card_is_read_from_the_cache(pulling: Puller, monkeypatch: p
         "somebody/thing", {"config.json": CONFIG, "pytorch_model.bin": WEIGHTS, "README.md": card}, "mit"
     )
     fetched = pulling()
-    assert "its model card states: mit" in pulling.told
+    assert "its model card states: mit" in pulling.log_text
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     pulling()
-    assert "its model card states: cc-by-nc-4.0" in pulling.told
+    assert "its model card states: cc-by-nc-4.0" in pulling.log_text
     (fetched / "README.md").resolve().write_bytes(b"---\n[\n---\n")
     with pytest.raises(DataError, match="its hash differs"):
         pulling()

@@ -26,7 +26,7 @@ FOREIGN = [f"{word} nobody says {word}" for word in ("zyzzyva", "quincunx", "ban
 
 
 @dataclass
-class Told:
+class RecordedProgress:
     """Progress that keeps what it is told, and breaks the run off after so many steps."""
 
     steps_left: int = -1

@@ -20,15 +20,15 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from quantize.training.distributed import World, gather_with_gradient, share_of_mean
-from quantize.training.loop import Engine
+from quantize.training.loop import Trainer
 from quantize.training.objective import info_nce
 from quantize.training.precision import in_fp32
 from quantize.training.recipe import recipe_from
-from quantize.training.settings import EngineSettings
+from quantize.training.settings import TrainerSettings
 from quantize.training.tensor_batch import TensorBatch
 
 WIDTH = 12
-SETTINGS = EngineSettings(
+SETTINGS = TrainerSettings(
     epochs=2, scenes_per_epoch=48, batch_scenes=8, learning_rate=0.02, warmup_steps=3, checkpoint_steps=4, workers=0
 )
 
@@ -126,21 +126,21 @@ class Curve:
     def validated(self, scores: dict[str, float]) -> None: ...
 
 
-def engine(
+def trainer(
     folder: Path,
     world: World | None = None,
     dropout: float = 0.0,
     terms: Any = objective,
     validate: Any = None,
     **changes: Any,
-) -> Engine[Rows]:
+) -> Trainer[Rows]:
     """A run of the tiny module; ``changes`` are to its settings."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(5)
-    return Engine(Pair(dropout), terms, Vectors, collate, replace(SETTINGS, **changes), folder, world, validate)
+    return Trainer(Pair(dropout), terms, Vectors, collate, replace(SETTINGS, **changes), folder, world, validate)
 
 
-def weights(run: Engine[Any]) -> Tensor:
+def weights(run: Trainer[Any]) -> Tensor:
     """The averaged weights in a row."""
     return torch.cat([parameter.detach().flatten() for parameter in run.averaged.module.parameters()])
 
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str]) -> None:
                     terms = Strike(job["call"], job["signal"])
                 elif job.get("spoilt_rank") == world.rank:
                     terms = Spoilt(job["call"])
-                engine(folder, world, job["dropout"], terms, workers=job.get("workers", 0)).train(curve)
+                trainer(folder, world, job["dropout"], terms, workers=job.get("workers", 0)).train(curve)
             if world.first:
                 (folder / "losses.json").write_text(json.dumps(curve.losses), encoding="utf-8")
 

@@ -12,26 +12,23 @@ import pytest
 import torch
 
 from edge_aac.bundle.store import open_bundle
-from edge_aac.errors import ConfigError, DataError, InputMissingError, UsageError
+from edge_aac.errors import ConfigError, DataError, InputMissingError
 from edge_aac.models.seq2seq import Captioner as Runtime
 from edge_aac.models.seq2seq import window_rng
-from quantize.bundles.export import export_bundle, outliers_of
-from quantize.evaluation.windows import evaluation_windows
-from quantize.models.captioner import Captioner
+from quantize.bundles.export import export_bundle
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.training.batches import Batch, collate
-from quantize.training.distill import Distillation, TeacherModel, check_held_out, load_teacher, store_signals
+from quantize.training.distill import Distillation, TeacherModel, load_teacher, store_signals
 from quantize.training.recipe import Recipe
-from quantize.training.settings import Folds
 from quantize.training.sources import SceneSource
 from quantize.training.stored import StoredExamples
 from quantize.training.teacher import Teacher
 from quantize.training.text_student import TEXT_FOLDER, TextDistillation
-from quantize.training.train import Run, load_run, store_examples
-from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
+from quantize.training.train import load_run, store_examples
+from quantize.training.trainee import CaptionObjective, DistillObjective, Projections
 from tests.edge_aac.fakes import described
-from tests.quantize.models.published_layout import SMALL, refused, scramble, write_captioner
-from tests.quantize.training.distill_cases import Told, epoch_rows, small_teacher, write_bart_tokenizer
+from tests.quantize.models.published_layout import refused
+from tests.quantize.training.distill_cases import RecordedProgress, epoch_rows, small_teacher
 
 Distil = Callable[..., Distillation]
 
@@ -78,7 +75,7 @@ def terms_of(student: Distillation, source: SceneSource, teacher: TeacherModel) 
         kept = torch.tensor([ids[token] for token, _ in own])
     guide = Teacher(teacher.captioner, kept, settings.top_tokens, settings.temperature)
     captions = CaptionObjective(replace(student.recipe.train, contrastive_weight=0.0))
-    trainee = student.engine.trainee.eval()
+    trainee = student.trainer.trainee.eval()
     with torch.no_grad():
         terms = DistillObjective(captions, settings, guide)(trainee, batch_of(source, student))
     return {name: float(term) for name, term in terms.items()}
@@ -118,7 +115,7 @@ def test_the_folder_says_where_every_tensor_came_from(taught_recipe: Recipe, dis
     table = json.loads((tmp_path / "student.json").read_text(encoding="utf-8"))
     parameters = [tensor["name"] for tensor in table]
     assert student.report is not None and len(parameters) == len(student.report.tensors)
-    assert {name for name, _ in student.engine.trainee.captioner.named_parameters()} <= set(parameters)
+    assert {name for name, _ in student.trainer.trainee.captioner.named_parameters()} <= set(parameters)
 
 
 def test_a_term_of_weight_0_is_left_out(taught_recipe: Recipe, distil: Distil, scene_source: SceneSource,
@@ -142,7 +139,7 @@ def test_a_student_learns_from_its_teacher(
     recipe = replace(taught_recipe, train=train, distill=settings)
     before = {name: tensor.clone() for name, tensor in teacher.captioner.state_dict().items()}
     student = distil(recipe, tmp_path, stored if from_stored else None)
-    student.train(Told())
+    student.train(RecordedProgress())
     first, *_, last = epoch_rows(tmp_path)
     assert {"loss", "caption", "contrastive", "activity", "teacher_tokens", "teacher_hidden", "teacher_memory",
             "teacher_embedding", "teacher_similarity", "teacher_activity"} <= set(first)  # fmt: skip
@@ -158,13 +155,13 @@ def test_stored_signals_teach_what_the_teacher_beside_the_student_teaches(
     """The same batch without masks, once with what half precision keeps of the teacher."""
     recipe = replace(taught_recipe, train=replace(taught_recipe.train, freq_masks=0, time_masks=0))
     reading, beside = distil(recipe, tmp_path / "reading", stored), distil(recipe, tmp_path / "beside")
-    batch = collate([reading.engine.dataset(0)[index] for index in range(4)])
+    batch = collate([reading.trainer.dataset(0)[index] for index in range(4)])
     assert batch.signals is not None and batch.text_embeddings is not None
     losses = []
     for run, given in ((reading, batch), (beside, replace(batch, signals=None, text_embeddings=None))):
-        run.engine.trainee.eval()
+        run.trainer.trainee.eval()
         with torch.no_grad():
-            losses.append(float(run.engine._terms(given)["loss"]))
+            losses.append(float(run.trainer._terms(given)["loss"]))
     assert losses[0] == pytest.approx(losses[1], rel=5e-3)
 
 
@@ -173,15 +170,15 @@ def test_a_student_broken_off_goes_on_to_the_same_weights(
 ) -> None:
     recipe = replace(taught_recipe, train=replace(taught_recipe.train, checkpoint_steps=2))
     whole = distil(recipe, tmp_path / "whole", stored)
-    whole.train(Told())
+    whole.train(RecordedProgress())
     with pytest.raises(KeyboardInterrupt):
-        distil(recipe, tmp_path / "broken", stored).train(Told(steps_left=3))
+        distil(recipe, tmp_path / "broken", stored).train(RecordedProgress(steps_left=3))
     resumed = distil(recipe, tmp_path / "broken", stored)
     assert resumed.steps_done == 2
-    told = Told()
+    told = RecordedProgress()
     resumed.train(told)
     assert len(told.losses) == 4
-    states = [run.engine.averaged.state_dict() for run in (whole, resumed)]
+    states = [run.trainer.averaged.state_dict() for run in (whole, resumed)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 
@@ -214,72 +211,6 @@ def test_a_student_goes_on_with_what_it_began_with(
         again(beside, replace(other, tokenizer=teacher.tokenizer), sentence_embedder)
 
 
-def heard(teacher: TeacherModel, recipe: Recipe, folds: Folds, outliers: tuple[str, ...] = ()) -> TeacherModel:
-    """The teacher, as if it had been trained on these folds."""
-    return replace(teacher, recipe=replace(recipe, folds=folds), outliers=outliers)
-
-
-@pytest.mark.parametrize(
-    ("of_teacher", "of_student", "words"),
-    [
-        (Folds((1, 2)), Folds((1,), (2,)), ("the teacher heard fold 2", "validat")),
-        (Folds((1,)), Folds((1,), (), ("rain",)), ("the class rain", "--absent rain")),
-        (Folds((1,), (), ("rain",)), Folds((1,), (), ("rain", "dog_bark")), ("the class dog_bark",)),
-    ],
-)
-def test_a_teacher_that_heard_what_is_held_out_is_refused(
-    of_teacher: Folds, of_student: Folds, words: tuple[str, ...], taught_recipe: Recipe, scene_source: SceneSource,
-    teacher: TeacherModel, sentence_embedder: SentenceEmbedder, tmp_path: Path,
-) -> None:  # fmt: skip
-    recipe, taught_by = replace(taught_recipe, folds=of_student), heard(teacher, taught_recipe, of_teacher)
-    refused(
-        lambda: Distillation(recipe, scene_source, tmp_path / "run", taught_by, sentence_embedder=sentence_embedder),
-        ConfigError,
-        *words,
-    )
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("of_teacher", "of_student"),
-    [
-        (Folds((1, 2), (3,)), Folds((1, 2))),
-        (Folds((1,), (2,)), Folds((1,), (2,))),
-        (Folds((1,), (), ("rain", "dog_bark")), Folds((1,), (), ("rain",))),
-    ],
-)
-def test_a_teacher_that_heard_no_more_than_it_may_is_taken(
-    of_teacher: Folds, of_student: Folds, taught_recipe: Recipe, teacher: TeacherModel
-) -> None:
-    check_held_out(replace(taught_recipe, folds=of_student), heard(teacher, taught_recipe, of_teacher))
-    check_held_out(replace(taught_recipe, folds=of_student), teacher)
-
-
-def test_what_the_teacher_heard_is_attributed_and_measured_by_nobody(
-    taught_recipe: Recipe, scene_source: SceneSource, teacher: TeacherModel, sentence_embedder: SentenceEmbedder,
-    recordings: Path, tmp_path: Path,
-) -> None:  # fmt: skip
-    run = tmp_path / "run"
-    taught_by = heard(teacher, taught_recipe, Folds((2, 1)))
-    Distillation(taught_recipe, scene_source, run, taught_by, sentence_embedder=sentence_embedder).train(Told())
-    assert load_teacher(run).recipe.folds.train == (1, 2)  # type: ignore[union-attr]
-    folder = export_bundle(run, recordings, tmp_path / "out", {}, lambda line: None, sentence_embedder)
-    listed = (folder / "ATTRIBUTIONS.csv").read_text(encoding="utf-8")
-    assert (listed.count("\n1-"), listed.count("\n2-")) == (6, 6)
-    with pytest.raises(UsageError, match="trained on 6 recordings of fold 2"):
-        evaluation_windows(Runtime(open_bundle(str(folder))), recordings, 2, 2)
-
-
-def test_outliers_that_the_teacher_alone_heard_are_attributed(
-    taught_recipe: Recipe, scene_source: SceneSource, teacher: TeacherModel, sentence_embedder: SentenceEmbedder,
-    tmp_path: Path,
-) -> None:  # fmt: skip
-    taught_by = heard(teacher, taught_recipe, Folds((1,)), ("a.flac",))
-    for _ in range(2):  # begun, and gone on with
-        Distillation(taught_recipe, scene_source, tmp_path, taught_by, sentence_embedder=sentence_embedder)
-    refused(lambda: outliers_of(tmp_path, None), ConfigError, "1 recordings of other sounds", "--outliers")
-
-
 def test_projections_begin_as_identity_where_widths_agree(taught_recipe: Recipe) -> None:
     model = taught_recipe.model
     same = Projections(model, model)
@@ -301,19 +232,6 @@ def test_what_has_no_answer_is_one_sentence(
     refused(lambda: load_teacher(tmp_path / "c"), InputMissingError, "--teacher")
 
 
-def test_a_trained_run_is_a_teacher(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
-    recipe = replace(small_recipe, train=replace(small_recipe.train, corpus_scenes=8, validation_scenes=2))
-    run = Run(recipe, SceneSource(recipe, recordings), tmp_path)
-    run.train(Told())
-    loaded = load_teacher(tmp_path)
-    assert loaded.weights == tmp_path / "last.pt"
-    assert not loaded.captioner.training
-    assert loaded.tokenizer.to_str() == run.tokenizer.to_str()
-    assert loaded.recipe == run.recipe and not loaded.outliers
-    averaged = run.averaged.module.captioner.state_dict()
-    assert all(torch.equal(tensor, averaged[name]) for name, tensor in loaded.captioner.state_dict().items())
-
-
 @pytest.fixture(scope="module")
 def finished(
     taught_recipe: Recipe, scene_source: SceneSource, teacher: TeacherModel, stored: Path,
@@ -321,7 +239,7 @@ def finished(
 ) -> Path:  # fmt: skip
     """A student's run."""
     folder = tmp_path_factory.mktemp("student")
-    Distillation(taught_recipe, scene_source, folder, teacher, stored).train(Told())
+    Distillation(taught_recipe, scene_source, folder, teacher, stored).train(RecordedProgress())
     return folder
 
 
@@ -370,62 +288,9 @@ def test_exported_with_its_text_student(
     settings = taught_recipe.text_student
     config = taught_recipe.with_vocabulary(tokenizer.get_vocab_size()).text
     texts = scene_source.texts(settings.corpus_texts + settings.held_out_texts)
-    TextDistillation(sentence_embedder, texts, tokenizer, config, settings, finished / TEXT_FOLDER).train(Told())
+    TextDistillation(sentence_embedder, texts, tokenizer, config, settings, finished / TEXT_FOLDER).train(
+        RecordedProgress()
+    )
     lines: list[str] = []
     said(export_bundle(finished, recordings, tmp_path / "out", {}, lines.append))
     assert {line.split(":")[0] for line in lines} == {"encoder", "decoder", "text_embedder"}
-
-
-@pytest.fixture(scope="module")
-def published(scene_source: SceneSource, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A captioner in the published layout, with the older pair of tokenizer files beside it."""
-    folder = tmp_path_factory.mktemp("published")
-    tokens = write_bart_tokenizer(folder, scene_source.captions())
-    decoder = replace(SMALL.decoder, vocab_size=tokens, max_positions=48)
-    torch.manual_seed(0)
-    captioner = Captioner(replace(SMALL, decoder=decoder))
-    scramble(captioner)
-    return write_captioner(folder, captioner.state_dict(), vocab_size=tokens, max_position_embeddings=48)
-
-
-def published_recipe(recipe: Recipe) -> Recipe:
-    """A student of the published layout's small model, whose classes of activity are others."""
-    train = replace(recipe.train, contrastive_weight=0.0, epochs=2, scenes_per_epoch=4, batch_scenes=2)
-    return replace(
-        recipe,
-        model=replace(recipe.model, embedding_dim=6),
-        train=train,
-        distill=replace(recipe.distill, activity_weight=0.0),
-    )
-
-
-def test_a_published_captioner_teaches(
-    published: Path, taught_recipe: Recipe, scene_source: SceneSource, tmp_path: Path
-) -> None:
-    taught_by = load_teacher(published)
-    assert taught_by.weights == published / "pytorch_model.bin"
-    ids = taught_by.tokenizer.encode("a dog barks").ids
-    assert (ids[0], ids[-1]) == (0, 2), "as BART's captions begin and end"
-    student = Distillation(published_recipe(taught_recipe), scene_source, tmp_path, taught_by)
-    assert student.tokenizer.get_vocab_size() < taught_by.tokenizer.get_vocab_size()
-    student.train(Told())
-    assert all(np.isfinite(list(row.values())).all() for row in epoch_rows(tmp_path))
-    trainee, tokenizer, _ = load_run(tmp_path)
-    assert isinstance(trainee, Trainee)
-    assert tokenizer.decode(tokenizer.encode("a dog barks").ids) == "a dog barks"
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda recipe: replace(recipe, distill=replace(recipe.distill, activity_weight=1.0)), "activity_weight"),
-        (lambda recipe: replace(recipe, model=replace(recipe.model, embedding_dim=8)), "embedding_dim"),
-    ],
-)
-def test_terms_that_cannot_be_compared_are_refused_at_the_start(
-    change: Callable[[Recipe], Recipe], words: str, published: Path, taught_recipe: Recipe, scene_source: SceneSource,
-    tmp_path: Path,
-) -> None:  # fmt: skip
-    recipe = change(published_recipe(taught_recipe))
-    refused(lambda: Distillation(recipe, scene_source, tmp_path / "run", load_teacher(published)), ConfigError, words)
-    assert not (tmp_path / "run").exists()

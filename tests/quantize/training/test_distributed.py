@@ -20,7 +20,7 @@ from quantize.training.distributed import World, gather_with_gradient, share_of_
 from quantize.training.recipe import Recipe
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run
-from tests.quantize.training.loop_cases import SETTINGS, Curve, engine, weights
+from tests.quantize.training.loop_cases import SETTINGS, Curve, trainer, weights
 
 ROOT = Path(__file__).parents[3]
 
@@ -89,11 +89,11 @@ def two_ranks(two_ranks_folder: Path, captioner_recipe: Recipe, recordings: Path
 
 
 def test_two_ranks_give_the_losses_and_weights_of_one(two_ranks: TwoRanks, tmp_path: Path) -> None:
-    alone, curve = engine(tmp_path), Curve()
+    alone, curve = trainer(tmp_path), Curve()
     alone.train(curve)
     assert len(curve.losses) == 12
     assert two_ranks.losses("plain") == pytest.approx(curve.losses, abs=1e-4)
-    assert torch.allclose(weights(engine(two_ranks.folder / "plain")), weights(alone), atol=1e-4)
+    assert torch.allclose(weights(trainer(two_ranks.folder / "plain")), weights(alone), atol=1e-4)
     assert curve.losses[-1] < curve.losses[0]
 
 
@@ -118,7 +118,7 @@ def test_rank_that_dies_ends_the_run_which_goes_on_to_the_same_weights(two_ranks
     assert torch.load(tmp_path / "broken" / "last.pt", weights_only=True)["steps_done"] == 8
     again = under_torchrun(tmp_path, job)
     assert again.returncode == 0, again.stderr
-    assert torch.equal(weights(engine(two_ranks.folder / "dropout")), weights(engine(tmp_path / "broken")))
+    assert torch.equal(weights(trainer(two_ranks.folder / "dropout")), weights(trainer(tmp_path / "broken")))
     unbroken = two_ranks.losses("dropout")
     assert json.loads((tmp_path / "broken" / "losses.json").read_text(encoding="utf-8")) == unbroken[8:]
 
@@ -141,12 +141,12 @@ def test_ranks_draw_different_dropout(two_ranks: TwoRanks) -> None:
 def test_run_of_two_ranks_can_go_on_alone(two_ranks: TwoRanks, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt):
-        engine(broken, terms=_interrupted_after(9), dropout=0.3).train(Curve())
+        trainer(broken, terms=_interrupted_after(9), dropout=0.3).train(Curve())
     state = torch.load(broken / "last.pt", weights_only=True)
     state["random_states"] *= 2
     torch.save(state, broken / "last.pt")
     rest = Curve()
-    engine(broken, dropout=0.3).train(rest)
+    trainer(broken, dropout=0.3).train(rest)
     assert len(rest.losses) == 12 - 8
 
 

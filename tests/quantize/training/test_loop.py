@@ -1,4 +1,4 @@
-"""The training engine: broken off anywhere it goes on to the same weights; its log, checkpoints and precision."""
+"""The trainer: broken off anywhere it goes on to the same weights; its log, checkpoints and precision."""
 
 from __future__ import annotations
 
@@ -17,10 +17,20 @@ from torch import nn
 
 from edge_aac.errors import ConfigError, DataError
 from quantize.training.distributed import World
-from quantize.training.loop import Engine
+from quantize.training.loop import Trainer
 from quantize.training.precision import in_fp32, wants_bf16
 from quantize.training.tensor_batch import TensorBatch
-from tests.quantize.training.loop_cases import Curve, Rows, Spoilt, Strike, Vectors, collate, engine, objective, weights
+from tests.quantize.training.loop_cases import (
+    Curve,
+    Rows,
+    Spoilt,
+    Strike,
+    Vectors,
+    collate,
+    objective,
+    trainer,
+    weights,
+)
 
 ROOT = Path(__file__).parents[3]
 STEPS = 12  # two epochs of six; a checkpoint each four
@@ -40,7 +50,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 def test_process_killed_midway_goes_on_to_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    unbroken = engine(whole, dropout=0.3)
+    unbroken = trainer(whole, dropout=0.3)
     unbroken.train(Curve())
     # The sixth step is the last of the first epoch; the checkpoint is four steps old when the process dies.
     killed = run_job(
@@ -49,7 +59,7 @@ def test_process_killed_midway_goes_on_to_the_weights_of_an_unbroken_one(tmp_pat
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert torch.load(broken / "last.pt", weights_only=True)["steps_done"] == 4
-    resumed, rest = engine(broken, dropout=0.3, workers=1), Curve()
+    resumed, rest = trainer(broken, dropout=0.3, workers=1), Curve()
     resumed.train(rest)
     assert len(rest.losses) == STEPS - 4
     assert torch.equal(weights(unbroken), weights(resumed))
@@ -58,11 +68,11 @@ def test_process_killed_midway_goes_on_to_the_weights_of_an_unbroken_one(tmp_pat
 
 @pytest.mark.parametrize("call", [1, 5, 6, 7, 11, 12])
 def test_breaking_off_at_any_step_changes_nothing(call: int, tmp_path: Path) -> None:
-    unbroken, curve = engine(tmp_path / "whole", dropout=0.3), Curve()
+    unbroken, curve = trainer(tmp_path / "whole", dropout=0.3), Curve()
     unbroken.train(curve)
     with pytest.raises(KeyboardInterrupt):
-        engine(tmp_path / "broken", dropout=0.3, terms=Strike(call, signal.SIGINT)).train(Curve())
-    resumed, rest = engine(tmp_path / "broken", dropout=0.3), Curve()
+        trainer(tmp_path / "broken", dropout=0.3, terms=Strike(call, signal.SIGINT)).train(Curve())
+    resumed, rest = trainer(tmp_path / "broken", dropout=0.3), Curve()
     resumed.train(rest)
     assert torch.equal(weights(unbroken), weights(resumed))
     assert rest.losses == curve.losses[STEPS - len(rest.losses) :]
@@ -70,7 +80,7 @@ def test_breaking_off_at_any_step_changes_nothing(call: int, tmp_path: Path) -> 
 
 
 def test_dropout_is_not_the_same_at_every_step(tmp_path: Path) -> None:
-    with_dropout, without = engine(tmp_path / "a", dropout=0.3), engine(tmp_path / "b", dropout=0.0)
+    with_dropout, without = trainer(tmp_path / "a", dropout=0.3), trainer(tmp_path / "b", dropout=0.0)
     with_dropout.train(Curve())
     without.train(Curve())
     assert not torch.allclose(weights(with_dropout), weights(without))
@@ -81,17 +91,17 @@ def test_request_to_end_waits_for_the_step_and_a_checkpoint(call: int, saved_ste
     def leave(*_: object) -> None:
         sys.exit(143)
 
-    unbroken = engine(tmp_path / "whole", dropout=0.3)
+    unbroken = trainer(tmp_path / "whole", dropout=0.3)
     unbroken.train(Curve())
     before = signal.signal(signal.SIGTERM, leave)
     try:
         with pytest.raises(SystemExit) as ended:
-            engine(tmp_path / "asked", dropout=0.3, terms=Strike(call, signal.SIGTERM)).train(Curve())
+            trainer(tmp_path / "asked", dropout=0.3, terms=Strike(call, signal.SIGTERM)).train(Curve())
         assert signal.getsignal(signal.SIGTERM) is leave
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ended.value.code == 143
-    resumed = engine(tmp_path / "asked", dropout=0.3)
+    resumed = trainer(tmp_path / "asked", dropout=0.3)
     assert resumed.steps_done == saved_steps
     resumed.train(Curve())
     assert torch.equal(weights(unbroken), weights(resumed))
@@ -107,11 +117,11 @@ def test_killed_in_its_validation_it_does_no_step_again(tmp_path: Path) -> None:
     def killed(_: nn.Module) -> dict[str, float]:
         raise KeyboardInterrupt
 
-    whole = engine(tmp_path / "whole", validate=scores)
+    whole = trainer(tmp_path / "whole", validate=scores)
     last = whole.train(Curve())
     with pytest.raises(KeyboardInterrupt):
-        engine(tmp_path / "broken", validate=killed).train(Curve())
-    resumed, curve = engine(tmp_path / "broken", validate=scores), Curve()
+        trainer(tmp_path / "broken", validate=killed).train(Curve())
+    resumed, curve = trainer(tmp_path / "broken", validate=scores), Curve()
     assert (resumed.epochs_done, resumed.steps_done) == (0, STEPS // 2)
     assert resumed.train(curve) == last
     assert len(curve.losses) == STEPS // 2
@@ -128,7 +138,7 @@ def of_no_finite_gradient(pair: Any, batch: Rows) -> dict[str, torch.Tensor]:
 def test_what_is_not_finite_ends_the_run_and_spoils_no_checkpoint(terms: Any, words: str, tmp_path: Path) -> None:
     first = terms is of_no_finite_gradient
     with pytest.raises(ConfigError, match=f"no finite .*{words} .*learning_rate"):
-        engine(tmp_path, terms=terms, checkpoint_steps=1).train(Curve())
+        trainer(tmp_path, terms=terms, checkpoint_steps=1).train(Curve())
     if first:
         assert not (tmp_path / "last.pt").exists()
         return
@@ -139,9 +149,9 @@ def test_what_is_not_finite_ends_the_run_and_spoils_no_checkpoint(terms: Any, wo
 
 
 def test_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
-    engine(tmp_path).train(Curve())
+    trainer(tmp_path).train(Curve())
     before = (tmp_path / "log.jsonl").read_bytes()
-    again, curve = engine(tmp_path), Curve()
+    again, curve = trainer(tmp_path), Curve()
     assert again.train(curve) == {}
     assert curve.losses == []
     assert (tmp_path / "log.jsonl").read_bytes() == before
@@ -151,11 +161,11 @@ def test_log_forgets_what_is_run_again(tmp_path: Path) -> None:
     # Of 24 steps, row 20 is logged and then lost with the steps behind checkpoint 16.
     changes = {"scenes_per_epoch": 192, "epochs": 1, "checkpoint_steps": 8}
     with pytest.raises(KeyboardInterrupt):
-        engine(tmp_path, terms=Strike(22, signal.SIGINT), **changes).train(Curve())
+        trainer(tmp_path, terms=Strike(22, signal.SIGINT), **changes).train(Curve())
     with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write('{"step": 2')  # torn by the kill
     assert rows_of_step(tmp_path) == 1
-    engine(tmp_path, **changes).train(Curve())
+    trainer(tmp_path, **changes).train(Curve())
     assert [row.get("step", "epoch") for row in rows(tmp_path)] == [20, "epoch"]
     assert {"loss", "contrastive", "values", "learning_rate", "scenes_per_s"} <= set(rows(tmp_path)[0])
 
@@ -166,31 +176,31 @@ def rows_of_step(folder: Path) -> int:
 
 def test_log_of_a_run_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"step": 20}\n', encoding="utf-8")
-    engine(tmp_path).train(Curve())
+    trainer(tmp_path).train(Curve())
     assert [row["epoch"] for row in rows(tmp_path)] == [1, 2]
 
 
 def test_checkpoint_of_another_trainee_is_refused(tmp_path: Path) -> None:
-    engine(tmp_path).train(Curve())
+    trainer(tmp_path).train(Curve())
     with pytest.raises(DataError, match="new folder"):
-        Engine(nn.Linear(3, 3), objective, Vectors, collate, engine(tmp_path / "other").settings, tmp_path)
+        Trainer(nn.Linear(3, 3), objective, Vectors, collate, trainer(tmp_path / "other").settings, tmp_path)
 
 
 def test_checkpoint_cut_short_is_refused(tmp_path: Path) -> None:
-    engine(tmp_path).train(Curve())
+    trainer(tmp_path).train(Curve())
     whole = (tmp_path / "last.pt").read_bytes()
     (tmp_path / "last.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="new folder"):
-        engine(tmp_path)
+        trainer(tmp_path)
 
 
 def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="1 training steps"):
-        engine(tmp_path, epochs=1, scenes_per_epoch=8)
+        trainer(tmp_path, epochs=1, scenes_per_epoch=8)
     with pytest.raises(ConfigError, match="fp16"):
-        engine(tmp_path, precision="fp16")
+        trainer(tmp_path, precision="fp16")
     with pytest.raises(ConfigError, match="8 cannot be shared equally by 3"):
-        engine(tmp_path, World(0, 3))
+        trainer(tmp_path, World(0, 3))
 
 
 def test_bf16_runs_the_modules_and_not_the_terms(tmp_path: Path) -> None:
@@ -202,11 +212,11 @@ def test_bf16_runs_the_modules_and_not_the_terms(tmp_path: Path) -> None:
         assert {term.dtype for term in terms.values()} == {torch.float32}
         return terms
 
-    half, curve = engine(tmp_path / "half", terms=watched, precision="bf16"), Curve()
+    half, curve = trainer(tmp_path / "half", terms=watched, precision="bf16"), Curve()
     half.train(curve)
     assert seen == {torch.bfloat16}
     assert {parameter.dtype for parameter in half.trainee.parameters()} == {torch.float32}
-    full, full_curve = engine(tmp_path / "full", precision="auto"), Curve()
+    full, full_curve = trainer(tmp_path / "full", precision="auto"), Curve()
     full.train(full_curve)
     assert curve.losses == pytest.approx(full_curve.losses, rel=0.05)
     assert curve.losses != full_curve.losses
@@ -256,7 +266,7 @@ def test_objective_that_is_a_module_is_not_trained(tmp_path: Path) -> None:
         def forward(self, pair: Any, batch: Rows) -> dict[str, torch.Tensor]:
             return objective(pair, batch)
 
-    run = engine(tmp_path, terms=WithTeacher())
+    run = trainer(tmp_path, terms=WithTeacher())
     run.train(Curve())
     state = torch.load(tmp_path / "last.pt", weights_only=True)
     assert not any("teacher" in name for name in [*state["trainee"], *state["averaged"]])

@@ -23,12 +23,12 @@ from quantize.training.pretrain import (
     mix_terms,
 )
 from quantize.training.recipe import Recipe
-from quantize.training.settings import EngineSettings
+from quantize.training.settings import TrainerSettings
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run, load_run
-from tests.quantize.training.distill_cases import Told, epoch_rows
+from tests.quantize.training.distill_cases import RecordedProgress, epoch_rows
 
-SETTINGS = EngineSettings(
+SETTINGS = TrainerSettings(
     epochs=2, scenes_per_epoch=8, batch_scenes=4, warmup_steps=2, checkpoint_steps=1, learning_rate=2e-3, workers=0
 )
 
@@ -47,7 +47,7 @@ def source(recipe: Recipe, recordings: Path) -> SceneSource:
     return SceneSource(recipe, recordings)
 
 
-class BeforeCaptions(Told):
+class BeforeCaptions(RecordedProgress):
     """Breaks the run off when the captioner's first epoch begins: the one of a single epoch."""
 
     def epoch(self, number: int, total: int, steps: int) -> None:
@@ -58,13 +58,13 @@ class BeforeCaptions(Told):
 
 def test_the_captioner_begins_with_the_averaged_encoder(recipe: Recipe, source: SceneSource, tmp_path: Path) -> None:
     run = Run(recipe, source, tmp_path)
-    drawn = {name: tensor.clone() for name, tensor in run.engine.trainee.captioner.state_dict().items()}
+    drawn = {name: tensor.clone() for name, tensor in run.trainer.trainee.captioner.state_dict().items()}
     told = BeforeCaptions()
     with pytest.raises(KeyboardInterrupt):
         run.train(told)
     assert told.epochs == [(1, 2), (2, 2), (1, 1)] and len(told.losses) == 4
     kept = torch.load(tmp_path / FOLDER / "last.pt", weights_only=True)
-    now = run.engine.trainee.captioner.state_dict()
+    now = run.trainer.trainee.captioner.state_dict()
     changed = 0
     for name, tensor in now.items():
         if name.startswith("encoder."):
@@ -74,7 +74,7 @@ def test_the_captioner_begins_with_the_averaged_encoder(recipe: Recipe, source: 
             assert torch.equal(tensor, drawn[name]), name
     assert changed > 20
 
-    told = Told()
+    told = RecordedProgress()
     Run(recipe, source, tmp_path).train(told)
     assert told.epochs == [(1, 1)], "a finished pretraining is not repeated"
     load_run(tmp_path)
@@ -85,7 +85,7 @@ def test_broken_off_within_it_goes_on_there(recipe: Recipe, source: SceneSource,
     with pytest.raises(KeyboardInterrupt):
         Run(recipe, source, whole).train(BeforeCaptions())
     with pytest.raises(KeyboardInterrupt):
-        Run(recipe, source, broken).train(Told(steps_left=2))
+        Run(recipe, source, broken).train(RecordedProgress(steps_left=2))
     assert not (broken / "last.pt").exists()
     told = BeforeCaptions()
     with pytest.raises(KeyboardInterrupt):
@@ -97,7 +97,7 @@ def test_broken_off_within_it_goes_on_there(recipe: Recipe, source: SceneSource,
 
 def test_killed_within_it_a_run_keeps_its_outliers(recipe: Recipe, source: SceneSource, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        Run(recipe, source, tmp_path).train(Told(steps_left=2))
+        Run(recipe, source, tmp_path).train(RecordedProgress(steps_left=2))
     heard = SceneSource(recipe, source.data)
     heard.outliers = source.clips[:1]
     with pytest.raises(ConfigError, match=r"other outliers \(--outliers\): give the same"):
@@ -138,7 +138,7 @@ def test_scores_of_an_encoder_that_knows_one_class(source: SceneSource, recipe: 
 def test_it_learns_which_sound_is_heard(recipe: Recipe, source: SceneSource, tmp_path: Path) -> None:
     longer = replace(recipe, pretrain=replace(SETTINGS, epochs=4, scenes_per_epoch=24, learning_rate=1e-2))
     torch.manual_seed(0)
-    EncoderPretraining(Beats(recipe.model.beats), longer, source, tmp_path, World()).train(Told())
+    EncoderPretraining(Beats(recipe.model.beats), longer, source, tmp_path, World()).train(RecordedProgress())
     first, *_, last = epoch_rows(tmp_path / FOLDER)
     assert last["loss"] < 0.9 * first["loss"]
 
@@ -161,9 +161,9 @@ def test_without_the_table_nothing_is_pretrained(recipe: Recipe, source: SceneSo
     assert not (tmp_path / FOLDER).exists()
     with_it = Run(recipe, source, tmp_path / "with")
     # Pretraining takes none of the random numbers that the captioner's own weights are drawn from.
-    states = [one.engine.trainee.state_dict() for one in (run, with_it)]
+    states = [one.trainer.trainee.state_dict() for one in (run, with_it)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
-    told = Told()
+    told = RecordedProgress()
     run.train(told)
     assert told.epochs == [(1, 1)] and not (tmp_path / FOLDER).exists()
 

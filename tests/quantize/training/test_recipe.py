@@ -20,7 +20,7 @@ from quantize.training.settings import MixupRecipe, StoredRecipe, TrainSettings
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run
 from quantize.training.trainee import CaptionObjective
-from tests.quantize.training.distill_cases import Told
+from tests.quantize.training.distill_cases import RecordedProgress
 
 RECIPES = Path("quantize/recipes")
 
@@ -138,4 +138,6 @@ def test_embeddings_of_another_width_are_refused(
         with pytest.raises(ConfigError, match=words):
             CaptionObjective(train, **given, embedding_dim=6)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=words):
-        Run(recipe, SceneSource(recipe, recordings), tmp_path, sentence_embedder=sentence_embedder).train(Told())
+        Run(recipe, SceneSource(recipe, recordings), tmp_path, sentence_embedder=sentence_embedder).train(
+            RecordedProgress()
+        )

@@ -26,7 +26,7 @@ from quantize.training.stored import EXAMPLES, TEACHER, StoredDataset, StoredExa
 from quantize.training.teacher import Teacher, TeacherSignals, joined
 from quantize.training.train import _STORED_EPOCH, Run, store_examples
 from tests.quantize.models.published_layout import refused
-from tests.quantize.training.distill_cases import Told, small_teacher
+from tests.quantize.training.distill_cases import RecordedProgress, small_teacher
 
 HALF = 2e-3
 """Half precision keeps 11 bits; the teacher's batches of another length add a little."""
@@ -311,10 +311,10 @@ def test_a_teacher_learns_from_the_stored_examples_too(
 ) -> None:
     """They bring the sentence embeddings, so that the embedder itself is not needed."""
     run = Run(taught_recipe, scene_source, tmp_path, stored=stored.examples)
-    told = Told()
+    told = RecordedProgress()
     run.train(told)
     assert len(told.losses) == 6 and np.isfinite(told.losses).all()
-    batch: Example = run.engine.dataset(0)[0]
+    batch: Example = run.trainer.dataset(0)[0]
     assert batch.signals is None and batch.text_embedding is not None
 
 

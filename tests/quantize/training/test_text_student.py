@@ -33,7 +33,7 @@ from quantize.training.text_student import (
     split_texts,
     student_embedder,
 )
-from tests.quantize.training.distill_cases import Told
+from tests.quantize.training.distill_cases import RecordedProgress
 
 TEXTS = distinct_captions(260, np.random.default_rng(3))
 SETTINGS = TextStudentSettings(
@@ -123,7 +123,7 @@ def test_student_comes_near_its_teacher_on_texts_it_has_not_seen(
     teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
 ) -> None:
     settings = replace(SETTINGS, epochs=20)
-    told = Told()
+    told = RecordedProgress()
     run = TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path)
     scores = run.train(told)
     assert len(told.losses) == 20 * 160 // 16
@@ -148,7 +148,7 @@ def test_student_comes_near_its_teacher_on_texts_it_has_not_seen(
 def test_an_epoch_ends_with_the_texts(
     teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
 ) -> None:
-    told = Told()
+    told = RecordedProgress()
     settings = replace(SETTINGS, epochs=1, scenes_per_epoch=5000)
     TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path).train(told)
     assert len(told.losses) == 200 // 16
@@ -158,10 +158,10 @@ def test_batches_hold_texts_of_like_length_and_every_text_once(
     teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
 ) -> None:
     run = TextDistillation(teacher, TEXTS, tokenizer, config, SETTINGS, tmp_path)
-    lengths = [len(ids) for ids, _ in run.engine.dataset(0)]
+    lengths = [len(ids) for ids, _ in run.trainer.dataset(0)]
     spread = [max(part) - min(part) for part in (lengths[at : at + 16] for at in range(0, len(lengths), 16))]
     assert np.mean(spread) < (max(lengths) - min(lengths)) / 3
-    orders = [[tuple(ids.tolist()) for ids, _ in run.engine.dataset(epoch)] for epoch in (0, 1, 0)]
+    orders = [[tuple(ids.tolist()) for ids, _ in run.trainer.dataset(epoch)] for epoch in (0, 1, 0)]
     assert len(set(orders[0])) == len(orders[0]) == 200 // 16 * 16
     assert orders[0] == orders[2] != orders[1]
 
@@ -174,13 +174,13 @@ def test_killed_run_ends_with_the_weights_of_one_that_was_not(
         return TextDistillation(teacher, TEXTS, tokenizer, config, SETTINGS, tmp_path / folder)
 
     whole = run("whole")
-    whole.train(Told())
+    whole.train(RecordedProgress())
     with pytest.raises(KeyboardInterrupt):
-        run("killed").train(Told(steps_left=killed_at))
+        run("killed").train(RecordedProgress(steps_left=killed_at))
     with pytest.raises(InputMissingError, match="not finished"):
         load_text_student(tmp_path / "killed")
     resumed = run("killed")
-    resumed.train(Told())
+    resumed.train(RecordedProgress())
     load_text_student(tmp_path / "killed")
     one, other = whole.student.state_dict(), resumed.student.state_dict()
     assert one.keys() == other.keys()
@@ -194,7 +194,7 @@ def test_folder_of_another_run(
     teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
 ) -> None:
     settings = replace(SETTINGS, epochs=1)
-    TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path).train(Told())
+    TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path).train(RecordedProgress())
     with pytest.raises(ConfigError, match=r"other settings; give a new folder"):
         TextDistillation(teacher, TEXTS, tokenizer, config, SETTINGS, tmp_path)
     with pytest.raises(ConfigError, match=r"other texts, teacher_sha256"):
