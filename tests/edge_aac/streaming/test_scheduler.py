@@ -13,9 +13,8 @@ import pytest
 from edge_aac.errors import DataError, DeviceError
 from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import window_rng
-from edge_aac.streaming.channel import RING_SAMPLES
+from edge_aac.streaming.channel import LONGEST_WAIT_S, RING_SAMPLES
 from edge_aac.streaming.counters import Counters
-from edge_aac.streaming.scheduler import TICK_S
 from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource
 from tests.edge_aac.streaming.session_cases import (
     HOP,
@@ -103,8 +102,8 @@ def test_the_last_sound_before_an_outage_is_captioned() -> None:
 def test_sound_before_a_jump_is_captioned() -> None:
     model = FakeModel()
     given: list[Any] = [noise(WINDOW - 160), (2 * RING_SAMPLES, noise(WINDOW))]
-    # A long outage takes longer than a tick.
-    loop = session(FakeSource(given, live=True, pace_s=2 * TICK_S), FakeSink(), model)
+    # A long outage takes longer than sound waits in the ring.
+    loop = session(FakeSource(given, live=True, pace_s=1.5 * LONGEST_WAIT_S), FakeSink(), model)
     loop.run()
     assert model.sound_samples[0] == WINDOW - 160
     assert len(model.draws) >= 2
