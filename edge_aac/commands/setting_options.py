@@ -187,7 +187,8 @@ def _options(
             setting,
             f"{section.name.replace('-', '_')}__{setting.name}",
             env.get(_dotted(setting), setting.env),
-            help_texts.get(_dotted(setting)) or _help(setting, section.array),
+            help_texts.get(_dotted(setting))
+            or _help(setting, section.array or get_origin(setting.type) in {list, tuple}),
             section.array,
             section.has_kinds,
         )

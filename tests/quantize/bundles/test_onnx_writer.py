@@ -14,7 +14,7 @@ import torch
 from onnx import GraphProto, NodeProto, numpy_helper
 
 from edge_aac.bundle.manifest import Manifest
-from edge_aac.bundle.store import Bundle, open_bundle
+from edge_aac.bundle.store import Bundle, check_all, open_bundle
 from edge_aac.errors import DataError, InputMissingError
 from quantize.bundles import onnx_writer
 from quantize.bundles.bundle_writer import check_output
@@ -251,7 +251,7 @@ def test_weights_that_are_not_the_bundles(spoil: Callable[[Path], None], kind: t
     try:
         spoil(data)
         with pytest.raises(kind, match=r"decoder\.fp32\.onnx\.data"):
-            open_bundle(str(bundle))
+            check_all(open_bundle(str(bundle)))
     finally:
         data.write_bytes(content)
-    open_bundle(str(bundle))
+    check_all(open_bundle(str(bundle)))

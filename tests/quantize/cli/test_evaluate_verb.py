@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from edge_aac.audio.windows import Window
 from edge_aac.bundle.store import open_bundle
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError, UsageError
 from edge_aac.models.contract import Description
@@ -114,14 +116,14 @@ def test_the_captioner_is_told_how_much_of_a_window_is_sound(
     recordings: Path, without_rain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `edge-aac caption` tells it; some bundles do not attend to the rest."""
-    told: list[object] = []
-    caption = Captioner.caption
+    samples: list[int] = []
+    describe = Captioner.describe
 
-    def listen(self: Captioner, *given: Any, **named: Any) -> Description:
-        told.append(named.get("sound_samples"))
-        return caption(self, *given, **named)
+    def listen(self: Captioner, windows: Sequence[Window], *given: Any) -> list[Description | DataError]:
+        samples.extend(window.samples for window in windows)
+        return describe(self, windows, *given)
 
-    monkeypatch.setattr(Captioner, "caption", listen)
+    monkeypatch.setattr(Captioner, "describe", listen)
     call("--bundle", without_rain, "--data", recordings, "--fold", 2, "--scenes", 2, "--absent", "rain")
     lengths = {
         absent: [len(clip.waveform) for clip in load_clips(recordings, folds) if (clip.label == "rain") == absent]
@@ -129,7 +131,7 @@ def test_the_captioner_is_told_how_much_of_a_window_is_sound(
     }
     assert max(lengths[False]) <= 80_000
     # Between them are two scenes, two windows of noise and one of silence.
-    assert told == [*lengths[False], *[160_000] * 5, *lengths[True]]
+    assert samples == [*lengths[False], *[160_000] * 5, *lengths[True]]
 
 
 def test_a_manifest_that_is_named_goes_before_an_exported_folder(

@@ -147,7 +147,9 @@ def test_plans_are_built_gated_and_stored(calibrated: Path, board: list[BuildReq
         assert (plan.parent_sha256, source.parent_sha256) == (source.sha256, parent.sha256)
     shapes = {request.onnx.name.partition(".")[0]: request.profiles for request in board}
     assert [shape[0] for shape in shapes["encoder"]["fbank"]] == [1, 1, 2]
-    assert [shape[0] for shape in shapes["decoder"]["token_ids"]] == [1, bundle.manifest.decoding.candidates, 16]
+    assert [shape[0] for shape in shapes["decoder"]["token_ids"]] == [1, bundle.manifest.decoding.candidates, 2 * 16], (
+        "two windows at once"
+    )
     assert len({request.timing_cache for request in board}) == 1 and board[0].timing_cache.is_file()
     assert Captioner(bundle).encoder_graph.backend == "tensorrt"
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edge_aac.bundle.manifest import GraphRole
+from edge_aac.bundle.manifest import BundleFile, GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import EngineOptions
@@ -59,8 +59,8 @@ def _spoiled(bundle: Bundle, output: Path, nodes: str) -> Path:
 
 def _with_encoder(bundle: Bundle, path: Path) -> Bundle:
     class Changed(Bundle):
-        def path(self, file: object) -> Path:
-            return path if file == self.manifest.graphs["encoder"][0] else bundle.path(file)  # type: ignore[arg-type]
+        def checked(self, file: BundleFile) -> Path:
+            return path if file == self.manifest.graphs["encoder"][0] else bundle.checked(file)
 
     return Changed(bundle.folder, bundle.manifest)
 
