@@ -271,3 +271,24 @@ def test_objective_that_is_a_module_is_not_trained(tmp_path: Path) -> None:
     state = torch.load(tmp_path / "last.pt", weights_only=True)
     assert not any("teacher" in name for name in [*state["trainee"], *state["averaged"]])
     assert os.listdir(tmp_path).count("last.pt.new") == 0
+
+
+def test_terms_of_a_step_are_not_fetched_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU each float() of a tensor waits for all that was started there."""
+    fetched: list[torch.Tensor] = []
+    whole, alone = torch.Tensor.tolist, torch.Tensor.__float__
+
+    def to_list(tensor: torch.Tensor) -> Any:
+        fetched.append(tensor)
+        return whole(tensor)
+
+    def to_float(tensor: torch.Tensor) -> float:
+        raise AssertionError("a term is fetched by itself")
+
+    made = trainer(tmp_path)
+    batch = next(iter(made._batches(0)))
+    monkeypatch.setattr(torch.Tensor, "tolist", to_list)
+    monkeypatch.setattr(torch.Tensor, "__float__", to_float)
+    values = made._step(batch)
+    monkeypatch.setattr(torch.Tensor, "__float__", alone)
+    assert len(fetched) == 1 and len(fetched[0]) == len(values) > 2
