@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,9 @@ from edge_aac.fluency.languages import FluencyCheck
 from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.tokens import to_arrays, to_text
+
+REMEMBERED_TEXTS = 2048
+"""Texts whose faults are remembered."""
 
 
 class Reranker:
@@ -45,7 +49,8 @@ class Reranker:
         self._text_tokenizer = text_tokenizer
         self._weights = weights
         self._instruction = instruction
-        self._fluency_check = fluency_check
+        # The same captions come again and again.
+        self._fluency_check = lru_cache(REMEMBERED_TEXTS)(fluency_check) if fluency_check else None
 
     def rank(
         self, candidates: Sequence[Sequence[Candidate]], audio_embeddings: npt.NDArray[np.float32]

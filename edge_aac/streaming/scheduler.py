@@ -17,6 +17,9 @@ MAX_BATCH_WINDOWS = 16
 MAX_WINDOWS_AHEAD = 8
 """Windows of files that are cut ahead where no live source would wait for them."""
 
+GATHER_S = 0.03
+"""How long the first window that is due waits for those of other sources: together they cost much less."""
+
 TICK_S = 0.25
 """How long nothing may happen before events and health are looked after all the same."""
 
@@ -88,8 +91,8 @@ class Scheduler:
             self._tick()
             if all(channel.ended for channel in channels):
                 break
-            if not round_:
-                self._awake.wait(TICK_S)
+            if not round_ and self._awake.wait(TICK_S) and len(running) > 1:
+                self._stop.wait(GATHER_S)
         for channel in channels:
             channel.end()
 

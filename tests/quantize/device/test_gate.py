@@ -136,19 +136,20 @@ def test_every_graph_is_timed_and_compared_on_what_the_captioner_gives_it(
     monkeypatch.setattr("quantize.device.timing.MOST_PAIRS", 9)
     reference = load_engine(bundle, role, ONE_THREAD)[0]
 
-    class Twice:
-        """Runs everything twice."""
+    class Twentyfold:
+        """Runs everything twenty times: more than a busy machine makes of one."""
 
         input_shapes = reference.input_shapes
 
         def run(self, inputs: object) -> object:
-            reference.run(inputs)  # type: ignore[arg-type]
+            for _ in range(19):
+                reference.run(inputs)  # type: ignore[arg-type]
             return reference.run(inputs)  # type: ignore[arg-type]
 
-    found = timing(role, reference, Twice(), samples)  # type: ignore[arg-type]
-    assert found.ratio > 1.2
+    found = timing(role, reference, Twentyfold(), samples)  # type: ignore[arg-type]
+    assert found.ratio > 2.0
     assert found.form_ms > found.reference_ms > 0
-    assert max_abs_difference(role, reference, Twice(), samples) == 0.0  # type: ignore[arg-type]
+    assert max_abs_difference(role, reference, Twentyfold(), samples) == 0.0  # type: ignore[arg-type]
     dynamic_int8(bundle.path(bundle.manifest.graphs[role][0]), tmp_path / "int8.onnx")
     from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
 
