@@ -212,7 +212,8 @@ class Channel:
     def take(self, loud: int) -> list[Window]:
         """The next windows in order: as many loud ones as asked for, and the silent ones around them.
 
-        Each is given to :meth:`settle` in this order; events depend on it.
+        Each is given to :meth:`settle` in this order; events depend on it. Those that are not, since the run ends, are
+        given back to :meth:`put_back`.
         """
         taken: list[Window] = []
         while self._due:
@@ -222,6 +223,10 @@ class Channel:
                 loud -= 1
             taken.append(self._due.popleft())
         return taken
+
+    def put_back(self, window: Window) -> None:
+        """Have a window wait again, before all others: it was taken, and not described."""
+        self._due.appendleft(window)
 
     def rng(self, window: Window) -> np.random.Generator:
         """The window's own generator: what is said of it does not depend on other windows."""
@@ -297,10 +302,12 @@ class Channel:
         return self.ended
 
     def end(self) -> None:
-        """End all events; nothing comes after."""
+        """End all events; nothing comes after. Windows that still wait are counted as skipped by the stop."""
         if not self.ended:
             self.ended = True
-            self._due.clear()
+            if self._due:
+                self.counters.skipped["stop"] += len(self._due)
+                self._due.clear()
             self._publish_events(self._tracker.finish())
 
     def close(self) -> None:

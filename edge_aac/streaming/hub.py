@@ -92,9 +92,16 @@ class Outlet:
 
     @property
     def has_room(self) -> bool:
-        """Whether at most half of the queue is taken; always so once the sink has failed."""
+        """Whether at most half of the queue is taken by records that wait for room; always so once the sink has failed.
+
+        Records of live sources count for nothing: a sink that is too slow for those holds up no file.
+        """
         with self._changed:
-            return self.error is not None or 2 * len(self._queue) <= self._capacity
+            return self.error is not None or 2 * self._lossless <= self._capacity
+
+    @property
+    def _lossless(self) -> int:
+        return sum(waiting.lossless for waiting in self._queue)
 
     def put(self, delivery: Delivery) -> None:
         """Queue a record; never waits. What no longer can be delivered is dropped and counted."""
@@ -250,11 +257,13 @@ class Hub:
     def error(self) -> BaseException | None:
         """The first sink's error once no sink is left that takes records; None before.
 
-        A sink that failed while others go on is logged, once, where this is asked.
+        The reader of a pipe that has gone tells nothing where another sink has an error of its own. A sink that failed
+        while others go on is logged, once, where this is asked.
         """
         failed = [outlet for outlet in self._outlets if outlet.error is not None]
         if len(failed) == len(self._outlets):
-            return failed[0].error
+            errors = [outlet.error for outlet in failed]
+            return min(errors, key=lambda error: isinstance(error, BrokenPipeError))
         for outlet in failed:
             if outlet.name not in self._reported and outlet.error is not None:
                 self._reported.add(outlet.name)

@@ -98,8 +98,9 @@ class Session:
         """Run to the end. All that was opened is closed when this returns or raises.
 
         Raises:
-            Exception: the first error of a sink where none is left, of the model, of a source that is not retried, or
-                of a window of a file; all other sources were captioned to their ends before.
+            Exception: the first error of a sink where none is left, or of the model; of a source that is not retried,
+                or of a window of a file, once all other sources were captioned to their ends. A stop leaves those of
+                sources in the log: whoever stops a stream knows nothing of one that ended long before.
         """
         self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s)
         try:
@@ -107,7 +108,7 @@ class Session:
         finally:
             for channel in self.channels:
                 channel.end()
-                channel.close()
+            self._close_sources()
             deadline_s = time.monotonic() + JOIN_TIMEOUT_S
             for channel in self.channels:
                 channel.capture.join(max(0.0, deadline_s - time.monotonic()))
@@ -118,8 +119,23 @@ class Session:
         if self._hub.error is not None:
             raise self._hub.error
         for channel in self.channels:
-            if channel.error is not None:
+            if channel.error is not None and not self._stop.is_set():
                 raise channel.error
+
+    def _close_sources(self) -> None:
+        """Close them side by side, since each may take its time: a driver that hangs, a device that is being opened."""
+
+        def close(channel: Channel) -> None:
+            try:
+                channel.close()
+            except Exception as error:
+                log.warning("%s cannot be closed (%s: %s)", channel.label, type(error).__name__, error)
+
+        closers = [threading.Thread(target=close, args=(channel,)) for channel in self.channels]
+        for closer in closers:
+            closer.start()
+        for closer in closers:
+            closer.join()
 
     def _tick(self) -> None:
         if self._health is not None:
