@@ -98,9 +98,9 @@ class Session:
         """Run to the end. All that was opened is closed when this returns or raises.
 
         Raises:
-            Exception: the first error of a sink where none is left, or of the model; of a source that is not retried,
-                or of a window of a file, once all other sources were captioned to their ends. A stop leaves those of
-                sources in the log: whoever stops a stream knows nothing of one that ended long before.
+            Exception: the first error of the model, or of a sink where none is left; or, once all sources were
+                captioned to their ends, of one of them that is not retried, of a window of a file, or of a sink. After
+                a stop these last ones are in the log alone: what ended long before is no failure of the stop.
         """
         self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s)
         try:
@@ -118,9 +118,15 @@ class Session:
                 log.info("%s: %s", channel.label, channel.counters.sentence())
         if self._hub.error is not None:
             raise self._hub.error
+        if self._stop.is_set():
+            return
         for channel in self.channels:
-            if channel.error is not None and not self._stop.is_set():
+            if channel.error is not None:
                 raise channel.error
+        # One that ended while others went on: its records are lost. The reader of a pipe had what it wanted.
+        error = self._hub.first_error
+        if error is not None and not isinstance(error, BrokenPipeError):
+            raise error
 
     def _close_sources(self) -> None:
         """Close them side by side, since each may take its time: a driver that hangs, a device that is being opened."""
