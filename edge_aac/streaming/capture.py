@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from edge_aac.timebase import SAMPLE_RATE
 
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 60.0
+STEADY_S = 10.0
+"""A source that lasted this long after it was opened may be back at once; the pauses of another one go on growing."""
+
 
 _FINAL = (UsageError, ConfigError, PermanentDeviceError)
 
@@ -60,6 +64,8 @@ class Capture:
         self._wake = wake
         self._reopen = reopen if source.live else None
         self._reopened = 0
+        self._opened_s = time.monotonic()
+        self._backoff_s = FIRST_BACKOFF_S
         self._lost_before = 0
         self._closed = threading.Event()
         self._ended = False
@@ -74,7 +80,7 @@ class Capture:
 
     @property
     def reconnects(self) -> int:
-        """How often the source was found again."""
+        """How often its sound came back."""
         return self._reopened + self._source.reconnects
 
     def start(self) -> None:
@@ -147,6 +153,7 @@ class Capture:
     def _note_sound(self) -> None:
         if self.reason is not None:
             log.warning("%s is back", self._source.label)
+            self._reopened += 1
             self.reason = None
 
     def _replace_source(self, failure: EdgeAacError) -> bool:
@@ -159,9 +166,11 @@ class Capture:
         self.reason = as_text(str(failure))
         with self._source_lock:
             self._source.close()
-        backoff_s = FIRST_BACKOFF_S
-        while not self._closed.wait(backoff_s):
-            backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+        if time.monotonic() - self._opened_s >= STEADY_S:
+            self._backoff_s = FIRST_BACKOFF_S
+        # Chance, so that many sources behind one router do not try all at once.
+        while not self._closed.wait(self._backoff_s * random.uniform(0.75, 1.0)):
+            self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
             try:
                 opened = self._reopen()
             except _FINAL:
@@ -170,12 +179,13 @@ class Capture:
                 self.reason = as_text(str(error))
                 log.debug("%s: %s", label, error)
                 continue
+            self._opened_s = time.monotonic()
             with self._source_lock:
+                self._reopened += self._source.reconnects
                 self._source = opened
                 if self._closed.is_set():
                     opened.close()
                     return False
-            self._reopened += 1
             self._lost_before = 0
             # From the last sound on, not from the failure, which may have taken long to show. The time before a source
             # first came is no loss.

@@ -330,7 +330,8 @@ class Channel:
         if (earlier := self._event_spans.get(change.number)) is not None:
             end_sample, before = earlier
             span = span.model_copy(update={"start": before.start, "start_s": before.start_s})
-            if change.end == end_sample:
+            # RFC 3339 in UTC sorts as text. The clock may have been set back.
+            if change.end == end_sample or (span.end or "") < (before.end or ""):
                 span = before
         if change.state == "end":
             self._event_spans.pop(change.number, None)

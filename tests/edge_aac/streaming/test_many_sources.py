@@ -303,3 +303,21 @@ def test_what_was_never_there_has_lost_nothing(monkeypatch: pytest.MonkeyPatch) 
     (channel,) = made.channels
     assert (channel.error, channel.counters.lost_samples, channel.capture.reconnects) == (None, 0, 1)
     assert sink.captions
+
+
+def test_pauses_grow_though_each_try_seems_to_succeed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that takes the call and hangs up again at once is not called every second for ever."""
+    opened_s: list[float] = []
+    tries = 5
+
+    def opened() -> Source:
+        opened_s.append(time.monotonic())
+        given = blocks(3) if len(opened_s) == tries else []
+        error = None if given else DeviceError("the camera hung up")
+        return FakeSource(given, live=True, error=error, label="camera")
+
+    first = FakeSource(blocks(3), live=True, error=DeviceError("the camera is gone"), label="camera")
+    made, _ = _retried(FakeSink(), opened, first, monkeypatch)
+    made.run()
+    assert opened_s[-1] - opened_s[-2] > 0.75 * 2 ** (tries - 1) * capture.FIRST_BACKOFF_S
+    assert made.channels[0].capture.reconnects == 1, "it was heard again once"
