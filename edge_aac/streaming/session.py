@@ -18,6 +18,8 @@ from edge_aac.streaming.hub import Hub
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
 
 JOIN_TIMEOUT_S = 0.3
+CLOSE_TIMEOUT_S = 5.0
+"""A source that takes longer to close is left behind."""
 
 log = logging.getLogger(__name__)
 
@@ -137,11 +139,14 @@ class Session:
             except Exception as error:
                 log.warning("%s cannot be closed (%s: %s)", channel.label, type(error).__name__, error)
 
-        closers = [threading.Thread(target=close, args=(channel,)) for channel in self.channels]
+        closers = [threading.Thread(target=close, args=(channel,), daemon=True) for channel in self.channels]
         for closer in closers:
             closer.start()
-        for closer in closers:
-            closer.join()
+        deadline_s = time.monotonic() + CLOSE_TIMEOUT_S
+        for channel, closer in zip(self.channels, closers, strict=True):
+            closer.join(max(0.0, deadline_s - time.monotonic()))
+            if closer.is_alive():
+                log.warning("%s does not close, it is left behind", channel.label)
 
     def _tick(self) -> None:
         if self._health is not None:

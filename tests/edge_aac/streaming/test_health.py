@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -134,6 +135,8 @@ def test_the_level_is_the_mean_power() -> None:
     assert meter.take() == -23.0
     meter.add(_window(-120.0))
     assert meter.take() == -120.0
+    meter.add(_window(math.inf))
+    assert meter.take() is None, "JSON has no infinity"
 
 
 def test_windows_that_a_stop_leaves_out_are_counted() -> None:

@@ -321,3 +321,25 @@ def test_pauses_grow_though_each_try_seems_to_succeed(monkeypatch: pytest.Monkey
     made.run()
     assert opened_s[-1] - opened_s[-2] > 0.75 * 2 ** (tries - 1) * capture.FIRST_BACKOFF_S
     assert made.channels[0].capture.reconnects == 1, "it was heard again once"
+
+
+def test_a_source_that_does_not_close_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("edge_aac.streaming.session.CLOSE_TIMEOUT_S", 0.1)
+    hanging = threading.Event()
+
+    class _Hanging(FakeSource):
+        def close(self) -> None:
+            hanging.wait()
+
+    sink = FakeSink()
+    made = session([_Hanging(blocks(3), label="bad.wav"), FakeSource(blocks(3), label="good.wav")], sink)
+    running = threading.Thread(target=made.run, daemon=True)
+    with caplog.at_level(logging.WARNING):
+        running.start()
+        running.join(10)
+    assert not running.is_alive()
+    assert sink.closed
+    assert caplog.messages == ["bad.wav does not close, it is left behind"]
+    hanging.set()
