@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from edge_aac.audio.connection import PermanentDeviceError
+from edge_aac.audio.sources.absent import AbsentSource
 from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
 from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
 from edge_aac.bundle.store import open_bundle
@@ -92,11 +94,12 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
         health_interval_s=settings.get(HealthSettings).interval_s,
     )
     try:
-        opened = open_sources(wanted)
+        opened = open_sources(wanted, stop)
     except BaseException:
         hub.close(patient=False)
         raise
-    for source, slicer, (context, one) in zip(wanted, slicers, opened, strict=True):
+    # Of a stream that is stopped while they are opened, some are missing.
+    for source, slicer, (context, one) in zip(wanted, slicers, opened, strict=False):
         session.add(
             one,
             slicer,
@@ -113,13 +116,16 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
     session.run()
 
 
-def open_sources(wanted: Sequence[ConfiguredSource]) -> list[tuple[SourceContext, Source]]:
+def open_sources(
+    wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None
+) -> list[tuple[SourceContext, Source]]:
     """Open sources in order, each with a label of its own.
 
-    A device that is not there is waited for where another source can be heard meanwhile.
+    A device that is not there is waited for where another source can be heard meanwhile. Once ``stop`` is set, no more
+    are opened.
 
     Raises:
-        DeviceError: none can be heard.
+        DeviceError: none can be heard, or one that no later try can reach is among them.
         EdgeAacError: an address is wrong, or a file cannot be read.
     """
     contexts = _contexts(wanted)
@@ -127,8 +133,12 @@ def open_sources(wanted: Sequence[ConfiguredSource]) -> list[tuple[SourceContext
     failures: list[DeviceError] = []
     try:
         for source, context in zip(wanted, contexts, strict=True):
+            if stop is not None and stop.is_set():
+                break
             try:
                 opened.append(open_source(source.address, context))
+            except PermanentDeviceError:
+                raise
             except DeviceError as error:
                 failures.append(error)
                 opened.append(None)
@@ -137,14 +147,25 @@ def open_sources(wanted: Sequence[ConfiguredSource]) -> list[tuple[SourceContext
         for failure in failures:
             log.warning("%s. It is waited for.", str(failure).rstrip("."))
         for place, (source, context) in enumerate(zip(wanted, contexts, strict=True)):
+            if stop is not None and stop.is_set():
+                break
             if opened[place] is None:
-                opened[place] = open_source(source.address, SourceContext(context.name, wait_for_device=True))
+                opened[place] = _waiting(source.address, SourceContext(context.name, wait_for_device=True))
     except BaseException:
         for one in opened:
             if one is not None:
                 one.close()
         raise
-    return [(context, one) for context, one in zip(contexts, opened, strict=True) if one is not None]
+    return [(context, one) for context, one in zip(contexts, opened, strict=False) if one is not None]
+
+
+def _waiting(address: str, context: SourceContext) -> Source:
+    try:
+        return open_source(address, context)
+    except PermanentDeviceError:
+        raise
+    except DeviceError as error:  # its factory cannot wait: the capture does
+        return AbsentSource(context.label(Address.parse(address)), error)
 
 
 def _contexts(wanted: Sequence[ConfiguredSource]) -> list[SourceContext]:

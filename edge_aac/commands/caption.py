@@ -7,15 +7,12 @@ reported on stderr and does not stop the others; the exit code at the end tells.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from edge_aac.commands import options
 from edge_aac.commands.setting_options import GivenSettings, settings_options
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from edge_aac.commands import options
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_aac.records.base import Record, TimeSpan, rfc3339
+from edge_aac.records.base import Record, TimeSpan, as_text, rfc3339
 from edge_aac.records.caption import Caption, LatencyMs, Model, Score
 from edge_aac.records.event import Event
 from edge_aac.records.health import Health, PublishedLatencyMs, SinkHealth
@@ -19,6 +19,7 @@ __all__ = [
     "Score",
     "SinkHealth",
     "TimeSpan",
+    "as_text",
     "known_kinds",
     "parse_record",
     "record_class",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from datetime import datetime, timezone
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+_NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Surrogates that stand for no byte of a file's name."""
 
 
 class Part(BaseModel):
@@ -78,6 +82,12 @@ def kind_of(schema: str) -> str:
     """The middle part of a schema's name: ``caption`` of ``edge-aac/caption/1``."""
     family, _, rest = schema.partition("/")
     return rest.rpartition("/")[0] or rest or family
+
+
+def as_text(text: str) -> str:
+    """Text as JSON needs it: bytes of a file's name that are no UTF-8 become replacement characters."""
+    without = _NO_TEXT.sub("\ufffd", text)
+    return without.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def rfc3339(seconds: float) -> str:

@@ -54,7 +54,7 @@ class Health(Record):
         captions: captions published.
         silent, unsure, failed: windows below the level gate, below the score gate, and not described for an error.
         skipped: windows left out, by reason: "overlap" for a later window that holds the same sound, "behind" where
-            the machine is too slow for all sources.
+            the machine is too slow for all sources, "stop" where the run ended before they were described.
         dropped_ms: milliseconds of sound lost.
         latency_ms: from the end of a window's sound to its publication; absent without captions or for files.
         queued_ms: milliseconds of sound that wait to be taken.

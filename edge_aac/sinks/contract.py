@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge_aac.errors import EdgeAacError
-from edge_aac.records import Record, known_kinds
+from edge_aac.records import Record, as_text, known_kinds
 
 
 class TransientSinkError(Exception):
@@ -84,4 +84,5 @@ class SinkKind(Protocol):
 
 def reason_of(error: BaseException) -> str:
     """An error as a sink's health gives it."""
-    return str(error) if isinstance(error, (EdgeAacError, TransientSinkError)) else f"{type(error).__name__}: {error}"
+    known = isinstance(error, (EdgeAacError, TransientSinkError))
+    return as_text(str(error) if known else f"{type(error).__name__}: {error}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
 from edge_aac.models.contract import Description
-from edge_aac.records import Caption, Event, LatencyMs, Model, Score, TimeSpan, rfc3339
+from edge_aac.records import Caption, Event, LatencyMs, Model, Score, TimeSpan, as_text, rfc3339
 from edge_aac.streaming.events import EventChange
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -29,7 +28,7 @@ class RecordBuilder:
     model: Model
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "source", os.fsencode(self.source).decode("utf-8", "replace"))
+        object.__setattr__(self, "source", as_text(self.source))
 
     def caption(  # noqa: PLR0913, PLR0917 - the parts of a record
         self,

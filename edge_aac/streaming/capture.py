@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
 
 from edge_aac.audio.clock import SampleClock
+from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.errors import ConfigError, EdgeAacError, UsageError
+from edge_aac.records import as_text
 from edge_aac.records.health import HealthState
 from edge_aac.timebase import SAMPLE_RATE
 
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 60.0
+STEADY_S = 10.0
+"""A source that lasted this long after it was opened may be back at once; the pauses of another one go on growing."""
+
+
+_FINAL = (UsageError, ConfigError, PermanentDeviceError)
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +32,8 @@ class Capture:
     """Reads a source into a ring, and keeps the clocks that say when each sample arrived.
 
     A live source that fails is closed and opened again with growing pauses, for ever; the time without it is a gap.
-    Only an error that no retry mends (a wrong address or setting, or a fault of the program) ends it.
+    Only an error that no retry mends ends it: a wrong address or setting, a device that cannot be reached at all
+    (:class:`~edge_aac.audio.connection.PermanentDeviceError`), or a fault of the program.
 
     Args:
         source: opened.
@@ -55,6 +64,8 @@ class Capture:
         self._wake = wake
         self._reopen = reopen if source.live else None
         self._reopened = 0
+        self._opened_s = time.monotonic()
+        self._backoff_s = FIRST_BACKOFF_S
         self._lost_before = 0
         self._closed = threading.Event()
         self._ended = False
@@ -69,7 +80,7 @@ class Capture:
 
     @property
     def reconnects(self) -> int:
-        """How often the source was found again."""
+        """How often its sound came back."""
         return self._reopened + self._source.reconnects
 
     def start(self) -> None:
@@ -97,7 +108,7 @@ class Capture:
         except BaseException as fault:  # a fault of the program: raised again where the ring is read
             error = fault
         if error is not None:
-            self.reason = str(error) or type(error).__name__
+            self.reason = as_text(str(error) or type(error).__name__)
         self._ring.close(error)
         self._ended = True
         self._wake()
@@ -142,37 +153,44 @@ class Capture:
     def _note_sound(self) -> None:
         if self.reason is not None:
             log.warning("%s is back", self._source.label)
+            self._reopened += 1
             self.reason = None
 
     def _replace_source(self, failure: EdgeAacError) -> bool:
         """Open a live source anew, however often it takes; False where no retry would help or it was closed."""
-        if self._reopen is None or isinstance(failure, (UsageError, ConfigError)):
+        if self._reopen is None or isinstance(failure, _FINAL):
             return False
-        began_s = time.monotonic()
         label = self._source.label
         if self.reason is None:
             log.warning("%s failed and is tried again: %s", label, failure)
-        self.reason = str(failure)
+        self.reason = as_text(str(failure))
         with self._source_lock:
             self._source.close()
-        backoff_s = FIRST_BACKOFF_S
-        while not self._closed.wait(backoff_s):
-            backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+        if time.monotonic() - self._opened_s >= STEADY_S:
+            self._backoff_s = FIRST_BACKOFF_S
+        # Chance, so that many sources behind one router do not try all at once.
+        while not self._closed.wait(self._backoff_s * random.uniform(0.75, 1.0)):
+            self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
             try:
                 opened = self._reopen()
-            except (UsageError, ConfigError):
+            except _FINAL:
                 raise
             except EdgeAacError as error:
-                self.reason = str(error)
+                self.reason = as_text(str(error))
                 log.debug("%s: %s", label, error)
                 continue
+            self._opened_s = time.monotonic()
             with self._source_lock:
+                self._reopened += self._source.reconnects
                 self._source = opened
                 if self._closed.is_set():
                     opened.close()
                     return False
-            self._reopened += 1
             self._lost_before = 0
-            self._ring.write_gap(round((time.monotonic() - began_s) * SAMPLE_RATE))
+            # From the last sound on, not from the failure, which may have taken long to show. The time before a source
+            # first came is no loss.
+            if position := self._ring.written_samples:
+                missed_s = time.monotonic() - self._arrivals.time_of(position)
+                self._ring.write_gap(max(0, round(missed_s * SAMPLE_RATE)))
             return True
         return False

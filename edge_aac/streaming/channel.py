@@ -212,7 +212,8 @@ class Channel:
     def take(self, loud: int) -> list[Window]:
         """The next windows in order: as many loud ones as asked for, and the silent ones around them.
 
-        Each is given to :meth:`settle` in this order; events depend on it.
+        Each is given to :meth:`settle` in this order; events depend on it. Those that are not, since the run ends, are
+        given back to :meth:`put_back`.
         """
         taken: list[Window] = []
         while self._due:
@@ -222,6 +223,10 @@ class Channel:
                 loud -= 1
             taken.append(self._due.popleft())
         return taken
+
+    def put_back(self, window: Window) -> None:
+        """Have a window wait again, before all others: it was taken, and not described."""
+        self._due.appendleft(window)
 
     def rng(self, window: Window) -> np.random.Generator:
         """The window's own generator: what is said of it does not depend on other windows."""
@@ -297,10 +302,12 @@ class Channel:
         return self.ended
 
     def end(self) -> None:
-        """End all events; nothing comes after."""
+        """End all events; nothing comes after. Windows that still wait are counted as skipped by the stop."""
         if not self.ended:
             self.ended = True
-            self._due.clear()
+            if self._due:
+                self.counters.skipped["stop"] += len(self._due)
+                self._due.clear()
             self._publish_events(self._tracker.finish())
 
     def close(self) -> None:
@@ -323,7 +330,8 @@ class Channel:
         if (earlier := self._event_spans.get(change.number)) is not None:
             end_sample, before = earlier
             span = span.model_copy(update={"start": before.start, "start_s": before.start_s})
-            if change.end == end_sample:
+            # RFC 3339 in UTC sorts as text. The clock may have been set back.
+            if change.end == end_sample or (span.end or "") < (before.end or ""):
                 span = before
         if change.state == "end":
             self._event_spans.pop(change.number, None)

@@ -99,6 +99,8 @@ class LevelMeter:
 
     def add(self, window: Window) -> None:
         """Take in a window's level, weighted by its samples."""
+        if not math.isfinite(window.rms_dbfs):  # of samples that are no numbers, for which JSON has no level
+            return
         if window.rms_dbfs > SILENCE_DBFS:
             self._power += window.samples * 10 ** (window.rms_dbfs / 10)
         self._samples += window.samples

@@ -92,9 +92,16 @@ class Outlet:
 
     @property
     def has_room(self) -> bool:
-        """Whether at most half of the queue is taken; always so once the sink has failed."""
+        """Whether at most half of the queue is taken by records that wait for room; always so once the sink has failed.
+
+        Records of live sources count for nothing: a sink that is too slow for those holds up no file.
+        """
         with self._changed:
-            return self.error is not None or 2 * len(self._queue) <= self._capacity
+            return self.error is not None or 2 * self._lossless <= self._capacity
+
+    @property
+    def _lossless(self) -> int:
+        return sum(waiting.lossless for waiting in self._queue)
 
     def put(self, delivery: Delivery) -> None:
         """Queue a record; never waits. What no longer can be delivered is dropped and counted."""
@@ -248,18 +255,27 @@ class Hub:
 
     @property
     def error(self) -> BaseException | None:
-        """The first sink's error once no sink is left that takes records; None before.
+        """What :attr:`first_error` is once no sink is left that takes records; None before.
 
         A sink that failed while others go on is logged, once, where this is asked.
         """
         failed = [outlet for outlet in self._outlets if outlet.error is not None]
         if len(failed) == len(self._outlets):
-            return failed[0].error
+            return self.first_error
         for outlet in failed:
             if outlet.name not in self._reported and outlet.error is not None:
                 self._reported.add(outlet.name)
                 log.error("sink %s has ended, the others go on: %s", outlet.name, reason_of(outlet.error))
         return None
+
+    @property
+    def first_error(self) -> BaseException | None:
+        """The error of the first sink, in their order, that failed; None where none did.
+
+        The reader of a pipe that has gone tells nothing where another sink has an error of its own.
+        """
+        errors = [outlet.error for outlet in self._outlets if outlet.error is not None]
+        return min(errors, key=lambda error: isinstance(error, BrokenPipeError), default=None)
 
     def health(self) -> dict[str, SinkHealth]:
         """State and counters of each sink, by name."""
@@ -272,10 +288,10 @@ class Hub:
             closer.start()
         for closer in closers:
             closer.join()
+        ended = self.error is not None
         for outlet in self._outlets:
             # What ends the stream is raised, and tells enough.
-            known = outlet.error is None or outlet.name in self._reported
-            if known and (dropped := outlet.health.dropped):
+            if not (ended and outlet.error is not None) and (dropped := outlet.health.dropped):
                 why = "it does not take them fast enough" if outlet.error is None else "it had ended"
                 log.warning("sink %s: %d records were dropped: %s", outlet.name, dropped, why)
 

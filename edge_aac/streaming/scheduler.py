@@ -31,7 +31,7 @@ class Scheduler:
 
     Every round takes the windows that are due of all channels in one batch. Of each live channel the newest comes
     first, and what does not fit into the batch is skipped and counted; a file's windows come one after the other and
-    none is skipped. Channels take turns in who is first.
+    none is skipped. Where a batch is too small for all channels, those that wait the longest come first.
 
     Args:
         model: used by this thread alone.
@@ -60,6 +60,8 @@ class Scheduler:
         self._max_batch = max_batch
         self._awake = threading.Event()
         self._turn = 0
+        self._served: dict[Channel, int] = {}
+        """The round in which a channel last had a window described."""
 
     def wake(self) -> None:
         """Tell that something may be due; called from any thread."""
@@ -104,7 +106,7 @@ class Scheduler:
             return []
         self._turn += 1
         first = self._turn % len(due)
-        order = due[first:] + due[:first]
+        order = sorted(due[first:] + due[:first], key=lambda channel: self._served.get(channel, 0))
         loud = {channel: channel.loud_windows for channel in order}
         counts = dict.fromkeys(order, 0)
         left = self._max_batch
@@ -116,8 +118,10 @@ class Scheduler:
                 left -= more
         taken: list[tuple[Channel, Window]] = []
         for channel in order:
-            if channel.live and counts[channel]:
-                channel.skip_all_but_newest(counts[channel])
+            if counts[channel]:
+                self._served[channel] = self._turn
+                if channel.live:
+                    channel.skip_all_but_newest(counts[channel])
             taken += [(channel, window) for window in channel.take(counts[channel])]
         return taken
 
@@ -127,6 +131,11 @@ class Scheduler:
         if loud:
             windows = [window for _, window in loud]
             rngs = [channel.rng(window) for channel, window in loud]
-            descriptions = iter(self._model.describe(windows, rngs, self._stop.is_set))
+            try:
+                descriptions = iter(self._model.describe(windows, rngs, self._stop.is_set))
+            except BaseException:
+                for channel, window in reversed(round_):
+                    channel.put_back(window)
+                raise
         for channel, window in round_:
             channel.settle(window, next(descriptions) if channel.is_loud(window) else None)

@@ -18,6 +18,8 @@ from edge_aac.streaming.hub import Hub
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
 
 JOIN_TIMEOUT_S = 0.3
+CLOSE_TIMEOUT_S = 5.0
+"""A source that takes longer to close is left behind."""
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +100,9 @@ class Session:
         """Run to the end. All that was opened is closed when this returns or raises.
 
         Raises:
-            Exception: the first error of a sink where none is left, of the model, of a source that is not retried, or
-                of a window of a file; all other sources were captioned to their ends before.
+            Exception: the first error of the model, or of a sink where none is left; or, once all sources were
+                captioned to their ends, of one of them that is not retried, of a window of a file, or of a sink. After
+                a stop these last ones are in the log alone: what ended long before is no failure of the stop.
         """
         self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s)
         try:
@@ -107,7 +110,7 @@ class Session:
         finally:
             for channel in self.channels:
                 channel.end()
-                channel.close()
+            self._close_sources()
             deadline_s = time.monotonic() + JOIN_TIMEOUT_S
             for channel in self.channels:
                 channel.capture.join(max(0.0, deadline_s - time.monotonic()))
@@ -117,9 +120,33 @@ class Session:
                 log.info("%s: %s", channel.label, channel.counters.sentence())
         if self._hub.error is not None:
             raise self._hub.error
+        if self._stop.is_set():
+            return
         for channel in self.channels:
             if channel.error is not None:
                 raise channel.error
+        # One that ended while others went on: its records are lost. The reader of a pipe had what it wanted.
+        error = self._hub.first_error
+        if error is not None and not isinstance(error, BrokenPipeError):
+            raise error
+
+    def _close_sources(self) -> None:
+        """Close them side by side, since each may take its time: a driver that hangs, a device that is being opened."""
+
+        def close(channel: Channel) -> None:
+            try:
+                channel.close()
+            except Exception as error:
+                log.warning("%s cannot be closed (%s: %s)", channel.label, type(error).__name__, error)
+
+        closers = [threading.Thread(target=close, args=(channel,), daemon=True) for channel in self.channels]
+        for closer in closers:
+            closer.start()
+        deadline_s = time.monotonic() + CLOSE_TIMEOUT_S
+        for channel, closer in zip(self.channels, closers, strict=True):
+            closer.join(max(0.0, deadline_s - time.monotonic()))
+            if closer.is_alive():
+                log.warning("%s does not close, it is left behind", channel.label)
 
     def _tick(self) -> None:
         if self._health is not None:

@@ -171,3 +171,55 @@ def test_many_sources_and_sinks_from_one_file(
     printed = capfd.readouterr().out.splitlines()
     assert len(printed) == len(everything) - len(health), "standard output takes captions, and events where asked to"
     assert not printed[0].startswith("{"), "its own settings go before the verb's"
+
+
+def test_an_address_that_no_package_knows_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), pytest.raises(DeviceError, match="no source 'gramophone:0'"):
+        app.open_sources([_source("demo:"), _source("gramophone:0")])
+    assert caplog.messages == []
+
+
+def test_a_factory_that_cannot_wait_disturbs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    there, failure = FakeSource([], live=True), DeviceError("no route to the camera")
+
+    def opened(address: str, _context: SourceContext) -> Source:
+        if address == "mic0":
+            return there
+        raise failure
+
+    monkeypatch.setattr(app, "open_source", opened)
+    (_, absent), (_, other) = app.open_sources([_source("camera://u:secret@host"), _source("mic0")])
+    assert other is there
+    assert (absent.label, absent.live, absent.state) == ("camera://host", True, "waiting")
+    with pytest.raises(DeviceError, match="no route"):
+        absent.read()
+    absent.close()
+    assert absent.read() is None
+
+
+def test_a_stop_ends_the_opening_of_many_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    opened: list[FakeSource] = []
+
+    def opening(_address: str, _context: SourceContext) -> Source:
+        opened.append(FakeSource([]))
+        if len(opened) == 2:
+            stop.set()
+        return opened[-1]
+
+    monkeypatch.setattr(app, "open_source", opening)
+    assert len(app.open_sources([_source("demo:")] * 9, stop)) == len(opened) == 2
+
+
+def test_a_stop_while_sources_are_opened_ends_in_peace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    first = FakeSource([noise(_WINDOW_SAMPLES)], endless=True)
+
+    def opening(_address: str, _context: SourceContext) -> Source:
+        stop.set()
+        return first
+
+    monkeypatch.setattr(app, "open_source", opening)
+    settings = _settings(tmp_path, '[[sources]]\naddress = "a"\n[[sources]]\naddress = "b"\n')
+    app.run_stream(settings, app.Output(), stop)
+    assert first.closed.is_set()

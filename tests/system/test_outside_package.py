@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from pathlib import Path
 
 from edge_aac.bundle.store import built_in_bundles
 from tests.edge_aac.outside_package import NAME, OutsidePackage
-from tests.system.command import run_edge_aac
+from tests.system.command import TIMEOUT_S, run_edge_aac, started_edge_aac
 
 _CODE = '''
 """Hear the tide."""
 from __future__ import annotations
 
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -115,3 +119,101 @@ def test_settings_record_and_verb(outside_package: OutsidePackage, tmp_path: Pat
     assert checked.returncode == 78
     assert "height_m" in checked.stdout + checked.stderr
     assert built_in_bundles(), "or the tests run on an unfinished installation"
+
+
+_LEAKY = '''
+"""Cameras behind a password that are not there, or go away."""
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+
+from edge_aac.audio.reconnect import Reconnecting
+from edge_aac.errors import DeviceError
+
+
+class Camera:
+    live = True
+    state = "listening"
+    reconnects = 0
+    opened = 0
+
+    def __init__(self, address, label):
+        Camera.opened += 1
+        if Camera.opened > 1:
+            raise DeviceError(f"{label} is gone for good")
+        self.label = label
+        self._closed = threading.Event()
+        self._blocks = 3
+
+    def read(self):
+        if self._closed.is_set():
+            return None
+        self._blocks -= 1
+        if not self._blocks:
+            raise DeviceError(f"{self.label} has hung up")
+        return np.zeros(1600, np.float32)
+
+    def lost_samples(self):
+        return 0
+
+    def close(self):
+        self._closed.set()
+
+
+def hangs_up(address, context):
+    return Camera(address, context.label(address))
+
+
+def absent(address, context):
+    raise DeviceError(f"There is no camera at {context.label(address)}.")
+
+
+def waits(address, context):
+    label = context.label(address)
+
+    def once(closed):
+        raise DeviceError(f"there is no route to {label}")
+
+    return Reconnecting(label, once, wait_for_device=context.wait_for_device)
+'''
+
+
+def test_no_secret_of_an_address_is_shown_when_its_source_fails(tmp_path: Path) -> None:
+    package = OutsidePackage(tmp_path)
+    schemes = {"hangs": f"{NAME}:hangs_up", "absent": f"{NAME}:absent", "waits": f"{NAME}:waits"}
+    package.install(_LEAKY, {"edge_aac.sources": schemes})
+    env = {"PYTHONPATH": str(tmp_path), "EDGE_AAC_HEALTH_INTERVAL": "0.2"}
+    secret = "user:hunter2@camera.example/x?token=t0k3n"
+    records = tmp_path / "all.jsonl"
+    words = [word for scheme in schemes for word in ("--device", f"{scheme}://{secret}")]
+    with started_edge_aac("stream", *words, "--sink", f"jsonl:{records}", env=env) as process:
+        deadline_s = time.monotonic() + TIMEOUT_S
+        reasons: set[str] = set()
+        while len(reasons) < 3:
+            assert time.monotonic() < deadline_s and process.poll() is None, reasons
+            time.sleep(0.2)
+            lines = records.read_text().splitlines() if records.exists() else []
+            reasons = {table["reason"] for line in lines[:-1] if "reason" in (table := json.loads(line))}
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    shown = out.decode() + err.decode() + records.read_text()
+    assert "hunter2" not in shown and "t0k3n" not in shown
+    assert reasons == {
+        "hangs://camera.example/x has hung up",
+        "hangs://camera.example/x is gone for good",
+        "There is no camera at absent://camera.example/x.",
+    }
+    assert "waits://camera.example/x cannot be heard and is waited for" in err.decode()
+
+
+def test_no_secret_of_an_address_of_an_unknown_scheme_is_shown() -> None:
+    result = run_edge_aac("stream", "--device", "tape://user:hunter2@host/x?token=t0k3n", "--device", "demo:")
+    assert result.returncode == 69
+    assert "tape://host/x" in result.stderr and "waited" not in result.stderr
+    shown = result.stdout + result.stderr
+    shown += run_edge_aac("config", "--show", "--device", "tape://user:hunter2@host/x?token=t0k3n").stdout
+    assert "hunter2" not in shown and "t0k3n" not in shown

@@ -13,9 +13,9 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.connection import SourceState
+from edge_aac.audio.connection import PermanentDeviceError, SourceState
 from edge_aac.audio.sources.labels import label_of
-from edge_aac.errors import ConfigError, DeviceError, UsageError
+from edge_aac.errors import ConfigError, UsageError
 
 ENTRY_POINT_GROUP = "edge_aac.sources"
 
@@ -122,7 +122,8 @@ def open_source(uri: str, context: SourceContext | None = None) -> Source:
         context: the source's name, and whether to wait for its device.
 
     Raises:
-        DeviceError: there is no such scheme, or the device is not there and not to be waited for.
+        PermanentDeviceError: there is no such scheme.
+        DeviceError: the device is not there and not to be waited for.
         UsageError: the address has an unknown or unusable option.
         ConfigError: a package registers the scheme, but its code cannot be loaded.
     """
@@ -130,7 +131,7 @@ def open_source(uri: str, context: SourceContext | None = None) -> Source:
     factories: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     point = factories.get(address.scheme)
     if point is None:
-        raise DeviceError(_unknown_source(address, factories))
+        raise PermanentDeviceError(_unknown_source(address, factories))
     try:
         factory = cast(SourceFactory, point.load())
     except (ImportError, AttributeError) as error:

@@ -145,15 +145,16 @@ def test_a_live_stream_gives_wall_clock_times_that_do_not_move(monkeypatch: pyte
     assert events[-1].end == "2026-05-01T10:00:00.200Z"
 
 
-def test_a_clock_that_is_set_rewrites_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("step_s", "ends"), [(3_600.0, 5), (-3_600.0, 1)])
+def test_a_clock_that_is_set_rewrites_no_event(step_s: float, ends: int, monkeypatch: pytest.MonkeyPatch) -> None:
     source = FakeSource(blocks(6), live=True, pace_s=0.1)
     read = source.read
     now = {"s": 1_777_629_600.0}
 
     def read_while_the_clock_is_set() -> np.ndarray | None:
         block = read()
-        # Each block comes with a clock that somebody has set an hour on.
-        now["s"] += 3_600.0
+        # Each block comes with a clock that somebody has set an hour on, or back.
+        now["s"] += step_s
         return block
 
     monkeypatch.setattr(source, "read", read_while_the_clock_is_set)
@@ -163,5 +164,6 @@ def test_a_clock_that_is_set_rewrites_no_event(monkeypatch: pytest.MonkeyPatch) 
     events = [record for record in sink.records if isinstance(record, Event)]
     assert [event.state for event in events] == ["start", *["update"] * 4, "end"]
     assert len({event.start for event in events}) == 1
-    assert len({event.end for event in events}) == 5
+    assert len({event.end for event in events}) == ends, "no event ends before it has ended"
+    assert all(event.start is not None and event.end is not None and event.start < event.end for event in events)
     assert events[-1].end == events[-2].end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 import time
 from itertools import pairwise
@@ -11,8 +13,9 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.windows import Window
-from edge_aac.errors import DataError
-from edge_aac.records import Health
+from edge_aac.errors import DataError, DeviceError
+from edge_aac.records import Health, as_text
+from edge_aac.sinks.contract import reason_of
 from edge_aac.streaming.counters import MAX_LATENCIES, Counters, LatencyLog, LevelMeter
 from edge_aac.streaming.gate import ScoreGate
 from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, said
@@ -132,3 +135,30 @@ def test_the_level_is_the_mean_power() -> None:
     assert meter.take() == -23.0
     meter.add(_window(-120.0))
     assert meter.take() == -120.0
+    meter.add(_window(math.inf))
+    assert meter.take() is None, "JSON has no infinity"
+
+
+def test_windows_that_a_stop_leaves_out_are_counted() -> None:
+    stop = threading.Event()
+    sink = FakeSink()
+    made = session(FakeSource([noise(9 * HOP)]), sink, FakeModel(seconds=30.0), stop=stop, health_interval_s=3600.0)
+    threading.Timer(0.3, stop.set).start()
+    made.run()
+    (record,) = _health(sink)
+    assert record.windows > 0
+    assert record.skipped == {"stop": record.windows}
+
+
+def test_a_reason_that_is_no_unicode_ends_nothing() -> None:
+    """The name of a damaged file may have any bytes; its error stands in the health record."""
+    sink, path = FakeSink(), os.fsdecode(b"/sounds/caf\xe9.wav")
+    source = FakeSource(blocks(3), error=DataError(f"'{path}' is damaged"), label=path)
+    with pytest.raises(DataError, match="damaged"):
+        session(source, sink, health_interval_s=3600.0).run()
+    (record,) = _health(sink)
+    assert record.reason == "'/sounds/caf\ufffd.wav' is damaged"
+    assert "\ufffd" in record.to_json()
+    failure = DeviceError(f"'{path}' cannot be written")
+    assert reason_of(failure) == "'/sounds/caf\ufffd.wav' cannot be written"
+    assert as_text("caf\udcc3\udca9 \ud800") == "café \ufffd"

@@ -99,9 +99,9 @@ def test_there_is_room_until_half_of_the_queue_is_taken() -> None:
     stuck = threading.Event()
     outlet = _stuck_with_one(FakeSink(stuck=stuck))
     hub = Hub([outlet])
-    _put(outlet, _ROOM // 2)
+    _put(outlet, _ROOM // 2, lossless=True)
     assert hub.has_room
-    _put(outlet, 1)
+    _put(outlet, 1, lossless=True)
     assert not hub.has_room
     awake = threading.Event()
     hub.on_room(awake.set)
@@ -220,3 +220,25 @@ def test_the_first_delivery_alone_counts_as_publication() -> None:
     hub.publish(Delivery(caption_record(), delivered=times.append))
     hub.close(patient=True)
     assert len(times) == 1
+
+
+def test_records_of_live_sources_take_no_room_from_files() -> None:
+    """A sink that is too slow for the microphones would hold up the files beside them for ever."""
+    stuck = threading.Event()
+    outlet = _stuck_with_one(FakeSink(stuck=stuck))
+    _put(outlet, 2 * _ROOM)
+    assert outlet.health.queued == _ROOM + 1
+    assert outlet.has_room
+    stuck.set()
+    outlet.close(patient=True)
+
+
+@pytest.mark.parametrize("names", [("stdout", "disk"), ("disk", "stdout")])
+def test_a_reader_that_has_gone_hides_no_error_of_another_sink(names: tuple[str, str]) -> None:
+    errors = {"stdout": BrokenPipeError(), "disk": DeviceError("the disk is gone")}
+    outlets = [_outlet(FakeSink(error=errors[name]), name=name) for name in names]
+    hub = Hub(outlets)
+    hub.publish(Delivery(caption_record()))
+    _until(lambda: all(outlet.error is not None for outlet in outlets))
+    assert hub.error is errors["disk"]
+    hub.close(patient=True)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_aac.audio.connection import PermanentDeviceError
+from edge_aac.audio.sources.absent import AbsentSource
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DataError, DeviceError, EdgeAacError, UsageError
@@ -107,7 +109,7 @@ def test_a_failing_source_disturbs_no_other(caplog: pytest.LogCaptureFixture) ->
 
 
 def _retried(
-    sink: FakeSink, opened: Callable[[], Source], first: FakeSource, monkeypatch: pytest.MonkeyPatch
+    sink: FakeSink, opened: Callable[[], Source], first: Source, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Session, threading.Event]:
     monkeypatch.setattr(capture, "FIRST_BACKOFF_S", 0.05)
     stop = threading.Event()
@@ -205,3 +207,139 @@ def test_open_events_end_during_an_outage(monkeypatch: pytest.MonkeyPatch) -> No
     (end,) = ends()
     updates = [record for record in sink.records if isinstance(record, Event) and record.state == "update"]
     assert (end.start, end.end) == (updates[-1].start, updates[-1].end)
+
+
+def test_channels_that_do_not_fit_into_a_batch_wait_as_long_as_each_other() -> None:
+    """With twice as many channels as a batch has room for, each has every second batch."""
+    sources = [FakeSource([noise(9 * HOP, number)], label=f"{number}.wav") for number in range(8)]
+    sink = FakeSink()
+    # Slow enough that all sources are there before the first batch is done.
+    session(sources, sink, FakeModel(seconds=0.05), max_batch=4).run()
+    counts = dict.fromkeys((source.label for source in sources), 0)
+    for record in sink.captions:
+        counts[record.source] += 1
+        assert max(counts.values()) - min(counts.values()) <= 2, counts
+    assert set(counts.values()) == {8}
+
+
+def test_sources_are_closed_side_by_side() -> None:
+    together = threading.Barrier(5)
+
+    class _Slow(FakeSource):
+        def close(self) -> None:
+            super().close()
+            if threading.current_thread().name != "edge-aac-capture":
+                together.wait(10.0)
+
+    stop = threading.Event()
+    stop.set()
+    session([_Slow([], endless=True, label=f"mic{number}") for number in range(5)], FakeSink(), stop=stop).run()
+    assert not together.broken
+
+
+def test_a_source_that_cannot_be_closed_keeps_no_other_open(caplog: pytest.LogCaptureFixture) -> None:
+    class _Failing(FakeSource):
+        def close(self) -> None:
+            raise OSError("no such device")
+
+    other, sink = FakeSource(blocks(3), label="other.wav"), FakeSink()
+    with caplog.at_level(logging.WARNING):
+        session([_Failing(blocks(3), label="bad.wav"), other], sink).run()
+    assert other.closed.is_set()
+    assert sink.closed
+    assert "bad.wav cannot be closed" in caplog.text
+
+
+def test_a_stop_is_no_failure_of_a_source_that_ended_before() -> None:
+    stop, sink = threading.Event(), FakeSink()
+    failing = FakeSource(blocks(3), error=DataError("'bad.wav' is damaged"), label="bad.wav")
+    made = session([failing, FakeSource(blocks(3), live=True, endless=True, pace_s=0.01)], sink, stop=stop)
+    running = threading.Thread(target=made.run)
+    with pytest.MonkeyPatch.context() as patch:
+        raised: list[BaseException | None] = []
+        patch.setattr(threading, "excepthook", lambda given: raised.append(given.exc_value))
+        running.start()
+        deadline_s = time.monotonic() + 10
+        while not made.channels[0].ended:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+        stop.set()
+        running.join(10)
+    assert raised == []
+    assert isinstance(made.channels[0].error, DataError)
+
+
+def test_a_device_that_cannot_be_reached_at_all_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened() -> Source:
+        raise AssertionError("it was tried again")
+
+    first = FakeSource(blocks(3), live=True, error=PermanentDeviceError("PyAudio is not installed"), label="mic0")
+    made, _ = _retried(FakeSink(), opened, first, monkeypatch)
+    with pytest.raises(PermanentDeviceError, match="PyAudio"):
+        made.run()
+
+
+def test_the_time_that_a_failure_takes_to_show_is_lost_sound_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class _Mute(FakeSource):
+        def read(self) -> Any:
+            if not self._blocks:
+                time.sleep(0.5)
+            return super().read()
+
+    first = _Mute(blocks(3), live=True, error=DeviceError("the camera is mute"), label="camera")
+    again = FakeSource(blocks(3), live=True, label="camera")
+    made, _ = _retried(FakeSink(), lambda: again, first, monkeypatch)
+    made.run()
+    (channel,) = made.channels
+    assert channel.counters.lost_samples >= 0.5 * 16_000
+
+
+def test_what_was_never_there_has_lost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = AbsentSource("camera", DeviceError("no route to the camera"))
+    again = FakeSource(blocks(3), live=True, label="camera")
+    sink = FakeSink()
+    made, _ = _retried(sink, lambda: again, first, monkeypatch)
+    made.run()
+    (channel,) = made.channels
+    assert (channel.error, channel.counters.lost_samples, channel.capture.reconnects) == (None, 0, 1)
+    assert sink.captions
+
+
+def test_pauses_grow_though_each_try_seems_to_succeed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that takes the call and hangs up again at once is not called every second for ever."""
+    opened_s: list[float] = []
+    tries = 5
+
+    def opened() -> Source:
+        opened_s.append(time.monotonic())
+        given = blocks(3) if len(opened_s) == tries else []
+        error = None if given else DeviceError("the camera hung up")
+        return FakeSource(given, live=True, error=error, label="camera")
+
+    first = FakeSource(blocks(3), live=True, error=DeviceError("the camera is gone"), label="camera")
+    made, _ = _retried(FakeSink(), opened, first, monkeypatch)
+    made.run()
+    assert opened_s[-1] - opened_s[-2] > 0.75 * 2 ** (tries - 1) * capture.FIRST_BACKOFF_S
+    assert made.channels[0].capture.reconnects == 1, "it was heard again once"
+
+
+def test_a_source_that_does_not_close_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("edge_aac.streaming.session.CLOSE_TIMEOUT_S", 0.1)
+    hanging = threading.Event()
+
+    class _Hanging(FakeSource):
+        def close(self) -> None:
+            hanging.wait()
+
+    sink = FakeSink()
+    made = session([_Hanging(blocks(3), label="bad.wav"), FakeSource(blocks(3), label="good.wav")], sink)
+    running = threading.Thread(target=made.run, daemon=True)
+    with caplog.at_level(logging.WARNING):
+        running.start()
+        running.join(10)
+    assert not running.is_alive()
+    assert sink.closed
+    assert caplog.messages == ["bad.wav does not close, it is left behind"]
+    hanging.set()

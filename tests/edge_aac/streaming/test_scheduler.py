@@ -6,15 +6,20 @@ import logging
 import threading
 import time
 from collections import Counter
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
+from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DataError, DeviceError
 from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import window_rng
-from edge_aac.streaming.channel import LONGEST_WAIT_S, RING_SAMPLES
+from edge_aac.streaming.channel import LONGEST_WAIT_S, RING_SAMPLES, ChannelSettings
 from edge_aac.streaming.counters import Counters
+from edge_aac.streaming.gate import EnergyGate
+from edge_aac.streaming.hub import Hub, Outlet
+from edge_aac.streaming.session import Session
 from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource
 from tests.edge_aac.streaming.session_cases import (
     HOP,
@@ -247,3 +252,33 @@ def test_one_bad_window_of_a_file_is_told_after_the_others() -> None:
     with pytest.raises(DataError, match="NaN"):
         loop.run()
     assert len(sink.captions) == 4
+
+
+@pytest.mark.parametrize(("error", "raised"), [(DeviceError("the disk is gone"), True), (BrokenPipeError(), False)])
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_sink_that_failed_beside_others_is_told_at_the_end(
+    error: Exception, raised: bool, stopped: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop, working = threading.Event(), FakeSink()
+    hub = Hub([Outlet(name, sink, ("caption",), QUEUE_RECORDS, stop) for name, sink in _sinks(error, working)])
+    made = Session(model=FakeModel(), hub=hub, node="kitchen", stop=stop, health_interval_s=0.0)
+    settings = ChannelSettings(EnergyGate(-70.0), every_window=True)
+    made.add(FakeSource(blocks(9), endless=stopped), WindowSlicer(WINDOW, HOP), settings)
+    if stopped:
+        threading.Thread(target=_stop_after, args=(working, 8, stop), daemon=True).start()
+    with caplog.at_level(logging.WARNING), pytest.raises(DeviceError) if raised and not stopped else nullcontext():
+        made.run()
+    assert [record.seq for record in working.captions] == list(range(8))
+    assert "sink disk has ended" in caplog.text
+    assert "sink disk: 7 records were dropped: it had ended" in caplog.text
+
+
+def _stop_after(sink: FakeSink, captions: int, stop: threading.Event) -> None:
+    deadline_s = time.monotonic() + 10
+    while len(sink.captions) < captions and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    stop.set()
+
+
+def _sinks(error: Exception, working: FakeSink) -> list[tuple[str, FakeSink]]:
+    return [("disk", FakeSink(error=error, fails_at=1)), ("fake", working)]
