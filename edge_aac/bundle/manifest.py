@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edge_aac.bundle.kinds import UnknownKindError, model_kind
 from edge_aac.errors import DataError, first_complaint
@@ -107,14 +107,15 @@ class RerankWeights(Section):
 
 
 class FamiliarityRule(Section):
-    """What is done where the encoder's graph says how familiar a window is.
+    """How windows with unfamiliar sounds are captioned, where the encoder's graph scores familiarity.
 
     Attributes:
-        least: a window that scores lower holds, if anything, a sound of no class that the model was trained on.
-        words: of such a window's captions; each is one token of the decoder.
+        threshold: familiarity below which a window holds no sound of a class that the model was trained on. Older
+            bundles call it ``least``.
+        words: the only words that captions of such windows may hold; each is one token of the decoder.
     """
 
-    least: float = Field(allow_inf_nan=False)
+    threshold: float = Field(validation_alias=AliasChoices("threshold", "least"), allow_inf_nan=False)
     words: list[str] = Field(min_length=1)
 
 

@@ -49,7 +49,7 @@ class Choices:
         likelihood_weight, similarity_weight: of the two scores that candidates are ranked by.
         fluency_check: whether faulty sentences are ranked behind all others; None = where the bundle's language has
             a check.
-        least_familiarity: windows that score lower are told to hold an unknown sound, or none.
+        min_familiarity: familiarity below which captions name no class; it replaces the bundle's threshold.
     """
 
     method: DecodingMethod | None = None
@@ -57,7 +57,7 @@ class Choices:
     likelihood_weight: float | None = None
     similarity_weight: float | None = None
     fluency_check: bool | None = None
-    least_familiarity: float | None = None
+    min_familiarity: float | None = None
 
     def rules(self, manifest: Seq2SeqManifest, candidates: int | None) -> DecodingRules:
         """The bundle's rules with these changes."""
@@ -70,12 +70,12 @@ class Choices:
             ConfigError: it has none that could be changed.
         """
         if manifest.familiarity is None:
-            if self.least_familiarity is not None:
+            if self.min_familiarity is not None:
                 raise ConfigError(
-                    f"the bundle {manifest.name} cannot tell how familiar a sound is: leave out least_familiarity"
+                    f"the bundle {manifest.name} cannot tell how familiar a sound is: leave out min_familiarity"
                 )
             return None
-        return _changed(manifest.familiarity, least=self.least_familiarity)
+        return _changed(manifest.familiarity, threshold=self.min_familiarity)
 
     def check_of(self, manifest: Seq2SeqManifest) -> FluencyCheck | None:
         """What captions in the bundle's language are checked with; None = with nothing."""
@@ -245,7 +245,7 @@ class Captioner:
     def _is_familiar(self, encoded: Encoded, number: int) -> bool:
         if self.familiarity is None or encoded.familiarity is None:
             return True
-        return bool(encoded.familiarity[number] >= self.familiarity.least)
+        return bool(encoded.familiarity[number] >= self.familiarity.threshold)
 
     def _candidates(
         self,

@@ -45,12 +45,12 @@ class StreamSettings(_Section):
         description="Windows below this level are not captioned.",
         json_schema_extra={"flag": "--silence-dbfs", "env": "EDGE_AAC_SILENCE_DBFS", "unit": "dBFS"},
     )
-    least_score: float | None = Field(
+    min_score: float | None = Field(
         default=None,
         allow_inf_nan=False,
         description="Captions with a lower hybrid score are not published.",
         examples=[0.1],
-        json_schema_extra={"flag": "--least-score", "env": "EDGE_AAC_LEAST_SCORE", "absent": "all are published"},
+        json_schema_extra={"flag": "--min-score", "env": "EDGE_AAC_MIN_SCORE", "absent": "all are published"},
     )
     familiar_only: bool = Field(
         default=False,

@@ -129,9 +129,9 @@ def _of_familiarity(manifest: Mapping[str, Any]) -> str:
     """How it tells the unknown; nothing where it does not."""
     if not manifest.get("familiarity"):
         return ""
-    least = manifest["familiarity"]["least"]
+    threshold = manifest["familiarity"]["threshold"]
     return (
-        f"In a window whose familiarity lies below {least:g} it names no class; `--least-familiarity` sets another\n"
+        f"In a window whose familiarity lies below {threshold:g} it names no class; `--min-familiarity` sets another\n"
         "threshold.\n"
     )
 

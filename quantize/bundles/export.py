@@ -102,7 +102,7 @@ def export_bundle(
         if learnt.familiarity and familiarity:
             manifest["parameters"]["familiarity"] = sum(buffer.numel() for buffer in familiarity.buffers())
             manifest["familiarity"] = {
-                "least": learnt.familiarity.least,
+                "threshold": learnt.familiarity.threshold,
                 "words": [word for word in words_that_name_nothing() if token_of(tokenizer, word) is not None],
             }
         write_manifest(folder, manifest)

@@ -186,7 +186,7 @@ def _head(captioner: Captioner, command: str, seed: int) -> dict[str, Any]:
     if rules.candidates != manifest.decoding.candidates:
         command += f" --candidates {rules.candidates}"
     if captioner.familiarity != manifest.familiarity and captioner.familiarity:
-        command += f" --least-familiarity {captioner.familiarity.least:g}"
+        command += f" --min-familiarity {captioner.familiarity.threshold:g}"
     return {
         "schema": SCHEMA,
         "measured_by": command,

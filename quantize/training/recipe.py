@@ -215,5 +215,12 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         decoding=dict(table["decoding"]),
         rerank=dict(table["rerank"]),
         events=config_from(EventRecipe, table.get("events", {})),
-        familiarity=config_from(FamiliarityRecipe, table["familiarity"]) if table.get("familiarity") else None,
+        familiarity=_familiarity_recipe(table["familiarity"]) if table.get("familiarity") else None,
     )
+
+
+def _familiarity_recipe(table: Mapping[str, Any]) -> FamiliarityRecipe:
+    """The settings of [familiarity]; older recipes and runs call the threshold ``least``."""
+    named = {"threshold" if key == "least" else key: value for key, value in table.items()}
+    recipe: FamiliarityRecipe = config_from(FamiliarityRecipe, named)
+    return recipe

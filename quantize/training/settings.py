@@ -232,7 +232,7 @@ class FamiliarityRecipe:
         stretch_tokens, stretch_hop, loudest_tokens: length, hop and loudest part of a stretch of a window, in tokens.
         rank: directions in which distances are measured.
         shrinkage: share of the mean variance that is added to every direction's.
-        least: lowest score of a window of which a class is named.
+        threshold: familiarity below which no class is named in a window; ``least`` in older recipes.
     """
 
     scenes: int = 3000
@@ -241,7 +241,7 @@ class FamiliarityRecipe:
     loudest_tokens: int = 6
     rank: int = 40
     shrinkage: float = 0.1
-    least: float = -4.0
+    threshold: float = -4.0
 
     def __post_init__(self) -> None:
         at_least_one(self, "scenes", "stretch_tokens", "stretch_hop", "loudest_tokens", "rank")

@@ -267,16 +267,16 @@ def test_a_caption_that_scores_too_low_is_not_said(tmp_path: Path) -> None:
     sound = write_wav(tmp_path / "noise.wav", noise(10))
     (said,) = records(run_edge_aac("caption", sound).stdout)
     score = said["score"]["hybrid"]
-    result = run_edge_aac("caption", sound, "--least-score", str(score + 0.01))
+    result = run_edge_aac("caption", sound, "--min-score", str(score + 0.01))
     assert (result.returncode, result.stdout) == (0, "") and "unsure" in _one_sentence(result.stderr)
-    assert records(run_edge_aac("caption", sound, "--least-score", str(score - 0.01)).stdout)
+    assert records(run_edge_aac("caption", sound, "--min-score", str(score - 0.01)).stdout)
 
 
 def test_a_sound_that_is_not_familiar_enough(tmp_path: Path) -> None:
     sound = write_wav(tmp_path / "noise.wav", noise(10))
-    (said,) = records(run_edge_aac("caption", sound, "--least-familiarity", "-1000").stdout)
+    (said,) = records(run_edge_aac("caption", sound, "--min-familiarity", "-1000").stdout)
     familiarity = said["score"]["familiarity"]
-    above = "--least-familiarity", str(familiarity + 0.1)
+    above = "--min-familiarity", str(familiarity + 0.1)
     (strange,) = records(run_edge_aac("caption", sound, *above).stdout)
     rule = read_manifest(built_in_bundles()[DEFAULT_BUNDLE] / MANIFEST).familiarity
     assert rule and set(strange["caption"].split()) <= set(rule.words)

@@ -156,7 +156,7 @@ def test_an_unfamiliar_window_is_described_in_the_words_for_it(
     said: list[str] = []
     for seed in range(8):
         decoder = FakeDecoderEngine(prefix_logits(10, seed))
-        rule = FamiliarityRule(least=-1.5, words=["rain", "falls", "dog", "bird"])
+        rule = FamiliarityRule(threshold=-1.5, words=["rain", "falls", "dog", "bird"])
         bundle = _rule(captioner.bundle, rule)
         telling = _with_graphs(bundle, _Telling(decoder, familiarity), decoder, monkeypatch, choices=Choices(method))
         captioned = described(telling, _fbank(0), window_rng(seed, 0))
@@ -169,12 +169,10 @@ def test_an_unfamiliar_window_is_described_in_the_words_for_it(
 
 def test_the_threshold_can_be_chosen(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = FakeDecoderEngine(prefix_logits(10, 0))
-    bundle = _rule(captioner.bundle, FamiliarityRule(least=-1.5, words=["rain"]))
-    chosen = _with_graphs(
-        bundle, _Telling(decoder, -5.0), decoder, monkeypatch, choices=Choices(least_familiarity=-6.0)
-    )
+    bundle = _rule(captioner.bundle, FamiliarityRule(threshold=-1.5, words=["rain"]))
+    chosen = _with_graphs(bundle, _Telling(decoder, -5.0), decoder, monkeypatch, choices=Choices(min_familiarity=-6.0))
     assert described(chosen, _fbank(0), window_rng(0, 0)).familiar
-    assert bundle.manifest.familiarity and bundle.manifest.familiarity.least == -1.5
+    assert bundle.manifest.familiarity and bundle.manifest.familiarity.threshold == -1.5
 
 
 def test_a_bundle_that_cannot_tell(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,11 +183,11 @@ def test_a_bundle_that_cannot_tell(captioner: Captioner, monkeypatch: pytest.Mon
     )
     assert (captioned.familiarity, captioned.familiar) == (None, True)
     with pytest.raises(ConfigError, match="cannot tell how familiar"):
-        _with_graphs(without, _Telling(decoder, 0.0), decoder, monkeypatch, choices=Choices(least_familiarity=0.0))
+        _with_graphs(without, _Telling(decoder, 0.0), decoder, monkeypatch, choices=Choices(min_familiarity=0.0))
     with pytest.raises(DataError, match="'stone', said of unfamiliar sounds"):
-        rule = FamiliarityRule(least=0.0, words=["rain", "stone"])
+        rule = FamiliarityRule(threshold=0.0, words=["rain", "stone"])
         _with_graphs(_rule(captioner.bundle, rule), _Telling(decoder, 0.0), decoder, monkeypatch)
-    silent = _rule(captioner.bundle, FamiliarityRule(least=0.0, words=["rain"]))
+    silent = _rule(captioner.bundle, FamiliarityRule(threshold=0.0, words=["rain"]))
     del silent.manifest.graphs["encoder"][0].shapes["familiarity"]
     with pytest.raises(DataError, match="its encoder none to give"):
         _with_graphs(silent, _Telling(decoder, 0.0), decoder, monkeypatch)

@@ -142,7 +142,7 @@ def test_the_words_name_no_class() -> None:
 def bundle(small_recipe: Recipe, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = replace(
         small_recipe,
-        familiarity=replace(_RECIPE, least=-1.0),
+        familiarity=replace(_RECIPE, threshold=-1.0),
         train=replace(small_recipe.train, epochs=1, scenes_per_epoch=16, corpus_scenes=200),
     )
     folder = tmp_path_factory.mktemp("familiar")
@@ -153,12 +153,12 @@ def bundle(small_recipe: Recipe, recordings: Path, tmp_path_factory: pytest.Temp
 def test_a_bundle_that_tells(bundle: Path) -> None:
     opened = open_bundle(str(bundle))
     rule = opened.manifest.familiarity
-    assert rule and rule.least == -1.0
+    assert rule and rule.threshold == -1.0
     assert opened.manifest.graphs["encoder"][0].shapes["familiarity"] == ["windows"]
     fbank = np.random.default_rng(0).normal(0, 0.5, (998, 128)).astype(np.float32)
-    heard = described(Captioner(opened, choices=Choices(least_familiarity=-1e9)), fbank, window_rng(0, 0))
+    heard = described(Captioner(opened, choices=Choices(min_familiarity=-1e9)), fbank, window_rng(0, 0))
     assert heard.familiarity is not None and heard.familiar
-    strange = described(Captioner(opened, choices=Choices(least_familiarity=1e9)), fbank, window_rng(0, 0))
+    strange = described(Captioner(opened, choices=Choices(min_familiarity=1e9)), fbank, window_rng(0, 0))
     assert strange.familiarity == heard.familiarity and not strange.familiar
     assert set(strange.best.text.split()) <= set(rule.words)
     tokenizer = load_tokenizer(opened.path(opened.manifest.tokenizers.decoder))

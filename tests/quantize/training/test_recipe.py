@@ -85,6 +85,13 @@ def test_an_unusable_setting_is_one_sentence(kind: type, values: dict[str, objec
     assert len(str(refused.value).splitlines()) == 1
 
 
+def test_recipes_may_call_the_threshold_of_familiarity_by_its_former_name() -> None:
+    table = asdict(load_recipe("esc10-tiny"))
+    table["familiarity"]["least"] = table["familiarity"].pop("threshold") + 1.0
+    recipe = recipe_from(table)
+    assert recipe.familiarity is not None and recipe.familiarity.threshold == -3.0
+
+
 def test_what_is_not_used_may_be_anything() -> None:
     TrainSettings(contrastive_weight=0.0, contrastive_temperature=0.0)
     recipe = load_recipe("clotho-small")
