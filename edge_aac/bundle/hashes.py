@@ -27,7 +27,7 @@ from pathlib import Path
 SETTLED_NS = 5_000_000_000
 """A file changed less than this ago is not remembered: file systems round times (FAT to 2 s, others to a tick of the
 kernel), so a second change soon after the first can leave them as they are."""
-MOST_REMEMBERED = 256
+MAX_REMEMBERED = 256
 _FORMAT = 1
 
 Identity = tuple[int, ...]
@@ -61,7 +61,7 @@ def remembered_sha256(path: Path) -> str:
     if cache and settled and _identity(path) == before:
         # Read again: another process may have added to it while this one hashed gigabytes.
         known = {**_read(cache), key: (before, digest)}
-        while len(known) > MOST_REMEMBERED:
+        while len(known) > MAX_REMEMBERED:
             known.pop(next(name for name in known))
         _write(cache, known)
     return digest

@@ -57,9 +57,9 @@ def open_model(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any
     """
     kind = cast(ModelKind, model_kind(bundle.manifest.kind))
     given = {name: value for name, value in choices.items() if value is not None}
-    if foreign := sorted(set(given) - kind.choices):
+    if unknown := sorted(set(given) - kind.choices):
         raise ConfigError(
-            f"{foreign[0]} means nothing to the bundle {bundle.manifest.name}, whose model is of the kind "
+            f"{unknown[0]} means nothing to the bundle {bundle.manifest.name}, whose model is of the kind "
             f"{bundle.manifest.kind!r}: leave it out"
         )
     return kind.open(bundle, options, given)

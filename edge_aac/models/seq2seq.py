@@ -234,11 +234,11 @@ class Captioner:
             if isinstance(captions, DataError):
                 return captions
             assert not isinstance(found, DataError), "what has no candidates is not ranked"
-            told = None
+            familiarity_score = None
             if self.familiarity is not None and encoded.familiarity is not None:
-                told = float(encoded.familiarity[number])
+                familiarity_score = float(encoded.familiarity[number])
             audio_embedding = encoded.audio_embeddings[number]
-            return Description(captions, audio_embedding, len(found), latency, told, familiar[number])
+            return Description(captions, audio_embedding, len(found), latency, familiarity_score, familiar[number])
 
         return [description(number) for number in range(len(windows))]
 

@@ -122,8 +122,8 @@ def check_output(output: Path) -> None:
     if not names:
         return
     written = {MANIFEST, CARD, ATTRIBUTIONS, *(file.file for file in read_manifest(output / MANIFEST).files())}
-    if foreign := sorted(names - written):
-        raise DataError(f"{output} holds {foreign[0]}, which is no part of its bundle: move it away first")
+    if other_files := sorted(names - written):
+        raise DataError(f"{output} holds {other_files[0]}, which is no part of its bundle: move it away first")
 
 
 def export_graph(role: str, make_spec: Callable[[], GraphSpec], folder: Path, log: Log) -> dict[str, Any]:

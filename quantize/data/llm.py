@@ -119,7 +119,7 @@ class LlmClient:
 
         def answer(prompt: str) -> str:
             try:
-                return self.cache.put(keys[prompt], model, prompt, self._ask(prompt, stop))
+                return self.cache.put(keys[prompt], model, prompt, self._complete(prompt, stop))
             except Exception:
                 stop.set()  # before this thread takes up another prompt
                 raise
@@ -141,7 +141,7 @@ class LlmClient:
                 raise
         return [answers[prompt] or "" for prompt in prompts]
 
-    def _ask(self, prompt: str, stop: threading.Event) -> str:
+    def _complete(self, prompt: str, stop: threading.Event) -> str:
         fault = ""
         for attempt in range(self.endpoint.max_retries + 1):
             if stop.is_set():
@@ -192,15 +192,15 @@ class LlmClient:
 
     def _patience_s(self, response: requests.Response, wait_s: float) -> float:
         """How long to wait: as the server says, else as given."""
-        asked_s = _retry_after_s(response.headers.get("Retry-After", ""))
-        if asked_s is None:
+        retry_after_s = _retry_after_s(response.headers.get("Retry-After", ""))
+        if retry_after_s is None:
             return wait_s
-        if asked_s > LONGEST_RETRY_AFTER_S:
+        if retry_after_s > LONGEST_RETRY_AFTER_S:
             raise DeviceError(
-                f"the language model at {self.endpoint.url} asks to be left alone for {asked_s:.0f} s "
+                f"the language model at {self.endpoint.url} asks to be left alone for {retry_after_s:.0f} s "
                 f"(status {response.status_code}): run this again then; {KEPT}"
             )
-        return max(asked_s, 0.0)
+        return max(retry_after_s, 0.0)
 
     def _refused(self, response: requests.Response) -> str:
         """The error that a refusal means; the empty answer where it is the prompt's words that are refused."""

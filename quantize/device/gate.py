@@ -16,13 +16,13 @@ from quantize.captioning import described, heard
 
 Array = npt.NDArray[np.float32]
 
-LEAST_COSINE = 0.99
-LEAST_EQUAL = 0.95
-MOST_LIKELIHOOD_DIFFERENCE = 0.02
+MIN_COSINE = 0.99
+MIN_CAPTIONS_EQUAL = 0.95
+MAX_LIKELIHOOD_DIFFERENCE = 0.02
 
 
 @dataclass(frozen=True)
-class Said:
+class CheckCaptions:
     """What a captioner made of the check windows, decoding greedily.
 
     Attributes:
@@ -59,18 +59,18 @@ class Agreement:
     def complaints(self) -> list[str]:
         """What it fails in; empty where it is faithful. What is no number fails."""
         checks = (
-            (self.audio_cosine >= LEAST_COSINE, f"audio embeddings differ (cosine {self.audio_cosine:.4f})"),
-            (self.text_cosine >= LEAST_COSINE, f"text embeddings differ (cosine {self.text_cosine:.4f})"),
-            (self.captions_equal >= LEAST_EQUAL, f"{self.captions_equal:.1%} of greedy captions are equal"),
+            (self.audio_cosine >= MIN_COSINE, f"audio embeddings differ (cosine {self.audio_cosine:.4f})"),
+            (self.text_cosine >= MIN_COSINE, f"text embeddings differ (cosine {self.text_cosine:.4f})"),
+            (self.captions_equal >= MIN_CAPTIONS_EQUAL, f"{self.captions_equal:.1%} of greedy captions are equal"),
             (
-                self.log_likelihood_difference <= MOST_LIKELIHOOD_DIFFERENCE,
+                self.log_likelihood_difference <= MAX_LIKELIHOOD_DIFFERENCE,
                 f"mean log-likelihood differs by {self.log_likelihood_difference:.1%}",
             ),
         )
         return [complaint for passed, complaint in checks if not passed]
 
 
-def say(bundle: Bundle, windows: Sequence[Array], options: EngineOptions) -> Said:
+def caption_check_windows(bundle: Bundle, windows: Sequence[Array], options: EngineOptions) -> CheckCaptions:
     """Caption the check windows with the first forms of a bundle that can be run.
 
     Args:
@@ -84,17 +84,17 @@ def say(bundle: Bundle, windows: Sequence[Array], options: EngineOptions) -> Sai
     # One candidate a window, so nothing is ranked, and a graph is judged by what it computed alone.
     captioner = Captioner(bundle, options, 1, Choices(method="greedy", similarity_weight=0.0, fluency_check=False))
     given = ((heard(fbank), window_rng(0, number)) for number, fbank in enumerate(windows))
-    said = list(described(captioner, given))
-    captions = tuple(window.best.text for window in said)
-    return Said(
-        audio=np.stack([window.audio_embedding for window in said]),
+    descriptions = list(described(captioner, given))
+    captions = tuple(window.best.text for window in descriptions)
+    return CheckCaptions(
+        audio=np.stack([window.audio_embedding for window in descriptions]),
         captions=captions,
-        log_likelihoods=np.array([window.best.log_likelihood for window in said]),
+        log_likelihoods=np.array([window.best.log_likelihood for window in descriptions]),
         texts=captioner.embed(captions),
     )
 
 
-def agreement(parent: Said, form: Said) -> Agreement:
+def agreement(parent: CheckCaptions, form: CheckCaptions) -> Agreement:
     """Compare what two captioners made of the same windows.
 
     Raises:

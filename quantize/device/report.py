@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge_aac.bundle.manifest import Graph, GraphRole
-from quantize.device.gate import LEAST_COSINE, LEAST_EQUAL, MOST_LIKELIHOOD_DIFFERENCE, Agreement
+from quantize.device.gate import MAX_LIKELIHOOD_DIFFERENCE, MIN_CAPTIONS_EQUAL, MIN_COSINE, Agreement
 from quantize.device.timing import Timing
 
 SCHEMA = "edge-aac/build/1"
@@ -100,9 +100,9 @@ class BuildReport:
             **({"failure": self.failure} if self.failure else {}),
             "gate": {
                 "check_windows": self.check_windows,
-                "least_cosine": LEAST_COSINE,
-                "least_captions_equal": LEAST_EQUAL,
-                "most_log_likelihood_difference": MOST_LIKELIHOOD_DIFFERENCE,
+                "min_cosine": MIN_COSINE,
+                "min_captions_equal": MIN_CAPTIONS_EQUAL,
+                "max_log_likelihood_difference": MAX_LIKELIHOOD_DIFFERENCE,
             },
             "forms": [form.to_table() for form in self.forms],
             "together": {backend: _rounded(asdict(agreed)) for backend, agreed in self.together.items()},

@@ -21,7 +21,7 @@ from quantize.graphs.calibration_windows import encoder_inputs
 
 Array = npt.NDArray[np.float32]
 
-LEAST_PAIRS, MOST_PAIRS = 9, 60
+MIN_PAIRS, MAX_PAIRS = 9, 60
 _ENOUGH_S = 10.0
 
 
@@ -97,7 +97,7 @@ def timing(role: GraphRole, reference: Engine, form: Engine, samples: Samples) -
         runs[0]()  # the first run of an engine allocates
     times: list[list[float]] = [[], []]
     started = time.perf_counter()
-    while len(times[0]) < LEAST_PAIRS or (len(times[0]) < MOST_PAIRS and time.perf_counter() - started < _ENOUGH_S):
+    while len(times[0]) < MIN_PAIRS or (len(times[0]) < MAX_PAIRS and time.perf_counter() - started < _ENOUGH_S):
         number = len(times[0])
         for which in (0, 1) if number % 2 else (1, 0):
             begun = time.perf_counter()

@@ -200,11 +200,11 @@ class Spread:
     _counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
 
     def accept(self, name: str, value: npt.NDArray[Any]) -> None:
-        least, greatest = float(value.min(initial=0.0)), float(value.max(initial=0.0))
-        if not (math.isfinite(least) and math.isfinite(greatest)):
+        lowest, highest = float(value.min(initial=0.0)), float(value.max(initial=0.0))
+        if not (math.isfinite(lowest) and math.isfinite(highest)):
             raise DataError(f"the graph gives numbers that are none (NaN or infinite) in {name}: export it again")
-        self.low, self.high = min(self.low, least), max(self.high, greatest)
-        peak = max(-least, greatest)
+        self.low, self.high = min(self.low, lowest), max(self.high, highest)
+        peak = max(-lowest, highest)
         if self.kept is None or peak == 0.0:
             if self.kept is not None:
                 self._counts[_BINS // 2] += value.size
@@ -242,11 +242,11 @@ def overflowing_nodes(parent: Path, inputs: Iterable[Arrays]) -> list[str]:
     types = file.element_types()
     made = {o: node_name(n) for n in file.graph.node for o in n.output if types.get(o) == TensorProto.FLOAT}
     traced = Traced(parent, (), made)
-    greatest: Mapping[str, float] = dict.fromkeys(made, 0.0)
+    highest: Mapping[str, float] = dict.fromkeys(made, 0.0)
     for one in inputs:
         peaks = traced.run(one)
-        greatest = {name: max(known, _activation_peak(peaks[name])) for name, known in greatest.items()}
-    return list(dict.fromkeys(made[name] for name, peak in greatest.items() if peak > MASK))
+        highest = {name: max(known, _activation_peak(peaks[name])) for name, known in highest.items()}
+    return list(dict.fromkeys(made[name] for name, peak in highest.items() if peak > MASK))
 
 
 def _activation_peak(peak: npt.NDArray[np.float32]) -> float:

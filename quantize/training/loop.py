@@ -184,9 +184,9 @@ class Trainer(Generic[Made]):
         """
         if math.isfinite(terms["loss"]) and math.isfinite(gradient):
             return
-        strange = [name for name, value in terms.items() if not math.isfinite(value)]
+        not_finite = [name for name, value in terms.items() if not math.isfinite(value)]
         raise ConfigError(
-            f"no finite {', '.join(strange) or _GRADIENT} at step {self.steps_done + 1} of {self.folder}: lower "
+            f"no finite {', '.join(not_finite) or _GRADIENT} at step {self.steps_done + 1} of {self.folder}: lower "
             "learning_rate in the recipe, or correct temperature and weight of that term, and train in a new folder"
         )
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from quantize.data.lexicon import named_events
 
-NOTHING_SAID = "nothing"
+NOTHING_NAMED = "nothing"
 """Row of the confusion matrix for captions that name no class."""
 
 EventCounts = npt.NDArray[np.int64]
@@ -79,13 +79,13 @@ def class_scores(captions: Sequence[str], truths: Sequence[Sequence[str]], label
 
 
 def confusion(captions: Sequence[str], labels: Sequence[str]) -> dict[str, dict[str, int]]:
-    """How often each class was said of each: class said (or :data:`NOTHING_SAID`) → class heard → captions.
+    """Count captions by the class that they name (or :data:`NOTHING_NAMED`), then by the class of their clip.
 
     A caption that names two classes counts in both rows, so a column may hold more than the clips of its class.
     """
     table: dict[str, dict[str, int]] = {}
     for caption, label in zip(captions, labels, strict=True):
-        for event in named_events(caption) or [NOTHING_SAID]:
+        for event in named_events(caption) or [NOTHING_NAMED]:
             row = table.setdefault(event, {})
             row[label] = row.get(label, 0) + 1
     return table

@@ -34,7 +34,7 @@ class TerminalProgress:
     ) -> None:
         self._bar.stop()
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """One line above the bar."""
         self._console.print(line, highlight=False)
 
@@ -50,7 +50,7 @@ class TerminalProgress:
 
     def validated(self, scores: dict[str, float]) -> None:
         """An epoch's scores on recordings that training does not see."""
-        self.say("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+        self.print_line("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
 
 
 @contextmanager

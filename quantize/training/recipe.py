@@ -210,17 +210,17 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         mixup=config_from(MixupRecipe, table.get("mixup", {})),
         corpus=config_from(CorpusRecipe, table["corpus"]) if table.get("corpus") else None,
         stored=config_from(StoredRecipe, table.get("stored", {})),
-        distill=config_from(DistillSettings, table.get("distill", {})),
+        distill=config_from(DistillSettings, _renamed(table.get("distill", {}), ask_of_unknown="distil_unknown")),
         text_student=config_from(TextStudentSettings, table.get("text_student", {})),
         decoding=dict(table["decoding"]),
         rerank=dict(table["rerank"]),
         events=config_from(EventRecipe, table.get("events", {})),
-        familiarity=_familiarity_recipe(table["familiarity"]) if table.get("familiarity") else None,
+        familiarity=config_from(FamiliarityRecipe, _renamed(table["familiarity"], least="threshold"))
+        if table.get("familiarity")
+        else None,
     )
 
 
-def _familiarity_recipe(table: Mapping[str, Any]) -> FamiliarityRecipe:
-    """The settings of [familiarity]; older recipes and runs call the threshold ``least``."""
-    named = {"threshold" if key == "least" else key: value for key, value in table.items()}
-    recipe: FamiliarityRecipe = config_from(FamiliarityRecipe, named)
-    return recipe
+def _renamed(table: Mapping[str, Any], **names: str) -> dict[str, Any]:
+    """A table of an older recipe or run with its keys as they are called now: former name → name."""
+    return {names.get(key, key): value for key, value in table.items()}

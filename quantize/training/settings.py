@@ -158,8 +158,8 @@ class DistillSettings:
         embedding_weight: the audio embedding (``embedding_matching``).
         similarity_weight: cosines within a batch (``similarity_matching``).
         activity_weight: the teacher's soft activity (``activity_distillation``).
-        ask_of_unknown: whether the teacher is followed on sounds of no known class, too; one that never heard such
-            recordings knows them as little as the student does.
+        distil_unknown: whether the student follows the teacher on sounds of no known class, too. A teacher trained
+            without such recordings knows them as little as the student. Older recipes call it ``ask_of_unknown``.
     """
 
     initialise: Literal["teacher", "random"] = "teacher"
@@ -172,7 +172,7 @@ class DistillSettings:
     embedding_weight: float = 1.0
     similarity_weight: float = 1.0
     activity_weight: float = 10.0
-    ask_of_unknown: bool = True
+    distil_unknown: bool = True
 
 
 @dataclass(frozen=True)
@@ -270,5 +270,5 @@ class Folds:
     def __post_init__(self) -> None:
         if shared := set(self.train) & set(self.validation):
             raise ConfigError(f"fold {min(shared)} is both trained on and validated on; take it out of one of the two")
-        if strange := set(self.absent) - set(LABELS):
-            raise ConfigError(f"there is no class {min(strange)!r} to leave out; known are: {', '.join(LABELS)}")
+        if unknown := set(self.absent) - set(LABELS):
+            raise ConfigError(f"there is no class {min(unknown)!r} to leave out; known are: {', '.join(LABELS)}")

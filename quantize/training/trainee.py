@@ -261,7 +261,7 @@ class DistillObjective:
         return {name: (weight, make()) for name, (weight, make) in makers.items() if weight}
 
     def _rows_compared(self, batch: Batch) -> _Compared:
-        if self.settings.ask_of_unknown or batch.unknown is None:
+        if self.settings.distil_unknown or batch.unknown is None:
             return _Compared()
         known = ~batch.unknown
         # A rank without a single such window takes part with a weight of 0: the others wait for it.

@@ -266,5 +266,5 @@ def test_training_without_torch_says_what_to_install(
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
     assert ended.value.code == DeviceError.exit_code
-    said = capsys.readouterr().err
-    assert "'torch'" in said and "edge-aac[train]" in said
+    printed = capsys.readouterr().err
+    assert "'torch'" in printed and "edge-aac[train]" in printed

@@ -43,7 +43,7 @@ _RATE_DIVISORS = {_MPEG_1: 1, _MPEG_2: 2, _MPEG_2_5: 4}
 
 # A decoder may give so much less than the frames hold: the index tells what the encoder added at either end, each up
 # to 4095 samples, and a few frames lean on ones before them that are not there.
-_MOST_TRIMMED_SAMPLES = 2 * 4_095 + 4 * 1_152
+_MAX_TRIMMED_SAMPLES = 2 * 4_095 + 4 * 1_152
 # Some encoders count the index, which is a frame too, and the last frame may be cut.
 _UNSURE_FRAMES = 2
 
@@ -82,7 +82,7 @@ class Frames:
     def all_within(self, samples: int, rate: int) -> bool:
         """Whether a decoder that ends after so many samples, because the index says so, has then given all frames."""
         right = self.promised is not None and abs(self.promised - self.count) <= _UNSURE_FRAMES
-        return right and abs(samples - self.sound_s * rate) <= _MOST_TRIMMED_SAMPLES
+        return right and abs(samples - self.sound_s * rate) <= _MAX_TRIMMED_SAMPLES
 
     def refuse_less_read(self, samples: int, rate: int, path: str) -> None:
         """Compares the frames with what a decoder gave.
@@ -90,7 +90,7 @@ class Frames:
         Raises:
             DataError: it gave less.
         """
-        if samples < self.sound_s * rate - _MOST_TRIMMED_SAMPLES:
+        if samples < self.sound_s * rate - _MAX_TRIMMED_SAMPLES:
             raise DataError(
                 f"'{path}' is damaged: of the {self.sound_s:.2f} s that it holds only {samples / rate:.2f} s can be "
                 "read; copy it again from where it came from, or convert it with `ffmpeg -i INPUT OUTPUT.flac`."

@@ -114,13 +114,13 @@ def profiles_for(
     Raises:
         DataError: a dynamic axis has a name that means nothing here.
     """
-    most = max(candidates, MIN_LARGEST_CANDIDATES)
+    largest_candidates = max(candidates, MIN_LARGEST_CANDIDATES)
     axes = {
         "windows": (1, 1, streams),
-        "rows": (1, candidates, streams * most),
+        "rows": (1, candidates, streams * largest_candidates),
         "capacity": (1, capacity, capacity),
         "memory_steps": (1, memory_steps, memory_steps),
-        "texts": (1, candidates, most),
+        "texts": (1, candidates, largest_candidates),
         "tokens": (1, min(_USUAL_TEXT_TOKENS, text_tokens), text_tokens),
     }
     profiles = {}
