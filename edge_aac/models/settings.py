@@ -13,7 +13,7 @@ _BUNDLES_OWN = "the bundle's own"
 
 
 class CaptionerSettings(BaseModel):
-    """What captions, and how.
+    """The captioner: its bundle, how captions are found, and what runs its graphs.
 
     None stands for what the bundle has.
     """

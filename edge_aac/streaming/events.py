@@ -18,14 +18,14 @@ Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class EventChange:
-    """What a window did to an event.
+    """Change of an event by a window.
 
     Attributes:
-        number: of the event, from 0.
-        state: what happened.
+        number: number of the event, from 0.
+        state: the change: "start", "update" or "end".
         start, end: absolute samples that the event's windows cover so far.
         caption: the best-scored one so far.
-        windows: that said it so far.
+        windows: number of windows so far whose caption is of the event.
     """
 
     number: int
@@ -56,7 +56,7 @@ class EventTracker:
 
     @property
     def open_events(self) -> int:
-        """How many events are open."""
+        """Number of open events."""
         return len(self._open)
 
     def observe(self, start: int, end: int, caption: ScoredCaption | None) -> list[EventChange]:

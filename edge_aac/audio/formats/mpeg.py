@@ -50,13 +50,13 @@ _UNSURE_FRAMES = 2
 
 @dataclass(frozen=True)
 class Frames:
-    """What lies in an MPEG audio file.
+    """Frames of an MPEG audio file.
 
     Attributes:
         start: first byte of the first frame that holds sound: the one behind the index, if there is one.
         end: first byte behind the last whole frame.
-        count: of frames that hold sound.
-        sound_s: their length in seconds.
+        count: number of frames that hold sound.
+        sound_s: duration of these frames in seconds.
         promised: frames that the index tells of; None where there is none, or it does not count them.
     """
 

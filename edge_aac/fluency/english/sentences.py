@@ -131,7 +131,7 @@ class _Token(NamedTuple):
 
 
 def fluency_errors(text: str) -> tuple[FluencyError, ...]:
-    """What is wrong with a caption's English: empty for a fluent one.
+    """Faults of a caption's English; empty for a fluent caption.
 
     Args:
         text: lower-case without punctuation, as the captioner writes; any other string is read as far as it goes.
