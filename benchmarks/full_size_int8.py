@@ -145,7 +145,7 @@ def measure_decoder(bundle: Bundle, folder: Path, count: int, candidates: int, t
 
 
 def compare(paths: Mapping[str, Path], runs: list[Arrays], threads: int) -> dict[str, dict[str, Any]]:
-    """Milliseconds, size and least cosine to the first form's outputs, of each form."""
+    """Milliseconds, size and lowest cosine to the first form's outputs, of each form."""
     engines = {name: OnnxRuntimeEngine(path, threads) for name, path in paths.items()}
     times: dict[str, list[float]] = {name: [] for name in engines}
     cosines: dict[str, list[float]] = {name: [] for name in engines}

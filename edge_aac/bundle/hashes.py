@@ -9,7 +9,7 @@ back, ctime cannot, short of setting the machine's clock. Three things go unseen
 :func:`edge_aac.bundle.store.check_all` finds: bits that rot below the file system, a disk that is written to as a
 whole, and an attacker who may write the bundle and set the clock, or who may write this user's cache.
 
-The cache is read only where this user owns it and nobody else may write it. It holds what a file hashed to, never that
+The cache is read only where this user owns it and nobody else may write it. It holds what a file hashed to, not that
 a file was accepted: that is decided against the manifest each time.
 """
 

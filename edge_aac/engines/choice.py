@@ -15,7 +15,7 @@ from edge_aac.errors import DataError, DeviceError
 _log = logging.getLogger(__name__)
 
 _warned_unfit: WeakSet[Bundle] = WeakSet()
-"""Of which it was said that INT8 forms are left aside: one warning a bundle is enough."""
+"""Bundles with a logged warning that their INT8 forms are left aside: one warning a bundle is enough."""
 
 
 def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tuple[Engine, Graph]:

@@ -115,7 +115,7 @@ class CandidateDecoder:
 
         Raises:
             ConfigError: the rules ask for longer captions than the decoder can count.
-            CancelledError: ``cancelled`` said so.
+            CancelledError: ``cancelled`` returned True.
         """
         self.check(rules)
         count = _rows_a_window(rules)

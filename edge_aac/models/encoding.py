@@ -26,7 +26,7 @@ class Encoded:
     Attributes:
         memory: memory that the decoder attends to.
         audio_embeddings: (W, E).
-        familiarity: (W,); None where the encoder cannot tell.
+        familiarity: scores (W,); None where the encoder has no such output.
     """
 
     memory: Memory
@@ -69,7 +69,7 @@ class WindowEncoder:
             cancelled: function that is called before every run; True ends the work.
 
         Raises:
-            CancelledError: ``cancelled`` said so.
+            CancelledError: ``cancelled`` returned True.
         """
         if isinstance(self._engine, ResidentEngine):
             _go_on(cancelled)

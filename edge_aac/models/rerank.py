@@ -82,7 +82,7 @@ class Reranker:
         return ranked
 
     def _merged(self, candidates: Sequence[Candidate]) -> dict[str, float]:
-        """Text → the log-likelihood of the likeliest candidate that says it."""
+        """Text → the log-likelihood of the likeliest candidate with that text."""
         likelihood: dict[str, float] = {}
         for candidate in candidates:
             text = to_text(self._decoder_tokenizer, candidate.token_ids)

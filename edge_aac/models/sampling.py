@@ -24,7 +24,7 @@ def apply_rules(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withhe
         logits: scores (N, V) from the model.
         prefixes: (N, t) tokens so far, the start token included.
         rules: decoding rules of the bundle.
-        withheld: (V,) or (N, V) tokens that no caption may hold; None = every token may be said.
+        withheld: (V,) or (N, V) mask of tokens that no caption may hold; None allows every token.
 
     Returns:
         (N, V) logits whose softmax is what the next token is drawn from.

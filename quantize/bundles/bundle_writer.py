@@ -159,7 +159,7 @@ def export_graph(role: str, make_spec: Callable[[], GraphSpec], folder: Path, lo
 
 
 def common_entries(folder: Path, decoder: Tokenizer, text: Tokenizer) -> dict[str, Any]:
-    """What every manifest says; writes the two tokenizers that it vouches for."""
+    """The entries that every manifest has; writes the two tokenizers that it vouches for."""
     tokenizers = {}
     for role, name, tokenizer in (("decoder", "tokenizer.json", decoder), ("text", "text_tokenizer.json", text)):
         tokenizer.save(str(folder / name))

@@ -55,7 +55,7 @@ def read_attributions(path: Path) -> dict[str, str]:
 
 
 def _shared(recording: Attribution) -> tuple[str, ...]:
-    """What recordings in one row have in common."""
+    """The facts that recordings in one row have in common."""
     alone = "" if recording.label == UNKNOWN_LABEL else recording.file
     return alone, recording.label, recording.author, recording.license, recording.source_url
 
@@ -126,7 +126,7 @@ training steps.
 
 
 def _of_familiarity(manifest: Mapping[str, Any]) -> str:
-    """How it tells the unknown; nothing where it does not."""
+    """The paragraph about familiarity; empty for a bundle without it."""
     if not manifest.get("familiarity"):
         return ""
     threshold = manifest["familiarity"]["threshold"]

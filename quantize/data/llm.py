@@ -35,11 +35,11 @@ PASSING = frozenset({408, 425, 429})
 
 @dataclass(frozen=True)
 class LlmEndpoint:
-    """Where the model is and how it is asked.
+    """The endpoint of a language model, and how it is called.
 
     Attributes:
-        base_url: what comes before ``/chat/completions``, as ``https://host/v1``.
-        model: its name there.
+        base_url: address before ``/chat/completions``, as ``https://host/v1``.
+        model: name of the model at the endpoint.
         temperature: temperature of the model's sampling; 1 is what such endpoints take where nothing is said.
         timeout_s: silence after which a try counts as failed.
         max_retries: further tries after the first.
@@ -105,7 +105,7 @@ class LlmClient:
 
         Args:
             prompts: each a message of its own.
-            progress: told after each new answer how many there are, and how many there will be.
+            progress: function that is called after each new answer with the number of answers and of prompts.
 
         Raises:
             ConfigError: the endpoint refuses key, address, model or request; no other try would help.
@@ -191,7 +191,7 @@ class LlmClient:
         )
 
     def _patience_s(self, response: requests.Response, wait_s: float) -> float:
-        """How long to wait: as the server says, else as given."""
+        """The seconds to wait: from the server, else as given."""
         retry_after_s = _retry_after_s(response.headers.get("Retry-After", ""))
         if retry_after_s is None:
             return wait_s
@@ -270,7 +270,7 @@ def _content(response: requests.Response) -> str | None:
 
 
 def _complaint(response: requests.Response) -> tuple[str, str]:
-    """What an endpoint says of a request that it refuses, and its code for it."""
+    """The message and code of an endpoint that refuses a request."""
     try:
         error = response.json()["error"]
         message, code = str(error["message"]), str(error.get("code"))

@@ -42,7 +42,7 @@ _TIMING_CACHE_BYTES = 64_000_000
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a user asks for.
+    """The user's options of a build.
 
     Attributes:
         bundle: name or folder.
@@ -69,8 +69,8 @@ def build_engines(options: BuildOptions, log: Log) -> BuildReport:
     """Make, gate, time and store the forms; what is not faithful is not stored.
 
     Args:
-        options: what the user wants built.
-        log: called with a line for each step.
+        options: the user's options.
+        log: function that is called with a line for each step.
 
     Raises:
         DeviceError: TensorRT was asked for and is missing, or the folder cannot be written, is held or too full.
@@ -107,7 +107,7 @@ def _gpu(backend: Backend) -> tuple[GpuIdentity | None, str]:
 
 
 def parent_of(source: Bundle, role: GraphRole) -> Graph:
-    """What other forms of a graph are made from: it was exported, and computes in fp32.
+    """The exported fp32 form of a graph, which other forms are made from.
 
     Raises:
         DataError: the bundle holds none.
@@ -177,7 +177,7 @@ class _Forms:
 
     @classmethod
     def of(cls, store: BuildStore, role: GraphRole, parent: Graph, bare: bool) -> _Forms:
-        """As earlier builds left them; bare: as it was exported."""
+        """The forms of earlier builds; only the exported ones where ``bare``."""
         kept = [] if bare else store.kept(role)
         exported = [form for form in store.source.manifest.graphs[role] if not form.parent_sha256]
         return cls(
@@ -197,7 +197,7 @@ class _Forms:
 def _check(
     store: BuildStore, parents: dict[GraphRole, Graph], windows: Sequence[Array], threads: int, log: Log
 ) -> Check:
-    """What the exported graphs make of the check windows."""
+    """Caption the check windows with the exported graphs, the reference of every form."""
     log(f"captioning {len(windows)} check windows with the exported graphs")
     bundle = store.bundle({role: [parent] for role, parent in parents.items()})
     options = EngineOptions(CPU, threads)

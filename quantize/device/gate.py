@@ -23,7 +23,7 @@ MAX_LIKELIHOOD_DIFFERENCE = 0.02
 
 @dataclass(frozen=True)
 class CheckCaptions:
-    """What a captioner made of the check windows, decoding greedily.
+    """A captioner's output for the check windows, decoded greedily.
 
     Attributes:
         audio: (W, E) audio embeddings.
@@ -40,14 +40,14 @@ class CheckCaptions:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near a form comes to its parent; an embedding is no nearer than on its worst window.
+    """Agreement of a form with its parent; for embeddings that of the worst window.
 
     Attributes:
-        windows: how many were compared.
-        audio_cosine: of audio embeddings, the lowest.
-        text_cosine: of embeddings of the same caption, the lowest; 1 where no caption was the same.
+        windows: number of windows that were compared.
+        audio_cosine: lowest cosine of audio embeddings.
+        text_cosine: lowest cosine of embeddings of the same caption; 1 where no caption was the same.
         captions_equal: share of windows.
-        log_likelihood_difference: of the means over all windows, relative to the parent's.
+        log_likelihood_difference: difference of the means over all windows, relative to the parent's.
     """
 
     windows: int
@@ -57,7 +57,7 @@ class Agreement:
     log_likelihood_difference: float
 
     def complaints(self) -> list[str]:
-        """What it fails in; empty where it is faithful. What is no number fails."""
+        """Complaints of the gate; empty for a faithful form. A figure that is no number fails."""
         checks = (
             (self.audio_cosine >= MIN_COSINE, f"audio embeddings differ (cosine {self.audio_cosine:.4f})"),
             (self.text_cosine >= MIN_COSINE, f"text embeddings differ (cosine {self.text_cosine:.4f})"),
@@ -74,7 +74,7 @@ def caption_check_windows(bundle: Bundle, windows: Sequence[Array], options: Eng
     """Caption the check windows with the first forms of a bundle that can be run.
 
     Args:
-        bundle: its graphs in the forms to be tried.
+        bundle: bundle that holds the graphs in the forms to be tried.
         windows: filter banks (998, 128).
         options: backend and threads.
 
@@ -95,7 +95,7 @@ def caption_check_windows(bundle: Bundle, windows: Sequence[Array], options: Eng
 
 
 def agreement(parent: CheckCaptions, form: CheckCaptions) -> Agreement:
-    """Compare what two captioners made of the same windows.
+    """Compare the outputs of two captioners for the same windows.
 
     Raises:
         DataError: they embed in different numbers of dimensions.
@@ -114,7 +114,7 @@ def agreement(parent: CheckCaptions, form: CheckCaptions) -> Agreement:
 
 
 def lowest_cosine(left: npt.NDArray[np.generic], right: npt.NDArray[np.generic]) -> float:
-    """Of the rows of two (N, E) arrays; NaN where a number is none."""
+    """The lowest cosine between rows of two (N, E) arrays; NaN where a number is none."""
     a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return float(((a * b).sum(axis=1) / np.maximum(lengths, 1e-30)).min())

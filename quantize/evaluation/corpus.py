@@ -1,4 +1,4 @@
-"""Corpora with reference captions: what is said of each recording, and what people said of it."""
+"""Captions of a corpus's recordings, beside the reference captions that people wrote."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CorpusFormat(str, Enum):
 
 @dataclass(frozen=True)
 class CaptionedRecording:
-    """What was said of a recording: the caption of the 10 s window with the highest hybrid score."""
+    """A recording with its caption: that of the 10 s window with the highest hybrid score."""
 
     name: str
     references: tuple[str, ...]
@@ -35,7 +35,7 @@ class CaptionedRecording:
 
 @dataclass
 class CaptionedCorpus:
-    """What was said of a corpus; ``skipped`` holds each recording that could not be used, and why."""
+    """A corpus with its captions; ``skipped`` holds each recording that could not be used, and why."""
 
     recordings: list[CaptionedRecording] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)

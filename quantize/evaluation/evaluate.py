@@ -1,4 +1,4 @@
-"""One evaluation: caption, score, and write what was found."""
+"""An evaluation: caption, score and write the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCORES_FILE, REPORT_FILE, CAPTIONS_FILE = "scores.json", "report.html", "caption
 
 @dataclass(frozen=True)
 class MetricChoices:
-    """Of the caption metrics: an embedder for sentence similarity, and whether SPICE is asked for."""
+    """Choices of caption metrics: an embedder for sentence similarity, and whether to compute SPICE."""
 
     embedder: SentenceEmbedder | None = None
     spice: bool = False
@@ -41,13 +41,13 @@ def evaluate_events(
     outliers: Path | None = None,
     metrics: MetricChoices | None = MetricChoices(),
 ) -> tuple[dict[str, Any], list[CaptionedWindow]]:
-    """Scores of one bundle on one held-out fold, and what it said.
+    """Scores of a bundle on a held-out fold, and the captioned windows.
 
     Args:
         captioner: the bundle, with its candidates.
-        data, fold, scene_count, absent, outliers: see :func:`quantize.evaluation.windows.evaluation_windows`.
-        seed: of the candidates.
-        metrics: of the scenes' captions against true ones of the grammar; None leaves them out.
+        data, fold, scene_count, absent, outliers: arguments of :func:`quantize.evaluation.windows.evaluation_windows`.
+        seed: seed of the candidates.
+        metrics: choices for metrics of the scenes' captions against true ones of the grammar; None leaves them out.
 
     Raises:
         EdgeAacError: see :func:`quantize.evaluation.windows.evaluation_windows`.
@@ -84,7 +84,7 @@ def evaluate_corpus(
     metrics: MetricChoices,
     progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[dict[str, Any], CaptionedCorpus]:
-    """Scores of one bundle against a corpus's reference captions, and what it said.
+    """Scores of a bundle against a corpus's reference captions, and the captioned corpus.
 
     Raises:
         EdgeAacError: see :mod:`quantize.evaluation.corpus` and :mod:`quantize.evaluation.caption_metrics`.

@@ -65,7 +65,7 @@ def confusion_plot(table: Mapping[str, Any]) -> str:
 
 
 def histogram_plot(name: str, groups: Mapping[str, Sequence[float]], threshold: float | None) -> str:
-    """How often each value of a score occurred, a row a group; the line is where the gate would stand."""
+    """Histograms of a score, a row a group; a line marks the threshold of the gate."""
     values = np.concatenate([np.asarray(group, dtype=float) for group in groups.values()])
     edges = np.linspace(values.min(), max(values.max(), values.min() + 1e-3), 41)
     with _drawing(f"score-{name}", (6.4, 0.85 * len(groups) + 0.9), rows=len(groups)) as drawing:
@@ -89,7 +89,7 @@ def curves_plot(
     """Panels of lines over one logarithmic axis whose ticks are the measured points.
 
     Args:
-        name: of the picture.
+        name: name of the picture.
         x: the measured points, above 0.
         x_label: what they are.
         panels: from above: label of the vertical axis, and name → values of each line.

@@ -78,7 +78,7 @@ def corpus_report(scores: Mapping[str, Any], corpus: CaptionedCorpus) -> str:
 
 
 def summary_rows(scores: Mapping[str, Any]) -> list[tuple[str, float, list[float] | None, int]]:
-    """What was measured, value, 95 % interval, of how many: for the page and the terminal."""
+    """Rows of the summary: measure, value, 95 % interval, count; for the page and the terminal."""
     names = (
         ("single_clips", "right_sound_named", "single clips, right sound named"),
         ("single_clips", "right_and_no_other", "single clips, right sound and no other"),

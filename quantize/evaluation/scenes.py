@@ -133,7 +133,7 @@ def outcome_groups(captioned: Sequence[CaptionedWindow]) -> dict[str, list[Capti
 
 
 def score_values(windows: Sequence[CaptionedWindow], name: str) -> list[float]:
-    """One of the runtime's scores of each window; empty where the bundle's ranking does not compute it."""
+    """Values of one of the runtime's scores, one a window; empty where the bundle's ranking does not compute it."""
     return [value for value in (getattr(window, name) for window in windows) if value is not None]
 
 
@@ -256,7 +256,7 @@ def _distributions(windows: Sequence[CaptionedWindow]) -> dict[str, Any]:
 
 
 def _gates(captioned: Sequence[CaptionedWindow]) -> dict[str, Any] | None:
-    """For each score: how well it tells right captions from each other group, and what a gate on it would leave."""
+    """Quality of each score as a gate: its AUROC of right captions against each other group, and the share it keeps."""
     groups = outcome_groups(captioned)
     if "right" not in groups:
         return None

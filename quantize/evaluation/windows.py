@@ -52,11 +52,11 @@ class TruthWindow:
             words for, but that the bundle was not trained on.
         source: the recording's path, or the number of the scene.
         truth: labels in the order of their onsets.
-        relation: how two events stand to each other.
+        relation: relation in time of two events.
         fbank: (998, 128).
         references: true captions, where there are.
         held_out: whether it comes from the held-out fold alone.
-        sound_samples: how many of its samples are the recording's, as it is trimmed; the others fill up the 10 s.
+        sound_samples: number of samples of the trimmed recording; the others fill up the 10 s.
     """
 
     kind: Kind
@@ -71,7 +71,7 @@ class TruthWindow:
 
 @dataclass(frozen=True)
 class CaptionedWindow:
-    """What was said of a window, and with what scores (of the best candidate, as the runtime gives them)."""
+    """A window with its caption and the scores of that caption, as the runtime gives them."""
 
     kind: Kind
     source: str
@@ -91,14 +91,14 @@ class CaptionedWindow:
 
     @property
     def right(self) -> bool:
-        """It names the events that are there and no other; of an absent class, that it names no known one."""
+        """Whether the caption names the true events and no other; of an absent class, whether it names no known one."""
         if self.kind == "absent":
             return not set(self.named) - set(self.truth)
         return set(self.named) == set(self.truth)
 
 
 def caption_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: int) -> list[CaptionedWindow]:
-    """What the device would say of each; all windows get the same generator, silence excepted.
+    """Caption each window as the device would; all windows get the same generator, silence excepted.
 
     Windows of silence are all alike, so another generator is all that can tell them apart.
     """
@@ -134,10 +134,10 @@ def evaluation_windows(
     """All windows of one fold; the same for the same arguments.
 
     Args:
-        captioner: its bundle must not have been trained on the recordings.
+        captioner: captioner whose bundle was not trained on the recordings.
         data: folder with ``clips.csv``.
         fold: the held-out one.
-        scene_count: how many two-sound scenes, every second one a sequence.
+        scene_count: number of two-sound scenes, every second one a sequence.
         absent: classes that the bundle was not trained on; their recordings of all folds are used, and no scene
             holds them.
         outliers: folder of recordings of no known class; up to ``MAX_OUTLIERS`` of the fold are used.

@@ -39,7 +39,7 @@ class CpuForm:
 
     Args:
         file: the fp32 graph.
-        ranges: of the inputs and results of convolutions.
+        ranges: ranges of the inputs and results of convolutions.
         largest: magnitude of an int8 weight.
     """
 

@@ -39,12 +39,12 @@ def foldable(file: OnnxFile) -> dict[str, list[Layer]]:
 
 
 def migration_scales(peaks: Array, weights: list[Array], alpha: float) -> Array:
-    """What each channel of the activation is to be divided by.
+    """Divisors of the channels of an activation.
 
     Args:
         peaks: greatest magnitude of each channel of the activation, (channels,).
-        weights: that multiply it, each (channels, outputs).
-        alpha: how much of the difficulty goes into the weights, 0 to 1.
+        weights: weights that multiply the activation, each (channels, outputs).
+        alpha: share of the difficulty that goes into the weights, 0 to 1.
 
     Returns:
         peaks^alpha / weights^(1 - alpha), (channels,), of mean 1 in the logarithm: a common factor would change nothing

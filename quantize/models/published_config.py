@@ -92,7 +92,7 @@ def captioner_config_of(folder: Path) -> tuple[CaptionerConfig, bool]:
 
 
 def published_rules(config: CaptionerConfig) -> DecodingRules:
-    """How the published system decodes, with this model's tokens and as far as it has positions."""
+    """The published system's rules of decoding, with this model's tokens and as far as it has positions."""
     decoder = config.decoder
     return DecodingRules(
         candidates=PUBLISHED_CANDIDATES,

@@ -50,7 +50,7 @@ Made = TypeVar("Made", bound=TensorBatch)
 
 
 class Progress(Protocol):
-    """What the trainer tells a person; the command line shows a progress bar."""
+    """Receiver of the trainer's progress; the command line shows a bar."""
 
     def epoch(self, number: int, total: int, steps: int) -> None:
         """Epoch ``number`` of ``total`` begins or goes on, with ``steps`` steps to do."""

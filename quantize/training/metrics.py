@@ -23,7 +23,7 @@ class EventScores:
     Attributes:
         precision: named events that are there, of all named.
         recall: events that are named, of all that are there.
-        f1: their harmonic mean.
+        f1: harmonic mean of precision and recall.
         exact: captions that name the events of their scene and no other, of all captions.
     """
 
@@ -35,12 +35,12 @@ class EventScores:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Of one class over all captions.
+    """Scores of one class over all captions.
 
     Attributes:
         precision: captions that name it rightly, of all that name it; 0 where none does.
         recall: captions that name it rightly, of all that should; 0 where none should.
-        f1: their harmonic mean.
+        f1: harmonic mean of precision and recall.
         support: captions that should name it.
         named: captions that name it.
     """
@@ -68,7 +68,7 @@ def event_scores(captions: Sequence[str], truths: Sequence[Sequence[str]]) -> Ev
 
 
 def class_scores(captions: Sequence[str], truths: Sequence[Sequence[str]], labels: Sequence[str]) -> list[ClassScores]:
-    """The same, for each of ``labels`` alone."""
+    """Compare captions with the event labels of their scenes, for each of ``labels`` alone."""
     found_sets = [set(named_events(caption)) for caption in captions]
     scores = []
     for label in labels:

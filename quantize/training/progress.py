@@ -35,7 +35,7 @@ class TerminalProgress:
         self._bar.stop()
 
     def print_line(self, line: str) -> None:
-        """One line above the bar."""
+        """Print a line above the bar."""
         self._console.print(line, highlight=False)
 
     def epoch(self, number: int, total: int, steps: int) -> None:

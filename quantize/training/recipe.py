@@ -42,11 +42,12 @@ class Recipe:
     """See ``quantize/recipes/esc10-tiny.toml`` for every table.
 
     Attributes:
-        pretrain: of the encoder on short mixes of the recordings, before the captions; None: no such stage.
+        pretrain: settings of the encoder's training on short mixes of the recordings, before the captions; None leaves
+            it out.
         corpus: captioned clips to learn from; None: scenes of labelled recordings.
-        familiarity: how a bundle is to tell sounds of no known class; None: it does not.
+        familiarity: settings of the score of familiarity; None for a bundle without one.
         license: under which the weights may be passed on, as the recordings' licences have it.
-        source: what the recordings are and who collected them.
+        source: description of the recordings and of who collected them.
     """
 
     name: str
@@ -117,7 +118,7 @@ class Recipe:
         return recipe
 
     def with_vocabulary(self, vocab_size: int) -> Recipe:
-        """The same recipe for a tokenizer of ``vocab_size`` entries."""
+        """This recipe for a tokenizer of ``vocab_size`` entries."""
         decoder = replace(self.model.decoder, vocab_size=vocab_size)
         return replace(self, model=replace(self.model, decoder=decoder), text=replace(self.text, vocab_size=vocab_size))
 

@@ -17,7 +17,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """How any module is fitted; a "scene" is one example.
+    """Settings of the training of any module; a "scene" is one example.
 
     Attributes:
         epochs: passes of ``scenes_per_epoch`` examples each.
@@ -52,7 +52,7 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class TrainSettings(TrainerSettings):
-    """How a captioner is fitted. Scenes are drawn afresh: none is seen twice.
+    """Settings of a captioner's training. Scenes are drawn afresh: none is seen twice.
 
     Attributes:
         captions_per_scene: the decoder learns all of them, the contrastive term the first.
@@ -146,7 +146,7 @@ class StoredRecipe:
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """What a student learns from its teacher, beside the terms of ``[train]``; a weight of 0 leaves a term out.
+    """Settings of distillation from a teacher, beside the terms of ``[train]``; a weight of 0 leaves a term out.
 
     Attributes:
         initialise: "teacher" takes the teacher's evenly spaced layers and strongest units, "random" none of it.
@@ -177,7 +177,7 @@ class DistillSettings:
 
 @dataclass(frozen=True)
 class TextStudentSettings(TrainerSettings):
-    """How a text student is trained; a "scene" is a text here.
+    """Settings of a text student's training; a "scene" is a text here.
 
     Attributes:
         cosine_weight, pairwise_weight: weights of the two losses.
@@ -209,7 +209,7 @@ class TextStudentSettings(TrainerSettings):
 
 @dataclass(frozen=True)
 class EventRecipe:
-    """What a stream is to know of the text embedder.
+    """Facts about the text embedder that a stream needs.
 
     Attributes:
         same_similarity: least cosine of two captions' embeddings that a stream takes for one event.
@@ -224,7 +224,7 @@ class EventRecipe:
 
 @dataclass(frozen=True)
 class FamiliarityRecipe:
-    """How it is told from the encoder's states that a sound is none of the known ones; see
+    """Settings of the score of familiarity, which the encoder's states are fitted with; see
     :mod:`quantize.models.familiarity`.
 
     Attributes:
@@ -258,7 +258,7 @@ class FamiliarityRecipe:
 
 @dataclass(frozen=True)
 class Folds:
-    """Which recordings are trained on, and which are only ever validated on (none: no validation).
+    """Folds of recordings for training, and those for validation only (none: no validation).
 
     Classes that are ``absent`` are in neither: what the model says of them shows what it says of the unknown.
     """

@@ -45,7 +45,7 @@ def channels_last(module: AnyModule) -> AnyModule:
 
 
 class Projections(nn.Module):
-    """From a student's widths to its teacher's, for the terms that compare features; thrown away at export."""
+    """Maps from a student's widths to its teacher's, for the terms that compare features; thrown away at export."""
 
     def __init__(self, student: CaptionerConfig, teacher: CaptionerConfig) -> None:
         super().__init__()

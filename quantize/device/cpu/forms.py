@@ -40,7 +40,7 @@ _RANGE_RUNS = 2
 
 @dataclass(frozen=True)
 class Check:
-    """What forms are held against.
+    """The reference that forms are compared with.
 
     Attributes:
         store: folder that forms are made in.
@@ -49,7 +49,7 @@ class Check:
         reference: captions and embeddings that the exported graphs give for the windows.
         samples: inputs of single graphs.
         threads: CPU threads of a graph; 0 = as many as pay.
-        log: called with a line for each step.
+        log: function that is called with a line for each step.
     """
 
     store: BuildStore
@@ -71,14 +71,14 @@ class Check:
         return caption_check_windows(self.store.bundle(graphs), self.windows, EngineOptions("auto", self.threads))
 
     def inputs(self, role: GraphRole) -> list[Mapping[str, npt.NDArray[Any]]]:
-        """Of a few runs of a graph."""
+        """Inputs of a few runs of a graph."""
         return list(self.samples.of(role))[:_RANGE_RUNS]
 
     def measure(self, form: FormReport, *needed: Graph) -> tuple[Agreement, Timing]:
         """Hold a form against its exported parent; what is found goes into the report.
 
         Args:
-            form: whose graph takes the parent's place, alone.
+            form: form whose graph takes the parent's place, alone.
             needed: forms that must stand beside it.
         """
         forms = (form.graph, *needed)

@@ -18,7 +18,7 @@ from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import Captioner
 
 
-def test_the_captioner_is_told_how_much_of_a_window_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_captioner_gets_how_much_of_a_window_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[int] = []
     describe = Captioner.describe
 
@@ -38,7 +38,7 @@ def test_the_captioner_is_told_how_much_of_a_window_is_sound(tmp_path: Path, mon
     assert logged == [40_000, 160_000, 160_000]
 
 
-def test_what_the_captioner_refuses_is_told_with_the_file(
+def test_what_the_captioner_refuses_is_reported_with_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     describe = Captioner.describe

@@ -179,7 +179,7 @@ def test_the_threshold_can_be_chosen(captioner: Captioner, monkeypatch: pytest.M
     assert bundle.manifest.familiarity and bundle.manifest.familiarity.threshold == -1.5
 
 
-def test_a_bundle_that_cannot_tell(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_without_familiarity(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = FakeDecoderEngine(prefix_logits(10, 0))
     without = _rule(captioner.bundle, None)
     captioned = described(
@@ -190,7 +190,7 @@ def test_a_bundle_that_cannot_tell(captioner: Captioner, monkeypatch: pytest.Mon
         _with_graphs(
             without, _FamiliarityEncoder(decoder, 0.0), decoder, monkeypatch, choices=Choices(min_familiarity=0.0)
         )
-    with pytest.raises(DataError, match="'stone', said of unfamiliar sounds"):
+    with pytest.raises(DataError, match="'stone', a word for unfamiliar sounds"):
         rule = FamiliarityRule(threshold=0.0, words=["rain", "stone"])
         _with_graphs(_rule(captioner.bundle, rule), _FamiliarityEncoder(decoder, 0.0), decoder, monkeypatch)
     silent = _rule(captioner.bundle, FamiliarityRule(threshold=0.0, words=["rain"]))

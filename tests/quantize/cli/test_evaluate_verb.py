@@ -112,7 +112,7 @@ def test_recordings_with_captions(recordings: Path, without_rain: Path, tmp_path
     assert "it is raining" in page and "gone.wav" in page
 
 
-def test_the_captioner_is_told_how_much_of_a_window_is_sound(
+def test_the_captioner_gets_how_much_of_a_window_is_sound(
     recordings: Path, without_rain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `edge-aac caption` tells it; some bundles do not attend to the rest."""

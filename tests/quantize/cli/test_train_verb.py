@@ -69,7 +69,7 @@ def test_from_recordings_to_captions(quick_recipe: Path, recordings: Path, tmp_p
     assert json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["quality"] == {"right": 0.5}
 
 
-def test_asked_to_end_it_saves_its_last_step(quick_recipe: Path, recordings: Path, tmp_path: Path) -> None:
+def test_signalled_to_end_it_saves_its_last_step(quick_recipe: Path, recordings: Path, tmp_path: Path) -> None:
     """The request reaches the whole group, as from torchrun or a service manager: the process that mixes scenes too."""
     text = quick_recipe.read_text(encoding="utf-8").replace("workers = 0", "workers = 1\ncheckpoint_steps = 1", 1)
     quick_recipe.write_text(text, encoding="utf-8")

@@ -19,7 +19,7 @@ KEY = "sk-a-key-that-nobody-may-see"
 MakeClient = Callable[..., LlmClient]
 
 
-def test_what_is_asked_and_what_comes_back(chat: ChatServer, client: MakeClient, waits: list[float]) -> None:
+def test_the_request_and_the_answer(chat: ChatServer, client: MakeClient, waits: list[float]) -> None:
     assert client(temperature=0.7).complete("a dog & a cät") == "answer to a dog & a cät"
     [request] = chat.requests
     assert request.path == "/v1/chat/completions"

@@ -69,7 +69,7 @@ IN_TURN = ("then", "followed by", "afterwards")
 AT_ONCE = ("while", "as", "over the sound", "background", "behind")
 
 
-def test_what_comes_one_after_the_other_is_told_in_that_order() -> None:
+def test_what_comes_one_after_the_other_is_captioned_in_that_order() -> None:
     late, early = scene(("dog_bark", 6.0, 9.0, 0.0)), scene(("rain", 0.5, 5.0, 0.0))
     texts = wordings(added(late, early))
     assert with_words(texts, IN_TURN) == texts
@@ -77,7 +77,7 @@ def test_what_comes_one_after_the_other_is_told_in_that_order() -> None:
     assert {tuple(named_events(text)) for text in texts} == {("rain", "dog_bark")}
 
 
-def test_what_lies_together_is_told_so() -> None:
+def test_what_lies_together_is_captioned_so() -> None:
     texts = wordings(added(scene(("dog_bark", 2.0, 4.0, 0.0)), scene(("rain", 0.0, 10.0, 0.0))))
     assert not with_words(texts, IN_TURN)
     assert with_words(texts, AT_ONCE)
@@ -185,7 +185,7 @@ def test_throughout_means_the_whole_mix() -> None:
     assert not with_words(texts, LASTING_WORDS), "10 s of 20"
 
 
-def test_a_far_sound_that_mixing_made_the_louder_one_is_not_said_to_be_far() -> None:
+def test_a_far_sound_that_mixing_made_the_louder_one_is_not_called_far() -> None:
     far, near = scene(("dog_bark", 2.0, 5.0, 0.0), far=True), scene(("rain", 0.0, 10.0, 0.0))
     quieter = wordings(added(far, near, gains=(0.6, 1.0)))
     assert with_words(quieter, FAR_WORDS)
@@ -196,7 +196,7 @@ def test_a_far_sound_that_mixing_made_the_louder_one_is_not_said_to_be_far() -> 
     assert not with_words(wordings(one_of_two), [*FAR_WORDS, *NEAR_WORDS])
 
 
-def test_four_sounds_are_told_in_groups() -> None:
+def test_four_sounds_are_captioned_in_groups() -> None:
     first = scene(("rooster", 0.0, 2.0, 0.0), ("rain", 5.0, 7.0, 0.0))
     second = scene(("sea_waves", 0.0, 4.0, 0.0), ("dog_bark", 8.0, 9.0, 0.0))
     for text in wordings(added(first, second)):

@@ -165,7 +165,7 @@ def compared(models: tuple[Trainee, Teacher], recipe: Recipe, batch: Batch, foll
     return {name: float(term) for name, term in terms.items()}
 
 
-def test_a_teacher_that_is_not_asked_of_the_unknown_teaches_the_rest_alone(
+def test_a_teacher_that_is_not_followed_on_the_unknown_teaches_the_rest_alone(
     models: tuple[Trainee, Teacher], unknown_recipe: Recipe, batch: Batch
 ) -> None:
     assert batch.unknown is not None and 0 < int(batch.unknown.sum()) < 8

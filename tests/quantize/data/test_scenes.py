@@ -133,7 +133,7 @@ def all_captions(scene: Scene) -> str:
     return " | ".join(caption(scene, rng) for _ in range(200))
 
 
-def test_counts_are_said_only_where_they_are_known() -> None:
+def test_counts_are_captioned_only_where_they_are_known() -> None:
     assert not any(word in all_captions(one_event("dog_bark")) for words in COUNT_WORDS.values() for word in words)
     twice = all_captions(one_event("dog_bark", count=2))
     assert "twice" in twice
@@ -142,12 +142,12 @@ def test_counts_are_said_only_where_they_are_known() -> None:
     assert "several times" in all_captions(one_event("dog_bark", count=5))
 
 
-def test_distance_is_said_only_of_far_sounds() -> None:
+def test_distance_is_captioned_only_of_far_sounds() -> None:
     assert not any(words in all_captions(one_event("rooster")) for words in FAR_WORDS)
     assert any(words in all_captions(one_event("rooster", far=True)) for words in FAR_WORDS)
 
 
-def test_lasting_is_said_only_of_sounds_without_a_gap() -> None:
+def test_lasting_is_captioned_only_of_sounds_without_a_gap() -> None:
     assert any(words in all_captions(one_event("rain", end=160_000)) for words in LASTING_WORDS)
     assert not any(words in all_captions(one_event("rain", end=160_000, longest_gap_s=0.6)) for words in LASTING_WORDS)
     assert not any(words in all_captions(one_event("rain", end=100_000)) for words in LASTING_WORDS)

@@ -86,7 +86,7 @@ def test_an_absent_class_that_is_named_is_not_false() -> None:
     assert not window("absent", "rooster", f"a rooster crows and {RAIN}").right
 
 
-def test_without_absent_classes_nothing_is_said_of_them() -> None:
+def test_without_absent_classes_there_is_no_table_of_them() -> None:
     assert "absent_windows" not in event_tables(some_windows())
 
 

@@ -64,7 +64,7 @@ def test_is_not_measured_with_what_it_was_taught(captioner: Captioner, recording
         evaluate_events(captioner, recordings, 4, 2, seed=0)
 
 
-def test_every_recording_is_attributed_and_its_scores_are_said_to_be_anothers(captioner: Captioner) -> None:
+def test_every_recording_is_attributed_and_its_scores_are_marked_as_anothers(captioner: Captioner) -> None:
     folder = captioner.bundle.folder
     with (folder / ATTRIBUTIONS).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -67,7 +67,7 @@ def test_revision_is_that_of_the_name_and_not_of_its_parts(pulling: Puller) -> N
     assert [path.split("?")[0].split("/")[-1] for path in requested] == [commit, "main", "main"]
 
 
-def test_another_licence_on_the_card_is_told(pulling: Puller) -> None:
+def test_another_licence_on_the_card_is_reported(pulling: Puller) -> None:
     pulling.served.license = "cc-by-nc-4.0"
     pulling()
     assert "licence Apache-2.0 (its model card states: cc-by-nc-4.0)" in pulling.log_text

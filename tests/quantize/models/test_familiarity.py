@@ -150,7 +150,7 @@ def bundle(small_recipe: Recipe, recordings: Path, tmp_path_factory: pytest.Temp
     return export_bundle(folder / "run", recordings, folder / "bundle", {}, lambda line: None, calibration_windows=2)
 
 
-def test_a_bundle_that_tells(bundle: Path) -> None:
+def test_a_bundle_that_scores_familiarity(bundle: Path) -> None:
     opened = open_bundle(str(bundle))
     rule = opened.manifest.familiarity
     assert rule and rule.threshold == -1.0
@@ -220,6 +220,6 @@ def test_a_recipe_of_a_corpus_has_none() -> None:
         replace(load_recipe("esc10-tiny"), corpus=corpus)
 
 
-def test_the_shipped_recipes_tell() -> None:
+def test_the_shipped_recipes_score_familiarity() -> None:
     for name in ("esc10-tiny", "esc10-teacher"):
         assert load_recipe(name).familiarity is not None

@@ -131,7 +131,7 @@ def test_captions_are_drawn_anew_and_the_embedded_one_stays_first(stored: Stored
     assert sum(texts_of_it == by_first[texts[0]] for texts, texts_of_it in decoded.items()) >= 10
 
 
-def test_more_captions_than_are_stored_are_said_again(stored: Stored, taught_recipe: Recipe) -> None:
+def test_more_captions_than_are_stored_come_again(stored: Stored, taught_recipe: Recipe) -> None:
     example = reading(stored, unmasked(taught_recipe, captions_per_scene=5))[0]
     assert len(example.token_ids) == 5 and example.token_ids[:2] == example.token_ids[3:]
     assert example.signals is not None and example.signals.tokens.token_ids.shape[0] == 5
@@ -295,7 +295,7 @@ def test_other_examples_are_refused(
     assert len(StoredExamples.open(stored.folder)) == 12
 
 
-def test_a_missing_sentence_embedder_is_told_before_hours_are_spent(
+def test_a_missing_sentence_embedder_is_reported_before_hours_are_spent(
     taught_recipe: Recipe, scene_source: SceneSource, tmp_path: Path
 ) -> None:
     refused(
