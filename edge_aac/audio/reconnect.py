@@ -1,4 +1,4 @@
-"""Keeps a live source connected: tries again with backoff, counts what is lost meanwhile, and tells its state."""
+"""Keeps a live source connected: tries again with backoff, counts what is lost meanwhile, and reports its state."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class Reconnecting:
         returned = self._heard_until_s is not None
         if returned:
             self._reconnects += 1
-        # A device that comes and goes is told once.
+        # A device that comes and goes is logged once.
         level = logging.DEBUG if self._back_logged else logging.WARNING
         _log.log(level, "%s is back" if returned else "%s is there", self.label)
         self._back_logged = True

@@ -57,7 +57,7 @@ class Frames:
         end: first byte behind the last whole frame.
         count: number of frames that hold sound.
         sound_s: duration of these frames in seconds.
-        promised: frames that the index tells of; None where there is none, or it does not count them.
+        promised: frames that the index counts; None where there is none, or it does not count them.
     """
 
     start: int
@@ -70,7 +70,7 @@ class Frames:
         """Compares the frames with the index's.
 
         Raises:
-            DataError: the index tells of more.
+            DataError: the index counts more.
         """
         if self.promised is not None and self.promised > self.count + _UNSURE_FRAMES:
             raise DataError(
@@ -164,7 +164,7 @@ def _frame(header: bytes) -> _Frame | None:
 
 @cache
 def _frame_of(second: int, third: int) -> _Frame | None:
-    """What the second and third byte of a header tell; None where they are no header, or of free bit rate."""
+    """The facts in the second and third byte of a header; None where they are no header, or of free bit rate."""
     version, layer = second >> 3 & 3, second >> 1 & 3
     bit_rate_index, rate_index, padding = third >> 4, third >> 2 & 3, third >> 1 & 1
     if version not in _RATE_DIVISORS or not layer or rate_index >= len(_SAMPLE_RATES):
