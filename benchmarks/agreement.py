@@ -1,4 +1,4 @@
-"""How often two bundles say the same: one that reranks with a teacher's text embedder, and one with a student's.
+"""How often two bundles caption alike: one that reranks with a teacher's text embedder, and one with a student's.
 
     edge-aac evaluate --bundle whole --data FOLDER --output a/
     edge-aac evaluate --bundle student --data FOLDER --output b/

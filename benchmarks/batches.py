@@ -1,4 +1,4 @@
-"""What several windows in one batch cost, in units of one window; and what they say otherwise than alone.
+"""What several windows in one batch cost, in units of one window; and how often their captions differ from those alone.
 
     python -m benchmarks.batches --sounds FOLDER --windows 10000
 
@@ -117,7 +117,7 @@ def describe(captioner: Captioner, windows: Sequence[Window]) -> list[Descriptio
 
 
 def compare(captioner: Captioner, sound: npt.NDArray[np.float32], count: int) -> dict[str, Any]:
-    """How many windows are said otherwise in a batch of 16 than alone."""
+    """The number of windows whose caption in a batch of 16 differs from the one alone."""
     other_captions: list[dict[str, str]] = []
     other_scores, greatest, compared = 0, 0.0, 0
     seconds = count * WINDOW_SAMPLES // SAMPLE_RATE

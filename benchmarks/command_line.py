@@ -24,12 +24,12 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(INTERRUPTED)
 
 
-def at_least(least: int) -> Callable[[str], int]:
+def at_least(smallest: int) -> Callable[[str], int]:
     """For ``type=``: a whole number, not below this."""
 
     def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        if not text.isdecimal() or int(text) < smallest:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {smallest}")
         return int(text)
 
     return number

@@ -137,7 +137,7 @@ def _text_embedders(models: list[Model], board: Board) -> list[dict[str, Any]]:
     from benchmarks.roofline import FP16_BYTES, bound, run_bytes
 
     def row(model: Model, part: Part) -> dict[str, Any]:
-        least = bound("text_embedder", part, board, "fp16")
+        limit = bound("text_embedder", part, board, "fp16")
         return {
             "model": model.name,
             "texts": model.decoding.texts,
@@ -145,8 +145,8 @@ def _text_embedders(models: list[Model], board: Board) -> list[dict[str, Any]]:
             "macs": part.costs.macs,
             "bytes": run_bytes("text_embedder", part.costs, "fp16"),
             "weights_bytes": FP16_BYTES * part.costs.stored,
-            "bound_ms": least.ms,
-            "limited_by": least.limited_by,
+            "bound_ms": limit.ms,
+            "limited_by": limit.limited_by,
         }
 
     return [row(model, model.parts["text_embedder"]) for model in models]

@@ -161,8 +161,8 @@ def onnxruntime_way(folder: str, candidates: int, windows: int, threads: int) ->
     captioner.rules = _whole_length(captioner.rules)
 
     def one(fbank: Any, index: int) -> dict[str, float]:
-        (said,) = described(captioner, [(heard(fbank), window_rng(0, index))])
-        latency = said.latency_ms
+        (description,) = described(captioner, [(heard(fbank), window_rng(0, index))])
+        latency = description.latency_ms
         return {"encode": latency.encode, "decode": latency.decode}
 
     _report(one, windows, loaded)

@@ -78,7 +78,7 @@ def measure_encoder(bundle: Bundle, folder: Path, count: int, threads: int) -> d
     costs = graph_costs(path, {"fbank": (1, *windows[0].shape), "frame_padding": (1, len(windows[0]))})
     bound_ms = 1e3 * (costs.weight_macs + costs.other_macs) / int8_macs_per_s(threads)
     for name in ("int8 products", "int8"):
-        table[name]["of_bound"] = round(table[name]["least_ms"] / bound_ms, 2)
+        table[name]["of_bound"] = round(table[name]["min_ms"] / bound_ms, 2)
     explicit_row = {**table["int8+fp16"], "int8_products": counted, "lint": findings}
     return {**table, "int8+fp16": explicit_row, "int8_bound_ms": round(bound_ms, 1)}
 
@@ -145,7 +145,7 @@ def measure_decoder(bundle: Bundle, folder: Path, count: int, candidates: int, t
 
 
 def compare(paths: Mapping[str, Path], runs: list[Arrays], threads: int) -> dict[str, dict[str, Any]]:
-    """Milliseconds, size and least cosine to the first form's outputs, of each form."""
+    """Milliseconds, size and lowest cosine to the first form's outputs, of each form."""
     engines = {name: OnnxRuntimeEngine(path, threads) for name, path in paths.items()}
     times: dict[str, list[float]] = {name: [] for name in engines}
     cosines: dict[str, list[float]] = {name: [] for name in engines}
@@ -168,9 +168,9 @@ def compare(paths: Mapping[str, Path], runs: list[Arrays], threads: int) -> dict
         name: {
             "megabytes": round(_size(path) / 1e6, 1),
             "median_ms": round(statistics.median(times[name]), 1),
-            "least_ms": round(min(times[name]), 1),
+            "min_ms": round(min(times[name]), 1),
             "of_fp32": round(statistics.median(mine / fp32 for mine, fp32 in zip(times[name], first, strict=True)), 3),
-            "least_cosine": round(min(cosines[name]), 5),
+            "min_cosine": round(min(cosines[name]), 5),
         }
         for name, path in paths.items()
     }

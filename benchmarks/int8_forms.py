@@ -3,7 +3,7 @@
     python -m benchmarks.int8_forms --bundle B --data FOLDER --fold 4 --seeds 5
 
 "fp32" is what was exported, whatever forms the bundle holds. "int8" is what `edge-aac build-engine` takes on this
-machine: graphs and convolutions that are not faithful or not faster in INT8 stay fp32, which is told beside the rows.
+machine: graphs and convolutions that are not faithful or not faster in INT8 stay fp32, as reported beside the rows.
 "int8+fp16" is what TensorRT plans are built from (explicit Q/DQ in the encoder, FP16 elsewhere), run in ONNX Runtime
 for its numbers, and not gated here. Graphs are calibrated by the bundle's own calibration.
 

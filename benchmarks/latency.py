@@ -73,8 +73,8 @@ def measure(bundle: str, cores: int, windows: int, candidates: int) -> dict[str,
         start = index * 160
         window = waveform[start : start + 160_000]
         features_ms, fbank = _timed(lambda window=window: filter_bank(window))
-        (said,) = described(captioner, [(heard(fbank), window_rng(0, index))])
-        latency = said.latency_ms
+        (description,) = described(captioner, [(heard(fbank), window_rng(0, index))])
+        latency = description.latency_ms
         yardstick_ms, _ = _timed(lambda: matrix @ matrix)
         alone = described(single, ((heard(fbank), window_rng(number, index)) for number in range(candidates)), 1)
         one_by_one = sum(each.latency_ms.decode for each in alone)

@@ -242,13 +242,13 @@ def _precision_report(model: Model, board: Board, precision: Precision) -> dict[
     }
 
 
-def _part_report(role: str, part: Part, least: Bound, precision: Precision, total: float) -> Iterator[tuple[str, Any]]:
+def _part_report(role: str, part: Part, limit: Bound, precision: Precision, total: float) -> Iterator[tuple[str, Any]]:
     yield "runs", part.runs
     yield "macs_a_run", part.costs.macs
     yield "int8_macs_a_run", part.costs.weight_macs if _has_int8(role, precision) else 0
     yield "bytes_a_run", run_bytes(role, part.costs, precision)
-    yield "arithmetic_ms", least.arithmetic_ms
-    yield "bandwidth_ms", least.bandwidth_ms
-    yield "bound_ms", least.ms
-    yield "limited_by", least.limited_by
-    yield "share", least.ms / total
+    yield "arithmetic_ms", limit.arithmetic_ms
+    yield "bandwidth_ms", limit.bandwidth_ms
+    yield "bound_ms", limit.ms
+    yield "limited_by", limit.limited_by
+    yield "share", limit.ms / total

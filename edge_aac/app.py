@@ -105,7 +105,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
             slicer,
             ChannelSettings(
                 EnergyGate(source.silence_dbfs),
-                ScoreGate(stream.least_score, stream.familiar_only),
+                ScoreGate(stream.min_score, stream.familiar_only),
                 chosen.seed,
                 output.every_window,
             ),
@@ -239,7 +239,7 @@ def caption_files(files: Sequence[Path], settings: Settings, output: Output) -> 
         open_model(chosen),
         stream.node,
         ChannelSettings(
-            EnergyGate(stream.silence_dbfs), ScoreGate(stream.least_score, stream.familiar_only), chosen.seed
+            EnergyGate(stream.silence_dbfs), ScoreGate(stream.min_score, stream.familiar_only), chosen.seed
         ),
         hop_samples,
         sink.publish,

@@ -161,7 +161,7 @@ def _overview(verbs: dict[str, EntryPoint]) -> str:
 
 
 def _summary(entry: EntryPoint) -> str:
-    """What a verb does: the docstring of its function or module, read without importing the module."""
+    """Summary of a verb: the docstring of its function or module, read without importing the module."""
     try:
         spec = find_spec(entry.module)
     except ImportError:

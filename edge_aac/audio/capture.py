@@ -47,10 +47,10 @@ _PA_CONTINUE = 0
 
 @dataclass(frozen=True)
 class Request:
-    """Which microphone is to be captured.
+    """Request for the capture of a microphone.
 
     Attributes:
-        address: as the user wrote it; a microphone's holds no secret.
+        address: the microphone's address as the user wrote it; it holds no secret.
         device_id: the input that it was found to be before, which no other one may replace; None at first.
         other_ids: inputs that were seen beside it.
     """
@@ -72,13 +72,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Opened:
-    """What was opened.
+    """The input that was opened.
 
     Attributes:
         device_id: the input's address that stays.
         other_ids: the inputs beside it.
-        rate: of the frames, in Hz.
-        channels: of the frames.
+        rate: sample rate of the device in Hz.
+        channels: number of channels that the device gives.
     """
 
     device_id: str
@@ -187,8 +187,8 @@ def capture(audio: Any, request: Request, write: Callable[[bytes], object]) -> N
 
     Args:
         audio: a running ``pyaudio.PyAudio``.
-        request: which microphone.
-        write: takes each message whole.
+        request: the microphone to be captured.
+        write: function that is given each message, whole.
 
     Raises:
         DeviceError: the microphone is not there, cannot be opened, or stopped.

@@ -29,7 +29,7 @@ class InputDevice:
     Attributes:
         name: ``mic0``, ``mic1`` … in a stable order.
         index: PortAudio's index, good until PortAudio is started again.
-        description: what the driver calls it.
+        description: the driver's name for the input.
         channels: input channels at most.
         default_rate: the device's own rate in Hz.
         id: an address for ``--device`` that does not change with the card's number or the order.
@@ -66,7 +66,7 @@ def order_inputs(devices: Sequence[Mapping[str, Any]], root: Path = Path("/")) -
 
     Args:
         devices: PortAudio's device dictionaries, of one host API.
-        root: where ``proc/asound`` and ``sys/class/sound`` are looked up.
+        root: folder that holds ``proc/asound`` and ``sys/class/sound``.
     """
     inputs = [device for device in devices if int(device["maxInputChannels"]) > 0]
     by_name = {str(device["name"]): device for device in inputs}
@@ -105,7 +105,7 @@ def find_input(audio: Any, uri: str, root: Path = Path("/")) -> InputDevice | No
         audio: a running ``pyaudio.PyAudio``.
         uri: ``mic0``; ``usb-id:0d8c:0014``, with or without what follows ``@`` in the listing; ``alsa:hw:1,0``,
             ``alsa:hw:PCH,0``, or ``alsa:NAME`` of any virtual device, listed or not.
-        root: where ``proc/asound`` and ``sys/class/sound`` are looked up.
+        root: folder that holds ``proc/asound`` and ``sys/class/sound``.
 
     Returns:
         The input, or None where it is not there now.

@@ -1,4 +1,4 @@
-"""Keeps a live source connected: tries again with backoff, counts what is lost meanwhile, and tells its state."""
+"""Keeps a live source connected: tries again with backoff, counts what is lost meanwhile, and reports its state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LOSS_WARNING_EVERY_S = 60.0
 
 @dataclass(frozen=True)
 class Backoff:
-    """How long to wait between tries.
+    """Waiting times between tries.
 
     Attributes:
         first_s: seconds after the first failure; each further failure doubles them.
@@ -84,7 +84,7 @@ class Reconnecting:
         open_once: opens the device.
         wait_for_device: open it in :meth:`read`, however long that takes to succeed; otherwise here and now.
         stall_s: seconds without sound after which an open device counts as stalled.
-        backoff: how long to wait between tries.
+        backoff: waiting times between tries.
         timing: time and chance.
 
     Raises:
@@ -131,12 +131,12 @@ class Reconnecting:
 
     @property
     def state(self) -> SourceState:
-        """What the source does now; see :data:`~edge_aac.audio.connection.SourceState`."""
+        """State of the source; see :data:`~edge_aac.audio.connection.SourceState`."""
         return self._state
 
     @property
     def reconnects(self) -> int:
-        """How often sound came back after the connection had been lost."""
+        """Number of times that sound came back after the connection had been lost."""
         return self._reconnects
 
     def read(self) -> npt.NDArray[np.float32] | None:
@@ -221,7 +221,7 @@ class Reconnecting:
         returned = self._heard_until_s is not None
         if returned:
             self._reconnects += 1
-        # A device that comes and goes is told once.
+        # A device that comes and goes is logged once.
         level = logging.DEBUG if self._back_logged else logging.WARNING
         _log.log(level, "%s is back" if returned else "%s is there", self.label)
         self._back_logged = True

@@ -146,8 +146,8 @@ class SampleRing:
         """Takes the oldest unread samples, waiting for the first of them.
 
         Args:
-            max_samples: how many at most.
-            timeout_s: how long to wait at most, in seconds.
+            max_samples: largest number of samples to take.
+            timeout_s: longest wait for the first sample, in seconds.
 
         Returns:
             The absolute position of the first sample, and a copy of the samples, float32, shape (n,), n = 0 after the
@@ -155,7 +155,7 @@ class SampleRing:
 
         Raises:
             ValueError: ``max_samples`` is not positive.
-            BaseException: what the writer gave to :meth:`close`, once everything before it is read.
+            BaseException: the error that the writer gave to :meth:`close`, once everything before it is read.
         """
         if max_samples <= 0:
             raise ValueError(f"max_samples must be positive, not {max_samples}")

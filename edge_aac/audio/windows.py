@@ -30,7 +30,7 @@ class Window:
 
     Attributes:
         start: absolute position of the first sample, at 16 kHz.
-        samples: how many samples of real sound it holds; fewer than the window is long where zeros pad a short stream.
+        samples: number of samples of real sound; below the window's length where zeros pad a short stream.
         fbank: normalised frames, float32, contiguous, shape (998, 128) for 10 s.
         rms_dbfs: level of the real sound in dB below a full-scale square wave, at least -120.
         peak_dbfs: highest absolute sample in dB below full scale, at least -120.
@@ -51,7 +51,8 @@ class WindowSlicer:
 
     Args:
         window_samples: length of a window, a multiple of 160 and at least 480.
-        hop_samples: from the start of a window to the next one's, a multiple of 160; may exceed the window.
+        hop_samples: samples from the start of a window to the start of the next, a multiple of 160; may exceed the
+            window.
 
     Raises:
         ConfigError: a length is not a usable multiple of 160.
@@ -180,7 +181,7 @@ def file_windows(
 
     Args:
         audio: a path to a sound file, or blocks of mono float32 samples at 16 kHz.
-        hop_samples: from the start of a window to the next one's, a multiple of 160.
+        hop_samples: samples from the start of a window to the start of the next, a multiple of 160.
 
     Raises:
         ConfigError: the hop is unusable.

@@ -9,7 +9,7 @@ back, ctime cannot, short of setting the machine's clock. Three things go unseen
 :func:`edge_aac.bundle.store.check_all` finds: bits that rot below the file system, a disk that is written to as a
 whole, and an attacker who may write the bundle and set the clock, or who may write this user's cache.
 
-The cache is read only where this user owns it and nobody else may write it. It holds what a file hashed to, never that
+The cache is read only where this user owns it and nobody else may write it. It holds what a file hashed to, not that
 a file was accepted: that is decided against the manifest each time.
 """
 
@@ -27,7 +27,7 @@ from pathlib import Path
 SETTLED_NS = 5_000_000_000
 """A file changed less than this ago is not remembered: file systems round times (FAT to 2 s, others to a tick of the
 kernel), so a second change soon after the first can leave them as they are."""
-MOST_REMEMBERED = 256
+MAX_REMEMBERED = 256
 _FORMAT = 1
 
 Identity = tuple[int, ...]
@@ -61,7 +61,7 @@ def remembered_sha256(path: Path) -> str:
     if cache and settled and _identity(path) == before:
         # Read again: another process may have added to it while this one hashed gigabytes.
         known = {**_read(cache), key: (before, digest)}
-        while len(known) > MOST_REMEMBERED:
+        while len(known) > MAX_REMEMBERED:
             known.pop(next(name for name in known))
         _write(cache, known)
     return digest

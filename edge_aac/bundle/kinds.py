@@ -18,7 +18,7 @@ class UnknownKindError(EdgeAacError):
 
 
 def model_kind(kind: str) -> Any:
-    """What is registered for a kind of model, loaded; :func:`edge_aac.models.registry.open_model` gives it its type.
+    """Load the object registered for a kind of model; :func:`edge_aac.models.registry.open_model` gives it its type.
 
     Raises:
         UnknownKindError: nothing is.

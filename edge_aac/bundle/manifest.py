@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edge_aac.bundle.kinds import UnknownKindError, model_kind
 from edge_aac.errors import DataError, first_complaint
@@ -43,18 +43,18 @@ class BundleFile(Section):
 
 
 class Graph(BundleFile):
-    """One graph in one form.
+    """A graph of the bundle in one form: file, backend, precision.
 
     Attributes:
-        backend: what runs it: "onnxruntime", "tensorrt" (a plan), or nothing by itself: "tensorrt-onnx", what a plan is
-            built from.
-        precision: of its weights and arithmetic ("fp32", "int8", "int8+fp16").
+        backend: the engine that runs the file: "onnxruntime", "tensorrt" (a plan), or none: "tensorrt-onnx", the file
+            that a plan is built from.
+        precision: number format of weights and arithmetic ("fp32", "int8", "int8+fp16").
         shapes: inputs and outputs by name, dynamic axes by their names.
         built_with: versions of the tools that wrote it; of a plan also the GPU, of an INT8 form for processors also
             what kind they are of and its largest weight.
-        max_abs_difference: from its fp32 parent, as measured by the gate that let it in.
+        max_abs_difference: largest difference of its outputs from its fp32 parent's, as the gate measured it.
         external_data: files that hold the weights of a graph too large for one (ONNX ends at 2 GB).
-        parent_sha256: of the ONNX file that `edge-aac build-engine` made it from; empty for what was exported.
+        parent_sha256: hash of the ONNX file that `edge-aac build-engine` made it from; empty for an exported graph.
     """
 
     backend: str
@@ -67,7 +67,7 @@ class Graph(BundleFile):
 
 
 class DecodingRules(Section):
-    """How candidates are found; lengths count the start token, as in the published system.
+    """Rules for finding candidates. Lengths count the start token, as in the published system.
 
     Attributes:
         method: "nucleus" draws ``candidates`` of them, "greedy" takes the likeliest token at each step, "beam" searches
@@ -75,13 +75,13 @@ class DecodingRules(Section):
         candidates: drawn in one batch.
         temperature: divides the logits before top-p.
         top_p: probability mass that the nucleus keeps (Holtzman et al., 2020).
-        beams: of the beam search.
+        beams: number of beams of the beam search.
         length_penalty: a finished beam's log-likelihood is divided by its length to this power.
         min_length: no end before this many tokens.
         max_length: the end is forced at this many tokens.
         no_repeat_ngram: no n-gram of this length occurs twice.
-        max_positions: what the decoder has learnt positions for; ``max_length`` cannot exceed it.
-        start_token_id, eos_token_id, pad_token_id: of the decoder's vocabulary.
+        max_positions: number of positions that the decoder has learnt; ``max_length`` cannot exceed it.
+        start_token_id, eos_token_id, pad_token_id: special tokens in the decoder's vocabulary.
     """
 
     method: DecodingMethod = "nucleus"
@@ -107,14 +107,15 @@ class RerankWeights(Section):
 
 
 class FamiliarityRule(Section):
-    """What is done where the encoder's graph says how familiar a window is.
+    """Rule for captions of unfamiliar sounds, for bundles whose encoder scores familiarity.
 
     Attributes:
-        least: a window that scores lower holds, if anything, a sound of no class that the model was trained on.
-        words: of such a window's captions; each is one token of the decoder.
+        threshold: familiarity below which a window holds no sound of a class that the model was trained on. Older
+            bundles call it ``least``.
+        words: the only words that captions of such windows may hold; each is one token of the decoder.
     """
 
-    least: float = Field(allow_inf_nan=False)
+    threshold: float = Field(validation_alias=AliasChoices("threshold", "least"), allow_inf_nan=False)
     words: list[str] = Field(min_length=1)
 
 
@@ -135,13 +136,13 @@ class Manifest(Section):
         roles: the graphs that a model of the kind has, each of them needed.
         kind: name of the kind of model, as registered in the entry-point group ``edge_aac.models``. Absent in bundles
             from before there were several: those are of the kind "seq2seq".
-        language: of what the model says, as a BCP 47 tag ("en", "pt-BR"); it chooses the fluency check.
+        language: language of the captions as a BCP 47 tag ("en", "pt-BR"); it chooses the fluency check.
         sample_rate: Hz of the sound, and `window_s` its length.
         same_similarity: smallest cosine between the text embeddings of two captions that a stream takes for one event:
             text embedders differ in how close they put them.
         graphs: the forms of each graph by its role, the preferred form first.
         parameters: counted by model, where the writer counted them.
-        quality: what was measured on what.
+        quality: measured scores, and how they were measured.
         calibration: ranges of the graphs' activations: numbers, so that a device without recordings quantises as was
             measured elsewhere.
     """
@@ -201,10 +202,10 @@ class Manifest(Section):
         """Refuse a graph whose input or output has another last axis than the manifest states elsewhere.
 
         Args:
-            role: of the graph; every form of it that names the input or output is looked at.
-            name: of the input or output.
-            size: of its last axis, as stated.
-            stated_as: where it is stated, for the message.
+            role: role of the graph; every form of it that has the input or output is checked.
+            name: name of the input or output.
+            size: size of its last axis, as the manifest states it.
+            stated_as: place in the manifest that states the size, for the message.
 
         Raises:
             ValueError: they contradict each other.
@@ -219,11 +220,11 @@ class Seq2SeqManifest(Manifest):
     """The manifest of the kind "seq2seq": an encoder of sound, a decoder of captions, a text embedder that ranks them.
 
     Attributes:
-        embedding_size: of the audio embedding, E.
-        vocabulary_size: of the decoder, V.
-        decoding: how candidates are found, and `rerank` how they are ranked, where the user does not say otherwise.
+        embedding_size: size of the audio embedding, E.
+        vocabulary_size: number of tokens of the decoder, V.
+        decoding: default rules for finding candidates; `rerank` has the default weights for ranking them.
         familiarity: absent where the encoder does not score how familiar a window is.
-        instruction: stands before every text that goes to the text embedder (INSTRUCTOR's "Represent the …: ").
+        instruction: text before every text that goes to the text embedder (INSTRUCTOR's "Represent the …: ").
     """
 
     roles: ClassVar[frozenset[str]] = frozenset(SEQ2SEQ_ROLES)

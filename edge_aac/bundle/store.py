@@ -23,8 +23,8 @@ class Bundle:
     """A bundle whose manifest was read; a file of it is checked when it is about to be loaded.
 
     Attributes:
-        folder: where its files lie.
-        manifest: what they are.
+        folder: folder that holds the bundle's files.
+        manifest: the bundle's manifest, validated.
         opened_as: the name or path that it was found by; a message that names a command uses it.
     """
 
@@ -35,7 +35,7 @@ class Bundle:
 
     @property
     def build_command(self) -> str:
-        """What makes this bundle's engines anew."""
+        """The command that builds this bundle's engines anew."""
         return build_command(self.opened_as)
 
     def manifest_of(self, kind: type[ManifestOfKind]) -> ManifestOfKind:
@@ -53,11 +53,11 @@ class Bundle:
         return self.manifest
 
     def path(self, file: BundleFile) -> Path:
-        """Where a file of the manifest lies; :meth:`checked` is for files that are to be loaded."""
+        """The path of a file of the manifest; :meth:`checked` is for files that are to be loaded."""
         return self.folder / file.file
 
     def checked(self, file: BundleFile) -> Path:
-        """Where a file of the manifest lies, once it hashes to what the manifest says; a graph with its weights.
+        """The path of a file whose content has the hash in the manifest; a graph's weights are checked with it.
 
         Hashes of files that have not changed are remembered from run to run (:mod:`edge_aac.bundle.hashes`).
 
@@ -209,9 +209,9 @@ def fault(bundle: Bundle, file: BundleFile, sha256_of: Callable[[Path], str] = f
     """What is wrong with a file of a bundle, and what mends it; None where it is the one that the manifest means.
 
     Args:
-        bundle: with the file in its manifest.
+        bundle: bundle that has the file in its manifest.
         file: the one to look at; of a graph its weights are files of their own.
-        sha256_of: how to hash; by default from the bytes, whatever is remembered.
+        sha256_of: function that hashes a file; by default it reads the bytes and ignores remembered hashes.
     """
     if complaint := _missing(bundle, file):
         return complaint

@@ -1,4 +1,4 @@
-"""What several verbs share beside the options that are made from the settings."""
+"""Options that several verbs share, beside those that are made from the settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 
 class Format(str, Enum):
-    """How records are written."""
+    """Formats of records on standard output."""
 
     AUTO = "auto"
     JSON = "json"

@@ -35,11 +35,11 @@ _CONFIG_OPTION = typer.Option(
 
 @dataclass(frozen=True)
 class GivenSettings:
-    """What a verb's flags and environment give of the settings, before anything is read or validated.
+    """Settings that a verb's flags and environment give, before anything is read or validated.
 
     Attributes:
         config: the file that stands in place of the machine's and the user's.
-        given: what flags and environment give.
+        given: settings from flags and environment.
         defaults: the verb's own defaults.
     """
 

@@ -1,6 +1,6 @@
 """Caption microphones, files or a pipe until they end or you stop it.
 
-Publishes a caption when something new is heard: overlapping windows that say the same thing are one event.
+Publishes a caption when something new is heard: overlapping windows of the same meaning are one event.
 Stops with Ctrl-C or SIGTERM within a second.
 """
 

@@ -14,8 +14,8 @@ from edge_aac.errors import DataError, DeviceError
 
 _log = logging.getLogger(__name__)
 
-_told_unfit: WeakSet[Bundle] = WeakSet()
-"""Of which it was said that INT8 forms are left aside: one warning a bundle is enough."""
+_warned_unfit: WeakSet[Bundle] = WeakSet()
+"""Bundles with a logged warning that their INT8 forms are left aside: one warning a bundle is enough."""
 
 
 def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tuple[Engine, Graph]:
@@ -64,8 +64,8 @@ def _open_graph(bundle: Bundle, graphs: Sequence[Graph], threads: int) -> tuple[
     for graph in graphs:
         why = unfit(graph)
         if why is None:
-            if complaint and bundle not in _told_unfit:
-                _told_unfit.add(bundle)
+            if complaint and bundle not in _warned_unfit:
+                _warned_unfit.add(bundle)
                 _log.warning("%s; until then the bundle's %s graphs run in its place", complaint, graph.precision)
             return OnnxRuntimeEngine(bundle.checked(graph), threads, bundle.size(graph)), graph
         complaint = complaint or f"{bundle.path(graph)} {why}: run `{bundle.build_command}`"

@@ -1,4 +1,4 @@
-"""What every engine promises that runs a graph, whatever it runs on."""
+"""The contract of all engines, whatever they run a graph on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TENSORRT: Backend = "tensorrt"
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What a user may decide about running graphs.
+    """Choices of the user about running graphs.
 
     Attributes:
         backend: "auto" takes of each graph the first form of the bundle that this machine can run.

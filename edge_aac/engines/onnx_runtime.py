@@ -21,12 +21,12 @@ SMALL_GRAPH_BYTES = 16_000_000
 
 
 class OnnxRuntimeEngine:
-    """One inference session.
+    """A graph in an inference session of ONNX Runtime.
 
     Args:
-        path: of an ONNX file whose hash was checked.
+        path: ONNX file whose hash was checked.
         threads: CPU threads of the session; 0 = one for a small graph, all cores for a large one.
-        size_bytes: of the graph and its weights; None where ``path`` holds all of them.
+        size_bytes: size of the graph and its weights; None where ``path`` holds all of them.
 
     Raises:
         DataError: this ONNX Runtime cannot load the file.

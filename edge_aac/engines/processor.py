@@ -28,7 +28,7 @@ def largest_weight(reduced: bool | None = None) -> int:
 
 
 def built_here() -> dict[str, str]:
-    """What the manifest keeps of the processor that a form is made for and held against its parent on."""
+    """The processor's facts for the manifest of a form that is made and checked on it."""
     return {"machine": platform.machine(), "largest_weight": str(largest_weight())}
 
 

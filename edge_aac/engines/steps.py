@@ -25,7 +25,7 @@ class ResidentArray(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As an array of the same numbers would have it."""
+        """The shape that an array of the same numbers has."""
 
     def host(self) -> npt.NDArray[Any]:
         """A copy in the host's memory."""
@@ -37,7 +37,7 @@ CrossAttention: TypeAlias = "Array | ResidentArray"
 
 @dataclass(frozen=True)
 class Memory:
-    """What cross-attention reads of W windows.
+    """Keys and values of W windows that cross-attention reads.
 
     Attributes:
         keys, values: (W, layers, heads, T, head_size) as the encoder gave them.
@@ -98,7 +98,7 @@ class ResidentEngine(Protocol):
     """
 
     def run_resident(self, inputs: Arrays, resident: Collection[str]) -> dict[str, Any]:
-        """As :meth:`edge_aac.engines.contract.Engine.run`, the outputs ``resident`` as :class:`ResidentArray`."""
+        """Run the graph and keep the outputs ``resident`` on the device, as :class:`ResidentArray`."""
 
 
 @runtime_checkable
@@ -116,11 +116,11 @@ class CoreEngine(Protocol):
 
     @property
     def runs_at_once(self) -> int:
-        """How many runs side by side pay: the cores that one run leaves idle, and its own."""
+        """The number of runs side by side that pay: one, and one for each core that it leaves idle."""
 
 
 def largest_rows(engine: Engine, name: str) -> int | None:
-    """How long the first axis of an input may be; None where that is not limited."""
+    """The largest length of an input's first axis; None where it is not limited."""
     return engine.largest_shapes[name][0] if isinstance(engine, BoundedEngine) else None
 
 
@@ -133,9 +133,9 @@ class HostSteps:
     """Steps over a cache in the host's memory, for an engine that only runs graphs.
 
     Args:
-        engine: of the decoder graph.
+        engine: engine that runs the decoder graph.
         cache: keys and values (layers, W × N, heads, positions, head_size), finite; written in place.
-        memory: of W windows.
+        memory: memory of W windows.
     """
 
     def __init__(self, engine: Engine, cache: tuple[Array, Array], memory: Memory) -> None:

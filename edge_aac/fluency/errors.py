@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class FluencyError(str, Enum):
-    """What is wrong with a caption, after the error kinds of FENSE (https://arxiv.org/abs/2110.04684)."""
+    """Faults of a caption, after the error kinds of FENSE (https://arxiv.org/abs/2110.04684)."""
 
     INCOMPLETE_SENTENCE = "incomplete_sentence"
     REPEATED_EVENT = "repeated_event"

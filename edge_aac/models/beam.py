@@ -27,7 +27,7 @@ class FinishedBeam:
 
     Attributes:
         token_ids: without start and end tokens.
-        score: what beams are compared by.
+        score: score that beams are compared by.
         log_likelihood: mean over the tokens, the end included, under the model's own distribution.
     """
 
@@ -108,7 +108,8 @@ def beam_search(
 
     Args:
         step: (W × beams, 1) tokens at a position → (W × beams, V) logits of the next; NaN where there are none.
-        reorder: told that row i goes on from row ``parents[i]``, and how many positions are written.
+        reorder: called with ``parents`` and the number of written positions; row i then goes on from row
+            ``parents[i]``.
         rules: ``beams``, ``length_penalty``, lengths, n-grams.
         windows: W.
         withheld: (V,) or (W × beams, V) tokens that the beams may not hold.

@@ -1,4 +1,4 @@
-"""What every kind of model promises: windows of sound in, what is heard in plain words out."""
+"""The contract of all kinds of model: windows of sound in, descriptions in plain words out."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class ScoredCaption:
         hybrid: the score that candidates are ranked by.
         log_likelihood: mean log-likelihood of its tokens; None where the model generates no text.
         similarity: cosine of the window's audio embedding and the text's embedding; None where it was not computed.
-        embedding: of the text, shape (E,), unit length; None where it was not computed.
-        errors: what the fluency check holds against the text; empty where the check is off.
+        embedding: text embedding, shape (E,), unit length; None where it was not computed.
+        errors: faults that the fluency check finds in the text; empty where the check is off.
     """
 
     text: str
@@ -60,14 +60,15 @@ class Latency:
 
 @dataclass(frozen=True)
 class Description:
-    """What a model says of one window.
+    """A model's description of one window.
 
     Attributes:
         ranked: the distinct texts, best first; at least one.
-        audio_embedding: as the encoder gave it, shape (E,).
-        candidates: how many texts were drawn or compared.
-        latency_ms: where the time went.
-        familiarity: how much the window is like what the model was trained on; None where the bundle cannot tell.
+        audio_embedding: audio embedding from the encoder, shape (E,).
+        candidates: number of texts that were drawn or compared.
+        latency_ms: milliseconds that each part took.
+        familiarity: score of how much the window is like the training sounds; None where the bundle does not compute
+            it.
         familiar: whether the familiarity was high enough to name a sound.
     """
 
@@ -98,7 +99,7 @@ class WindowModel(Protocol):
 
     @property
     def same_similarity(self) -> float:
-        """Smallest cosine between the embeddings of two texts that say the same thing."""
+        """Smallest cosine between the embeddings of two texts that describe the same event."""
 
     def describe(
         self,
@@ -108,12 +109,12 @@ class WindowModel(Protocol):
     ) -> list[Description | DataError]:
         """Describe a batch of windows, of one source or of many.
 
-        What is said of a window does not depend on the others in the batch.
+        The description of a window does not depend on the others in the batch.
 
         Args:
             windows: W windows; any number, in any order.
-            rngs: one generator a window, seeded by the caller; all randomness for that window comes from it.
-            cancelled: asked before every decoding step.
+            rngs: generators, one a window, seeded by the caller; all randomness for a window comes from its own.
+            cancelled: function that is called before every decoding step; True ends the work.
 
         Returns:
             One entry a window, in order: its description, or the error that this window alone caused.

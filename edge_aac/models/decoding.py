@@ -25,7 +25,7 @@ MAX_ROWS = 128
 
 @dataclass(frozen=True)
 class Candidate:
-    """One caption as tokens.
+    """A drawn caption, as tokens.
 
     Attributes:
         token_ids: without start and end tokens.
@@ -86,7 +86,7 @@ class CandidateDecoder:
             raise ConfigError(f"max_length {rules.max_length} exceeds the decoder's capacity of {limit} tokens")
 
     def windows_at_once(self, rules: DecodingRules) -> int:
-        """How many windows one batch may hold: what the engine was built for, and what memory the cache may take."""
+        """The largest number of windows in a batch, by what the engine was built for and the memory of the cache."""
         rows = largest_rows(self._engine, "token_ids") or MAX_ROWS
         windows = largest_rows(self._engine, "memory_padding") or MAX_ROWS
         return max(1, min(windows, rows // _rows_a_window(rules)))
@@ -104,18 +104,18 @@ class CandidateDecoder:
         What is found for a window does not depend on the others.
 
         Args:
-            memory: of W windows.
-            rules: how to decode.
-            rngs: of each window the source of all its randomness.
-            cancelled: asked before every step.
-            withheld: of each window (V,) tokens that no candidate may hold; None = every token may be said.
+            memory: memory of W windows.
+            rules: method of decoding and its numbers.
+            rngs: generators, one a window; all randomness for a window comes from its own.
+            cancelled: function that is called before every step; True ends the work.
+            withheld: masks (V,), one a window, of tokens that no candidate may hold; None allows every token.
 
         Returns:
             One entry a window: its candidates, or what is wrong with its numbers.
 
         Raises:
             ConfigError: the rules ask for longer captions than the decoder can count.
-            CancelledError: ``cancelled`` said so.
+            CancelledError: ``cancelled`` returned True.
         """
         self.check(rules)
         count = _rows_a_window(rules)

@@ -35,10 +35,10 @@ class DualEncoderManifest(Manifest):
     and ``attention_mask`` (N, S) and gives ``embedding`` (N, E) of unit length.
 
     Attributes:
-        labels: what can be heard, each once.
+        labels: sounds that the model chooses from, each once.
         prompt: makes a text of a label, which takes the place of ``{}``: "a recording of {}".
-        embedding_size: of both embeddings, E.
-        instruction: stands before every text that goes to the text embedder, and is no part of what is said.
+        embedding_size: size of both embeddings, E.
+        instruction: text before every text that goes to the text embedder; captions do not contain it.
         text_tokenizer: text → the text embedder's ids.
     """
 
@@ -72,7 +72,7 @@ class DualEncoderManifest(Manifest):
         return [self.text_tokenizer]
 
     def texts(self) -> list[str]:
-        """What is said of a window, by label: lower-case, without punctuation."""
+        """The caption for each label: lower-case, without punctuation."""
         return [plain_text(self.prompt.replace(_BLANK, label)) for label in self.labels]
 
 
@@ -84,7 +84,7 @@ class DualEncoder:
     find one of them likely, also where none is heard.
 
     Args:
-        bundle: of this kind.
+        bundle: bundle of the kind dual_encoder.
         options: backend and threads.
         choices: ``labels`` and ``prompt`` other than the bundle's.
 

@@ -21,12 +21,12 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the encoder gives of W windows.
+    """Outputs of the encoder for W windows.
 
     Attributes:
-        memory: for the decoder.
+        memory: memory that the decoder attends to.
         audio_embeddings: (W, E).
-        familiarity: (W,); None where the encoder cannot tell.
+        familiarity: scores (W,); None where the encoder has no such output.
     """
 
     memory: Memory
@@ -57,19 +57,19 @@ class WindowEncoder:
 
     @property
     def windows_at_once(self) -> int | None:
-        """How many windows :meth:`encode` takes; None = any number."""
+        """The largest number of windows that :meth:`encode` takes; None means any number."""
         return largest_rows(self._engine, "fbank")
 
     def encode(self, windows: Sequence[Window], cancelled: Callable[[], bool]) -> Encoded:
         """Encode windows, at least one.
 
         Args:
-            windows: of a short stream, a model that was trained on padded batches leaves the padding out; another
-                hears silence there.
-            cancelled: asked before every run.
+            windows: windows of sound. Zeros that pad a short one are left out by a model that was trained on padded
+                batches; another hears silence there.
+            cancelled: function that is called before every run; True ends the work.
 
         Raises:
-            CancelledError: ``cancelled`` said so.
+            CancelledError: ``cancelled`` returned True.
         """
         if isinstance(self._engine, ResidentEngine):
             _go_on(cancelled)
@@ -102,7 +102,7 @@ class WindowEncoder:
 
 
 def memory_of(outputs: Mapping[str, Any]) -> Memory:
-    """What the decoder attends to, of the outputs of an encoder's run."""
+    """The decoder's memory, from the outputs of a run of the encoder."""
     keys, values = (outputs[name] for name in CROSS_ATTENTION)
     padding = outputs.get("memory_padding")
     if padding is None:

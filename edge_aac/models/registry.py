@@ -14,12 +14,12 @@ from edge_aac.models.contract import WindowModel
 
 
 class ModelKind(Protocol):
-    """What is registered in the entry-point group ``edge_aac.models`` under the name of a kind.
+    """A kind of model, as registered in the entry-point group ``edge_aac.models`` under the name of a kind.
 
     Attributes:
-        manifest: what its bundles' ``manifest.json`` is validated with, a subclass of
+        manifest: class that ``manifest.json`` of its bundles is validated with, a subclass of
             :class:`edge_aac.bundle.manifest.Manifest`.
-        choices: names of what a user may decide otherwise than the bundle.
+        choices: names of the settings in which a user may overrule the bundle.
     """
 
     @property
@@ -33,7 +33,7 @@ class ModelKind(Protocol):
         :func:`edge_aac.engines.choice.load_engine` gives are read.
 
         Args:
-            bundle: with a manifest of the kind's class.
+            bundle: bundle with a manifest of the kind's class.
             options: backend and threads.
             choices: some of :attr:`choices`, none of them None.
 
@@ -47,9 +47,9 @@ def open_model(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any
     """Load the model of a bundle, whatever its kind.
 
     Args:
-        bundle: from :func:`edge_aac.bundle.store.open_bundle`.
+        bundle: bundle that :func:`edge_aac.bundle.store.open_bundle` has opened.
         options: backend and threads.
-        choices: what the user decided, by name; None = as in the bundle.
+        choices: the user's choices by name; None keeps the bundle's own.
 
     Raises:
         ConfigError: a choice is unusable, or none of the bundle's kind.
@@ -57,9 +57,9 @@ def open_model(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any
     """
     kind = cast(ModelKind, model_kind(bundle.manifest.kind))
     given = {name: value for name, value in choices.items() if value is not None}
-    if foreign := sorted(set(given) - kind.choices):
+    if unknown := sorted(set(given) - kind.choices):
         raise ConfigError(
-            f"{foreign[0]} means nothing to the bundle {bundle.manifest.name}, whose model is of the kind "
+            f"{unknown[0]} means nothing to the bundle {bundle.manifest.name}, whose model is of the kind "
             f"{bundle.manifest.kind!r}: leave it out"
         )
     return kind.open(bundle, options, given)

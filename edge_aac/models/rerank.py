@@ -30,9 +30,9 @@ class Reranker:
         text_embedder: graph: token_ids, attention_mask (N, S) → embedding (N, E) of unit length.
         decoder_tokenizer: ids → text.
         text_tokenizer: text → the embedder's ids.
-        weights: of the two scores.
-        instruction: stands before every text, as the text embedder was trained with it.
-        fluency_check: of the language; texts that it finds fault with are ranked behind all others. None = no check.
+        weights: weights of the two scores.
+        instruction: text before every text, as the text embedder was trained with it.
+        fluency_check: check of the language; texts with faults are ranked behind all others. None checks nothing.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Reranker:
         so one of them is best only where it rejects them all; and behind them the empty one.
 
         Args:
-            candidates: of each of W windows, at least one.
+            candidates: lists of candidates, one a window, none empty.
             audio_embeddings: (W, E), any length.
 
         Returns:
@@ -87,7 +87,7 @@ class Reranker:
         return ranked
 
     def _merged(self, candidates: Sequence[Candidate]) -> dict[str, float]:
-        """Text → the log-likelihood of the likeliest candidate that says it."""
+        """Text → the log-likelihood of the likeliest candidate with that text."""
         likelihood: dict[str, float] = {}
         for candidate in candidates:
             text = to_text(self._decoder_tokenizer, candidate.token_ids)

@@ -21,10 +21,10 @@ def apply_rules(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withhe
     """All rules in order.
 
     Args:
-        logits: (N, V) of the model.
+        logits: scores (N, V) from the model.
         prefixes: (N, t) tokens so far, the start token included.
-        rules: of the bundle.
-        withheld: (V,) or (N, V) tokens that no caption may hold; None = every token may be said.
+        rules: decoding rules of the bundle.
+        withheld: (V,) or (N, V) mask of tokens that no caption may hold; None allows every token.
 
     Returns:
         (N, V) logits whose softmax is what the next token is drawn from.
@@ -33,7 +33,7 @@ def apply_rules(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withhe
 
 
 def constrain(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withheld: Withheld | None = None) -> Logits:
-    """What every method forbids: an early end, a late one, a repeated n-gram, and what is withheld.
+    """Forbid what every method forbids: an early end, a late one, a repeated n-gram, and withheld tokens.
     Shapes as in :func:`apply_rules`."""
     length = prefixes.shape[1]
     scores = forbid_end(logits, rules) if length < rules.min_length else logits
@@ -52,7 +52,7 @@ def forbid_end(logits: Logits, rules: DecodingRules) -> Logits:
 
 
 def force_end(logits: Logits, rules: DecodingRules) -> Logits:
-    """Nothing but the end is left."""
+    """Forbid every token but the end."""
     scores = np.full_like(logits, FORBIDDEN)
     scores[:, rules.eos_token_id] = 0.0
     return scores
@@ -99,7 +99,7 @@ def nucleus(logits: Logits, top_p: float) -> Logits:
 
 
 def draw(logits: Logits, points: npt.NDArray[np.float64]) -> TokenIds:
-    """One token a row from the softmax of logits.
+    """Draw a token for each row from the softmax of its logits.
 
     Args:
         logits: (N, V).
@@ -148,7 +148,7 @@ def log_softmax(logits: Logits) -> Logits:
 
 
 def finite_windows(logits: Logits, windows: int) -> npt.NDArray[np.bool_]:
-    """Which windows have one finite logit a row at least, and no NaN or +inf; -inf only forbids a token.
+    """Whether each window has a finite logit in every row and no NaN or +inf; -inf only forbids a token.
 
     Args:
         logits: (W × N, V), row r of window r // N.

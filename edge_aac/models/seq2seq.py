@@ -41,15 +41,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Choices:
-    """What is decided otherwise than in the bundle; None = as there.
+    """The user's choices in place of the bundle's; None keeps the bundle's.
 
     Attributes:
         method: "nucleus", "greedy" or "beam".
         max_length: longest caption in tokens, start and end counted.
-        likelihood_weight, similarity_weight: of the two scores that candidates are ranked by.
-        fluency_check: whether faulty sentences are ranked behind all others; None = where the bundle's language has
-            a check.
-        least_familiarity: windows that score lower are told to hold an unknown sound, or none.
+        likelihood_weight, similarity_weight: weights of the two scores that candidates are ranked by.
+        fluency_check: whether faulty sentences are ranked behind all others; None means yes where the bundle's
+            language has a check.
+        min_familiarity: familiarity below which captions name no class; it replaces the bundle's threshold.
     """
 
     method: DecodingMethod | None = None
@@ -57,28 +57,28 @@ class Choices:
     likelihood_weight: float | None = None
     similarity_weight: float | None = None
     fluency_check: bool | None = None
-    least_familiarity: float | None = None
+    min_familiarity: float | None = None
 
     def rules(self, manifest: Seq2SeqManifest, candidates: int | None) -> DecodingRules:
-        """The bundle's rules with these changes."""
+        """The bundle's rules of decoding with these choices."""
         return _changed(manifest.decoding, candidates=candidates, method=self.method, max_length=self.max_length)
 
     def familiarity(self, manifest: Seq2SeqManifest) -> FamiliarityRule | None:
-        """The bundle's rule with this change.
+        """The bundle's rule for unfamiliar windows with these choices; None where it has none.
 
         Raises:
-            ConfigError: it has none that could be changed.
+            ConfigError: a threshold was chosen, and the bundle has no such rule.
         """
         if manifest.familiarity is None:
-            if self.least_familiarity is not None:
+            if self.min_familiarity is not None:
                 raise ConfigError(
-                    f"the bundle {manifest.name} cannot tell how familiar a sound is: leave out least_familiarity"
+                    f"the bundle {manifest.name} cannot tell how familiar a sound is: leave out min_familiarity"
                 )
             return None
-        return _changed(manifest.familiarity, least=self.least_familiarity)
+        return _changed(manifest.familiarity, threshold=self.min_familiarity)
 
     def check_of(self, manifest: Seq2SeqManifest) -> FluencyCheck | None:
-        """What captions in the bundle's language are checked with; None = with nothing."""
+        """The fluency check of the bundle's language; None where captions are not checked."""
         if self.fluency_check is False:
             return None
         check = fluency_check(manifest.language)
@@ -113,15 +113,16 @@ class Captioner:
     Holds the decoder's cache, so one captioner serves one thread at a time.
 
     Attributes:
-        bundle: as given.
-        rules: of decoding, and `familiarity` of what is familiar enough to be named; None where the bundle cannot tell.
+        bundle: the bundle that the captioner was made from.
+        rules: rules of decoding; `familiarity` is the rule for unfamiliar windows, None where the bundle has no such
+            score.
         encoder_graph: the form of the encoder that is run.
 
     Args:
         bundle: checked, from :func:`edge_aac.bundle.store.open_bundle`.
         options: backend and threads.
-        candidates: how many to draw a window; None for the bundle's own default.
-        choices: of what else the bundle has a default for.
+        candidates: number of candidates to draw for each window; None takes the bundle's own.
+        choices: the user's other choices in place of the bundle's.
     """
 
     def __init__(
@@ -217,7 +218,7 @@ class Captioner:
     def _described(
         self, windows: Sequence[Window], rngs: Sequence[np.random.Generator], cancelled: Callable[[], bool]
     ) -> list[Description | DataError]:
-        """As :meth:`describe`, of as many windows as one run of the encoder takes."""
+        """Describe as many windows as one run of the encoder takes."""
         started = time.perf_counter()
         encoded = self._encoder.encode(windows, cancelled)
         familiar = [self._is_familiar(encoded, number) for number in range(len(windows))]
@@ -234,18 +235,18 @@ class Captioner:
             if isinstance(captions, DataError):
                 return captions
             assert not isinstance(found, DataError), "what has no candidates is not ranked"
-            told = None
+            familiarity_score = None
             if self.familiarity is not None and encoded.familiarity is not None:
-                told = float(encoded.familiarity[number])
+                familiarity_score = float(encoded.familiarity[number])
             audio_embedding = encoded.audio_embeddings[number]
-            return Description(captions, audio_embedding, len(found), latency, told, familiar[number])
+            return Description(captions, audio_embedding, len(found), latency, familiarity_score, familiar[number])
 
         return [description(number) for number in range(len(windows))]
 
     def _is_familiar(self, encoded: Encoded, number: int) -> bool:
         if self.familiarity is None or encoded.familiarity is None:
             return True
-        return bool(encoded.familiarity[number] >= self.familiarity.least)
+        return bool(encoded.familiarity[number] >= self.familiarity.threshold)
 
     def _candidates(
         self,
@@ -254,7 +255,7 @@ class Captioner:
         familiar: Sequence[bool],
         cancelled: Callable[[], bool],
     ) -> list[list[Candidate] | DataError]:
-        """Of every window its candidates, or what is wrong with it."""
+        """Find the candidates of each window; an error stands in place of those of a faulty window."""
         padding = encoded.memory.padding
         withheld = [None if known else self._withheld for known in familiar]
         found: list[list[Candidate] | DataError] = []
@@ -269,7 +270,7 @@ class Captioner:
     def _ranked(
         self, candidates: Sequence[list[Candidate] | DataError], audio_embeddings: Array
     ) -> list[list[ScoredCaption] | DataError]:
-        """Of every window its texts, best first, or what is wrong with it."""
+        """Rank the texts of each window, best first; errors stay in their places."""
         ranked: list[list[ScoredCaption] | DataError] = [
             of_window if isinstance(of_window, DataError) else [] for of_window in candidates
         ]

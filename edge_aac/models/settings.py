@@ -13,7 +13,7 @@ _BUNDLES_OWN = "the bundle's own"
 
 
 class CaptionerSettings(BaseModel):
-    """What captions, and how.
+    """The captioner: its bundle, how captions are found, and what runs its graphs.
 
     None stands for what the bundle has.
     """
@@ -85,14 +85,14 @@ class CaptionerSettings(BaseModel):
             "absent": "on where the bundle's language has a check",
         },
     )
-    least_familiarity: float | None = Field(
+    min_familiarity: float | None = Field(
         default=None,
         allow_inf_nan=False,
         description="No class is named in windows that score lower.",
         examples=[-4.0],
         json_schema_extra={
-            "flag": "--least-familiarity",
-            "env": "EDGE_AAC_LEAST_FAMILIARITY",
+            "flag": "--min-familiarity",
+            "env": "EDGE_AAC_MIN_FAMILIARITY",
             "absent": _BUNDLES_OWN,
         },
     )

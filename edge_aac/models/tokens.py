@@ -70,6 +70,6 @@ def all_but(tokenizer: Tokenizer, words: Sequence[str]) -> npt.NDArray[np.bool_]
     for word in words:
         token = token_of(tokenizer, word)
         if token is None:
-            raise DataError(f"{word!r}, said of unfamiliar sounds, is no token of the bundle's: export it again")
+            raise DataError(f"{word!r}, a word for unfamiliar sounds, is no token of the bundle's: export it again")
         others[token] = False
     return others

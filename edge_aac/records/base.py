@@ -1,4 +1,4 @@
-"""What all records share: a schema, one JSON object each, and a sentence for a person."""
+"""The base of all records: a schema, one JSON object each, and a sentence for a person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class Part(BaseModel):
-    """A frozen table in a record. Absent values are left out of its JSON, never written as null."""
+    """A frozen table in a record. Absent values are left out of its JSON and not written as null."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, protected_namespaces=())
 
@@ -28,7 +28,7 @@ class Part(BaseModel):
 
 
 class TimeSpan(Part):
-    """When a sound was heard: wall-clock times (RFC 3339, UTC), or seconds from the start of a file or pipe."""
+    """Time span of a sound: wall-clock times (RFC 3339, UTC), or seconds from the start of a file or pipe."""
 
     start: str | None = None
     end: str | None = None

@@ -16,7 +16,8 @@ class Score(Part):
         hybrid: weighted sum of the two scores below, by which candidates are ranked.
         log_likelihood: mean log-likelihood a token; absent where the model generates no text.
         similarity: cosine of audio and text embedding; absent where it has no weight.
-        familiarity: how much the window is like what the model was trained on; absent where the bundle cannot tell.
+        familiarity: score of how much the window is like the training sounds; absent where the bundle does not compute
+            it.
     """
 
     hybrid: float
@@ -38,8 +39,8 @@ class LatencyMs(Part):
     """Milliseconds to a caption.
 
     Attributes:
-        total: of a live source from the end of the window's sound to the record, waiting included; of a file the sum
-            of the parts.
+        total: time from the end of the window's sound to the record, waiting included; for a file the sum of the
+            parts.
         queue: waiting before and beside the work on this window (sound buffers, other windows); absent for files.
         encode, decode, rerank: the window's share of the work on its batch.
     """
@@ -52,18 +53,18 @@ class LatencyMs(Part):
 
 
 class Caption(Record):
-    """One caption of one window.
+    """The caption of a window of a source.
 
     Attributes:
         seq: number of the caption, from 0, within its run and source.
-        caption: what is heard, in plain words.
+        caption: description of the sound in plain words.
         score: why this caption was chosen.
-        candidates: how many captions were drawn.
+        candidates: number of captions that were drawn.
         rms_dbfs: level of the window in dB below full scale.
         dropped_ms: milliseconds of sound lost since the caption before.
         event: number of the event that the caption opens or belongs to; absent where windows are not tracked.
-        model: what made it.
-        latency_ms: how long that took.
+        model: the model that made the caption.
+        latency_ms: milliseconds that the caption took.
     """
 
     schema_: Literal["edge-aac/caption/1"] = Field(default="edge-aac/caption/1", alias="schema")

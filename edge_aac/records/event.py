@@ -1,4 +1,4 @@
-"""The event record: overlapping windows that say the same thing, from their first to their last."""
+"""The event record: overlapping windows of the same event, from their first to their last."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from edge_aac.records.base import Record
 
 
 class Event(Record):
-    """One change of an event.
+    """A change of an event: its start, an update or its end.
 
     Attributes:
         event: number of the event, from 0, within its run and source.
-        state: "start" with its first window, "update" with each further one, "end" when no window says it any more.
+        state: "start" with its first window, "update" with each further one, "end" when no window has it any more.
         caption: the best-scored of its captions so far.
-        windows: how many windows said it so far.
+        windows: number of windows so far whose caption is of the event.
     """
 
     schema_: Literal["edge-aac/event/1"] = Field(default="edge-aac/event/1", alias="schema")

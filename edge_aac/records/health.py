@@ -24,7 +24,7 @@ class PublishedLatencyMs(Part):
 
 
 class SinkHealth(Part):
-    """How one sink does.
+    """State of a sink.
 
     Attributes:
         state: "delivering"; "retrying" while a fault that may pass is waited out; "failed" when it takes no more.
@@ -43,24 +43,24 @@ class SinkHealth(Part):
 
 
 class Health(Record):
-    """How one source did between ``start`` and ``end``.
+    """Figures of a source between ``start`` and ``end``.
 
     Attributes:
         state: "waiting" for the device to come, "listening", "stalled" when it is there and gives no sound, "failed",
             "ended" after the last sound of a file or pipe.
         reason: why it is not listening, where that is known.
         level_dbfs: mean level of the interval's windows in dB below full scale; absent without windows.
-        windows: windows that were cut from the sound.
+        windows: number of windows that were cut from the sound.
         captions: captions published.
         silent, unsure, failed: windows below the level gate, below the score gate, and not described for an error.
         skipped: windows left out, by reason: "overlap" for a later window that holds the same sound, "behind" where
             the machine is too slow for all sources, "stop" where the run ended before they were described.
         dropped_ms: milliseconds of sound lost.
-        latency_ms: from the end of a window's sound to its publication; absent without captions or for files.
+        latency_ms: time from the end of a window's sound to its publication; absent without captions or for files.
         queued_ms: milliseconds of sound that wait to be taken.
-        due_windows: windows that wait to be described.
-        reconnects: how often the source was found again, since the start.
-        sinks: how each sink does.
+        due_windows: number of windows that wait to be described.
+        reconnects: number of times that the source was found again, since the start.
+        sinks: state of each sink.
     """
 
     schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")

@@ -27,12 +27,12 @@ class TextForm(str):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with the settings.
+    """A fault of the settings.
 
     Attributes:
         key: the setting or section, such as "stream.hop_s" or "sources[1].name".
-        origin: where it comes from; None where nobody gave it.
-        problem: what was expected and what is there.
+        origin: origin of the value; None where nobody gave it.
+        problem: description of what was expected and what is there.
     """
 
     key: str
@@ -49,12 +49,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Chosen:
-    """One table of an array whose tables are of several kinds.
+    """A table of an array whose tables are of several kinds.
 
     Attributes:
-        kind: its name.
-        settings: what the table holds beside ``kind``, an instance of the kind's own model.
-        factory: what the kind's entry point loads.
+        kind: name of the kind.
+        settings: the table's keys beside ``kind``, as an instance of the kind's own model.
+        factory: object that the kind's entry point loads.
     """
 
     kind: str

@@ -28,7 +28,7 @@ _NOUNS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a section.
+    """A setting of a section.
 
     Attributes:
         section: name of the section.
@@ -42,7 +42,7 @@ class Setting:
 
     @property
     def description(self) -> str:
-        """What it is, in one or more sentences."""
+        """Description of the setting, in one or more sentences."""
         return self.field.description or ""
 
     @property
@@ -57,7 +57,7 @@ class Setting:
 
     @property
     def metavar(self) -> str | None:
-        """What the flag's value is called in the help; None for its type."""
+        """Name of the flag's value in the help; None for its type."""
         return self._text("metavar")
 
     @property
@@ -67,7 +67,7 @@ class Setting:
 
     @property
     def absent(self) -> str | None:
-        """What holds where nobody gives it, in words; None where the default is a value."""
+        """Meaning of a missing value, in words; None where the default is a value."""
         return self._text("absent")
 
     @property
@@ -77,22 +77,22 @@ class Setting:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What ``json_schema_extra`` of the field holds."""
+        """Metadata of the field: its ``json_schema_extra``."""
         extra = self.field.json_schema_extra
         return dict(extra) if isinstance(extra, dict) else {}
 
     @property
     def type(self) -> Any:
-        """Its type where it is given: ``int`` of ``int | None``."""
+        """Type of a given value: ``int`` for ``int | None``."""
         return _without_none(self.field.annotation)
 
     @property
     def default(self) -> Any:
-        """Its default value; None where it has none."""
+        """Default value; None for a setting without one."""
         return None if self.field.is_required() else self.field.get_default(call_default_factory=True)
 
     def default_text(self) -> str:
-        """Its default in words; empty where it has none."""
+        """Default value in words; empty for a setting without one."""
         if self.absent is not None:
             return self.absent
         default = self.default
@@ -103,7 +103,7 @@ class Setting:
         return f"{default:g}" if isinstance(default, float) else str(default)
 
     def expected(self) -> str:
-        """Which values are right: "a number from 0.1 to 3600 (s)"."""
+        """Description of the right values: "a number from 0.1 to 3600 (s)"."""
         text = _expected(self.type, _limits(self.field))
         return f"{text} ({self.unit})" if self.unit else text
 

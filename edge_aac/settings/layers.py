@@ -24,12 +24,12 @@ _PLACE = re.compile(r" ?\(at line (\d+), column \d+\)| ?\(at end of document\)")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value comes from.
+    """Origin of a value.
 
     Attributes:
-        kind: what gave it.
+        kind: sort of origin: a file, the environment, a flag or a default.
         where: the file, variable or flag; for a default what holds, where it is no value.
-        line: of the file, from 1.
+        line: line number in the file, from 1.
     """
 
     kind: Literal["default", "file", "environment", "flag"]
@@ -60,8 +60,8 @@ class SyntaxFault(ConfigError):
 
     Attributes:
         path: the file.
-        line: where reading ended, from 1.
-        reason: what was wrong there.
+        line: line number at which reading ended, from 1.
+        reason: description of the fault there.
     """
 
     def __init__(self, path: Path, line: int, reason: str) -> None:
@@ -70,7 +70,7 @@ class SyntaxFault(ConfigError):
 
 
 def merged(layers: Iterable[Layer]) -> Layer:
-    """One layer of all: tables are merged key by key, arrays of tables replaced as a whole. The last one wins."""
+    """Merge layers, the last one wins: tables are merged key by key, arrays of tables replaced as a whole."""
     table: dict[str, Any] = {}
     origins: dict[Key, Origin] = {}
     for layer in layers:
@@ -88,7 +88,7 @@ def merged(layers: Iterable[Layer]) -> Layer:
 
 
 def origin_of(path: Key, origins: Mapping[Key, Origin]) -> Origin | None:
-    """Where the value at ``path`` comes from, or the table that holds it; None where no layer has it."""
+    """Origin of the value at ``path``, or of the table that holds it; None where no layer has it."""
     for length in range(len(path), 0, -1):
         if found := origins.get(path[:length]):
             return found
@@ -108,7 +108,7 @@ def read_file(path: Path) -> Layer:
 
     Raises:
         InputMissingError: the file is not there or cannot be read.
-        SyntaxFault: it is not TOML.
+        SyntaxFault: the file is not TOML.
     """
     if not _is_file(path):
         raise InputMissingError(f"there is no configuration file {path}")

@@ -29,11 +29,11 @@ KIND = "kind"
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of table in an array, such as the sink "jsonl".
+    """A kind of table in an array, such as the sink "jsonl".
 
     Attributes:
-        name: what ``kind`` of the table says.
-        factory: what the entry point loads.
+        name: value of ``kind`` in the table.
+        factory: object that the entry point loads.
         model: the model of what the table holds beside ``kind``.
     """
 
@@ -46,7 +46,7 @@ class Kind:
         return _settings_of(section, self.model)
 
     def parsed(self, rest: str) -> Mapping[str, Any]:
-        """What the text after ``kind:`` gives, as keys of the table.
+        """Parse the text after ``kind:`` into keys of the table.
 
         Raises:
             ConfigError: the kind has nothing that can be given as text.
@@ -68,7 +68,7 @@ class Section:
     """A registered section.
 
     Attributes:
-        name: as it stands in the file.
+        name: name of the section in the file.
         model: the pydantic model of its table, or of each of its tables.
     """
 
@@ -92,7 +92,7 @@ class Section:
 
     @cached_property
     def settings(self) -> dict[str, Setting]:
-        """Its settings by key, without those of its kinds."""
+        """Settings of the section by key, without those of its kinds."""
         return _settings_of(self.name, self.model)
 
     @cached_property

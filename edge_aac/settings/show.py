@@ -15,7 +15,7 @@ from edge_aac.settings.tree import Settings
 
 
 def show(settings: Settings) -> str:
-    """Every setting with its value, and behind it in a comment where that comes from.
+    """Show every setting with its value, and the value's origin in a comment behind it.
 
     What has no value stands in the comment alone. Secrets and the user information of addresses are hidden.
     """

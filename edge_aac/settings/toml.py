@@ -21,7 +21,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def toml_value(value: Any) -> str:
-    """One value as TOML; what TOML has no type for is written as text."""
+    """Write a value as TOML; values that TOML has no type for become text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
@@ -40,8 +40,8 @@ def shown(value: Any, setting: Setting | None) -> str:
     """A value as it may be printed: secrets and the user information of addresses are hidden.
 
     Args:
-        value: what is given, right or wrong.
-        setting: what it is given for; None where that is unknown, so that nothing of it may be shown in full.
+        value: value that was given, right or wrong.
+        setting: setting that the value is for; None where that is unknown, so that nothing of it may be shown in full.
     """
     if setting is not None and setting.secret:
         return toml_value(HIDDEN)

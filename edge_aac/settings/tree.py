@@ -68,11 +68,11 @@ class Settings:
         return tuple(value for value in self._array(model) if isinstance(value, Chosen))
 
     def origin(self, path: Key, setting: Setting, *, given: bool = True) -> Origin:
-        """Where the value at ``path`` comes from.
+        """Origin of the value at ``path``.
 
         Args:
             path: such as ``("stream", "hop_s")`` or ``("sources", 0, "name")``.
-            setting: what stands there.
+            setting: setting at that path.
             given: whether the table that holds it gives it, be it as one text; else it is a default, and one that is no
                 value is given in words.
         """
@@ -93,8 +93,8 @@ def load_settings(config: Path | None = None, given: Layer = NOTHING, defaults: 
     Args:
         config: a TOML file; None looks for ``/etc/edge-aac/config.toml`` and ``~/.config/edge-aac/config.toml``, which
             overrules it key by key.
-        given: what flags and environment give, above any file.
-        defaults: what stands in place of the sections' own defaults, below any file.
+        given: values from flags and environment, above any file.
+        defaults: values in place of the sections' own defaults, below any file.
 
     Raises:
         InputMissingError: the file that was named does not exist.

@@ -20,7 +20,7 @@ class RecordBuilder:
     Attributes:
         node: name of the device.
         source: label of the source; any bytes that a file's name may have are made text, as JSON needs it.
-        model: what describes the windows.
+        model: identity of the model that describes the windows.
     """
 
     node: str
@@ -44,9 +44,9 @@ class RecordBuilder:
 
         Args:
             seq: number of the caption within its run and source.
-            span: when the window was heard.
-            window: for its level.
-            description: what was said of it.
+            span: time span of the window's sound.
+            window: the window, whose level the record holds.
+            description: the model's description of the window.
             dropped_ms: sound lost since the caption before, in milliseconds.
             event: number of the event it belongs to.
             waited_ms: milliseconds from the end of the window's sound until now; None where that means nothing.

@@ -18,14 +18,14 @@ MAX_LATENCIES = 4096
 
 @dataclass
 class Counters:
-    """What happened to the windows of a source.
+    """Counts of a source's windows by what became of them.
 
     Attributes:
-        windows: that were cut from the sound.
+        windows: number of windows that were cut from the sound.
         captions: captions published.
         silent: below the level gate.
         unsure: described with a score below the score gate.
-        failed: not described, each for a reason that is in the log.
+        failed: number of windows that could not be described, each for a reason that is in the log.
         skipped: left out, by reason, see :class:`edge_aac.records.Health`.
         lost_samples: samples at 16 kHz that reached no window.
     """
@@ -39,7 +39,7 @@ class Counters:
     lost_samples: int = 0
 
     def since(self, before: Counters) -> Counters:
-        """What was counted after ``before``, an earlier copy of the same counters."""
+        """The counts since ``before``, an earlier copy of the same counters."""
         return Counters(
             self.windows - before.windows,
             self.captions - before.captions,

@@ -1,4 +1,4 @@
-"""Overlapping windows that say the same thing are one event, with a start, updates and an end."""
+"""Overlapping windows with captions of the same meaning are one event, with a start, updates and an end."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class EventChange:
-    """What a window did to an event.
+    """Change of an event by a window.
 
     Attributes:
-        number: of the event, from 0.
-        state: what happened.
+        number: number of the event, from 0.
+        state: the change: "start", "update" or "end".
         start, end: absolute samples that the event's windows cover so far.
         caption: the best-scored one so far.
-        windows: that said it so far.
+        windows: number of windows so far whose caption is of the event.
     """
 
     number: int
@@ -41,7 +41,7 @@ class EventTracker:
 
     A caption belongs to an event that is still open when its text embedding is at least ``same_similarity`` from the
     event's (cosine); nucleus sampling words the same sounds differently from window to window. An event is open
-    while the newest window overlaps a window that said it, so a wording that flickers opens no second one.
+    while the newest window overlaps a window that had it, so a wording that flickers opens no second one.
 
     Args:
         same_similarity: smallest cosine between the text embeddings of two captions of one event.
@@ -56,11 +56,11 @@ class EventTracker:
 
     @property
     def open_events(self) -> int:
-        """How many events are open."""
+        """Number of open events."""
         return len(self._open)
 
     def observe(self, start: int, end: int, caption: ScoredCaption | None) -> list[EventChange]:
-        """Take in the next window: samples ``start`` to ``end``; None when nothing was said of it.
+        """Take in the next window: samples ``start`` to ``end``; None when it has no caption.
 
         Returns:
             Ends of events that it no longer overlaps, then what its own caption started or updated.

@@ -1,4 +1,4 @@
-"""When to say nothing: silence is not description, and a caption of a window that is not sure enough is not said."""
+"""Gates: a silent window is not captioned, and a caption with a low score is not published."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from edge_aac.models.contract import Description
 
 @dataclass(frozen=True)
 class EnergyGate:
-    """Lets a window pass when it is loud enough.
+    """Passes windows that are loud enough.
 
     Attributes:
-        rms_dbfs: windows whose level lies below are silent.
+        rms_dbfs: level in dB below full scale; windows below it are silent and not captioned.
     """
 
     rms_dbfs: float
 
     def passes(self, window: Window) -> bool:
+        """Whether the window is to be captioned."""
         return window.rms_dbfs >= self.rms_dbfs
 
 
 @dataclass(frozen=True)
 class ScoreGate:
-    """Lets a caption pass when the captioner is sure enough of it.
+    """Passes captions whose score is high enough.
 
     Attributes:
-        least_score: captions whose hybrid score lies below are not said; None lets all pass. What score is low is a
-            matter of the bundle: `edge-aac evaluate` tells what a threshold keeps and stops.
-        familiar_only: windows in which nothing familiar is heard are not told of, not even as an unknown sound.
+        min_score: lowest hybrid score of a published caption; None passes all. Scores are comparable within one
+            bundle only; ``edge-aac evaluate`` reports what a threshold keeps and what it stops.
+        familiar_only: whether windows without a familiar sound are left out, even as an unknown sound.
     """
 
-    least_score: float | None = None
+    min_score: float | None = None
     familiar_only: bool = False
 
     def passes(self, description: Description) -> bool:
+        """Whether the window's best caption is to be published."""
         if self.familiar_only and not description.familiar:
             return False
-        return self.least_score is None or description.best.hybrid >= self.least_score
+        return self.min_score is None or description.best.hybrid >= self.min_score

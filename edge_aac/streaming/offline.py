@@ -62,8 +62,8 @@ class FileCaptioner:
         model: describes the windows.
         node: name of the device.
         settings: gates and seed; a caption is published for every window that passes them.
-        hop_samples: from the start of a window to the next one's, at 16 kHz.
-        publish: takes the records; may wait.
+        hop_samples: samples at 16 kHz from the start of a window to the start of the next.
+        publish: function that is given the records; it may wait.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ class _Section(BaseModel):
 
 
 class StreamSettings(_Section):
-    """How every source is listened to, where it has nothing of its own."""
+    """Settings of every source; a source's own table overrules them."""
 
     device: str = Field(
         default="mic0",
@@ -45,12 +45,12 @@ class StreamSettings(_Section):
         description="Windows below this level are not captioned.",
         json_schema_extra={"flag": "--silence-dbfs", "env": "EDGE_AAC_SILENCE_DBFS", "unit": "dBFS"},
     )
-    least_score: float | None = Field(
+    min_score: float | None = Field(
         default=None,
         allow_inf_nan=False,
         description="Captions with a lower hybrid score are not published.",
         examples=[0.1],
-        json_schema_extra={"flag": "--least-score", "env": "EDGE_AAC_LEAST_SCORE", "absent": "all are published"},
+        json_schema_extra={"flag": "--min-score", "env": "EDGE_AAC_MIN_SCORE", "absent": "all are published"},
     )
     familiar_only: bool = Field(
         default=False,
@@ -72,7 +72,7 @@ class StreamSettings(_Section):
 
 
 class SourceSettings(_Section):
-    """One source of sound; an array of tables."""
+    """A source of sound; an array of tables."""
 
     ARRAY: ClassVar[bool] = True
     UNIQUE: ClassVar[tuple[str, ...]] = ("name",)
@@ -115,7 +115,7 @@ class SourceSettings(_Section):
 
 
 class SinkSettings(_Section):
-    """One place where records go; an array of tables.
+    """A sink of records; an array of tables.
 
     What a table holds beside ``kind`` belongs to that sink, and is validated by the sink's own model.
     """
@@ -136,7 +136,7 @@ class SinkSettings(_Section):
 
 
 class HealthSettings(_Section):
-    """When health records are published."""
+    """Settings of health records."""
 
     interval_s: float = Field(
         default=60.0,
@@ -149,11 +149,11 @@ class HealthSettings(_Section):
 
 @dataclass(frozen=True)
 class ConfiguredSource:
-    """One source that is listened to, nothing left open.
+    """A source with every setting decided.
 
     Attributes:
-        address: what is opened.
-        name: what the configuration calls it; None where the address names it.
+        address: address of the source.
+        name: name from the configuration; None where the address names the source.
         hop_s: seconds from one window to the next.
         silence_dbfs: windows below this level are not captioned.
     """

@@ -122,8 +122,8 @@ def check_output(output: Path) -> None:
     if not names:
         return
     written = {MANIFEST, CARD, ATTRIBUTIONS, *(file.file for file in read_manifest(output / MANIFEST).files())}
-    if foreign := sorted(names - written):
-        raise DataError(f"{output} holds {foreign[0]}, which is no part of its bundle: move it away first")
+    if other_files := sorted(names - written):
+        raise DataError(f"{output} holds {other_files[0]}, which is no part of its bundle: move it away first")
 
 
 def export_graph(role: str, make_spec: Callable[[], GraphSpec], folder: Path, log: Log) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def export_graph(role: str, make_spec: Callable[[], GraphSpec], folder: Path, lo
 
 
 def common_entries(folder: Path, decoder: Tokenizer, text: Tokenizer) -> dict[str, Any]:
-    """What every manifest says; writes the two tokenizers that it vouches for."""
+    """The entries that every manifest has; writes the two tokenizers that it vouches for."""
     tokenizers = {}
     for role, name, tokenizer in (("decoder", "tokenizer.json", decoder), ("text", "text_tokenizer.json", text)):
         tokenizer.save(str(folder / name))

@@ -55,7 +55,7 @@ def read_attributions(path: Path) -> dict[str, str]:
 
 
 def _shared(recording: Attribution) -> tuple[str, ...]:
-    """What recordings in one row have in common."""
+    """The facts that recordings in one row have in common."""
     alone = "" if recording.label == UNKNOWN_LABEL else recording.file
     return alone, recording.label, recording.author, recording.license, recording.source_url
 
@@ -126,12 +126,12 @@ training steps.
 
 
 def _of_familiarity(manifest: Mapping[str, Any]) -> str:
-    """How it tells the unknown; nothing where it does not."""
+    """The paragraph about familiarity; empty for a bundle without it."""
     if not manifest.get("familiarity"):
         return ""
-    least = manifest["familiarity"]["least"]
+    threshold = manifest["familiarity"]["threshold"]
     return (
-        f"In a window whose familiarity lies below {least:g} it names no class; `--least-familiarity` sets another\n"
+        f"In a window whose familiarity lies below {threshold:g} it names no class; `--min-familiarity` sets another\n"
         "threshold.\n"
     )
 

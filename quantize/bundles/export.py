@@ -72,8 +72,8 @@ def export_bundle(
             attributions.
         output: folder of the bundle.
         quality: measured scores, for the manifest and the card.
-        log: called with a line for each graph.
-        sentence_embedder: goes into the bundle whole, in place of the run's own text embedder.
+        log: function that is called with a line for each graph.
+        sentence_embedder: embedder that replaces the run's own text embedder in the bundle.
         calibration_windows: number of windows of the recordings to calibrate INT8 with; 0: no calibration.
         outliers: folder of the recordings of no known class, where it was trained on such; they are attributed, too.
 
@@ -102,7 +102,7 @@ def export_bundle(
         if learnt.familiarity and familiarity:
             manifest["parameters"]["familiarity"] = sum(buffer.numel() for buffer in familiarity.buffers())
             manifest["familiarity"] = {
-                "least": learnt.familiarity.least,
+                "threshold": learnt.familiarity.threshold,
                 "words": [word for word in words_that_name_nothing() if token_of(tokenizer, word) is not None],
             }
         write_manifest(folder, manifest)
@@ -113,7 +113,7 @@ def export_bundle(
 
 @dataclass(frozen=True)
 class TextPart:
-    """What a bundle's candidates are reranked with."""
+    """The text embedder of a bundle, which its candidates are reranked with."""
 
     module: nn.Module
     tokenizer: Tokenizer
@@ -144,14 +144,14 @@ def text_part(
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a run learnt from, as far as its bundle needs it.
+    """The training data of a run, as far as its bundle needs it.
 
     Attributes:
         recordings: the recordings that the bundle attributes.
         fbanks: (windows, 998, 128) that the graphs are checked with.
         texts: captions that they are checked with.
         calibration: (windows, 998, 128) that INT8 is calibrated with.
-        calibrated_with: what the calibration windows were made from, in words.
+        calibrated_with: origin of the calibration windows, in words.
         clips: the recordings of known classes themselves; none of a corpus.
     """
 
@@ -164,7 +164,7 @@ class TrainingData:
 
 
 def outliers_of(run: Path, folder: Path | None) -> list[Attribution]:
-    """What is to be said of the recordings of no known class that a run noted.
+    """The attributions of recordings of no known class that a run noted.
 
     Raises:
         ConfigError: it noted some, and their folder is not given.
@@ -257,7 +257,7 @@ def write_calibration_of(
 
 
 def familiarity_of(recipe: Recipe, captioner: Captioner, clips: Sequence[Clip], log: Log) -> Familiarity | None:
-    """What the encoder's states are told from others by, where the recipe wants that.
+    """The score of familiarity, fitted to the trained encoder, where the recipe has one.
 
     Raises:
         DataError: the recordings are too few.

@@ -103,7 +103,7 @@ def distill_verb(
         check_output(output)
     if threads:
         torch.set_num_threads(threads)
-    taught_by = load_teacher(teacher, tokenizer, _say)
+    taught_by = load_teacher(teacher, tokenizer, _print_line)
     llm = llm_of(llm_url, llm_model)
     if dry_run:
         _show_costs(
@@ -166,9 +166,9 @@ def _train(  # noqa: PLR0913, PLR0917
         student = Distillation(chosen, source, run, taught_by, examples, world, embedder)
         if student.report:
             for line in student.report.totals():
-                progress.say(line)
+                progress.print_line(line)
         if student.steps_done:
-            progress.say(f"{run} goes on after step {student.steps_done}")
+            progress.print_line(f"{run} goes on after step {student.steps_done}")
         student.train(progress)
     return student.recipe, student.tokenizer
 
@@ -184,7 +184,7 @@ def _distil_text(recipe: Recipe, texts: list[str], tokenizer: Any, embedder: Any
 
     settings = recipe.text_student
     with TerminalProgress() as progress:
-        progress.say(f"the text student, on {settings.corpus_texts} captions")
+        progress.print_line(f"the text student, on {settings.corpus_texts} captions")
         TextDistillation(embedder, texts, tokenizer, recipe.text, settings, run / TEXT_FOLDER).train(progress)
 
 
@@ -203,5 +203,5 @@ def _show_costs(chosen: Recipe, taught_by: TeacherModel, source: ExampleSource |
     Console().print(comparison(teacher, footprint(chosen.model, text, candidates, tokens)).table())
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     typer.echo(line, err=True)

@@ -45,7 +45,7 @@ def evaluate_verb(
     manifest_format: Annotated[CorpusFormat, typer.Option("--format", help="Of the manifest.")] = CorpusFormat.FOLDER,
     seed: Annotated[int, typer.Option(min=0, help="Of the candidates; scenes are always the same.")] = 0,
     candidates: Annotated[int | None, typer.Option(min=1, help="A window. Default: the bundle's own.")] = None,
-    least_familiarity: Annotated[
+    min_familiarity: Annotated[
         float | None, typer.Option(help="No class is named in windows that score lower. Default: the bundle's own.")
     ] = None,
     sentence_embedder: Annotated[
@@ -67,7 +67,7 @@ def evaluate_verb(
         raise UsageError("give either --data (events and scenes) or --manifest (reference captions)")
     if output:
         evaluation.check_output(output)
-    decided = Choices(least_familiarity=least_familiarity)
+    decided = Choices(min_familiarity=min_familiarity)
     if manifest is None:
         chosen, reason = _scene_metrics(sentence_embedder, spice)
         captioner = Captioner.open(bundle, candidates=candidates, choices=decided)

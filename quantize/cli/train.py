@@ -64,7 +64,7 @@ def train_verb(
     chosen = recipe_of(recipe, epochs, seed, folds, absent, precision)
     embedder = sentence_embedder_of(sentence_embedder)
     with World.from_environment() as world, TerminalProgress(quiet=not world.first) as progress:
-        progress.say(f"reading the recordings in {data}")
+        progress.print_line(f"reading the recordings in {data}")
         llm = llm_of(llm_url, llm_model)
         source = world.first_alone(lambda: open_example_source(chosen, data, cache_folder(), llm, outliers))
         if world.first:
@@ -75,7 +75,7 @@ def train_verb(
         stored = StoredExamples.open(examples) if examples else None
         training = Run(chosen, source, run, world, embedder, stored)
         if training.steps_done:
-            progress.say(f"{run} goes on after step {training.steps_done}")
+            progress.print_line(f"{run} goes on after step {training.steps_done}")
         training.train(progress)
     if output and world.first:
         export_run(run, data, output, None, embedder, outliers=outliers)

@@ -35,11 +35,11 @@ PASSING = frozenset({408, 425, 429})
 
 @dataclass(frozen=True)
 class LlmEndpoint:
-    """Where the model is and how it is asked.
+    """The endpoint of a language model, and how it is called.
 
     Attributes:
-        base_url: what comes before ``/chat/completions``, as ``https://host/v1``.
-        model: its name there.
+        base_url: address before ``/chat/completions``, as ``https://host/v1``.
+        model: name of the model at the endpoint.
         temperature: temperature of the model's sampling; 1 is what such endpoints take where nothing is said.
         timeout_s: silence after which a try counts as failed.
         max_retries: further tries after the first.
@@ -105,7 +105,7 @@ class LlmClient:
 
         Args:
             prompts: each a message of its own.
-            progress: told after each new answer how many there are, and how many there will be.
+            progress: function that is called after each new answer with the number of answers and of prompts.
 
         Raises:
             ConfigError: the endpoint refuses key, address, model or request; no other try would help.
@@ -119,7 +119,7 @@ class LlmClient:
 
         def answer(prompt: str) -> str:
             try:
-                return self.cache.put(keys[prompt], model, prompt, self._ask(prompt, stop))
+                return self.cache.put(keys[prompt], model, prompt, self._complete(prompt, stop))
             except Exception:
                 stop.set()  # before this thread takes up another prompt
                 raise
@@ -141,7 +141,7 @@ class LlmClient:
                 raise
         return [answers[prompt] or "" for prompt in prompts]
 
-    def _ask(self, prompt: str, stop: threading.Event) -> str:
+    def _complete(self, prompt: str, stop: threading.Event) -> str:
         fault = ""
         for attempt in range(self.endpoint.max_retries + 1):
             if stop.is_set():
@@ -191,16 +191,16 @@ class LlmClient:
         )
 
     def _patience_s(self, response: requests.Response, wait_s: float) -> float:
-        """How long to wait: as the server says, else as given."""
-        asked_s = _retry_after_s(response.headers.get("Retry-After", ""))
-        if asked_s is None:
+        """The seconds to wait: from the server, else as given."""
+        retry_after_s = _retry_after_s(response.headers.get("Retry-After", ""))
+        if retry_after_s is None:
             return wait_s
-        if asked_s > LONGEST_RETRY_AFTER_S:
+        if retry_after_s > LONGEST_RETRY_AFTER_S:
             raise DeviceError(
-                f"the language model at {self.endpoint.url} asks to be left alone for {asked_s:.0f} s "
+                f"the language model at {self.endpoint.url} asks to be left alone for {retry_after_s:.0f} s "
                 f"(status {response.status_code}): run this again then; {KEPT}"
             )
-        return max(asked_s, 0.0)
+        return max(retry_after_s, 0.0)
 
     def _refused(self, response: requests.Response) -> str:
         """The error that a refusal means; the empty answer where it is the prompt's words that are refused."""
@@ -270,7 +270,7 @@ def _content(response: requests.Response) -> str | None:
 
 
 def _complaint(response: requests.Response) -> tuple[str, str]:
-    """What an endpoint says of a request that it refuses, and its code for it."""
+    """The message and code of an endpoint that refuses a request."""
     try:
         error = response.json()["error"]
         message, code = str(error["message"]), str(error.get("code"))

@@ -1,4 +1,4 @@
-"""What is said of which stretch of which file: Clotho, AudioCaps, or a folder with a table of its own."""
+"""Captions of stretches of files: Clotho, AudioCaps, or a folder with a table of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST_CUT_S = 10.5
 
 @dataclass(frozen=True)
 class CaptionedClip:
-    """A stretch of a recording and what people said of it.
+    """A stretch of a recording and the captions that people wrote of it.
 
     Attributes:
         name: unique within its manifest.

@@ -1,4 +1,4 @@
-"""What is said of a mix of two clips: their captions merged into one, and the bad ones among these rejected."""
+"""Captions of a mix of two clips: their captions merged into one, and the bad ones among these rejected."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LlmMerger:
 
     Args:
         client: asks it; what it knows already costs nothing.
-        progress: told after each new answer how many there are, and how many there will be.
+        progress: function that is called after each new answer with the number of answers and of prompts.
     """
 
     def __init__(self, client: LlmClient, progress: Callable[[int, int], None] | None = None) -> None:
@@ -138,7 +138,7 @@ class MergeReport:
 
 
 def merge_prompt(first: str, second: str) -> str:
-    """What the language model is asked."""
+    """The prompt for the language model."""
     return f"{PROMPT}\n1. {first}\n2. {second}"
 
 

@@ -90,7 +90,7 @@ class WaveformCache:
 
         Args:
             clips: clips of any manifests.
-            progress: told how many of how many clips are done, after each.
+            progress: function that is called after each clip with the number of clips that are done and of all.
             jobs: threads that decode.
             retry_broken: decode clips again that were broken before, though their files have not changed.
 
@@ -225,7 +225,7 @@ def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
 
 
 def unwritable(folder: Path, error: OSError) -> DeviceError:
-    """What a user is told when a folder takes no more."""
+    """The error for a user whose folder takes no more."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DeviceError(f"the disk of {folder} is full: make room, then run the same command again")
     return DeviceError(f"{folder} cannot be written ({error.strerror}): give another folder, or change its permissions")

@@ -19,7 +19,7 @@ from edge_aac.errors import DataError, DeviceError, InputMissingError
 from quantize.device.calibration import stage_calibration, stored_calibration
 from quantize.device.check_windows import check_windows
 from quantize.device.cpu.forms import CPU, Check, make_cpu_forms
-from quantize.device.gate import agreement, say
+from quantize.device.gate import agreement, caption_check_windows
 from quantize.device.places import open_for_build, output_folder
 from quantize.device.report import BuildReport
 from quantize.device.store import BuildStore, build_store
@@ -42,7 +42,7 @@ _TIMING_CACHE_BYTES = 64_000_000
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a user asks for.
+    """The user's options of a build.
 
     Attributes:
         bundle: name or folder.
@@ -69,8 +69,8 @@ def build_engines(options: BuildOptions, log: Log) -> BuildReport:
     """Make, gate, time and store the forms; what is not faithful is not stored.
 
     Args:
-        options: what the user wants built.
-        log: called with a line for each step.
+        options: the user's options.
+        log: function that is called with a line for each step.
 
     Raises:
         DeviceError: TensorRT was asked for and is missing, or the folder cannot be written, is held or too full.
@@ -107,7 +107,7 @@ def _gpu(backend: Backend) -> tuple[GpuIdentity | None, str]:
 
 
 def parent_of(source: Bundle, role: GraphRole) -> Graph:
-    """What other forms of a graph are made from: it was exported, and computes in fp32.
+    """The exported fp32 form of a graph, which other forms are made from.
 
     Raises:
         DataError: the bundle holds none.
@@ -177,7 +177,7 @@ class _Forms:
 
     @classmethod
     def of(cls, store: BuildStore, role: GraphRole, parent: Graph, bare: bool) -> _Forms:
-        """As earlier builds left them; bare: as it was exported."""
+        """The forms of earlier builds; only the exported ones where ``bare``."""
         kept = [] if bare else store.kept(role)
         exported = [form for form in store.source.manifest.graphs[role] if not form.parent_sha256]
         return cls(
@@ -197,14 +197,14 @@ class _Forms:
 def _check(
     store: BuildStore, parents: dict[GraphRole, Graph], windows: Sequence[Array], threads: int, log: Log
 ) -> Check:
-    """What the exported graphs make of the check windows."""
+    """Caption the check windows with the exported graphs, the reference of every form."""
     log(f"captioning {len(windows)} check windows with the exported graphs")
     bundle = store.bundle({role: [parent] for role, parent in parents.items()})
     options = EngineOptions(CPU, threads)
-    said = say(bundle, windows, options)
+    reference = caption_check_windows(bundle, windows, options)
     encoder, decoder = (load_engine(bundle, role, options)[0] for role in ("encoder", "decoder"))
-    samples = collect_samples(bundle, encoder, decoder, windows[:SAMPLED_WINDOWS], said.captions)
-    return Check(store, parents, windows, said, samples, threads, log)
+    samples = collect_samples(bundle, encoder, decoder, windows[:SAMPLED_WINDOWS], reference.captions)
+    return Check(store, parents, windows, reference, samples, threads, log)
 
 
 def _add_plans(
@@ -239,7 +239,7 @@ def _check_together(check: Check, forms: Mapping[GraphRole, Sequence[Graph]], re
     """The plans that were made, all at once; by itself each has passed."""
     if report.failure or not forms:
         return
-    report.together[TENSORRT] = agreement(check.said, check.say(forms))
+    report.together[TENSORRT] = agreement(check.reference, check.caption(forms))
     if complaints := report.together[TENSORRT].complaints():
         report.failure = (
             f"the {TENSORRT} forms together are not faithful, though each is by itself: {', '.join(complaints)}"
@@ -251,7 +251,7 @@ def _check_mixture(check: Check, forms: Mapping[GraphRole, _Forms], report: Buil
     passed by itself only. Where the mixture fails, plans come first everywhere."""
     if len({each.plans_first for each in forms.values() if each.plans}) <= 1:
         return
-    agreed = agreement(check.said, check.say({role: each.ordered() for role, each in forms.items()}))
+    agreed = agreement(check.reference, check.caption({role: each.ordered() for role, each in forms.items()}))
     if not (complaints := agreed.complaints()):
         report.together[MIXTURE] = agreed
         return

@@ -16,14 +16,14 @@ from quantize.captioning import described, heard
 
 Array = npt.NDArray[np.float32]
 
-LEAST_COSINE = 0.99
-LEAST_EQUAL = 0.95
-MOST_LIKELIHOOD_DIFFERENCE = 0.02
+MIN_COSINE = 0.99
+MIN_CAPTIONS_EQUAL = 0.95
+MAX_LIKELIHOOD_DIFFERENCE = 0.02
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a captioner made of the check windows, decoding greedily.
+class CheckCaptions:
+    """A captioner's output for the check windows, decoded greedily.
 
     Attributes:
         audio: (W, E) audio embeddings.
@@ -40,14 +40,14 @@ class Said:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near a form comes to its parent; an embedding is no nearer than on its worst window.
+    """Agreement of a form with its parent; for embeddings that of the worst window.
 
     Attributes:
-        windows: how many were compared.
-        audio_cosine: of audio embeddings, the lowest.
-        text_cosine: of embeddings of the same caption, the lowest; 1 where no caption was the same.
+        windows: number of windows that were compared.
+        audio_cosine: lowest cosine of audio embeddings.
+        text_cosine: lowest cosine of embeddings of the same caption; 1 where no caption was the same.
         captions_equal: share of windows.
-        log_likelihood_difference: of the means over all windows, relative to the parent's.
+        log_likelihood_difference: difference of the means over all windows, relative to the parent's.
     """
 
     windows: int
@@ -57,24 +57,24 @@ class Agreement:
     log_likelihood_difference: float
 
     def complaints(self) -> list[str]:
-        """What it fails in; empty where it is faithful. What is no number fails."""
+        """Complaints of the gate; empty for a faithful form. A figure that is no number fails."""
         checks = (
-            (self.audio_cosine >= LEAST_COSINE, f"audio embeddings differ (cosine {self.audio_cosine:.4f})"),
-            (self.text_cosine >= LEAST_COSINE, f"text embeddings differ (cosine {self.text_cosine:.4f})"),
-            (self.captions_equal >= LEAST_EQUAL, f"{self.captions_equal:.1%} of greedy captions are equal"),
+            (self.audio_cosine >= MIN_COSINE, f"audio embeddings differ (cosine {self.audio_cosine:.4f})"),
+            (self.text_cosine >= MIN_COSINE, f"text embeddings differ (cosine {self.text_cosine:.4f})"),
+            (self.captions_equal >= MIN_CAPTIONS_EQUAL, f"{self.captions_equal:.1%} of greedy captions are equal"),
             (
-                self.log_likelihood_difference <= MOST_LIKELIHOOD_DIFFERENCE,
+                self.log_likelihood_difference <= MAX_LIKELIHOOD_DIFFERENCE,
                 f"mean log-likelihood differs by {self.log_likelihood_difference:.1%}",
             ),
         )
         return [complaint for passed, complaint in checks if not passed]
 
 
-def say(bundle: Bundle, windows: Sequence[Array], options: EngineOptions) -> Said:
+def caption_check_windows(bundle: Bundle, windows: Sequence[Array], options: EngineOptions) -> CheckCaptions:
     """Caption the check windows with the first forms of a bundle that can be run.
 
     Args:
-        bundle: its graphs in the forms to be tried.
+        bundle: bundle that holds the graphs in the forms to be tried.
         windows: filter banks (998, 128).
         options: backend and threads.
 
@@ -84,18 +84,18 @@ def say(bundle: Bundle, windows: Sequence[Array], options: EngineOptions) -> Sai
     # One candidate a window, so nothing is ranked, and a graph is judged by what it computed alone.
     captioner = Captioner(bundle, options, 1, Choices(method="greedy", similarity_weight=0.0, fluency_check=False))
     given = ((heard(fbank), window_rng(0, number)) for number, fbank in enumerate(windows))
-    said = list(described(captioner, given))
-    captions = tuple(window.best.text for window in said)
-    return Said(
-        audio=np.stack([window.audio_embedding for window in said]),
+    descriptions = list(described(captioner, given))
+    captions = tuple(window.best.text for window in descriptions)
+    return CheckCaptions(
+        audio=np.stack([window.audio_embedding for window in descriptions]),
         captions=captions,
-        log_likelihoods=np.array([window.best.log_likelihood for window in said]),
+        log_likelihoods=np.array([window.best.log_likelihood for window in descriptions]),
         texts=captioner.embed(captions),
     )
 
 
-def agreement(parent: Said, form: Said) -> Agreement:
-    """Compare what two captioners made of the same windows.
+def agreement(parent: CheckCaptions, form: CheckCaptions) -> Agreement:
+    """Compare the outputs of two captioners for the same windows.
 
     Raises:
         DataError: they embed in different numbers of dimensions.
@@ -114,7 +114,7 @@ def agreement(parent: Said, form: Said) -> Agreement:
 
 
 def lowest_cosine(left: npt.NDArray[np.generic], right: npt.NDArray[np.generic]) -> float:
-    """Of the rows of two (N, E) arrays; NaN where a number is none."""
+    """The lowest cosine between rows of two (N, E) arrays; NaN where a number is none."""
     a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return float(((a * b).sum(axis=1) / np.maximum(lengths, 1e-30)).min())

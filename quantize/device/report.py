@@ -1,4 +1,4 @@
-"""What a build made and measured, for people and as JSON."""
+"""The report of a build, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge_aac.bundle.manifest import Graph, GraphRole
-from quantize.device.gate import LEAST_COSINE, LEAST_EQUAL, MOST_LIKELIHOOD_DIFFERENCE, Agreement
+from quantize.device.gate import MAX_LIKELIHOOD_DIFFERENCE, MIN_CAPTIONS_EQUAL, MIN_COSINE, Agreement
 from quantize.device.timing import Timing
 
 SCHEMA = "edge-aac/build/1"
@@ -15,7 +15,7 @@ SCHEMA = "edge-aac/build/1"
 
 @dataclass
 class FormReport:
-    """One form that was made.
+    """A form that was made.
 
     Attributes:
         role: role of the graph.
@@ -24,9 +24,9 @@ class FormReport:
         agreement: agreement with the exported graph when this form alone replaces it.
         timing: time of a run, beside that of the form that would run without this one.
         fault: why the gate refused it; empty where it did not.
-        outcome: what became of the form, in words.
+        outcome: result of the gate, in words.
         written: whether the bundle holds the form now.
-        built: what TensorRT's builder reports of a plan.
+        built: facts about a plan from TensorRT's builder.
     """
 
     role: GraphRole
@@ -63,7 +63,7 @@ class FormReport:
 
 @dataclass
 class BuildReport:
-    """One build.
+    """A build of a bundle's forms.
 
     Attributes:
         bundle: name or folder of the bundle, as the user gave it.
@@ -91,7 +91,7 @@ class BuildReport:
     seconds: float = 0.0
 
     def to_table(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as a table for JSON."""
         return {
             "schema": SCHEMA,
             "bundle": self.bundle,
@@ -100,9 +100,9 @@ class BuildReport:
             **({"failure": self.failure} if self.failure else {}),
             "gate": {
                 "check_windows": self.check_windows,
-                "least_cosine": LEAST_COSINE,
-                "least_captions_equal": LEAST_EQUAL,
-                "most_log_likelihood_difference": MOST_LIKELIHOOD_DIFFERENCE,
+                "min_cosine": MIN_COSINE,
+                "min_captions_equal": MIN_CAPTIONS_EQUAL,
+                "max_log_likelihood_difference": MAX_LIKELIHOOD_DIFFERENCE,
             },
             "forms": [form.to_table() for form in self.forms],
             "together": {backend: _rounded(asdict(agreed)) for backend, agreed in self.together.items()},
@@ -112,7 +112,7 @@ class BuildReport:
         }
 
     def to_text(self) -> str:
-        """For a terminal."""
+        """The report as text for a terminal."""
         heads = ("graph", "form", "MB", "cosine", "same", "likelihood", "before", "now", "ratio", "")
         rows = [heads, *(_row(form) for form in self.forms)]
         for backend, agreed in self.together.items():

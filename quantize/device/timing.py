@@ -21,7 +21,7 @@ from quantize.graphs.calibration_windows import encoder_inputs
 
 Array = npt.NDArray[np.float32]
 
-LEAST_PAIRS, MOST_PAIRS = 9, 60
+MIN_PAIRS, MAX_PAIRS = 9, 60
 _ENOUGH_S = 10.0
 
 
@@ -30,10 +30,10 @@ class Timing:
     """Milliseconds that one window spends in a graph: medians of alternating runs.
 
     Attributes:
-        reference_ms: of the form that it is compared with.
-        form_ms: of the form.
+        reference_ms: median of the reference form.
+        form_ms: median of the form under test.
         ratio: median over the pairs of runs of the second by the first; a load that comes and goes meets both.
-        pairs: how many.
+        pairs: number of pairs of runs.
     """
 
     reference_ms: float
@@ -47,9 +47,9 @@ class Samples:
     """Inputs of a few windows.
 
     Attributes:
-        rules: by which the decoder finds candidates.
+        rules: decoding rules that the decoder's inputs come from.
         encoder: inputs of the encoder.
-        memories: what the decoder attends to, of a window each.
+        memories: memories that the decoder attends to, one a window.
         steps: inputs of the decoder at each step of one window.
         texts: inputs of the text embedder, as many texts at once as a window has candidates.
     """
@@ -71,7 +71,7 @@ def collect_samples(
     """Run the parents over a few windows and keep what goes in.
 
     Args:
-        bundle: for its rules and tokenizers.
+        bundle: bundle that has the rules and tokenizers.
         encoder, decoder: the exported graphs.
         windows: filter banks (998, 128).
         captions: texts of these windows.
@@ -97,7 +97,7 @@ def timing(role: GraphRole, reference: Engine, form: Engine, samples: Samples) -
         runs[0]()  # the first run of an engine allocates
     times: list[list[float]] = [[], []]
     started = time.perf_counter()
-    while len(times[0]) < LEAST_PAIRS or (len(times[0]) < MOST_PAIRS and time.perf_counter() - started < _ENOUGH_S):
+    while len(times[0]) < MIN_PAIRS or (len(times[0]) < MAX_PAIRS and time.perf_counter() - started < _ENOUGH_S):
         number = len(times[0])
         for which in (0, 1) if number % 2 else (1, 0):
             begun = time.perf_counter()
@@ -119,7 +119,7 @@ def max_abs_difference(role: GraphRole, reference: Engine, form: Engine, samples
 
 
 def _runs(role: GraphRole, engine: Engine, samples: Samples) -> list[Callable[[], object]]:
-    """What one window asks of the graph, one callable a window."""
+    """Functions that run the graph as a window needs it, one a window."""
     if role == "decoder":
         decoder = CandidateDecoder(engine)
 

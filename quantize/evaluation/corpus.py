@@ -1,4 +1,4 @@
-"""Corpora with reference captions: what is said of each recording, and what people said of it."""
+"""Captions of a corpus's recordings, beside the reference captions that people wrote."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class CorpusFormat(str, Enum):
 
 
 @dataclass(frozen=True)
-class SaidRecording:
-    """What was said of a recording: the caption of the 10 s window with the highest hybrid score."""
+class CaptionedRecording:
+    """A recording with its caption: that of the 10 s window with the highest hybrid score."""
 
     name: str
     references: tuple[str, ...]
@@ -34,25 +34,25 @@ class SaidRecording:
 
 
 @dataclass
-class SaidCorpus:
-    """What was said of a corpus; ``skipped`` holds each recording that could not be used, and why."""
+class CaptionedCorpus:
+    """A corpus with its captions; ``skipped`` holds each recording that could not be used, and why."""
 
-    recordings: list[SaidRecording] = field(default_factory=list)
+    recordings: list[CaptionedRecording] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-def say_corpus(
+def caption_corpus(
     captioner: Captioner, manifest: Manifest, seed: int, progress: Callable[[int], None] = lambda done: None
-) -> SaidCorpus:
+) -> CaptionedCorpus:
     """Caption every clip; those that cannot be used are skipped and listed.
 
     Raises:
         DataError: not one clip could be used.
     """
-    corpus = SaidCorpus(skipped={clip.name: clip.reason for clip in manifest.broken})
+    corpus = CaptionedCorpus(skipped={clip.name: clip.reason for clip in manifest.broken})
     for done, clip in enumerate(manifest.clips, 1):
         try:
-            corpus.recordings.append(_say(captioner, clip, seed))
+            corpus.recordings.append(_caption_clip(captioner, clip, seed))
         except (DataError, InputMissingError) as error:
             corpus.skipped[clip.name] = str(error)
         progress(done)
@@ -62,11 +62,11 @@ def say_corpus(
     return corpus
 
 
-def _say(captioner: Captioner, clip: CaptionedClip, seed: int) -> SaidRecording:
+def _caption_clip(captioner: Captioner, clip: CaptionedClip, seed: int) -> CaptionedRecording:
     waveform = decoded_stretch(clip.path, clip.start_s, clip.duration_s)
     windows = ((window, window_rng(seed, window.start)) for window in file_windows([waveform], WINDOW_SAMPLES))
-    said = [description.best for description in described(captioner, windows)]
-    if not said:
+    captions = [description.best for description in described(captioner, windows)]
+    if not captions:
         raise DataError(f"{clip.path} ends before the clip begins")
-    best = max(said, key=lambda caption: caption.hybrid)
-    return SaidRecording(clip.name, clip.captions, len(said), best)
+    best = max(captions, key=lambda caption: caption.hybrid)
+    return CaptionedRecording(clip.name, clip.captions, len(captions), best)

@@ -1,4 +1,4 @@
-"""One evaluation: caption, score, and write what was found."""
+"""An evaluation: caption, score and write the report."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from edge_aac.errors import DeviceError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
 from quantize.data.manifests import read_manifest
 from quantize.evaluation.caption_metrics import INSTALL, SentenceEmbedder, caption_metrics
-from quantize.evaluation.corpus import CorpusFormat, SaidCorpus, say_corpus
+from quantize.evaluation.corpus import CaptionedCorpus, CorpusFormat, caption_corpus
 from quantize.evaluation.scenes import event_tables
-from quantize.evaluation.windows import SaidWindow, attributions, evaluation_windows, said_windows
+from quantize.evaluation.windows import CaptionedWindow, attributions, caption_windows, evaluation_windows
 
 SCHEMA = "edge-aac/scores/1"
 SCORES_FILE, REPORT_FILE, CAPTIONS_FILE = "scores.json", "report.html", "captions.csv"
@@ -25,7 +25,7 @@ SCORES_FILE, REPORT_FILE, CAPTIONS_FILE = "scores.json", "report.html", "caption
 
 @dataclass(frozen=True)
 class MetricChoices:
-    """Of the caption metrics: an embedder for sentence similarity, and whether SPICE is asked for."""
+    """Choices of caption metrics: an embedder for sentence similarity, and whether to compute SPICE."""
 
     embedder: SentenceEmbedder | None = None
     spice: bool = False
@@ -40,20 +40,20 @@ def evaluate_events(
     absent: Sequence[str] = (),
     outliers: Path | None = None,
     metrics: MetricChoices | None = MetricChoices(),
-) -> tuple[dict[str, Any], list[SaidWindow]]:
-    """Scores of one bundle on one held-out fold, and what it said.
+) -> tuple[dict[str, Any], list[CaptionedWindow]]:
+    """Scores of a bundle on a held-out fold, and the captioned windows.
 
     Args:
         captioner: the bundle, with its candidates.
-        data, fold, scene_count, absent, outliers: see :func:`quantize.evaluation.windows.evaluation_windows`.
-        seed: of the candidates.
-        metrics: of the scenes' captions against true ones of the grammar; None leaves them out.
+        data, fold, scene_count, absent, outliers: arguments of :func:`quantize.evaluation.windows.evaluation_windows`.
+        seed: seed of the candidates.
+        metrics: choices for metrics of the scenes' captions against true ones of the grammar; None leaves them out.
 
     Raises:
         EdgeAacError: see :func:`quantize.evaluation.windows.evaluation_windows`.
     """
     windows = evaluation_windows(captioner, data, fold, scene_count, absent, outliers)
-    captioned = said_windows(captioner, windows, seed)
+    captioned = caption_windows(captioner, windows, seed)
     command = f"edge-aac evaluate --fold {fold} --scenes {scene_count} --seed {seed}"
     command += "".join(f" --absent {label}" for label in absent)
     command += " --outliers OUTLIERS" if outliers else ""
@@ -83,13 +83,13 @@ def evaluate_corpus(
     seed: int,
     metrics: MetricChoices,
     progress: Callable[[int], None] = lambda done: None,
-) -> tuple[dict[str, Any], SaidCorpus]:
-    """Scores of one bundle against a corpus's reference captions, and what it said.
+) -> tuple[dict[str, Any], CaptionedCorpus]:
+    """Scores of a bundle against a corpus's reference captions, and the captioned corpus.
 
     Raises:
         EdgeAacError: see :mod:`quantize.evaluation.corpus` and :mod:`quantize.evaluation.caption_metrics`.
     """
-    corpus = say_corpus(captioner, read_manifest(kind.value, manifest, audio), seed, progress)
+    corpus = caption_corpus(captioner, read_manifest(kind.value, manifest, audio), seed, progress)
     table = caption_metrics(
         [recording.best.text for recording in corpus.recordings],
         [recording.references for recording in corpus.recordings],
@@ -129,7 +129,7 @@ def check_output(output: Path) -> None:
         raise InputMissingError(f"{output} cannot be a folder ({error.strerror}): correct --output") from error
 
 
-def write_events(output: Path, scores: dict[str, Any], captioned: Sequence[SaidWindow]) -> None:
+def write_events(output: Path, scores: dict[str, Any], captioned: Sequence[CaptionedWindow]) -> None:
     """``scores.json``, ``captions.csv`` (every window) and ``report.html``."""
     from quantize.evaluation.report import events_report
 
@@ -144,7 +144,7 @@ def write_events(output: Path, scores: dict[str, Any], captioned: Sequence[SaidW
     _write(output, scores, heads, rows, lambda: events_report(scores, captioned))
 
 
-def write_corpus(output: Path, scores: dict[str, Any], corpus: SaidCorpus) -> None:
+def write_corpus(output: Path, scores: dict[str, Any], corpus: CaptionedCorpus) -> None:
     """``scores.json``, ``captions.csv`` (every recording) and ``report.html``."""
     from quantize.evaluation.report import corpus_report
 
@@ -186,7 +186,7 @@ def _head(captioner: Captioner, command: str, seed: int) -> dict[str, Any]:
     if rules.candidates != manifest.decoding.candidates:
         command += f" --candidates {rules.candidates}"
     if captioner.familiarity != manifest.familiarity and captioner.familiarity:
-        command += f" --least-familiarity {captioner.familiarity.least:g}"
+        command += f" --min-familiarity {captioner.familiarity.threshold:g}"
     return {
         "schema": SCHEMA,
         "measured_by": command,

@@ -41,7 +41,11 @@ _PLOT_SETTINGS = {
 
 
 def confusion_plot(table: Mapping[str, Any]) -> str:
-    """What was said (rows) of what was heard (columns); ``table`` has said, heard, counts (rows, columns)."""
+    """A picture of the classes that captions name (rows) for the classes of the clips (columns), as SVG.
+
+    Args:
+        table: ``captioned`` and ``heard`` (labels of rows and columns), ``counts`` (rows, columns).
+    """
     counts = np.array(table["counts"], dtype=float)
     shares = counts / np.maximum(counts.sum(axis=0, keepdims=True), 1.0)
     with _drawing("confusion", (0.62 * counts.shape[1] + 2.2, 0.42 * counts.shape[0] + 1.6)) as drawing:
@@ -54,14 +58,14 @@ def confusion_plot(table: Mapping[str, Any]) -> str:
         axes.set_xlim(-0.5, counts.shape[1] - 0.5)
         axes.set_ylim(counts.shape[0] - 0.5, -0.5)
         axes.set_xticks(range(counts.shape[1]), _words(table["heard"]), rotation=40, ha="right")
-        axes.set_yticks(range(counts.shape[0]), _words(table["said"]))
+        axes.set_yticks(range(counts.shape[0]), _words(table["captioned"]))
         axes.set_xlabel("heard")
-        axes.set_ylabel("said")
+        axes.set_ylabel("captioned")
         return drawing.svg()
 
 
 def histogram_plot(name: str, groups: Mapping[str, Sequence[float]], threshold: float | None) -> str:
-    """How often each value of a score occurred, a row a group; the line is where the gate would stand."""
+    """Histograms of a score, a row a group; a line marks the threshold of the gate."""
     values = np.concatenate([np.asarray(group, dtype=float) for group in groups.values()])
     edges = np.linspace(values.min(), max(values.max(), values.min() + 1e-3), 41)
     with _drawing(f"score-{name}", (6.4, 0.85 * len(groups) + 0.9), rows=len(groups)) as drawing:
@@ -85,7 +89,7 @@ def curves_plot(
     """Panels of lines over one logarithmic axis whose ticks are the measured points.
 
     Args:
-        name: of the picture.
+        name: name of the picture.
         x: the measured points, above 0.
         x_label: what they are.
         panels: from above: label of the vertical axis, and name → values of each line.

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from quantize.evaluation.corpus import SaidCorpus
+from quantize.evaluation.corpus import CaptionedCorpus
 from quantize.evaluation.plots import confusion_plot, histogram_plot
 from quantize.evaluation.scenes import SCORES, outcome_groups, score_values
-from quantize.evaluation.windows import SaidWindow
+from quantize.evaluation.windows import CaptionedWindow
 
 SHOWN_WRONG = 60
 SHOWN_RECORDINGS = 30
@@ -32,7 +32,7 @@ svg { max-width: 100%; height: auto; }
 Row = Sequence[object]
 
 
-def events_report(scores: Mapping[str, Any], captioned: Sequence[SaidWindow]) -> str:
+def events_report(scores: Mapping[str, Any], captioned: Sequence[CaptionedWindow]) -> str:
     """The page of an evaluation on scenes."""
     gates = scores.get("gates", {})
     groups = outcome_groups(captioned)
@@ -45,7 +45,7 @@ def events_report(scores: Mapping[str, Any], captioned: Sequence[SaidWindow]) ->
         _summary(scores),
         _section("Classes", _class_table(scores["classes"])),
         _section(
-            "What was said of single clips",
+            "Captions of single clips",
             confusion_plot(scores["confusion_of_single_clips"]),
             "A caption that names two classes counts in two rows.",
         ),
@@ -61,7 +61,7 @@ def events_report(scores: Mapping[str, Any], captioned: Sequence[SaidWindow]) ->
     return _page(scores, sections)
 
 
-def corpus_report(scores: Mapping[str, Any], corpus: SaidCorpus) -> str:
+def corpus_report(scores: Mapping[str, Any], corpus: CaptionedCorpus) -> str:
     """The page of an evaluation against reference captions."""
     rows = [(r.name, r.best.text, " / ".join(r.references), f"{r.best.hybrid:.3f}") for r in corpus.recordings]
     sections = [
@@ -78,7 +78,7 @@ def corpus_report(scores: Mapping[str, Any], corpus: SaidCorpus) -> str:
 
 
 def summary_rows(scores: Mapping[str, Any]) -> list[tuple[str, float, list[float] | None, int]]:
-    """What was measured, value, 95 % interval, of how many: for the page and the terminal."""
+    """Rows of the summary: measure, value, 95 % interval, count; for the page and the terminal."""
     names = (
         ("single_clips", "right_sound_named", "single clips, right sound named"),
         ("single_clips", "right_and_no_other", "single clips, right sound and no other"),
@@ -134,8 +134,8 @@ def _gate_table(gates: Mapping[str, Any]) -> str:
     rows = []
     for score, gate in gates.items():
         for group, kept in gate["kept"].items():
-            tells = gate["auroc_of_right_against"].get(group)
-            rows.append((score, gate["threshold"], group, f"{kept:.3f}", "" if tells is None else f"{tells:.3f}"))
+            auroc = gate["auroc_of_right_against"].get(group)
+            rows.append((score, gate["threshold"], group, f"{kept:.3f}", "" if auroc is None else f"{auroc:.3f}"))
     return _table(("score", "threshold", "group", "passes", "AUROC of right against it"), rows, (1, 3, 4))
 
 
@@ -152,7 +152,7 @@ def _caption_metrics(table: Mapping[str, Any] | None) -> str:
     return _section("Captions against references", _table(("metric", "value"), rows), about)
 
 
-def _wrong(captioned: Sequence[SaidWindow]) -> str:
+def _wrong(captioned: Sequence[CaptionedWindow]) -> str:
     wrong = [window for window in captioned if not window.right]
     rows = [
         (

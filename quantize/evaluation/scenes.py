@@ -1,4 +1,4 @@
-"""Event measures of what was said: the table that the model card, the report and ``scores.json`` are made of."""
+"""Event measures of captions: the table behind the model card, the report and ``scores.json``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 
 from edge_aac.errors import DataError
 from quantize.evaluation.statistics import auroc, bootstrap, threshold_that_keeps, wilson
-from quantize.evaluation.windows import SaidWindow
+from quantize.evaluation.windows import CaptionedWindow
 from quantize.training.metrics import (
-    NOTHING_SAID,
+    NOTHING_NAMED,
     class_scores,
     confusion,
     event_counts,
@@ -39,13 +39,13 @@ CARD_KEYS: Mapping[str, tuple[str, ...]] = {
 """What of each group goes into the bundle's manifest and card."""
 
 
-def event_tables(captioned: Sequence[SaidWindow]) -> dict[str, Any]:
+def event_tables(captioned: Sequence[CaptionedWindow]) -> dict[str, Any]:
     """All event measures, shares in 0..1, intervals at 95 %.
 
     Args:
-        captioned: windows of all kinds, from :func:`quantize.evaluation.windows.said_windows`.
+        captioned: windows of all kinds, from :func:`quantize.evaluation.windows.caption_windows`.
     """
-    of_kind: dict[str, list[SaidWindow]] = defaultdict(list)
+    of_kind: dict[str, list[CaptionedWindow]] = defaultdict(list)
     for window in captioned:
         of_kind[window.kind].append(window)
     single, scenes = of_kind["single"], of_kind["scene"]
@@ -121,9 +121,9 @@ def _compared_row(name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def outcome_groups(captioned: Sequence[SaidWindow]) -> dict[str, list[SaidWindow]]:
+def outcome_groups(captioned: Sequence[CaptionedWindow]) -> dict[str, list[CaptionedWindow]]:
     """Known sounds by whether the caption names them and no other; the rest by kind. No group is empty."""
-    groups: dict[str, list[SaidWindow]] = {
+    groups: dict[str, list[CaptionedWindow]] = {
         name: [] for name in ("right", "wrong", "noise", "silence", "outlier", "absent")
     }
     for window in captioned:
@@ -132,8 +132,8 @@ def outcome_groups(captioned: Sequence[SaidWindow]) -> dict[str, list[SaidWindow
     return {name: group for name, group in groups.items() if group}
 
 
-def score_values(windows: Sequence[SaidWindow], name: str) -> list[float]:
-    """One of the runtime's scores of each window; empty where the bundle's ranking does not compute it."""
+def score_values(windows: Sequence[CaptionedWindow], name: str) -> list[float]:
+    """Values of one of the runtime's scores, one a window; empty where the bundle's ranking does not compute it."""
     return [value for value in (getattr(window, name) for window in windows) if value is not None]
 
 
@@ -142,7 +142,7 @@ def _share(hits: Sequence[bool]) -> tuple[float, list[float]]:
     return round(sum(hits) / max(len(hits), 1), 4), _rounded(wilson(sum(hits), len(hits)))
 
 
-def _single_clips(windows: Sequence[SaidWindow]) -> dict[str, Any]:
+def _single_clips(windows: Sequence[CaptionedWindow]) -> dict[str, Any]:
     captions, labels = [window.caption for window in windows], [window.truth[0] for window in windows]
     named = [window.truth[0] in window.named for window in windows]
     by_label: dict[str, list[bool]] = defaultdict(list)
@@ -160,7 +160,7 @@ def _single_clips(windows: Sequence[SaidWindow]) -> dict[str, Any]:
     }
 
 
-def _two_sound_scenes(windows: Sequence[SaidWindow]) -> dict[str, Any]:
+def _two_sound_scenes(windows: Sequence[CaptionedWindow]) -> dict[str, Any]:
     captions, truths = [window.caption for window in windows], [window.truth for window in windows]
     ordered = [window for window in windows if window.relation == "sequence"]
     in_order = [window.named == list(window.truth) for window in ordered]
@@ -183,17 +183,17 @@ def _two_sound_scenes(windows: Sequence[SaidWindow]) -> dict[str, Any]:
     }
 
 
-def _event_shares(windows: Sequence[SaidWindow]) -> dict[str, float]:
+def _event_shares(windows: Sequence[CaptionedWindow]) -> dict[str, float]:
     scores = event_scores([window.caption for window in windows], [window.truth for window in windows])
     return {name: round(value, 4) for name, value in asdict(scores).items()}
 
 
-def _nothing_named(windows: Sequence[SaidWindow]) -> dict[str, Any]:
+def _nothing_named(windows: Sequence[CaptionedWindow]) -> dict[str, Any]:
     share, interval = _share([not window.named for window in windows])
     return {"count": len(windows), "no_class_named": share, "intervals": {"no_class_named": interval}}
 
 
-def _absent(windows: Sequence[SaidWindow]) -> dict[str, Any]:
+def _absent(windows: Sequence[CaptionedWindow]) -> dict[str, Any]:
     share, interval = _share([window.right for window in windows])
     held_out = [window for window in windows if window.held_out]
     labels = sorted({window.truth[0] for window in windows})
@@ -215,7 +215,7 @@ def _absent(windows: Sequence[SaidWindow]) -> dict[str, Any]:
     }
 
 
-def _classes(single: Sequence[SaidWindow], scenes: Sequence[SaidWindow]) -> dict[str, Any]:
+def _classes(single: Sequence[CaptionedWindow], scenes: Sequence[CaptionedWindow]) -> dict[str, Any]:
     """Per class: over single clips, and over scenes; also classes that were only ever named falsely."""
     both = [*single, *scenes]
     labels = sorted({label for window in both for label in (*window.truth, *window.named)})
@@ -229,19 +229,19 @@ def _classes(single: Sequence[SaidWindow], scenes: Sequence[SaidWindow]) -> dict
     return table
 
 
-def _confusion(windows: Sequence[SaidWindow]) -> dict[str, Any]:
-    """Rows: what was said; columns: what was heard."""
+def _confusion(windows: Sequence[CaptionedWindow]) -> dict[str, Any]:
+    """Rows are classes that captions name, columns are classes of the clips."""
     counts = confusion([window.caption for window in windows], [window.truth[0] for window in windows])
     heard = sorted({window.truth[0] for window in windows})
-    named = [*sorted({*heard, *counts} - {NOTHING_SAID}), NOTHING_SAID]
+    named = [*sorted({*heard, *counts} - {NOTHING_NAMED}), NOTHING_NAMED]
     return {
-        "said": named,
+        "captioned": named,
         "heard": heard,
         "counts": [[counts.get(row, {}).get(column, 0) for column in heard] for row in named],
     }
 
 
-def _distributions(windows: Sequence[SaidWindow]) -> dict[str, Any]:
+def _distributions(windows: Sequence[CaptionedWindow]) -> dict[str, Any]:
     table: dict[str, Any] = {"count": len(windows)}
     for name in SCORES:
         if values := score_values(windows, name):
@@ -255,8 +255,8 @@ def _distributions(windows: Sequence[SaidWindow]) -> dict[str, Any]:
     return table
 
 
-def _gates(captioned: Sequence[SaidWindow]) -> dict[str, Any] | None:
-    """For each score: how well it tells right captions from each other group, and what a gate on it would leave."""
+def _gates(captioned: Sequence[CaptionedWindow]) -> dict[str, Any] | None:
+    """Quality of each score as a gate: its AUROC of right captions against each other group, and the share it keeps."""
     groups = outcome_groups(captioned)
     if "right" not in groups:
         return None

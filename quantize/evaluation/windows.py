@@ -34,7 +34,7 @@ from quantize.files import ATTRIBUTIONS
 SCENE_SEED = 4404
 """Not the seed of the validation scenes that training prints, so that nobody chose an epoch by these."""
 
-MOST_OUTLIERS = 200
+MAX_OUTLIERS = 200
 NOISE_WINDOWS = 50
 SILENT_WINDOWS = 10
 REFERENCES_PER_SCENE = 5
@@ -52,11 +52,11 @@ class TruthWindow:
             words for, but that the bundle was not trained on.
         source: the recording's path, or the number of the scene.
         truth: labels in the order of their onsets.
-        relation: how two events stand to each other.
+        relation: relation in time of two events.
         fbank: (998, 128).
         references: true captions, where there are.
         held_out: whether it comes from the held-out fold alone.
-        sound_samples: how many of its samples are the recording's, as it is trimmed; the others fill up the 10 s.
+        sound_samples: number of samples of the trimmed recording; the others fill up the 10 s.
     """
 
     kind: Kind
@@ -70,8 +70,8 @@ class TruthWindow:
 
 
 @dataclass(frozen=True)
-class SaidWindow:
-    """What was said of a window, and with what scores (of the best candidate, as the runtime gives them)."""
+class CaptionedWindow:
+    """A window with its caption and the scores of that caption, as the runtime gives them."""
 
     kind: Kind
     source: str
@@ -91,14 +91,14 @@ class SaidWindow:
 
     @property
     def right(self) -> bool:
-        """It names the events that are there and no other; of an absent class, that it names no known one."""
+        """Whether the caption names the true events and no other; of an absent class, whether it names no known one."""
         if self.kind == "absent":
             return not set(self.named) - set(self.truth)
         return set(self.named) == set(self.truth)
 
 
-def said_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: int) -> list[SaidWindow]:
-    """What the device would say of each; all windows get the same generator, silence excepted.
+def caption_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: int) -> list[CaptionedWindow]:
+    """Caption each window as the device would; all windows get the same generator, silence excepted.
 
     Windows of silence are all alike, so another generator is all that can tell them apart.
     """
@@ -111,16 +111,16 @@ def said_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: int
             start = number if window.kind == "silence" else 0
             yield heard(window.fbank, samples=window.sound_samples), window_rng(seed, start)
 
-    said: list[SaidWindow] = []
+    captioned: list[CaptionedWindow] = []
     for description in described(captioner, given()):
-        window, best = truths[len(said)], description.best
-        said.append(
-            SaidWindow(
+        window, best = truths[len(captioned)], description.best
+        captioned.append(
+            CaptionedWindow(
                 window.kind, window.source, window.truth, window.relation, window.references, window.held_out,
                 best.text, best.hybrid, best.log_likelihood or 0.0, best.similarity, description.familiarity,
             )
         )  # fmt: skip
-    return said
+    return captioned
 
 
 def evaluation_windows(
@@ -134,22 +134,22 @@ def evaluation_windows(
     """All windows of one fold; the same for the same arguments.
 
     Args:
-        captioner: its bundle must not have been trained on the recordings.
+        captioner: captioner whose bundle was not trained on the recordings.
         data: folder with ``clips.csv``.
         fold: the held-out one.
-        scene_count: how many two-sound scenes, every second one a sequence.
+        scene_count: number of two-sound scenes, every second one a sequence.
         absent: classes that the bundle was not trained on; their recordings of all folds are used, and no scene
             holds them.
-        outliers: folder of recordings of no known class; up to ``MOST_OUTLIERS`` of the fold are used.
+        outliers: folder of recordings of no known class; up to ``MAX_OUTLIERS`` of the fold are used.
 
     Raises:
         UsageError: the bundle was trained on recordings of the fold or on an absent class, or there is no such class.
         InputMissingError, DataError: see :func:`quantize.data.clips.load_clips`.
     """
     clips = load_clips(data, (fold,))
-    strangers = load_outliers(outliers, (fold,)) if outliers else []
+    outlier_clips = load_outliers(outliers, (fold,)) if outliers else []
     trained_on = attributions(captioner)
-    if shared := trained_on.keys() & {clip.path for clip in (*clips, *strangers)}:
+    if shared := trained_on.keys() & {clip.path for clip in (*clips, *outlier_clips)}:
         raise UsageError(f"the bundle was trained on {len(shared)} recordings of fold {fold}: choose another --fold")
     for label in absent:
         if label not in LABELS:
@@ -158,8 +158,8 @@ def evaluation_windows(
             raise UsageError(f"the bundle was trained on {label}: give --absent a class that it never heard")
     known = [clip for clip in clips if clip.label not in absent]
     unheard = _recordings_of(data, absent)
-    kept = np.linspace(0, len(strangers), min(len(strangers), MOST_OUTLIERS), endpoint=False).astype(int)
-    return _windows(known, unheard, [strangers[place] for place in kept], fold, scene_count)
+    kept = np.linspace(0, len(outlier_clips), min(len(outlier_clips), MAX_OUTLIERS), endpoint=False).astype(int)
+    return _windows(known, unheard, [outlier_clips[place] for place in kept], fold, scene_count)
 
 
 def attributions(captioner: Captioner) -> dict[str, str]:
@@ -184,7 +184,7 @@ def _recordings_of(data: Path, labels: Sequence[str]) -> list[Clip]:
 
 
 def _windows(
-    clips: list[Clip], unheard: list[Clip], strangers: list[Clip], fold: int, scene_count: int
+    clips: list[Clip], unheard: list[Clip], outlier_clips: list[Clip], fold: int, scene_count: int
 ) -> Iterator[TruthWindow]:
     builder = SceneBuilder(clips, SceneRecipe())
     for clip in clips:
@@ -204,7 +204,7 @@ def _windows(
         yield TruthWindow("silence", f"silence {number}", (), "none", silence)
     for clip in unheard:
         yield _clip_window("absent", clip, (clip.label,), held_out=clip.fold == fold)
-    for clip in strangers:
+    for clip in outlier_clips:
         yield _clip_window("outlier", clip, ())
 
 

@@ -37,10 +37,10 @@ _LARGEST_ACTIVATION = 1e8
 
 
 class GraphCalibration(BaseModel):
-    """Of one graph.
+    """Calibration of one graph.
 
     Attributes:
-        parent_sha256: of the fp32 graph that the tensors and nodes are named in.
+        parent_sha256: hash of the fp32 graph that has the tensors and nodes.
         ranges: tensor → least and greatest value, after ``smoothing``.
         keep: nodes that are not quantised. In older files, of a graph without ranges, ``overflowing`` stands here.
         overflowing: nodes whose results FP16 cannot hold.
@@ -61,10 +61,10 @@ class Calibration(BaseModel):
 
     Attributes:
         method: "minmax" or "percentile 99.99".
-        windows: how many were run.
-        source: what they were made from, in words.
-        smooth_alpha: of SmoothQuant, where a graph was smoothed.
-        graphs: by role.
+        windows: number of windows that were run.
+        source: origin of the windows, in words.
+        smooth_alpha: strength of SmoothQuant, where a graph was smoothed.
+        graphs: calibration of each graph, by role.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -102,12 +102,12 @@ def read_calibration(path: Path) -> Calibration:
 
 @dataclass(frozen=True)
 class Observed:
-    """What a graph did over all windows.
+    """Observations of a graph over all windows.
 
     Attributes:
         ranges: tensor → least and greatest value, 0 among them.
         channel_peaks: outputs of layer norms that can be smoothed → greatest magnitude of each channel.
-        windows: how many were run.
+        windows: number of windows that were run.
     """
 
     ranges: dict[str, tuple[float, float]]
@@ -124,7 +124,7 @@ def observe(parent: Path, inputs: Iterable[Arrays], method: str = DEFAULT_METHOD
 
     Args:
         parent: the fp32 graph.
-        inputs: of one run each; the first axis counts windows.
+        inputs: inputs of one run each; their first axis counts windows.
         method: "minmax", or "percentile P": all but 100 - P percent of a tensor's values lie within its range, half of
             the others below and half above.
 
@@ -200,11 +200,11 @@ class Spread:
     _counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
 
     def accept(self, name: str, value: npt.NDArray[Any]) -> None:
-        least, greatest = float(value.min(initial=0.0)), float(value.max(initial=0.0))
-        if not (math.isfinite(least) and math.isfinite(greatest)):
+        lowest, highest = float(value.min(initial=0.0)), float(value.max(initial=0.0))
+        if not (math.isfinite(lowest) and math.isfinite(highest)):
             raise DataError(f"the graph gives numbers that are none (NaN or infinite) in {name}: export it again")
-        self.low, self.high = min(self.low, least), max(self.high, greatest)
-        peak = max(-least, greatest)
+        self.low, self.high = min(self.low, lowest), max(self.high, highest)
+        peak = max(-lowest, highest)
         if self.kept is None or peak == 0.0:
             if self.kept is not None:
                 self._counts[_BINS // 2] += value.size
@@ -242,11 +242,11 @@ def overflowing_nodes(parent: Path, inputs: Iterable[Arrays]) -> list[str]:
     types = file.element_types()
     made = {o: node_name(n) for n in file.graph.node for o in n.output if types.get(o) == TensorProto.FLOAT}
     traced = Traced(parent, (), made)
-    greatest: Mapping[str, float] = dict.fromkeys(made, 0.0)
+    highest: Mapping[str, float] = dict.fromkeys(made, 0.0)
     for one in inputs:
         peaks = traced.run(one)
-        greatest = {name: max(known, _activation_peak(peaks[name])) for name, known in greatest.items()}
-    return list(dict.fromkeys(made[name] for name, peak in greatest.items() if peak > MASK))
+        highest = {name: max(known, _activation_peak(peaks[name])) for name, known in highest.items()}
+    return list(dict.fromkeys(made[name] for name, peak in highest.items() if peak > MASK))
 
 
 def _activation_peak(peak: npt.NDArray[np.float32]) -> float:

@@ -39,7 +39,7 @@ class CpuForm:
 
     Args:
         file: the fp32 graph.
-        ranges: of the inputs and results of convolutions.
+        ranges: ranges of the inputs and results of convolutions.
         largest: magnitude of an int8 weight.
     """
 
@@ -96,7 +96,7 @@ class CpuForm:
         # The pair behind an earlier convolution serves this one too.
         node.input[0] = source if source in self._results.values() else self._pair(layer.activation)
         bias = node.input[2] if len(node.input) > 2 else ""  # noqa: PLR2004 - a convolution's third input
-        weight, scales = self._weight(layer, transpose=False, least=self._min_scales(bias, layer) if bias else 0.0)
+        weight, scales = self._weight(layer, transpose=False, min_scales=self._min_scales(bias, layer) if bias else 0.0)
         zeros = self._file.add_weight(f"{layer.weight}/zeros", np.zeros(layer.outer, np.int8))
         dequantised = f"{layer.weight}/dequantized"
         self._add("DequantizeLinear", [weight, scales, zeros], [dequantised], axis=0)
@@ -142,13 +142,13 @@ class CpuForm:
         step = max((high - low) / _STEPS, float(np.finfo(np.float32).tiny))
         return step, round(-low / step)
 
-    def _weight(self, layer: Layer, *, transpose: bool, least: Array | float = 0.0) -> tuple[str, str]:
+    def _weight(self, layer: Layer, *, transpose: bool, min_scales: Array | float = 0.0) -> tuple[str, str]:
         """Names of the int8 weights, outputs last (first in a convolution), and of their scales, at least so large."""
         name = f"{layer.weight}/int8"
         array = self._file.weights[layer.weight]
         others = tuple(axis for axis in range(len(self._file.shapes[layer.weight])) if axis != layer.axis)
         peaks = np.abs(array()).max(axis=others)
-        scales = np.maximum(peaks / self._largest, np.maximum(least, np.finfo(np.float32).tiny))
+        scales = np.maximum(peaks / self._largest, np.maximum(min_scales, np.finfo(np.float32).tiny))
 
         def integers() -> Array:
             whole = quantised(array(), scales, layer.axis, self._largest)

@@ -11,7 +11,7 @@ import numpy as np
 from quantize.graphs.layers import Layer, Smoothing, quantisable_layers
 from quantize.graphs.onnx_file import Array, OnnxFile, Weight, consumers
 
-_LEAST = 1e-5
+_MIN_PEAK = 1e-5
 """Of a scale: a channel that is always 0 must not make its weights vanish."""
 
 
@@ -39,19 +39,19 @@ def foldable(file: OnnxFile) -> dict[str, list[Layer]]:
 
 
 def migration_scales(peaks: Array, weights: list[Array], alpha: float) -> Array:
-    """What each channel of the activation is to be divided by.
+    """Divisors of the channels of an activation.
 
     Args:
         peaks: greatest magnitude of each channel of the activation, (channels,).
-        weights: that multiply it, each (channels, outputs).
-        alpha: how much of the difficulty goes into the weights, 0 to 1.
+        weights: weights that multiply the activation, each (channels, outputs).
+        alpha: share of the difficulty that goes into the weights, 0 to 1.
 
     Returns:
         peaks^alpha / weights^(1 - alpha), (channels,), of mean 1 in the logarithm: a common factor would change nothing
         but the magnitude of the FP16 numbers.
     """
     rows = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
-    scales = np.maximum(peaks, _LEAST) ** alpha / np.maximum(rows, _LEAST) ** (1.0 - alpha)
+    scales = np.maximum(peaks, _MIN_PEAK) ** alpha / np.maximum(rows, _MIN_PEAK) ** (1.0 - alpha)
     even: Array = (scales / np.exp(np.log(scales).mean())).astype(np.float32)
     return even
 

@@ -50,7 +50,7 @@ def explained(error: Exception, repo: str, endpoint: str, written: str) -> EdgeA
 
     Args:
         error: one of :data:`HubFault`.
-        repo: whose files were asked for.
+        repo: repository whose files were requested.
         endpoint: address of the hub.
         written: what is left on the disk, as the end of a sentence.
     """

@@ -53,7 +53,7 @@ class Listing:
 
     Attributes:
         source: the entry of the registry.
-        revision: what was asked for: a branch, a tag or a commit.
+        revision: requested branch, tag or commit.
         commit: what it stands for.
         files: those to fetch.
         card_license: what the model card states; empty where it states none.

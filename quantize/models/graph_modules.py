@@ -125,7 +125,7 @@ def encoder_spec(
     Args:
         captioner: in evaluation mode.
         fbanks: of windows that differ.
-        takes_padding: whether the model was trained to be told what is padding.
+        takes_padding: whether the model was trained with a mask of the padding.
         familiarity: of a model that was not: the graph gives it, too.
     """
     module = EncoderGraph(captioner)

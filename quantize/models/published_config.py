@@ -92,7 +92,7 @@ def captioner_config_of(folder: Path) -> tuple[CaptionerConfig, bool]:
 
 
 def published_rules(config: CaptionerConfig) -> DecodingRules:
-    """How the published system decodes, with this model's tokens and as far as it has positions."""
+    """The published system's rules of decoding, with this model's tokens and as far as it has positions."""
     decoder = config.decoder
     return DecodingRules(
         candidates=PUBLISHED_CANDIDATES,
@@ -152,8 +152,8 @@ def _renamed(table: Mapping[str, Any], names: Mapping[str, str], source: Path) -
         if name in _FRACTIONS:
             usable, wanted = type(value) in {int, float} and 0 <= value < 1, "a fraction"
         else:
-            least = 0 if name in _TOKEN_IDS else 1
-            usable, wanted = type(value) is int and value >= least, f"a whole number from {least}"
+            smallest = 0 if name in _TOKEN_IDS else 1
+            usable, wanted = type(value) is int and value >= smallest, f"a whole number from {smallest}"
         if not usable:
             raise ConfigError(f"{source}: {name} is {value!r}; it must be {wanted}")
     return {names[theirs]: value for theirs, value in given.items()}

@@ -50,7 +50,7 @@ Made = TypeVar("Made", bound=TensorBatch)
 
 
 class Progress(Protocol):
-    """What the trainer tells a person; the command line shows a progress bar."""
+    """Receiver of the trainer's progress; the command line shows a bar."""
 
     def epoch(self, number: int, total: int, steps: int) -> None:
         """Epoch ``number`` of ``total`` begins or goes on, with ``steps`` steps to do."""
@@ -184,9 +184,9 @@ class Trainer(Generic[Made]):
         """
         if math.isfinite(terms["loss"]) and math.isfinite(gradient):
             return
-        strange = [name for name, value in terms.items() if not math.isfinite(value)]
+        not_finite = [name for name, value in terms.items() if not math.isfinite(value)]
         raise ConfigError(
-            f"no finite {', '.join(strange) or _GRADIENT} at step {self.steps_done + 1} of {self.folder}: lower "
+            f"no finite {', '.join(not_finite) or _GRADIENT} at step {self.steps_done + 1} of {self.folder}: lower "
             "learning_rate in the recipe, or correct temperature and weight of that term, and train in a new folder"
         )
 

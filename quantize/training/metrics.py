@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from quantize.data.lexicon import named_events
 
-NOTHING_SAID = "nothing"
+NOTHING_NAMED = "nothing"
 """Row of the confusion matrix for captions that name no class."""
 
 EventCounts = npt.NDArray[np.int64]
@@ -23,7 +23,7 @@ class EventScores:
     Attributes:
         precision: named events that are there, of all named.
         recall: events that are named, of all that are there.
-        f1: their harmonic mean.
+        f1: harmonic mean of precision and recall.
         exact: captions that name the events of their scene and no other, of all captions.
     """
 
@@ -35,12 +35,12 @@ class EventScores:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Of one class over all captions.
+    """Scores of one class over all captions.
 
     Attributes:
         precision: captions that name it rightly, of all that name it; 0 where none does.
         recall: captions that name it rightly, of all that should; 0 where none should.
-        f1: their harmonic mean.
+        f1: harmonic mean of precision and recall.
         support: captions that should name it.
         named: captions that name it.
     """
@@ -68,7 +68,7 @@ def event_scores(captions: Sequence[str], truths: Sequence[Sequence[str]]) -> Ev
 
 
 def class_scores(captions: Sequence[str], truths: Sequence[Sequence[str]], labels: Sequence[str]) -> list[ClassScores]:
-    """The same, for each of ``labels`` alone."""
+    """Compare captions with the event labels of their scenes, for each of ``labels`` alone."""
     found_sets = [set(named_events(caption)) for caption in captions]
     scores = []
     for label in labels:
@@ -79,13 +79,13 @@ def class_scores(captions: Sequence[str], truths: Sequence[Sequence[str]], label
 
 
 def confusion(captions: Sequence[str], labels: Sequence[str]) -> dict[str, dict[str, int]]:
-    """How often each class was said of each: class said (or :data:`NOTHING_SAID`) → class heard → captions.
+    """Count captions by the class that they name (or :data:`NOTHING_NAMED`), then by the class of their clip.
 
     A caption that names two classes counts in both rows, so a column may hold more than the clips of its class.
     """
     table: dict[str, dict[str, int]] = {}
     for caption, label in zip(captions, labels, strict=True):
-        for event in named_events(caption) or [NOTHING_SAID]:
+        for event in named_events(caption) or [NOTHING_NAMED]:
             row = table.setdefault(event, {})
             row[label] = row.get(label, 0) + 1
     return table

@@ -34,8 +34,8 @@ class TerminalProgress:
     ) -> None:
         self._bar.stop()
 
-    def say(self, line: str) -> None:
-        """One line above the bar."""
+    def print_line(self, line: str) -> None:
+        """Print a line above the bar."""
         self._console.print(line, highlight=False)
 
     def epoch(self, number: int, total: int, steps: int) -> None:
@@ -50,7 +50,7 @@ class TerminalProgress:
 
     def validated(self, scores: dict[str, float]) -> None:
         """An epoch's scores on recordings that training does not see."""
-        self.say("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+        self.print_line("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
 
 
 @contextmanager

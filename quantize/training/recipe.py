@@ -42,11 +42,12 @@ class Recipe:
     """See ``quantize/recipes/esc10-tiny.toml`` for every table.
 
     Attributes:
-        pretrain: of the encoder on short mixes of the recordings, before the captions; None: no such stage.
+        pretrain: settings of the encoder's training on short mixes of the recordings, before the captions; None leaves
+            it out.
         corpus: captioned clips to learn from; None: scenes of labelled recordings.
-        familiarity: how a bundle is to tell sounds of no known class; None: it does not.
+        familiarity: settings of the score of familiarity; None for a bundle without one.
         license: under which the weights may be passed on, as the recordings' licences have it.
-        source: what the recordings are and who collected them.
+        source: description of the recordings and of who collected them.
     """
 
     name: str
@@ -117,7 +118,7 @@ class Recipe:
         return recipe
 
     def with_vocabulary(self, vocab_size: int) -> Recipe:
-        """The same recipe for a tokenizer of ``vocab_size`` entries."""
+        """This recipe for a tokenizer of ``vocab_size`` entries."""
         decoder = replace(self.model.decoder, vocab_size=vocab_size)
         return replace(self, model=replace(self.model, decoder=decoder), text=replace(self.text, vocab_size=vocab_size))
 
@@ -210,10 +211,17 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         mixup=config_from(MixupRecipe, table.get("mixup", {})),
         corpus=config_from(CorpusRecipe, table["corpus"]) if table.get("corpus") else None,
         stored=config_from(StoredRecipe, table.get("stored", {})),
-        distill=config_from(DistillSettings, table.get("distill", {})),
+        distill=config_from(DistillSettings, _renamed(table.get("distill", {}), ask_of_unknown="distil_unknown")),
         text_student=config_from(TextStudentSettings, table.get("text_student", {})),
         decoding=dict(table["decoding"]),
         rerank=dict(table["rerank"]),
         events=config_from(EventRecipe, table.get("events", {})),
-        familiarity=config_from(FamiliarityRecipe, table["familiarity"]) if table.get("familiarity") else None,
+        familiarity=config_from(FamiliarityRecipe, _renamed(table["familiarity"], least="threshold"))
+        if table.get("familiarity")
+        else None,
     )
+
+
+def _renamed(table: Mapping[str, Any], **names: str) -> dict[str, Any]:
+    """A table of an older recipe or run with its keys as they are called now: former name → name."""
+    return {names.get(key, key): value for key, value in table.items()}

@@ -17,7 +17,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """How any module is fitted; a "scene" is one example.
+    """Settings of the training of any module; a "scene" is one example.
 
     Attributes:
         epochs: passes of ``scenes_per_epoch`` examples each.
@@ -52,7 +52,7 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class TrainSettings(TrainerSettings):
-    """How a captioner is fitted. Scenes are drawn afresh: none is seen twice.
+    """Settings of a captioner's training. Scenes are drawn afresh: none is seen twice.
 
     Attributes:
         captions_per_scene: the decoder learns all of them, the contrastive term the first.
@@ -146,7 +146,7 @@ class StoredRecipe:
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """What a student learns from its teacher, beside the terms of ``[train]``; a weight of 0 leaves a term out.
+    """Settings of distillation from a teacher, beside the terms of ``[train]``; a weight of 0 leaves a term out.
 
     Attributes:
         initialise: "teacher" takes the teacher's evenly spaced layers and strongest units, "random" none of it.
@@ -158,8 +158,8 @@ class DistillSettings:
         embedding_weight: the audio embedding (``embedding_matching``).
         similarity_weight: cosines within a batch (``similarity_matching``).
         activity_weight: the teacher's soft activity (``activity_distillation``).
-        ask_of_unknown: whether the teacher is followed on sounds of no known class, too; one that never heard such
-            recordings knows them as little as the student does.
+        distil_unknown: whether the student follows the teacher on sounds of no known class, too. A teacher trained
+            without such recordings knows them as little as the student. Older recipes call it ``ask_of_unknown``.
     """
 
     initialise: Literal["teacher", "random"] = "teacher"
@@ -172,12 +172,12 @@ class DistillSettings:
     embedding_weight: float = 1.0
     similarity_weight: float = 1.0
     activity_weight: float = 10.0
-    ask_of_unknown: bool = True
+    distil_unknown: bool = True
 
 
 @dataclass(frozen=True)
 class TextStudentSettings(TrainerSettings):
-    """How a text student is trained; a "scene" is a text here.
+    """Settings of a text student's training; a "scene" is a text here.
 
     Attributes:
         cosine_weight, pairwise_weight: weights of the two losses.
@@ -209,7 +209,7 @@ class TextStudentSettings(TrainerSettings):
 
 @dataclass(frozen=True)
 class EventRecipe:
-    """What a stream is to know of the text embedder.
+    """Facts about the text embedder that a stream needs.
 
     Attributes:
         same_similarity: least cosine of two captions' embeddings that a stream takes for one event.
@@ -224,7 +224,7 @@ class EventRecipe:
 
 @dataclass(frozen=True)
 class FamiliarityRecipe:
-    """How it is told from the encoder's states that a sound is none of the known ones; see
+    """Settings of the score of familiarity, which the encoder's states are fitted with; see
     :mod:`quantize.models.familiarity`.
 
     Attributes:
@@ -232,7 +232,7 @@ class FamiliarityRecipe:
         stretch_tokens, stretch_hop, loudest_tokens: length, hop and loudest part of a stretch of a window, in tokens.
         rank: directions in which distances are measured.
         shrinkage: share of the mean variance that is added to every direction's.
-        least: lowest score of a window of which a class is named.
+        threshold: familiarity below which no class is named in a window; ``least`` in older recipes.
     """
 
     scenes: int = 3000
@@ -241,7 +241,7 @@ class FamiliarityRecipe:
     loudest_tokens: int = 6
     rank: int = 40
     shrinkage: float = 0.1
-    least: float = -4.0
+    threshold: float = -4.0
 
     def __post_init__(self) -> None:
         at_least_one(self, "scenes", "stretch_tokens", "stretch_hop", "loudest_tokens", "rank")
@@ -258,7 +258,7 @@ class FamiliarityRecipe:
 
 @dataclass(frozen=True)
 class Folds:
-    """Which recordings are trained on, and which are only ever validated on (none: no validation).
+    """Folds of recordings for training, and those for validation only (none: no validation).
 
     Classes that are ``absent`` are in neither: what the model says of them shows what it says of the unknown.
     """
@@ -270,5 +270,5 @@ class Folds:
     def __post_init__(self) -> None:
         if shared := set(self.train) & set(self.validation):
             raise ConfigError(f"fold {min(shared)} is both trained on and validated on; take it out of one of the two")
-        if strange := set(self.absent) - set(LABELS):
-            raise ConfigError(f"there is no class {min(strange)!r} to leave out; known are: {', '.join(LABELS)}")
+        if unknown := set(self.absent) - set(LABELS):
+            raise ConfigError(f"there is no class {min(unknown)!r} to leave out; known are: {', '.join(LABELS)}")

@@ -45,7 +45,7 @@ def channels_last(module: AnyModule) -> AnyModule:
 
 
 class Projections(nn.Module):
-    """From a student's widths to its teacher's, for the terms that compare features; thrown away at export."""
+    """Maps from a student's widths to its teacher's, for the terms that compare features; thrown away at export."""
 
     def __init__(self, student: CaptionerConfig, teacher: CaptionerConfig) -> None:
         super().__init__()
@@ -261,7 +261,7 @@ class DistillObjective:
         return {name: (weight, make()) for name, (weight, make) in makers.items() if weight}
 
     def _rows_compared(self, batch: Batch) -> _Compared:
-        if self.settings.ask_of_unknown or batch.unknown is None:
+        if self.settings.distil_unknown or batch.unknown is None:
             return _Compared()
         known = ~batch.unknown
         # A rank without a single such window takes part with a weight of 0: the others wait for it.

@@ -34,7 +34,7 @@ def test_of_equals_the_smallest_is_picked() -> None:
 
 
 @dataclass
-class Spoken:
+class RecordedCaptioner:
     """A captioner that writes down when it is asked."""
 
     number: int
@@ -50,7 +50,7 @@ class Spoken:
 def test_every_window_meets_every_number_before_the_next_one_comes() -> None:
     calls: list[int] = []
     windows: Any = [SimpleNamespace(fbank=name) for name in "abcdefgh"]
-    captioners: Any = {number: Spoken(number, calls) for number in (1, 2, 6)}
+    captioners: Any = {number: RecordedCaptioner(number, calls) for number in (1, 2, 6)}
     draws = interleaved(captioners, windows, seed=0)
     rounds = np.array(calls).reshape(-1, 3)
     assert len(rounds) == len(windows) + WARM_UP_WINDOWS

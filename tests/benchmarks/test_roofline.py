@@ -226,10 +226,10 @@ def test_the_shipped_bundle_costs_what_torch_counts() -> None:
     # torch projects the Conformer's relative positions anew for each window, an engine once.
     dim, steps = config.beats.dim, config.memory_steps
     assert encoder.folded_macs == config.conformer.layers * (2 * steps - 1) * dim * dim
-    told = load_recipe(DEFAULT_BUNDLE).familiarity
-    assert told, "the training side counts no familiarity: a predictor, and a product for each stretch"
+    settings = load_recipe(DEFAULT_BUNDLE).familiarity
+    assert settings, "the training side counts no familiarity: a predictor, and a product for each stretch"
     tokens = steps - 1 + config.downsample_kernel  # at a downsample_rate of 1
-    familiarity = tokens * dim * config.beats.classes + len(told.stretches.starts(tokens)) * dim * told.rank
+    familiarity = tokens * dim * config.beats.classes + len(settings.stretches.starts(tokens)) * dim * settings.rank
     assert encoder.macs + encoder.folded_macs == counted.encoder_macs + familiarity
     assert step.macs == rules.candidates * counted.step_macs
     assert 4 * step.read == counted.step_weight_bytes

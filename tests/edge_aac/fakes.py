@@ -34,7 +34,7 @@ def word_tokenizer(words: Sequence[str]) -> Tokenizer:
     return tokenizer
 
 
-def said(text: str, hybrid: float = 0.5, direction: float = 0.0) -> ScoredCaption:
+def scored(text: str, hybrid: float = 0.5, direction: float = 0.0) -> ScoredCaption:
     """A scored caption whose text embedding points to ``direction``, an angle in degrees."""
     angle = np.deg2rad(direction)
     embedding = np.array([np.cos(angle), np.sin(angle)], np.float32)
@@ -66,7 +66,7 @@ class FakeModel:
 
     def __init__(
         self,
-        script: Sequence[ScoredCaption | DataError] = (said("rain"),),
+        script: Sequence[ScoredCaption | DataError] = (scored("rain"),),
         seconds: float = 0.0,
         by_position: int | None = None,
     ) -> None:

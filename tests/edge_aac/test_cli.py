@@ -43,7 +43,7 @@ def _raising(error: BaseException) -> Any:
     return app
 
 
-def test_a_verb_that_is_told_to_end_cleans_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_verb_that_is_signalled_to_end_cleans_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def app(args: list[str], prog_name: str) -> None:
         half_written = tmp_path / "half"
         half_written.touch()
@@ -217,7 +217,7 @@ def _run_with(redirection: str, *words: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize("redirection", ["", "<&- >&-"])
-def test_what_is_said_while_port_audio_is_probed_is_heard(redirection: str) -> None:
+def test_output_while_port_audio_is_probed_is_passed_on(redirection: str) -> None:
     result = _run_with(redirection, "-c", _WHILE_PORT_AUDIO_IS_PROBED)
     assert result.returncode == 65
     assert result.stderr.splitlines() == [
@@ -266,5 +266,5 @@ def test_training_without_torch_says_what_to_install(
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
     assert ended.value.code == DeviceError.exit_code
-    said = capsys.readouterr().err
-    assert "'torch'" in said and "edge-aac[train]" in said
+    printed = capsys.readouterr().err
+    assert "'torch'" in printed and "edge-aac[train]" in printed

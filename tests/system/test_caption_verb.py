@@ -263,24 +263,24 @@ def test_silence_says_nothing(tmp_path: Path) -> None:
     assert "silent" in _one_sentence(result.stderr)
 
 
-def test_a_caption_that_scores_too_low_is_not_said(tmp_path: Path) -> None:
+def test_a_caption_that_scores_too_low_is_not_published(tmp_path: Path) -> None:
     sound = write_wav(tmp_path / "noise.wav", noise(10))
-    (said,) = records(run_edge_aac("caption", sound).stdout)
-    score = said["score"]["hybrid"]
-    result = run_edge_aac("caption", sound, "--least-score", str(score + 0.01))
+    (record,) = records(run_edge_aac("caption", sound).stdout)
+    score = record["score"]["hybrid"]
+    result = run_edge_aac("caption", sound, "--min-score", str(score + 0.01))
     assert (result.returncode, result.stdout) == (0, "") and "unsure" in _one_sentence(result.stderr)
-    assert records(run_edge_aac("caption", sound, "--least-score", str(score - 0.01)).stdout)
+    assert records(run_edge_aac("caption", sound, "--min-score", str(score - 0.01)).stdout)
 
 
 def test_a_sound_that_is_not_familiar_enough(tmp_path: Path) -> None:
     sound = write_wav(tmp_path / "noise.wav", noise(10))
-    (said,) = records(run_edge_aac("caption", sound, "--least-familiarity", "-1000").stdout)
-    familiarity = said["score"]["familiarity"]
-    above = "--least-familiarity", str(familiarity + 0.1)
-    (strange,) = records(run_edge_aac("caption", sound, *above).stdout)
+    (record,) = records(run_edge_aac("caption", sound, "--min-familiarity", "-1000").stdout)
+    familiarity = record["score"]["familiarity"]
+    above = "--min-familiarity", str(familiarity + 0.1)
+    (unfamiliar,) = records(run_edge_aac("caption", sound, *above).stdout)
     rule = read_manifest(built_in_bundles()[DEFAULT_BUNDLE] / MANIFEST).familiarity
-    assert rule and set(strange["caption"].split()) <= set(rule.words)
-    assert strange["score"]["familiarity"] == familiarity
+    assert rule and set(unfamiliar["caption"].split()) <= set(rule.words)
+    assert unfamiliar["score"]["familiarity"] == familiarity
     result = run_edge_aac("caption", sound, *above, "--familiar-only")
     assert (result.returncode, result.stdout) == (0, "")
     assert f"familiarity {familiarity:.2f}" in _one_sentence(result.stderr)

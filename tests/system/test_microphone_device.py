@@ -182,7 +182,7 @@ def test_one_of_two_microphones_is_unplugged_and_found_again(pulse_microphone: P
         ) as process,
     ):
 
-        def ask(line: str) -> dict[str, Any]:
+        def send(line: str) -> dict[str, Any]:
             assert process.stdin is not None and process.stdout is not None
             process.stdin.write(f"{line}\n")
             process.stdin.flush()
@@ -192,18 +192,18 @@ def test_one_of_two_microphones_is_unplugged_and_found_again(pulse_microphone: P
             assert report["reached"], (line, report, (tmp_path / "stderr").read_text())
             return report
 
-        ask("open mic0")
+        send("open mic0")
         # PortAudio listed the devices for the first one before this one was there.
         pulse_microphone.list_devices({"garden": garden})
         play(garden, 1_300.0)
-        ask("open alsa:garden")
+        send("open alsa:garden")
         garden.unplug()
         pulse_microphone.list_devices({})
-        ask("gone alsa:garden")
+        send("gone alsa:garden")
         garden.plug_in()
         play(garden, 1_300.0)
         pulse_microphone.list_devices({"garden": garden})
-        report = ask("back alsa:garden")
+        report = send("back alsa:garden")
         process.communicate(timeout=30)
     state, reconnects, lost = report["sources"]["alsa:garden"]
     assert (state, reconnects) == ("listening", 1)

@@ -82,5 +82,5 @@ def test_a_microphone_is_captioned(pulse_microphone: PulseMicrophone, tmp_path: 
 
     # A bundle without measured quality has learnt nothing yet.
     if open_bundle(DEFAULT_BUNDLE).manifest.quality:
-        said = [record["caption"] for record in (first, second, *rest)]
-        assert any(_HEARD.search(caption) for caption in said), said
+        captions = [record["caption"] for record in (first, second, *rest)]
+        assert any(_HEARD.search(caption) for caption in captions), captions

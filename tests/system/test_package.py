@@ -16,7 +16,7 @@ pytestmark = pytest.mark.one_python
 
 ROOT = Path(__file__).parents[2]
 CLIPS = ROOT.parent / "shared" / "data" / "esc10" / "clips.csv"
-MOST_BYTES = 20_000_000
+MAX_BYTES = 20_000_000
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_wheel_holds_the_bundle_and_the_recipes(tmp_path: Path) -> None:
 
 
 def test_bundle_is_small(bundle: Bundle) -> None:
-    assert sum(file.stat().st_size for file in bundle.folder.iterdir()) <= MOST_BYTES
+    assert sum(file.stat().st_size for file in bundle.folder.iterdir()) <= MAX_BYTES
 
 
 def test_every_recording_is_attributed(bundle: Bundle) -> None:

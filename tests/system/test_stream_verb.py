@@ -44,7 +44,7 @@ def _raw(samples: np.ndarray) -> bytes:
     return np.round(samples * 32_768).astype("<i2").tobytes()
 
 
-def _said(text: str) -> list[tuple[Any, ...]]:
+def _captioned(text: str) -> list[tuple[Any, ...]]:
     return [
         (each["start_s"], each["end_s"], each["caption"], each["score"], each["rms_dbfs"]) for each in records(text)
     ]
@@ -61,7 +61,7 @@ def _log(stderr: str) -> list[str]:
 def captioned(seventeen_seconds: Path) -> list[tuple[Any, ...]]:
     result = run_edge_aac("caption", "--hop", "2", "--seed", "3", "--threads", "1", seventeen_seconds)
     assert result.returncode == 0, result.stderr
-    return _said(result.stdout)
+    return _captioned(result.stdout)
 
 
 def test_a_streamed_file_is_the_file(seventeen_seconds: Path, captioned: list[tuple[Any, ...]]) -> None:
@@ -70,8 +70,8 @@ def test_a_streamed_file_is_the_file(seventeen_seconds: Path, captioned: list[tu
         "--every-window",
     )
     assert result.returncode == 0, result.stderr
-    assert _said(result.stdout) == captioned
-    assert [said[:2] for said in captioned] == [(0.0, 10.0), (2.0, 12.0), (4.0, 14.0), (6.0, 16.0), (7.0, 17.0)]
+    assert _captioned(result.stdout) == captioned
+    assert [captions[:2] for captions in captioned] == [(0.0, 10.0), (2.0, 12.0), (4.0, 14.0), (6.0, 16.0), (7.0, 17.0)]
     tables = records(result.stdout)
     assert all(set(table) == CAPTION_FIELDS | FILE_TIMES | {"event"} for table in tables)
     assert {table["source"] for table in tables} == {str(seventeen_seconds)}
@@ -88,7 +88,7 @@ def test_a_raw_pipe_is_the_file(seventeen_seconds: Path, captioned: list[tuple[A
         stdin=_raw(noise(17)),
     )
     assert result.returncode == 0, result.stderr
-    assert _said(result.stdout) == captioned
+    assert _captioned(result.stdout) == captioned
     assert {table["source"] for table in records(result.stdout)} == {"stdin"}
 
 
@@ -270,6 +270,6 @@ def test_a_signal_ends_it_though_nobody_reads(tmp_path: Path) -> None:
 def test_the_demo_scene_is_heard_as_what_it_is() -> None:
     done = run_edge_aac("stream", "--device", "demo:", "--format", "json")
     assert done.returncode == 0, done.stderr
-    said = " ".join(json.loads(line)["caption"] for line in done.stdout.splitlines())
-    assert "rain" in said
-    assert "clock" in said
+    captions = " ".join(json.loads(line)["caption"] for line in done.stdout.splitlines())
+    assert "rain" in captions
+    assert "clock" in captions

@@ -35,7 +35,7 @@ def refuse_less_than_promised(raw: BinaryIO, path: str) -> None:
 
     Args:
         raw: a regular file; it is left at its start.
-        path: as the user wrote it.
+        path: the file as the user wrote it.
 
     Raises:
         DataError: the header promises more bytes than the file holds.

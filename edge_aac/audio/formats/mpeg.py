@@ -43,21 +43,21 @@ _RATE_DIVISORS = {_MPEG_1: 1, _MPEG_2: 2, _MPEG_2_5: 4}
 
 # A decoder may give so much less than the frames hold: the index tells what the encoder added at either end, each up
 # to 4095 samples, and a few frames lean on ones before them that are not there.
-_MOST_TRIMMED_SAMPLES = 2 * 4_095 + 4 * 1_152
+_MAX_TRIMMED_SAMPLES = 2 * 4_095 + 4 * 1_152
 # Some encoders count the index, which is a frame too, and the last frame may be cut.
 _UNSURE_FRAMES = 2
 
 
 @dataclass(frozen=True)
 class Frames:
-    """What lies in an MPEG audio file.
+    """Frames of an MPEG audio file.
 
     Attributes:
         start: first byte of the first frame that holds sound: the one behind the index, if there is one.
         end: first byte behind the last whole frame.
-        count: of frames that hold sound.
-        sound_s: their length in seconds.
-        promised: frames that the index tells of; None where there is none, or it does not count them.
+        count: number of frames that hold sound.
+        sound_s: duration of these frames in seconds.
+        promised: frames that the index counts; None where there is none, or it does not count them.
     """
 
     start: int
@@ -70,7 +70,7 @@ class Frames:
         """Compares the frames with the index's.
 
         Raises:
-            DataError: the index tells of more.
+            DataError: the index counts more.
         """
         if self.promised is not None and self.promised > self.count + _UNSURE_FRAMES:
             raise DataError(
@@ -82,7 +82,7 @@ class Frames:
     def all_within(self, samples: int, rate: int) -> bool:
         """Whether a decoder that ends after so many samples, because the index says so, has then given all frames."""
         right = self.promised is not None and abs(self.promised - self.count) <= _UNSURE_FRAMES
-        return right and abs(samples - self.sound_s * rate) <= _MOST_TRIMMED_SAMPLES
+        return right and abs(samples - self.sound_s * rate) <= _MAX_TRIMMED_SAMPLES
 
     def refuse_less_read(self, samples: int, rate: int, path: str) -> None:
         """Compares the frames with what a decoder gave.
@@ -90,7 +90,7 @@ class Frames:
         Raises:
             DataError: it gave less.
         """
-        if samples < self.sound_s * rate - _MOST_TRIMMED_SAMPLES:
+        if samples < self.sound_s * rate - _MAX_TRIMMED_SAMPLES:
             raise DataError(
                 f"'{path}' is damaged: of the {self.sound_s:.2f} s that it holds only {samples / rate:.2f} s can be "
                 "read; copy it again from where it came from, or convert it with `ffmpeg -i INPUT OUTPUT.flac`."
@@ -164,7 +164,7 @@ def _frame(header: bytes) -> _Frame | None:
 
 @cache
 def _frame_of(second: int, third: int) -> _Frame | None:
-    """What the second and third byte of a header tell; None where they are no header, or of free bit rate."""
+    """The facts in the second and third byte of a header; None where they are no header, or of free bit rate."""
     version, layer = second >> 3 & 3, second >> 1 & 3
     bit_rate_index, rate_index, padding = third >> 4, third >> 2 & 3, third >> 1 & 1
     if version not in _RATE_DIVISORS or not layer or rate_index >= len(_SAMPLE_RATES):

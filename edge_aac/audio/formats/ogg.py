@@ -26,7 +26,7 @@ def refuse_partly_read(raw: BinaryIO, path: str) -> None:
 
     Args:
         raw: a regular file; it is left at its start.
-        path: as the user wrote it.
+        path: the file as the user wrote it.
 
     Raises:
         DataError: the last page is cut off, bytes that are no pages stand in place of the end, or a second stream

@@ -31,7 +31,8 @@ class Address:
 
     Attributes:
         uri: the whole of it. It may hold a password: use it to open the source, show :attr:`label`.
-        scheme: what chooses the factory, in lower case: ``mic`` for all microphones; empty where there is none.
+        scheme: name that chooses the factory, in lower case: ``mic`` for all microphones; empty for an address without
+            one.
         label: the address without user, password and options, for records and messages.
     """
 
@@ -51,13 +52,13 @@ class Address:
 
     @property
     def rest(self) -> str:
-        """What follows the scheme and its colon. It may hold a password."""
+        """The address after the scheme and its colon. It may hold a password."""
         return self.uri.partition(":")[2]
 
 
 @dataclass(frozen=True)
 class SourceContext:
-    """What a source is told besides its address.
+    """Facts that a source is given beside its address.
 
     Attributes:
         name: the source's name in the configuration, which then is its label; None where it has none.
@@ -69,7 +70,7 @@ class SourceContext:
     wait_for_device: bool = False
 
     def label(self, address: Address) -> str:
-        """Gives what a source at this address is called in records, logs and messages."""
+        """Gives the name of a source at this address in records, logs and messages."""
         return self.name or address.label
 
 
@@ -78,7 +79,7 @@ class Source(Protocol):
 
     @property
     def label(self) -> str:
-        """What records and messages call the source: ``mic0``, a file's path; never a password."""
+        """Name of the source in records and messages: ``mic0``, a file's path. It holds no password."""
 
     @property
     def live(self) -> bool:
@@ -86,11 +87,11 @@ class Source(Protocol):
 
     @property
     def state(self) -> SourceState:
-        """What the source does now; may be read from another thread."""
+        """State of the source; may be read from another thread."""
 
     @property
     def reconnects(self) -> int:
-        """How often sound came back after the connection had been lost; may be read from another thread."""
+        """Number of times that sound came back after the connection had been lost; may be read from another thread."""
 
     def read(self) -> npt.NDArray[np.float32] | None:
         """Waits for the next block.

@@ -97,7 +97,7 @@ class FileSource:
     """A file as a :class:`~edge_aac.audio.sources.address.Source`; nothing is lost, whatever the pace.
 
     Args:
-        path: as the user wrote it.
+        path: the file as the user wrote it.
         speed: 1 gives the sound as fast as it was recorded, 2 twice as fast; 0 as fast as it is read.
         label: the source's name in records and messages; None for the path.
     """

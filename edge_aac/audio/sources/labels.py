@@ -1,4 +1,4 @@
-"""What an address may show of itself: no user, no password, no token."""
+"""Labels of addresses: without user, password or token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def label_of(scheme: str, uri: str) -> str:
     path that holds an ``@``.
 
     Args:
-        scheme: what chooses the source's factory, in lower case.
+        scheme: name that chooses the source's factory, in lower case.
         uri: the whole address.
 
     Returns:

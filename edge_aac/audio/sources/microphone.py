@@ -42,7 +42,7 @@ class MicrophoneOpener:
     """Opens one microphone, again and again, and lets no other microphone take its place.
 
     Args:
-        address: what the user chose.
+        address: the address that the user chose.
         label: the source's name in messages.
     """
 
@@ -78,7 +78,7 @@ class CapturedMicrophone:
     """A process that captures a microphone, as a :class:`~edge_aac.audio.connection.Connection`.
 
     Args:
-        request: which microphone.
+        request: the microphone to be captured.
         closed: once set, the opening is given up.
 
     Raises:

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 _SAMPLE_BYTES = 2
 _READ_BYTES = 64 * 1024
-_MOST_CHANNELS = 64
+_MAX_CHANNELS = 64
 _STDIN = 0
 
 
@@ -36,7 +36,7 @@ def open_stdin(address: Address, context: SourceContext) -> PipeSource:
     if rest:
         raise UsageError(f"'{address.label}' is unusable: write stdin: or stdin:?rate=44100&channels=2.")
     rate = integer_option(options, "rate", SAMPLE_RATE, LOWEST_RATE, HIGHEST_RATE)
-    channels = integer_option(options, "channels", 1, 1, _MOST_CHANNELS)
+    channels = integer_option(options, "channels", 1, 1, _MAX_CHANNELS)
     if not _is_open():
         raise InputMissingError("Standard input is closed: pipe raw 16-bit samples into the command.")
     if os.isatty(_STDIN):

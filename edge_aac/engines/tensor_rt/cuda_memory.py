@@ -32,7 +32,7 @@ def aligned(size: int) -> int:
 
 
 def size_bytes(dtype: npt.DTypeLike, shape: tuple[int, ...]) -> int:
-    """Of an array without gaps."""
+    """The bytes of an array without gaps."""
     return math.prod(shape) * np.dtype(dtype).itemsize
 
 
@@ -77,11 +77,11 @@ class Cuda:
         return int(free)
 
     def checked(self, doing: str, answer: tuple[Any, ...]) -> Any:
-        """What a call gave, less its error code.
+        """The results of a call without its error code.
 
         Args:
             doing: completes "the GPU could not …".
-            answer: of a function of ``cuda.bindings.runtime``.
+            answer: return value of a function of ``cuda.bindings.runtime``.
 
         Raises:
             DeviceError: the code is an error.
@@ -138,7 +138,7 @@ class PinnedBuffer:
 
 
 class CudaGraph:
-    """What was captured of a stream, ready to be launched again and again with the same addresses."""
+    """Work captured from a stream, to be launched again and again with the same addresses."""
 
     def __init__(self, cuda: Cuda, executable: Any) -> None:
         self.executable = executable
@@ -146,14 +146,15 @@ class CudaGraph:
 
 
 class CudaStream:
-    """One stream, not the default one: what is enqueued runs in order, after the call has returned.
+    """A CUDA stream, not the default one: enqueued work runs in order, after the call has returned.
 
     Raises:
         DeviceError: CUDA refuses it.
 
     Attributes:
         handle: CUDA's own, as a number.
-        lock: to be held from the first thing enqueued until it was waited for, so that threads may share the stream.
+        lock: lock that a thread holds from its first enqueued call until it has waited, so that threads may share the
+            stream.
     """
 
     def __init__(self, cuda: Cuda) -> None:

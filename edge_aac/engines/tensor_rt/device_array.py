@@ -17,10 +17,10 @@ class DeviceArray:
     """See :class:`edge_aac.engines.steps.ResidentArray`.
 
     Attributes:
-        cuda: whose memory it is in.
-        stream: that wrote it, and was waited for.
+        cuda: runtime that allocated the memory.
+        stream: stream that wrote the array, and that was waited for.
         location: address of the first number; good for as long as ``is_newest``.
-        shape: in the GPU's memory, without gaps.
+        shape: shape of the array, which lies in the GPU's memory without gaps.
         dtype: the plan's own.
         is_newest: whether the engine has not run since.
     """
@@ -34,7 +34,7 @@ class DeviceArray:
 
     @property
     def address(self) -> int:
-        """Of the first number; to be read under the stream's lock, so that the engine does not run meanwhile.
+        """The address of the first number; read it under the stream's lock, so that the engine does not run meanwhile.
 
         Raises:
             RuntimeError: the engine ran again, and other numbers are there now.

@@ -29,7 +29,7 @@ from edge_aac.errors import DataError, InputMissingError
 
 @dataclass(frozen=True)
 class GpuIdentity:
-    """What a plan is tied to.
+    """The GPU and TensorRT version that a plan is tied to.
 
     Attributes:
         name: architecture and name of the GPU ("sm_87 Orin").
@@ -84,7 +84,7 @@ def check_plan(graph: Graph, bundle: Bundle) -> None:
 
 
 class DeviceContext:
-    """What the plans of a captioner share: TensorRT's runtime, its log, and one stream.
+    """The parts that the plans of a captioner share: TensorRT's runtime, its log, and one stream.
 
     Args:
         graphs: whether the decoding step is captured as a CUDA graph; without, each launch is the host's work.
@@ -116,8 +116,8 @@ class DeviceContext:
         """The ``ICudaEngine`` of a plan.
 
         Args:
-            path: of the plan.
-            build_command: what builds it anew, for messages.
+            path: file of the plan.
+            build_command: command that builds the plan anew, for messages.
 
         Raises:
             InputMissingError: the file cannot be read.
@@ -137,16 +137,16 @@ class DeviceContext:
 
 
 class TensorRtEngine:
-    """One plan with its buffers, allocated at once for the largest shapes that it was built for.
+    """A plan with its buffers, allocated at once for the largest shapes that it was built for.
 
     Engine, :class:`~edge_aac.engines.steps.BoundedEngine`, :class:`~edge_aac.engines.steps.ResidentEngine` and, where
     the plan is a decoder's, :class:`~edge_aac.engines.steps.StepwiseEngine`. The numbers that come in and go out are
     converted to and from the plan's own types on the host.
 
     Args:
-        path: of a plan whose hash and origin were checked (:func:`check_plan`).
+        path: plan whose hash and origin were checked (:func:`check_plan`).
         device: shared by the plans of a captioner.
-        build_command: what builds the plan anew, for messages.
+        build_command: command that builds the plan anew, for messages.
 
     Raises:
         DataError: this TensorRT cannot load the plan.

@@ -32,11 +32,11 @@ BUILD_COMMAND = "edge-aac build-engine"
 
 @dataclass(frozen=True)
 class PlanTensor:
-    """One input or output.
+    """An input or output of a plan.
 
     Attributes:
-        dtype: as it lies in memory.
-        shape: as declared; -1 = dynamic.
+        dtype: number type in memory.
+        shape: declared shape; -1 is a dynamic axis.
         largest: shape that the plan was built for at most.
     """
 
@@ -51,21 +51,21 @@ class PlanTensor:
 
 
 class BoundPlan:
-    """One plan, one execution context; its first optimisation profile.
+    """A plan with an execution context, in its first optimisation profile.
 
     Args:
-        path: for messages.
+        path: file of the plan, for messages.
         engine: ``ICudaEngine``.
         trt: the module.
-        log: of the runtime that loaded it.
-        build_command: what builds it anew, for messages.
+        log: log of the runtime that loaded the plan.
+        build_command: command that builds the plan anew, for messages.
 
     Raises:
         DataError: it has tensors that edge-aac does not know how to feed.
         DeviceError: there is no room for its activations.
 
     Attributes:
-        inputs, outputs: by name.
+        inputs, outputs: tensors of the plan by name.
     """
 
     def __init__(self, path: Path, engine: Any, trt: Any, log: TensorRtLog, build_command: str = BUILD_COMMAND) -> None:
@@ -118,7 +118,7 @@ class BoundPlan:
         return True
 
     def output_shapes(self) -> dict[str, Shape]:
-        """Of the inputs that are arranged.
+        """Shapes of the outputs for the inputs that are arranged.
 
         Raises:
             DataError: one depends on more than the shapes of the inputs.
@@ -163,7 +163,7 @@ class BoundPlan:
             )
 
     def _rebuild_for(self, name: str, shape: Shape) -> str:
-        """What builds a plan that takes this shape, too."""
+        """The command that builds a plan that takes this shape, too."""
         largest = self.inputs[name].largest
         if name == "token_ids" and shape[0] > largest[0]:
             return (

@@ -38,7 +38,7 @@ _NEW_ROWS = ("new_keys", "new_values")
 
 @dataclass(frozen=True)
 class _Layers:
-    """One array a layer, in one buffer, each at an address that TensorRT accepts."""
+    """Arrays in one buffer, one a layer, each at an address that TensorRT accepts."""
 
     address: int
     layers: int
@@ -63,9 +63,9 @@ class DeviceDecoder:
     """The buffers of a decoder's plan, for the largest shapes that it was built for, and the graph of its step.
 
     Args:
-        plan: of a decoder.
-        cuda: where the buffers are.
-        stream: where everything is enqueued.
+        plan: plan of a decoder.
+        cuda: runtime that allocates the buffers.
+        stream: stream that all work is enqueued on.
         graphs: whether the step is captured as a CUDA graph.
 
     Raises:
@@ -135,7 +135,7 @@ class DeviceDecoder:
         return DeviceSteps(self, positions)
 
     def step(self, token_ids: TokenIds, step: int) -> Logits:
-        """One step of the windows that are open; see :meth:`edge_aac.engines.steps.DecodingSteps.step`."""
+        """Decode a step of the windows that are open; see :meth:`edge_aac.engines.steps.DecodingSteps.step`."""
         with self._stream.lock:
             self._arrange()
             fed = self._fed_host
@@ -176,7 +176,7 @@ class DeviceDecoder:
         return first.dtype
 
     def _set_shapes(self, rows: int, positions: int, memory: tuple[int, ...]) -> None:
-        """Of a batch whose padding has the shape ``memory``."""
+        """Set the input shapes of a batch whose padding has the shape ``memory``."""
         windows, memory_steps = memory
         shapes: dict[str, Shape] = {"token_ids": (rows, 1), "step": (1,), "memory_padding": (windows, memory_steps)}
         for layer in range(self._layers):
@@ -256,7 +256,7 @@ class DeviceDecoder:
             self._stream.copy_rows((held.layer(layer), width), source, width, windows)
 
     def _stage(self, kind: str, held: _Layers, cross: CrossAttention) -> None:
-        """By way of the host, where the encoder runs elsewhere or gives numbers of another type."""
+        """Copy by way of the host, where the encoder runs elsewhere or gives numbers of another type."""
         if isinstance(cross, DeviceArray):
             _log.warning("%s: the encoder's %s pass through the host, of another type", self._plan.path, kind)
         if kind not in self._staging:

@@ -1,4 +1,4 @@
-"""What parts of speech a word can have: from the lists, and from its ending where it is on none.
+"""Parts of speech of a word: from the lists, and from its ending where it is on none.
 
 The vocabulary is open, so a word that is not listed gets every part of speech that its ending allows: the check finds
 fault only where no reading of a caption is faultless, so a wide guess costs recall at worst.
@@ -62,7 +62,7 @@ class Label(Enum):
 
 
 class Part(Label):
-    """What a word can do in a caption."""
+    """Parts of speech, by what a word can do in a caption."""
 
     ARTICLE = auto()  # needs a noun: a, the, his
     QUANTIFIER = auto()  # may stand for a noun: several, another, two
@@ -89,7 +89,7 @@ class Part(Label):
 
 
 class Trait(Label):
-    """What the grammar has to know of a word beyond its part of speech."""
+    """Properties of a word that the grammar needs beside its part of speech."""
 
     NONE = auto()
     SOURCE = auto()  # noun: a thing that makes sound and is none itself; "a dog" alone says too little
@@ -112,12 +112,12 @@ class Trait(Label):
 
 
 class Reading(NamedTuple):
-    """One part of speech of a word.
+    """A part of speech that a word can have.
 
     Attributes:
-        part: what it is.
+        part: part of speech.
         number: "s" for singular words and verbs that go with them, "p" for plural ones, "" for either.
-        trait: what else matters.
+        trait: property that the grammar needs besides.
     """
 
     part: Part
@@ -196,7 +196,7 @@ _NOUN_VERBS = (VOICE_VERBS | NOISE_VERBS | STRIKE_VERBS) - NO_NOUNS
 
 
 def stem(word: str) -> str:
-    """One spelling for the forms of a noun or a verb: barks, barking and barked give "bark".
+    """The stem of a noun or verb, the same for all its forms: barks, barking and barked give "bark".
 
     Only ever compared with other stems, so it need not be a word.
     """
@@ -340,5 +340,5 @@ def _without_ed(word: str) -> list[str]:
 
 
 def _roots(root: str) -> list[str]:
-    """What "idl", "runn", "bark" can be the rest of."""
+    """The words whose forms begin with "idl", "runn" or "bark"."""
     return [root, root + "e", *([root[:-1]] if root[-1:] == root[-2:-1] else [])]

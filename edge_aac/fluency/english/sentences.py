@@ -106,11 +106,11 @@ class _Token(NamedTuple):
     """A word, or a fixed phrase that works as one word.
 
     Attributes:
-        text: as it stands in the caption.
-        word_class: for the grammar.
+        text: the word as the caption has it.
+        word_class: its class in the grammar.
         parts: the parts of speech it can have.
-        manner: it says how, and once is enough.
-        root: what is left of it where forms and synonyms do not matter.
+        manner: whether it is an adverb of manner, of which a verb takes one.
+        root: the word without its inflection, one for all synonyms.
     """
 
     text: str
@@ -125,12 +125,13 @@ class _Token(NamedTuple):
         return not _BREAKS.isdisjoint(self.parts)
 
     @property
-    def says_something(self) -> bool:
+    def is_content(self) -> bool:
+        """Whether it carries meaning of its own, unlike articles and connectives."""
         return not _CONTENT.isdisjoint(self.parts) or self.text in _OTHERS or self.text in _COUNTS
 
 
 def fluency_errors(text: str) -> tuple[FluencyError, ...]:
-    """What is wrong with a caption's English: empty for a fluent one.
+    """Faults of a caption's English; empty for a fluent caption.
 
     Args:
         text: lower-case without punctuation, as the captioner writes; any other string is read as far as it goes.
@@ -219,7 +220,7 @@ def _doubled_word(token: _Token) -> FluencyError | None:
     if token.parts == {Part.PREPOSITION} and any(reading.trait in _PARTICLES for reading in token.word_class.readings):
         # "rolls in in the background"
         return None
-    return FluencyError.REPEATED_EVENT if token.says_something else FluencyError.DANGLING_FUNCTION_WORD
+    return FluencyError.REPEATED_EVENT if token.is_content else FluencyError.DANGLING_FUNCTION_WORD
 
 
 def _doubled_phrase(first: _Token) -> FluencyError:
@@ -248,36 +249,36 @@ def _joins_adverbs(tokens: Sequence[_Token], index: int) -> bool:
         return False
     if index > 0 and tokens[index - 1] == following[0]:
         return True
-    return len(following) == 1 or not (following[1].says_something or Part.ARTICLE in following[1].parts)
+    return len(following) == 1 or not (following[1].is_content or Part.ARTICLE in following[1].parts)
 
 
 class _Part(NamedTuple):
     """A stretch of a caption between connectives.
 
     Attributes:
-        event: what it says, in roots.
-        name: it is a noun and no more: "rain" in "wind and rain".
-        in_turn: "then" or "followed by" opens it, or a part that "and" joins it to.
-        counts: how many it speaks of.
-        told_apart: a word such as "another" makes it a second event.
+        event: roots of its words.
+        name: whether it is a bare noun, as "rain" in "wind and rain".
+        in_turn: whether "then" or "followed by" opens it, or opens a part that "and" joins it to.
+        counts: its words for a number of things.
+        is_another: whether a word such as "another" makes it a second event.
     """
 
     event: frozenset[str]
     name: bool
     in_turn: bool
     counts: frozenset[str]
-    told_apart: bool
+    is_another: bool
 
 
 def _repeats_event(tokens: Sequence[_Token]) -> bool:
-    """Whether two parts of a caption say the same of the same, or the one no more than the other."""
-    told: list[_Part] = []
+    """Whether two parts of a caption describe the same event, or one adds nothing to the other."""
+    before: list[_Part] = []
     for part in _parts(tokens):
-        if part.told_apart:
+        if part.is_another:
             continue
-        for position, earlier in enumerate(told):
+        for position, earlier in enumerate(before):
             # After something else has happened, "then" may bring the same thing once more.
-            comes_back = part.in_turn and position < len(told) - 1
+            comes_back = part.in_turn and position < len(before) - 1
             within = part.event <= earlier.event or earlier.event <= part.event
             # One word makes an event where it is a name ("rain and rain"), not in "rings and rings".
             enough = (part.name and earlier.name and part.event == earlier.event) or min(
@@ -285,7 +286,7 @@ def _repeats_event(tokens: Sequence[_Token]) -> bool:
             ) > 1
             if within and enough and part.counts == earlier.counts and not comes_back:
                 return True
-        told.append(part)
+        before.append(part)
     return False
 
 
@@ -296,15 +297,15 @@ def _parts(tokens: Sequence[_Token]) -> Iterator[_Part]:
         if token is None or token.breaks or token.text in ("with", "over"):
             if content:
                 yield _Part(
-                    frozenset(said.root for said in content if said.text not in _COUNTS),
-                    not adverbial and all(said.parts == {Part.NOUN} for said in content),
+                    frozenset(word.root for word in content if word.text not in _COUNTS),
+                    not adverbial and all(word.parts == {Part.NOUN} for word in content),
                     in_turn,
-                    frozenset(said.text for said in content if said.text in _COUNTS),
-                    any(said.text in _OTHERS for said in content),
+                    frozenset(word.text for word in content if word.text in _COUNTS),
+                    any(word.text in _OTHERS for word in content),
                 )
                 content = []
             adverbial = token is not None and not token.breaks
             if token is not None and Part.AND not in token.parts:
                 in_turn = not _IN_TURN.isdisjoint(token.parts)
-        elif token.says_something:
+        elif token.is_content:
             content.append(token)

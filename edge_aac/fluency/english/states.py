@@ -30,7 +30,7 @@ HOPELESS = 1.6
 
 
 class At(Label):
-    """What was read last."""
+    """The part of a caption that was read last."""
 
     START = auto()  # nothing of this clause yet
     ARTICLE = auto()
@@ -44,7 +44,7 @@ class At(Label):
 
 
 class Role(Label):
-    """What the noun phrase under way is to the clause."""
+    """Roles of the noun phrase under way in its clause."""
 
     NONE = auto()
     SUBJECT = auto()
@@ -57,7 +57,7 @@ class Role(Label):
 
 
 class Subject(Label):
-    """What the clause speaks of."""
+    """Kinds of subject of a clause."""
 
     NONE = auto()
     SOURCE = auto()
@@ -65,7 +65,7 @@ class Subject(Label):
 
 
 class Predicate(Label):
-    """What verb the clause has."""
+    """Kinds of predicate of a clause."""
 
     NONE = auto()
     PARTICIPLE = auto()
@@ -73,7 +73,7 @@ class Predicate(Label):
 
 
 class Opener(Label):
-    """What the clause began with."""
+    """Openings of a clause."""
 
     START = auto()
     AND = auto()
@@ -87,7 +87,7 @@ class Opener(Label):
 
 
 class Listing(Label):
-    """What stands side by side without a word between, until "and" closes the list."""
+    """Lists of things side by side without a word between, until "and" closes the list."""
 
     NONE = auto()
     NAMES = auto()  # "pots pans and plates"
@@ -96,21 +96,22 @@ class Listing(Label):
 
 
 class State(NamedTuple):
-    """How far the reading of a caption has come.
+    """State of the reading of a caption.
 
     After a connective the fields still describe the clause before it, until it is known whether that one goes on ("a
     dog barks and growls") or another begins.
 
     Attributes:
-        at: what was read last.
-        role: of the noun phrase under way, or just read.
-        number: of that noun phrase, as in :class:`Reading`.
+        at: part that was read last.
+        role: role of the noun phrase under way, or just read.
+        number: number of that noun phrase, as in :class:`Reading`.
         article: the number that its article or quantifier asks for; CLOSED where no further noun can join it.
-        subject, predicate, opener: of the clause; "a barking" makes its subject one that is heard, whatever follows.
+        subject, predicate, opener: parts of the clause; "a barking" makes its subject one that is heard, whatever
+            follows.
         subject_number: "s", "p", "" for either, or joined by "and".
         verb: trait of the verb read last.
         trailing: more than a name follows the subject: "in the background".
-        spare: one more clause needs no connective, since a subordinate or relative one stands before it.
+        spare: whether one more clause needs no connective, since a subordinate or relative one stands before it.
         main: a clause that is not subordinate has begun.
         listing: a list that no "and" has closed yet.
         alone: nothing but adjectives so far.
@@ -133,7 +134,7 @@ class State(NamedTuple):
 
 
 class Move(NamedTuple):
-    """One way to go on, what it costs and the faults in it."""
+    """A way to go on, with its cost and its faults."""
 
     state: State
     price: float = 0.0
@@ -149,7 +150,7 @@ def after(first: Move, second: Move) -> Move:
 
 
 def verdict(state: State, ending: bool) -> Move:
-    """What is wrong with the clause that closes here: a thing was named, and not what it does."""
+    """The fault of the clause that closes here: a thing was named, and not what it does."""
     if state.subject is Subject.NONE or state.predicate is not Predicate.NONE or state.opener is Opener.COMPARED:
         return Move(state)
     clause_due = state.opener in (Opener.WHILE, Opener.WHICH, Opener.MAIN)
@@ -165,20 +166,20 @@ def new_clause(state: State, opener: Opener, spare: bool) -> State:
 
 
 def unlisted(state: State) -> Move:
-    """What is wrong where a list ends without an "and"."""
+    """The fault of a list that ends without an "and"."""
     if state.listing is Listing.NONE:
         return Move(state)
     return faulty(state._replace(listing=Listing.NONE), NO_CONJUNCTION)
 
 
 def listed(state: State, listing: Listing) -> Move:
-    """One more in a list of such things, or a fault where another list is open."""
+    """The state after one more thing in a list, or a fault where another list is open."""
     then = state._replace(listing=listing)
     return Move(then) if state.listing in (Listing.NONE, listing) else faulty(then, NO_CONJUNCTION)
 
 
 def closed(state: State, listing: Listing) -> State:
-    """After the "and" of such a list."""
+    """The state after the "and" of such a list."""
     return state._replace(listing=Listing.NONE) if state.listing is listing else state
 
 
@@ -294,7 +295,7 @@ def there(state: State, reading: Reading) -> Iterator[Move]:
 
 @lru_cache(maxsize=4096)
 def finish(state: State) -> Move:
-    """What is wrong with a caption that ends here."""
+    """The faults of a caption that ends here."""
     return after(unlisted(state), _ended(state))
 
 

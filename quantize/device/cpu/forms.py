@@ -18,7 +18,7 @@ from edge_aac.bundle.manifest import BundleFile, Graph, GraphRole
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Backend, Engine, EngineOptions
 from edge_aac.engines.processor import built_here
-from quantize.device.gate import Agreement, Said, agreement, say
+from quantize.device.gate import Agreement, CheckCaptions, agreement, caption_check_windows
 from quantize.device.report import BuildReport, FormReport
 from quantize.device.store import BuildStore
 from quantize.device.timing import Samples, Timing, max_abs_difference, timing
@@ -40,22 +40,22 @@ _RANGE_RUNS = 2
 
 @dataclass(frozen=True)
 class Check:
-    """What forms are held against.
+    """The reference that forms are compared with.
 
     Attributes:
         store: folder that forms are made in.
         parents: the exported graph of each role.
         windows: filter banks (998, 128).
-        said: captions and embeddings that the exported graphs give for the windows.
+        reference: captions and embeddings that the exported graphs give for the windows.
         samples: inputs of single graphs.
         threads: CPU threads of a graph; 0 = as many as pay.
-        log: called with a line for each step.
+        log: function that is called with a line for each step.
     """
 
     store: BuildStore
     parents: Mapping[GraphRole, Graph]
     windows: Sequence[Array]
-    said: Said
+    reference: CheckCaptions
     samples: Samples
     threads: int
     log: Log
@@ -65,24 +65,24 @@ class Check:
         bundle = self.store.bundle({role: [*forms]})
         return load_engine(bundle, role, EngineOptions("auto", self.threads))[0]
 
-    def say(self, forms: Mapping[GraphRole, Sequence[Graph]]) -> Said:
+    def caption(self, forms: Mapping[GraphRole, Sequence[Graph]]) -> CheckCaptions:
         """Caption the windows, every graph that is not named as it was exported."""
         graphs = {**{role: [parent] for role, parent in self.parents.items()}, **forms}
-        return say(self.store.bundle(graphs), self.windows, EngineOptions("auto", self.threads))
+        return caption_check_windows(self.store.bundle(graphs), self.windows, EngineOptions("auto", self.threads))
 
     def inputs(self, role: GraphRole) -> list[Mapping[str, npt.NDArray[Any]]]:
-        """Of a few runs of a graph."""
+        """Inputs of a few runs of a graph."""
         return list(self.samples.of(role))[:_RANGE_RUNS]
 
     def measure(self, form: FormReport, *needed: Graph) -> tuple[Agreement, Timing]:
         """Hold a form against its exported parent; what is found goes into the report.
 
         Args:
-            form: whose graph takes the parent's place, alone.
+            form: form whose graph takes the parent's place, alone.
             needed: forms that must stand beside it.
         """
         forms = (form.graph, *needed)
-        agreed = agreement(self.said, self.say({form.role: forms}))
+        agreed = agreement(self.reference, self.caption({form.role: forms}))
         engines = self.engine(form.role, self.parents[form.role]), self.engine(form.role, *forms)
         taken = timing(form.role, *engines, self.samples)
         difference = max_abs_difference(form.role, *engines, self.samples)
@@ -140,7 +140,7 @@ def _fastest_together(check: Check, forms: Sequence[FormReport], report: BuildRe
     subsets = [some for count in range(len(forms), 0, -1) for some in combinations(forms, count)]
     refused = ""
     for some in sorted(subsets, key=lambda some: -sum(_saved_ms(form) for form in some)):
-        report.together[CPU] = agreement(check.said, check.say({form.role: [form.graph] for form in some}))
+        report.together[CPU] = agreement(check.reference, check.caption({form.role: [form.graph] for form in some}))
         if not (complaints := report.together[CPU].complaints()):
             for form in forms:
                 if form not in some:

@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """One engine to build.
+    """An engine to build.
 
     Attributes:
         onnx: strongly typed graph (FP16, or explicit Q/DQ and FP16), its weights beside it.
@@ -67,7 +67,7 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class BuiltPlan:
-    """One engine that was built.
+    """An engine that was built.
 
     Attributes:
         path: file of the plan.
@@ -103,7 +103,7 @@ def profiles_for(
     """Smallest, usual and largest shapes of a graph's inputs that have dynamic axes.
 
     Args:
-        role: whose graph it is.
+        role: role of the graph.
         shapes: shapes of inputs and outputs, as in the manifest: dynamic axes by name.
         streams: windows that are encoded and decoded at once.
         candidates: candidates of a window that are decoded at once, usually; the largest number is 16 at least.
@@ -114,13 +114,13 @@ def profiles_for(
     Raises:
         DataError: a dynamic axis has a name that means nothing here.
     """
-    most = max(candidates, MIN_LARGEST_CANDIDATES)
+    largest_candidates = max(candidates, MIN_LARGEST_CANDIDATES)
     axes = {
         "windows": (1, 1, streams),
-        "rows": (1, candidates, streams * most),
+        "rows": (1, candidates, streams * largest_candidates),
         "capacity": (1, capacity, capacity),
         "memory_steps": (1, memory_steps, memory_steps),
-        "texts": (1, candidates, most),
+        "texts": (1, candidates, largest_candidates),
         "tokens": (1, min(_USUAL_TEXT_TOKENS, text_tokens), text_tokens),
     }
     profiles = {}
@@ -154,7 +154,7 @@ def build_engine(request: BuildRequest, log: Log) -> BuiltPlan:
 
     Args:
         request: graph, output and limits of the build.
-        log: called with a line for each step.
+        log: function that is called with a line for each step.
 
     Raises:
         InputMissingError, DataError: there is no such graph, or TensorRT cannot make an engine of it.
@@ -187,7 +187,7 @@ def build_engine(request: BuildRequest, log: Log) -> BuiltPlan:
 
 
 def _attempt(request: BuildRequest, smaller: int, log: Log) -> dict[str, Any]:
-    """What one child says: what it made, or ``error`` with its ``kind``."""
+    """The answer of one child: the plan that it built, or ``error`` with its ``kind``."""
     folder = request.output.absolute().parent
     with _writing(folder):
         # Beside the output, so that the plan is renamed and not copied, and nothing of a failure is left.

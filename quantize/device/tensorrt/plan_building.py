@@ -83,7 +83,7 @@ def build_plan(request: PlanRequest, log: Log, wanted: Callable[[], bool]) -> Pl
     Args:
         request: graph, output and limits of the build.
         log: called with a line for each step.
-        wanted: asked between the builder's steps; False ends it.
+        wanted: function that is called between the builder's steps; False ends the build.
 
     Raises:
         OutOfMemoryError: smaller limits may help.

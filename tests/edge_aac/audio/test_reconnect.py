@@ -139,7 +139,7 @@ def test_waits_are_capped_and_spread() -> None:
 
 
 @pytest.mark.parametrize("opens", [False, True])
-def test_one_that_comes_and_goes_is_tried_seldom_and_told_once(opens: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_comes_and_goes_is_tried_seldom_and_logged_once(opens: bool, caplog: pytest.LogCaptureFixture) -> None:
     world = World(*[["sound"] if opens else ["quiet"] * 50] * 20, ["sound"] * 102, ["sound"])
     source = world.source(wait_for_device=not opens)
     with caplog.at_level(logging.WARNING):
@@ -212,7 +212,7 @@ def test_the_first_opening_fails_at_once_or_is_waited_for(caplog: pytest.LogCapt
     ]
 
 
-def test_sound_lost_on_the_way_is_counted_and_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+def test_sound_lost_on_the_way_is_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     world = World([0.25, *["sound"] * 5, 0.5, 0.25, *["sound"] * 600, 0.125])
     source = world.source()
     with caplog.at_level(logging.WARNING):

@@ -43,7 +43,7 @@ def test_a_pulled_bundle_is_found_by_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data_home", [None, ""])
-def test_pulled_bundles_lie_in_the_home_where_nothing_else_is_said(
+def test_pulled_bundles_lie_in_the_home_where_nothing_else_is_given(
     data_home: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("XDG_DATA_HOME")

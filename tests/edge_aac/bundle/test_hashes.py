@@ -135,7 +135,7 @@ def test_a_cache_that_others_may_write_is_not_believed(folder: Path, cache: Path
 
 
 def test_the_cache_does_not_grow_for_ever(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hashes, "MOST_REMEMBERED", 2)
+    monkeypatch.setattr(hashes, "MAX_REMEMBERED", 2)
     for name in ("encoder.onnx", "decoder.onnx", "embedder.onnx"):
         remembered_sha256(folder / name)
     assert [Path(name).name for name in json.loads(cache.read_bytes())["files"]] == ["decoder.onnx", "embedder.onnx"]

@@ -112,7 +112,8 @@ def _shaped(role: str, name: str, size: int, **changes: Any) -> dict[str, Any]:
         ({**manifest_table(), "decoding": {"pad_token_id": -1}}, "pad_token_id"),
         ({**manifest_table(), "decoding": {"max_length": 200}}, "5 to 200 tokens from a decoder of 128"),
         ({**manifest_table(), "decoding": {"min_length": 30}}, "30 to 30 tokens"),
-        ({**manifest_table(), "familiarity": {"least": 0.0, "words": ["a"]}}, "does not score it"),
+        ({**manifest_table(), "familiarity": {"threshold": 0.0, "words": ["a"]}}, "does not score it"),
+        ({**manifest_table(), "familiarity": {"words": ["a"]}}, "threshold"),
         ({**manifest_table(), "language": "English!"}, "language"),
     ],
 )
@@ -120,6 +121,15 @@ def test_a_manifest_that_its_graphs_contradict(tmp_path: Path, table: dict[str, 
     with pytest.raises(DataError, match=match) as caught:
         open_bundle(write_bundle(tmp_path / "tiny", table))
     one_sentence(caught)
+
+
+@pytest.mark.parametrize("key", ["threshold", "least"])
+def test_the_threshold_of_familiarity_by_its_name_and_by_its_former_one(tmp_path: Path, key: str) -> None:
+    table = _shaped("encoder", "familiarity", 1, familiarity={key: -4.0, "words": ["a"]})
+    table["graphs"]["encoder"][0]["shapes"]["familiarity"] = ["windows"]
+    rule = open_bundle(write_bundle(tmp_path / "tiny", table)).manifest_of(Seq2SeqManifest).familiarity
+    assert rule is not None and rule.threshold == -4.0
+    assert rule.model_dump() == {"threshold": -4.0, "words": ["a"]}, "what is written has the new name"
 
 
 def test_embedders_that_are_not_compared_may_differ(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import Captioner
 
 
-def test_the_captioner_is_told_how_much_of_a_window_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
+def test_the_captioner_gets_how_much_of_a_window_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[int] = []
     describe = Captioner.describe
 
     def listen(self: Captioner, windows: list[Window], *given: Any) -> list[Description | DataError]:
-        told.extend(window.samples for window in windows)
+        logged.extend(window.samples for window in windows)
         return describe(self, windows, *given)
 
     monkeypatch.setattr(Captioner, "describe", listen)
@@ -35,10 +35,10 @@ def test_the_captioner_is_told_how_much_of_a_window_is_sound(tmp_path: Path, mon
     result = CliRunner().invoke(app, [str(path) for path in files])
     assert result.exit_code == 0, result.output
     # A short file is padded; of a long one every window is full, the last one reaching back.
-    assert told == [40_000, 160_000, 160_000]
+    assert logged == [40_000, 160_000, 160_000]
 
 
-def test_what_the_captioner_refuses_is_told_with_the_file(
+def test_what_the_captioner_refuses_is_reported_with_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     describe = Captioner.describe
@@ -58,7 +58,7 @@ def test_what_the_captioner_refuses_is_told_with_the_file(
         soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 40_000), 16_000)
     result = CliRunner().invoke(app, ["--format", "json", *map(str, files)])
     assert result.exit_code == DataError.exit_code
-    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert str(files[1]) in told and "0.0 s to 2.5 s" in told and "the decoder gave NaN" in told
+    (logged,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert str(files[1]) in logged and "0.0 s to 2.5 s" in logged and "the decoder gave NaN" in logged
     sources = [json.loads(line)["source"] for line in result.stdout.splitlines()]
     assert sources == [str(files[0]), str(files[2])]

@@ -173,7 +173,7 @@ def test_of_several_boards_plans_the_fitting_one_is_taken() -> None:
 
 
 @pytest.mark.usefixtures("board")
-def test_records_tell_what_ran() -> None:
+def test_records_name_what_ran() -> None:
     bundle = _with_plans()
     for backend, precision in (("tensorrt", "int8+fp16"), ("onnxruntime", "fp32")):
         captioner = Captioner(bundle, EngineOptions(backend, 1))  # type: ignore[arg-type]

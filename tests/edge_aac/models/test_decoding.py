@@ -278,11 +278,11 @@ def test_greedy_takes_the_likeliest_at_every_step() -> None:
 
 def test_cancelled_between_steps() -> None:
     engine = _noise_engine(0, -100.0)
-    asked = iter([False, False, False, True])
+    answers = iter([False, False, False, True])
     with pytest.raises(CancelledError):
         rngs = [np.random.default_rng(0)]
-        CandidateDecoder(engine).decode(engine.memory, DecodingRules(), rngs, lambda: next(asked))
-    assert next(asked, None) is None
+        CandidateDecoder(engine).decode(engine.memory, DecodingRules(), rngs, lambda: next(answers))
+    assert next(answers, None) is None
 
 
 @pytest.mark.parametrize("method", ["nucleus", "greedy", "beam"])

@@ -84,7 +84,7 @@ def test_the_cache_serves_batches_of_all_sizes() -> None:
     assert len({addresses for engine in engines for addresses in engine.cache_addresses}) == 1
 
 
-def test_padding_is_told_to_the_graph() -> None:
+def test_padding_is_given_to_the_graph() -> None:
     engine = FakeDecoderEngine(prefix_logits(_VOCABULARY, 0), windows=2)
     engine.padding = np.array([[False] * 5, [False, True, False, True, True]])
     # The engine itself insists on it.

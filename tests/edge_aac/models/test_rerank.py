@@ -77,7 +77,7 @@ def test_a_similarity_without_weight_is_not_computed(audio: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("similarity", [0.0, 0.7])
-def test_nothing_is_said_only_where_nothing_else_can_be(similarity: float) -> None:
+def test_the_empty_caption_wins_only_where_there_is_no_other(similarity: float) -> None:
     embedder = FakeTextEmbedder({_ids("rain"): (0.0, 1.0), (): (1.0, 0.0)})
     tokenizer = word_tokenizer(_WORDS)
     reranker = Reranker(embedder, tokenizer, tokenizer, RerankWeights(similarity=similarity))

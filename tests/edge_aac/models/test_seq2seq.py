@@ -129,8 +129,8 @@ class _AnyText(dict[tuple[int, ...], list[float]]):
         return self[key]
 
 
-class _Telling(FakeEncoderEngine):
-    """An encoder without padding that says how familiar a window is."""
+class _FamiliarityEncoder(FakeEncoderEngine):
+    """An encoder without padding that scores familiarity."""
 
     def __init__(self, decoder: FakeDecoderEngine, familiarity: float) -> None:
         super().__init__(decoder.cross_keys, decoder.cross_values, None)
@@ -141,10 +141,10 @@ class _Telling(FakeEncoderEngine):
 
 
 def _rule(bundle: Bundle, rule: FamiliarityRule | None) -> Bundle:
-    """The bundle with another rule for familiarity, and an encoder that is said to tell."""
+    """The bundle with another rule for familiarity, and an encoder whose manifest entry has the score."""
     encoder = bundle.manifest.graphs["encoder"][0]
-    telling = encoder.model_copy(update={"shapes": {**encoder.shapes, "familiarity": ["windows"]}})
-    graphs = {**bundle.manifest.graphs, "encoder": [telling]}
+    scoring = encoder.model_copy(update={"shapes": {**encoder.shapes, "familiarity": ["windows"]}})
+    graphs = {**bundle.manifest.graphs, "encoder": [scoring]}
     return Bundle(bundle.folder, bundle.manifest.model_copy(update={"familiarity": rule, "graphs": graphs}))
 
 
@@ -153,46 +153,50 @@ def _rule(bundle: Bundle, rule: FamiliarityRule | None) -> Bundle:
 def test_an_unfamiliar_window_is_described_in_the_words_for_it(
     captioner: Captioner, monkeypatch: pytest.MonkeyPatch, method: DecodingMethod, familiarity: float, familiar: bool
 ) -> None:
-    said: list[str] = []
+    words: list[str] = []
     for seed in range(8):
         decoder = FakeDecoderEngine(prefix_logits(10, seed))
-        rule = FamiliarityRule(least=-1.5, words=["rain", "falls", "dog", "bird"])
+        rule = FamiliarityRule(threshold=-1.5, words=["rain", "falls", "dog", "bird"])
         bundle = _rule(captioner.bundle, rule)
-        telling = _with_graphs(bundle, _Telling(decoder, familiarity), decoder, monkeypatch, choices=Choices(method))
-        captioned = described(telling, _fbank(0), window_rng(seed, 0))
+        scoring = _with_graphs(
+            bundle, _FamiliarityEncoder(decoder, familiarity), decoder, monkeypatch, choices=Choices(method)
+        )
+        captioned = described(scoring, _fbank(0), window_rng(seed, 0))
         assert captioned.familiar == familiar
         assert captioned.familiarity == pytest.approx(familiarity, nan_ok=True)
-        said += [word for caption in captioned.ranked for word in caption.text.split()]
-    assert said
-    assert ({"barks", "sings"} & set(said) != set()) == familiar
+        words += [word for caption in captioned.ranked for word in caption.text.split()]
+    assert words
+    assert ({"barks", "sings"} & set(words) != set()) == familiar
 
 
 def test_the_threshold_can_be_chosen(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = FakeDecoderEngine(prefix_logits(10, 0))
-    bundle = _rule(captioner.bundle, FamiliarityRule(least=-1.5, words=["rain"]))
+    bundle = _rule(captioner.bundle, FamiliarityRule(threshold=-1.5, words=["rain"]))
     chosen = _with_graphs(
-        bundle, _Telling(decoder, -5.0), decoder, monkeypatch, choices=Choices(least_familiarity=-6.0)
+        bundle, _FamiliarityEncoder(decoder, -5.0), decoder, monkeypatch, choices=Choices(min_familiarity=-6.0)
     )
     assert described(chosen, _fbank(0), window_rng(0, 0)).familiar
-    assert bundle.manifest.familiarity and bundle.manifest.familiarity.least == -1.5
+    assert bundle.manifest.familiarity and bundle.manifest.familiarity.threshold == -1.5
 
 
-def test_a_bundle_that_cannot_tell(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_without_familiarity(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = FakeDecoderEngine(prefix_logits(10, 0))
     without = _rule(captioner.bundle, None)
     captioned = described(
-        _with_graphs(without, _Telling(decoder, -5.0), decoder, monkeypatch), _fbank(0), window_rng(0, 0)
+        _with_graphs(without, _FamiliarityEncoder(decoder, -5.0), decoder, monkeypatch), _fbank(0), window_rng(0, 0)
     )
     assert (captioned.familiarity, captioned.familiar) == (None, True)
     with pytest.raises(ConfigError, match="cannot tell how familiar"):
-        _with_graphs(without, _Telling(decoder, 0.0), decoder, monkeypatch, choices=Choices(least_familiarity=0.0))
-    with pytest.raises(DataError, match="'stone', said of unfamiliar sounds"):
-        rule = FamiliarityRule(least=0.0, words=["rain", "stone"])
-        _with_graphs(_rule(captioner.bundle, rule), _Telling(decoder, 0.0), decoder, monkeypatch)
-    silent = _rule(captioner.bundle, FamiliarityRule(least=0.0, words=["rain"]))
+        _with_graphs(
+            without, _FamiliarityEncoder(decoder, 0.0), decoder, monkeypatch, choices=Choices(min_familiarity=0.0)
+        )
+    with pytest.raises(DataError, match="'stone', a word for unfamiliar sounds"):
+        rule = FamiliarityRule(threshold=0.0, words=["rain", "stone"])
+        _with_graphs(_rule(captioner.bundle, rule), _FamiliarityEncoder(decoder, 0.0), decoder, monkeypatch)
+    silent = _rule(captioner.bundle, FamiliarityRule(threshold=0.0, words=["rain"]))
     del silent.manifest.graphs["encoder"][0].shapes["familiarity"]
     with pytest.raises(DataError, match="its encoder none to give"):
-        _with_graphs(silent, _Telling(decoder, 0.0), decoder, monkeypatch)
+        _with_graphs(silent, _FamiliarityEncoder(decoder, 0.0), decoder, monkeypatch)
 
 
 def _with_graphs(  # noqa: PLR0913, PLR0917 - the parts of a captioner
@@ -205,7 +209,7 @@ def _with_graphs(  # noqa: PLR0913, PLR0917 - the parts of a captioner
 ) -> Captioner:
     """A captioner of these graphs; the decoder insists on the cross-attention that it was made with."""
     embedder = FakeTextEmbedder(_AnyText() if texts is None else texts)
-    bundle = bundle if isinstance(encoder, _Telling) else _rule(bundle, None)
+    bundle = bundle if isinstance(encoder, _FamiliarityEncoder) else _rule(bundle, None)
     engines = {"encoder": encoder, "decoder": decoder, "text_embedder": embedder}
     monkeypatch.setattr(
         captioner_module, "load_engine", lambda _, role, __: (engines[role], bundle.manifest.graphs[role][0])

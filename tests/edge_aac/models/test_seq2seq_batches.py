@@ -87,16 +87,16 @@ def test_one_window_that_holds_no_numbers(captioner: Captioner) -> None:
 
 
 def test_a_batch_is_given_up_on_request(captioner: Captioner) -> None:
-    asked: list[bool] = []
+    checks: list[bool] = []
 
     def cancelled() -> bool:
-        asked.append(True)
-        return len(asked) > 5  # three windows were encoded, and two steps decoded
+        checks.append(True)
+        return len(checks) > 5  # three windows were encoded, and two steps decoded
 
     windows = [_window(seed) for seed in range(3)]
     with pytest.raises(CancelledError):
         captioner.describe(windows, [window_rng(0, 0)] * 3, cancelled)
-    assert len(asked) == 6
+    assert len(checks) == 6
 
 
 def test_what_a_model_says_of_itself(captioner: Captioner) -> None:

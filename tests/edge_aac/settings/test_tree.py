@@ -179,7 +179,7 @@ def test_the_device_of_the_stream_is_the_one_source_where_there_are_no_sources(t
 def test_what_the_file_has_wrong_is_named_with_its_line(tmp_path: Path, text: str, named: str) -> None:
     path = _file(tmp_path, text)
     # Flags that are right must not hide what is wrong.
-    message = _refused(path, ConfigError, stream={"least_score": 0.5})
+    message = _refused(path, ConfigError, stream={"min_score": 0.5})
     assert f"setting {named} (in {path}:2): " in message
 
 

@@ -15,11 +15,11 @@ from edge_aac.streaming.counters import Counters
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.session import Session
-from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, said
+from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, scored
 
 WINDOW, HOP = 1_600, 800
 QUEUE_RECORDS = 256
-RAIN, DOG = said("rain"), said("dog", direction=90)
+RAIN, DOG = scored("rain"), scored("dog", direction=90)
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:

@@ -15,14 +15,14 @@ from edge_aac.models.contract import Description, Latency, ScoredCaption
 from edge_aac.records import TimeSpan
 from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
 from edge_aac.streaming.events import EventChange
-from tests.edge_aac.fakes import MODEL, said
+from tests.edge_aac.fakes import MODEL, scored
 
 _WINDOW = Window(32_000, 160_000, np.zeros((998, 128), np.float32), rms_dbfs=-31.2345, peak_dbfs=-3.0)
 
 
 def _description(similarity: float | None = 0.987654) -> Description:
     best = ScoredCaption("rain", 0.123456, -0.654321, similarity, np.ones(2, np.float32))
-    return Description([best, said("dog")], np.ones(2, np.float32), 6, Latency(1.26, 2.04, 3.01))
+    return Description([best, scored("dog")], np.ones(2, np.float32), 6, Latency(1.26, 2.04, 3.01))
 
 
 def test_caption() -> None:
@@ -46,7 +46,7 @@ def test_a_caption_without_similarity() -> None:
 
 
 def test_event() -> None:
-    change = EventChange(2, "update", 0, 192_000, said("rain"), 3)
+    change = EventChange(2, "update", 0, 192_000, scored("rain"), 3)
     table = RecordBuilder("kitchen", "mic0", MODEL).event(change, file_span(0, 192_000)).to_table()
     assert table == {
         "schema": "edge-aac/event/1",

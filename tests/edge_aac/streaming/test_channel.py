@@ -78,14 +78,14 @@ def test_silence_is_counted_and_not_captioned() -> None:
     assert counters(loop) == Counters(windows=9, silent=9)
 
 
-def test_captions_that_score_too_low_are_counted_and_not_said() -> None:
+def test_captions_that_score_too_low_are_counted_and_not_published() -> None:
     unsure = replace(DOG, hybrid=RAIN.hybrid - 0.2)
     model, sink = FakeModel([RAIN, unsure, RAIN]), FakeSink()
     given = blocks(3)
     loop = session(FakeSource(given), sink, model, every_window=True, score_gate=ScoreGate(RAIN.hybrid - 0.1))
     loop.run()
-    said = {record.caption for record in sink.captions}
-    assert said == {"rain"} and counters(loop).unsure == 1
+    published = {record.caption for record in sink.captions}
+    assert published == {"rain"} and counters(loop).unsure == 1
     assert counters(loop).captions + counters(loop).unsure == counters(loop).windows
     # A doubt in the middle of an event does not break it off.
     assert {number for number, _ in states(sink)} == {0}

@@ -11,7 +11,7 @@ import pytest
 
 from edge_aac.models.contract import ScoredCaption
 from edge_aac.streaming.events import EventChange, EventTracker
-from tests.edge_aac.fakes import said
+from tests.edge_aac.fakes import scored
 
 _WINDOW, _HOP = 10, 2
 
@@ -33,9 +33,9 @@ def _steps(changes: list[EventChange]) -> list[Step]:
 
 def test_same_thing_in_overlapping_windows() -> None:
     tracker = EventTracker(0.8, no_embedding)
-    assert _steps(_observe(tracker, 0, said("rain"))) == [(0, "start")]
-    assert _steps(_observe(tracker, 1, said("rain"))) == [(0, "update")]
-    (change,) = _observe(tracker, 2, said("rain"))
+    assert _steps(_observe(tracker, 0, scored("rain"))) == [(0, "start")]
+    assert _steps(_observe(tracker, 1, scored("rain"))) == [(0, "update")]
+    (change,) = _observe(tracker, 2, scored("rain"))
     assert (change.state, change.start, change.end, change.windows) == ("update", 0, 14, 3)
     # The windows 3 to 6 still overlap window 2, which ends at 14; window 7 starts there.
     for number in range(3, 7):
@@ -48,19 +48,19 @@ def test_same_thing_in_overlapping_windows() -> None:
 @pytest.mark.parametrize(("degrees", "states"), [(36.0, ["start", "update"]), (37.5, ["start", "start"])])
 def test_other_words_for_the_same(degrees: float, states: list[str]) -> None:
     tracker = EventTracker(0.8, no_embedding)  # the cosine of 36.87 degrees
-    changes = [*_observe(tracker, 0, said("rain")), *_observe(tracker, 1, said("rain falls", direction=degrees))]
+    changes = [*_observe(tracker, 0, scored("rain")), *_observe(tracker, 1, scored("rain falls", direction=degrees))]
     assert [change.state for change in changes] == states
 
 
 def test_the_same_words_are_the_same_whatever_the_embedding() -> None:
     tracker = EventTracker(1.0, no_embedding)
-    _observe(tracker, 0, said("rain", direction=0))
-    assert _steps(_observe(tracker, 1, said("rain", direction=90))) == [(0, "update")]
+    _observe(tracker, 0, scored("rain", direction=0))
+    assert _steps(_observe(tracker, 1, scored("rain", direction=90))) == [(0, "update")]
 
 
 def test_a_wording_that_flickers_opens_nothing_twice() -> None:
     tracker = EventTracker(0.8, no_embedding)
-    script = [said("rain"), said("dog", direction=90)] * 10
+    script = [scored("rain"), scored("dog", direction=90)] * 10
     changes = [change for number, caption in enumerate(script) for change in _observe(tracker, number, caption)]
     assert [change.number for change in changes if change.state == "start"] == [0, 1]
     assert [change.state for change in changes].count("end") == 0
@@ -69,66 +69,66 @@ def test_a_wording_that_flickers_opens_nothing_twice() -> None:
     assert {change.windows for change in ends} == {10}
 
 
-def test_one_that_is_not_said_any_more_ends_while_another_goes_on() -> None:
+def test_one_that_is_captioned_no_more_ends_while_another_goes_on() -> None:
     tracker = EventTracker(0.8, no_embedding)
-    _observe(tracker, 0, said("rain"))
-    changes = [change for number in range(1, 8) for change in _observe(tracker, number, said("dog", direction=90))]
+    _observe(tracker, 0, scored("rain"))
+    changes = [change for number in range(1, 8) for change in _observe(tracker, number, scored("dog", direction=90))]
     assert (0, "end") in _steps(changes)
     ended = next(change for change in changes if change.state == "end")
     assert (ended.start, ended.end, ended.windows, ended.caption.text) == (0, 10, 1, "rain")
     # The end comes before what the window itself says.
     tracker = EventTracker(0.8, no_embedding)
-    tracker.observe(0, 10, said("rain"))
-    assert _steps(tracker.observe(10, 20, said("dog", direction=90))) == [(0, "end"), (1, "start")]
+    tracker.observe(0, 10, scored("rain"))
+    assert _steps(tracker.observe(10, 20, scored("dog", direction=90))) == [(0, "end"), (1, "start")]
 
 
-def test_said_again_after_its_end_is_a_new_event() -> None:
+def test_captioned_again_after_its_end_is_a_new_event() -> None:
     tracker = EventTracker(0.8, no_embedding)
-    tracker.observe(0, 10, said("rain"))
-    assert _steps(tracker.observe(10, 20, said("rain"))) == [(0, "end"), (1, "start")]
+    tracker.observe(0, 10, scored("rain"))
+    assert _steps(tracker.observe(10, 20, scored("rain"))) == [(0, "end"), (1, "start")]
 
 
 def test_it_keeps_the_best_scored_caption() -> None:
     tracker = EventTracker(0.8, no_embedding)
-    _observe(tracker, 0, said("rain", hybrid=0.2))
-    (better,) = _observe(tracker, 1, said("heavy rain", hybrid=0.6, direction=10))
-    (worse,) = _observe(tracker, 2, said("rain falls", hybrid=0.4, direction=5))
+    _observe(tracker, 0, scored("rain", hybrid=0.2))
+    (better,) = _observe(tracker, 1, scored("heavy rain", hybrid=0.6, direction=10))
+    (worse,) = _observe(tracker, 2, scored("rain falls", hybrid=0.4, direction=5))
     assert (better.caption.text, worse.caption.text) == ("heavy rain", "heavy rain")
     assert tracker.finish()[0].caption.text == "heavy rain"
 
 
 def test_the_nearest_of_several_is_updated() -> None:
     tracker = EventTracker(0.7, no_embedding)
-    _observe(tracker, 0, said("rain", direction=0))
-    _observe(tracker, 1, said("dog", direction=60))
-    assert _steps(_observe(tracker, 2, said("puppy", direction=40))) == [(1, "update")]
-    assert _steps(_observe(tracker, 3, said("drops", direction=20))) == [(0, "update")]
+    _observe(tracker, 0, scored("rain", direction=0))
+    _observe(tracker, 1, scored("dog", direction=60))
+    assert _steps(_observe(tracker, 2, scored("puppy", direction=40))) == [(1, "update")]
+    assert _steps(_observe(tracker, 3, scored("drops", direction=20))) == [(0, "update")]
 
 
 def test_captions_without_an_embedding_are_embedded_where_they_must_be_compared() -> None:
-    asked: list[str] = []
+    embedded: list[str] = []
 
     def embed(texts: Sequence[str]) -> np.ndarray:
-        asked.extend(texts)
+        embedded.extend(texts)
         vectors = {"rain": (1.0, 0.0), "rain falls": (0.9, np.sqrt(0.19)), "a dog": (0.0, 1.0)}
         return np.array([vectors[text] for text in texts], np.float32)
 
     tracker = EventTracker(0.8, embed)
 
     def steps(number: int, text: str) -> list[Step]:
-        return _steps(_observe(tracker, number, replace(said(text), embedding=None)))
+        return _steps(_observe(tracker, number, replace(scored(text), embedding=None)))
 
-    assert (steps(0, "rain"), steps(1, "rain"), asked) == ([(0, "start")], [(0, "update")], [])
+    assert (steps(0, "rain"), steps(1, "rain"), embedded) == ([(0, "start")], [(0, "update")], [])
     assert steps(2, "rain falls") == [(0, "update")]
     assert steps(3, "a dog") == [(1, "start")]
     assert steps(4, "rain falls") == [(0, "update")]
-    assert sorted(set(asked)) == ["a dog", "rain", "rain falls"]
+    assert sorted(set(embedded)) == ["a dog", "rain", "rain falls"]
     tracker = EventTracker(0.8, embed)
-    asked.clear()
+    embedded.clear()
     assert steps(0, "rain") == [(0, "start")]
     # An embedding that is there is used.
-    assert _steps(_observe(tracker, 1, said("drops", direction=10.0))) == [(0, "update")]
-    assert asked == ["rain"]
+    assert _steps(_observe(tracker, 1, scored("drops", direction=10.0))) == [(0, "update")]
+    assert embedded == ["rain"]
 
 
 def test_silence_alone_is_no_event() -> None:
@@ -139,22 +139,22 @@ def test_silence_alone_is_no_event() -> None:
 
 def test_finish_ends_each_once() -> None:
     tracker = EventTracker(0.8, no_embedding)
-    _observe(tracker, 0, said("rain"))
-    _observe(tracker, 1, said("dog", direction=90))
+    _observe(tracker, 0, scored("rain"))
+    _observe(tracker, 1, scored("dog", direction=90))
     assert sorted(_steps(tracker.finish())) == [(0, "end"), (1, "end")]
     assert tracker.finish() == []
     # Numbers go on, since they are those of the stream.
-    assert _steps(_observe(tracker, 2, said("rain"))) == [(2, "start")]
+    assert _steps(_observe(tracker, 2, scored("rain"))) == [(2, "start")]
 
 
 def test_skipped_windows_end_what_they_passed() -> None:
     tracker = EventTracker(0.8, no_embedding)
-    _observe(tracker, 0, said("rain"))
-    assert _steps(_observe(tracker, 100, said("rain"))) == [(0, "end"), (1, "start")]
+    _observe(tracker, 0, scored("rain"))
+    assert _steps(_observe(tracker, 100, scored("rain"))) == [(0, "end"), (1, "start")]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_every_start_has_one_end_whatever_is_said(seed: int) -> None:
+def test_every_start_has_one_end_whatever_is_captioned(seed: int) -> None:
     random = np.random.default_rng(seed)
     tracker = EventTracker(0.9, no_embedding)
     changes: list[EventChange] = []
@@ -162,7 +162,7 @@ def test_every_start_has_one_end_whatever_is_said(seed: int) -> None:
     for _ in range(200):
         position += int(random.integers(1, 14))
         direction = float(random.integers(0, 8) * 45)
-        caption = None if random.random() < 0.3 else said(f"sound {direction}", float(random.random()), direction)
+        caption = None if random.random() < 0.3 else scored(f"sound {direction}", float(random.random()), direction)
         changes += tracker.observe(position, position + _WINDOW, caption)
     changes += tracker.finish()
     for number in {change.number for change in changes}:
@@ -182,7 +182,7 @@ def test_only_captions_of_other_words_are_embedded_and_only_once() -> None:
         embedded.extend(texts)
         return np.stack([np.array([1.0, 0.0] if text == "rain" else [0.0, 1.0], np.float32) for text in texts])
 
-    rain, dog = (replace(said(text), embedding=None, similarity=None) for text in ("rain", "dog"))
+    rain, dog = (replace(scored(text), embedding=None, similarity=None) for text in ("rain", "dog"))
     tracker = EventTracker(0.8, embed)
     assert _steps(_observe(tracker, 0, rain)) == [(0, "start")]
     assert _steps(_observe(tracker, 1, rain)) == [(0, "update")]
@@ -194,7 +194,7 @@ def test_only_captions_of_other_words_are_embedded_and_only_once() -> None:
 
 def test_events_expire_without_windows() -> None:
     tracker = EventTracker(0.8, no_embedding)
-    _observe(tracker, 0, said("rain"))
+    _observe(tracker, 0, scored("rain"))
     assert tracker.expire(_WINDOW - 1) == []
     assert _steps(tracker.expire(_WINDOW)) == [(0, "end")]
     assert (tracker.open_events, tracker.expire(_WINDOW)) == (0, [])

@@ -24,15 +24,15 @@ def test_digital_silence_passes_only_the_lowest_threshold() -> None:
     assert EnergyGate(-120.0).passes(window)
 
 
-@pytest.mark.parametrize(("least", "passes"), [(None, True), (0.3, True), (0.31, False), (-1.0, True)])
-def test_score(least: float | None, passes: bool) -> None:
-    assert ScoreGate(least).passes(_captioned()) == passes
+@pytest.mark.parametrize(("min_score", "passes"), [(None, True), (0.3, True), (0.31, False), (-1.0, True)])
+def test_score(min_score: float | None, passes: bool) -> None:
+    assert ScoreGate(min_score).passes(_captioned()) == passes
 
 
 @pytest.mark.parametrize(
     ("familiar_only", "familiar", "passes"), [(False, False, True), (True, True, True), (True, False, False)]
 )
-def test_unknown_sounds_can_be_left_untold(familiar_only: bool, familiar: bool, passes: bool) -> None:
+def test_unknown_sounds_can_be_left_out(familiar_only: bool, familiar: bool, passes: bool) -> None:
     assert ScoreGate(None, familiar_only).passes(_captioned(familiar)) == passes
     assert not ScoreGate(0.31, familiar_only).passes(_captioned(familiar)), "a score that is too low stays too low"
 

@@ -18,7 +18,7 @@ from edge_aac.records import Health, as_text
 from edge_aac.sinks.contract import reason_of
 from edge_aac.streaming.counters import MAX_LATENCIES, Counters, LatencyLog, LevelMeter
 from edge_aac.streaming.gate import ScoreGate
-from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, said
+from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, scored
 from tests.edge_aac.streaming.session_cases import HOP, RAIN, blocks, noise, session
 
 
@@ -28,7 +28,7 @@ def _health(sink: FakeSink) -> list[Health]:
 
 def test_the_last_record_has_all_that_happened() -> None:
     silence = np.zeros(8 * HOP, np.float32)
-    model = FakeModel([RAIN, DataError("the decoder gave NaN"), said("dog", hybrid=0.1), RAIN])
+    model = FakeModel([RAIN, DataError("the decoder gave NaN"), scored("dog", hybrid=0.1), RAIN])
     sink = FakeSink()
     source = FakeSource([noise(6 * HOP), silence], label="garden.wav")
     made = session(source, sink, model, score_gate=ScoreGate(0.3), health_interval_s=3600.0)

@@ -22,10 +22,10 @@ from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.gate import EnergyGate
 from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.session import Session
-from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, said
+from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, scored
 from tests.edge_aac.streaming.session_cases import HOP, QUEUE_RECORDS, WINDOW, blocks, noise, session
 
-_SCRIPT = [said(word, direction=37.0 * number) for number, word in enumerate(("rain", "dog", "wind", "clock", "cat"))]
+_SCRIPT = [scored(word, direction=37.0 * number) for number, word in enumerate(("rain", "dog", "wind", "clock", "cat"))]
 
 
 def _of(sink: FakeSink, label: str) -> list[dict[str, Any]]:

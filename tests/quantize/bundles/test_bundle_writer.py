@@ -128,14 +128,14 @@ def test_what_a_killed_process_left_goes_with_the_next_one(output: Path, point: 
 
 
 def test_what_a_living_process_writes_and_what_is_not_ours_stays(output: Path) -> None:
-    strange = output.parent / ".tiny.settings"
-    strange.mkdir()
+    other = output.parent / ".tiny.settings"
+    other.mkdir()
     process = _start(output, "wait")
     try:
-        (scratch,) = set(_beside(output)) - {"tiny", strange.name}
+        (scratch,) = set(_beside(output)) - {"tiny", other.name}
         with staged_bundle(output) as folder:
             _write(folder, "2")
-        assert set(_beside(output)) == {"tiny", strange.name, scratch}
+        assert set(_beside(output)) == {"tiny", other.name, scratch}
         assert os.listdir(output.parent / scratch / "tiny") == ["gigabytes"]
     finally:
         process.kill()

@@ -94,8 +94,8 @@ def test_embeddings_of_one_size_are_compared(bundle: Path, tmp_path: Path) -> No
 
 def test_embeddings_of_two_sizes_are_not(models: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     _convert(models, "other", tmp_path / "bundle")
-    told = capfd.readouterr().err
-    (line,) = [line for line in told.splitlines() if "another INSTRUCTOR" in line]
+    printed = capfd.readouterr().err
+    (line,) = [line for line in printed.splitlines() if "another INSTRUCTOR" in line]
     for wanted in (str(models / "other"), "in 16 dimensions", "sounds in 6", "likelihood alone"):
         assert wanted in line
     weights = open_bundle(str(tmp_path / "bundle")).manifest.rerank

@@ -121,9 +121,9 @@ def test_files_are_captioned(bundle: Bundle, tmp_path: Path) -> None:
     sounds = [write_wav(tmp_path / f"{seconds}.wav", noise(seconds)) for seconds in (15, 7)]
     done = run_edge_aac("caption", *sounds, "--bundle", bundle.folder, "--candidates", "5", "--seed", "1")
     assert (done.returncode, done.stderr) == (0, "")
-    said = records(done.stdout)
-    assert [(record["start_s"], record["end_s"]) for record in said] == [(0.0, 10.0), (5.0, 15.0), (0.0, 7.0)]
-    for record in said:
+    captions = records(done.stdout)
+    assert [(record["start_s"], record["end_s"]) for record in captions] == [(0.0, 10.0), (5.0, 15.0), (0.0, 7.0)]
+    for record in captions:
         assert set(record) == CAPTION_FIELDS | FILE_TIMES
         assert record["candidates"] == 5
         assert record["model"]["bundle"] == "parity"

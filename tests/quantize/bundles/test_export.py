@@ -68,8 +68,8 @@ def test_bundle_runs_and_says_where_it_comes_from(run: Path, recordings: Path, t
             # ONNX Runtime 1.23, the last for JetPack 6, reads up to IR version 11.
             assert model.ir_version <= 11
     captioner = Captioner(bundle)
-    said = described(captioner, np.zeros((998, 128), np.float32), window_rng(0, 0))
-    assert said.ranked
+    description = described(captioner, np.zeros((998, 128), np.float32), window_rng(0, 0))
+    assert description.ranked
     assert bundle.manifest.quality == {"measured": 1}
     assert bundle.manifest.same_similarity == load_run(run)[2]["events"]["same_similarity"] == 0.5
     attributions = (folder / "ATTRIBUTIONS.csv").read_text(encoding="utf-8")

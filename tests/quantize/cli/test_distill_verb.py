@@ -107,9 +107,9 @@ def test_from_a_teacher_to_a_bundle_that_captions(
 
     clip = recordings / "1-0-rain.flac"
     command = [sys.executable, "-m", "edge_aac.cli", "caption", "--bundle", str(bundle), str(clip)]
-    said = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert said.returncode == 0, said.stderr
-    (line,) = said.stdout.splitlines()
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    (line,) = result.stdout.splitlines()
     assert json.loads(line)["model"]["bundle"] == "student"
 
     again = verb(*given, "--run", run, "--no-text-student")

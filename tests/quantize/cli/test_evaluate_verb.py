@@ -60,7 +60,7 @@ def complaint(*arguments: object) -> EdgeAacError:
 
 def test_scenes_of_a_fold(recordings: Path, without_rain: Path, tmp_path: Path) -> None:
     output = tmp_path / "report"
-    said = call(
+    result = call(
         "--bundle", without_rain, "--data", recordings, "--fold", 2, "--scenes", 2, "--absent", "rain",
         "--candidates", 3, "--output", output,
     )  # fmt: skip
@@ -84,7 +84,7 @@ def test_scenes_of_a_fold(recordings: Path, without_rain: Path, tmp_path: Path) 
         "absent"
     ] * 4
     assert all("rain" not in row["truth"] for row in rows if row["kind"] in {"single", "scene"})
-    assert "two-sound scenes, event F1" in said.stdout
+    assert "two-sound scenes, event F1" in result.stdout
     assert "<svg" in (output / "report.html").read_text(encoding="utf-8")
 
 
@@ -102,17 +102,17 @@ def test_recordings_with_captions(recordings: Path, without_rain: Path, tmp_path
         "1-1-rain.flac,",
     ]
     manifest.write_text("\n".join(["file,caption", *rows]), encoding="utf-8")
-    said = call("--bundle", without_rain, "--manifest", manifest, "--audio", audio, "--output", output)
+    result = call("--bundle", without_rain, "--manifest", manifest, "--audio", audio, "--output", output)
     scores = json.loads((output / "scores.json").read_text(encoding="utf-8"))
     assert scores["corpus"]["recordings"] == 1
     assert scores["corpus"]["skipped"].keys() == {"broken.flac", "gone.wav", "1-1-rain.flac"}
     assert scores["caption_metrics"]["references"] == 2
-    assert "1 recordings, 3 skipped" in said.stdout
+    assert "1 recordings, 3 skipped" in result.stdout
     page = (output / "report.html").read_text(encoding="utf-8")
     assert "it is raining" in page and "gone.wav" in page
 
 
-def test_the_captioner_is_told_how_much_of_a_window_is_sound(
+def test_the_captioner_gets_how_much_of_a_window_is_sound(
     recordings: Path, without_rain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `edge-aac caption` tells it; some bundles do not attend to the rest."""
@@ -140,8 +140,8 @@ def test_a_manifest_that_is_named_goes_before_an_exported_folder(
     manifest = tmp_path / "captions.csv"
     manifest.write_text("file,caption\n1-0-rain.flac,Rain falls.\n", encoding="utf-8")
     monkeypatch.setenv("EDGE_AAC_DATA", str(recordings))
-    said = call("--bundle", without_rain, "--manifest", manifest, "--audio", recordings)
-    assert said.exit_code == 0 and "1 recordings, 0 skipped" in said.stdout
+    result = call("--bundle", without_rain, "--manifest", manifest, "--audio", recordings)
+    assert result.exit_code == 0 and "1 recordings, 0 skipped" in result.stdout
     assert "either --data" in str(complaint("--data", recordings, "--manifest", manifest))
 
 

@@ -57,9 +57,9 @@ def test_from_recordings_to_captions(quick_recipe: Path, recordings: Path, tmp_p
     assert "single_named" in trained.stderr
     assert "max abs difference" in trained.stderr
     clip = recordings / "1-0-rain.flac"
-    said = edge_aac("caption", "--bundle", bundle, clip)
-    assert said.returncode == 0, said.stderr
-    (line,) = said.stdout.splitlines()
+    output = edge_aac("caption", "--bundle", bundle, clip)
+    assert output.returncode == 0, output.stderr
+    (line,) = output.stdout.splitlines()
     assert json.loads(line)["model"]["bundle"] == "esc10-tiny"
 
     quality = tmp_path / "quality.json"
@@ -69,7 +69,7 @@ def test_from_recordings_to_captions(quick_recipe: Path, recordings: Path, tmp_p
     assert json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["quality"] == {"right": 0.5}
 
 
-def test_asked_to_end_it_saves_its_last_step(quick_recipe: Path, recordings: Path, tmp_path: Path) -> None:
+def test_signalled_to_end_it_saves_its_last_step(quick_recipe: Path, recordings: Path, tmp_path: Path) -> None:
     """The request reaches the whole group, as from torchrun or a service manager: the process that mixes scenes too."""
     text = quick_recipe.read_text(encoding="utf-8").replace("workers = 0", "workers = 1\ncheckpoint_steps = 1", 1)
     quick_recipe.write_text(text, encoding="utf-8")
@@ -82,9 +82,9 @@ def test_asked_to_end_it_saves_its_last_step(quick_recipe: Path, recordings: Pat
         while not (run / "last.pt").is_file() and training.poll() is None:
             time.sleep(0.1)
         os.killpg(training.pid, signal.SIGTERM)
-        _, said = training.communicate()
-    assert training.returncode == 143, said
-    assert "Traceback" not in said
+        _, output = training.communicate()
+    assert training.returncode == 143, output
+    assert "Traceback" not in output
     assert torch.load(run / "last.pt", weights_only=True)["steps_done"] >= 1
 
 

@@ -73,7 +73,7 @@ class ChatServer:
     answer: Callable[[str], Reply] = lambda prompt: Reply(f"answer to {prompt}")
     requests: list[ChatRequest] = field(default_factory=list)
     at_once: int = 0
-    most_at_once: int = 0
+    max_at_once: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
     silence: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -113,14 +113,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         chat = self.chat
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        asked = ChatRequest(self.path, self.headers.get("Authorization"), body)
+        request = ChatRequest(self.path, self.headers.get("Authorization"), body)
         with chat.lock:
-            chat.requests.append(asked)
+            chat.requests.append(request)
             chat.at_once += 1
-            chat.most_at_once = max(chat.most_at_once, chat.at_once)
+            chat.max_at_once = max(chat.max_at_once, chat.at_once)
             scripted = chat.script.pop(0) if chat.script else None
         try:
-            self._reply(chat.answer(asked.prompt) if scripted is None else scripted)
+            self._reply(chat.answer(request.prompt) if scripted is None else scripted)
         finally:
             with chat.lock:
                 chat.at_once -= 1

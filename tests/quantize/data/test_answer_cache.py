@@ -34,7 +34,7 @@ def test_known_answers_need_no_network(chat: ChatServer, client: MakeClient) -> 
 def test_another_model_or_temperature_is_another_answer(chat: ChatServer, client: MakeClient) -> None:
     for settings in ({}, {"model": "large"}, {"temperature": 0.5}, {"temperature": 1}):
         client(**settings).complete("p")
-    assert [(asked.body["model"], asked.body["temperature"]) for asked in chat.requests] == [
+    assert [(request.body["model"], request.body["temperature"]) for request in chat.requests] == [
         ("small", 1.0),
         ("large", 1.0),
         ("small", 0.5),
@@ -75,7 +75,7 @@ def test_a_killed_run_loses_nothing_that_was_paid_for(chat: ChatServer, client: 
         killed.wait()
     chat.requests.clear()
     assert client().complete_all(["a", "b", "c"]) == ["one", "two", "answer to c"]
-    assert [asked.prompt for asked in chat.requests] == ["c"]
+    assert [request.prompt for request in chat.requests] == ["c"]
 
 
 def test_processes_share_a_cache_at_the_same_time(chat: ChatServer, client: MakeClient, tmp_path: Path) -> None:

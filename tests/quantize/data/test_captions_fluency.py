@@ -69,7 +69,7 @@ def _left_dangling(text: str) -> str:
     return f"{text} while the"
 
 
-def _said_twice(text: str) -> str | None:
+def _event_twice(text: str) -> str | None:
     return None if CONNECTIVE.search(text) or " with " in text else f"{text} while {text}"
 
 
@@ -98,7 +98,7 @@ def _without_verb(text: str) -> str | None:
     [
         (FluencyError.INCOMPLETE_SENTENCE, _cut_off, 0.99),
         (FluencyError.DANGLING_FUNCTION_WORD, _left_dangling, 0.99),
-        (FluencyError.REPEATED_EVENT, _said_twice, 0.99),
+        (FluencyError.REPEATED_EVENT, _event_twice, 0.99),
         (FluencyError.REPEATED_ADVERB, _adverb_twice, 0.99),
         (FluencyError.MISSING_CONJUNCTION, _without_conjunction, 0.9),
         (FluencyError.MISSING_VERB, _without_verb, 0.99),

@@ -64,10 +64,10 @@ def test_packages_become_a_folder_that_training_reads(tmp_path: Path) -> None:
     def fetch(package: str, folder: Path) -> Path:
         return Path(shutil.copy(packages / f"{package}_1.0_all.deb", folder))
 
-    told: list[str] = []
+    lines: list[str] = []
     out = tmp_path / "outliers"
-    assert collect(out, ("bell-data", "door-data"), fetch, told.append) == 3
-    assert told == ["bell-data_1.0_all: 1 recordings", "door-data_1.0_all: 2 recordings"]
+    assert collect(out, ("bell-data", "door-data"), fetch, lines.append) == 3
+    assert lines == ["bell-data_1.0_all: 1 recordings", "door-data_1.0_all: 2 recordings"]
     with (out / "clips.csv").open(encoding="utf-8", newline="") as stream:
         rows = {Path(row["title"]).name: row for row in csv.DictReader(stream)}
     assert rows.keys() == {"bell.flac", "creak.wav", "long.ogg"}
@@ -81,7 +81,7 @@ def test_packages_become_a_folder_that_training_reads(tmp_path: Path) -> None:
     assert seconds["long.ogg"] == pytest.approx(8.0, abs=0.1)
     assert seconds["creak.wav"] == pytest.approx(1.0, abs=0.1)
     before = {file: file.stat().st_mtime_ns for file in out.rglob("*.flac")}
-    collect(out, ("bell-data", "door-data"), fetch, told.append)
+    collect(out, ("bell-data", "door-data"), fetch, lines.append)
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*.flac")} == before
 
 

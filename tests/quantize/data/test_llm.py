@@ -19,12 +19,12 @@ KEY = "sk-a-key-that-nobody-may-see"
 MakeClient = Callable[..., LlmClient]
 
 
-def test_what_is_asked_and_what_comes_back(chat: ChatServer, client: MakeClient, waits: list[float]) -> None:
+def test_the_request_and_the_answer(chat: ChatServer, client: MakeClient, waits: list[float]) -> None:
     assert client(temperature=0.7).complete("a dog & a cät") == "answer to a dog & a cät"
-    [asked] = chat.requests
-    assert asked.path == "/v1/chat/completions"
-    assert asked.authorization == f"Bearer {KEY}"
-    assert asked.body == {
+    [request] = chat.requests
+    assert request.path == "/v1/chat/completions"
+    assert request.authorization == f"Bearer {KEY}"
+    assert request.body == {
         "model": "small",
         "temperature": 0.7,
         "messages": [{"role": "user", "content": "a dog & a cät"}],
@@ -82,8 +82,8 @@ def test_waits_double_with_jitter_up_to_a_limit(chat: ChatServer, client: MakeCl
     chat.script = [Reply(status=500)] * 9
     assert client(max_retries=9).complete("p") == "answer to p"
     for attempt, wait_s in enumerate(waits):
-        most = min(2.0**attempt, LONGEST_WAIT_S)
-        assert 0.5 * most <= wait_s <= most
+        longest = min(2.0**attempt, LONGEST_WAIT_S)
+        assert 0.5 * longest <= wait_s <= longest
     assert len(waits) == 9
     assert len({wait_s / min(2.0**attempt, LONGEST_WAIT_S) for attempt, wait_s in enumerate(waits)}) > 1
 
@@ -102,7 +102,7 @@ def test_when_tries_run_out_what_was_answered_is_kept(
     assert len(AnswerCache(tmp_path / "cache.sqlite")) == 2
     chat.requests.clear()
     assert client().complete_all(["a", "b", "c", "d"]) == ["one", "two", "answer to c", "answer to d"]
-    assert [asked.prompt for asked in chat.requests] == ["c", "d"]
+    assert [request.prompt for request in chat.requests] == ["c", "d"]
 
 
 @pytest.mark.parametrize(
@@ -185,12 +185,12 @@ def test_requests_under_way_are_bounded_and_answers_keep_their_order(chat: ChatS
         return Reply(prompt.upper())
 
     chat.answer = answer
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     prompts = [f"prompt {number}" for number in range(12)]
-    answers = client(workers=3).complete_all(prompts, lambda done, total: told.append((done, total)))
+    answers = client(workers=3).complete_all(prompts, lambda done, total: progress.append((done, total)))
     assert answers == [prompt.upper() for prompt in prompts]
-    assert chat.most_at_once == 3
-    assert told == [(number, 12) for number in range(1, 13)]
+    assert chat.max_at_once == 3
+    assert progress == [(number, 12) for number in range(1, 13)]
 
 
 def test_a_refusal_stops_the_others_but_keeps_what_is_under_way(

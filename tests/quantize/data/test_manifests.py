@@ -120,7 +120,7 @@ def test_audiocaps_merges_the_captions_of_a_clip(tmp_path: Path) -> None:
     ]
 
 
-def test_audiocaps_lists_what_cannot_be_told(tmp_path: Path) -> None:
+def test_audiocaps_lists_unusable_clips(tmp_path: Path) -> None:
     sound(tmp_path / "two.wav", 10)
     sound(tmp_path / "short.wav", 20)
     (tmp_path / "text.wav").write_text("not a sound")

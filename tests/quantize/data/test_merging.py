@@ -131,14 +131,14 @@ def test_a_language_model_merges_captions(tmp_path: Path) -> None:
             merge_prompt("a bell rings", "a man talks"): "",
         }
         chat.answer = lambda prompt: Reply(answers[prompt])
-        told: list[tuple[int, int]] = []
+        progress: list[tuple[int, int]] = []
         client = LlmClient(LlmEndpoint(chat.base_url, "small"), AnswerCache(tmp_path / "cache"))
-        merger: CaptionMerger[tuple[str, str]] = LlmMerger(client, lambda done, total: told.append((done, total)))
+        merger: CaptionMerger[tuple[str, str]] = LlmMerger(client, lambda done, total: progress.append((done, total)))
         pairs = [("a dog barks", "rain falls"), ("a cat meows", "a car passes"), ("a bell rings", "a man talks")]
         kept, report = merge_captions(pairs, merger)
     assert kept == ["a dog barks while rain falls", None, None]
     assert (report.merged, report.not_fluent, report.empty) == (1, 1, 1)
-    assert told[-1] == (3, 3)
+    assert progress[-1] == (3, 3)
     assert chat.requests[0].prompt.startswith(PROMPT)
 
 

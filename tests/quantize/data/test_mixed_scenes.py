@@ -59,7 +59,7 @@ def wordings(mixed: MixedScenes, count: int = 300) -> set[str]:
     return {mixed_caption(merged, rng) for _ in range(count)}
 
 
-def says(texts: set[str], words: Sequence[str]) -> set[str]:
+def with_words(texts: set[str], words: Sequence[str]) -> set[str]:
     return {text for text in texts if re.search(rf"\b(?:{'|'.join(words)})\b", text)}
 
 
@@ -69,24 +69,24 @@ IN_TURN = ("then", "followed by", "afterwards")
 AT_ONCE = ("while", "as", "over the sound", "background", "behind")
 
 
-def test_what_comes_one_after_the_other_is_told_in_that_order() -> None:
+def test_what_comes_one_after_the_other_is_captioned_in_that_order() -> None:
     late, early = scene(("dog_bark", 6.0, 9.0, 0.0)), scene(("rain", 0.5, 5.0, 0.0))
     texts = wordings(added(late, early))
-    assert says(texts, IN_TURN) == texts
-    assert not says(texts, AT_ONCE)
+    assert with_words(texts, IN_TURN) == texts
+    assert not with_words(texts, AT_ONCE)
     assert {tuple(named_events(text)) for text in texts} == {("rain", "dog_bark")}
 
 
-def test_what_lies_together_is_told_so() -> None:
+def test_what_lies_together_is_captioned_so() -> None:
     texts = wordings(added(scene(("dog_bark", 2.0, 4.0, 0.0)), scene(("rain", 0.0, 10.0, 0.0))))
-    assert not says(texts, IN_TURN)
-    assert says(texts, AT_ONCE)
+    assert not with_words(texts, IN_TURN)
+    assert with_words(texts, AT_ONCE)
 
 
 def test_sounds_that_hardly_meet_are_neither_at_once_nor_in_turn() -> None:
     texts = wordings(added(scene(("rain", 0.0, 5.0, 0.0)), scene(("sea_waves", 4.0, 9.0, 0.0))))
-    assert not says(texts, IN_TURN + AT_ONCE)
-    assert says(texts, ("and",)) == texts
+    assert not with_words(texts, IN_TURN + AT_ONCE)
+    assert with_words(texts, ("and",)) == texts
 
 
 def test_the_offset_moves_the_events() -> None:
@@ -101,7 +101,7 @@ def test_the_offset_moves_the_events() -> None:
     assert merged.relation == "sequence"
     heard = np.flatnonzero(merged.activity[:, LABELS.index("dog_bark")])
     assert (heard[0], heard[-1]) == (500, 599)
-    assert says(wordings(mixed), IN_TURN) == wordings(mixed)
+    assert with_words(wordings(mixed), IN_TURN) == wordings(mixed)
 
 
 @pytest.mark.parametrize("rain_db", [-8.0, 0.0, 8.0])
@@ -109,8 +109,8 @@ def test_what_is_behind_and_what_is_near_follows_from_the_levels_in_the_mix(rain
     # The scenes say nothing of each other's level; only the gains of the mix and their waveforms do.
     dog, rain = scene(("dog_bark", 2.0, 5.0, 0.0), scale=0.2), scene(("rain", 0.0, 10.0, 0.0), scale=0.001)
     texts = wordings(added(dog, rain, gains=(0.1, 20.0 * 10.0 ** (rain_db / 20.0))), 600)
-    behind = says(texts, ("background", "behind"))
-    near = says(texts, NEAR_WORDS)
+    behind = with_words(texts, ("background", "behind"))
+    near = with_words(texts, NEAR_WORDS)
     if rain_db < 0.0:
         assert behind
         assert all(re.search(r"\b(?:bark\w*|woof\w*)\b.* with ", text) for text in behind), (
@@ -166,7 +166,7 @@ def test_the_same_sound_in_both_is_one() -> None:
     [dog] = merged.events
     assert (dog.start, dog.end, dog.count, merged.relation) == (0, 6 * SAMPLE_RATE, 3, "single")
     assert dog.longest_gap_s == 2.0
-    assert says(wordings(added(one, two)), COUNT_WORDS[3])
+    assert with_words(wordings(added(one, two)), COUNT_WORDS[3])
     together = mixed_scene(added(one, scene(("dog_bark", 1.0, 3.0, 0.0), count=2)))
     assert together is not None
     assert together.events[0].count is None, "barks at the same time may fall together"
@@ -174,35 +174,36 @@ def test_the_same_sound_in_both_is_one() -> None:
 
 def test_a_pause_between_two_scenes_of_rain_is_no_rain_throughout() -> None:
     texts = wordings(added(scene(("rain", 0.0, 4.5, 0.0)), scene(("rain", 5.5, 10.0, 0.0))), 600)
-    assert not says(texts, LASTING_WORDS)
-    assert says(wordings(added(scene(("rain", 0.0, 5.0, 0.0)), scene(("rain", 5.0, 10.0, 0.0))), 600), LASTING_WORDS)
+    assert not with_words(texts, LASTING_WORDS)
+    texts = wordings(added(scene(("rain", 0.0, 5.0, 0.0)), scene(("rain", 5.0, 10.0, 0.0))), 600)
+    assert with_words(texts, LASTING_WORDS)
 
 
 def test_throughout_means_the_whole_mix() -> None:
     long = scene(("dog_bark", 15.0, 16.0, 0.0), seconds=20.0)
     texts = wordings(added(long, scene(("rain", 0.0, 10.0, 0.0))), 600)
-    assert not says(texts, LASTING_WORDS), "10 s of 20"
+    assert not with_words(texts, LASTING_WORDS), "10 s of 20"
 
 
-def test_a_far_sound_that_mixing_made_the_louder_one_is_not_said_to_be_far() -> None:
+def test_a_far_sound_that_mixing_made_the_louder_one_is_not_called_far() -> None:
     far, near = scene(("dog_bark", 2.0, 5.0, 0.0), far=True), scene(("rain", 0.0, 10.0, 0.0))
     quieter = wordings(added(far, near, gains=(0.6, 1.0)))
-    assert says(quieter, FAR_WORDS)
+    assert with_words(quieter, FAR_WORDS)
     louder = wordings(added(far, near, gains=(2.0, 1.0)))
-    assert not says(louder, FAR_WORDS)
-    assert not says(louder, NEAR_WORDS), "nor near: its high frequencies are gone"
+    assert not with_words(louder, FAR_WORDS)
+    assert not with_words(louder, NEAR_WORDS), "nor near: its high frequencies are gone"
     one_of_two = added(scene(("dog_bark", 0.0, 3.0, 0.0), far=True), scene(("dog_bark", 5.0, 8.0, 0.0)))
-    assert not says(wordings(one_of_two), [*FAR_WORDS, *NEAR_WORDS])
+    assert not with_words(wordings(one_of_two), [*FAR_WORDS, *NEAR_WORDS])
 
 
-def test_four_sounds_are_told_in_groups() -> None:
+def test_four_sounds_are_captioned_in_groups() -> None:
     first = scene(("rooster", 0.0, 2.0, 0.0), ("rain", 5.0, 7.0, 0.0))
     second = scene(("sea_waves", 0.0, 4.0, 0.0), ("dog_bark", 8.0, 9.0, 0.0))
     for text in wordings(added(first, second)):
         names = list(named_events(text))
         assert set(names[:2]) == {"rooster", "sea_waves"}
         assert names[2:] == ["rain", "dog_bark"]
-        assert len(says({text}, IN_TURN)) == 1
+        assert len(with_words({text}, IN_TURN)) == 1
 
 
 def test_two_quiet_scenes_have_nothing_to_say() -> None:

@@ -156,16 +156,16 @@ def models(unknown_recipe: Recipe) -> Iterator[tuple[Trainee, Teacher]]:
     )
 
 
-def compared(models: tuple[Trainee, Teacher], recipe: Recipe, batch: Batch, ask: bool) -> dict[str, float]:
+def compared(models: tuple[Trainee, Teacher], recipe: Recipe, batch: Batch, follow: bool) -> dict[str, float]:
     trainee, teacher = models
-    settings = replace(recipe.distill, ask_of_unknown=ask)
+    settings = replace(recipe.distill, distil_unknown=follow)
     captions = CaptionObjective(replace(recipe.train, contrastive_weight=0.0))
     with torch.no_grad():
         terms = DistillObjective(captions, settings, teacher)(trainee, batch)
     return {name: float(term) for name, term in terms.items()}
 
 
-def test_a_teacher_that_is_not_asked_of_the_unknown_teaches_the_rest_alone(
+def test_a_teacher_that_is_not_followed_on_the_unknown_teaches_the_rest_alone(
     models: tuple[Trainee, Teacher], unknown_recipe: Recipe, batch: Batch
 ) -> None:
     assert batch.unknown is not None and 0 < int(batch.unknown.sum()) < 8
@@ -183,18 +183,18 @@ def test_a_teacher_that_is_not_asked_of_the_unknown_teaches_the_rest_alone(
     )
     right, wrong = replace(batch, signals=signals), replace(batch, signals=other)
     names = ("teacher_hidden", "teacher_memory", "teacher_embedding", "teacher_similarity", "teacher_activity")
-    asked = [compared(models, unknown_recipe, one, ask=True) for one in (right, wrong)]
-    unasked = [compared(models, unknown_recipe, one, ask=False) for one in (right, wrong)]
+    with_unknown = [compared(models, unknown_recipe, one, follow=True) for one in (right, wrong)]
+    without_unknown = [compared(models, unknown_recipe, one, follow=False) for one in (right, wrong)]
     for name in names:
-        assert asked[0][name] != pytest.approx(asked[1][name], rel=1e-3), name
-        assert unasked[0][name] == pytest.approx(unasked[1][name], rel=1e-6), name
+        assert with_unknown[0][name] != pytest.approx(with_unknown[1][name], rel=1e-3), name
+        assert without_unknown[0][name] == pytest.approx(without_unknown[1][name], rel=1e-6), name
 
 
 def test_a_batch_of_nothing_but_the_unknown_owes_the_teacher_nothing(
     models: tuple[Trainee, Teacher], unknown_recipe: Recipe, batch: Batch
 ) -> None:
-    strange = replace(batch, unknown=torch.ones(8, dtype=torch.bool))
-    terms = compared(models, unknown_recipe, strange, ask=False)
+    all_unknown = replace(batch, unknown=torch.ones(8, dtype=torch.bool))
+    terms = compared(models, unknown_recipe, all_unknown, follow=False)
     assert all(terms[name] == 0.0 for name in terms if name.startswith("teacher_"))
     assert np.isfinite(terms["loss"]) and terms["loss"] > 0.0
 

@@ -128,30 +128,30 @@ def one_event(label: str, **changes: object) -> Scene:
     return Scene(np.zeros(SCENE_SAMPLES, np.float32), (Event(**fields),), "single", np.zeros((1000, 10), bool))
 
 
-def said(scene: Scene) -> str:
+def all_captions(scene: Scene) -> str:
     rng = np.random.default_rng(0)
     return " | ".join(caption(scene, rng) for _ in range(200))
 
 
-def test_counts_are_said_only_where_they_are_known() -> None:
-    assert not any(word in said(one_event("dog_bark")) for words in COUNT_WORDS.values() for word in words)
-    twice = said(one_event("dog_bark", count=2))
+def test_counts_are_captioned_only_where_they_are_known() -> None:
+    assert not any(word in all_captions(one_event("dog_bark")) for words in COUNT_WORDS.values() for word in words)
+    twice = all_captions(one_event("dog_bark", count=2))
     assert "twice" in twice
     assert "three times" not in twice
     assert "once" not in twice
-    assert "several times" in said(one_event("dog_bark", count=5))
+    assert "several times" in all_captions(one_event("dog_bark", count=5))
 
 
-def test_distance_is_said_only_of_far_sounds() -> None:
-    assert not any(words in said(one_event("rooster")) for words in FAR_WORDS)
-    assert any(words in said(one_event("rooster", far=True)) for words in FAR_WORDS)
+def test_distance_is_captioned_only_of_far_sounds() -> None:
+    assert not any(words in all_captions(one_event("rooster")) for words in FAR_WORDS)
+    assert any(words in all_captions(one_event("rooster", far=True)) for words in FAR_WORDS)
 
 
-def test_lasting_is_said_only_of_sounds_without_a_gap() -> None:
-    assert any(words in said(one_event("rain", end=160_000)) for words in LASTING_WORDS)
-    assert not any(words in said(one_event("rain", end=160_000, longest_gap_s=0.6)) for words in LASTING_WORDS)
-    assert not any(words in said(one_event("rain", end=100_000)) for words in LASTING_WORDS)
-    assert any(words in said(one_event("rain", end=30_000)) for words in BRIEF_WORDS)
+def test_lasting_is_captioned_only_of_sounds_without_a_gap() -> None:
+    assert any(words in all_captions(one_event("rain", end=160_000)) for words in LASTING_WORDS)
+    assert not any(words in all_captions(one_event("rain", end=160_000, longest_gap_s=0.6)) for words in LASTING_WORDS)
+    assert not any(words in all_captions(one_event("rain", end=100_000)) for words in LASTING_WORDS)
+    assert any(words in all_captions(one_event("rain", end=30_000)) for words in BRIEF_WORDS)
 
 
 def test_gaps_of_events_are_measured(builder: SceneBuilder) -> None:
@@ -177,9 +177,9 @@ def test_the_far_one_of_two_is_never_the_louder_one(builder: SceneBuilder) -> No
 
 
 def test_plural_subjects_take_a_plural_verb() -> None:
-    assert "there are waves" in said(one_event("sea_waves"))
-    assert "there is waves" not in said(one_event("sea_waves"))
-    assert "there is rain" in said(one_event("rain"))
+    assert "there are waves" in all_captions(one_event("sea_waves"))
+    assert "there is waves" not in all_captions(one_event("sea_waves"))
+    assert "there is rain" in all_captions(one_event("rain"))
 
 
 def test_every_phrase_names_its_class_alone() -> None:

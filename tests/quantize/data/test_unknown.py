@@ -22,7 +22,7 @@ from quantize.data.tokenizer import train_tokenizer
 from quantize.training.batches import example
 from quantize.training.recipe import parse_recipe, tomllib
 
-SAID = {text for text in UNKNOWN if len(text.split()) >= MIN_WORDS}
+LONG_ENOUGH = {text for text in UNKNOWN if len(text.split()) >= MIN_WORDS}
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +117,9 @@ def test_scenes_are_sound_without_events(unknown_scenes: list[Scene]) -> None:
 
 def test_captions_name_no_class_and_are_fluent(unknown_scenes: list[Scene]) -> None:
     rng = np.random.default_rng(0)
-    said = {text for scene in unknown_scenes for text in captions(scene, rng, 30)}
-    assert said <= SAID and len(said) > len(SAID) // 2, "wordings are drawn evenly"
-    for text in SAID:
+    drawn_texts = {text for scene in unknown_scenes for text in captions(scene, rng, 30)}
+    assert drawn_texts <= LONG_ENOUGH and len(drawn_texts) > len(LONG_ENOUGH) // 2, "wordings are drawn evenly"
+    for text in LONG_ENOUGH:
         assert named_events(text) == [] and fluency_errors(text) == ()
     assert not set(UNKNOWN) & set(NOTHING)
 
@@ -169,7 +169,7 @@ def test_a_recipe_that_says_nothing_of_it_has_none() -> None:
 def test_captions_without_sound_speak_of_unknown_sounds_too() -> None:
     recipe = SceneRecipe(unknown_probability=0.5)
     drawn = set(distinct_captions(400, np.random.default_rng(0), recipe=recipe))
-    assert len(SAID & drawn) > 20
+    assert len(LONG_ENOUGH & drawn) > 20
     plain = set(distinct_captions(400, np.random.default_rng(0), recipe=replace(recipe, unknown_probability=0.0)))
     assert not set(UNKNOWN) & plain
 
@@ -179,4 +179,4 @@ def test_a_mix_with_an_unknown_sound_says_nothing_untrue(unknown_scenes: list[Sc
     first, second = unknown_scenes[:2]
     mixed = mixed_scene(MixedScenes(first, second, mix(first.waveform, second.waveform, np.random.default_rng(0))))
     assert mixed is not None and mixed.relation == "unknown"
-    assert set(captions(mixed, np.random.default_rng(0), 50)) <= SAID
+    assert set(captions(mixed, np.random.default_rng(0), 50)) <= LONG_ENOUGH

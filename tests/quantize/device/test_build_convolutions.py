@@ -68,19 +68,19 @@ def test_no_more_convolutions_stay_fp32_than_must(folder: Path, monkeypatch: pyt
 
 
 def test_of_forms_that_fail_together_the_slower_set_gives_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real_say, real_agreement = cpu_forms.Check.say, cpu_forms.agreement
-    asked: list[set[str]] = []
+    real_caption, real_agreement = cpu_forms.Check.caption, cpu_forms.agreement
+    captioned: list[set[str]] = []
 
-    def say(check: cpu_forms.Check, forms: dict[str, Any]) -> Any:
-        asked.append(set(forms))
-        return real_say(check, forms)
+    def caption(check: cpu_forms.Check, forms: dict[str, Any]) -> Any:
+        captioned.append(set(forms))
+        return real_caption(check, forms)
 
     def agreement(parent: Any, form: Any) -> Any:
         found = real_agreement(parent, form)
-        return replace(found, captions_equal=0.5) if {"encoder", "decoder"} <= asked[-1] else found
+        return replace(found, captions_equal=0.5) if {"encoder", "decoder"} <= captioned[-1] else found
 
     saved = {"encoder": Timing(10.0, 9.0, 0.9, 9), "decoder": Timing(10.0, 5.0, 0.5, 9), "text_embedder": FASTER}
-    monkeypatch.setattr(cpu_forms.Check, "say", say)
+    monkeypatch.setattr(cpu_forms.Check, "caption", caption)
     monkeypatch.setattr(cpu_forms, "agreement", agreement)
     monkeypatch.setattr(cpu_forms, "timing", lambda role, *_: saved[role])
     report, _ = built(BuildOptions(str(folder), threads=1))
@@ -92,7 +92,7 @@ def test_of_forms_that_fail_together_the_slower_set_gives_way(folder: Path, monk
     }
     outcomes = {form.role: form.outcome for form in report.forms}
     assert "not beside the others (50.0% of greedy captions are equal)" in outcomes["encoder"]
-    assert asked[-1] == {"decoder", "text_embedder"} and report.together["onnxruntime"].complaints() == []
+    assert captioned[-1] == {"decoder", "text_embedder"} and report.together["onnxruntime"].complaints() == []
 
 
 def test_all_forms_together_are_tried_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,8 +93,8 @@ def test_a_form_that_is_slower_here_is_not_written_and_goes_where_it_was(
     assert precisions(folder)["decoder"] == ["onnxruntime fp32"]
     assert precisions(folder)["text_embedder"] == ["onnxruntime int8", "onnxruntime fp32"]
     assert not list(folder.glob("decoder.int8*"))
-    (told,) = (form for form in report.to_table()["forms"] if form["graph"] == "decoder")
-    assert not told["written"] and "1.30" in told["outcome"] and "file" not in told
+    (entry,) = (form for form in report.to_table()["forms"] if form["graph"] == "decoder")
+    assert not entry["written"] and "1.30" in entry["outcome"] and "file" not in entry
     assert "1.30 of fp32's time" in report.to_text()
 
 

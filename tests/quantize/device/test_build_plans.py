@@ -231,25 +231,25 @@ def test_plans_beside_processor_forms_are_gated(
     calibrated: Path, board: list[BuildRequest], monkeypatch: pytest.MonkeyPatch, faithful: bool
 ) -> None:
     """The encoder is faster on the processor, all else as a plan."""
-    real_say, real_agreement = cpu_forms.Check.say, build.agreement
-    asked: list[dict[str, str]] = []
+    real_caption, real_agreement = cpu_forms.Check.caption, build.agreement
+    captioned: list[dict[str, str]] = []
 
-    def say(check: cpu_forms.Check, forms: dict[str, Any]) -> Any:
-        asked.append({role: some[0].backend for role, some in forms.items()})
-        return real_say(check, forms)
+    def caption(check: cpu_forms.Check, forms: dict[str, Any]) -> Any:
+        captioned.append({role: some[0].backend for role, some in forms.items()})
+        return real_caption(check, forms)
 
     def agreement(parent: Any, form: Any) -> Any:
         found = real_agreement(parent, form)
-        return replace(found, captions_equal=0.5) if len(set(asked[-1].values())) > 1 and not faithful else found
+        return replace(found, captions_equal=0.5) if len(set(captioned[-1].values())) > 1 and not faithful else found
 
-    monkeypatch.setattr(cpu_forms.Check, "say", say)
+    monkeypatch.setattr(cpu_forms.Check, "caption", caption)
     monkeypatch.setattr(build, "agreement", agreement)
     monkeypatch.setattr(build, "timing", lambda role, *_: SLOWER if role == "encoder" else FASTER)
     report, _ = built(BuildOptions(str(calibrated), threads=1))
     assert report.failure == "" and report.written
-    assert asked[-1] == {"encoder": "onnxruntime", "decoder": "tensorrt", "text_embedder": "tensorrt"}
+    assert captioned[-1] == {"encoder": "onnxruntime", "decoder": "tensorrt", "text_embedder": "tensorrt"}
     first = {role: order[0].partition(" ")[0] for role, order in precisions(calibrated).items()}
-    assert first == (asked[-1] if faithful else dict.fromkeys(asked[-1], "tensorrt"))
+    assert first == (captioned[-1] if faithful else dict.fromkeys(captioned[-1], "tensorrt"))
     assert ("auto" in report.together) == faithful
     assert any("50.0% of greedy captions are equal" in note for note in report.notes) != faithful
 

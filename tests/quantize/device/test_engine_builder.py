@@ -48,8 +48,8 @@ def _build(
     request: BuildRequest, ways: Ways, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[BuiltPlan, list[str]]:
     install_in_children(monkeypatch, folder / "stand-in", ways)
-    told: list[str] = []
-    return build_engine(request, told.append), told
+    lines: list[str] = []
+    return build_engine(request, lines.append), lines
 
 
 def _left(request: BuildRequest) -> set[str]:
@@ -58,15 +58,15 @@ def _left(request: BuildRequest) -> set[str]:
 
 def test_one_engine(request_of: BuildRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request_of.output.write_bytes(b"an older one")
-    built, told = _build(request_of, Ways(version="11.4.0"), tmp_path, monkeypatch)
+    built, lines = _build(request_of, Ways(version="11.4.0"), tmp_path, monkeypatch)
     assert (built.path, built.tensorrt, built.gpu, built.attempts) == (request_of.output, "11.4.0", "sm_87 Orin", 1)
     assert (built.int8_matmuls, built.precisions) == ((0, 1), {"FP16": 1, "FP32": 1})
     assert built.node_range == "ONNXTRT_w … /fc/MatMul"
     assert built.seconds > 0
     assert request_of.output.read_bytes().startswith(b"stand-in plan")
     assert _left(request_of) == {"fc.engine", "timing"}
-    assert any("256 MiB for the workspace, optimisation level 3" in line for line in told)
-    assert any(line.startswith("Building Engine") for line in told)
+    assert any("256 MiB for the workspace, optimisation level 3" in line for line in lines)
+    assert any(line.startswith("Building Engine") for line in lines)
 
 
 @pytest.mark.parametrize("way", ["memory_above", "killed_above"])
@@ -74,13 +74,13 @@ def test_out_of_memory_is_tried_again_smaller(
     way: str, request_of: BuildRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether TensorRT says so, or the kernel kills the process without a word."""
-    built, told = _build(request_of, Ways(**{way: _WORKSPACE // 2}), tmp_path, monkeypatch)  # type: ignore[arg-type]
+    built, lines = _build(request_of, Ways(**{way: _WORKSPACE // 2}), tmp_path, monkeypatch)  # type: ignore[arg-type]
     assert built.attempts == 2
-    assert [line.partition("workspace, ")[2] for line in told if "MiB for" in line] == [
+    assert [line.partition("workspace, ")[2] for line in lines if "MiB for" in line] == [
         "optimisation level 3",
         "optimisation level 2",
     ]
-    assert sum("trying again" in line for line in told) == 1
+    assert sum("trying again" in line for line in lines) == 1
     assert _left(request_of) == {"fc.engine", "timing"}
 
 
@@ -125,9 +125,9 @@ def test_without_tensorrt(request_of: BuildRequest, tmp_path: Path, monkeypatch:
 def test_a_child_that_breaks_down(request_of: BuildRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parents[3]}")
     broken = "import os, sys; print('TensorRT fell over', file=sys.stderr, flush=True)"
-    for end, told in (("os.abort()", "by SIGABRT"), ("os._exit(3)", "with exit code 3")):
+    for end, lines in (("os.abort()", "by SIGABRT"), ("os._exit(3)", "with exit code 3")):
         (tmp_path / "tensorrt.py").write_text(f"{broken}; {end}")
-        with pytest.raises(DeviceError, match=rf"ended {told} \(.*TensorRT fell over"):
+        with pytest.raises(DeviceError, match=rf"ended {lines} \(.*TensorRT fell over"):
             build_engine(request_of, lambda _: None)
     assert _left(request_of) == set()
 

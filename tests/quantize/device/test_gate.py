@@ -15,7 +15,7 @@ from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import EngineOptions
 from quantize.device.check_windows import SOUNDS, check_scene, check_windows
-from quantize.device.gate import Agreement, Said, agreement, lowest_cosine, say
+from quantize.device.gate import Agreement, CheckCaptions, agreement, caption_check_windows, lowest_cosine
 from quantize.device.timing import Samples, collect_samples, max_abs_difference, timing
 from quantize.graphs.int8 import dynamic_int8
 from quantize.graphs.layer_range import layer_range, probes, runs_onnx
@@ -35,14 +35,14 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def said(bundle: Bundle) -> Said:
-    return say(bundle, check_windows(WINDOWS), ONE_THREAD)
+def reference(bundle: Bundle) -> CheckCaptions:
+    return caption_check_windows(bundle, check_windows(WINDOWS), ONE_THREAD)
 
 
 @pytest.fixture(scope="module")
-def samples(bundle: Bundle, said: Said) -> Samples:
+def samples(bundle: Bundle, reference: CheckCaptions) -> Samples:
     encoder, decoder = (load_engine(bundle, role, ONE_THREAD)[0] for role in ("encoder", "decoder"))  # type: ignore[arg-type]
-    return collect_samples(bundle, encoder, decoder, check_windows(3), said.captions)
+    return collect_samples(bundle, encoder, decoder, check_windows(3), reference.captions)
 
 
 def _spoiled(bundle: Bundle, output: Path, nodes: str) -> Path:
@@ -78,8 +78,8 @@ def test_what_just_passes_and_what_just_fails() -> None:
             assert any(character.isdigit() for character in complaint) or "nan" in complaint
 
 
-def test_a_captioner_agrees_with_itself(bundle: Bundle, said: Said) -> None:
-    again = agreement(said, say(bundle, check_windows(WINDOWS), ONE_THREAD))
+def test_a_captioner_agrees_with_itself(bundle: Bundle, reference: CheckCaptions) -> None:
+    again = agreement(reference, caption_check_windows(bundle, check_windows(WINDOWS), ONE_THREAD))
     assert again == Agreement(WINDOWS, pytest.approx(1.0), pytest.approx(1.0), 1.0, 0.0)
     assert again.complaints() == []
 
@@ -93,23 +93,24 @@ def test_the_worst_window_counts() -> None:
     assert np.isnan(lowest_cosine(one, np.full((3, 3), np.nan)))
 
 
-def test_captions_are_compared_window_by_window(said: Said) -> None:
-    turned = replace(said, captions=said.captions[1:] + said.captions[:1])
-    equal = sum(a == b for a, b in zip(said.captions, turned.captions, strict=True)) / WINDOWS
-    assert agreement(said, turned).captions_equal == equal < 0.95
+def test_captions_are_compared_window_by_window(reference: CheckCaptions) -> None:
+    turned = replace(reference, captions=reference.captions[1:] + reference.captions[:1])
+    equal = sum(a == b for a, b in zip(reference.captions, turned.captions, strict=True)) / WINDOWS
+    assert agreement(reference, turned).captions_equal == equal < 0.95
 
 
-def test_log_likelihoods_are_compared_by_their_means(said: Said) -> None:
-    shifted = replace(said, log_likelihoods=1.03 * said.log_likelihoods)
-    assert agreement(said, shifted).log_likelihood_difference == pytest.approx(0.03)
+def test_log_likelihoods_are_compared_by_their_means(reference: CheckCaptions) -> None:
+    shifted = replace(reference, log_likelihoods=1.03 * reference.log_likelihoods)
+    assert agreement(reference, shifted).log_likelihood_difference == pytest.approx(0.03)
 
 
 def test_a_spoiled_encoder_is_refused_and_its_layers_are_named(
-    bundle: Bundle, said: Said, samples: Samples, tmp_path: Path
+    bundle: Bundle, reference: CheckCaptions, samples: Samples, tmp_path: Path
 ) -> None:
     where = "/encoder/encoder/layers.1/"
     path = _spoiled(bundle, tmp_path / "spoiled.onnx", f"{where}fc2")
-    assert agreement(said, say(_with_encoder(bundle, path), check_windows(WINDOWS), ONE_THREAD)).complaints()
+    form = caption_check_windows(_with_encoder(bundle, path), check_windows(WINDOWS), ONE_THREAD)
+    assert agreement(reference, form).complaints()
     parent = bundle.path(bundle.manifest.graphs["encoder"][0])
     tensors = probes(parent, path)
     assert 2 < len(tensors) <= 24
@@ -120,11 +121,11 @@ def test_a_spoiled_encoder_is_refused_and_its_layers_are_named(
     assert order.index(first) < order.index(f"{where}fc2/MatMul") < order.index(last), found
 
 
-def test_a_faithful_int8_encoder_passes(bundle: Bundle, said: Said, tmp_path: Path) -> None:
+def test_a_faithful_int8_encoder_passes(bundle: Bundle, reference: CheckCaptions, tmp_path: Path) -> None:
     parent = bundle.path(bundle.manifest.graphs["encoder"][0])
     dynamic_int8(parent, tmp_path / "int8.onnx")
-    form = say(_with_encoder(bundle, tmp_path / "int8.onnx"), check_windows(WINDOWS), ONE_THREAD)
-    compared = agreement(said, form)
+    form = caption_check_windows(_with_encoder(bundle, tmp_path / "int8.onnx"), check_windows(WINDOWS), ONE_THREAD)
+    compared = agreement(reference, form)
     assert compared.complaints() == []
     assert compared.audio_cosine < 1.0, "or it was not quantised"
 
@@ -133,7 +134,7 @@ def test_a_faithful_int8_encoder_passes(bundle: Bundle, said: Said, tmp_path: Pa
 def test_every_graph_is_timed_and_compared_on_what_the_captioner_gives_it(
     bundle: Bundle, samples: Samples, role: GraphRole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quantize.device.timing.MOST_PAIRS", 9)
+    monkeypatch.setattr("quantize.device.timing.MAX_PAIRS", 9)
     reference = load_engine(bundle, role, ONE_THREAD)[0]
 
     class Twentyfold:

@@ -30,12 +30,12 @@ def shipped_forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("form", ["explicit", "dynamic", "static"])
 def test_the_shipped_encoder_hears_the_same(shipped_forms: dict[str, Path], form: str, tmp_path: Path) -> None:
-    least = min_cosine(tmp_path) if form == "explicit" else 0.99
+    lowest = min_cosine(tmp_path) if form == "explicit" else 0.99
     for inputs in demo_inputs(4, seed=1):
         want, have = run(shipped_forms["fp32"], inputs), run(shipped_forms[form], inputs)
-        assert cosine(want["audio_embedding"], have["audio_embedding"]) >= least
-        assert cosine(want["cross_keys"], have["cross_keys"]) >= least
-        assert cosine(want["cross_values"], have["cross_values"]) >= least
+        assert cosine(want["audio_embedding"], have["audio_embedding"]) >= lowest
+        assert cosine(want["cross_keys"], have["cross_keys"]) >= lowest
+        assert cosine(want["cross_values"], have["cross_values"]) >= lowest
 
 
 def test_the_shipped_explicit_form_breaks_no_rule(shipped_forms: dict[str, Path]) -> None:
@@ -86,7 +86,7 @@ def test_the_published_encoder_hears_the_same(published: Path, tmp_path: Path) -
     dynamic_int8(parent, forms["dynamic"], ranges=ranges)
     assert lint(forms["explicit"]) == []
     count = int8_products(forms["explicit"])
-    least = {"explicit": min_cosine(tmp_path), "dynamic": 0.99}
+    lowest = {"explicit": min_cosine(tmp_path), "dynamic": 0.99}
     assert count.int8 == count.expected > 40
     for number, inputs in enumerate(demo_inputs(3, seed=1)):
         padding = np.arange(998)[None] >= 998 - 300 * number
@@ -95,7 +95,7 @@ def test_the_published_encoder_hears_the_same(published: Path, tmp_path: Path) -
             have = run(path, {**inputs, "frame_padding": padding})
             assert np.array_equal(want["memory_padding"], have["memory_padding"])
             for name in ("audio_embedding", "cross_keys", "cross_values"):
-                assert cosine(want[name], have[name]) >= least[path.stem], (path.name, name)
+                assert cosine(want[name], have[name]) >= lowest[path.stem], (path.name, name)
 
 
 def test_the_published_decoder_in_half(published: Path, tmp_path: Path) -> None:

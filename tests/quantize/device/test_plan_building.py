@@ -23,7 +23,14 @@ from quantize.device.tensorrt.builder import profiles_for
 from quantize.device.tensorrt.inspection import summary
 from quantize.device.tensorrt.plan_building import OutOfMemoryError, PlanMade, PlanRequest, build_plan, free_bytes
 from tests.edge_aac.engines.tensor_rt.trt_api import VERSIONS
-from tests.edge_aac.engines.tensor_rt.trt_cases import ONE_THREAD, Installed, captioner_of, install, said, same
+from tests.edge_aac.engines.tensor_rt.trt_cases import (
+    ONE_THREAD,
+    Installed,
+    captioner_of,
+    install,
+    noise_described,
+    same,
+)
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
 
 _ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
@@ -49,8 +56,8 @@ def _request(onnx_path: Path, folder: Path, profiles: Any, **changes: Any) -> Pl
 
 
 def _build(request: PlanRequest) -> tuple[PlanMade, list[str]]:
-    told: list[str] = []
-    return build_plan(request, told.append, lambda: True), told
+    lines: list[str] = []
+    return build_plan(request, lines.append, lambda: True), lines
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -62,13 +69,14 @@ def test_a_bundle_built_and_run(version: str, bundle: Bundle, tmp_path: Path, mo
         graph = bundle.manifest.graphs[role][0]
         output = tmp_path / f"{role}.engine"
         request = _request(bundle.path(graph), tmp_path, profiles_for(role, graph.shapes, **_SIZES), output=output)
-        made, told = _build(request)
+        made, lines = _build(request)
         assert (made.tensorrt, made.gpu) == (version, "sm_87 Orin")
         assert " … " in made.node_range
-        assert any("MiB for the workspace" in line for line in told)
-        assert any("Building Engine 0/4" in line for line in told)
+        assert any("MiB for the workspace" in line for line in lines)
+        assert any("Building Engine 0/4" in line for line in lines)
         engines[role] = TensorRtEngine(output, DeviceContext.shared())
-    same(said(captioner_of(bundle, engines, monkeypatch), 1), said(Captioner(bundle, ONE_THREAD), 1), 1e-5)  # type: ignore[arg-type]
+    plans = captioner_of(bundle, engines, monkeypatch)  # type: ignore[arg-type]
+    same(noise_described(plans, 1), noise_described(Captioner(bundle, ONE_THREAD), 1), 1e-5)
     calls = set(installed.tensorrt.calls)
     assert {
         "OnnxParser.parse_from_file",
@@ -148,8 +156,8 @@ def test_int8_is_counted_by_the_engine_not_by_the_graph(tmp_path: Path, monkeypa
 
 def test_the_inspector_s_answers() -> None:
     def layer(name: str, form: str, metadata: str | None = None) -> dict[str, Any]:
-        told = {} if metadata is None else {"Metadata": metadata}
-        return {"Name": name, "Inputs": [{"Name": "int8_named", "Format/Datatype": form}], "Outputs": [], **told}
+        lines = {} if metadata is None else {"Metadata": metadata}
+        return {"Name": name, "Inputs": [{"Name": "int8_named", "Format/Datatype": form}], "Outputs": [], **lines}
 
     layers = [
         layer("fused", "Row major Int8 format", "[ONNX Layer: /a/MatMul]\x1e[ONNX Layer: /a/MatMul_1]"),
@@ -186,15 +194,15 @@ def test_every_error_of_the_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ]
     path = tmp_path / "dynamic.onnx"
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [x])), path)
-    told: list[str] = []
+    lines: list[str] = []
     with pytest.raises(DataError) as caught:
-        build_plan(_request(path, tmp_path, {}), told.append, lambda: True)
+        build_plan(_request(path, tmp_path, {}), lines.append, lambda: True)
     message = str(caught.value)
     assert message.count("DynamicQuantizeLinear): Unsupported operator") == 3
     assert "layer.0/quantise" in message
     assert message.endswith("and 2 more")
     assert "\n" not in message
-    assert sum("layer." in line for line in told) == 5
+    assert sum("layer." in line for line in lines) == 5
     (tmp_path / "broken.onnx").write_bytes(b"\xff no graph")
     with pytest.raises(DataError, match=r"cannot parse .*broken\.onnx: the file: Failed to parse"):
         _build(_request(tmp_path / "broken.onnx", tmp_path, {}))

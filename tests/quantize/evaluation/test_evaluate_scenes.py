@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from quantize.evaluation.scenes import event_tables, manifest_quality, outcome_groups
-from quantize.evaluation.windows import Kind, SaidWindow
+from quantize.evaluation.windows import CaptionedWindow, Kind
 
 DOG, RAIN, CLOCK = "a dog barks twice", "rain falls", "a clock ticks"
 HEAD = {
@@ -24,13 +24,13 @@ HEAD = {
 }
 
 
-def window(kind: Kind, truth: str, caption: str, hybrid: float = 0.5, relation: str = "") -> SaidWindow:
+def window(kind: Kind, truth: str, caption: str, hybrid: float = 0.5, relation: str = "") -> CaptionedWindow:
     labels = tuple(truth.split())
     relation = relation or {0: "none", 1: "single", 2: "overlap"}[len(labels)]
-    return SaidWindow(kind, f"{kind}.wav", labels, relation, (), True, caption, hybrid, hybrid - 1.0, hybrid)  # type: ignore[arg-type]
+    return CaptionedWindow(kind, f"{kind}.wav", labels, relation, (), True, caption, hybrid, hybrid - 1.0, hybrid)  # type: ignore[arg-type]
 
 
-def some_windows() -> list[SaidWindow]:
+def some_windows() -> list[CaptionedWindow]:
     return [
         window("single", "dog_bark", DOG, 0.9),
         window("single", "dog_bark", f"{DOG} while {RAIN}", 0.4),
@@ -86,13 +86,13 @@ def test_an_absent_class_that_is_named_is_not_false() -> None:
     assert not window("absent", "rooster", f"a rooster crows and {RAIN}").right
 
 
-def test_without_absent_classes_nothing_is_said_of_them() -> None:
+def test_without_absent_classes_there_is_no_table_of_them() -> None:
     assert "absent_windows" not in event_tables(some_windows())
 
 
 def test_confusion_columns_are_what_was_heard(tables: dict[str, Any]) -> None:
     assert tables["confusion_of_single_clips"] == {
-        "said": ["dog_bark", "rain", "nothing"],
+        "captioned": ["dog_bark", "rain", "nothing"],
         "heard": ["dog_bark", "rain"],
         "counts": [[2, 0], [1, 1], [0, 1]],
     }
@@ -178,9 +178,9 @@ def page() -> str:
     from quantize.evaluation.report import events_report
 
     hostile = window("scene", "dog_bark rain", "<script>alert(1)</script> & a dog", 0.6)
-    said = [*some_windows(), hostile]
+    captioned = [*some_windows(), hostile]
     left_out = {"caption_metrics": {"left_out": {"meteor": "java is <not> installed"}}}
-    return events_report({**HEAD, **event_tables(said), **left_out}, said)
+    return events_report({**HEAD, **event_tables(captioned), **left_out}, captioned)
 
 
 def test_report_loads_nothing_and_is_whole(page: str) -> None:

@@ -39,7 +39,7 @@ def recordings() -> Path:
     return RECORDINGS
 
 
-def said_of(captioner: Captioner, waveform: np.ndarray) -> set[str]:
+def named_in(captioner: Captioner, waveform: np.ndarray) -> set[str]:
     caption = described(captioner, filter_bank(waveform), window_rng(0, 0)).best.text
     return set(named_events(caption))
 
@@ -48,7 +48,7 @@ def test_names_the_sounds_that_it_was_taught(captioner: Captioner, recordings: P
     clips = load_clips(recordings, (4,))
     chosen = [clip for label in LABELS for clip in [c for c in clips if c.label == label][:CLIPS_OF_EACH]]
     assert len(chosen) == CLIPS_OF_EACH * len(LABELS)
-    right = [said_of(captioner, padded_clip(clip.waveform)) == {clip.label} for clip in chosen]
+    right = [named_in(captioner, padded_clip(clip.waveform)) == {clip.label} for clip in chosen]
     assert np.mean(right) >= 0.9
 
 
@@ -56,7 +56,7 @@ def test_names_nothing_in_noise(captioner: Captioner) -> None:
     rng = np.random.default_rng(5)
     levels = [10 ** (-dbfs / 20) for dbfs in (10, 20, 30, 40, 50)]
     noises = [coloured_noise(SCENE_SAMPLES, rng) * np.float32(level) for level in levels]
-    assert [said_of(captioner, noise) for noise in noises] == [set()] * len(noises)
+    assert [named_in(captioner, noise) for noise in noises] == [set()] * len(noises)
 
 
 def test_is_not_measured_with_what_it_was_taught(captioner: Captioner, recordings: Path) -> None:
@@ -64,7 +64,7 @@ def test_is_not_measured_with_what_it_was_taught(captioner: Captioner, recording
         evaluate_events(captioner, recordings, 4, 2, seed=0)
 
 
-def test_every_recording_is_attributed_and_its_scores_are_said_to_be_anothers(captioner: Captioner) -> None:
+def test_every_recording_is_attributed_and_its_scores_are_marked_as_anothers(captioner: Captioner) -> None:
     folder = captioner.bundle.folder
     with (folder / ATTRIBUTIONS).open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))

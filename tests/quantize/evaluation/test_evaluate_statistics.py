@@ -13,7 +13,7 @@ from quantize.evaluation.statistics import (
     threshold_that_keeps,
     wilson,
 )
-from quantize.training.metrics import NOTHING_SAID, class_scores, confusion, event_counts, event_scores
+from quantize.training.metrics import NOTHING_NAMED, class_scores, confusion, event_counts, event_scores
 
 
 def test_wilson_of_half_of_ten() -> None:
@@ -103,7 +103,7 @@ def test_confusion_has_a_row_for_nothing_and_counts_both_names() -> None:
     assert confusion(captions, ["dog_bark", "dog_bark", "rain"]) == {
         "dog_bark": {"dog_bark": 1},
         "rain": {"dog_bark": 1, "rain": 1},
-        NOTHING_SAID: {"dog_bark": 1},
+        NOTHING_NAMED: {"dog_bark": 1},
     }
 
 

@@ -175,8 +175,8 @@ def test_gemm_with_a_bias(tmp_path: Path) -> None:
     dynamic_int8(path, tmp_path / "i.onnx")
     explicit_int8(path, tmp_path / "e.onnx", {"tokens": (-4.0, 4.0)})
     half(path, tmp_path / "h.onnx")
-    for name, least in (("i", 0.999), ("e", min_cosine(tmp_path)), ("h", 0.99999)):
-        assert cosine(want, run(tmp_path / f"{name}.onnx", inputs)["logits"]) > least
+    for name, lowest in (("i", 0.999), ("e", min_cosine(tmp_path)), ("h", 0.99999)):
+        assert cosine(want, run(tmp_path / f"{name}.onnx", inputs)["logits"]) > lowest
     assert int8_products(tmp_path / "e.onnx").int8 == 1
 
 

@@ -235,8 +235,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = file.content if file.delivered is None else file.delivered
         headers = {"ETag": f'"{file.digest}"', "X-Repo-Commit": served.commit, "Accept-Ranges": "bytes"}
         status, start = 200, 0
-        if asked := self.headers.get("Range"):
-            start = int(asked.removeprefix("bytes=").split("-")[0])
+        if byte_range := self.headers.get("Range"):
+            start = int(byte_range.removeprefix("bytes=").split("-")[0])
             if start >= len(body):
                 self._refuse(416, "")
                 return

@@ -223,7 +223,7 @@ def test_from_the_hub_to_captions(server: HubServer, tmp_path: Path) -> None:
     ]
     manifest = open_bundle(str(folder)).manifest
     assert (manifest.name, manifest.license, manifest.version) == ("dcase2023", "Apache-2.0", captioner.commit[:12])
-    told = "\n".join(manifest.attributions)
+    attributions = "\n".join(manifest.attributions)
     for words in (
         captioner.commit,
         sha256(weights.content),
@@ -231,11 +231,11 @@ def test_from_the_hub_to_captions(server: HubServer, tmp_path: Path) -> None:
         "facebook/bart-base at ",
         "BEATs",
     ):
-        assert words in told
+        assert words in attributions
 
-    said = run_edge_aac("caption", "--bundle", "dcase2023", write_wav(tmp_path / "noise.wav", noise(10)), env=env)
-    assert said.returncode == 0, said.stderr
-    assert records(said.stdout)[0]["model"]["bundle"] == "dcase2023"
+    result = run_edge_aac("caption", "--bundle", "dcase2023", write_wav(tmp_path / "noise.wav", noise(10)), env=env)
+    assert result.returncode == 0, result.stderr
+    assert records(result.stdout)[0]["model"]["bundle"] == "dcase2023"
 
     server.forget()
     offline = run_edge_aac("pull", "dcase2023", "--download-only", env={**env, "HF_HUB_OFFLINE": "1"})

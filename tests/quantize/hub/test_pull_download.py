@@ -63,11 +63,11 @@ def test_safetensors_are_preferred_and_no_other_framework_is_fetched(pulling: Pu
 def test_revision_is_that_of_the_name_and_not_of_its_parts(pulling: Puller) -> None:
     commit = pulling.served.commit
     assert pulling(revision=commit).name == commit
-    asked = [request.path for request in pulling.server.requests if "/api/" in request.path]
-    assert [path.split("?")[0].split("/")[-1] for path in asked] == [commit, "main", "main"]
+    requested = [request.path for request in pulling.server.requests if "/api/" in request.path]
+    assert [path.split("?")[0].split("/")[-1] for path in requested] == [commit, "main", "main"]
 
 
-def test_another_licence_on_the_card_is_told(pulling: Puller) -> None:
+def test_another_licence_on_the_card_is_reported(pulling: Puller) -> None:
     pulling.served.license = "cc-by-nc-4.0"
     pulling()
     assert "licence Apache-2.0 (its model card states: cc-by-nc-4.0)" in pulling.log_text
@@ -93,7 +93,7 @@ def test_a_cut_download_goes_on_where_it_stopped(pulling: Puller) -> None:
 def test_a_cut_loses_less_than_a_piece(pulling: Puller) -> None:
     pulling.served_weights.cuts = [PIECE + 77] * 3
     pulling()
-    assert [asked for asked, _ in pulling.weights()] == [None, *(f"bytes={n * PIECE}-" for n in (1, 2, 3))]
+    assert [requested for requested, _ in pulling.weights()] == [None, *(f"bytes={n * PIECE}-" for n in (1, 2, 3))]
 
 
 def test_a_connection_that_is_always_cut_is_given_up_and_gone_on_with_later(pulling: Puller) -> None:
@@ -116,7 +116,7 @@ def test_a_server_that_falls_silent_is_left_and_asked_again(pulling: Puller, mon
     file.silent_after = 3 * PIECE
     folder = pulling()
     assert (folder / "pytorch_model.bin").read_bytes() == WEIGHTS
-    assert [asked for asked, _ in pulling.weights()][-1] == f"bytes={3 * PIECE}-"
+    assert [requested for requested, _ in pulling.weights()][-1] == f"bytes={3 * PIECE}-"
 
 
 # Wrong files

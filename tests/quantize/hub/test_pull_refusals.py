@@ -198,7 +198,7 @@ def free_bytes(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(space.shutil, "disk_usage", lambda _: SimpleNamespace(free=count))
 
 
-def test_too_little_room_is_told_before_the_first_byte(pulling: Puller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_room_is_reported_before_the_first_byte(pulling: Puller, monkeypatch: pytest.MonkeyPatch) -> None:
     free_bytes(monkeypatch, len(WEIGHTS) - 1)
     with pytest.raises(
         DeviceError, match=r"1\.31 MB are needed in .*, but 1\.31 MB are free there: .*--cache"

@@ -99,10 +99,10 @@ def test_what_it_was_fitted_to_is_more_familiar_than_anything_else(recordings: P
     assert score.whitening.shape == (_DIM, 6)
     with torch.no_grad():
         hidden = torch.randn(64, _TOKENS, _DIM) * 3.0
-        strange = score(hidden, encoder.predictor(hidden))
+        unfamiliar = score(hidden, encoder.predictor(hidden))
         fitted = _scores(encoder, score, scenes)
     assert fitted.median() == pytest.approx(0.0, abs=0.7)
-    assert (strange < fitted.quantile(0.05)).float().mean() > 0.9
+    assert (unfamiliar < fitted.quantile(0.05)).float().mean() > 0.9
 
 
 def _scores(encoder: _Directions, score: Familiarity, scenes: list[Scene]) -> Tensor:
@@ -142,7 +142,7 @@ def test_the_words_name_no_class() -> None:
 def bundle(small_recipe: Recipe, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = replace(
         small_recipe,
-        familiarity=replace(_RECIPE, least=-1.0),
+        familiarity=replace(_RECIPE, threshold=-1.0),
         train=replace(small_recipe.train, epochs=1, scenes_per_epoch=16, corpus_scenes=200),
     )
     folder = tmp_path_factory.mktemp("familiar")
@@ -150,20 +150,20 @@ def bundle(small_recipe: Recipe, recordings: Path, tmp_path_factory: pytest.Temp
     return export_bundle(folder / "run", recordings, folder / "bundle", {}, lambda line: None, calibration_windows=2)
 
 
-def test_a_bundle_that_tells(bundle: Path) -> None:
+def test_a_bundle_that_scores_familiarity(bundle: Path) -> None:
     opened = open_bundle(str(bundle))
     rule = opened.manifest.familiarity
-    assert rule and rule.least == -1.0
+    assert rule and rule.threshold == -1.0
     assert opened.manifest.graphs["encoder"][0].shapes["familiarity"] == ["windows"]
     fbank = np.random.default_rng(0).normal(0, 0.5, (998, 128)).astype(np.float32)
-    heard = described(Captioner(opened, choices=Choices(least_familiarity=-1e9)), fbank, window_rng(0, 0))
+    heard = described(Captioner(opened, choices=Choices(min_familiarity=-1e9)), fbank, window_rng(0, 0))
     assert heard.familiarity is not None and heard.familiar
-    strange = described(Captioner(opened, choices=Choices(least_familiarity=1e9)), fbank, window_rng(0, 0))
-    assert strange.familiarity == heard.familiarity and not strange.familiar
-    assert set(strange.best.text.split()) <= set(rule.words)
+    unfamiliar = described(Captioner(opened, choices=Choices(min_familiarity=1e9)), fbank, window_rng(0, 0))
+    assert unfamiliar.familiarity == heard.familiarity and not unfamiliar.familiar
+    assert set(unfamiliar.best.text.split()) <= set(rule.words)
     tokenizer = load_tokenizer(opened.path(opened.manifest.tokenizers.decoder))
     assert rule.words == [word for word in words_that_name_nothing() if token_of(tokenizer, word) is not None]
-    assert not any(named_events(caption.text) for caption in strange.ranked)
+    assert not any(named_events(caption.text) for caption in unfamiliar.ranked)
 
 
 def test_weights_are_stored_in_half_the_bytes_and_read_as_they_are_computed_with(bundle: Path) -> None:
@@ -220,6 +220,6 @@ def test_a_recipe_of_a_corpus_has_none() -> None:
         replace(load_recipe("esc10-tiny"), corpus=corpus)
 
 
-def test_the_shipped_recipes_tell() -> None:
+def test_the_shipped_recipes_score_familiarity() -> None:
     for name in ("esc10-tiny", "esc10-teacher"):
         assert load_recipe(name).familiarity is not None

@@ -280,7 +280,7 @@ def test_no_code_of_a_folder_is_run(tmp_path: Path) -> None:
     assert load_sentence_embedder(folder).dim == 16
 
 
-def test_minilm_tells_kinds_of_sound_apart() -> None:
+def test_minilm_separates_kinds_of_sound() -> None:
     try:
         folder = installed_minilm()
     except InputMissingError as error:

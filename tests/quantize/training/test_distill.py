@@ -175,9 +175,9 @@ def test_a_student_broken_off_goes_on_to_the_same_weights(
         distil(recipe, tmp_path / "broken", stored).train(RecordedProgress(steps_left=3))
     resumed = distil(recipe, tmp_path / "broken", stored)
     assert resumed.steps_done == 2
-    told = RecordedProgress()
-    resumed.train(told)
-    assert len(told.losses) == 4
+    progress = RecordedProgress()
+    resumed.train(progress)
+    assert len(progress.losses) == 4
     states = [run.trainer.averaged.state_dict() for run in (whole, resumed)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
@@ -263,7 +263,7 @@ def test_a_student_without_a_text_embedder_says_what_to_do(finished: Path, recor
     )
 
 
-def said(bundle: Path) -> Runtime:
+def runs(bundle: Path) -> Runtime:
     captioner = Runtime(open_bundle(str(bundle)))
     assert described(captioner, np.zeros((998, 128), np.float32), window_rng(0, 0)).ranked
     return captioner
@@ -273,7 +273,7 @@ def test_exported_with_the_whole_sentence_embedder(
     finished: Path, recordings: Path, sentence_embedder: SentenceEmbedder, tmp_path: Path
 ) -> None:
     folder = export_bundle(finished, recordings, tmp_path / "out", {}, lambda line: None, sentence_embedder)
-    said(folder)
+    runs(folder)
     manifest = open_bundle(str(folder)).manifest
     assert manifest.embedding_size == sentence_embedder.dim
     own = (folder / manifest.tokenizers.text.file).read_text(encoding="utf-8")
@@ -292,5 +292,5 @@ def test_exported_with_its_text_student(
         RecordedProgress()
     )
     lines: list[str] = []
-    said(export_bundle(finished, recordings, tmp_path / "out", {}, lines.append))
+    runs(export_bundle(finished, recordings, tmp_path / "out", {}, lines.append))
     assert {line.split(":")[0] for line in lines} == {"encoder", "decoder", "text_embedder"}

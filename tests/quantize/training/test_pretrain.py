@@ -59,10 +59,10 @@ class BeforeCaptions(RecordedProgress):
 def test_the_captioner_begins_with_the_averaged_encoder(recipe: Recipe, source: SceneSource, tmp_path: Path) -> None:
     run = Run(recipe, source, tmp_path)
     drawn = {name: tensor.clone() for name, tensor in run.trainer.trainee.captioner.state_dict().items()}
-    told = BeforeCaptions()
+    progress = BeforeCaptions()
     with pytest.raises(KeyboardInterrupt):
-        run.train(told)
-    assert told.epochs == [(1, 2), (2, 2), (1, 1)] and len(told.losses) == 4
+        run.train(progress)
+    assert progress.epochs == [(1, 2), (2, 2), (1, 1)] and len(progress.losses) == 4
     kept = torch.load(tmp_path / FOLDER / "last.pt", weights_only=True)
     now = run.trainer.trainee.captioner.state_dict()
     changed = 0
@@ -74,9 +74,9 @@ def test_the_captioner_begins_with_the_averaged_encoder(recipe: Recipe, source: 
             assert torch.equal(tensor, drawn[name]), name
     assert changed > 20
 
-    told = RecordedProgress()
-    Run(recipe, source, tmp_path).train(told)
-    assert told.epochs == [(1, 1)], "a finished pretraining is not repeated"
+    progress = RecordedProgress()
+    Run(recipe, source, tmp_path).train(progress)
+    assert progress.epochs == [(1, 1)], "a finished pretraining is not repeated"
     load_run(tmp_path)
 
 
@@ -87,10 +87,10 @@ def test_broken_off_within_it_goes_on_there(recipe: Recipe, source: SceneSource,
     with pytest.raises(KeyboardInterrupt):
         Run(recipe, source, broken).train(RecordedProgress(steps_left=2))
     assert not (broken / "last.pt").exists()
-    told = BeforeCaptions()
+    progress = BeforeCaptions()
     with pytest.raises(KeyboardInterrupt):
-        Run(recipe, source, broken).train(told)
-    assert len(told.losses) == 3
+        Run(recipe, source, broken).train(progress)
+    assert len(progress.losses) == 3
     states = [torch.load(folder / FOLDER / "last.pt", weights_only=True)["averaged"] for folder in (whole, broken)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
@@ -163,9 +163,9 @@ def test_without_the_table_nothing_is_pretrained(recipe: Recipe, source: SceneSo
     # Pretraining takes none of the random numbers that the captioner's own weights are drawn from.
     states = [one.trainer.trainee.state_dict() for one in (run, with_it)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
-    told = RecordedProgress()
-    run.train(told)
-    assert told.epochs == [(1, 1)] and not (tmp_path / FOLDER).exists()
+    progress = RecordedProgress()
+    run.train(progress)
+    assert progress.epochs == [(1, 1)] and not (tmp_path / FOLDER).exists()
 
 
 def test_a_corpus_has_no_single_sounds(recipe: Recipe, scene_source: SceneSource, tmp_path: Path) -> None:

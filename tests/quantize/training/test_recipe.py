@@ -85,6 +85,15 @@ def test_an_unusable_setting_is_one_sentence(kind: type, values: dict[str, objec
     assert len(str(refused.value).splitlines()) == 1
 
 
+def test_older_recipes_are_read_by_their_former_names() -> None:
+    table = asdict(load_recipe("esc10-tiny"))
+    table["familiarity"]["least"] = table["familiarity"].pop("threshold") + 1.0
+    table["distill"]["ask_of_unknown"] = not table["distill"].pop("distil_unknown")
+    recipe = recipe_from(table)
+    assert recipe.familiarity is not None and recipe.familiarity.threshold == -3.0
+    assert recipe.distill.distil_unknown
+
+
 def test_what_is_not_used_may_be_anything() -> None:
     TrainSettings(contrastive_weight=0.0, contrastive_temperature=0.0)
     recipe = load_recipe("clotho-small")

@@ -29,7 +29,7 @@ from quantize.training.sources import CorpusSource, SceneSource, open_example_so
 from quantize.training.train import store_examples
 
 RATE = 16_000
-SAID = ("rain falls on a roof", "a dog barks at a door", "a clock ticks in a room")
+CAPTIONS = ("rain falls on a roof", "a dog barks at a door", "a clock ticks in a room")
 
 
 def taking(source: SceneSource | CorpusSource, count: int) -> TrainSettings:
@@ -62,7 +62,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(8):
         write_sound(folder / "clips" / f"{number}.wav", 11.0 if number < 4 else 3.0, 0.02 * (number + 1), number)
         second = "" if number == 7 else f"some sound of {number} things is heard"
-        rows.append(f"{number}.wav,{SAID[number % 3]},{second},take {number // 2}")
+        rows.append(f"{number}.wav,{CAPTIONS[number % 3]},{second},take {number // 2}")
     (folder / "clips" / "broken.wav").write_bytes(b"no sound at all")
     rows += ["broken.wav,a door slams shut loudly,,", "gone.wav,a bell rings far away,,"]
     (folder / "captions.csv").write_text("\n".join(rows), encoding="utf-8")
@@ -83,7 +83,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return train_tokenizer([*SAID, "some sound of 0 1 2 3 4 5 6 7 things is heard"], 900)
+    return train_tokenizer([*CAPTIONS, "some sound of 0 1 2 3 4 5 6 7 things is heard"], 900)
 
 
 def test_what_cannot_be_used_is_left_out_and_listed(corpus_recipe: Recipe, corpus: Path, cache: Path) -> None:
@@ -127,8 +127,8 @@ def test_held_out_clips_that_cannot_be_used_are_listed_with_their_table(
     (corpus / "partly").mkdir(exist_ok=True)
     write_sound(corpus / "partly" / "x.wav", 2.0, 0.1, 50)
     (corpus / "partly" / "1.wav").write_bytes(b"no sound at all")
-    said = "file,caption\nx.wav,a bell rings far away\n1.wav,a cat meows\n2.wav,a horn sounds\n"
-    (corpus / "partly.csv").write_text(said, encoding="utf-8")
+    rows = "file,caption\nx.wav,a bell rings far away\n1.wav,a cat meows\n2.wav,a horn sounds\n"
+    (corpus / "partly.csv").write_text(rows, encoding="utf-8")
     table = replace(corpus_recipe.corpus, held_out_captions="partly.csv", held_out_audio="partly")
     source = CorpusSource(replace(corpus_recipe, corpus=table), corpus, cache)
     broken = {clip.name: clip.reason for clip in source.report.broken}

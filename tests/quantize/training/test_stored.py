@@ -117,21 +117,21 @@ def test_what_is_read_is_what_the_teacher_says_of_it(stored: Stored, guide: Teac
 
 def test_captions_are_drawn_anew_and_the_embedded_one_stays_first(stored: Stored, taught_recipe: Recipe) -> None:
     """Two of three at a time; each with its own of the teacher's outputs, as the test above says."""
-    said: dict[tuple[str, ...], set[str]] = {}
+    decoded: dict[tuple[str, ...], set[str]] = {}
     for epoch in range(6):
         dataset = reading(stored, taught_recipe, epoch)
         for index in range(12):
             example = dataset[index]
             assert len(example.token_ids) == 2
             texts = {stored.signals.tokenizer.decode(ids).strip() for ids in example.token_ids}
-            said.setdefault(example.texts, set()).update(texts)
+            decoded.setdefault(example.texts, set()).update(texts)
     by_first = {sample.record["texts"][0]: set(sample.record["texts"]) for sample in stored.examples.reader}
-    assert {texts[0] for texts in said} == set(by_first)
-    assert all(spoken <= by_first[texts[0]] for texts, spoken in said.items())
-    assert sum(spoken == by_first[texts[0]] for texts, spoken in said.items()) >= 10
+    assert {texts[0] for texts in decoded} == set(by_first)
+    assert all(texts_of_it <= by_first[texts[0]] for texts, texts_of_it in decoded.items())
+    assert sum(texts_of_it == by_first[texts[0]] for texts, texts_of_it in decoded.items()) >= 10
 
 
-def test_more_captions_than_are_stored_are_said_again(stored: Stored, taught_recipe: Recipe) -> None:
+def test_more_captions_than_are_stored_come_again(stored: Stored, taught_recipe: Recipe) -> None:
     example = reading(stored, unmasked(taught_recipe, captions_per_scene=5))[0]
     assert len(example.token_ids) == 5 and example.token_ids[:2] == example.token_ids[3:]
     assert example.signals is not None and example.signals.tokens.token_ids.shape[0] == 5
@@ -223,11 +223,11 @@ def test_broken_off_both_go_on_behind_their_last_whole_shard(
     monkeypatch.setattr("quantize.training.stored._BATCH", 4)
     recipe = unmasked(taught_recipe, contrastive_weight=0.0)
 
-    def make(folder: Path, told: Any = ignored) -> None:
-        store_examples(recipe, scene_source, None, folder, told)
+    def make(folder: Path, progress: Any = ignored) -> None:
+        store_examples(recipe, scene_source, None, folder, progress)
 
-    def run_teacher(folder: Path, told: Any = ignored) -> None:
-        store_signals(recipe, scene_source, teacher, StoredExamples.open(folder), folder, told)
+    def run_teacher(folder: Path, progress: Any = ignored) -> None:
+        store_signals(recipe, scene_source, teacher, StoredExamples.open(folder), folder, progress)
 
     def struck(done: int) -> None:
         if done == 8:
@@ -239,19 +239,19 @@ def test_broken_off_both_go_on_behind_their_last_whole_shard(
     with pytest.raises(KeyboardInterrupt):
         make(broken, struck)
     refused(lambda: StoredExamples.open(broken), DataError, "unfinished")
-    told: list[int] = []
-    make(broken, told.append)
+    progress: list[int] = []
+    make(broken, progress.append)
     with pytest.raises(KeyboardInterrupt):
         run_teacher(broken, struck)
     examples = StoredExamples.open(broken)
     assert not examples.has_text_embeddings
     refused(lambda: StoredSignals.open(broken, examples, recipe.distill, teacher.weights), DataError, "unfinished")
-    run_teacher(broken, told.append)
-    assert told == [12, 12], "what was written is not computed again"
+    run_teacher(broken, progress.append)
+    assert progress == [12, 12], "what was written is not computed again"
     assert list(contents(broken)) == list(contents(tmp_path / "whole"))
-    make(broken, told.append)
-    run_teacher(broken, told.append)
-    assert told == [12, 12], "and nothing of what is finished"
+    make(broken, progress.append)
+    run_teacher(broken, progress.append)
+    assert progress == [12, 12], "and nothing of what is finished"
 
 
 def test_other_settings_than_they_were_made_with_are_refused(
@@ -295,7 +295,7 @@ def test_other_examples_are_refused(
     assert len(StoredExamples.open(stored.folder)) == 12
 
 
-def test_a_missing_sentence_embedder_is_told_before_hours_are_spent(
+def test_a_missing_sentence_embedder_is_reported_before_hours_are_spent(
     taught_recipe: Recipe, scene_source: SceneSource, tmp_path: Path
 ) -> None:
     refused(
@@ -311,9 +311,9 @@ def test_a_teacher_learns_from_the_stored_examples_too(
 ) -> None:
     """They bring the sentence embeddings, so that the embedder itself is not needed."""
     run = Run(taught_recipe, scene_source, tmp_path, stored=stored.examples)
-    told = RecordedProgress()
-    run.train(told)
-    assert len(told.losses) == 6 and np.isfinite(told.losses).all()
+    progress = RecordedProgress()
+    run.train(progress)
+    assert len(progress.losses) == 6 and np.isfinite(progress.losses).all()
     batch: Example = run.trainer.dataset(0)[0]
     assert batch.signals is None and batch.text_embedding is not None
 

@@ -123,10 +123,10 @@ def test_student_comes_near_its_teacher_on_texts_it_has_not_seen(
     teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
 ) -> None:
     settings = replace(SETTINGS, epochs=20)
-    told = RecordedProgress()
+    progress = RecordedProgress()
     run = TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path)
-    scores = run.train(told)
-    assert len(told.losses) == 20 * 160 // 16
+    scores = run.train(progress)
+    assert len(progress.losses) == 20 * 160 // 16
     assert not run.student.training
     held_out = split_texts(TEXTS, settings).held_out
     torch.manual_seed(settings.seed)
@@ -148,10 +148,10 @@ def test_student_comes_near_its_teacher_on_texts_it_has_not_seen(
 def test_an_epoch_ends_with_the_texts(
     teacher: SentenceEmbedder, tokenizer: Tokenizer, config: TextEmbedderConfig, tmp_path: Path
 ) -> None:
-    told = RecordedProgress()
+    progress = RecordedProgress()
     settings = replace(SETTINGS, epochs=1, scenes_per_epoch=5000)
-    TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path).train(told)
-    assert len(told.losses) == 200 // 16
+    TextDistillation(teacher, TEXTS, tokenizer, config, settings, tmp_path).train(progress)
+    assert len(progress.losses) == 200 // 16
 
 
 def test_batches_hold_texts_of_like_length_and_every_text_once(
@@ -244,8 +244,8 @@ def test_teacher_runs_once_for_each_text(teacher: SentenceEmbedder, tokenizer: T
     assert built == [""]  # for the fingerprint alone
     other = teacher_embeddings(_teacher(tokenizer, seed=8), TEXTS, tmp_path)
     assert float(np.abs(other - first).max()) > 1e-2
-    asked = teacher_embeddings(replace(counted, default_instruction="birds: "), TEXTS, tmp_path)
-    assert float(np.abs(asked - first).max()) > 1e-2
+    instructed = teacher_embeddings(replace(counted, default_instruction="birds: "), TEXTS, tmp_path)
+    assert float(np.abs(instructed - first).max()) > 1e-2
     (chunk,) = (path for path in tmp_path.iterdir() if np.array_equal(np.load(path), first))
     chunk.write_bytes(chunk.read_bytes()[:200])
     with pytest.raises(DataError, match="delete it"):

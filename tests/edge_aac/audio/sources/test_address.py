@@ -70,7 +70,7 @@ def test_unknown_source_names_what_exists(uri: str) -> None:
     assert "file:" in str(caught.value)
 
 
-def test_a_bare_path_is_told_its_scheme(tmp_path: Path) -> None:
+def test_a_bare_path_gets_its_scheme(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.touch()
     with pytest.raises(DeviceError, match=f"file:{path}"):

@@ -23,14 +23,14 @@ from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import Captioner, Choices, window_rng
 from tests.edge_aac.engines.tensor_rt.trt_api import VERSIONS
 from tests.edge_aac.engines.tensor_rt.trt_cases import (
-    MOST_CANDIDATES,
+    MAX_CANDIDATES,
     ONE_THREAD,
     captioner_of,
     engines_of,
     fbank,
     install,
+    noise_described,
     plan_of,
-    said,
     same,
 )
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
@@ -55,7 +55,7 @@ def test_captions_are_those_of_onnx_runtime(
     plain = Captioner(bundle, ONE_THREAD)
     here = captioner_of(bundle, engines, monkeypatch)
     for seed in range(3):
-        same(said(here, seed), said(plain, seed), 1e-5)
+        same(noise_described(here, seed), noise_described(plain, seed), 1e-5)
     assert installed.cuda.did["cudaGraphInstantiate"] == 1, "one graph serves all windows of a shape"
     assert "IExecutionContext.execute_async_v3" in installed.tensorrt.calls
 
@@ -71,7 +71,7 @@ def test_every_way_of_decoding(
     engines = engines_of(bundle, tmp_path, ("encoder", "decoder"), graphs=graphs)
     here = captioner_of(bundle, engines, monkeypatch, choices)
     for seed in range(2):
-        same(said(here, seed), said(plain, seed), 1e-5)
+        same(noise_described(here, seed), noise_described(plain, seed), 1e-5)
     assert (installed.cuda.did["cudaGraphLaunch"] > 5) == graphs
 
 
@@ -91,7 +91,7 @@ def test_as_many_windows_at_once_as_both_plans_take(
     found = here.describe(windows, [window_rng(seed, 0) for seed in range(5)])
     for seed, description in enumerate(found):
         assert isinstance(description, Description)
-        same(description, said(plain, seed), 1e-5)
+        same(description, noise_described(plain, seed), 1e-5)
     assert installed.cuda.did["cudaMemcpy2DAsync"] > 0, "within the device's memory"
     encoder = engines["encoder"]
     assert isinstance(encoder, TensorRtEngine) and encoder._runs == runs
@@ -105,7 +105,7 @@ def test_one_graph_swapped_alone(
     install(monkeypatch)
     plain = Captioner(bundle, ONE_THREAD)
     here = captioner_of(bundle, engines_of(bundle, tmp_path, (role,)), monkeypatch)
-    same(said(here, 5), said(plain, 5), 1e-5)
+    same(noise_described(here, 5), noise_described(plain, 5), 1e-5)
 
 
 def test_nothing_goes_by_the_host_but_ids_and_logits(
@@ -113,11 +113,11 @@ def test_nothing_goes_by_the_host_but_ids_and_logits(
 ) -> None:
     installed = install(monkeypatch)
     here = captioner_of(bundle, engines_of(bundle, tmp_path, ("encoder", "decoder")), monkeypatch)
-    said(here, 0)
+    noise_described(here, 0)
     copied = installed.cuda.copied
     copied.clear()
     installed.cuda.did.clear()
-    said(here, 1)
+    noise_described(here, 1)
     steps = installed.cuda.did["cudaGraphLaunch"]
     manifest = bundle.manifest
     logits = 4 * here.rules.candidates * manifest.vocabulary_size
@@ -138,7 +138,7 @@ def test_a_graph_is_captured_anew_for_another_shape(
     for count, captures in ((6, 1), (2, 2), (2, 2), (6, 3)):
         plain = Captioner(bundle, ONE_THREAD, count)
         here = captioner_of(bundle, engines, monkeypatch, candidates=count)
-        same(said(here, count), said(plain, count), 1e-5)
+        same(noise_described(here, count), noise_described(plain, count), 1e-5)
         assert installed.cuda.did["cudaGraphInstantiate"] == captures
 
 
@@ -155,10 +155,10 @@ def test_half_precision_in_the_cache(bundle: Bundle, tmp_path: Path, monkeypatch
     choices = Choices(method="greedy")
     plain = Captioner(bundle, ONE_THREAD, choices=choices)
     here = captioner_of(bundle, engines_of(bundle, tmp_path, ("encoder", "decoder"), ways), monkeypatch, choices)
-    captioned = said(here, 2)
+    captioned = noise_described(here, 2)
     assert captioned.audio_embedding.dtype == np.float32
-    same(captioned, said(plain, 2), 0.05)
-    assert captioned.best.log_likelihood != said(plain, 2).best.log_likelihood, "nothing was rounded"
+    same(captioned, noise_described(plain, 2), 0.05)
+    assert captioned.best.log_likelihood != noise_described(plain, 2).best.log_likelihood, "nothing was rounded"
 
 
 def test_types_that_differ_between_encoder_and_decoder(
@@ -172,7 +172,8 @@ def test_types_that_differ_between_encoder_and_decoder(
         "decoder": TensorRtEngine(plan_of(bundle, "decoder", tmp_path, Ways(half=half)), context),
     }
     here = captioner_of(bundle, engines, monkeypatch, Choices(method="greedy"))  # type: ignore[arg-type]
-    same(said(here, 2), said(Captioner(bundle, ONE_THREAD, choices=Choices(method="greedy")), 2), 0.05)
+    greedy = Captioner(bundle, ONE_THREAD, choices=Choices(method="greedy"))
+    same(noise_described(here, 2), noise_described(greedy, 2), 0.05)
     assert "pass through the host" in caplog.text
 
 
@@ -229,9 +230,9 @@ def test_what_a_plan_was_not_built_for(bundle: Bundle, tmp_path: Path, monkeypat
     cross = np.zeros((1, 3, 4, 17, 32), np.float32)
     decoder = engines["decoder"]
     rebuild = f"edge-aac build-engine --bundle {DEFAULT_BUNDLE}"
-    for count, positions, steps in ((MOST_CANDIDATES + 1, 8, 17), (1, 33, 17), (1, 8, 249)):
+    for count, positions, steps in ((MAX_CANDIDATES + 1, 8, 17), (1, 33, 17), (1, 8, 249)):
         array = np.zeros((1, 3, 4, steps, 32), np.float32)
-        command = f"{rebuild} --candidates {count}" if count > MOST_CANDIDATES else rebuild
+        command = f"{rebuild} --candidates {count}" if count > MAX_CANDIDATES else rebuild
         with pytest.raises(DataError, match=rf"decoder\.engine was built for .* up to .*run `{command}`"):
             decoder.open_steps(count, positions, _memory(array))  # type: ignore[attr-defined]
     two = np.concatenate([cross, cross])
@@ -247,7 +248,7 @@ def test_what_a_plan_was_not_built_for(bundle: Bundle, tmp_path: Path, monkeypat
     ids = np.ones((1, 200), np.int64)
     with pytest.raises(DataError, match=f"token_ids up to.*run `{rebuild}`"):
         engines["text_embedder"].run({"token_ids": ids, "attention_mask": ids})
-    many = np.ones((MOST_CANDIDATES + 2, 9), np.int64)
+    many = np.ones((MAX_CANDIDATES + 2, 9), np.int64)
     with pytest.raises(DataError, match=f"token_ids up to.*`{rebuild} --candidates {len(many)}`"):
         engines["text_embedder"].run({"token_ids": many, "attention_mask": many})
     with pytest.raises(DataError, match="takes"):
@@ -317,14 +318,14 @@ def test_a_gpu_that_fails(
     here = captioner_of(bundle, engines_of(bundle, tmp_path, ("encoder", "decoder")), monkeypatch)
     installed.cuda.failing[function] = "cudaErrorIllegalAddress"
     with pytest.raises(DeviceError, match=sentence):
-        said(here, 0)
+        noise_described(here, 0)
 
 
 def test_memory_goes_back_with_the_engine(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed = install(monkeypatch)
     for _ in range(2):
         here = captioner_of(bundle, engines_of(bundle, tmp_path, _ROLES), monkeypatch)
-        said(here, 0)
+        noise_described(here, 0)
         assert installed.cuda.allocated("device") > 1_000_000
         monkeypatch.undo()
         installed_again = install(monkeypatch)

@@ -34,9 +34,9 @@ def _one_sentence(error: pytest.ExceptionInfo[Exception]) -> None:
 def test_no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    for ask in (this_gpu, DeviceContext):
+    for identify in (this_gpu, DeviceContext):
         with pytest.raises(DeviceError, match="apt install .*--system-site-packages") as caught:
-            ask()
+            identify()
         _one_sentence(caught)
 
 
@@ -88,7 +88,7 @@ def test_messages_go_to_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.
     assert log.because() == "(it says no reason)"
     with caplog.at_level(logging.DEBUG, "edge_aac.tensorrt"):
         for severity in ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"):
-            installed.tensorrt.say(log.sink, severity, f"{severity} of a layer\nand more")
+            installed.tensorrt.log_line(log.sink, severity, f"{severity} of a layer\nand more")
     levels = [(record.levelname, record.getMessage().partition(" ")[0]) for record in caplog.records]
     assert levels == [
         ("ERROR", "INTERNAL_ERROR"),

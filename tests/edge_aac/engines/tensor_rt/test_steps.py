@@ -20,7 +20,7 @@ from edge_aac.models.encoding import memory_of
 from tests.edge_aac.engines.tensor_rt.trt_cases import fbank, install, plan_of
 from tests.edge_aac.engines.tensor_rt.trt_stand_in_parts import stand_in_plan
 
-_LAYERS, _HEADS, _CAPACITY, _MOST, _WINDOWS = 2, 3, 7, 4, 3
+_LAYERS, _HEADS, _CAPACITY, _MAX_ROWS, _WINDOWS = 2, 3, 7, 4, 3
 
 
 def _decoder(path: Path, head_size: int, rows_type: int = TensorProto.FLOAT) -> None:
@@ -96,12 +96,12 @@ def _decoder(path: Path, head_size: int, rows_type: int = TensorProto.FLOAT) -> 
 
 
 def _ranges(head_size: int) -> dict[str, list[list[int]]]:
-    cache = [[rows, _HEADS, _CAPACITY, head_size] for rows in (1, 2, _MOST * _WINDOWS)]
+    cache = [[rows, _HEADS, _CAPACITY, head_size] for rows in (1, 2, _MAX_ROWS * _WINDOWS)]
     memory = ((1, 1), (1, 5), (_WINDOWS, 9))
     cross = [[windows, _HEADS, steps, head_size] for windows, steps in memory]
     kinds = {"self_keys": cache, "self_values": cache, "cross_keys": cross, "cross_values": cross}
     return {
-        "token_ids": [[1, 1], [2, 1], [_MOST * _WINDOWS, 1]],
+        "token_ids": [[1, 1], [2, 1], [_MAX_ROWS * _WINDOWS, 1]],
         "memory_padding": [list(shape) for shape in memory],
         **{f"{kind}_{layer}": shapes for kind, shapes in kinds.items() for layer in range(_LAYERS)},
     }
@@ -126,7 +126,7 @@ def test_the_cache_is_the_host_s(
         device = TensorRtEngine(tmp_path / "decoder.engine", DeviceContext(graphs=False))
     random = np.random.default_rng(seed)
     for _ in range(4):
-        count, windows, memory_steps = (int(random.integers(1, most + 1)) for most in (_MOST, _WINDOWS, 9))
+        count, windows, memory_steps = (int(random.integers(1, largest + 1)) for largest in (_MAX_ROWS, _WINDOWS, 9))
         cross = random.standard_normal((2, windows, _LAYERS, _HEADS, memory_steps, head_size)).astype(np.float32)
         memory = Memory(cross[0], cross[1], random.random((windows, memory_steps)) < 0.3)
         cache = np.zeros((2, _LAYERS, windows * count, _HEADS, _CAPACITY, head_size), np.float32)

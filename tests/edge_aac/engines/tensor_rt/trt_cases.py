@@ -23,13 +23,13 @@ from tests.edge_aac.engines.tensor_rt.trt_stand_in import STAND_IN_VARIABLE, Sta
 from tests.edge_aac.engines.tensor_rt.trt_stand_in_parts import stand_in_plan
 from tests.edge_aac.fakes import described
 
-MOST_CANDIDATES, CAPACITY, MEMORY_STEPS, MOST_TOKENS = 6, 32, 248, 48
+MAX_CANDIDATES, CAPACITY, MEMORY_STEPS, MAX_TOKENS = 6, 32, 248, 48
 ONE_THREAD = EngineOptions(threads=1)
 _LARGEST = {
     "capacity": CAPACITY,
     "memory_steps": MEMORY_STEPS,
-    "texts": MOST_CANDIDATES,
-    "tokens": MOST_TOKENS,
+    "texts": MAX_CANDIDATES,
+    "tokens": MAX_TOKENS,
 }
 
 
@@ -64,12 +64,12 @@ def install_in_children(monkeypatch: pytest.MonkeyPatch, folder: Path, ways: Way
 def ranges(shapes: dict[str, list[int | str]], inputs: list[str], windows: int = 1) -> dict[str, list[list[int]]]:
     """Smallest, best and largest shapes of the inputs that have dynamic axes, for so many windows at once."""
     found = {}
-    sizes = {**_LARGEST, "windows": windows, "rows": windows * MOST_CANDIDATES}
+    sizes = {**_LARGEST, "windows": windows, "rows": windows * MAX_CANDIDATES}
     for name in inputs:
         if any(isinstance(size, str) for size in shapes[name]):
             largest = [sizes[size] if isinstance(size, str) else size for size in shapes[name]]
-            least = [1 if isinstance(size, str) else size for size in shapes[name]]
-            found[name] = [least, largest, largest]
+            smallest = [1 if isinstance(size, str) else size for size in shapes[name]]
+            found[name] = [smallest, largest, largest]
     return found
 
 
@@ -114,7 +114,7 @@ def fbank(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.5, (998, 128)).astype(np.float32)
 
 
-def said(captioner: Captioner, seed: int) -> Description:
+def noise_described(captioner: Captioner, seed: int) -> Description:
     """A window of noise, captioned."""
     return described(captioner, fbank(seed), window_rng(seed, 0))
 

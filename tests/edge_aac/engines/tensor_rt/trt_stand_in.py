@@ -101,7 +101,7 @@ class StandInTensorRt:
             object.__setattr__(made, key, value)
         return made
 
-    def say(self, logger: Any, severity: str, message: str) -> None:
+    def log_line(self, logger: Any, severity: str, message: str) -> None:
         """What TensorRT tells its logger."""
         logger.log(getattr(self.module.ILogger.Severity, severity), message)  # type: ignore[attr-defined]
 

@@ -48,18 +48,18 @@ class Builder(Constructed):
         for step in range(4):
             time.sleep(ways.step_s)
             if not monitor.step_complete("Building Engine", step):
-                trt.say(self._logger, "ERROR", "Error Code 9: build cancelled")
+                trt.log_line(self._logger, "ERROR", "Error Code 9: build cancelled")
                 return None
         monitor.phase_finish("Building Engine")
         if ways.killed_above is not None and workspace > ways.killed_above:
             os.kill(os.getpid(), signal.SIGKILL)
         if ways.memory_above is not None and workspace > ways.memory_above:
-            trt.say(
+            trt.log_line(
                 self._logger, "ERROR", "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)"
             )
             return None
         if ways.fails:
-            trt.say(self._logger, "ERROR", ways.fails)
+            trt.log_line(self._logger, "ERROR", ways.fails)
             return None
         config._cache._timings.append("measured")
         header = {

@@ -23,11 +23,11 @@ class Runtime(Constructed):
     def _deserialize_cuda_engine(self, plan: Any) -> Any:
         content = unpack(bytes(memoryview(plan)))
         if content is None:
-            self._trt.say(self._logger, "ERROR", "Error Code 1: Serialization (magic tag does not match)\nmore")
+            self._trt.log_line(self._logger, "ERROR", "Error Code 1: Serialization (magic tag does not match)\nmore")
             return None
         header, model = content
         if header["tensorrt"] != self._trt.ways.version:
-            self._trt.say(self._logger, "ERROR", f"Error Code 6: serialized with version {header['tensorrt']}")
+            self._trt.log_line(self._logger, "ERROR", f"Error Code 6: serialized with version {header['tensorrt']}")
             return None
         return self._trt.make("ICudaEngine", _header=header, _model=model, _logger=self._logger, _made=[])
 
@@ -115,9 +115,9 @@ class Context(Given):
         )
         if fits and -1 in declared:
             low, _, high = self._engine._header["ranges"][name]
-            fits = all(least <= size <= most for least, size, most in zip(low, shape, high, strict=True))
+            fits = all(smallest <= size <= largest for smallest, size, largest in zip(low, shape, high, strict=True))
         if not fits:
-            self._trt.say(self._engine._logger, "ERROR", f"Error Code 3: {name} {shape} is not in the profile")
+            self._trt.log_line(self._engine._logger, "ERROR", f"Error Code 3: {name} {shape} is not in the profile")
             return False
         self._shapes[name] = shape
         self._state += 1
@@ -133,7 +133,7 @@ class Context(Given):
 
     def _set_tensor_address(self, name: str, address: int) -> bool:
         if address % 256:
-            self._trt.say(self._engine._logger, "ERROR", f"Error Code 3: address of {name} is not aligned")
+            self._trt.log_line(self._engine._logger, "ERROR", f"Error Code 3: address of {name} is not aligned")
             return False
         self._addresses[name] = address
         self._state += 1
@@ -143,7 +143,7 @@ class Context(Given):
         cuda, session = self._trt.cuda, self._engine._session
         stream = cuda.stream(handle)
         if self._infer_shapes() or set(self._addresses) != set(session.types):
-            self._trt.say(self._engine._logger, "ERROR", "Error Code 3: shapes or addresses are missing")
+            self._trt.log_line(self._engine._logger, "ERROR", "Error Code 3: shapes or addresses are missing")
             return False
         assert stream.captured is None or self._ran == self._state, "captured before it ran once in this state"
         state, captured = self._state, stream.captured is not None
