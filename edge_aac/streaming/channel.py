@@ -34,6 +34,8 @@ FILE_RING_SAMPLES = 4 * SAMPLE_RATE
 """A file's reader waits: more would be memory for nothing."""
 
 READ_SAMPLES = SAMPLE_RATE
+"""Taken at once: windows of a long backlog are skipped as they are cut, or they would need much memory for a moment."""
+
 LONGEST_WAIT_S = 1.0
 """Sound waits no longer in the ring, though no window be due: an outage must not push it out."""
 
@@ -150,7 +152,7 @@ class Channel:
             if not self.live and len(self._due) >= ahead:
                 return
             try:
-                part = self._ring.read(self._ring.capacity_samples if self.live else READ_SAMPLES, timeout_s=0.0)
+                part = self._ring.read(READ_SAMPLES, timeout_s=0.0)
             except Exception as error:  # the source's own: what it gave before is described, nothing is flushed
                 self.error = self.error or error
                 self._source_ended = True
@@ -212,8 +214,7 @@ class Channel:
     def take(self, loud: int) -> list[Window]:
         """The next windows in order: as many loud ones as asked for, and the silent ones around them.
 
-        Each is given to :meth:`settle` in this order; events depend on it. Those that are not, since the run ends, are
-        given back to :meth:`put_back`.
+        Each is given to :meth:`settle` in this order, on which events depend, or to :meth:`put_back` as the run ends.
         """
         taken: list[Window] = []
         while self._due:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_aac.audio.windows import Window, WindowSlicer
 from edge_aac.records import Event
 from edge_aac.streaming.counters import Counters
 from edge_aac.streaming.gate import ScoreGate
@@ -167,3 +168,21 @@ def test_a_clock_that_is_set_rewrites_no_event(step_s: float, ends: int, monkeyp
     assert len({event.end for event in events}) == ends, "no event ends before it has ended"
     assert all(event.start is not None and event.end is not None and event.start < event.end for event in events)
     assert events[-1].end == events[-2].end
+
+
+def test_a_long_backlog_is_not_cut_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a stall of 20 s, windows of a short hop would take more memory than a small board has."""
+    cut: list[int] = []
+    push = WindowSlicer.push
+
+    def counted(slicer: WindowSlicer, position: int, samples: np.ndarray) -> list[Window]:
+        windows = push(slicer, position, samples)
+        cut.append(len(windows))
+        return windows
+
+    monkeypatch.setattr(WindowSlicer, "push", counted)
+    loop = session(FakeSource([noise(20 * 16_000)], live=True), FakeSink(), hop=1_600)
+    loop.run()
+    assert counters(loop).windows == sum(cut) == 200
+    assert counters(loop).skipped == {"overlap": 199}
+    assert max(cut) == 10
