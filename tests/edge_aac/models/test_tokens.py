@@ -59,5 +59,5 @@ def test_the_token_of_a_word() -> None:
     assert token_of(tokenizer, "snow") is None
     assert token_of(tokenizer, "rain falls") is None
     assert all_but(tokenizer, ["falls"]).tolist() == [True] * 5 + [False]
-    with pytest.raises(DataError, match="'snow', said of"):
+    with pytest.raises(DataError, match="'snow', a word for unfamiliar sounds"):
         all_but(tokenizer, ["rain", "snow"])
