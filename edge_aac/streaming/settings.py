@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _OF_STREAM = "that of [stream]"
 
@@ -112,6 +113,14 @@ class SourceSettings(_Section):
         json_schema_extra={"unit": "dBFS", "absent": _OF_STREAM},
     )
     enabled: bool = Field(default=True, description="false: the source is not listened to.")
+
+    @field_validator("name")
+    @classmethod
+    def _printable(cls, name: str | None) -> str | None:
+        # Names are printed on terminals and stand in topics.
+        if name is not None and any(unicodedata.category(character) == "Cc" for character in name):
+            raise ValueError("a name has no control characters")
+        return name
 
 
 class SinkSettings(_Section):

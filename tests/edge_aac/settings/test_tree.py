@@ -173,6 +173,7 @@ def test_the_device_of_the_stream_is_the_one_source_where_there_are_no_sources(t
         ("\nsources = 'mic0'\n", "sources"),
         ("\n[[sources]]\nname = 'garden'\n", "sources[0].address"),
         ("[[sources]]\nhop_s = 99999\naddress = 'mic0'\n", "sources[0].hop_s"),
+        ("[[sources]]\nname = \"a\\u0007\"\naddress = 'mic0'\n", "sources[0].name"),
         ("\n[[sinks]]\nformat = 'json'\n", "sinks[0].kind"),
     ],
 )
