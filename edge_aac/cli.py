@@ -9,13 +9,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from edge_aac import __version__
 from edge_aac.errors import DeviceError, EdgeAacError, UsageError
+from edge_aac.plugins import registered
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -109,7 +110,7 @@ def _lead_nowhere(descriptor: int) -> None:
 
 
 def _run(words: list[str]) -> int:
-    verbs = {entry.name: entry for entry in entry_points(group=GROUP)}
+    verbs = registered(GROUP)
     if words[:1] in (["--version"], ["-V"]):
         print(f"edge-aac {__version__}", flush=True)
         return 0

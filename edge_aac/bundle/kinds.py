@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Any
 
-from edge_aac.errors import ConfigError, EdgeAacError
+from edge_aac.errors import EdgeAacError
+from edge_aac.plugins import load, registered
 
 GROUP = "edge_aac.models"
 """Entry points: name of the kind → an :class:`edge_aac.models.registry.ModelKind`."""
@@ -24,17 +24,10 @@ def model_kind(kind: str) -> Any:
         UnknownKindError: nothing is.
         ConfigError: what is registered cannot be loaded.
     """
-    registered = {point.name: point for point in entry_points(group=GROUP)}
-    if kind not in registered:
+    kinds = registered(GROUP)
+    if kind not in kinds:
         raise UnknownKindError(
-            f"the model is of the kind {kind!r}, this edge-aac runs {', '.join(sorted(registered))}: "
+            f"the model is of the kind {kind!r}, this edge-aac runs {', '.join(kinds)}: "
             "install the package that runs it, or use a version that fits"
         )
-    point = registered[kind]
-    try:
-        return point.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"the kind of model {kind!r} is registered as {point.value}, which cannot be loaded ({error}): "
-            "install that package again"
-        ) from error
+    return load(kinds[kind], f"the kind of model {kind!r}")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import TypeAlias, cast
 
-from edge_aac.errors import ConfigError
 from edge_aac.fluency.errors import FluencyError
+from edge_aac.plugins import load, registered
 
 GROUP = "edge_aac.languages"
 """Entry points: language code, lower-case ("en", "pt-br") → a :data:`FluencyCheck`."""
@@ -26,15 +25,7 @@ def fluency_check(language: str) -> FluencyCheck | None:
     Raises:
         ConfigError: a package registers the language, but its code cannot be loaded.
     """
-    registered = {point.name: point for point in entry_points(group=GROUP)}
+    languages = registered(GROUP)
     code = language.lower()
-    point = registered.get(code) or registered.get(code.partition("-")[0])
-    if point is None:
-        return None
-    try:
-        return cast(FluencyCheck, point.load())
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"the language {point.name!r} is registered as {point.value}, which cannot be loaded ({error}): "
-            "install that package again"
-        ) from error
+    point = languages.get(code) or languages.get(code.partition("-")[0])
+    return None if point is None else cast(FluencyCheck, load(point, f"the language {point.name!r}"))

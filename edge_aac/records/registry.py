@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import entry_points
 
 from pydantic import ValidationError
 
 from edge_aac.errors import ConfigError, DataError, first_complaint
+from edge_aac.plugins import load, registered
 from edge_aac.records.base import Record, kind_of
 
 ENTRY_POINT_GROUP = "edge_aac.records"
@@ -15,7 +15,7 @@ ENTRY_POINT_GROUP = "edge_aac.records"
 
 def known_schemas() -> list[str]:
     """All schemas that edge-aac and the installed packages register, sorted."""
-    return sorted({point.name for point in entry_points(group=ENTRY_POINT_GROUP)})
+    return list(registered(ENTRY_POINT_GROUP))
 
 
 def known_kinds() -> list[str]:
@@ -30,20 +30,14 @@ def record_class(schema: str) -> type[Record]:
         DataError: no installed package registers the schema.
         ConfigError: a package registers it, but its code cannot be loaded or is no record.
     """
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name != schema:
-            continue
-        try:
-            found = point.load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"the record schema '{schema}' is registered as {point.value}, which cannot be loaded ({error}): "
-                "install that package again"
-            ) from error
-        if not (isinstance(found, type) and issubclass(found, Record)):
-            raise ConfigError(f"the record schema '{schema}' is registered as {point.value}, which is no Record")
-        return found
-    raise DataError(f"there is no record schema '{schema}': this version knows {', '.join(known_schemas())}")
+    schemas = registered(ENTRY_POINT_GROUP)
+    point = schemas.get(schema)
+    if point is None:
+        raise DataError(f"there is no record schema '{schema}': this version knows {', '.join(schemas)}")
+    found = load(point, f"the record schema '{schema}'")
+    if not (isinstance(found, type) and issubclass(found, Record)):
+        raise ConfigError(f"the record schema '{schema}' is registered as {point.value}, which is no Record")
+    return found
 
 
 def parse_record(line: str | bytes) -> Record:

@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from pydantic import BaseModel
 
 from edge_aac.errors import ConfigError
+from edge_aac.plugins import load, registered
 from edge_aac.settings.fields import METADATA, Setting
 
 GROUP = "edge_aac.settings"
@@ -105,7 +106,7 @@ class Section:
         group = getattr(self.model, "KINDS", None)
         if group is None:
             return {}
-        return {point.name: _kind(point) for point in sorted(entry_points(group=group))}
+        return {name: _kind(point) for name, point in registered(group).items()}
 
     @property
     def has_kinds(self) -> bool:
@@ -119,7 +120,7 @@ def registered_sections() -> dict[str, Section]:
     Raises:
         ConfigError: a section cannot be loaded, or is no usable model.
     """
-    return {point.name: _section(point) for point in sorted(entry_points(group=GROUP))}
+    return {name: _section(point) for name, point in registered(GROUP).items()}
 
 
 def _section(point: EntryPoint) -> Section:
@@ -141,16 +142,15 @@ def _kind(point: EntryPoint) -> Kind:
 
 
 def _loaded(point: EntryPoint) -> Any:
-    try:
-        return point.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{_registered(point)}, which cannot be loaded ({error}): install that package again") from (
-            error
-        )
+    return load(point, _entry(point))
+
+
+def _entry(point: EntryPoint) -> str:
+    return f"'{point.name}' of {point.group}"
 
 
 def _registered(point: EntryPoint) -> str:
-    return f"'{point.name}' of {point.group} is registered as {point.value}"
+    return f"{_entry(point)} is registered as {point.value}"
 
 
 def _model(value: Any) -> type[BaseModel] | None:

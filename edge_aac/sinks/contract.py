@@ -51,9 +51,10 @@ class SinkSettings(BaseModel):
     @field_validator("records")
     @classmethod
     def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        known = known_kinds()
         for kind in kinds:
-            if kind not in known_kinds():
-                raise ValueError(f"there is no kind of record {kind!r}: use {', '.join(known_kinds())}")
+            if kind not in known:
+                raise ValueError(f"there is no kind of record {kind!r}: use {', '.join(known)}")
         return kinds
 
     @classmethod

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
+from edge_aac.errors import DataError
 from edge_aac.models.contract import Description
 from edge_aac.records import Caption, Event, LatencyMs, Model, Score, TimeSpan, as_text, rfc3339
 from edge_aac.streaming.events import EventChange
@@ -95,6 +96,20 @@ class RecordBuilder:
 def _rounded(value: float | None, digits: int) -> float | None:
     """A number for JSON, which has no infinity; None where there is none."""
     return round(value, digits) if value is not None and math.isfinite(value) else None
+
+
+def undescribed(source: str, start: int, end: int, error: DataError) -> DataError:
+    """The error of one window of a file, with the file and the stretch; the model does not know which sound it hears.
+
+    Args:
+        source: label of the file.
+        start, end: positions of the window in samples at 16 kHz.
+        error: what the model gave in place of a description; the cause of the result.
+    """
+    span = file_span(start, end)
+    placed = DataError(f"'{source}' cannot be captioned from {span.start_s} s to {span.end_s} s: {error}")
+    placed.__cause__ = error
+    return placed
 
 
 def file_span(start: int, end: int) -> TimeSpan:

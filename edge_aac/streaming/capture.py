@@ -12,6 +12,7 @@ from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
+from edge_aac.backoff import Backoff
 from edge_aac.errors import ConfigError, EdgeAacError, UsageError
 from edge_aac.records import as_text
 from edge_aac.records.health import HealthState
@@ -19,9 +20,6 @@ from edge_aac.timebase import SAMPLE_RATE
 
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 60.0
-STEADY_S = 10.0
-"""A source that lasted this long after it was opened may be back at once; the pauses of another one go on growing."""
-
 
 _FINAL = (UsageError, ConfigError, PermanentDeviceError)
 
@@ -65,7 +63,9 @@ class Capture:
         self._reopen = reopen if source.live else None
         self._reopened = 0
         self._opened_s = time.monotonic()
-        self._backoff_s = FIRST_BACKOFF_S
+        self._backoff = Backoff(FIRST_BACKOFF_S, MAX_BACKOFF_S)
+        self._failures = 0
+        """Tries in a row that failed, since a source lasted."""
         self._lost_before = 0
         self._closed = threading.Event()
         self._ended = False
@@ -156,6 +156,10 @@ class Capture:
             self._reopened += 1
             self.reason = None
 
+    def _next_wait_s(self) -> float:
+        self._failures += 1
+        return self._backoff.wait_s(self._failures, random.random())
+
     def _replace_source(self, failure: EdgeAacError) -> bool:
         """Open a live source anew, however often it takes; False where no retry would help or it was closed."""
         if self._reopen is None or isinstance(failure, _FINAL):
@@ -166,11 +170,9 @@ class Capture:
         self.reason = as_text(str(failure))
         with self._source_lock:
             self._source.close()
-        if time.monotonic() - self._opened_s >= STEADY_S:
-            self._backoff_s = FIRST_BACKOFF_S
-        # Chance, so that many sources behind one router do not try all at once.
-        while not self._closed.wait(self._backoff_s * random.uniform(0.75, 1.0)):
-            self._backoff_s = min(2 * self._backoff_s, MAX_BACKOFF_S)
+        if time.monotonic() - self._opened_s >= self._backoff.steady_s:
+            self._failures = 0
+        while not self._closed.wait(self._next_wait_s()):
             try:
                 opened = self._reopen()
             except _FINAL:

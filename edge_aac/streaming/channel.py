@@ -19,7 +19,7 @@ from edge_aac.errors import DataError
 from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import window_rng
 from edge_aac.records import TimeSpan
-from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
+from edge_aac.streaming.building import RecordBuilder, clock_span, file_span, undescribed
 from edge_aac.streaming.capture import Capture
 from edge_aac.streaming.counters import Counters, LatencyLog, LevelMeter
 from edge_aac.streaming.events import EventChange, EventTracker
@@ -244,7 +244,7 @@ class Channel:
             level = logging.WARNING if self.counters.failed == 1 else logging.DEBUG
             log.log(level, "%s: a window could not be described: %s", self.label, description)
             if not self.live:
-                self.error = self.error or self._placed(description, start, end)
+                self.error = self.error or undescribed(self.label, start, end, description)
         elif not self._settings.score_gate.passes(description):
             self.counters.unsure += 1
             log.debug("%s: unsure (%s)", self.label, description.confidence)
@@ -253,12 +253,6 @@ class Channel:
             return
         # To the events it is as if nothing had been heard: one that goes on is not broken off by a doubt in it.
         self._publish_events(self._tracker.observe(start, end, None))
-
-    def _placed(self, error: DataError, start: int, end: int) -> DataError:
-        span = file_span(start, end)
-        placed = DataError(f"'{self.label}' cannot be captioned from {span.start_s} s to {span.end_s} s: {error}")
-        placed.__cause__ = error
-        return placed
 
     def _settle_described(self, window: Window, description: Description) -> None:
         start, end = window.start, window.start + window.samples

@@ -9,7 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
+from edge_aac.backoff import Backoff
 from edge_aac.records import Record, SinkHealth
 from edge_aac.records.health import SinkState
 from edge_aac.sinks.contract import Sink, TransientSinkError, reason_of
@@ -174,16 +176,15 @@ class Outlet:
             return self._in_hand
 
     def _deliver(self, delivery: Delivery) -> None:
-        backoff_s = FIRST_BACKOFF_S
-        while True:
+        backoff = Backoff(FIRST_BACKOFF_S, MAX_BACKOFF_S, jitter=0.5)
+        for failures in count(1):
             try:
                 self._sink.publish(delivery.record)
                 break
             except TransientSinkError as error:
                 self._note_retry(error)
-                if not self._pause(backoff_s * random.uniform(0.5, 1.0)):
+                if not self._pause(backoff.wait_s(failures, random.random())):
                     return
-                backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
         now_s = time.monotonic()
         with self._changed:
             if self._in_hand is None:  # left behind meanwhile, and counted as dropped

@@ -11,7 +11,8 @@ from edge_aac.errors import DataError, EdgeAacError
 from edge_aac.models.contract import Description, WindowModel
 from edge_aac.models.seq2seq import window_rng
 from edge_aac.records import Record
-from edge_aac.streaming.building import RecordBuilder, file_span
+from edge_aac.streaming.batches import describe_loud
+from edge_aac.streaming.building import RecordBuilder, file_span, undescribed
 from edge_aac.streaming.channel import ChannelSettings
 
 BATCH_WINDOWS = 8
@@ -45,11 +46,10 @@ def describe_windows(
             except EdgeAacError as error:
                 failure = error
                 break
-        loud = [window for window in batch if settings.level_gate.passes(window)]
-        rngs = [window_rng(settings.seed, window.start) for window in loud]
-        descriptions = iter(model.describe(loud, rngs) if loud else ())
-        for window in batch:
-            yield window, next(descriptions) if settings.level_gate.passes(window) else None
+        rngs = [
+            window_rng(settings.seed, window.start) if settings.level_gate.passes(window) else None for window in batch
+        ]
+        yield from zip(batch, describe_loud(model, list(zip(batch, rngs, strict=True))), strict=True)
         if ended:
             return
     raise failure
@@ -96,11 +96,8 @@ class FileCaptioner:
                 log.info("%s: silent (%.1f dBFS)", where, window.rms_dbfs)
             elif isinstance(description, DataError):
                 log.warning("%s: not captioned: %s", where, description)
-                if failure is None:
-                    failure = DataError(
-                        f"'{path}' cannot be captioned from {span.start_s} s to {span.end_s} s: {description}"
-                    )
-                    failure.__cause__ = description
+                end = window.start + window.samples
+                failure = failure or undescribed(str(path), window.start, end, description)
             elif not self._settings.score_gate.passes(description):
                 log.info("%s: unsure (%s)", where, description.confidence)
             else:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from edge_aac.audio.windows import Window
-from edge_aac.errors import DataError
-from edge_aac.models.contract import CancelledError, Description, WindowModel
+from edge_aac.models.contract import CancelledError, WindowModel
+from edge_aac.streaming.batches import describe_loud
 from edge_aac.streaming.channel import Channel
 
 MAX_BATCH_WINDOWS = 16
@@ -126,16 +126,12 @@ class Scheduler:
         return taken
 
     def _describe(self, round_: list[tuple[Channel, Window]]) -> None:
-        loud = [(channel, window) for channel, window in round_ if channel.is_loud(window)]
-        descriptions: Iterator[Description | DataError] = iter(())
-        if loud:
-            windows = [window for _, window in loud]
-            rngs = [channel.rng(window) for channel, window in loud]
-            try:
-                descriptions = iter(self._model.describe(windows, rngs, self._stop.is_set))
-            except BaseException:
-                for channel, window in reversed(round_):
-                    channel.put_back(window)
-                raise
-        for channel, window in round_:
-            channel.settle(window, next(descriptions) if channel.is_loud(window) else None)
+        batch = [(window, channel.rng(window) if channel.is_loud(window) else None) for channel, window in round_]
+        try:
+            descriptions = describe_loud(self._model, batch, self._stop.is_set)
+        except BaseException:
+            for channel, window in reversed(round_):
+                channel.put_back(window)
+            raise
+        for (channel, window), description in zip(round_, descriptions, strict=True):
+            channel.settle(window, description)

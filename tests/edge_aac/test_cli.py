@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from edge_aac import __version__, cli
+from edge_aac import __version__, cli, plugins
 from edge_aac.errors import ConfigError, DataError, DeviceError, EdgeAacError, InputMissingError, UsageError
 
 
@@ -33,7 +33,7 @@ def _install(monkeypatch: pytest.MonkeyPatch, app: Any) -> None:
     module.app = app  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "edge_aac_try", module)
     points = [EntryPoint("try", "edge_aac_try:app", cli.GROUP)]
-    monkeypatch.setattr(cli, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
 
 
 def _raising(error: BaseException) -> Any:
@@ -145,7 +145,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 def test_a_verb_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     points = [EntryPoint("try", "no_such_package_here.verbs:app", cli.GROUP)]
-    monkeypatch.setattr(cli, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     assert _main("try") == 69
     assert "'no_such_package_here'" in capsys.readouterr().err
     assert _main("--help") == 0
@@ -158,7 +158,7 @@ def test_help_survives_a_verb_that_is_no_python(
     (tmp_path / "edge_aac_broken.py").write_bytes(b"\xff not python")
     monkeypatch.syspath_prepend(tmp_path)
     points = [EntryPoint("broken", "edge_aac_broken:app", cli.GROUP)]
-    monkeypatch.setattr(cli, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     assert _main("--help") == 0
     assert "broken" in capsys.readouterr().out
 
@@ -184,7 +184,7 @@ import logging, os, sys, threading
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
-from edge_aac import cli
+from edge_aac import cli, plugins
 from edge_aac.audio.devices import silenced_stderr
 from edge_aac.commands.options import log_to_stderr
 from edge_aac.errors import DataError
@@ -205,7 +205,7 @@ def app(args, prog_name):
 
 sys.modules["edge_aac_try"] = ModuleType("edge_aac_try")
 sys.modules["edge_aac_try"].app = app
-cli.entry_points = lambda group: [EntryPoint("try", "edge_aac_try:app", group)]
+plugins.entry_points = lambda group: [EntryPoint("try", "edge_aac_try:app", group)]
 cli.main(["try"])
 """
 

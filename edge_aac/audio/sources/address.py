@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -15,7 +14,8 @@ import numpy.typing as npt
 
 from edge_aac.audio.connection import PermanentDeviceError, SourceState
 from edge_aac.audio.sources.labels import label_of
-from edge_aac.errors import ConfigError, UsageError
+from edge_aac.errors import UsageError
+from edge_aac.plugins import load, registered
 
 ENTRY_POINT_GROUP = "edge_aac.sources"
 
@@ -129,17 +129,11 @@ def open_source(uri: str, context: SourceContext | None = None) -> Source:
         ConfigError: a package registers the scheme, but its code cannot be loaded.
     """
     address = Address.parse(uri)
-    factories: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    factories = registered(ENTRY_POINT_GROUP)
     point = factories.get(address.scheme)
     if point is None:
         raise PermanentDeviceError(_unknown_source(address, factories))
-    try:
-        factory = cast(SourceFactory, point.load())
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"The source scheme '{address.scheme}' is registered as {point.value}, which cannot be loaded ({error}): "
-            "install that package again."
-        ) from error
+    factory = cast(SourceFactory, load(point, f"The source scheme '{address.scheme}'"))
     return factory(address, context or SourceContext())
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.connection import PermanentDeviceError, RefusedError, Sound
-from edge_aac.audio.reconnect import Backoff, Reconnecting, Timing
+from edge_aac.audio.reconnect import Reconnecting, Timing
+from edge_aac.backoff import Backoff
 from edge_aac.errors import DeviceError, UsageError
 from tests.edge_aac.fakes import read_until_closed
 

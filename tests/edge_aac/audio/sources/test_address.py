@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from edge_aac import plugins
 from edge_aac.audio.sources import address as source
 from edge_aac.audio.sources.address import (
     Address,
@@ -35,7 +36,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
         assert group == source.ENTRY_POINT_GROUP
         return [EntryPoint(name, value, group) for name, value in _POINTS.items()]
 
-    monkeypatch.setattr(source, "entry_points", points)
+    monkeypatch.setattr(plugins, "entry_points", points)
 
 
 def test_file_and_demo_open(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_broken_package_is_a_configuration_error() -> None:
 
 
 def test_nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "entry_points", lambda group: [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [])
     with pytest.raises(DeviceError, match="install edge-aac"):
         open_source("mic0")
 
