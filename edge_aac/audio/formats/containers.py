@@ -1,108 +1,178 @@
-"""What the headers of sound files promise: libsndfile clips it to what is there without a word."""
+"""Opens what is in a stream: which container it is, and who decodes it."""
 
 from __future__ import annotations
 
-import os
-import struct
-from typing import BinaryIO
+import re
 
+import soundfile
+
+from edge_aac.audio.formats import flac, ogg
+from edge_aac.audio.formats.blocks import DecodedBlocks
+from edge_aac.audio.formats.byte_stream import ByteStream
+from edge_aac.audio.formats.decoded import Decoded, Frames
+from edge_aac.audio.formats.headers import layout_of
+from edge_aac.audio.formats.layout import HeaderError, Layout
+from edge_aac.audio.formats.library import LibraryReader, reason_of
+from edge_aac.audio.formats.mp3 import DecodedMpeg
+from edge_aac.audio.formats.mpeg import FrameWalk
+from edge_aac.audio.formats.samples import DecodedSamples
+from edge_aac.audio.formats.sound_bytes import SoundBytes
+from edge_aac.audio.formats.tail import tail_of
 from edge_aac.errors import DataError
 
-# What recorders write in a header when they cannot know the length yet (ffmpeg, sox and arecord into a pipe).
-_LOWEST_UNKNOWN_SIZE = 0x7FFF_F000
-_LOWEST_UNKNOWN_LONG_SIZE = 2**62
-_SIZE_IS_IN_DS64 = 0xFFFF_FFFF
-
-_CHUNKED_FORMS = (
-    (b"RIFF", b"WAVE"),
-    (b"RIFX", b"WAVE"),
-    (b"RF64", b"WAVE"),
-    (b"FORM", b"AIFF"),
-    (b"FORM", b"AIFC"),
-)
-_W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
-_W64_HEADER_BYTES = 40
-_W64_CHUNK_HEADER_BYTES = 24
-_AU_ORDERS = {b".snd": ">", b"dns.": "<"}
-_VOC = b"Creative Voice File\x1a"
-_VOC_FIRST_BLOCK = 26
-_VOC_SOUND = 9
-_VOC_SOUND_HEADER_BYTES = 12
+_HEAD_BYTES = 64
+_ID3V2 = re.compile(rb"ID3[\x02-\x04].{2}([\x00-\x7f]{4})", re.DOTALL)
+_ID3V2_HEADER_BYTES = 10
+_MAX_TAGS = 64
+_MPEG_SEARCH_BYTES = 64 * 1024
+_UNREAD_BYTES = 4_096
+_TOLERATED_BYTES = 64
+_STREAMABLE = "WAV, FLAC, AIFF, AU, CAF, Ogg or MP3"
 
 
-def refuse_less_than_promised(raw: BinaryIO, path: str) -> None:
-    """Compares the size of the sound with the header's.
+def open_next(stream: ByteStream) -> Decoded | None:
+    """Opens the sound file that begins at a stream's next byte.
 
     Args:
-        raw: a regular file; it is left at its start.
-        path: the file as the user wrote it.
-
-    Raises:
-        DataError: the header promises more bytes than the file holds.
-    """
-    found = _promised_sound(raw)
-    raw.seek(0)
-    if found is None:
-        return
-    start, promised = found
-    present = os.fstat(raw.fileno()).st_size - start
-    if promised > present:
-        raise DataError(
-            f"'{path}' is truncated: it holds {max(0, present)} of the {promised} bytes of sound that its header "
-            "promises; copy it again from where it came from."
-        )
-
-
-def _promised_sound(raw: BinaryIO) -> tuple[int, int] | None:
-    """Finds where the sound starts, and how many bytes of it the header promises.
+        stream: a file or a pipe; where a sound file is followed by another one, it stands at that one's first byte
+            once the first has been read to its end.
 
     Returns:
-        None where the file is of a kind that is not known here, or the recorder could not know the length.
+        The decoded sound; None at the end of the stream.
+
+    Raises:
+        DataError: it is no sound, its header is damaged, or it cannot be read from a pipe.
+        StreamClosedError: the stream was closed meanwhile.
     """
-    head = raw.read(_W64_HEADER_BYTES)
-    if (head[:4], head[8:12]) in _CHUNKED_FORMS:
-        return _in_chunks(raw, head)
-    if head.startswith(_W64):
-        return _in_w64(raw)
-    if head[:4] in _AU_ORDERS:
-        start, size = struct.unpack(f"{_AU_ORDERS[head[:4]]}II", head[4:12].ljust(8, b"\xff"))
-        return (start, size) if size < _LOWEST_UNKNOWN_SIZE else None
-    if head.startswith(_VOC) and head[_VOC_FIRST_BLOCK : _VOC_FIRST_BLOCK + 1] == bytes([_VOC_SOUND]):
-        # libsndfile itself refuses other blocks that are truncated.
-        size = int.from_bytes(head[_VOC_FIRST_BLOCK + 1 : _VOC_FIRST_BLOCK + 4], "little")
-        return _VOC_FIRST_BLOCK + 4 + _VOC_SOUND_HEADER_BYTES, size - _VOC_SOUND_HEADER_BYTES
-    return None
+    if not stream.peek(1):
+        return None
+    first = stream.position == 0
+    try:
+        return _opened(stream)
+    except HeaderError as error:
+        raise DataError(f"'{stream.name}' {error}; make the file again") from error
+    except soundfile.LibsndfileError as error:
+        what = "is not a sound file that can be read" if first else "goes on with what cannot be read"
+        raise DataError(
+            f"'{stream.name}' {what} ({reason_of(error)}): give WAV, FLAC, Ogg, AIFF or MP3, or convert it with "
+            "`ffmpeg -i INPUT OUTPUT.flac`"
+        ) from error
 
 
-def _in_chunks(raw: BinaryIO, head: bytes) -> tuple[int, int] | None:
-    """RIFF (WAV), RF64 and AIFF."""
-    order = "<" if head[:4] in (b"RIFF", b"RF64") else ">"
-    sound = b"data" if head[8:12] == b"WAVE" else b"SSND"
-    long_size: int | None = None
-    raw.seek(12)
-    while len(header := raw.read(8)) == 8:  # noqa: PLR2004  a chunk's name and size
-        name, size = struct.unpack(f"{order}4sI", header)
-        start = raw.tell()
-        if name == b"ds64":
-            long_size = struct.unpack("<8xQ", raw.read(16).ljust(16, b"\xff"))[0]
-        elif name == sound:
-            if size < _LOWEST_UNKNOWN_SIZE:
-                return start, size
-            return (start, long_size) if long_size is not None and size == _SIZE_IS_IN_DS64 else None
-        raw.seek(start + size + size % 2)
-    return None
+def _opened(stream: ByteStream) -> Decoded:
+    tags = _leading_tags(stream)
+    head = stream.peek(_HEAD_BYTES, tags)
+    base = tags if head[:4] in {b"RIFF", b"FORM", flac.MAGIC} else 0
+    layout = layout_of(lambda offset, count: stream.peek(count, base + offset))
+    if layout is not None:
+        stream.skip(base)
+        return _of_layout(stream, layout)
+    if head.startswith(flac.MAGIC):
+        stream.skip(base)
+        return flac.DecodedFlac(stream)
+    if head.startswith(ogg.MAGIC):
+        return ogg.DecodedOgg(stream)
+    if _is_mpeg(stream, tags):
+        return DecodedMpeg(stream)
+    return _by_library(stream, None)
 
 
-def _in_w64(raw: BinaryIO) -> tuple[int, int] | None:
-    """Sony Wave64: names of 16 bytes, sizes that count their own header, chunks at multiples of 8 bytes."""
-    start = _W64_HEADER_BYTES
-    raw.seek(start)
-    while len(header := raw.read(_W64_CHUNK_HEADER_BYTES)) == _W64_CHUNK_HEADER_BYTES:
-        name, size = struct.unpack("<4s12xQ", header)
-        if not _W64_CHUNK_HEADER_BYTES <= size < _LOWEST_UNKNOWN_LONG_SIZE:
-            return None
-        if name == b"data":
-            return start + _W64_CHUNK_HEADER_BYTES, size - _W64_CHUNK_HEADER_BYTES
-        start += size + -size % 8
-        raw.seek(start)
-    return None
+def _of_layout(stream: ByteStream, layout: Layout) -> Decoded:
+    encoding = layout.encoding
+    if encoding is None:
+        return _by_library(stream, layout)
+    sound = SoundBytes(stream, layout, encoding)
+    if encoding.subtype == "MPEG":
+        return DecodedMpeg(stream, sound.read_some)
+    if encoding.is_samples:
+        return DecodedSamples(sound, encoding, patient=stream.regular)
+    return DecodedBlocks(stream, sound, layout)
+
+
+def _by_library(stream: ByteStream, layout: Layout | None) -> Decoded:
+    if not stream.regular:
+        name = "sound of an unknown kind" if layout is None else f"sound of this kind ({layout.container})"
+        raise DataError(
+            f"'{stream.name}' is a pipe with {name}, which can be read from a file only: save it first, or send "
+            f"{_STREAMABLE}"
+        )
+    return _WholeFile(stream, layout)
+
+
+class _WholeFile:
+    """A file that libsndfile reads by itself, as a :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+
+    def __init__(self, stream: ByteStream, layout: Layout | None) -> None:
+        self._stream = stream
+        self._unread = _check_promise(stream, layout) if layout is not None else 0
+        self._reader = LibraryReader(stream.duplicate(), stream.name)
+        self.rate = self._reader.rate
+        self.channels = self._reader.channels
+
+    def read(self) -> Frames:
+        return self._reader.read()
+
+    def finish(self) -> None:
+        name, read, promised = self._stream.name, self._reader.frames_read, self._reader.promised_frames
+        if promised is not None and read < promised:
+            raise DataError(
+                f"'{name}' is truncated: it holds {read / self.rate:.2f} s of the {promised / self.rate:.2f} s that "
+                "its header promises; copy it again from where it came from"
+            )
+        if self._unread:
+            raise DataError(
+                f"only {read / self.rate:.2f} s of '{name}' can be read: its header leaves out the last "
+                f"{self._unread} bytes; convert it with `ffmpeg -i INPUT OUTPUT.flac`"
+            )
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def _check_promise(stream: ByteStream, layout: Layout) -> int:
+    """Compares a file with what its header promises.
+
+    Returns:
+        Number of bytes behind the sound that may be more of it.
+
+    Raises:
+        DataError: it is cut.
+    """
+    if layout.promised is None or stream.size is None:
+        return 0
+    present = stream.size - stream.position - layout.start
+    whole = layout.outer_end is not None and layout.outer_end <= stream.size - stream.position
+    if layout.promised > present + _TOLERATED_BYTES and not whole:
+        raise DataError(
+            f"'{stream.name}' is truncated: it holds {max(0, present)} of the {layout.promised} bytes of sound that its "
+            "header promises; copy it again from where it came from"
+        )
+    if layout.promised >= present:
+        return 0
+    behind = layout.start + layout.promised
+    tail = tail_of(
+        lambda offset, count: stream.peek(count, behind + offset), layout.grammar, None, b"", bool(layout.promised % 2)
+    )
+    left = present - layout.promised
+    return left if tail.kind == "file" or (tail.kind == "rubbish" and left > _UNREAD_BYTES) else 0
+
+
+def _leading_tags(stream: ByteStream) -> int:
+    """Length of ID3 tags, which some programs put in front of any file."""
+    position = 0
+    for _ in range(_MAX_TAGS):
+        match = _ID3V2.match(stream.peek(_ID3V2_HEADER_BYTES, position))
+        if match is None:
+            break
+        high, upper, lower, low = match.group(1)
+        position += _ID3V2_HEADER_BYTES + (high << 21 | upper << 14 | lower << 7 | low)
+    return position
+
+
+def _is_mpeg(stream: ByteStream, tags: int) -> bool:
+    """Whether frames of MPEG audio stand near the start."""
+    walk = FrameWalk()
+    walk.feed(stream.peek(_MPEG_SEARCH_BYTES, tags), last=True)
+    return walk.began
+
+

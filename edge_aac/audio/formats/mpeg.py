@@ -6,10 +6,8 @@ is never given, which is most of an MP3 of variable bit rate. Through a pipe lib
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO, NamedTuple
@@ -24,6 +22,8 @@ _HAS_COUNT = 0x01
 # So many frames in a row are no accident in other bytes.
 _CERTAIN_FRAMES = 3
 _HEADER_BYTES = 4
+# Three headers, and two of the longest frames between them (layer 2 or 1, 448 kbit/s at 32 kHz).
+_LONGEST_RUN_BYTES = 8_192
 _BLOCK_BYTES = 65_536
 
 # kbit/s by layer (ISO 11172-3, table B.2.1 and ISO 13818-3): MPEG-1, then MPEG-2 and 2.5.
@@ -97,57 +97,104 @@ class Frames:
             )
 
 
-def find_frames(raw: BinaryIO) -> Frames | None:
-    """Walks the frames of a file; tags and other bytes between them are passed over.
+class FrameWalk:
+    """Finds the frames in bytes as they come; tags and other bytes between them are passed over."""
+
+    def __init__(self) -> None:
+        self.start = 0
+        """First byte of the first frame with sound, once :attr:`began`."""
+        self.began = False
+        """Whether frames were found."""
+        self._held = bytearray()
+        self._held_from = 0
+        self._position = 0
+        self._end = 0
+        self._kind: tuple[int, int] | None = None
+        self._count = 0
+        self._sound_s = 0.0
+        self._promised: int | None = None
+
+    def feed(self, data: bytes, *, last: bool = False) -> None:
+        """Takes the next bytes.
+
+        Args:
+            data: bytes that follow those before.
+            last: whether no more will come.
+        """
+        self._held += data
+        while self._step(last=last):
+            pass
+        gone = max(0, min(self._position - self._held_from, len(self._held)))
+        del self._held[:gone]
+        self._held_from += gone
+
+    @property
+    def frames(self) -> Frames | None:
+        """What was found up to now; None where no three frames followed each other, as in a file of free bit rate."""
+        if not self.began:
+            return None
+        return Frames(self.start, self._end, self._count, self._sound_s, self._promised)
+
+    def _step(self, *, last: bool) -> bool:
+        """Goes on by a frame or to the next run of frames; False where more bytes are needed."""
+        place = self._position - self._held_from
+        if self._kind is None:
+            return self._find_run(place, last=last)
+        header = bytes(self._held[place : place + _HEADER_BYTES])
+        if len(header) < _HEADER_BYTES and not last:
+            return False
+        frame = _frame(header)
+        if frame is None or frame.kind != self._kind:
+            self._kind = None
+            return True
+        if place + frame.size > len(self._held):
+            if last:
+                # The last frame is cut off.
+                self._kind = None
+                self._position += 1
+            return last
+        self._count += 1
+        self._sound_s += frame.seconds
+        self._position += frame.size
+        self._end = self._position
+        return True
+
+    def _find_run(self, place: int, *, last: bool) -> bool:
+        for found in _SYNC.finditer(self._held, max(0, place)):
+            if len(self._held) - found.start() < _LONGEST_RUN_BYTES and not last:
+                self._position = self._held_from + found.start()
+                return False
+            if (kind := _kind_of_run(self._held, found.start())) is not None:
+                self._position = self._held_from + found.start()
+                self._kind = kind
+                if not self.began:
+                    self._begin(found.start())
+                return True
+        # The last byte may be the first of a header.
+        self._position = max(self._position, self._held_from + len(self._held) - (0 if last else 1))
+        return False
+
+    def _begin(self, place: int) -> None:
+        """Leaves out the index, which is a frame too, where the first frame is one."""
+        size, self._promised = _index_of(bytes(self._held[place : place + _LATEST_INDEX + 12]))
+        self._position += size
+        self.start = self._end = self._position
+        self.began = True
+
+
+def find_frames(raw: BinaryIO) -> FrameWalk:
+    """Walks the frames of a whole file.
 
     Args:
         raw: a regular file; its position is left as it is.
-
-    Returns:
-        None where no three frames follow each other, as in a very short file or one of free bit rate.
     """
-    size = os.fstat(raw.fileno()).st_size
-    with open(raw.fileno(), "rb", buffering=_BLOCK_BYTES, closefd=False) as source:
-        before = source.tell()
-        position = _next_run(source, 0)
-        if position is None:
-            return None
-        start, promised = _behind_index(source, position)
-        run: int | None = start
-        count, sound_s, end = 0, 0.0, start
-        while run is not None:
-            source.seek(run)
-            first = frame = _frame(source.read(_HEADER_BYTES))
-            end = run
-            while frame is not None and first is not None and frame.kind == first.kind and end + frame.size <= size:
-                count += 1
-                sound_s += frame.seconds
-                end += frame.size
-                source.seek(end)
-                frame = _frame(source.read(_HEADER_BYTES))
-            run = _next_run(source, end)
-        source.seek(before)
-    return Frames(start, end, count, sound_s, promised)
-
-
-def piped(raw: BinaryIO, start: int, end: int) -> int:
-    """Gives a pipe that a thread fills with a part of a file.
-
-    Returns:
-        The descriptor of the end to read from; closing it ends the thread.
-    """
-    reader, writer = os.pipe()
-    source = os.dup(raw.fileno())
-    threading.Thread(target=_pump, args=(source, start, end, writer), name="edge-aac-mp3", daemon=True).start()
-    return reader
-
-
-def _pump(source: int, position: int, end: int, writer: int) -> None:
-    # A reader that has enough closes its end; what a broken disk does not give, is missed where the frames are counted.
-    with contextlib.suppress(OSError), open(source, "rb", closefd=True), open(writer, "wb") as pipe:
-        while block := os.pread(source, min(_BLOCK_BYTES, end - position), position):
-            pipe.write(block)
-            position += len(block)
+    walk = FrameWalk()
+    position = 0
+    while block := os.pread(raw.fileno(), _BLOCK_BYTES, position):
+        walk.feed(block)
+        position += len(block)
+    walk.feed(b"", last=True)
+    return walk
 
 
 class _Frame(NamedTuple):
@@ -179,38 +226,23 @@ def _frame_of(second: int, third: int) -> _Frame | None:
     return _Frame(slots * slot_bytes, samples / rate, (second & 0x1E, rate_index))
 
 
-def _next_run(source: BinaryIO, position: int) -> int | None:
-    """Finds the first place at or behind a position where frames of one kind follow each other."""
-    while True:
-        source.seek(position)
-        block = source.read(_BLOCK_BYTES)
-        for found in _SYNC.finditer(block):
-            if _is_run(source, position + found.start()):
-                return position + found.start()
-        if len(block) < _BLOCK_BYTES:
-            return None
-        position += len(block) - 1
-
-
-def _is_run(source: BinaryIO, position: int) -> bool:
+def _kind_of_run(data: bytearray, position: int) -> tuple[int, int] | None:
+    """Kind of the frames, where several of one kind follow each other; None where they do not."""
     kind: tuple[int, int] | None = None
     for _ in range(_CERTAIN_FRAMES):
-        source.seek(position)
-        frame = _frame(source.read(_HEADER_BYTES))
+        frame = _frame(bytes(data[position : position + _HEADER_BYTES]))
         if frame is None or frame.kind != (kind or frame.kind):
-            return False
+            return None
         kind = frame.kind
         position += frame.size
-    return True
+    return kind
 
 
-def _behind_index(source: BinaryIO, position: int) -> tuple[int, int | None]:
-    """Where the first frame with sound stands, and how many there are by the index."""
-    source.seek(position)
-    head = source.read(_LATEST_INDEX + 12)
+def _index_of(head: bytes) -> tuple[int, int | None]:
+    """Length of the index, 0 where the first frame is none, and how many frames there are by it."""
     frame, index = _frame(head[:_HEADER_BYTES]), _INDEX.search(head, 0, _LATEST_INDEX + 4)
     if frame is None or index is None:
-        return position, None
+        return 0, None
     flags, count = head[index.end() : index.end() + 4], head[index.end() + 4 : index.end() + 8]
-    promised = int.from_bytes(count, "big") if flags[-1] & _HAS_COUNT else 0
-    return position + frame.size, promised or None
+    promised = int.from_bytes(count, "big") if flags[-1:] and flags[-1] & _HAS_COUNT else 0
+    return frame.size, promised or None

@@ -1,0 +1,57 @@
+"""Sound in the blocks of an ADPCM or GSM codec: libsndfile decodes it, under a header of ours that has no end."""
+
+from __future__ import annotations
+
+from edge_aac.audio.formats.byte_stream import ByteStream
+from edge_aac.audio.formats.decoded import Frames
+from edge_aac.audio.formats.layout import Layout
+from edge_aac.audio.formats.library import BLOCK_S, ForwardView, LibraryReader
+from edge_aac.audio.formats.sound_bytes import SoundBytes
+from edge_aac.errors import DataError
+
+_LIVE_BLOCK_S = 0.1
+# A length for what has none: some of libsndfile's codecs count samples in 32 bits. GSM fills it in ten days.
+_LONGEST_BYTES = 2**30
+
+
+class DecodedBlocks:
+    """Blocks of a codec as a :class:`~edge_aac.audio.formats.decoded.Decoded`.
+
+    Args:
+        stream: the input.
+        sound: bytes of the sound.
+        layout: of the container, with a header.
+
+    Raises:
+        soundfile.LibsndfileError: libsndfile cannot decode it.
+    """
+
+    def __init__(self, stream: ByteStream, sound: SoundBytes, layout: Layout) -> None:
+        if layout.header is None:
+            raise ValueError(f"{layout.container} has no header to decode its blocks with")
+        self._sound = sound
+        self._size = _LONGEST_BYTES
+        if stream.size is not None:
+            self._size = min(_LONGEST_BYTES, max(0, stream.size - stream.position))
+        head = layout.header(self._size)
+        view = ForwardView(head, sound.read, len(head) + self._size)
+        self._reader = LibraryReader(view, stream.name, BLOCK_S if stream.regular else _LIVE_BLOCK_S)
+        self.rate = self._reader.rate
+        self.channels = self._reader.channels
+
+    def read(self) -> Frames:
+        """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        return self._reader.read()
+
+    def finish(self) -> None:
+        """Judges what is missing; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        if self._sound.read_some(1):
+            raise DataError(
+                f"'{self._sound.name}' goes on after {self._reader.frames_read / self.rate:.0f} s, which is as far as "
+                "its codec can be read: cut it into shorter files"
+            )
+        self._sound.finish()
+
+    def close(self) -> None:
+        """Closes libsndfile's file."""
+        self._reader.close()

@@ -1,0 +1,174 @@
+"""The bytes of a file or a pipe, read once from the first to the last, with a look ahead."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import threading
+
+from edge_aac.errors import DataError
+
+READ_BYTES = 256 * 1024
+LOOK_AHEAD_BYTES = 16 * 2**20
+"""Largest look ahead on a pipe: headers with pictures in them are shorter. A file can be looked at anywhere."""
+
+
+class StreamClosedError(Exception):
+    """The stream was closed from another thread while it was read."""
+
+
+class ByteStream:
+    """A forward reader of a descriptor.
+
+    Args:
+        descriptor: open for reading, at the first byte to be read; it belongs to the stream where ``owned``.
+        name: the input's name in messages.
+        owned: whether :meth:`close` closes the descriptor.
+    """
+
+    def __init__(self, descriptor: int, name: str, *, owned: bool = True) -> None:
+        self.name = name
+        self.position = 0
+        """Number of bytes given so far."""
+        self._descriptor = descriptor
+        self._owned = owned
+        status = os.fstat(descriptor)
+        self.regular = stat.S_ISREG(status.st_mode)
+        self._origin = os.lseek(descriptor, 0, os.SEEK_CUR) if self.regular else 0
+        self._ahead = bytearray()
+        self._given = 0
+        self._ended = False
+        self._closed = threading.Event()
+        self._reading = threading.Lock()
+        self._wake_reader, self._wake_writer = os.pipe()
+        self._poll = select.poll()
+        for readable in (descriptor, self._wake_reader):
+            self._poll.register(readable, select.POLLIN)
+
+    @property
+    def size(self) -> int | None:
+        """Number of bytes of a file, as long as it is now; None of a pipe."""
+        return os.fstat(self._descriptor).st_size - self._origin if self.regular else None
+
+    def peek(self, count: int, offset: int = 0) -> bytes:
+        """Gives bytes without taking them.
+
+        Args:
+            count: number of bytes.
+            offset: where they begin, counted from the next byte to be read.
+
+        Returns:
+            The bytes; fewer at the end, and where they lie more than :data:`LOOK_AHEAD_BYTES` ahead in a pipe.
+
+        Raises:
+            DataError: reading failed.
+            StreamClosedError: the stream was closed meanwhile.
+        """
+        if self.regular and offset + count > READ_BYTES:
+            return self._at(self.position + offset, count)
+        end = min(offset + count, LOOK_AHEAD_BYTES)
+        while self._held < end and self._fill():
+            pass
+        return bytes(self._ahead[self._given + offset : self._given + end])
+
+    def held(self) -> bytes:
+        """Gives the bytes that have been read already, without taking them."""
+        return bytes(self._ahead[self._given :])
+
+    def read(self, count: int) -> bytes:
+        """Takes bytes: so many, or all that are left before the end; errors as of :meth:`peek`."""
+        while self._held < count and self._fill():
+            pass
+        return self._taken(count)
+
+    def read_some(self, count: int) -> bytes:
+        """Takes at least one byte and at most so many, as they arrive; none at the end. Errors as of :meth:`peek`."""
+        if not self._held:
+            self._fill()
+        return self._taken(count)
+
+    def skip(self, count: int) -> None:
+        """Leaves bytes out; errors as of :meth:`peek`."""
+        held = min(count, self._held)
+        self._taken(held)
+        count -= held
+        if self.regular:
+            os.lseek(self._descriptor, count, os.SEEK_CUR)
+            self.position += count
+            return
+        while count > 0 and (data := self.read_some(count)):
+            count -= len(data)
+
+    def duplicate(self) -> int:
+        """Gives a descriptor of a file, at the stream's position, for a library; the stream is not read any more."""
+        os.lseek(self._descriptor, self._origin + self.position, os.SEEK_SET)
+        return os.dup(self._descriptor)
+
+    def cancel(self) -> None:
+        """Ends a read that waits in another thread, and all later ones, with :class:`StreamClosedError`."""
+        if not self._closed.is_set():
+            self._closed.set()
+            os.write(self._wake_writer, b"x")
+
+    def close(self) -> None:
+        """Ends the stream; a read that waits in another thread ends first. May be called again."""
+        self.cancel()
+        with self._reading:
+            if self._wake_reader >= 0:
+                os.close(self._wake_reader)
+                os.close(self._wake_writer)
+                self._wake_reader = -1
+                if self._owned:
+                    os.close(self._descriptor)
+
+    @property
+    def _held(self) -> int:
+        return len(self._ahead) - self._given
+
+    def _taken(self, count: int) -> bytes:
+        data = bytes(self._ahead[self._given : self._given + count])
+        self._given += len(data)
+        self.position += len(data)
+        if self._given == len(self._ahead):
+            self._ahead.clear()
+            self._given = 0
+        return data
+
+    def _fill(self) -> bool:
+        """Reads on; False at the end."""
+        if self._ended:
+            return False
+        if self._given > READ_BYTES:
+            del self._ahead[: self._given]
+            self._given = 0
+        data = self._received()
+        self._ended = not data
+        self._ahead += data
+        return bool(data)
+
+    def _received(self) -> bytes:
+        with self._reading:
+            while not self._closed.is_set():
+                try:
+                    if not self.regular and self._wake_reader in dict(self._poll.poll()):
+                        break
+                    return os.read(self._descriptor, READ_BYTES)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    raise _unreadable(self.name, error) from error
+        raise StreamClosedError
+
+    def _at(self, position: int, count: int) -> bytes:
+        with self._reading:
+            if self._closed.is_set():
+                raise StreamClosedError
+            try:
+                return os.pread(self._descriptor, count, self._origin + position)
+            except OSError as error:
+                raise _unreadable(self.name, error) from error
+
+
+def _unreadable(name: str, error: OSError) -> DataError:
+    return DataError(f"reading '{name}' failed ({error.strerror}): check the disk, or start the pipe again")

@@ -1,0 +1,119 @@
+"""FLAC: decoded to its end, whatever number of samples its header promises.
+
+Source: RFC 9639.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+
+from edge_aac.audio.formats.byte_stream import ByteStream
+from edge_aac.audio.formats.decoded import Frames
+from edge_aac.audio.formats.library import BLOCK_S, ForwardView, LibraryReader
+from edge_aac.audio.formats.tail import ends_here
+from edge_aac.errors import DataError
+
+MAGIC = b"fLaC"
+_START = re.compile(rb"fLaC[\0\x80]\0\0\x22")
+_START_BYTES = 8
+_STREAM_INFO_BYTES = 42
+# The last 36 bits before the checksum of the sound: how many samples there are; 0 where that is unknown.
+_TOTAL = slice(21, 26)
+_TOTAL_BITS = 36
+_LIVE_BLOCK_S = 0.1
+_TOLERATED_S = 0.1
+_UNKNOWN_SIZE = 2**62
+_TAGS = re.compile(rb"TAG|APETAGEX")
+_LONGEST_TAG_START = 8
+
+_log = logging.getLogger(__name__)
+
+
+class DecodedFlac:
+    """A FLAC file as a :class:`~edge_aac.audio.formats.decoded.Decoded`; it ends where another one begins.
+
+    Args:
+        stream: at the file's first byte.
+
+    Raises:
+        soundfile.LibsndfileError: libsndfile cannot decode it.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        head = bytearray(stream.read(_STREAM_INFO_BYTES))
+        self._promised = int.from_bytes(head[_TOTAL], "big") & (1 << _TOTAL_BITS) - 1
+        if len(head) == _STREAM_INFO_BYTES:
+            head[_TOTAL] = (head[_TOTAL.start] & 0xF0, 0, 0, 0, 0)
+        self._stream = stream
+        self._ended = False
+        self._cleared = 0
+        view = ForwardView(bytes(head), self._bytes, _UNKNOWN_SIZE, eager=not stream.regular)
+        self._reader = LibraryReader(view, stream.name, BLOCK_S if stream.regular else _LIVE_BLOCK_S)
+        self.rate = self._reader.rate
+        self.channels = self._reader.channels
+
+    def read(self) -> Frames:
+        """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        return self._reader.read()
+
+    def finish(self) -> None:
+        """Compares the samples with the header's number; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        while not self._ended and self._bytes(2**20):
+            pass
+        name, held, promised = self._stream.name, self._reader.frames_read, self._promised
+        held_s, promised_s = held / self.rate, promised / self.rate
+        if 0 < promised < held:
+            _log.warning(
+                "'%s' goes on after the %.2f s of sound that its header promises: it is read to its end",
+                name,
+                promised_s,
+            )
+        elif held < promised <= held + _TOLERATED_S * self.rate:
+            _log.warning(
+                "'%s' holds %.3f s of sound, though its header promises %.3f s: all that is there is heard",
+                name,
+                held_s,
+                promised_s,
+            )
+        elif held < promised:
+            raise DataError(
+                f"'{name}' is truncated: it holds {held_s:.2f} s of the {promised_s:.2f} s that its header promises; "
+                "copy it again from where it came from"
+            )
+
+    def close(self) -> None:
+        """Closes libsndfile's file."""
+        self._reader.close()
+
+    def _bytes(self, count: int) -> bytes:
+        """Gives bytes of this file; none where another one begins, or where only tags are left."""
+        if self._ended:
+            return b""
+        if self._cleared <= 0:
+            self._clear()
+        data = self._stream.read_some(min(count, self._cleared)) if self._cleared else b""
+        self._cleared -= len(data)
+        self._ended = not data
+        return data
+
+    def _clear(self) -> None:
+        """Finds out how many of the next bytes are this file's."""
+        self._stream.peek(1)
+        ahead = self._stream.held()
+        if 0 < len(ahead) < _START_BYTES:
+            self._stream.peek(_START_BYTES)
+            ahead = self._stream.held()
+        found = _START.search(ahead)
+        end = found.start() if found else max(0, len(ahead) - _START_BYTES + 1)
+        tag = _TAGS.search(ahead, 0, end + _LONGEST_TAG_START)
+        if tag is not None and tag.start() < end:
+            end = max(1, tag.start())
+            if tag.start() == 0 and ends_here(lambda offset, size: self._stream.peek(size, offset), None):
+                end = 0
+        elif found is None and end == 0:
+            end = len(ahead)
+        self._cleared = end
+
+

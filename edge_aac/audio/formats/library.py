@@ -1,0 +1,153 @@
+"""libsndfile as the decoder of what needs its container: through a view of the stream, forward only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import soundfile
+
+from edge_aac.audio.formats.decoded import Frames
+from edge_aac.errors import DataError
+
+BLOCK_S = 1.0
+UNKNOWN_FRAMES = 2**40
+"""libsndfile gives more frames than these where it does not know."""
+
+_HEADER_BYTES = 2**20
+
+
+class ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A sound file that is read from its start to its end only.
+
+    soundfile seeks to where it already is after every block of a seekable file, which restarts the MP3 decoder: its
+    bit reservoir is lost, and the block begins with an error.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class ForwardView:
+    """A file object over bytes that come once, for libsndfile.
+
+    While it opens a file, libsndfile goes back and forth in the header, and looks for what stands behind the sound,
+    which this view does not show. From :meth:`start` on it only goes forward, and what is behind is forgotten.
+
+    Args:
+        head: bytes that stand before the others.
+        read: gives up to so many bytes; none at the end.
+        size: length of the whole that libsndfile is told.
+        eager: whether :meth:`read` gives fewer bytes than it is asked for rather than wait; some decoders take that for
+            the end.
+    """
+
+    def __init__(self, head: bytes, read: Callable[[int], bytes], size: int, *, eager: bool = False) -> None:
+        self.error: BaseException | None = None
+        """What reading raised: an exception does not pass through libsndfile."""
+        self._held = bytearray(head)
+        self._held_from = 0
+        self._read = read
+        self._size = size
+        self._eager = eager
+        self._position = 0
+        self._started = False
+
+    def start(self) -> None:
+        """Ends the opening."""
+        self._started = True
+
+    def read(self, count: int = -1) -> bytes:
+        """Gives the bytes at the position: so many, or fewer at the end."""
+        if count < 0:
+            raise ValueError("a view has no end that could be read up to")
+        begin = self._position - self._held_from
+        if begin < 0 or (not self._started and begin + count > _HEADER_BYTES):
+            return b""
+        try:
+            while len(self._held) < begin + count and (data := self._read(begin + count - len(self._held))):
+                self._held += data
+                if self._eager and self._started and len(self._held) > begin:
+                    break
+        except BaseException as error:  # noqa: BLE001  raised again by whoever called libsndfile
+            self.error = error
+            return b""
+        data = bytes(self._held[begin : begin + count])
+        self._position += len(data)
+        if self._started:
+            del self._held[: begin + len(data)]
+            self._held_from = self._position
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves the position; nothing is read before the next :meth:`read`."""
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+
+class LibraryReader:
+    """Frames from libsndfile, read forward.
+
+    Args:
+        source: a descriptor, which is closed with the reader, or a view.
+        name: the input's name in messages.
+        block_s: seconds of sound that are read at once.
+
+    Raises:
+        soundfile.LibsndfileError: libsndfile cannot open it.
+        BaseException: what reading the view raised.
+    """
+
+    def __init__(self, source: int | ForwardView, name: str, block_s: float = BLOCK_S) -> None:
+        self._name = name
+        self._view = source if isinstance(source, ForwardView) else None
+        try:
+            self._sound = ForwardSoundFile(source, closefd=True)
+        except soundfile.LibsndfileError:
+            self._raise_error()
+            raise
+        if self._view is not None:
+            self._view.start()
+        self.rate: int = self._sound.samplerate
+        self.channels: int = self._sound.channels
+        self.format: str = self._sound.format
+        self.frames_read = 0
+        self._block_frames = max(1, round(block_s * self.rate))
+
+    @property
+    def promised_frames(self) -> int | None:
+        """Number of frames that libsndfile expects; None where it does not know."""
+        frames: int = self._sound.frames
+        return frames if frames < UNKNOWN_FRAMES else None
+
+    def read(self) -> Frames:
+        """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        try:
+            frames = self._sound.read(self._block_frames, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            self._raise_error()
+            raise DataError(
+                f"'{self._name}' is damaged after {self.frames_read / self.rate:.2f} s ({reason_of(error)}): "
+                "copy it again from where it came from, or cut the damaged part off"
+            ) from error
+        self._raise_error()
+        self.frames_read += len(frames)
+        return np.asarray(frames, np.float32)
+
+    def close(self) -> None:
+        """Closes libsndfile's file."""
+        self._sound.close()
+
+    def _raise_error(self) -> None:
+        if self._view is not None and self._view.error is not None:
+            raise self._view.error
+
+
+def reason_of(error: soundfile.LibsndfileError) -> str:
+    """libsndfile's own words, as part of a sentence."""
+    return str(error.error_string).strip().rstrip(".")

@@ -1,0 +1,77 @@
+"""Sound that is written as plain samples: integers, floats, mu-law and A-law."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import soundfile
+
+from edge_aac.audio.formats.decoded import Frames, no_frames
+from edge_aac.audio.formats.layout import Encoding
+from edge_aac.audio.formats.sound_bytes import SoundBytes
+
+_BLOCK_S = 1.0
+
+
+def decode_samples(data: bytes, encoding: Encoding) -> Frames:
+    """Decodes whole frames of plain samples with libsndfile.
+
+    Args:
+        data: a multiple of the encoding's block.
+        encoding: one whose frames need no context.
+
+    Returns:
+        Float32, shape (n, channels); integers are scaled to full scale 1.
+    """
+    if not data:
+        return no_frames(encoding.channels)
+    frames, _ = soundfile.read(
+        io.BytesIO(data),
+        dtype="float32",
+        always_2d=True,
+        format="RAW",
+        subtype=encoding.subtype,
+        endian=encoding.order,
+        channels=encoding.channels,
+        samplerate=encoding.rate,
+    )
+    return np.asarray(frames, np.float32)
+
+
+class DecodedSamples:
+    """Plain samples as a :class:`~edge_aac.audio.formats.decoded.Decoded`.
+
+    Args:
+        sound: bytes of the sound.
+        encoding: how it is written.
+        patient: whether each block is waited for until it is a second long; else frames are given as they arrive.
+    """
+
+    def __init__(self, sound: SoundBytes, encoding: Encoding, *, patient: bool) -> None:
+        self.rate = encoding.rate
+        self.channels = encoding.channels
+        self._sound = sound
+        self._encoding = encoding
+        self._block_bytes = max(1, round(_BLOCK_S * encoding.rate)) * encoding.block_bytes
+        self._patient = patient
+        self._partial = b""
+
+    def read(self) -> Frames:
+        """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        read = self._sound.read if self._patient else self._sound.read_some
+        frame_bytes = self._encoding.block_bytes
+        while data := read(self._block_bytes):
+            data = self._partial + data
+            whole = len(data) // frame_bytes * frame_bytes
+            self._partial = data[whole:]
+            if whole:
+                return decode_samples(data[:whole], self._encoding)
+        return no_frames(self.channels)
+
+    def finish(self) -> None:
+        """Judges what is missing; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        self._sound.finish()
+
+    def close(self) -> None:
+        """Nothing is held."""
