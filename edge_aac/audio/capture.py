@@ -38,6 +38,8 @@ _QUEUE_S = 10.0
 _CALLBACKS_PER_S = 10
 _CHECK_S = 0.5
 _COMMON_RATES = (48_000, 44_100, 32_000, 96_000, 22_050, 8_000)
+# A sound server claims 32 channels or 128, whatever the hardware has.
+_MOST_HARDWARE_CHANNELS = 16
 
 # PortAudio's constants, fixed by its ABI; spelled here so that a test needs no PyAudio.
 _PA_INT16 = 8
@@ -53,11 +55,13 @@ class Request:
         address: the microphone's address as the user wrote it; it holds no secret.
         device_id: the input that it was found to be before, which no other one may replace; None at first.
         other_ids: inputs that were seen beside it.
+        lowest_channels: number of channels that it must give at least; 0 for all that it has, or two of a sound server.
     """
 
     address: str
     device_id: str | None = None
     other_ids: tuple[str, ...] = ()
+    lowest_channels: int = 1
 
     def to_json(self) -> str:
         """Gives what :meth:`from_json` reads."""
@@ -67,7 +71,7 @@ class Request:
     def from_json(text: str) -> Request:
         """Reads what :meth:`to_json` gave."""
         table = json.loads(text)
-        return Request(table["address"], table["device_id"], tuple(table["other_ids"]))
+        return Request(table["address"], table["device_id"], tuple(table["other_ids"]), table["lowest_channels"])
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ def capture(audio: Any, request: Request, write: Callable[[bytes], object]) -> N
     """
     device = _found(audio, request)
     other_ids = sorted({listed.id for listed in inputs_of(audio)} - {device.id})
-    stream, queue = _started(audio, device, request.address)
+    stream, queue = _started(audio, device, request)
     opened = Opened(device.id, tuple(other_ids), queue.rate, queue.channels)
     write(message(OPENED, opened.to_json().encode()))
     while True:
@@ -237,9 +241,13 @@ def _without_port(device_id: str) -> str:
     return re.sub(r"^(usb-id:.*)@[^#]*", r"\1", device_id)
 
 
-def _started(audio: Any, device: InputDevice, address: str) -> tuple[Any, BlockQueue]:
+def _started(audio: Any, device: InputDevice, request: Request) -> tuple[Any, BlockQueue]:
+    if request.lowest_channels > device.channels:
+        has = "only one channel" if device.channels == 1 else f"{device.channels} channels"
+        raise PermanentDeviceError(f"'{request.address}' has no channel {request.lowest_channels}: it has {has}.")
     failure: Exception | None = None
-    for rate, channels in _formats(device):
+    every_channel = device.channels if device.channels <= _MOST_HARDWARE_CHANNELS else 2
+    for rate, channels in _formats(device, request.lowest_channels or every_channel):
         queue = BlockQueue(rate, channels, round(_QUEUE_S * _CALLBACKS_PER_S))
         try:
             stream = audio.open(
@@ -257,15 +265,16 @@ def _started(audio: Any, device: InputDevice, address: str) -> tuple[Any, BlockQ
             continue
         return stream, queue
     raise DeviceError(
-        f"'{address}' cannot be opened at any sample rate ({failure}): close the program that uses it, "
+        f"'{request.address}' cannot be opened at any sample rate ({failure}): close the program that uses it, "
         "or choose another one of `edge-aac devices`."
     ) from failure
 
 
-def _formats(device: InputDevice) -> list[tuple[int, int]]:
+def _formats(device: InputDevice, lowest_channels: int) -> list[tuple[int, int]]:
     """Lists rates in Hz with channel counts, in the order in which they are worth trying."""
     rates = dict.fromkeys((SAMPLE_RATE, device.default_rate, *_COMMON_RATES))
-    channels = [count for count in dict.fromkeys((1, 2, device.channels)) if count <= device.channels]
+    counts = dict.fromkeys((lowest_channels, 1, 2, device.channels))
+    channels = [count for count in counts if lowest_channels <= count <= device.channels]
     return [(rate, count) for rate in rates for count in channels]
 
 

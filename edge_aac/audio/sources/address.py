@@ -21,7 +21,7 @@ ENTRY_POINT_GROUP = "edge_aac.sources"
 
 # Two more ways to name a microphone; one factory understands all of them.
 _SCHEME_ALIASES = {"alsa": "mic", "usb-id": "mic"}
-_MICROPHONE_NAME = re.compile(r"mic\d+")
+_MICROPHONE_NAME = re.compile(r"mic\d+(\?.*)?")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 
 
@@ -44,7 +44,7 @@ class Address:
     def parse(uri: str) -> Address:
         """Reads an address; any text is one, though perhaps one of no known scheme."""
         if _MICROPHONE_NAME.fullmatch(uri):
-            return Address(uri, "mic", uri)
+            return Address(uri, "mic", label_of("mic", uri))
         match = _SCHEME.match(uri)
         written = match.group(1).lower() if match else ""
         scheme = _SCHEME_ALIASES.get(written, written)
@@ -117,7 +117,7 @@ def open_source(uri: str, context: SourceContext | None = None) -> Source:
     """Opens a source of sound.
 
     Args:
-        uri: ``mic0``, ``alsa:hw:1,0``, ``usb-id:0d8c:0014``, ``file:PATH[?speed=1]``,
+        uri: ``mic0[?channel=2]``, ``alsa:hw:1,0``, ``usb-id:0d8c:0014``, ``file:PATH[?speed=1&mix=mean]``,
             ``stdin:[?rate=44100&channels=2]``, ``demo:[?seconds=20]``, or any scheme that an installed package
             registers in the entry-point group ``edge_aac.sources``.
         context: the source's name, and whether to wait for its device.

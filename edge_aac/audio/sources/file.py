@@ -1,4 +1,4 @@
-"""Sound files: checked for damage, decoded in constant memory, averaged to mono and resampled to 16 kHz."""
+"""Sound files: checked for damage, decoded in constant memory, mixed to mono and resampled to 16 kHz."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.connection import SourceState
 from edge_aac.audio.formats.containers import refuse_less_than_promised
 from edge_aac.audio.formats.mpeg import Frames, find_frames, piped
 from edge_aac.audio.formats.ogg import refuse_partly_read
+from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
 from edge_aac.audio.sources.address import Address, SourceContext, number_option, split_query
 from edge_aac.audio.sources.labels import label_of_path
+from edge_aac.audio.sources.mixing_options import MIXING_OPTIONS, mixing_of, refuse_absent_channel
 from edge_aac.audio.sources.pace import Pacer
 from edge_aac.errors import DataError, InputMissingError, UsageError
 from edge_aac.timebase import SAMPLE_RATE
@@ -32,12 +35,15 @@ _HIGHEST_SAMPLE = 1e6  # full scale is 1; even unscaled 16-bit integers stay bel
 _CLOSE_WAIT_S = 0.2
 
 
-def read_blocks(path: str | os.PathLike[str], block: int = BLOCK_SAMPLES) -> Iterator[npt.NDArray[np.float32]]:
+def read_blocks(
+    path: str | os.PathLike[str], block: int = BLOCK_SAMPLES, watch: ChannelWatch | None = None
+) -> Iterator[npt.NDArray[np.float32]]:
     """Decodes a file block by block. The file is opened here, not at the first block.
 
     Args:
         path: any file that libsndfile reads, of any rate from 1 kHz to 1 MHz and any number of channels.
         block: about how many samples to give at once.
+        watch: is told of the channels and logs what is wrong with them; None for nobody.
 
     Returns:
         Blocks of mono samples at 16 kHz, float32, shape (n,) with n > 0. Samples of float files may exceed ±1.
@@ -47,7 +53,7 @@ def read_blocks(path: str | os.PathLike[str], block: int = BLOCK_SAMPLES) -> Ite
         DataError: the file is not sound, is damaged or not all there, could be read in part only, or holds none; it may
             come to light with a later block.
     """
-    return _Decoder(path, block).blocks()
+    return _Decoder(path, block, watch=watch).blocks()
 
 
 def load_waveform(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
@@ -67,7 +73,7 @@ def load_waveform(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
 
 
 def open_file(address: Address, context: SourceContext) -> FileSource:
-    """Opens ``file:PATH`` or ``file:PATH?speed=1``; the factory of the scheme ``file``.
+    """Opens ``file:PATH`` or ``file:PATH?speed=1&channel=2``; the factory of the scheme ``file``.
 
     A ``?`` may be part of the name: it starts the options only where no file has the whole name. A named pipe is
     opened, and refused, where it is first read: that waits for its writer.
@@ -85,12 +91,13 @@ def open_file(address: Address, context: SourceContext) -> FileSource:
     options: dict[str, str] = {}
     if "?" in name and not _exists(name):
         try:
-            name, options = split_query(name, ("speed",))
+            name, options = split_query(name, ("speed", *MIXING_OPTIONS))
         except UsageError as error:
             raise UsageError(
                 f"There is no file '{label_of_path(name)}', and read as a path with options: {error}"
             ) from error
-    return FileSource(name, speed=number_option(options, "speed", 0.0, 0.01, 1000.0), label=context.name)
+    speed = number_option(options, "speed", 0.0, 0.01, 1000.0)
+    return FileSource(name, speed=speed, label=context.name, mixing=mixing_of(options))
 
 
 class FileSource:
@@ -100,17 +107,19 @@ class FileSource:
         path: the file as the user wrote it.
         speed: 1 gives the sound as fast as it was recorded, 2 twice as fast; 0 as fast as it is read.
         label: the source's name in records and messages; None for the path.
+        mixing: how several channels become one; None for the default.
     """
 
     live = False
     reconnects = 0
 
-    def __init__(self, path: str, speed: float = 0.0, label: str | None = None) -> None:
+    def __init__(self, path: str, speed: float = 0.0, label: str | None = None, mixing: Mixing | None = None) -> None:
         self.label = label or path
+        self._mixing = mixing
         self._path = path
         block = _PACED_BLOCK_SAMPLES if speed else BLOCK_SAMPLES
         # Opening a named pipe waits for its writer: that is left to the thread that reads.
-        self._decoder = None if _may_wait(path) else _Decoder(path, block)
+        self._decoder = None if _may_wait(path) else self._opened(block)
         self._blocks = self._decoded(block)
         self._decoding = threading.Lock()
         self._closed = threading.Event()
@@ -148,8 +157,11 @@ class FileSource:
 
     def _decoded(self, block: int) -> Iterator[npt.NDArray[np.float32]]:
         if self._decoder is None:
-            self._decoder = _Decoder(self._path, block)
+            self._decoder = self._opened(block)
         yield from self._decoder.blocks()
+
+    def _opened(self, block: int) -> _Decoder:
+        return _Decoder(self._path, block, self._mixing, ChannelWatch(self.label))
 
     def _let_go(self) -> None:
         if self._decoder is not None:
@@ -170,7 +182,13 @@ class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile
 class _Decoder:
     """One open sound file, with what makes it certain that all of it was read."""
 
-    def __init__(self, path: str | os.PathLike[str], block: int) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        block: int,
+        mixing: Mixing | None = None,
+        watch: ChannelWatch | None = None,
+    ) -> None:
         if block <= 0:
             raise ValueError(f"block must be positive, not {block}")
         self._path = os.fspath(path)
@@ -200,11 +218,17 @@ class _Decoder:
                 f"'{self._path}' claims a sample rate of {rate} Hz, which is not between {LOWEST_RATE} "
                 f"and {HIGHEST_RATE} Hz: its header is damaged; make the file again."
             )
+        self._resampler = MonoResampler(rate, mixing, watch)
+        try:
+            refuse_absent_channel(mixing or Mixing(), self._sound.channels, self._path)
+        except UsageError:
+            self._sound.close()
+            raise
         self._block_frames = max(1, block * rate // SAMPLE_RATE)
 
     def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
         rate = self._sound.samplerate
-        resampler = MonoResampler(rate)
+        resampler = self._resampler
         frames_read = 0
         given = 0
         try:

@@ -28,7 +28,7 @@ def label_of(scheme: str, uri: str) -> str:
     """
     if scheme == "mic" and "//" not in uri:
         # The name of a sound card's port follows an @, and no microphone has a password.
-        return uri
+        return _OPTIONS_OF_A_PATH.sub("", uri)
     if scheme == "file":
         return label_of_path(uri.partition(":")[2])
     match = _BEGINNING_OF_A_URL.match(uri)

@@ -10,14 +10,18 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 
 from edge_aac.audio.capture import FAILED, HEADER, OPENED, Opened, Request
+from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.connection import PermanentDeviceError, Sound
+from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.reconnect import Reconnecting
 from edge_aac.audio.resample import MonoResampler
-from edge_aac.audio.sources.address import Address, SourceContext
+from edge_aac.audio.sources.address import Address, SourceContext, split_query
+from edge_aac.audio.sources.mixing_options import MIXING_OPTIONS, mixing_of
 from edge_aac.errors import DeviceError
 
 _log = logging.getLogger(__name__)
@@ -29,13 +33,16 @@ _READ_BYTES = 64 * 1024
 
 
 def open_microphone(address: Address, context: SourceContext) -> Reconnecting:
-    """Opens ``mic0``, ``usb-id:…`` or ``alsa:…``; the factory of the scheme ``mic``.
+    """Opens ``mic0``, ``usb-id:…`` or ``alsa:…``, with ``?channel=`` or ``?mix=``; the factory of the scheme ``mic``.
 
     Raises:
-        DeviceError: there is no such input, it cannot be opened, or PyAudio is not installed.
+        UsageError: an option is unknown or unusable.
+        DeviceError: there is no such input, it cannot be opened, has no such channel, or PyAudio is not installed.
     """
     label = context.label(address)
-    return Reconnecting(label, MicrophoneOpener(address, label), wait_for_device=context.wait_for_device)
+    _, options = split_query(address.uri, MIXING_OPTIONS)
+    opener = MicrophoneOpener(address, label, mixing_of(options) if options else None)
+    return Reconnecting(label, opener, wait_for_device=context.wait_for_device)
 
 
 class MicrophoneOpener:
@@ -44,11 +51,15 @@ class MicrophoneOpener:
     Args:
         address: the address that the user chose.
         label: the source's name in messages.
+        mixing: how the input's channels become one. None: the input gives one channel where it can.
     """
 
-    def __init__(self, address: Address, label: str) -> None:
+    def __init__(self, address: Address, label: str, mixing: Mixing | None = None) -> None:
         self._label = label
-        self._request = Request(address.label)
+        self._mixing = mixing
+        self._watch = ChannelWatch(label)
+        lowest_channels = 1 if mixing is None else mixing.channel or 0
+        self._request = Request(address.label, lowest_channels=lowest_channels)
 
     def __call__(self, closed: threading.Event) -> CapturedMicrophone:
         """Opens the microphone.
@@ -61,7 +72,7 @@ class MicrophoneOpener:
         """
         before = self._request
         try:
-            microphone = CapturedMicrophone(before, closed)
+            microphone = CapturedMicrophone(before, closed, self._mixing, self._watch)
         except DeviceError as error:
             if self._label == before.address:
                 raise
@@ -70,7 +81,7 @@ class MicrophoneOpener:
         if before.device_id not in (None, opened.device_id):
             _log.warning("%s is in another port, as %s", self._label, opened.device_id)
         others = tuple(sorted({*before.other_ids, *opened.other_ids} - {opened.device_id}))
-        self._request = Request(before.address, opened.device_id, others)
+        self._request = replace(before, device_id=opened.device_id, other_ids=others)
         return microphone
 
 
@@ -80,12 +91,20 @@ class CapturedMicrophone:
     Args:
         request: the microphone to be captured.
         closed: once set, the opening is given up.
+        mixing: how the input's channels become one; None for the default.
+        watch: is told of the channels and logs what is wrong with them; None for nobody.
 
     Raises:
         DeviceError: the microphone cannot be opened.
     """
 
-    def __init__(self, request: Request, closed: threading.Event) -> None:
+    def __init__(
+        self,
+        request: Request,
+        closed: threading.Event,
+        mixing: Mixing | None = None,
+        watch: ChannelWatch | None = None,
+    ) -> None:
         self._received = bytearray()
         self._process = _started(request)
         self._poll = select.poll()
@@ -95,7 +114,7 @@ class CapturedMicrophone:
         except BaseException:
             self.close()
             raise
-        self._resampler = MonoResampler(self.opened.rate)
+        self._resampler = MonoResampler(self.opened.rate, mixing, watch)
 
     def read(self, timeout_s: float) -> Sound | None:
         """Gives the next sound; see :meth:`edge_aac.audio.connection.Connection.read`."""

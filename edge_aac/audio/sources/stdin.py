@@ -11,9 +11,12 @@ import threading
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.connection import SourceState
+from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
 from edge_aac.audio.sources.address import Address, SourceContext, integer_option, split_query
+from edge_aac.audio.sources.mixing_options import MIXING_OPTIONS, mixing_of, refuse_absent_channel
 from edge_aac.errors import DataError, InputMissingError, UsageError
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -32,11 +35,13 @@ def open_stdin(address: Address, context: SourceContext) -> PipeSource:
         UsageError: an option is unknown or unusable, or standard input is a terminal.
         InputMissingError: standard input is closed.
     """
-    rest, options = split_query(address.rest, ("rate", "channels"))
+    rest, options = split_query(address.rest, ("rate", "channels", *MIXING_OPTIONS))
     if rest:
         raise UsageError(f"'{address.label}' is unusable: write stdin: or stdin:?rate=44100&channels=2.")
     rate = integer_option(options, "rate", SAMPLE_RATE, LOWEST_RATE, HIGHEST_RATE)
     channels = integer_option(options, "channels", 1, 1, _MAX_CHANNELS)
+    mixing = mixing_of(options)
+    refuse_absent_channel(mixing, channels, context.label(address))
     if not _is_open():
         raise InputMissingError("Standard input is closed: pipe raw 16-bit samples into the command.")
     if os.isatty(_STDIN):
@@ -44,7 +49,7 @@ def open_stdin(address: Address, context: SourceContext) -> PipeSource:
             "Standard input is a terminal: pipe raw samples in, such as `arecord -t raw -f S16_LE -r 16000 | edge-aac "
             "stream --device stdin:`."
         )
-    return PipeSource(_STDIN, context.label(address), rate=rate, channels=channels)
+    return PipeSource(_STDIN, context.label(address), rate=rate, channels=channels, mixing=mixing)
 
 
 def _is_open() -> bool:
@@ -65,18 +70,27 @@ class PipeSource:
         descriptor: open for reading; it is left open by :meth:`close`, since it belongs to the process.
         label: the source's name in records and messages.
         rate: rate of the samples in Hz.
-        channels: interleaved channels, which are averaged.
+        channels: number of interleaved channels.
+        mixing: how several channels become one; None for the default.
     """
 
     live = False
     reconnects = 0
 
-    def __init__(self, descriptor: int, label: str, *, rate: int = SAMPLE_RATE, channels: int = 1) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        label: str,
+        *,
+        rate: int = SAMPLE_RATE,
+        channels: int = 1,
+        mixing: Mixing | None = None,
+    ) -> None:
         self.label = label
         self.state: SourceState = "listening"
         self._descriptor = descriptor
         self._channels = channels
-        self._resampler = MonoResampler(rate)
+        self._resampler = MonoResampler(rate, mixing, ChannelWatch(label))
         self._partial_frame = b""
         self._ended = False
         self._closed = threading.Event()

@@ -28,12 +28,6 @@ def test_rates_and_channels(tmp_path: Path, rate: int, channels: int) -> None:
     assert np.abs(samples[middle] - tone(16_000, 1.0)[middle]).max() < 1e-3
 
 
-def test_channels_are_averaged(tmp_path: Path) -> None:
-    path = tmp_path / "stereo.wav"
-    soundfile.write(path, np.tile([0.5, -0.25], (100, 1)), 16_000, subtype="FLOAT")
-    assert np.array_equal(load_waveform(path), np.full(100, 0.125, np.float32))
-
-
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "aiff", "mp3", "w64", "caf", "rf64", "au", "voc"])
 def test_formats(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"tone.{suffix}"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.sources import stdin as pipe
 from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.audio.sources.stdin import PipeSource, open_stdin
@@ -50,7 +51,7 @@ def test_bytes_may_be_cut_anywhere(ends: tuple[int, int], chunk: int) -> None:
         os.close(writer)
 
     threading.Thread(target=write, daemon=True).start()
-    source = PipeSource(reader, "stdin", channels=2)
+    source = PipeSource(reader, "stdin", channels=2, mixing=Mixing("mean"))
     samples = _drained(source)
     assert samples.dtype == np.float32
     assert np.array_equal(samples, (integers / 32768).mean(axis=1).astype(np.float32))
@@ -115,7 +116,8 @@ def test_a_failing_descriptor_is_bad_data() -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["stdin:x", "stdin:?rate=0", "stdin:?rate=16k", "stdin:?channels=0", "stdin:?channels=65", "stdin:?bits=24"],
+    ["stdin:x", "stdin:?rate=0", "stdin:?rate=16k", "stdin:?channels=0", "stdin:?channels=65", "stdin:?bits=24"]
+    + ["stdin:?channel=2", "stdin:?channels=2&channel=3", "stdin:?mix=loud", "stdin:?channels=2&channel=1&mix=mean"],
 )
 def test_wrong_addresses(uri: str) -> None:
     with pytest.raises(UsageError):
