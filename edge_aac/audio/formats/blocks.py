@@ -39,6 +39,11 @@ class DecodedBlocks:
         self.rate = self._reader.rate
         self.channels = self._reader.channels
 
+    @property
+    def followed_by_file(self) -> bool:
+        """Whether another sound file follows; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        return self._sound.followed_by_file
+
     def read(self) -> Frames:
         """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
         return self._reader.read()
@@ -48,7 +53,7 @@ class DecodedBlocks:
         if self._sound.read_some(1):
             raise DataError(
                 f"'{self._sound.name}' goes on after {self._reader.frames_read / self.rate:.0f} s, which is as far as "
-                "its codec can be read: cut it into shorter files"
+                "its codec can be read: cut it into shorter files."
             )
         self._sound.finish()
 

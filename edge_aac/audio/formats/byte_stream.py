@@ -6,6 +6,7 @@ import os
 import select
 import stat
 import threading
+import time
 
 from edge_aac.errors import DataError
 
@@ -72,6 +73,22 @@ class ByteStream:
             pass
         return bytes(self._ahead[self._given + offset : self._given + end])
 
+    def gather(self, count: int, patience_s: float) -> bytes:
+        """Gives bytes without taking them: so many, or those that came within a time after the first; see :meth:`peek`.
+
+        Args:
+            count: number of bytes.
+            patience_s: seconds to wait for the others, once the first has come.
+        """
+        self.peek(1)
+        until_s = time.monotonic() + patience_s
+        while 0 < self._held < count and not self._ended:
+            left_ms = 1_000 * (until_s - time.monotonic())
+            if left_ms <= 0 or not (self.regular or self._poll.poll(left_ms)):
+                break
+            self._fill()
+        return self.peek(min(count, self._held))
+
     def held(self) -> bytes:
         """Gives the bytes that have been read already, without taking them."""
         return bytes(self._ahead[self._given :])
@@ -94,7 +111,6 @@ class ByteStream:
         self._taken(held)
         count -= held
         if self.regular:
-            os.lseek(self._descriptor, count, os.SEEK_CUR)
             self.position += count
             return
         while count > 0 and (data := self.read_some(count)):
@@ -122,6 +138,10 @@ class ByteStream:
                 if self._owned:
                     os.close(self._descriptor)
 
+    def __del__(self) -> None:
+        # Of a generator that was dropped before its first block, nobody else closes what it was made of.
+        self.close()
+
     @property
     def _held(self) -> int:
         return len(self._ahead) - self._given
@@ -148,10 +168,13 @@ class ByteStream:
         return bool(data)
 
     def _received(self) -> bytes:
+        if self.regular:
+            # By its place: a library may have moved the descriptor's own.
+            return self._at(self.position + self._held, READ_BYTES)
         with self._reading:
             while not self._closed.is_set():
                 try:
-                    if not self.regular and self._wake_reader in dict(self._poll.poll()):
+                    if self._wake_reader in dict(self._poll.poll()):
                         break
                     return os.read(self._descriptor, READ_BYTES)
                 except BlockingIOError:

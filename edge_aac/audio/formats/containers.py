@@ -25,6 +25,10 @@ _ID3V2 = re.compile(rb"ID3[\x02-\x04].{2}([\x00-\x7f]{4})", re.DOTALL)
 _ID3V2_HEADER_BYTES = 10
 _MAX_TAGS = 64
 _MPEG_SEARCH_BYTES = 64 * 1024
+_MPEG_RUN_BYTES = 8 * 1024
+_SYNC = re.compile(rb"\xff[\xe0-\xff]")
+# Who writes a header writes it at once; of bare samples it takes milliseconds to come.
+_HEADER_PATIENCE_S = 1.0
 _UNREAD_BYTES = 4_096
 _TOLERATED_BYTES = 64
 _STREAMABLE = "WAV, FLAC, AIFF, AU, CAF, Ogg or MP3"
@@ -50,13 +54,31 @@ def open_next(stream: ByteStream) -> Decoded | None:
     try:
         return _opened(stream)
     except HeaderError as error:
-        raise DataError(f"'{stream.name}' {error}; make the file again") from error
+        raise DataError(f"'{stream.name}' {error}; make the file again.") from error
     except soundfile.LibsndfileError as error:
         what = "is not a sound file that can be read" if first else "goes on with what cannot be read"
         raise DataError(
             f"'{stream.name}' {what} ({reason_of(error)}): give WAV, FLAC, Ogg, AIFF or MP3, or convert it with "
-            "`ffmpeg -i INPUT OUTPUT.flac`"
+            "`ffmpeg -i INPUT OUTPUT.flac`."
         ) from error
+
+
+def is_container(stream: ByteStream) -> bool:
+    """Whether a stream begins with a sound file, and not with bare samples.
+
+    Raises:
+        DataError: reading failed.
+        StreamClosedError: the stream was closed meanwhile.
+    """
+    head = stream.gather(_HEAD_BYTES, _HEADER_PATIENCE_S)
+    if head.startswith((flac.MAGIC, ogg.MAGIC)) or _ID3V2.match(head):
+        return True
+    try:
+        if layout_of(lambda offset, count: stream.peek(count, offset)) is not None:
+            return True
+    except HeaderError:
+        return True
+    return _SYNC.match(head) is not None and _is_mpeg(stream, 0, at_once=True)
 
 
 def _opened(stream: ByteStream) -> Decoded:
@@ -83,7 +105,7 @@ def _of_layout(stream: ByteStream, layout: Layout) -> Decoded:
         return _by_library(stream, layout)
     sound = SoundBytes(stream, layout, encoding)
     if encoding.subtype == "MPEG":
-        return DecodedMpeg(stream, sound.read_some)
+        return DecodedMpeg(stream, sound)
     if encoding.is_samples:
         return DecodedSamples(sound, encoding, patient=stream.regular)
     return DecodedBlocks(stream, sound, layout)
@@ -91,10 +113,9 @@ def _of_layout(stream: ByteStream, layout: Layout) -> Decoded:
 
 def _by_library(stream: ByteStream, layout: Layout | None) -> Decoded:
     if not stream.regular:
-        name = "sound of an unknown kind" if layout is None else f"sound of this kind ({layout.container})"
+        what = "is not a sound file" if layout is None else f"holds sound of a kind ({layout.container})"
         raise DataError(
-            f"'{stream.name}' is a pipe with {name}, which can be read from a file only: save it first, or send "
-            f"{_STREAMABLE}"
+            f"'{stream.name}' {what} that can be read from a pipe: save it as a file, or send {_STREAMABLE}."
         )
     return _WholeFile(stream, layout)
 
@@ -108,6 +129,7 @@ class _WholeFile:
         self._reader = LibraryReader(stream.duplicate(), stream.name)
         self.rate = self._reader.rate
         self.channels = self._reader.channels
+        self.followed_by_file = False
 
     def read(self) -> Frames:
         return self._reader.read()
@@ -117,12 +139,12 @@ class _WholeFile:
         if promised is not None and read < promised:
             raise DataError(
                 f"'{name}' is truncated: it holds {read / self.rate:.2f} s of the {promised / self.rate:.2f} s that "
-                "its header promises; copy it again from where it came from"
+                "its header promises; copy it again from where it came from."
             )
         if self._unread:
             raise DataError(
                 f"only {read / self.rate:.2f} s of '{name}' can be read: its header leaves out the last "
-                f"{self._unread} bytes; convert it with `ffmpeg -i INPUT OUTPUT.flac`"
+                f"{self._unread} bytes; convert it with `ffmpeg -i INPUT OUTPUT.flac`."
             )
 
     def close(self) -> None:
@@ -144,8 +166,8 @@ def _check_promise(stream: ByteStream, layout: Layout) -> int:
     whole = layout.outer_end is not None and layout.outer_end <= stream.size - stream.position
     if layout.promised > present + _TOLERATED_BYTES and not whole:
         raise DataError(
-            f"'{stream.name}' is truncated: it holds {max(0, present)} of the {layout.promised} bytes of sound that its "
-            "header promises; copy it again from where it came from"
+            f"'{stream.name}' is truncated: it holds {max(0, present)} of the {layout.promised} bytes of sound that "
+            "its header promises; copy it again from where it came from."
         )
     if layout.promised >= present:
         return 0
@@ -169,10 +191,8 @@ def _leading_tags(stream: ByteStream) -> int:
     return position
 
 
-def _is_mpeg(stream: ByteStream, tags: int) -> bool:
-    """Whether frames of MPEG audio stand near the start."""
+def _is_mpeg(stream: ByteStream, tags: int, *, at_once: bool = False) -> bool:
+    """Whether frames of MPEG audio stand near the start, or right at it."""
     walk = FrameWalk()
-    walk.feed(stream.peek(_MPEG_SEARCH_BYTES, tags), last=True)
-    return walk.began
-
-
+    walk.feed(stream.peek(_MPEG_RUN_BYTES if at_once else _MPEG_SEARCH_BYTES, tags), last=True)
+    return walk.began and not (at_once and walk.first)

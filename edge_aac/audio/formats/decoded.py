@@ -21,6 +21,10 @@ class Decoded(Protocol):
     rate: int
     channels: int
 
+    @property
+    def followed_by_file(self) -> bool:
+        """Whether, at the end, another sound file follows: the stream then stands at its first byte."""
+
     def read(self) -> Frames:
         """Gives the next frames, float32, shape (n, channels), full scale 1; n is 0 at the end.
 

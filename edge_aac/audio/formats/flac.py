@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import re
 
-
 from edge_aac.audio.formats.byte_stream import ByteStream
 from edge_aac.audio.formats.decoded import Frames
 from edge_aac.audio.formats.library import BLOCK_S, ForwardView, LibraryReader
@@ -54,6 +53,11 @@ class DecodedFlac:
         self.rate = self._reader.rate
         self.channels = self._reader.channels
 
+    @property
+    def followed_by_file(self) -> bool:
+        """Whether another sound file follows; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        return self._ended and self._stream.peek(len(MAGIC)) == MAGIC
+
     def read(self) -> Frames:
         """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
         return self._reader.read()
@@ -80,7 +84,7 @@ class DecodedFlac:
         elif held < promised:
             raise DataError(
                 f"'{name}' is truncated: it holds {held_s:.2f} s of the {promised_s:.2f} s that its header promises; "
-                "copy it again from where it came from"
+                "copy it again from where it came from."
             )
 
     def close(self) -> None:
@@ -115,5 +119,3 @@ class DecodedFlac:
         elif found is None and end == 0:
             end = len(ahead)
         self._cleared = end
-
-

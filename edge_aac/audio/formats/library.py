@@ -133,7 +133,7 @@ class LibraryReader:
             self._raise_error()
             raise DataError(
                 f"'{self._name}' is damaged after {self.frames_read / self.rate:.2f} s ({reason_of(error)}): "
-                "copy it again from where it came from, or cut the damaged part off"
+                "copy it again from where it came from, or cut the damaged part off."
             ) from error
         self._raise_error()
         self.frames_read += len(frames)

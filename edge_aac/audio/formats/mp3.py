@@ -9,6 +9,7 @@ from edge_aac.audio.formats.decoded import Frames
 from edge_aac.audio.formats.library import LibraryReader
 from edge_aac.audio.formats.mpeg import FrameWalk, find_frames
 from edge_aac.audio.formats.pump import Pumped
+from edge_aac.audio.formats.sound_bytes import SoundBytes
 from edge_aac.errors import DataError
 
 _READ_BYTES = 64 * 1024
@@ -21,23 +22,31 @@ class DecodedMpeg:
 
     Args:
         stream: at the first byte.
-        read: gives up to so many bytes of the sound, none at its end; None for those of the stream.
+        sound: bytes of the sound within another container; None for all of the stream's.
 
     Raises:
         DataError: no frames are there.
         soundfile.LibsndfileError: libsndfile cannot decode it.
     """
 
-    def __init__(self, stream: ByteStream, read: Callable[[int], bytes] | None = None) -> None:
+    def __init__(self, stream: ByteStream, sound: SoundBytes | None = None) -> None:
         self._name = stream.name
+        self._sound = sound
         self._walk = FrameWalk()
         self._reader: LibraryReader | Pumped | None = None
-        if read is None and stream.regular and not stream.position:
+        if sound is None and stream.regular and not stream.position:
             self._reader = self._by_index(stream)
         if self._reader is None:
-            self._reader = Pumped(self._parts(read or stream.read_some), self._name, stream.cancel)
+            self._reader = Pumped(
+                self._parts(sound.read_some if sound is not None else stream.read_some), self._name, stream.cancel
+            )
         self.rate = self._reader.rate
         self.channels = self._reader.channels
+
+    @property
+    def followed_by_file(self) -> bool:
+        """Whether another sound file follows; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        return self._sound is not None and self._sound.followed_by_file
 
     def read(self) -> Frames:
         """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
@@ -74,7 +83,7 @@ class DecodedMpeg:
         if frames is None:
             raise DataError(
                 f"'{self._name}' is no sound file that can be read (it has no MP3 frames): convert it with "
-                "`ffmpeg -i INPUT OUTPUT.flac`"
+                "`ffmpeg -i INPUT OUTPUT.flac`."
             )
         reader = LibraryReader(stream.duplicate(), self._name)
         if reader.promised_frames is not None and frames.all_within(reader.promised_frames, reader.rate):
@@ -85,19 +94,31 @@ class DecodedMpeg:
         return None
 
     def _parts(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
-        """Gives the bytes from the first frame behind the index on, and walks them."""
-        before = bytearray()
-        began = False
-        while data := read(_READ_BYTES):
-            self._walk.feed(data)
-            if not began:
-                before += data
-                began = self._walk.began
-                data = bytes(before[self._walk.start :]) if began else b""
-                if not began and len(before) > _LONGEST_START_BYTES:
+        """Gives the bytes from the first frame behind the index to the end of the last whole one, and walks them.
+
+        libsndfile takes a piece of a frame for damage.
+        """
+        held, held_from = bytearray(), 0
+        ended = False
+        while not ended:
+            data = read(_READ_BYTES)
+            ended = not data
+            self._walk.feed(data, last=ended)
+            held += data
+            frames = self._walk.frames
+            if frames is None:
+                if len(held) > _LONGEST_START_BYTES:
                     break
-            if data:
-                yield data
-        self._walk.feed(b"", last=True)
-        if not began and self._walk.began:
-            yield bytes(before[self._walk.start :])
+                continue
+            if held_from < frames.start:
+                del held[: frames.start - held_from]
+                held_from = frames.start
+            whole = frames.end - held_from
+            if whole > 0:
+                yield bytes(held[:whole])
+                del held[:whole]
+                held_from += whole
+            elif len(held) > _LONGEST_START_BYTES:
+                # No more frames: what lies there is no MPEG audio.
+                held_from += len(held)
+                held.clear()

@@ -103,6 +103,8 @@ class FrameWalk:
     def __init__(self) -> None:
         self.start = 0
         """First byte of the first frame with sound, once :attr:`began`."""
+        self.first = 0
+        """First byte of the first frame, which may be the index."""
         self.began = False
         """Whether frames were found."""
         self._held = bytearray()
@@ -176,6 +178,7 @@ class FrameWalk:
 
     def _begin(self, place: int) -> None:
         """Leaves out the index, which is a frame too, where the first frame is one."""
+        self.first = self._position
         size, self._promised = _index_of(bytes(self._held[place : place + _LATEST_INDEX + 12]))
         self._position += size
         self.start = self._end = self._position

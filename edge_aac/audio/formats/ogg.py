@@ -75,17 +75,17 @@ class Pages:
         if self._cut:
             raise DataError(
                 f"'{self.name}' is truncated: its last page is cut off; copy it again from where it came from, or keep "
-                "what there is of it with `ffmpeg -i INPUT OUTPUT.flac`"
+                "what there is of it with `ffmpeg -i INPUT OUTPUT.flac`."
             )
         if self._lost:
             raise DataError(
                 f"'{self.name}' is damaged: {self._lost} of its pages are missing or unreadable; copy it again from "
-                "where it came from"
+                "where it came from."
             )
         if self._unended and self._foreign_bytes:
             raise DataError(
                 f"'{self.name}' is damaged: {self._foreign_bytes} of its bytes are no Ogg pages; copy it again from "
-                "where it came from"
+                "where it came from."
             )
         if self._unended:
             # No proof that anything is missing: MuseScore and recorders of live streams never mark the last page.
@@ -135,6 +135,11 @@ class DecodedOgg:
         self.rate = self._pumped.rate
         self.channels = self._pumped.channels
 
+    @property
+    def followed_by_file(self) -> bool:
+        """Whether another sound file follows; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        return self.pages.followed_by_file
+
     def read(self) -> Frames:
         """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
         return self._pumped.read()
@@ -145,7 +150,7 @@ class DecodedOgg:
         if self._pumped.unread_bytes > _UNREAD_BYTES:
             raise DataError(
                 f"only {self._pumped.frames_read / self.rate:.2f} s of '{self.pages.name}' can be read: it holds "
-                f"{self._pumped.unread_bytes} bytes more; convert it with `ffmpeg -i INPUT OUTPUT.flac`"
+                f"{self._pumped.unread_bytes} bytes more; convert it with `ffmpeg -i INPUT OUTPUT.flac`."
             )
 
     def close(self) -> None:

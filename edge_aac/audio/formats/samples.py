@@ -57,6 +57,11 @@ class DecodedSamples:
         self._patient = patient
         self._partial = b""
 
+    @property
+    def followed_by_file(self) -> bool:
+        """Whether another sound file follows; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        return self._sound.followed_by_file
+
     def read(self) -> Frames:
         """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
         read = self._sound.read if self._patient else self._sound.read_some

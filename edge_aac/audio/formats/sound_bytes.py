@@ -98,7 +98,7 @@ class SoundBytes:
             return
         raise DataError(
             f"'{self.name}' is truncated: it holds {held_s:.2f} s of the {promised_s:.2f} s that its header promises; "
-            "copy it again from where it came from"
+            "copy it again from where it came from."
         )
 
     def _is_whole(self) -> bool:
@@ -123,7 +123,6 @@ class SoundBytes:
         if tail.kind == "file":
             self._stream.skip(tail.skip_bytes)
             self.followed_by_file = True
-            _log.warning("'%s' is several sound files, one after the other: all of them are heard", self.name)
             return
         rest = 0
         while data := self._stream.read_some(READ_BYTES):

@@ -24,22 +24,22 @@ _W64_CHUNK_HEADER_BYTES = 24
 _W64_NAME = re.compile(rb"[a-z0-9 ]{4}\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a")
 _PRINTABLE = re.compile(rb"[\x20-\x7e\xa9]{4}")
 
+
+def _names(text: bytes) -> frozenset[bytes]:
+    return frozenset(text[start : start + 4] for start in range(0, len(text), 5))
+
+
 # Chunks that programs write behind the sound. Of others the whole chain, to the end of the input, has to fit.
-_RIFF_NAMES = (
-    b"LIST INFO id3  ID3  bext cue  iXML _PMX fact PEAK smpl inst LGWV AFAn PAD  JUNK FLLR aXML axml chna plst note labl "
-    b"acid strc cart levl link minf elm1 regn umid DGDA DISP ltxt SNDM tlst slnt wavl"
+_RIFF_NAMES = _names(
+    b"LIST INFO id3  ID3  bext cue  iXML _PMX fact PEAK smpl inst LGWV AFAn PAD  JUNK FLLR aXML axml chna plst note "
+    b"labl acid strc cart levl link minf elm1 regn umid DGDA DISP ltxt SNDM tlst slnt wavl"
 )
-_IFF_NAMES = b"NAME AUTH (c)  ANNO MARK INST COMT MIDI APPL ID3  CHAN PEAK basc trns cate SAXL FLLR"
-_CAF_NAMES = b"info strg mark regn uuid peak midi umid ovvw kuki chan free pakt inst edct"
 _NAMES: dict[Grammar, frozenset[bytes]] = {
-    grammar: frozenset(names[start : start + 4] for start in range(0, len(names), 5))
-    for grammar, names in (
-        ("riff", _RIFF_NAMES),
-        ("rifx", _RIFF_NAMES),
-        ("iff", _IFF_NAMES),
-        ("caf", _CAF_NAMES),
-        ("w64", b""),
-    )
+    "riff": _RIFF_NAMES,
+    "rifx": _RIFF_NAMES,
+    "iff": _names(b"NAME AUTH (c)  ANNO MARK INST COMT MIDI APPL ID3  CHAN PEAK basc trns cate SAXL FLLR"),
+    "caf": _names(b"info strg mark regn uuid peak midi umid ovvw kuki chan free pakt inst edct"),
+    "w64": frozenset(),
 }
 
 _ID3V1_BYTES = 128

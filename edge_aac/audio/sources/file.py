@@ -1,48 +1,43 @@
-"""Sound files: checked for damage, decoded in constant memory, mixed to mono and resampled to 16 kHz."""
+"""Sound files and named pipes: all of their sound, or an error that says which part is missing."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.connection import SourceState
-from edge_aac.audio.formats.containers import refuse_less_than_promised
-from edge_aac.audio.formats.mpeg import Frames, find_frames, piped
-from edge_aac.audio.formats.ogg import refuse_partly_read
+from edge_aac.audio.decoding import Decoding
+from edge_aac.audio.formats.byte_stream import ByteStream, StreamClosedError
 from edge_aac.audio.mixing import Mixing
-from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
 from edge_aac.audio.sources.address import Address, SourceContext, number_option, split_query
 from edge_aac.audio.sources.labels import label_of_path
-from edge_aac.audio.sources.mixing_options import MIXING_OPTIONS, mixing_of, refuse_absent_channel
+from edge_aac.audio.sources.mixing_options import MIXING_OPTIONS, mixing_of
 from edge_aac.audio.sources.pace import Pacer
 from edge_aac.errors import DataError, InputMissingError, UsageError
-from edge_aac.timebase import SAMPLE_RATE
 
 BLOCK_SAMPLES = 16_000
 _PACED_BLOCK_SAMPLES = 1_600
-
-_UNKNOWN_FRAMES = 2**62
-_MP3_FORMATS = ("MP3", "MPEG")
-_HIGHEST_SAMPLE = 1e6  # full scale is 1; even unscaled 16-bit integers stay below
 _CLOSE_WAIT_S = 0.2
+
+Blocks = Generator[npt.NDArray[np.float32], None, None]
 
 
 def read_blocks(
     path: str | os.PathLike[str], block: int = BLOCK_SAMPLES, watch: ChannelWatch | None = None
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Decodes a file block by block. The file is opened here, not at the first block.
+    """Decodes a file or a named pipe block by block. It is opened here, not at the first block.
 
     Args:
-        path: any file that libsndfile reads, of any rate from 1 kHz to 1 MHz and any number of channels.
-        block: about how many samples to give at once.
+        path: sound of any rate from 1 kHz to 1 MHz and any number of channels, in any container that is known to
+            :func:`~edge_aac.audio.formats.containers.open_next`.
+        block: number of samples to give at once, at most.
         watch: is told of the channels and logs what is wrong with them; None for nobody.
 
     Returns:
@@ -51,9 +46,11 @@ def read_blocks(
     Raises:
         InputMissingError: there is no such file, or it cannot be read.
         DataError: the file is not sound, is damaged or not all there, could be read in part only, or holds none; it may
-            come to light with a later block.
+            come to light with a later block, once all that could be heard has been given.
     """
-    return _Decoder(path, block, watch=watch).blocks()
+    if block <= 0:
+        raise ValueError(f"block must be positive, not {block}")
+    return _cut(Decoding(_opened(os.fspath(path)), watch=watch).blocks(), block)
 
 
 def load_waveform(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
@@ -67,7 +64,7 @@ def load_waveform(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:
 
     Raises:
         InputMissingError: there is no such file, or it cannot be read.
-        DataError: the file is not sound, is damaged, or holds none.
+        DataError: the file is not sound, is damaged or not all there, or holds none.
     """
     return np.concatenate(list(read_blocks(path)))
 
@@ -115,24 +112,33 @@ class FileSource:
 
     def __init__(self, path: str, speed: float = 0.0, label: str | None = None, mixing: Mixing | None = None) -> None:
         self.label = label or path
-        self._mixing = mixing
         self._path = path
-        block = _PACED_BLOCK_SAMPLES if speed else BLOCK_SAMPLES
-        # Opening a named pipe waits for its writer: that is left to the thread that reads.
-        self._decoder = None if _may_wait(path) else self._opened(block)
-        self._blocks = self._decoded(block)
-        self._decoding = threading.Lock()
+        self._mixing = mixing
         self._closed = threading.Event()
+        self._opening = threading.Lock()
+        self._reading = threading.Lock()
+        self._stream: ByteStream | None = None
+        # Opening a named pipe waits for its writer: that is left to the thread that reads.
+        self._decoding = None if _may_wait(path) else self._opened_decoding()
+        self._blocks = _cut(self._decoded(), _PACED_BLOCK_SAMPLES if speed else BLOCK_SAMPLES)
         self._pacer = Pacer(speed, self._closed)
-        self.state: SourceState = "waiting" if self._decoder is None else "listening"
+        self.state: SourceState = "waiting" if self._decoding is None else "listening"
 
     def read(self) -> npt.NDArray[np.float32] | None:
         """Gives the next block; see :meth:`edge_aac.audio.sources.address.Source.read`."""
-        with self._decoding:
-            block = None if self._closed.is_set() else self._next_block()
+        with self._reading:
             if self._closed.is_set():
-                self._let_go()
                 return None
+            try:
+                block = next(self._blocks, None)
+            except StreamClosedError:
+                return None
+            except BaseException:
+                if self._closed.is_set():
+                    return None
+                self.state = "failed"
+                raise
+        self.state = "listening"
         return block if block is not None and self._pacer.wait(len(block)) else None
 
     def lost_samples(self) -> int:
@@ -140,154 +146,38 @@ class FileSource:
         return 0
 
     def close(self) -> None:
-        """Closes the file, and ends a paced :meth:`read`; one that waits for a pipe's writer is left to itself."""
+        """Ends a :meth:`read`; one that waits for a named pipe to be opened by its writer is left to itself."""
         self._closed.set()
-        if self._decoding.acquire(timeout=_CLOSE_WAIT_S):
-            self._let_go()
-            self._decoding.release()
+        with self._opening:
+            if self._stream is not None:
+                self._stream.cancel()
+        # A read that is under way lets go of everything itself.
+        if self._reading.acquire(timeout=_CLOSE_WAIT_S):
+            self._blocks.close()
+            if self._decoding is not None:
+                self._decoding.close()
+            self._reading.release()
 
-    def _next_block(self) -> npt.NDArray[np.float32] | None:
-        try:
-            block = next(self._blocks, None)
-        except BaseException:
-            self.state = "failed"
-            raise
-        self.state = "listening"
-        return block
+    def _decoded(self) -> Blocks:
+        if self._decoding is None:
+            self._decoding = self._opened_decoding()
+        yield from self._decoding.blocks()
 
-    def _decoded(self, block: int) -> Iterator[npt.NDArray[np.float32]]:
-        if self._decoder is None:
-            self._decoder = self._opened(block)
-        yield from self._decoder.blocks()
-
-    def _opened(self, block: int) -> _Decoder:
-        return _Decoder(self._path, block, self._mixing, ChannelWatch(self.label))
-
-    def _let_go(self) -> None:
-        if self._decoder is not None:
-            self._decoder.close()
+    def _opened_decoding(self) -> Decoding:
+        stream = _opened(self._path)
+        with self._opening:
+            self._stream = stream
+        if self._closed.is_set():
+            stream.close()
+        return Decoding(stream, self._mixing, ChannelWatch(self.label))
 
 
-class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A sound file that is read from its start to its end only.
-
-    soundfile seeks to where it already is after every block of a seekable file, which restarts the MP3 decoder: its
-    bit reservoir is lost, and the block begins with an error.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _Decoder:
-    """One open sound file, with what makes it certain that all of it was read."""
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        block: int,
-        mixing: Mixing | None = None,
-        watch: ChannelWatch | None = None,
-    ) -> None:
-        if block <= 0:
-            raise ValueError(f"block must be positive, not {block}")
-        self._path = os.fspath(path)
-        # What an MP3 holds; None for another file, or one whose frames cannot be told beforehand.
-        self._frames: Frames | None = None
-        raw = _opened(self._path)
-        try:
-            regular = stat.S_ISREG(os.fstat(raw.fileno()).st_mode)
-            if regular:
-                refuse_less_than_promised(raw, self._path)
-                refuse_partly_read(raw, self._path)
-            # A descriptor, not a name: libsndfile would guess the format of some files from their suffix.
-            self._sound = _ForwardSoundFile(os.dup(raw.fileno()), closefd=True)
-            if regular and self._sound.format in _MP3_FORMATS:
-                self._find_frames(raw)
-        except soundfile.LibsndfileError as error:
-            raise DataError(
-                f"'{self._path}' is not a sound file that can be read ({_reason(error)}): "
-                "give WAV, FLAC, Ogg, AIFF or MP3, or convert it with `ffmpeg -i INPUT OUTPUT.flac`."
-            ) from error
-        finally:
-            raw.close()
-        rate = self._sound.samplerate
-        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-            self._sound.close()
-            raise DataError(
-                f"'{self._path}' claims a sample rate of {rate} Hz, which is not between {LOWEST_RATE} "
-                f"and {HIGHEST_RATE} Hz: its header is damaged; make the file again."
-            )
-        self._resampler = MonoResampler(rate, mixing, watch)
-        try:
-            refuse_absent_channel(mixing or Mixing(), self._sound.channels, self._path)
-        except UsageError:
-            self._sound.close()
-            raise
-        self._block_frames = max(1, block * rate // SAMPLE_RATE)
-
-    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
-        rate = self._sound.samplerate
-        resampler = self._resampler
-        frames_read = 0
-        given = 0
-        try:
-            while True:
-                frames = self._decoded(frames_read)
-                _refuse_absurd(frames, frames_read, rate, self._path)
-                frames_read += len(frames)
-                ended = len(frames) < self._block_frames
-                samples = resampler.accept(frames)
-                if len(samples):
-                    given += len(samples)
-                    yield samples
-                if ended:
-                    break
-            self._refuse_short(frames_read)
-            samples = resampler.flush() if frames_read else np.zeros(0, np.float32)
-            given += len(samples)
-            if given == 0:
-                raise DataError(f"'{self._path}' is a sound file without any sound in it: record it again.")
-            if len(samples):
-                yield samples
-        finally:
-            self._sound.close()
-
-    def close(self) -> None:
-        self._sound.close()
-
-    def _decoded(self, frames_read: int) -> npt.NDArray[np.float32]:
-        try:
-            frames: npt.NDArray[np.float32] = self._sound.read(self._block_frames, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise DataError(
-                f"'{self._path}' is damaged after {frames_read / self._sound.samplerate:.2f} s ({_reason(error)}): "
-                "copy it again from where it came from, or cut the damaged part off."
-            ) from error
-        return frames
-
-    def _find_frames(self, raw: BinaryIO) -> None:
-        """Counts an MP3's frames, and has all of them read where libsndfile would stop before the last one."""
-        self._frames = frames = find_frames(raw)
-        if frames is None or frames.all_within(self._sound.frames, self._sound.samplerate):
-            return
-        self._sound.close()
-        frames.refuse_less_than_promised(self._path)
-        self._sound = _ForwardSoundFile(piped(raw, frames.start, frames.end), closefd=True)
-
-    def _refuse_short(self, frames_read: int) -> None:
-        rate, promised = self._sound.samplerate, self._sound.frames
-        if self._sound.format in _MP3_FORMATS:
-            # What it promises may be no more than an estimate.
-            if self._frames is not None:
-                self._frames.refuse_less_read(frames_read, rate, self._path)
-            return
-        if promised >= _UNKNOWN_FRAMES or frames_read >= promised:
-            return
-        raise DataError(
-            f"'{self._path}' is truncated: it holds {frames_read / rate:.2f} s of the {promised / rate:.2f} s that "
-            "its header promises; copy it again from where it came from."
-        )
+def _cut(blocks: Blocks, most: int) -> Blocks:
+    """Cuts blocks into pieces of so many samples at most."""
+    with contextlib.closing(blocks):
+        for block in blocks:
+            for start in range(0, len(block), most):
+                yield block[start : start + most]
 
 
 def _may_wait(path: str) -> bool:
@@ -299,36 +189,25 @@ def _may_wait(path: str) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
-def _opened(path: str) -> BinaryIO:
+def _opened(path: str) -> ByteStream:
     try:
-        raw = open(path, "rb", buffering=0)  # noqa: SIM115  the caller closes it
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise InputMissingError(f"There is no file '{path}': check the path.") from error
-    except IsADirectoryError as error:
-        raise InputMissingError(f"'{path}' is a folder: name the sound files in it.") from error
     except PermissionError as error:
         raise InputMissingError(f"'{path}' must not be read by this user: change its permissions.") from error
     except (OSError, ValueError) as error:
         raise InputMissingError(f"'{path}' cannot be opened ({error}): check the path.") from error
-    if os.fstat(raw.fileno()).st_size == 0 and stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
-        raw.close()
-        raise DataError(f"'{path}' is empty (0 bytes): record or copy it again.")
-    return raw
-
-
-def _refuse_absurd(frames: npt.NDArray[np.float32], frames_before: int, rate: int, path: str) -> None:
-    usable = (np.abs(frames) <= _HIGHEST_SAMPLE).all(axis=1)
-    if not usable.all():
-        first = int(np.argmin(usable))
-        what = (
-            f"are more than {_HIGHEST_SAMPLE:,.0f} times full scale"
-            if np.isfinite(frames[first]).all()
-            else "are no numbers (NaN or infinite)"
-        )
-        raise DataError(
-            f"'{path}' holds samples that {what}, the first at {(frames_before + first) / rate:.3f} s: "
-            "export it again as 16-bit WAV or FLAC."
-        )
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise InputMissingError(f"'{path}' is a folder: name the sound files in it.")
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+            raise DataError(f"'{path}' is empty (0 bytes): record or copy it again.")
+        return ByteStream(descriptor, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def _exists(path: str) -> bool:
@@ -336,7 +215,3 @@ def _exists(path: str) -> bool:
         return os.path.lexists(path)
     except ValueError:
         return False
-
-
-def _reason(error: soundfile.LibsndfileError) -> str:
-    return str(error.error_string).strip().rstrip(".")

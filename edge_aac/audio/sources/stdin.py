@@ -1,18 +1,24 @@
-"""Raw samples from standard input: signed 16 bits, little-endian, interleaved."""
+"""Standard input: bare samples, or any sound file that can be decoded as it comes."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import select
 import sys
 import threading
+from collections.abc import Generator
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.connection import SourceState
+from edge_aac.audio.decoding import Decoding
+from edge_aac.audio.formats.byte_stream import ByteStream, StreamClosedError
+from edge_aac.audio.formats.containers import is_container
+from edge_aac.audio.formats.layout import Encoding, samples
+from edge_aac.audio.formats.samples import decode_samples
 from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
 from edge_aac.audio.sources.address import Address, SourceContext, integer_option, split_query
@@ -22,26 +28,48 @@ from edge_aac.timebase import SAMPLE_RATE
 
 _log = logging.getLogger(__name__)
 
-_SAMPLE_BYTES = 2
 _READ_BYTES = 64 * 1024
 _MAX_CHANNELS = 64
 _STDIN = 0
+_CLOSE_WAIT_S = 0.2
+_FORMATS = {
+    "u8": ("PCM_U8", "LITTLE"),
+    "s8": ("PCM_S8", "LITTLE"),
+    "s16le": ("PCM_16", "LITTLE"),
+    "s16be": ("PCM_16", "BIG"),
+    "s24le": ("PCM_24", "LITTLE"),
+    "s24be": ("PCM_24", "BIG"),
+    "s32le": ("PCM_32", "LITTLE"),
+    "s32be": ("PCM_32", "BIG"),
+    "f32le": ("FLOAT", "LITTLE"),
+    "f32be": ("FLOAT", "BIG"),
+    "f64le": ("DOUBLE", "LITTLE"),
+    "f64be": ("DOUBLE", "BIG"),
+    "mulaw": ("ULAW", "LITTLE"),
+    "alaw": ("ALAW", "LITTLE"),
+}
+
+Blocks = Generator[npt.NDArray[np.float32], None, None]
 
 
 def open_stdin(address: Address, context: SourceContext) -> PipeSource:
-    """Opens ``stdin:`` or ``stdin:?rate=44100&channels=2``; the factory of the scheme ``stdin``.
+    """Opens ``stdin:`` or ``stdin:?rate=44100&channels=2&format=f32le``; the factory of the scheme ``stdin``.
 
     Raises:
         UsageError: an option is unknown or unusable, or standard input is a terminal.
         InputMissingError: standard input is closed.
     """
-    rest, options = split_query(address.rest, ("rate", "channels", *MIXING_OPTIONS))
+    rest, options = split_query(address.rest, ("rate", "channels", "format", *MIXING_OPTIONS))
     if rest:
         raise UsageError(f"'{address.label}' is unusable: write stdin: or stdin:?rate=44100&channels=2.")
     rate = integer_option(options, "rate", SAMPLE_RATE, LOWEST_RATE, HIGHEST_RATE)
     channels = integer_option(options, "channels", 1, 1, _MAX_CHANNELS)
+    sample_format = options.get("format", "s16le")
+    if sample_format not in _FORMATS:
+        raise UsageError(f"format={sample_format} is unusable: give one of {', '.join(_FORMATS)}.")
     mixing = mixing_of(options)
-    refuse_absent_channel(mixing, channels, context.label(address))
+    if "channels" in options:
+        refuse_absent_channel(mixing, channels, context.label(address))
     if not _is_open():
         raise InputMissingError("Standard input is closed: pipe raw 16-bit samples into the command.")
     if os.isatty(_STDIN):
@@ -49,7 +77,15 @@ def open_stdin(address: Address, context: SourceContext) -> PipeSource:
             "Standard input is a terminal: pipe raw samples in, such as `arecord -t raw -f S16_LE -r 16000 | edge-aac "
             "stream --device stdin:`."
         )
-    return PipeSource(_STDIN, context.label(address), rate=rate, channels=channels, mixing=mixing)
+    return PipeSource(
+        _STDIN,
+        context.label(address),
+        rate=rate,
+        channels=channels,
+        mixing=mixing,
+        sample_format=sample_format,
+        described=bool(options.keys() & {"rate", "channels", "format"}),
+    )
 
 
 def _is_open() -> bool:
@@ -64,20 +100,22 @@ def _is_open() -> bool:
 
 
 class PipeSource:
-    """A file descriptor with raw s16le samples as a :class:`~edge_aac.audio.sources.address.Source`.
+    """A file descriptor as a :class:`~edge_aac.audio.sources.address.Source`: a sound file, or bare samples.
 
     Args:
         descriptor: open for reading; it is left open by :meth:`close`, since it belongs to the process.
         label: the source's name in records and messages.
-        rate: rate of the samples in Hz.
-        channels: number of interleaved channels.
+        rate: rate of bare samples in Hz.
+        channels: number of their interleaved channels.
         mixing: how several channels become one; None for the default.
+        sample_format: how bare samples are written, such as ``s16le`` or ``f32le``.
+        described: whether the user described bare samples, which a sound file overrules.
     """
 
     live = False
     reconnects = 0
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what is known of samples without a header
         self,
         descriptor: int,
         label: str,
@@ -85,30 +123,35 @@ class PipeSource:
         rate: int = SAMPLE_RATE,
         channels: int = 1,
         mixing: Mixing | None = None,
+        sample_format: str = "s16le",
+        described: bool = False,
     ) -> None:
         self.label = label
         self.state: SourceState = "listening"
-        self._descriptor = descriptor
-        self._channels = channels
-        self._resampler = MonoResampler(rate, mixing, ChannelWatch(label))
-        self._partial_frame = b""
-        self._ended = False
+        subtype, order = _FORMATS[sample_format]
+        self._encoding = samples("", subtype, "BIG" if order == "BIG" else "LITTLE", rate, channels)
+        self._format = sample_format
+        self._mixing = mixing or Mixing()
+        self._described = described
+        self._stream = ByteStream(descriptor, label, owned=False)
         self._closed = threading.Event()
         self._reading = threading.Lock()
-        self._wake_reader, self._wake_writer = os.pipe()
-        self._wake_open = True
+        self._blocks = self._heard()
 
     def read(self) -> npt.NDArray[np.float32] | None:
         """Gives the next block; see :meth:`edge_aac.audio.sources.address.Source.read`."""
         with self._reading:
-            while not self._ended and not self._closed.is_set():
-                data = self._received()
+            if self._closed.is_set():
+                return None
+            try:
+                return next(self._blocks, None)
+            except StreamClosedError:
+                return None
+            except BaseException:
                 if self._closed.is_set():
-                    break
-                samples = self._samples_of(data) if data else self._rest()
-                if len(samples):
-                    return samples
-        return None
+                    return None
+                self.state = "failed"
+                raise
 
     def lost_samples(self) -> int:
         """Always 0: what the writing program lost, only it knows."""
@@ -116,43 +159,43 @@ class PipeSource:
 
     def close(self) -> None:
         """Ends a :meth:`read` that waits."""
-        if not self._closed.is_set():
-            self._closed.set()
-            os.write(self._wake_writer, b"x")
-        with self._reading:
-            if self._wake_open:
-                self._wake_open = False
-                os.close(self._wake_reader)
-                os.close(self._wake_writer)
+        self._closed.set()
+        self._stream.cancel()
+        if self._reading.acquire(timeout=_CLOSE_WAIT_S):
+            self._blocks.close()
+            self._stream.close()
+            self._reading.release()
 
-    def _received(self) -> bytes:
-        while True:
-            try:
-                ready, _, _ = select.select([self._descriptor, self._wake_reader], [], [])
-                if self._wake_reader in ready:
-                    return b""
-                return os.read(self._descriptor, _READ_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                self.state = "failed"
-                raise DataError(f"Reading '{self.label}' failed ({error.strerror}): start the pipe again.") from error
+    def _heard(self) -> Blocks:
+        if not self._stream.peek(1):
+            raise DataError(f"'{self.label}' gave nothing (0 bytes): check the program that writes into the pipe.")
+        if not is_container(self._stream):
+            yield from self._bare_samples(self._encoding)
+            return
+        if self._described:
+            _log.warning("%s is a sound file: its own rate, channels and format are taken", self.label)
+        with contextlib.closing(Decoding(self._stream, self._mixing, ChannelWatch(self.label)).blocks()) as blocks:
+            yield from blocks
 
-    def _samples_of(self, data: bytes) -> npt.NDArray[np.float32]:
-        data = self._partial_frame + data
-        frame_bytes = _SAMPLE_BYTES * self._channels
-        whole = len(data) // frame_bytes * frame_bytes
-        self._partial_frame = data[whole:]
-        integers = np.frombuffer(data[:whole], dtype="<i2").reshape(-1, self._channels)
-        return self._resampler.accept(integers.astype(np.float32) / np.float32(2**15))
-
-    def _rest(self) -> npt.NDArray[np.float32]:
-        self._ended = True
-        if self._partial_frame:
+    def _bare_samples(self, encoding: Encoding) -> Blocks:
+        refuse_absent_channel(self._mixing, encoding.channels, self.label)
+        resampler = MonoResampler(encoding.rate, self._mixing, ChannelWatch(self.label))
+        partial = b""
+        while data := self._stream.read_some(_READ_BYTES):
+            data = partial + data
+            whole = len(data) // encoding.block_bytes * encoding.block_bytes
+            partial = data[whole:]
+            block = resampler.accept(decode_samples(data[:whole], encoding))
+            if len(block):
+                yield block
+        if partial:
             _log.warning(
-                "%s ended within a sample; its last %d bytes are dropped (is it raw s16le with %d channels?)",
+                "%s ended within a sample; its last %d bytes are dropped (is it raw %s with %d channels?)",
                 self.label,
-                len(self._partial_frame),
-                self._channels,
+                len(partial),
+                self._format,
+                encoding.channels,
             )
-        return self._resampler.flush()
+        block = resampler.flush()
+        if len(block):
+            yield block

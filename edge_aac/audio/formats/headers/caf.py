@@ -61,4 +61,6 @@ def _encoding(description: bytes) -> Encoding | None:
         return None
     width = packet_bytes // channels if channels and packet_bytes % channels == 0 else (bits + 7) // 8
     subtype = (_FLOATS if flags & _IS_FLOAT else _INTEGERS).get(width)
-    return None if subtype is None else samples("CAF", subtype, "LITTLE" if flags & _IS_LITTLE else "BIG", rate, channels)
+    return (
+        None if subtype is None else samples("CAF", subtype, "LITTLE" if flags & _IS_LITTLE else "BIG", rate, channels)
+    )

@@ -12,7 +12,7 @@ from tests.edge_aac.audio.sound_files import noise, refusal, seconds_heard
 
 
 @pytest.mark.parametrize("suffix", ["wav", "aiff", "rf64", "w64", "au", "voc"])
-@pytest.mark.parametrize("kept", [0.5, 0.99])
+@pytest.mark.parametrize("kept", [0.5, 0.97])
 def test_truncated(tmp_path: Path, suffix: str, kept: float) -> None:
     path = tmp_path / f"cut.{suffix}"
     soundfile.write(path, noise(5), 16_000)
@@ -22,12 +22,13 @@ def test_truncated(tmp_path: Path, suffix: str, kept: float) -> None:
     assert "truncated" in refusal(path)
 
 
-@pytest.mark.parametrize("suffix", ["wav", "aiff", "w64", "au"])
-def test_one_missing_byte_is_noticed(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"cut.{suffix}"
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "w64", "au", "caf", "rf64"])
+def test_a_few_missing_bytes_are_no_cut(tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / f"short.{suffix}"
     soundfile.write(path, noise(1), 16_000)
-    path.write_bytes(path.read_bytes()[:-1])
-    assert "truncated" in refusal(path)
+    path.write_bytes(path.read_bytes()[:-2])
+    assert seconds_heard(path) == pytest.approx(1, abs=0.3)
+    assert "promises" in caplog.text
 
 
 @pytest.mark.parametrize("endian", ["BIG", "LITTLE"])
@@ -35,7 +36,7 @@ def test_both_orders_of_au(tmp_path: Path, endian: str) -> None:
     path = tmp_path / "sun.au"
     soundfile.write(path, noise(1), 16_000, endian=endian)
     assert seconds_heard(path) == 1
-    path.write_bytes(path.read_bytes()[:-100])
+    path.write_bytes(path.read_bytes()[:-10_000])
     assert "truncated" in refusal(path)
 
 
@@ -77,7 +78,7 @@ def test_what_stands_behind_the_sound_is_no_fault(tmp_path: Path, suffix: str) -
     assert seconds_heard(path) == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.parametrize("suffix", ["w64", "au", "voc"])
+@pytest.mark.parametrize("suffix", ["w64", "au", "voc", "wav", "aiff", "caf", "flac"])
 def test_only_a_header(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"cut.{suffix}"
     soundfile.write(path, noise(1), 16_000)

@@ -25,7 +25,7 @@ def indexed(tmp_path: Path) -> Path:
     path = tmp_path / "noise.mp3"
     soundfile.write(path, noise(8), 16_000)
     with path.open("rb", buffering=0) as raw:
-        frames = find_frames(raw)
+        frames = find_frames(raw).frames
     assert frames is not None and frames.promised == frames.count
     assert frames.sound_s == pytest.approx(8, abs=0.2)
     assert seconds_heard(path) == 8
@@ -36,7 +36,7 @@ def indexed(tmp_path: Path) -> Path:
 def bare(indexed: Path) -> Path:
     """Without its index."""
     with indexed.open("rb", buffering=0) as raw:
-        frames = find_frames(raw)
+        frames = find_frames(raw).frames
     assert frames is not None
     path = indexed.with_name("bare.mp3")
     path.write_bytes(indexed.read_bytes()[frames.start :])
@@ -172,7 +172,7 @@ def test_the_place_where_frames_begin_in_other_bytes(tmp_path: Path) -> None:
     for lead in (b"\xff" * 70_000, b"ID3\4\0\0\0\0\4\0" + b"\xff\xfb\x90\0" * 128, b"\xff" * 65_535):
         path.write_bytes(lead + content)
         with path.open("rb", buffering=0) as raw:
-            frames = find_frames(raw)
+            frames = find_frames(raw).frames
             assert raw.tell() == 0
         assert frames is not None
         assert frames.end == len(lead) + len(content)

@@ -96,7 +96,7 @@ def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(path, tone(16_000, 0.1), 16_000)
     path.chmod(0)
     if os.access(path, os.R_OK):  # root reads everything
-        monkeypatch.setattr("builtins.open", _refuse)
+        monkeypatch.setattr("os.open", _refuse)
     assert "permission" in refusal(path, InputMissingError)
 
 
