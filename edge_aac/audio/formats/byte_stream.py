@@ -32,6 +32,7 @@ class ByteStream:
         self.name = name
         self.position = 0
         """Number of bytes given so far."""
+        self._wake_reader = self._wake_writer = -1
         self._descriptor = descriptor
         self._owned = owned
         status = os.fstat(descriptor)
@@ -125,7 +126,8 @@ class ByteStream:
         """Ends a read that waits in another thread, and all later ones, with :class:`StreamClosedError`."""
         if not self._closed.is_set():
             self._closed.set()
-            os.write(self._wake_writer, b"x")
+            if self._wake_writer >= 0:
+                os.write(self._wake_writer, b"x")
 
     def close(self) -> None:
         """Ends the stream; a read that waits in another thread ends first. May be called again."""
@@ -140,7 +142,8 @@ class ByteStream:
 
     def __del__(self) -> None:
         # Of a generator that was dropped before its first block, nobody else closes what it was made of.
-        self.close()
+        if self._wake_reader >= 0:
+            self.close()
 
     @property
     def _held(self) -> int:

@@ -73,8 +73,13 @@ def is_container(stream: ByteStream) -> bool:
     head = stream.gather(_HEAD_BYTES, _HEADER_PATIENCE_S)
     if head.startswith((flac.MAGIC, ogg.MAGIC)) or _ID3V2.match(head):
         return True
+
+    def look(offset: int, count: int) -> bytes:
+        # Behind a short head more may never come.
+        return stream.peek(count, offset) if len(head) == _HEAD_BYTES else head[offset : offset + count]
+
     try:
-        if layout_of(lambda offset, count: stream.peek(count, offset)) is not None:
+        if layout_of(look) is not None:
             return True
     except HeaderError:
         return True

@@ -14,7 +14,7 @@ _LEVEL_4_TYPES = {b"\x00\x00\x00\x00": "<", b"\x00\x00\x03\xe8": ">"}
 _LEVEL_4_WIDTHS = {0: ("DOUBLE", 8), 10: ("FLOAT", 4), 20: ("PCM_32", 4), 30: ("PCM_16", 2), 50: ("PCM_U8", 1)}
 _RATE = b"samplerate"
 
-_LEVEL_5_HEADER_BYTES = 128
+_LEVEL_5, _LEVEL_5_HEADER_BYTES = b"MATLAB 5.0 MAT-file", 128
 _LEVEL_5_ORDERS = {b"IM": "<", b"MI": ">"}
 _MATRIX = 14
 # A matrix holds its flags, its sizes, its name and then its numbers.
@@ -54,10 +54,11 @@ def mat5_layout(look: Look) -> Layout | None:
     Raises:
         HeaderError: it says what cannot be.
     """
-    head = look(0, _LEVEL_5_HEADER_BYTES)
-    order = _LEVEL_5_ORDERS.get(head[126:128])
-    if not head.startswith(b"MATLAB 5.0 MAT-file") or order is None:
+    if look(0, len(_LEVEL_5)) != _LEVEL_5:
         return None
+    order = _LEVEL_5_ORDERS.get(look(126, 2))
+    if order is None:
+        raise HeaderError("has a MATLAB header that breaks off: it is damaged")
     kind, size = struct.unpack(f"{order}II", look(_LEVEL_5_HEADER_BYTES, 8).ljust(8, b"\0"))
     first = _parts(look, order, _LEVEL_5_HEADER_BYTES + 8) if kind == _MATRIX else []
     second = _parts(look, order, _LEVEL_5_HEADER_BYTES + 8 + size + 8) if first else []

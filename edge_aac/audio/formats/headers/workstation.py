@@ -37,9 +37,11 @@ def avr_layout(look: Look) -> Layout | None:
     Raises:
         HeaderError: it says what cannot be.
     """
-    head = look(0, _AVR_BYTES)
-    if not head.startswith(b"2BIT") or len(head) < _AVR_BYTES:
+    if look(0, 4) != b"2BIT":
         return None
+    head = look(0, _AVR_BYTES)
+    if len(head) < _AVR_BYTES:
+        raise HeaderError("has an AVR header that breaks off: it is damaged")
     stereo, bits, signed = struct.unpack(">hhh", head[12:18])
     rate, frames = struct.unpack(">II", head[22:30])
     subtype = {(8, 0): "PCM_U8", (8, -1): "PCM_S8", (16, -1): "PCM_16"}.get((bits, signed))
