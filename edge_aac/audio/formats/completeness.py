@@ -24,6 +24,11 @@ _LOWEST_TOLERANCE_S = 0.25
 _TOLERANCE_SHARE = 0.1
 # Formats that are nothing but frames: what ffmpeg read of them can be compared with what there is.
 _FRAMES_ONLY = {"aac", "loas", "ac3", "eac3", "amr"}
+# Of these the bit rate stays the same, so that it tells the duration, but for an unlucky first frame.
+_CONSTANT_RATE = {"ac3", "dts"}
+_SURE_SHARE = 0.9
+# A frame of these may hold a second, and is decoded to noise where its checksum is wrong.
+_LONG_FRAMES = {"tta", "ape", "wv", "tak"}
 # A first or last frame may lean on one that was cut off.
 _HARMLESS_PACKETS = 2
 
@@ -67,17 +72,20 @@ class Completeness:
                 f"'{name}' is truncated: it holds {heard_s:.2f} s of the {announced_s:.2f} s that its header promises; "
                 "copy it again from where it came from."
             )
-        damaged = facts.undecoded_packets > 0 or facts.corrupt or bool(facts.errors)
+        damaged = facts.corrupt or bool(facts.errors)
         lost_s = max(gap_s if damaged else 0.0, self._lost_in_frames_s())
         if lost_s > _tolerance_s(heard_s + lost_s):
             raise DataError(
                 f"'{name}' is damaged: about {lost_s:.1f} s of its sound could not be decoded ({facts.quoted()}), and "
                 "times behind them are too early; copy it again from where it came from."
             )
-        if facts.undecoded_packets > _HARMLESS_PACKETS and announced_s is None and lost_s <= 0:
+        measured = announced_s is not None or lost_s > 0
+        harmless = 0 if self.container.demuxer in _LONG_FRAMES else _HARMLESS_PACKETS
+        bad = max(facts.wrong_checksums - harmless, 0 if measured else facts.undecoded_packets - _HARMLESS_PACKETS)
+        if bad > 0:
             raise DataError(
-                f"'{name}' is damaged: {facts.undecoded_packets} pieces of its sound could not be decoded "
-                f"({facts.quoted()}); copy it again from where it came from."
+                f"'{name}' is damaged: {bad + harmless} pieces of its sound could not be decoded ({facts.quoted()}); "
+                "copy it again from where it came from."
             )
         if facts.cut_short and announced_s is None:
             raise DataError(
@@ -131,6 +139,9 @@ class Completeness:
 
     def _lost_in_frames_s(self) -> float:
         """Of a format that is nothing but frames: the sound that the bytes which are in no frame would have held."""
+        estimated_s = self.facts.estimated_s
+        if estimated_s is not None and self.container.demuxer in _CONSTANT_RATE:
+            return max(0.0, _SURE_SHARE * estimated_s - self.heard_s)
         read = self.facts.packet_bytes
         if self.container.demuxer not in _FRAMES_ONLY or not read:
             return 0.0

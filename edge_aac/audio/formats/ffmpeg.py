@@ -74,7 +74,7 @@ class Transcoded(io.RawIOBase):
             self._unread = header = self._header(self._relay.output)
             if not header:
                 self.finish()
-                raise self._refused("it gives no sound")
+                raise self._refused()
             self.rate, self.channels, self._header_bytes = _format_of(header)
             if len(self._facts.audio_tracks) > 1:
                 _log.warning(
@@ -124,8 +124,10 @@ class Transcoded(io.RawIOBase):
             )
         if relay.source_error is not None:
             raise DataError(f"Reading '{name}' failed ({relay.source_error.strerror}) after {heard_s:.2f} s.")
+        if heard_s == 0 and relay.status is not None and relay.status >= 0:
+            raise self._refused()
         if relay.status != 0:
-            raise self._refused(facts.quoted()) if heard_s == 0 else self._ended_early(relay.status, heard_s)
+            raise self._ended_early(relay.status, heard_s)
         Completeness(
             name=name,
             container=self._container,
@@ -206,16 +208,15 @@ class Transcoded(io.RawIOBase):
         sound_bytes = max(0, self._given_bytes - self._header_bytes)
         return sound_bytes / (_SAMPLE_BYTES * self.channels * self.rate)
 
-    def _refused(self, reason: str) -> DataError:
-        advice = "record or copy it again"
-        if self._container.index_may_follow and self._facts.cut_short:
-            advice = (
-                "copy it again from where it came from, for its index, which stands at the end, is missing"
-                if self._regular
-                else "give it as a file, for its index may stand at the end, or pipe Matroska (`ffmpeg -f matroska`)"
-            )
+    def _refused(self) -> DataError:
+        if not self._facts.errors:
+            return DataError(f"'{self._name}' is {_a(self._container)} file without any sound in it: record it again.")
+        advice = "record it again, or copy it again from where it came from"
+        if self._container.index_may_follow and self._facts.cut_short and not self._regular:
+            advice = "give it as a file, for its index may stand at the end, or pipe Matroska (`ffmpeg -f matroska`)"
         return DataError(
-            f"'{self._name}' is {_a(self._container)} file that ffmpeg cannot decode ({reason}): {advice}."
+            f"'{self._name}' is {_a(self._container)} file that ffmpeg cannot decode "
+            f"({self._facts.quoted()}): {advice}."
         )
 
     def _ended_early(self, status: int | None, heard_s: float) -> DataError:

@@ -21,7 +21,8 @@ _ENCRYPTED = re.compile(
     r"\((?:drms|enca|aavd) / 0x|DRM protected|activation_bytes option is missing|Content ?Encryption"
 )
 _UNDECODED = re.compile(r"Error while decoding stream|Error submitting .*packet to decoder|Decoding error")
-_CUT_SHORT = re.compile(r"partial file|ended prematurely|moov atom not found")
+_WRONG_CHECKSUM = re.compile(r"CRC (?:error|mismatch|check failed)|[Cc]hecksum (?:error|mismatch)|wrong CRC|frame CRC")
+_CUT_SHORT = re.compile(r"partial file|ended prematurely|moov atom not found|Missing packet table")
 _CORRUPT = re.compile(r"[Pp]acket corrupt|corrupt (?:input )?packet|corrupt decoded frame")
 
 
@@ -31,11 +32,13 @@ class FfmpegLog:
 
     Attributes:
         announced_s: how long the container says that it is, in seconds; None where it does not, or ffmpeg estimates.
+        estimated_s: how long ffmpeg estimates that it is, from its size and its bit rate; None where it need not.
         audio_tracks: numbers of the streams that are sound, in order.
         other_tracks: number of the streams that are something else.
         encrypted: the sound is encrypted.
         no_audio: there is no stream of sound.
         undecoded_packets: number of packets of the sound that could not be decoded.
+        wrong_checksums: number of pieces whose checksum is wrong; what is decoded of them may be noise.
         cut_short: the container ends before its end.
         corrupt: packets of the container are marked, or found, corrupt.
         packet_bytes: size of all packets of the sound in bytes; None before the end.
@@ -44,11 +47,13 @@ class FfmpegLog:
     """
 
     announced_s: float | None = None
+    estimated_s: float | None = None
     audio_tracks: list[int] = field(default_factory=list)
     other_tracks: int = 0
     encrypted: bool = False
     no_audio: bool = False
     undecoded_packets: int = 0
+    wrong_checksums: int = 0
     cut_short: bool = False
     corrupt: bool = False
     packet_bytes: int | None = None
@@ -97,6 +102,8 @@ class FfmpegLog:
         self.cut_short = self.cut_short or _CUT_SHORT.search(text) is not None
         if _UNDECODED.search(text):
             self.undecoded_packets += 1
+        if _WRONG_CHECKSUM.search(text):
+            self.wrong_checksums += 1
         self._keep(text)
 
     def _take_facts(self, text: str) -> None:
@@ -108,8 +115,9 @@ class FfmpegLog:
         if not self._in_input:
             return
         duration = _DURATION.match(text)
-        if duration is not None and not self._estimated:
-            self.announced_s = 3600 * int(duration[1]) + 60 * int(duration[2]) + float(duration[3])
+        if duration is not None:
+            seconds = 3600 * int(duration[1]) + 60 * int(duration[2]) + float(duration[3])
+            self.announced_s, self.estimated_s = (None, seconds) if self._estimated else (seconds, None)
         stream = _STREAM.match(text)
         if stream is None:
             return

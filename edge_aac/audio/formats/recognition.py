@@ -123,7 +123,7 @@ _MAGICS: tuple[tuple[int, bytes, Container], ...] = (
     (0, bytes.fromhex("060e2b34020501010d0102"), Container("MXF", "mxf", "mxf")),
     (0, b"\x1f\x07\x00\x3f", Container("DV", "dv", "dv", announces=False)),
     (0, b"\x1f\x07\x00\xbf", Container("DV", "dv", "dv", announces=False)),
-    (0, b"caff", Container("CAF", "caf", "caf", libsndfile=True)),
+    (0, b"caff", Container("CAF", "caf", "caf", libsndfile=True, index_may_follow=True)),
     (0, b"OggS", Container("Ogg", "ogg", "ogg", libsndfile=True, announces=False)),
     (8, b"WAVE", Container("WAV", "wav", "wav", libsndfile=True)),
     (0, bytes.fromhex("726966662e91cf11a5d628db04c10000"), Container("Wave64", "w64", "w64", libsndfile=True)),
