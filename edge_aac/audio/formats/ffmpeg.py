@@ -62,7 +62,7 @@ class Transcoded(io.RawIOBase):
         self, source: BinaryIO | int, name: str, container: Container, *, regular: bool, head: bytes = b""
     ) -> None:
         super().__init__()
-        self._name, self._container, self._regular = name, container, regular
+        self._name, self._container, self._regular = printable(name), container, regular
         self._facts = FfmpegLog()
         self._reading = threading.Lock()
         self._given_bytes = 0
@@ -79,7 +79,7 @@ class Transcoded(io.RawIOBase):
             if len(self._facts.audio_tracks) > 1:
                 _log.warning(
                     "%s has %d tracks of sound: only the first is heard",
-                    printable(name),
+                    self._name,
                     len(self._facts.audio_tracks),
                 )
         except BaseException:
