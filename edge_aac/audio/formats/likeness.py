@@ -20,6 +20,7 @@ MIN_TEXT_BYTES = 128
 MIN_RANDOM_SAMPLES = 256
 """Fewer samples tell nothing about how they are spread."""
 LONGEST_PATTERN_BYTES = 16
+_CARE_OF_ONE_BYTE = 4
 
 
 class Judgement(Enum):
@@ -75,25 +76,30 @@ def continues_sound(before: bytes, after: bytes, encoding: EncodingName) -> Judg
     is something else, what most of it is counts.
 
     Args:
-        before: the sound before it, at best some kilobytes. Where that itself is spread like compressed data, as
-            full-scale noise is, nothing random counts as strange behind it.
+        before: the sound before it, at best some kilobytes, which end with a whole sample. Where that is spread like
+            compressed data, as full-scale noise is, nothing random counts as strange behind it.
         after: the stretch, which begins with a whole sample.
         encoding: how the sound before is written.
 
     Returns:
-        ``UNCLEAR`` for less than 128 bytes that are no fill, and for less than 256 samples that could be random ones.
+        ``UNCLEAR`` for less than 128 bytes that are no fill, and for less than 256 samples that could be random. In
+        encodings of one byte it is also that of a text of less than 512 bytes, and of less than 1024 such samples.
     """
     if is_constant(after):
         return Judgement.CONSTANT
-    if is_text(after):
-        return Judgement.TEXT
     sample_bytes = ENCODINGS[encoding].sample_bytes
+    # Of samples of one byte a few dozen may be anything.
+    factor = _CARE_OF_ONE_BYTE if sample_bytes == 1 else 1
     if len(after) < MIN_TEXT_BYTES:
         return Judgement.UNCLEAR
+    if is_text(after):
+        return Judgement.TEXT if len(after) >= factor * MIN_TEXT_BYTES else Judgement.UNCLEAR
+    if len(after) < factor * MIN_RANDOM_SAMPLES * sample_bytes:
+        return Judgement.UNCLEAR if _could_be_random(after, encoding) else Judgement.SOUND
+    before = before[len(before) % sample_bytes :]
     if is_random(after, encoding) and not is_random(before, encoding):
         return Judgement.RANDOM
-    short = len(after) < MIN_RANDOM_SAMPLES * sample_bytes
-    return Judgement.UNCLEAR if short and _could_be_random(after, encoding) else Judgement.SOUND
+    return Judgement.SOUND
 
 
 def is_constant(data: bytes) -> bool:
@@ -124,14 +130,14 @@ _WORDS[ord("A") : ord("Z") + 1] = True
 _WORDS[ord("a") : ord("z") + 1] = True
 _SHARE_OF_WORDS = 0.5
 _SHARE_OF_ASCII = 0.85
-_SPACES = [9, 10, 13, 32]
-_IS_SPACE = np.isin(np.arange(256), _SPACES)
+_IS_SPACE = np.isin(np.arange(256), [9, 10, 13, 32])
+_SPACES = [*np.flatnonzero(_IS_SPACE), ord(","), ord(";")]
 _SHARE_OF_SPACES = 0.015
 _LOWEST_SPREAD = 12.0
 _MIN_VALUES = 10
 _HIGHEST_ASCII = 0x7F
 # Neighbouring letters have little to do with each other, samples of slow waves much.
-_LOWEST_ROUGHNESS = 0.4
+_LOWEST_ROUGHNESS = 0.12
 _LONGEST_CHARACTER = 4
 
 
@@ -188,7 +194,7 @@ def _is_wide_text(values: Bytes) -> bool:
     for low, high in ((0, 1), (1, 0)):
         if np.count_nonzero(pairs[:, high]) < (1 - _SHARE_OF_ASCII) * len(pairs) and _is_letters(pairs[:, low]):
             # Quiet samples that are never negative may look like letters, but not like spaces and letters.
-            return bool(np.isin(pairs[:, low], _SPACES).mean() > 0.02 and _roughness(pairs[:, low]) > 0.7)  # noqa: PLR2004
+            return bool(np.isin(pairs[:, low], _SPACES).mean() > 0.02 and _roughness(pairs[:, low]) > 0.45)  # noqa: PLR2004
     return False
 
 

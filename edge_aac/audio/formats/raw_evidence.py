@@ -62,6 +62,7 @@ class RawEvidence:
         self._pending = bytearray()
         self._sound = bytearray()
         self._looked_bytes = 0
+        self._was_silent = False
         self._blocks = self._random_blocks = 0
         self.decided = False
         """Whether it has answered, or will not."""
@@ -79,8 +80,11 @@ class RawEvidence:
         whole = len(self._pending) // _PIECE_BYTES * _PIECE_BYTES
         for at in range(0, whole, _PIECE_BYTES):
             piece = bytes(self._pending[at : at + _PIECE_BYTES])
-            if not _is_silent(piece):
+            silent = _is_silent(piece)
+            # The first one behind silence is half silent: it would be neither.
+            if not silent and not self._was_silent:
                 self._sound += piece
+            self._was_silent = silent
             if len(self._sound) >= BLOCK_BYTES:
                 finding = self._judge_block()
                 if finding is not None or self._blocks >= _MAX_BLOCKS:

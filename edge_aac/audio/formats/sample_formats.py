@@ -42,6 +42,7 @@ _UNEVEN = 60.0
 _HIGHEST_OF_LOWEST = 100.0
 _BOTH_SIGNS = 0.05
 _SHARE_USED = 0.5
+_LOWEST_SHARE_USED = 0.3
 _LOWEST_CORRELATION = 0.1
 # Eight blocks of 256, so that their median is one.
 _MIN_GROUPS = 2_048
@@ -75,7 +76,11 @@ def _are_floats(data: bytes, size: int, order: str) -> bool:
     _, counts = np.unique(octaves[within], return_counts=True)
     if np.count_nonzero(counts >= _SHARE_OF_OCTAVE * len(words)) < _MIN_OCTAVES:
         return False
-    others = _octaves(np.delete(words, top, axis=1), size)
+    others = np.delete(words, top, axis=1)
+    # Or one channel may be silent. Floats without lower bits, of 8-bit sound, cannot be told from that.
+    if not others.any():
+        return False
+    others = _octaves(others, size)
     share = np.mean((others >= _LOWEST_OCTAVE) & (others <= _HIGHEST_OCTAVE))
     return bool(share < _HIGHEST_SHARE_OF_OTHERS)
 
@@ -110,7 +115,7 @@ def _big_endian(values: Bytes) -> WideName | None:
         return None
     # Loud: what would be the top byte is spread evenly, and the other one is not, but near 0 and -1.
     small = (first < 0x30) | (first >= 0xD0)  # noqa: PLR2004
-    if spread(second) < _EVEN and spread(first) > _UNEVEN and small.mean() > 0.9:  # noqa: PLR2004
+    if spread(second) < _EVEN and spread(first) > _UNEVEN and small.mean() > 0.7:  # noqa: PLR2004
         return "s16be"
     # Quiet: the first byte is 0 or -1, as the second one says, which has more to say.
     extends = np.where(second >= 0x80, first == 0xFF, first == 0)  # noqa: PLR2004
@@ -162,7 +167,8 @@ def _four_bytes(values: Bytes) -> WideName | None:
 
 def _is_lowest(column: Bytes) -> bool:
     """Whether bytes are spread evenly but for zeros, which floats that were made integers end with."""
-    return spread(column[column != 0]) < _HIGHEST_OF_LOWEST or np.count_nonzero(column) < _MIN_NUMBERS
+    used = column[column != 0]
+    return spread(used) < _HIGHEST_OF_LOWEST or len(used) < _LOWEST_SHARE_USED * len(column)
 
 
 def _unrelated(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
