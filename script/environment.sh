@@ -56,6 +56,21 @@ apt_install() {
     -o DPkg::Lock::Timeout=120 "${missing[@]}" >/dev/null
 }
 
+# Offers to install ffmpeg, which decodes what phones and cameras record, where it is missing. Nobody is asked who cannot
+# answer, and nothing is installed without a yes.
+offer_ffmpeg() {
+  local answer=
+  if command -v ffmpeg >/dev/null 2>&1; then return 0; fi
+  if [ -t 0 ] && [ -t 2 ] && command -v apt-get >/dev/null 2>&1; then
+    read -r -p "==> install ffmpeg too, for m4a, mp4, webm, 3gp, amr and wma files? [y/N] " answer || true
+  fi
+  case $answer in
+    [yY]*) apt_install ffmpeg || say "apt could not install ffmpeg: going on without (see its message above)" ;;
+    *) say "going on without ffmpeg: WAV, FLAC, Ogg, AIFF and MP3 work; for m4a, mp4, webm, 3gp, amr and wma:" \
+      "apt install ffmpeg" ;;
+  esac
+}
+
 # Debian packages that PyAudio compiles with: PortAudio, a compiler, and interpreter $1's headers where it lacks them.
 pyaudio_packages() {
   echo portaudio19-dev gcc libc6-dev
