@@ -29,6 +29,7 @@ def _assert_equal(one: list[Window], other: list[Window]) -> None:
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
         assert (a.start, a.samples, a.rms_dbfs, a.peak_dbfs) == (b.start, b.samples, b.rms_dbfs, b.peak_dbfs)
+        assert a.audible_dbfs == b.audible_dbfs
         assert np.array_equal(a.fbank, b.fbank)
 
 

@@ -14,7 +14,7 @@ from edge_aac.streaming.gate import EnergyGate, ScoreGate
     ("level", "passes"), [(-120.0, False), (-70.1, False), (-70.0, True), (-69.9, True), (0.0, True)]
 )
 def test_threshold(level: float, passes: bool) -> None:
-    window = Window(0, 1600, np.zeros((8, 128), np.float32), rms_dbfs=level, peak_dbfs=0.0)
+    window = Window(0, 1600, np.zeros((8, 128), np.float32), 0.0, 0.0, audible_dbfs=level)
     assert EnergyGate(-70.0).passes(window) == passes
 
 
