@@ -37,9 +37,9 @@ class AudibleEnergy:
 
     The filter is that of :func:`a_weighting_db` at 16 kHz, within 0.2 dB up to 7 kHz: four high-passes of the first
     order (bilinear transform), and in place of the two low-passes, whose corner lies above half the rate, five taps.
-    A new stream is as if its first sample had stood for ever: DC makes no click. Blocks of zeros, and those in which
-    no sample differs from the one before, are silent, however the filter rings from the sound before them. The sums do not depend on how many
-    blocks are given at once, bit for bit. A sample that is no number spoils its own block only.
+    A new stream is as if its first sample had stood for ever: DC makes no click. Blocks of zeros, and those in which no
+    sample differs from the one before, are silent, however the filter rings from the sound before them. The sums do not
+    depend on how many blocks are given at once, bit for bit. A sample that is no number spoils its own block only.
     """
 
     def __init__(self) -> None:

@@ -13,8 +13,8 @@ class EnergyGate:
     """Passes windows in which something loud enough can be heard.
 
     Attributes:
-        audible_dbfs: A-weighted level in dB below full scale that the loudest 0.1 s of a window must reach; else the window
-            is silent and not captioned.
+        audible_dbfs: A-weighted level in dB below full scale that the loudest 0.1 s of a window must reach; else the
+            window is silent and not captioned.
     """
 
     audible_dbfs: float

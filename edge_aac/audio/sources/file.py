@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -15,6 +16,7 @@ import soundfile
 from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.connection import SourceState
 from edge_aac.audio.formats.containers import refuse_less_than_promised
+from edge_aac.audio.formats.float_scale import FloatScale, Magnitudes, refuse_no_numbers
 from edge_aac.audio.formats.mpeg import Frames, find_frames, piped
 from edge_aac.audio.formats.ogg import refuse_partly_read
 from edge_aac.audio.mixing import Mixing
@@ -31,7 +33,7 @@ _PACED_BLOCK_SAMPLES = 1_600
 
 _UNKNOWN_FRAMES = 2**62
 _MP3_FORMATS = ("MP3", "MPEG")
-_HIGHEST_SAMPLE = 1e6  # full scale is 1; even unscaled 16-bit integers stay below
+_FLOAT_SUBTYPES = ("FLOAT", "DOUBLE")
 _CLOSE_WAIT_S = 0.2
 
 
@@ -229,14 +231,19 @@ class _Decoder:
     def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
         rate = self._sound.samplerate
         resampler = self._resampler
+        scale = self._float_scale()
         frames_read = 0
         given = 0
         try:
             while True:
                 frames = self._decoded(frames_read)
-                _refuse_absurd(frames, frames_read, rate, self._path)
-                frames_read += len(frames)
                 ended = len(frames) < self._block_frames
+                if scale is None:
+                    refuse_no_numbers(frames, frames_read, rate, self._path)
+                frames_read += len(frames)
+                if scale is not None:
+                    rest = [scale.accept(frames), scale.flush() if ended else None]
+                    frames = np.concatenate([part for part in rest if part is not None])
                 samples = resampler.accept(frames)
                 if len(samples):
                     given += len(samples)
@@ -265,6 +272,12 @@ class _Decoder:
                 "copy it again from where it came from, or cut the damaged part off."
             ) from error
         return frames
+
+    def _float_scale(self) -> FloatScale | None:
+        if self._sound.subtype not in _FLOAT_SUBTYPES:
+            return None
+        whole = partial(_magnitudes, self._path) if os.path.isfile(self._path) else None
+        return FloatScale(self._path, self._sound.samplerate, whole)
 
     def _find_frames(self, raw: BinaryIO) -> None:
         """Counts an MP3's frames, and has all of them read where libsndfile would stop before the last one."""
@@ -316,19 +329,9 @@ def _opened(path: str) -> BinaryIO:
     return raw
 
 
-def _refuse_absurd(frames: npt.NDArray[np.float32], frames_before: int, rate: int, path: str) -> None:
-    usable = (np.abs(frames) <= _HIGHEST_SAMPLE).all(axis=1)
-    if not usable.all():
-        first = int(np.argmin(usable))
-        what = (
-            f"are more than {_HIGHEST_SAMPLE:,.0f} times full scale"
-            if np.isfinite(frames[first]).all()
-            else "are no numbers (NaN or infinite)"
-        )
-        raise DataError(
-            f"'{path}' holds samples that {what}, the first at {(frames_before + first) / rate:.3f} s: "
-            "export it again as 16-bit WAV or FLAC."
-        )
+def _magnitudes(path: str) -> Magnitudes:
+    with soundfile.SoundFile(path) as sound:
+        return Magnitudes.of(sound.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True))
 
 
 def _exists(path: str) -> bool:
