@@ -196,8 +196,8 @@ class EqualizedMixer:
                 self._signs[channels, bands] = signs
             total = total + added * signs[_BAND_OF_BIN]
             total_power = _band_sums(total, total)
-        # What lies on the edge of two bands must not be turned over in one of them only. In each the first channel that is
-        # about as loud as the loudest keeps its phase, and the signs of the band below are taken where they serve.
+        # What lies on the edge of two bands must not be turned over in one of them only. In each the first channel that
+        # is about as loud as the loudest keeps its phase, and the signs of the band below are taken where they serve.
         anchors = np.argmax(powers >= COMPARABLE_POWER * highest, axis=0)
         signs = self._signs * np.take_along_axis(self._signs, anchors[None], axis=0)
         below = np.concatenate((signs[:, :1], signs[:, :-1]), axis=1)

@@ -24,6 +24,18 @@ def test_digital_silence_passes_only_the_lowest_threshold() -> None:
     assert EnergyGate(-120.0).passes(window)
 
 
+def test_dc_does_not_hold_the_gate_open() -> None:
+    hiss = 10 ** (-85 / 20) * np.random.default_rng(0).standard_normal(320_000)
+    for window in file_windows([(hiss + 10 ** (-50 / 20)).astype(np.float32)]):
+        assert window.rms_dbfs > -51
+        assert not EnergyGate(-70.0).passes(window)
+
+
+def test_a_window_without_a_level_is_left_to_the_model() -> None:
+    (window,) = file_windows([np.full(16_000, np.nan, np.float32)])
+    assert EnergyGate(-70.0).passes(window)
+
+
 @pytest.mark.parametrize(("min_score", "passes"), [(None, True), (0.3, True), (0.31, False), (-1.0, True)])
 def test_score(min_score: float | None, passes: bool) -> None:
     assert ScoreGate(min_score).passes(_captioned()) == passes
