@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 
 from tests.system.command import noise, records, run_edge_aac, write_wav
 
@@ -37,15 +36,15 @@ def test_opposite_phases(tmp_path: Path, mono: tuple[float, str, str]) -> None:
     assert f"{path}: channel 2 of 2 is in opposite phase" in logged
 
 
-@pytest.mark.parametrize("place", [0, 5, 7])
-@pytest.mark.parametrize("rate", [16_000, 48_000])
-def test_one_live_channel_of_eight(tmp_path: Path, mono: tuple[float, str, str], place: int, rate: int) -> None:
-    frames = np.zeros((rate * 5, 8), np.float32)
-    frames[:, place] = np.repeat(noise(5), rate // 16_000)
-    path = tmp_path / "eight.wav"
-    soundfile.write(path, frames, rate)
+@pytest.mark.parametrize(("place", "rate"), [(0, 16_000), (5, 16_000), (7, 48_000)])
+def test_one_live_channel_of_eight(tmp_path: Path, place: int, rate: int) -> None:
+    sound = np.repeat(noise(5), rate // 16_000)
+    expected, _, _ = _captioned(write_wav(tmp_path / "one.wav", sound, rate))
+    frames = np.zeros((len(sound), 8), np.float32)
+    frames[:, place] = sound
+    path = write_wav(tmp_path / "eight.wav", frames, rate)
     level, _, logged = _captioned(path)
-    assert abs(level - mono[0]) <= 0.5
+    assert abs(level - expected) <= 0.5
     assert len(logged.splitlines()) == 1
     assert f"{path}: channels " in logged and "of 8 held only digital silence" in logged
 
