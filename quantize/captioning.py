@@ -25,7 +25,7 @@ def heard(fbank: npt.NDArray[np.float32], start: int = 0, samples: int = WINDOW_
         start: position of the first sample, at 16 kHz.
         samples: how many samples of real sound it holds.
     """
-    return Window(start, samples, fbank, math.nan, math.nan)
+    return Window(start, samples, fbank, math.nan, math.nan, math.nan)
 
 
 def described(

@@ -98,10 +98,8 @@ class ChannelWatch:
     def _report_dead(self) -> None:
         dead = np.flatnonzero(self._dead) + 1
         if len(dead):
-            held = "holds" if len(dead) == 1 else "hold"
-            self._warn(
-                "dead", f"{_numbered(dead)} of {self._channels} {held} only digital silence: is one not connected?"
-            )
+            sentence = f"{_numbered(dead)} of {self._channels} held only digital silence: is one not connected?"
+            self._warn("dead", sentence)
 
     def _report_opposite(self) -> None:
         opposite = np.flatnonzero(2 * self._opposite > self._heard_blocks) + 1

@@ -9,7 +9,10 @@ _SHORTEST_RUN = 3
 # A quantised slow wave also stays at its top for some samples, but enters it by one step: of 16 bits 0.01 % of such
 # an extreme, of 8 bits up to 3 %, and then its slope is still smaller.
 _SMALLEST_EXTREME = 0.25
-_SMALLEST_ENTRY = 0.005
+_SMALLEST_ENTRY = 0.002
+# Dither, or a converter's last bits, leave the extreme by that much: six steps of 16 bits.
+_TOLERANCE = 2e-4
+_FLOOR = np.float32(1 - _TOLERANCE)
 # A square wave is at its extremes all the time and is none the worse for it.
 _SQUARE_WAVE_SHARE = 0.9
 # Stands before the first sample: a run there counts.
@@ -23,53 +26,52 @@ class _Extreme:
         self._level = np.float32(0.0)
         self._clipped = 0
         self._last = _UNKNOWN
-        # The run that may go on: its length, and the sample before it.
+        # The run that may go on: its length, and whether it was entered by a jump.
         self._run = 0
-        self._before_run = _UNKNOWN
+        self._by_jump = False
 
     def accept(self, samples: npt.NDArray[np.float32]) -> None:
         """Takes one channel's samples, float32, shape (n,) with n > 0."""
-        highest = samples.max()
-        if highest > self._level:
-            self._level = highest
-            self._clipped = self._run = 0
-        if highest == self._level or self._run:
+        if self._run or samples.max() >= self._level * _FLOOR:
             self._count_runs(samples)
         self._last = samples[-1]
 
-    def _count_runs(self, samples: npt.NDArray[np.float32]) -> None:
-        at_top = samples == self._level
-        edges = np.flatnonzero(np.diff(np.concatenate(([False], at_top, [False])).astype(np.int8)))
-        starts, lengths = edges[::2], edges[1::2] - edges[::2]
-        before = np.where(starts > 0, samples[np.maximum(starts - 1, 0)], self._last)
-        if self._run and at_top[0]:
-            lengths[0] += self._run
-            before[0] = self._before_run
-        elif self._run:
-            self._clipped += self._counted(np.array([self._run]), np.array([self._before_run]))
-        self._run = 0
-        if at_top[-1]:
-            self._run, self._before_run = int(lengths[-1]), before[-1]
-            lengths, before = lengths[:-1], before[:-1]
-        self._clipped += self._counted(lengths, before)
-
     def total(self) -> int:
         """Gives the samples in runs, with the run that may go on."""
-        return self._clipped + self._counted(np.array([self._run]), np.array([self._before_run]))
-
-    def _counted(self, lengths: npt.NDArray[np.int64], before: npt.NDArray[np.float32]) -> int:
-        """Counts the samples of those runs that are clipped."""
         if self._level < _SMALLEST_EXTREME:
             return 0
-        clipped = (lengths >= _SHORTEST_RUN) & (self._level - before >= _SMALLEST_ENTRY * self._level)
-        return int(lengths[clipped].sum())
+        return self._clipped + (self._run if self._by_jump and self._run >= _SHORTEST_RUN else 0)
+
+    def _count_runs(self, samples: npt.NDArray[np.float32]) -> None:
+        # The level as each sample finds it, so that it does not matter how the samples are cut.
+        levels = np.maximum.accumulate(np.concatenate(([self._level], samples)))
+        at_top = samples >= levels[1:] * _FLOOR
+        before = np.concatenate(([self._last], samples[:-1]))
+        higher = np.flatnonzero(levels[:-1] < samples * _FLOOR)
+        self._level = levels[-1]
+        if len(higher):
+            at_top[: higher[-1]] = False
+            self._clipped = self._run = 0
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], at_top, [False])).astype(np.int8)))
+        starts, lengths = edges[::2], edges[1::2] - edges[::2]
+        by_jump = levels[1:][starts] - before[starts] >= _SMALLEST_ENTRY * levels[1:][starts]
+        if self._run and at_top[0]:
+            lengths[0] += self._run
+            by_jump[0] = self._by_jump
+        elif self._run >= _SHORTEST_RUN and self._by_jump:
+            self._clipped += self._run
+        self._run = 0
+        if at_top[-1]:
+            self._run, self._by_jump = int(lengths[-1]), bool(by_jump[-1])
+            lengths, by_jump = lengths[:-1], by_jump[:-1]
+        self._clipped += int(lengths[by_jump & (lengths >= _SHORTEST_RUN)].sum())
 
 
 class ClippingMeter:
     """Counts clipped samples of each channel.
 
     Clipped are three or more samples in a row at the channel's highest value, or at its lowest, where that is at least
-    a quarter of full scale and is entered by a jump of at least 0.5 % of it. The extreme need not be full scale, as
+    a quarter of full scale and is entered by a jump of at least 0.2 % of it. The extreme need not be full scale, as
     after a change of gain; sound that was clipped and then filtered or coded with loss is not recognised. A channel
     that spends more than 90 % of its time at the extremes is a square wave, and not clipped.
     """

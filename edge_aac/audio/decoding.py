@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,12 @@ from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.formats.byte_stream import ByteStream
 from edge_aac.audio.formats.containers import open_next
 from edge_aac.audio.formats.decoded import Decoded, Frames
+from edge_aac.audio.formats.float_scale import FloatScale, Magnitudes, refuse_no_numbers
 from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
 from edge_aac.errors import DataError, UsageError
 
 _log = logging.getLogger(__name__)
-
-_HIGHEST_SAMPLE = 1e6  # full scale is 1; even unscaled 16-bit integers stay below
 
 
 class Decoding:
@@ -40,11 +40,10 @@ class Decoding:
         self._mixing = mixing or Mixing()
         self._watch = watch
         self._decoded: Decoded | None = None
+        self._base = 0
         try:
-            opened = open_next(stream)
-            if opened is None:
+            if not self._open_next():
                 raise DataError(f"'{stream.name}' is empty (0 bytes): record or copy it again.")
-            self._take(opened)
         except BaseException:
             self.close()
             raise
@@ -69,13 +68,11 @@ class Decoding:
                     yield samples
                 self._decoded = None
                 decoded.close()
-                if decoded.followed_by_file and (opened := open_next(self._stream)) is not None:
+                if decoded.followed_by_file and self._open_next():
                     if not several:
-                        _log.warning(
-                            "'%s' is several sound files, one after the other: all are heard", self._stream.name
-                        )
+                        name = self._stream.name
+                        _log.warning("'%s' is several sound files, one after the other: all are heard", name)
                     several = True
-                    self._take(opened)
             if given == 0:
                 raise DataError(f"'{self._stream.name}' is a sound file without any sound in it: record it again.")
         finally:
@@ -88,8 +85,12 @@ class Decoding:
             self._decoded = None
         self._stream.close()
 
-    def _take(self, opened: Decoded) -> None:
-        self._decoded = opened
+    def _open_next(self) -> bool:
+        """Opens the file that begins where the stream stands; False at its end."""
+        self._base = self._stream.position
+        opened = self._decoded = open_next(self._stream)
+        if opened is None:
+            return False
         name, rate, wanted = self._stream.name, opened.rate, self._mixing.channel
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise DataError(
@@ -99,13 +100,11 @@ class Decoding:
         if wanted is not None and wanted > opened.channels:
             has = "only one channel" if opened.channels == 1 else f"{opened.channels} channels"
             raise UsageError(f"'{name}' has no channel {wanted}: it has {has}.")
+        return True
 
     def _blocks_of(self, decoded: Decoded) -> Generator[npt.NDArray[np.float32], None, None]:
         resampler = MonoResampler(decoded.rate, self._mixing, self._watch)
-        frames_read = 0
-        while len(frames := decoded.read()):
-            _refuse_absurd(frames, frames_read, decoded.rate, self._stream.name)
-            frames_read += len(frames)
+        for frames in self._scaled(decoded):
             samples = resampler.accept(frames)
             if len(samples):
                 yield samples
@@ -115,17 +114,36 @@ class Decoding:
             yield samples
         decoded.finish()
 
+    def _scaled(self, decoded: Decoded) -> Iterator[Frames]:
+        """Frames whose samples are numbers, at full scale 1."""
+        name, rate = self._stream.name, decoded.rate
+        if not decoded.is_float:
+            frames_read = 0
+            for frames in _all_frames(decoded):
+                refuse_no_numbers(frames, frames_read, rate, name)
+                frames_read += len(frames)
+                yield frames
+            return
+        base = self._base
+        whole = (lambda: _magnitudes(self._stream.again(base))) if self._stream.regular else None
+        scale = FloatScale(name, rate, whole)
+        for frames in _all_frames(decoded):
+            yield scale.accept(frames)
+        rest = scale.flush()
+        if rest is not None:
+            yield rest
 
-def _refuse_absurd(frames: Frames, frames_before: int, rate: int, name: str) -> None:
-    usable = (np.abs(frames) <= _HIGHEST_SAMPLE).all(axis=1)
-    if not usable.all():
-        first = int(np.argmin(usable))
-        what = (
-            f"are more than {_HIGHEST_SAMPLE:,.0f} times full scale"
-            if np.isfinite(frames[first]).all()
-            else "are no numbers (NaN or infinite)"
-        )
-        raise DataError(
-            f"'{name}' holds samples that {what}, the first at {(frames_before + first) / rate:.3f} s: "
-            "export it again as 16-bit WAV or FLAC."
-        )
+
+def _magnitudes(stream: ByteStream) -> Magnitudes:
+    """The sizes of all samples of a file, which is read once more."""
+    with contextlib.closing(stream):
+        decoded = open_next(stream)
+        if decoded is None:
+            return Magnitudes()
+        with contextlib.closing(decoded):
+            return Magnitudes.of(_all_frames(decoded))
+
+
+def _all_frames(decoded: Decoded) -> Iterator[Frames]:
+    while len(frames := decoded.read()):
+        yield frames

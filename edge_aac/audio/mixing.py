@@ -33,6 +33,7 @@ _BAND_OF_BIN = np.searchsorted(_BAND_STARTS, np.arange(_FRAME_SAMPLES // 2 + 1),
 # Chance alone gives two independent channels a correlation of -0.5 in one narrow band about once in a minute. Above it
 # the sum of two equal channels is no weaker than either.
 _FLIP_CORRELATION = -0.5
+_SERVING_POWER = 0.5
 _HIGHEST_GAIN = 4.0
 
 # Square root of Hann, at analysis and synthesis: overlapping frames add up to one.
@@ -195,6 +196,16 @@ class EqualizedMixer:
                 self._signs[channels, bands] = signs
             total = total + added * signs[_BAND_OF_BIN]
             total_power = _band_sums(total, total)
+        # What lies on the edge of two bands must not be turned over in one of them only. In each the first channel that
+        # is about as loud as the loudest keeps its phase, and the signs of the band below are taken where they serve.
+        anchors = np.argmax(powers >= COMPARABLE_POWER * highest, axis=0)
+        signs = self._signs * np.take_along_axis(self._signs, anchors[None], axis=0)
+        below = np.concatenate((signs[:, :1], signs[:, :-1]), axis=1)
+        total = (spectra * below[:, None, _BAND_OF_BIN]).sum(axis=0)
+        power_of_below = _band_sums(total, total)
+        serves = power_of_below >= _SERVING_POWER * total_power
+        self._signs = np.where(serves, below, signs)
+        total_power = np.where(serves, power_of_below, total_power)
         usable = total_power > 0
         ratio = np.divide(highest, total_power, out=np.ones_like(highest), where=usable)
         gains = np.minimum(np.sqrt(ratio), np.float32(_HIGHEST_GAIN))

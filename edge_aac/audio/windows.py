@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.audio.audible_level import AudibleEnergy
 from edge_aac.audio.features import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS, FilterBank
 from edge_aac.errors import ConfigError
 from edge_aac.timebase import SAMPLE_RATE
@@ -22,6 +23,8 @@ SILENCE_DBFS = -120.0
 
 _PIECE_SAMPLES = SAMPLE_RATE
 _SHORTEST_TAIL_SAMPLES = SAMPLE_RATE // 10
+# About the time weighting F (125 ms) of IEC 61672-1: what is shorter is the softer to the ear the shorter it is.
+_MOMENT_ROWS = SAMPLE_RATE // 10 // FRAME_SHIFT_SAMPLES
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Window:
         fbank: normalised frames, float32, contiguous, shape (998, 128) for 10 s.
         rms_dbfs: level of the real sound in dB below a full-scale square wave, at least -120.
         peak_dbfs: highest absolute sample in dB below full scale, at least -120.
+        audible_dbfs: level of the loudest 0.1 s of the real sound, A-weighted, in dB below a full-scale square wave, at
+            least -120: DC and rumble that nobody hears add nothing to it. NaN where a sample is no number.
     """
 
     start: int
@@ -41,6 +46,7 @@ class Window:
     fbank: npt.NDArray[np.float32]
     rms_dbfs: float
     peak_dbfs: float
+    audible_dbfs: float
 
 
 class WindowSlicer:
@@ -69,6 +75,8 @@ class WindowSlicer:
         self._frames = _Rows(held_rows, np.zeros(NUM_MEL_BINS, np.float32))
         # Per 10 ms: sum of squares, and highest magnitude. Fixed blocks make the sums independent of the pushes.
         self._levels = _Rows(held_rows, np.zeros(2, np.float64))
+        self._audible = _Rows(held_rows, np.zeros((), np.float64))
+        self._audible_energy = AudibleEnergy()
         self._filter_bank = FilterBank()
         self._partial_block = np.zeros(0, np.float32)
         self._origin = 0
@@ -126,11 +134,19 @@ class WindowSlicer:
                 start = (self._received - self.window_samples) // FRAME_SHIFT_SAMPLES * FRAME_SHIFT_SAMPLES
                 windows.append(self._window(start, self.window_samples))
         elif fresh >= _SHORTEST_TAIL_SAMPLES or (fresh > 0 and not self._any_window):
-            heard = self._received
-            self._accept(np.zeros(self.window_samples - heard, np.float32))
-            windows.append(self._window(0, heard))
-            self._received = heard
+            windows.append(self._padded_window())
         return windows
+
+    def _padded_window(self) -> Window:
+        """Gives the only window of a stream that is shorter, and has heard all of it."""
+        heard = self._received
+        self._audible.append(np.array([self._audible_energy.last(self._partial_block)]))
+        missing = self.window_samples - heard
+        self._accept(np.zeros(missing, np.float32), padding=True)
+        silent_rows = self.window_samples // FRAME_SHIFT_SAMPLES - heard // FRAME_SHIFT_SAMPLES - 1
+        self._audible.append(np.zeros(silent_rows))
+        self._received = heard
+        return self._window(0, heard)
 
     def _restart(self, position: int) -> None:
         self._origin = position
@@ -140,9 +156,11 @@ class WindowSlicer:
         self._partial_block = np.zeros(0, np.float32)
         self._frames.clear()
         self._levels.clear()
+        self._audible.clear()
+        self._audible_energy.reset()
         self._filter_bank.reset()
 
-    def _accept(self, samples: npt.NDArray[np.float32]) -> None:
+    def _accept(self, samples: npt.NDArray[np.float32], *, padding: bool = False) -> None:
         for start in range(0, len(samples), _PIECE_SAMPLES):
             piece = samples[start : start + _PIECE_SAMPLES]
             self._received += len(piece)
@@ -151,12 +169,16 @@ class WindowSlicer:
             whole = len(pending) // FRAME_SHIFT_SAMPLES * FRAME_SHIFT_SAMPLES
             self._partial_block = pending[whole:].copy()
             if whole:
-                blocks = pending[:whole].reshape(-1, FRAME_SHIFT_SAMPLES).astype(np.float64)
+                blocks = pending[:whole].reshape(-1, FRAME_SHIFT_SAMPLES)
+                if not padding:
+                    self._audible.append(self._audible_energy.accept(blocks))
+                blocks = blocks.astype(np.float64)
                 self._levels.append(np.stack((np.square(blocks).sum(axis=1), np.abs(blocks).max(axis=1)), axis=1))
 
     def _window(self, start: int, heard: int) -> Window:
         first = start // FRAME_SHIFT_SAMPLES
-        levels = self._levels.copied(first, self.window_samples // FRAME_SHIFT_SAMPLES)
+        rows = self.window_samples // FRAME_SHIFT_SAMPLES
+        levels = self._levels.copied(first, rows)
         self._any_window = True
         return Window(
             start=self._origin + start,
@@ -164,6 +186,7 @@ class WindowSlicer:
             fbank=self._frames.copied(first, self.window_frames),
             rms_dbfs=_decibels(math.sqrt(float(np.ascontiguousarray(levels[:, 0]).sum()) / heard)),
             peak_dbfs=_decibels(float(levels[:, 1].max())),
+            audible_dbfs=_loudest_dbfs(self._audible.copied(first, rows), heard),
         )
 
     def _forget(self) -> None:
@@ -172,6 +195,7 @@ class WindowSlicer:
         needed = min(self._next_start // FRAME_SHIFT_SAMPLES, tail_start)
         self._frames.forget_before(needed)
         self._levels.forget_before(needed)
+        self._audible.forget_before(needed)
 
 
 def file_windows(
@@ -190,9 +214,10 @@ def file_windows(
     """
     slicer = WindowSlicer(hop_samples=hop_samples)
     if isinstance(audio, (str, os.PathLike)):
+        from edge_aac.audio.channel_watch import ChannelWatch
         from edge_aac.audio.sources.file import read_blocks
 
-        audio = read_blocks(audio)
+        audio = read_blocks(audio, watch=ChannelWatch(os.fspath(audio)))
     return _windows_of(slicer, audio)
 
 
@@ -242,6 +267,15 @@ def _check_multiple(what: str, length_samples: int, lowest: int) -> None:
             f"A {what} of {length_samples} samples ({length_samples / SAMPLE_RATE:g} s) is unusable: "
             f"give a multiple of 10 ms, {lowest / SAMPLE_RATE:g} s or longer."
         )
+
+
+def _loudest_dbfs(energies: npt.NDArray[np.float64], heard: int) -> float:
+    """Gives the level of the loudest 0.1 s of energies of 10 ms, of which ``heard`` samples are real sound."""
+    moments = np.lib.stride_tricks.sliding_window_view(energies, min(_MOMENT_ROWS, len(energies))).sum(axis=1)
+    loudest = float(moments.max())
+    if math.isnan(loudest):
+        return math.nan
+    return _decibels(math.sqrt(loudest / min(heard, _MOMENT_ROWS * FRAME_SHIFT_SAMPLES)))
 
 
 def _decibels(amplitude: float) -> float:

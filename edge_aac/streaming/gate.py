@@ -10,17 +10,18 @@ from edge_aac.models.contract import Description
 
 @dataclass(frozen=True)
 class EnergyGate:
-    """Passes windows that are loud enough.
+    """Passes windows in which something loud enough can be heard.
 
     Attributes:
-        rms_dbfs: level in dB below full scale; windows below it are silent and not captioned.
+        audible_dbfs: A-weighted level in dB below full scale that the loudest 0.1 s of a window must reach; else the
+            window is silent and not captioned.
     """
 
-    rms_dbfs: float
+    audible_dbfs: float
 
     def passes(self, window: Window) -> bool:
-        """Whether the window is to be captioned."""
-        return window.rms_dbfs >= self.rms_dbfs
+        """Whether the window is to be captioned; one without a level (NaN) is left to the model, which says why."""
+        return not window.audible_dbfs < self.audible_dbfs
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class FileCaptioner:
             span = file_span(window.start, window.start + window.samples)
             where = f"{path}: from {span.start_s} s to {span.end_s} s"
             if description is None:
-                log.info("%s: silent (%.1f dBFS)", where, window.rms_dbfs)
+                log.info("%s: silent (%.1f dBFS at most, A-weighted)", where, window.audible_dbfs)
             elif isinstance(description, DataError):
                 log.warning("%s: not captioned: %s", where, description)
                 end = window.start + window.samples

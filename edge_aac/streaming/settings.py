@@ -43,7 +43,8 @@ class StreamSettings(_Section):
         default=-70.0,
         ge=-120.0,
         le=0.0,
-        description="Windows below this level are not captioned.",
+        description="Windows whose loudest 0.1 s is below this level, A-weighted, are not captioned: DC and rumble "
+        "do not count.",
         json_schema_extra={"flag": "--silence-dbfs", "env": "EDGE_AAC_SILENCE_DBFS", "unit": "dBFS"},
     )
     min_score: float | None = Field(
@@ -108,7 +109,7 @@ class SourceSettings(_Section):
         default=None,
         ge=-120.0,
         le=0.0,
-        description="Windows of this source below this level are not captioned.",
+        description="Windows of this source whose loudest 0.1 s is below this A-weighted level are not captioned.",
         examples=[-70.0],
         json_schema_extra={"unit": "dBFS", "absent": _OF_STREAM},
     )
@@ -164,7 +165,7 @@ class ConfiguredSource:
         address: address of the source.
         name: name from the configuration; None where the address names the source.
         hop_s: seconds from one window to the next.
-        silence_dbfs: windows below this level are not captioned.
+        silence_dbfs: windows whose loudest 0.1 s is below this A-weighted level are not captioned.
     """
 
     address: str

@@ -45,7 +45,7 @@ def described(
     model: WindowModel, fbank: npt.NDArray[np.float32], rng: np.random.Generator, sound_samples: int = WINDOW_SAMPLES
 ) -> Description:
     """One window, of which only its filter bank matters; what is wrong with it is raised."""
-    (found,) = model.describe([Window(0, sound_samples, fbank, -20.0, -3.0)], [rng])
+    (found,) = model.describe([Window(0, sound_samples, fbank, -20.0, -3.0, -20.0)], [rng])
     if isinstance(found, DataError):
         raise found
     return found

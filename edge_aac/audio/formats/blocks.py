@@ -38,6 +38,7 @@ class DecodedBlocks:
         self._reader = LibraryReader(view, stream.name, BLOCK_S if stream.regular else _LIVE_BLOCK_S)
         self.rate = self._reader.rate
         self.channels = self._reader.channels
+        self.is_float = False
 
     @property
     def followed_by_file(self) -> bool:

@@ -7,6 +7,7 @@ import select
 import stat
 import threading
 import time
+from collections.abc import Callable
 
 from edge_aac.errors import DataError
 
@@ -33,8 +34,9 @@ class ByteStream:
         self.position = 0
         """Number of bytes given so far."""
         self._wake_reader = self._wake_writer = -1
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._owned = owned
+        self._on_cancel: list[Callable[[], None]] = []
         status = os.fstat(descriptor)
         self.regular = stat.S_ISREG(status.st_mode)
         self._origin = os.lseek(descriptor, 0, os.SEEK_CUR) if self.regular else 0
@@ -51,7 +53,7 @@ class ByteStream:
     @property
     def size(self) -> int | None:
         """Number of bytes of a file, as long as it is now; None of a pipe."""
-        return os.fstat(self._descriptor).st_size - self._origin if self.regular else None
+        return os.fstat(self.descriptor).st_size - self._origin if self.regular else None
 
     def peek(self, count: int, offset: int = 0) -> bytes:
         """Gives bytes without taking them.
@@ -90,6 +92,11 @@ class ByteStream:
             self._fill()
         return self.peek(min(count, self._held))
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether reading on would give something, or the end, at once."""
+        return self.regular or self.descriptor in dict(self._poll.poll(0))
+
     def held(self) -> bytes:
         """Gives the bytes that have been read already, without taking them."""
         return bytes(self._ahead[self._given :])
@@ -119,8 +126,26 @@ class ByteStream:
 
     def duplicate(self) -> int:
         """Gives a descriptor of a file, at the stream's position, for a library; the stream is not read any more."""
-        os.lseek(self._descriptor, self._origin + self.position, os.SEEK_SET)
-        return os.dup(self._descriptor)
+        os.lseek(self.descriptor, self._origin + self.position, os.SEEK_SET)
+        return os.dup(self.descriptor)
+
+    def again(self, position: int) -> ByteStream:
+        """Gives another reader of a file.
+
+        Args:
+            position: of its first byte, in bytes from this one's first.
+        """
+        os.lseek(self.descriptor, self._origin + position, os.SEEK_SET)
+        return ByteStream(os.dup(self.descriptor), self.name)
+
+    def on_cancel(self, action: Callable[[], None]) -> None:
+        """Has :meth:`cancel` call a function too, which ends what reads the descriptor beside the stream."""
+        self._on_cancel.append(action)
+
+    def refuse_closed(self) -> None:
+        """Raises :class:`StreamClosedError` where the stream was closed."""
+        if self._closed.is_set():
+            raise StreamClosedError
 
     def cancel(self) -> None:
         """Ends a read that waits in another thread, and all later ones, with :class:`StreamClosedError`."""
@@ -128,6 +153,8 @@ class ByteStream:
             self._closed.set()
             if self._wake_writer >= 0:
                 os.write(self._wake_writer, b"x")
+            for action in self._on_cancel:
+                action()
 
     def close(self) -> None:
         """Ends the stream; a read that waits in another thread ends first. May be called again."""
@@ -138,7 +165,7 @@ class ByteStream:
                 os.close(self._wake_writer)
                 self._wake_reader = -1
                 if self._owned:
-                    os.close(self._descriptor)
+                    os.close(self.descriptor)
 
     def __del__(self) -> None:
         # Of a generator that was dropped before its first block, nobody else closes what it was made of.
@@ -179,7 +206,7 @@ class ByteStream:
                 try:
                     if self._wake_reader in dict(self._poll.poll()):
                         break
-                    return os.read(self._descriptor, READ_BYTES)
+                    return os.read(self.descriptor, READ_BYTES)
                 except BlockingIOError:
                     continue
                 except OSError as error:
@@ -191,7 +218,7 @@ class ByteStream:
             if self._closed.is_set():
                 raise StreamClosedError
             try:
-                return os.pread(self._descriptor, count, self._origin + position)
+                return os.pread(self.descriptor, count, self._origin + position)
             except OSError as error:
                 raise _unreadable(self.name, error) from error
 

@@ -10,11 +10,13 @@ from edge_aac.audio.formats import flac, ogg
 from edge_aac.audio.formats.blocks import DecodedBlocks
 from edge_aac.audio.formats.byte_stream import ByteStream
 from edge_aac.audio.formats.decoded import Decoded, Frames
+from edge_aac.audio.formats.foreign import DecodedByFfmpeg
 from edge_aac.audio.formats.headers import layout_of
 from edge_aac.audio.formats.layout import HeaderError, Layout
 from edge_aac.audio.formats.library import LibraryReader, reason_of
 from edge_aac.audio.formats.mp3 import DecodedMpeg
 from edge_aac.audio.formats.mpeg import FrameWalk
+from edge_aac.audio.formats.recognition import HEAD_BYTES, Container, recognise
 from edge_aac.audio.formats.samples import DecodedSamples
 from edge_aac.audio.formats.sound_bytes import SoundBytes
 from edge_aac.audio.formats.tail import tail_of
@@ -26,6 +28,8 @@ _ID3V2_HEADER_BYTES = 10
 _MAX_TAGS = 64
 _MPEG_SEARCH_BYTES = 64 * 1024
 _MPEG_RUN_BYTES = 8 * 1024
+# First bytes of AAC, AC-3, DTS and transport streams.
+_FRAMES = re.compile(rb"\xff|\x56|\x0b\x77|\x77\x0b|\x47|....\x47", re.DOTALL)
 _SYNC = re.compile(rb"\xff[\xe0-\xff]")
 # Who writes a header writes it at once; of bare samples it takes milliseconds to come.
 _HEADER_PATIENCE_S = 1.0
@@ -83,7 +87,7 @@ def is_container(stream: ByteStream) -> bool:
             return True
     except HeaderError:
         return True
-    return _SYNC.match(head) is not None and _is_mpeg(stream, 0, at_once=True)
+    return _foreign(stream, head) is not None or (_SYNC.match(head) is not None and _is_mpeg(stream, 0, at_once=True))
 
 
 def _opened(stream: ByteStream) -> Decoded:
@@ -99,15 +103,27 @@ def _opened(stream: ByteStream) -> Decoded:
         return flac.DecodedFlac(stream)
     if head.startswith(ogg.MAGIC):
         return ogg.DecodedOgg(stream)
+    container = _foreign(stream, stream.peek(_HEAD_BYTES))
+    if container is not None and not container.libsndfile:
+        return DecodedByFfmpeg(stream, container)
     if _is_mpeg(stream, tags):
         return DecodedMpeg(stream)
-    return _by_library(stream, None)
+    return _by_library(stream, None, container)
+
+
+def _foreign(stream: ByteStream, head: bytes) -> Container | None:
+    """What ffmpeg may have to decode. Of a pipe it gets all bytes, so none may have been taken."""
+    if stream.position:
+        return None
+    # What is recognised by frames in a row takes more; of bare samples that would be a second.
+    longer = len(head) == _HEAD_BYTES and _FRAMES.match(head)
+    return recognise(head) or (recognise(stream.peek(HEAD_BYTES)) if longer else None)
 
 
 def _of_layout(stream: ByteStream, layout: Layout) -> Decoded:
     encoding = layout.encoding
     if encoding is None:
-        return _by_library(stream, layout)
+        return _by_library(stream, layout, _foreign(stream, stream.peek(_HEAD_BYTES)))
     sound = SoundBytes(stream, layout, encoding)
     if encoding.subtype == "MPEG":
         return DecodedMpeg(stream, sound)
@@ -116,7 +132,15 @@ def _of_layout(stream: ByteStream, layout: Layout) -> Decoded:
     return DecodedBlocks(stream, sound, layout)
 
 
-def _by_library(stream: ByteStream, layout: Layout | None) -> Decoded:
+def _by_library(stream: ByteStream, layout: Layout | None, container: Container | None) -> Decoded:
+    """libsndfile, where it can; else ffmpeg, where the container is one of its own."""
+    if container is not None and layout is not None:
+        if not stream.regular:
+            return DecodedByFfmpeg(stream, container)
+        try:
+            return _WholeFile(stream, layout)
+        except soundfile.LibsndfileError:
+            return DecodedByFfmpeg(stream, container)
     if not stream.regular:
         what = "is not a sound file" if layout is None else f"holds sound of a kind ({layout.container})"
         raise DataError(
@@ -134,6 +158,7 @@ class _WholeFile:
         self._reader = LibraryReader(stream.duplicate(), stream.name)
         self.rate = self._reader.rate
         self.channels = self._reader.channels
+        self.is_float = self._reader.subtype in {"FLOAT", "DOUBLE"}
         self.followed_by_file = False
 
     def read(self) -> Frames:

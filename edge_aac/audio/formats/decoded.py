@@ -16,10 +16,12 @@ class Decoded(Protocol):
     Attributes:
         rate: rate in Hz.
         channels: number of channels.
+        is_float: whether the sound is written as plain float samples, whose scale is the writer's.
     """
 
     rate: int
     channels: int
+    is_float: bool
 
     @property
     def followed_by_file(self) -> bool:

@@ -53,6 +53,7 @@ class Transcoded(io.RawIOBase):
     Attributes:
         rate: sample rate in Hz.
         channels: number of interleaved channels.
+        header_bytes: length of what stands before the samples.
 
     Raises:
         DataError: ffmpeg is not installed, or finds no sound that it can decode.
@@ -75,7 +76,7 @@ class Transcoded(io.RawIOBase):
             if not header:
                 self.finish()
                 raise self._refused()
-            self.rate, self.channels, self._header_bytes = _format_of(header)
+            self.rate, self.channels, self.header_bytes = _format_of(header)
             if len(self._facts.audio_tracks) > 1:
                 _log.warning(
                     "%s has %d tracks of sound: only the first is heard",
@@ -205,7 +206,7 @@ class Transcoded(io.RawIOBase):
     def _heard_s(self) -> float:
         if not hasattr(self, "rate"):
             return 0.0
-        sound_bytes = max(0, self._given_bytes - self._header_bytes)
+        sound_bytes = max(0, self._given_bytes - self.header_bytes)
         return sound_bytes / (_SAMPLE_BYTES * self.channels * self.rate)
 
     def _refused(self) -> DataError:

@@ -115,7 +115,7 @@ class LibraryReader:
             self._view.start()
         self.rate: int = self._sound.samplerate
         self.channels: int = self._sound.channels
-        self.format: str = self._sound.format
+        self.subtype: str = self._sound.subtype
         self.frames_read = 0
         self._block_frames = max(1, round(block_s * self.rate))
 

@@ -42,6 +42,7 @@ class DecodedMpeg:
             )
         self.rate = self._reader.rate
         self.channels = self._reader.channels
+        self.is_float = False
 
     @property
     def followed_by_file(self) -> bool:

@@ -134,6 +134,7 @@ class DecodedOgg:
         self._pumped = Pumped(self.pages.of(stream), stream.name, stream.cancel)
         self.rate = self._pumped.rate
         self.channels = self._pumped.channels
+        self.is_float = False
 
     @property
     def followed_by_file(self) -> bool:

@@ -51,7 +51,6 @@ class Pumped:
             raise
         self.rate = self._reader.rate
         self.channels = self._reader.channels
-        self.format = self._reader.format
 
     @property
     def frames_read(self) -> int:

@@ -12,6 +12,7 @@ from edge_aac.audio.formats.layout import Encoding
 from edge_aac.audio.formats.sound_bytes import SoundBytes
 
 _BLOCK_S = 1.0
+_FLOATS = ("FLOAT", "DOUBLE")
 
 
 def decode_samples(data: bytes, encoding: Encoding) -> Frames:
@@ -51,6 +52,7 @@ class DecodedSamples:
     def __init__(self, sound: SoundBytes, encoding: Encoding, *, patient: bool) -> None:
         self.rate = encoding.rate
         self.channels = encoding.channels
+        self.is_float = encoding.subtype in _FLOATS
         self._sound = sound
         self._encoding = encoding
         self._block_bytes = max(1, round(_BLOCK_S * encoding.rate)) * encoding.block_bytes

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_aac.audio.formats.layout import Encoding, Grammar
-from edge_aac.audio.formats.likeness import continues_sound
+from edge_aac.audio.formats.layout import Encoding, Grammar, Order
+from edge_aac.audio.formats.likeness import EncodingName, Judgement, continues_sound, is_constant, is_text
 
 Kind = Literal["nothing", "harmless", "rubbish", "file", "sound"]
 
@@ -55,6 +55,27 @@ _FILES = re.compile(
     re.DOTALL,
 )
 _LONGEST_MAGIC = 24
+
+_SAMPLE_ENCODINGS: dict[tuple[str, Order], EncodingName] = {
+    ("PCM_U8", "LITTLE"): "u8",
+    ("PCM_U8", "BIG"): "u8",
+    ("PCM_S8", "LITTLE"): "s8",
+    ("PCM_S8", "BIG"): "s8",
+    ("ULAW", "LITTLE"): "ulaw",
+    ("ULAW", "BIG"): "ulaw",
+    ("ALAW", "LITTLE"): "alaw",
+    ("ALAW", "BIG"): "alaw",
+    ("PCM_16", "LITTLE"): "s16le",
+    ("PCM_16", "BIG"): "s16be",
+    ("PCM_24", "LITTLE"): "s24le",
+    ("PCM_24", "BIG"): "s24be",
+    ("PCM_32", "LITTLE"): "s32le",
+    ("PCM_32", "BIG"): "s32be",
+    ("FLOAT", "LITTLE"): "f32le",
+    ("FLOAT", "BIG"): "f32be",
+    ("DOUBLE", "LITTLE"): "f64le",
+    ("DOUBLE", "BIG"): "f64be",
+}
 
 LookBehind = Callable[[int, int], bytes]
 """Looks at bytes by their place behind the sound: offset and count; fewer at the end of what can be seen."""
@@ -102,10 +123,19 @@ def tail_of(look: LookBehind, grammar: Grammar | None, encoding: Encoding | None
         # Digital silence may be a part of the sound: what follows it decides.
         position += length
     rest = look(position, JUDGED_BYTES)
-    if encoding is None:
-        return Tail("rubbish")
-    long_fill = len(set(rest)) == 1 and len(rest) == JUDGED_BYTES
-    return Tail("sound" if long_fill or continues_sound(before, rest, encoding) else "rubbish")
+    return Tail("sound" if encoding is not None and _is_sound(before, rest, encoding) else "rubbish")
+
+
+def _is_sound(before: bytes, rest: bytes, encoding: Encoding) -> bool:
+    """Whether bytes are more of the sound."""
+    if len(rest) == JUDGED_BYTES and len(set(rest)) == 1:
+        # So much of one value is silence rather than a disk's padding, and does no harm as sound.
+        return True
+    name = _SAMPLE_ENCODINGS.get((encoding.subtype, encoding.order))
+    if name is None:
+        # A codec's blocks look like any compressed data.
+        return len(rest) >= encoding.block_bytes and not is_constant(rest) and not is_text(rest)
+    return continues_sound(before, rest, name) is Judgement.SOUND
 
 
 def ends_here(look: LookBehind, grammar: Grammar | None) -> bool:

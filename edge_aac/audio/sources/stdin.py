@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Generator
 
 import numpy as np
@@ -15,9 +16,12 @@ import numpy.typing as npt
 from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.connection import SourceState
 from edge_aac.audio.decoding import Decoding
+from edge_aac.audio.formats.arrival import ArrivalRate, PaceFinding
 from edge_aac.audio.formats.byte_stream import ByteStream, StreamClosedError
 from edge_aac.audio.formats.containers import is_container
+from edge_aac.audio.formats.float_scale import FloatScale
 from edge_aac.audio.formats.layout import Encoding, samples
+from edge_aac.audio.formats.raw_evidence import Finding, RawEvidence
 from edge_aac.audio.formats.samples import decode_samples
 from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
@@ -32,6 +36,8 @@ _READ_BYTES = 64 * 1024
 _MAX_CHANNELS = 64
 _STDIN = 0
 _CLOSE_WAIT_S = 0.2
+_CANDIDATES = 3
+_STDIN_NAMES = {"ulaw": "mulaw"}
 _FORMATS = {
     "u8": ("PCM_U8", "LITTLE"),
     "s8": ("PCM_S8", "LITTLE"),
@@ -180,14 +186,28 @@ class PipeSource:
     def _bare_samples(self, encoding: Encoding) -> Blocks:
         refuse_absent_channel(self._mixing, encoding.channels, self.label)
         resampler = MonoResampler(encoding.rate, self._mixing, ChannelWatch(self.label))
+        scale = FloatScale(self.label, encoding.rate) if self._format.startswith("f") else None
+        evidence = RawEvidence() if self._format == "s16le" else None
+        arrivals = ArrivalRate(encoding.rate, encoding.channels) if self._format == "s16le" else None
         partial = b""
-        while data := self._stream.read_some(_READ_BYTES):
+        while True:
+            waited = not self._stream.held() and not self._stream.is_ready
+            data = self._stream.read_some(_READ_BYTES)
+            if evidence is not None:
+                self._judge(evidence.feed(data) if data else evidence.finish())
+            if not data:
+                break
+            if arrivals is not None:
+                self._report_pace(arrivals.feed(time.monotonic(), len(data), waited))
             data = partial + data
             whole = len(data) // encoding.block_bytes * encoding.block_bytes
             partial = data[whole:]
-            block = resampler.accept(decode_samples(data[:whole], encoding))
+            frames = decode_samples(data[:whole], encoding)
+            block = resampler.accept(frames if scale is None else scale.accept(frames))
             if len(block):
                 yield block
+        if scale is not None and (rest := scale.flush()) is not None and len(block := resampler.accept(rest)):
+            yield block
         if partial:
             _log.warning(
                 "%s ended within a sample; its last %d bytes are dropped (is it raw %s with %d channels?)",
@@ -199,3 +219,35 @@ class PipeSource:
         block = resampler.flush()
         if len(block):
             yield block
+
+    def _judge(self, finding: Finding | None) -> None:
+        """Ends what is no sound, or not in the format that it is taken for.
+
+        Raises:
+            DataError: there is a finding.
+        """
+        if finding is None:
+            return
+        advice = (
+            "send sound"
+            if finding.encoding is None
+            else f"say so with stdin:?format={_STDIN_NAMES.get(finding.encoding, finding.encoding)}"
+        )
+        raise DataError(
+            f"'{self.label}' is taken for 16-bit samples (s16le), but looks like {finding.looks_like}: {advice}, or a "
+            "sound file, which is recognised by itself."
+        )
+
+    def _report_pace(self, finding: PaceFinding | None) -> None:
+        if finding is not None:
+            likely = " or ".join(
+                f"rate={rate}&channels={channels}" for rate, channels in finding.candidates[:_CANDIDATES]
+            )
+            _log.warning(
+                "%s gives sound %.2f times as fast as %d Hz and %d channels are: is it %s?",
+                self.label,
+                finding.ratio,
+                self._encoding.rate,
+                self._encoding.channels,
+                likely,
+            )

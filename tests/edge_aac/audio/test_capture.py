@@ -13,6 +13,7 @@ import pytest
 from edge_aac.audio import capture as capturing
 from edge_aac.audio import devices
 from edge_aac.audio.capture import HEADER, OPENED, SOUND, BlockQueue, LossMeter, Opened, Request, capture
+from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.errors import DeviceError
 
 Callback = Callable[[bytes, int, object, int], tuple[None, int]]
@@ -36,8 +37,9 @@ class FakeStream:
 class FakePortAudio:
     """Stands for the sound system: what is plugged in, and what it accepts."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, channels: int = 2) -> None:
         self.names = list(names) or ["pulse"]
+        self.channels = channels
         self.accepts: Callable[[int, int], bool] = lambda rate, channels: True
         self.tried: list[tuple[int, int]] = []
         self.opened: list[str] = []
@@ -47,7 +49,8 @@ class FakePortAudio:
         return {"index": 0, "deviceCount": len(self.names)}
 
     def get_device_info_by_host_api_device_index(self, _host: int, number: int) -> dict[str, Any]:
-        return {"index": number, "name": self.names[number], "maxInputChannels": 2, "defaultSampleRate": 44_100.0}
+        name = self.names[number]
+        return {"index": number, "name": name, "maxInputChannels": self.channels, "defaultSampleRate": 44_100.0}
 
     def open(
         self, *, rate: int, channels: int, stream_callback: Callback, input_device_index: int, **_rest: object
@@ -107,6 +110,23 @@ def test_stereo_at_the_devices_own_rate() -> None:
     assert sound[2] == np.array([16_384, 16_384], "<i2").tobytes()
 
 
+def test_a_channel_is_opened_with_those_before_it() -> None:
+    audio = FakePortAudio()
+    audio.accepts = lambda rate, channels: rate == 44_100
+    (opened,) = _captured(audio, Request("mic0", lowest_channels=2))
+    assert audio.tried == [(16_000, 2), (44_100, 2)]
+    assert Opened.from_json(opened[2].decode()).channels == 2
+    with pytest.raises(PermanentDeviceError, match="'mic0' has no channel 3: it has 2 channels"):
+        capture(FakePortAudio(), Request("mic0", lowest_channels=3), _refuse)
+
+
+@pytest.mark.parametrize(("has", "opened"), [(1, 1), (4, 4), (128, 2)])
+def test_all_channels_that_the_hardware_has(has: int, opened: int) -> None:
+    audio = FakePortAudio(channels=has)
+    _captured(audio, Request("mic0", lowest_channels=0))
+    assert audio.tried == [(16_000, opened)]
+
+
 def test_no_such_microphone() -> None:
     audio = FakePortAudio()
     with pytest.raises(DeviceError, match="There is no input 'mic1'; there are mic0: .*edge-aac devices"):
@@ -128,7 +148,7 @@ def _refuse(_message: bytes) -> None:
 
 
 def test_requests_survive_the_command_line() -> None:
-    request = Request("usb-id:0d8c:0014", "usb-id:0d8c:0014@1-1.2", ("alsa:hw:Größe,0",))
+    request = Request("usb-id:0d8c:0014", "usb-id:0d8c:0014@1-1.2", ("alsa:hw:Größe,0",), 2)
     assert Request.from_json(request.to_json()) == request
     assert Request.from_json(Request("mic0").to_json()) == Request("mic0")
 

@@ -29,6 +29,7 @@ def _assert_equal(one: list[Window], other: list[Window]) -> None:
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
         assert (a.start, a.samples, a.rms_dbfs, a.peak_dbfs) == (b.start, b.samples, b.rms_dbfs, b.peak_dbfs)
+        assert a.audible_dbfs == b.audible_dbfs
         assert np.array_equal(a.fbank, b.fbank)
 
 
@@ -151,6 +152,44 @@ def test_silence_has_a_finite_level() -> None:
 def test_full_scale_is_zero() -> None:
     (window,) = _sliced(WindowSlicer(), np.ones(160_000, np.float32), 16_000)
     assert (window.rms_dbfs, window.peak_dbfs) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("samples", [1_000, 4_799, 4_800, 9_000, 160_000])
+def test_the_audible_level_of_a_tone_is_its_level(samples: int) -> None:
+    tone = (0.1 * np.sin(2 * np.pi * 1_000 * np.arange(samples) / 16_000)).astype(np.float32)
+    for window in _sliced(WindowSlicer(4_800, 1_600), tone, 999):
+        # A stream that starts within a wave rings for a moment.
+        assert window.audible_dbfs == pytest.approx(window.rms_dbfs, abs=0.5)
+
+
+@pytest.mark.parametrize("dc", [0.0, 0.003, -0.3])
+@pytest.mark.parametrize("samples", [3_333, 20_000])
+def test_dc_and_rumble_are_not_audible(dc: float, samples: int) -> None:
+    hiss = 10 ** (-85 / 20) * np.random.default_rng(0).standard_normal(samples)
+    rumble = 0.01 * np.sin(2 * np.pi * 12 * np.arange(samples) / 16_000)
+    for window in _sliced(WindowSlicer(4_800, 1_600), (hiss + dc + rumble).astype(np.float32), 999):
+        assert window.audible_dbfs < -75
+        assert window.rms_dbfs > -60
+
+
+def test_a_short_sound_is_as_audible_as_it_is() -> None:
+    audio = np.zeros(160_000, np.float32)
+    audio[70_000:71_600] = 0.01 * np.random.default_rng(0).standard_normal(1_600)
+    (window,) = _sliced(WindowSlicer(), audio, 1_600)
+    assert window.rms_dbfs == pytest.approx(-60, abs=1)
+    assert window.audible_dbfs == pytest.approx(-40, abs=1.5)
+
+
+def test_a_window_does_not_hear_what_was_before_it() -> None:
+    audio = np.concatenate((_noise(4_800), np.zeros(4_800, np.float32)))
+    assert [window.audible_dbfs > -60 for window in _sliced(WindowSlicer(4_800, 4_800), audio, 700)] == [True, False]
+
+
+def test_samples_that_are_no_numbers_have_no_audible_level() -> None:
+    audio = _noise(14_400)
+    audio[6_000] = np.nan
+    levels = [window.audible_dbfs for window in _sliced(WindowSlicer(4_800, 4_800), audio, 700)]
+    assert np.isnan(levels).tolist() == [False, True, False]
 
 
 def test_windows_do_not_share_memory() -> None:

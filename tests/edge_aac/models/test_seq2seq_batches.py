@@ -32,7 +32,7 @@ def _window(seed: int) -> Window:
     fbank = np.random.default_rng(seed).normal(0, 0.5, (998, 128)).astype(np.float32)
     if seed % 2:
         fbank = filter_bank(synthesise_demo(WINDOW_SAMPLES / SAMPLE_RATE, seed)[:WINDOW_SAMPLES])
-    return Window(seed * 160, WINDOW_SAMPLES, fbank, -20.0, -3.0)
+    return Window(seed * 160, WINDOW_SAMPLES, fbank, -20.0, -3.0, -20.0)
 
 
 def _described(model: WindowModel, windows: list[Window], seed: int = 0) -> list[Description]:

@@ -17,7 +17,7 @@ from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
 from edge_aac.streaming.events import EventChange
 from tests.edge_aac.fakes import MODEL, scored
 
-_WINDOW = Window(32_000, 160_000, np.zeros((998, 128), np.float32), rms_dbfs=-31.2345, peak_dbfs=-3.0)
+_WINDOW = Window(32_000, 160_000, np.zeros((998, 128), np.float32), -31.2345, -3.0, -31.2345)
 
 
 def _description(similarity: float | None = 0.987654) -> Description:

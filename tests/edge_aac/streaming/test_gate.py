@@ -14,7 +14,7 @@ from edge_aac.streaming.gate import EnergyGate, ScoreGate
     ("level", "passes"), [(-120.0, False), (-70.1, False), (-70.0, True), (-69.9, True), (0.0, True)]
 )
 def test_threshold(level: float, passes: bool) -> None:
-    window = Window(0, 1600, np.zeros((8, 128), np.float32), rms_dbfs=level, peak_dbfs=0.0)
+    window = Window(0, 1600, np.zeros((8, 128), np.float32), 0.0, 0.0, audible_dbfs=level)
     assert EnergyGate(-70.0).passes(window) == passes
 
 
@@ -22,6 +22,18 @@ def test_digital_silence_passes_only_the_lowest_threshold() -> None:
     (window,) = file_windows([np.zeros(16_000, np.float32)])
     assert not EnergyGate(-119.9).passes(window)
     assert EnergyGate(-120.0).passes(window)
+
+
+def test_dc_does_not_hold_the_gate_open() -> None:
+    hiss = 10 ** (-85 / 20) * np.random.default_rng(0).standard_normal(320_000)
+    for window in file_windows([(hiss + 10 ** (-50 / 20)).astype(np.float32)]):
+        assert window.rms_dbfs > -51
+        assert not EnergyGate(-70.0).passes(window)
+
+
+def test_a_window_without_a_level_is_left_to_the_model() -> None:
+    (window,) = file_windows([np.full(16_000, np.nan, np.float32)])
+    assert EnergyGate(-70.0).passes(window)
 
 
 @pytest.mark.parametrize(("min_score", "passes"), [(None, True), (0.3, True), (0.31, False), (-1.0, True)])

@@ -124,7 +124,7 @@ def test_latencies_are_taken_once_and_bounded() -> None:
 
 def _window(rms_dbfs: float, samples: int = 160_000) -> Window:
     fbank: Any = np.zeros((998, 128), np.float32)
-    return Window(0, samples, fbank, rms_dbfs, rms_dbfs)
+    return Window(0, samples, fbank, rms_dbfs, rms_dbfs, rms_dbfs)
 
 
 def test_the_level_is_the_mean_power() -> None:

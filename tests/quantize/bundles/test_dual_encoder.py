@@ -53,7 +53,7 @@ def model(bundle: Bundle) -> WindowModel:
 
 
 def _window(waveform: np.ndarray) -> Window:
-    return Window(0, WINDOW_SAMPLES, filter_bank(waveform), -20.0, -3.0)
+    return Window(0, WINDOW_SAMPLES, filter_bank(waveform), -20.0, -3.0, -20.0)
 
 
 def _noise(seed: int) -> Window:
@@ -100,7 +100,7 @@ def test_a_window_is_described_as_alone(model: WindowModel) -> None:
 
 
 def test_a_window_without_numbers_spoils_no_other(model: WindowModel) -> None:
-    broken = Window(0, WINDOW_SAMPLES, np.full((998, 128), np.nan, np.float32), -20.0, -3.0)
+    broken = Window(0, WINDOW_SAMPLES, np.full((998, 128), np.nan, np.float32), -20.0, -3.0, -20.0)
     described = model.describe([_noise(0), broken], [np.random.default_rng(0)] * 2)
     assert isinstance(described[0], Description)
     assert isinstance(described[1], DataError)

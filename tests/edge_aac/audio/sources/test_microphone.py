@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_aac.audio.capture import Opened
 from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.reconnect import Reconnecting
 from edge_aac.audio.sources import microphone
 from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.audio.sources.microphone import open_microphone
-from edge_aac.errors import DeviceError
+from edge_aac.errors import DeviceError, UsageError
 from tests.edge_aac.fakes import read_until_closed
 
 _LIMIT_S = 60.0
@@ -56,6 +57,13 @@ def sound_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[So
     yield system
     for source in system.opened:
         source.close()
+
+
+class _Ended:
+    """A microphone that was opened."""
+
+    def __init__(self, _request: object) -> None:
+        self.opened = Opened("alsa:pulse", (), 48_000, 2)
 
 
 def _until(condition: Callable[[], bool]) -> None:
@@ -94,6 +102,40 @@ def test_samples_arrive(sound_system: SoundSystem) -> None:
     source.close()
     assert source.read() is None
     assert _children() == set()
+
+
+@pytest.mark.parametrize(("option", "value"), [("channel=1", -0.4), ("channel=2", 0.2), ("mix=mean", -0.1)])
+def test_a_channel_of_a_stereo_microphone(sound_system: SoundSystem, option: str, value: float) -> None:
+    sound_system.plug("pulse", values=[-0.4, 0.2])
+    source = sound_system.microphone(f"mic0?{option}")
+    assert source.label == "mic0"
+    _heard_until(source, lambda block: abs(float(block[-1]) - value) < 1e-3)
+
+
+@pytest.mark.parametrize("uri", ["mic0?channel=0", "mic0?loud=1", "alsa:hw:1,0?mix=sum", "mic0?channel=1&mix=mean"])
+def test_wrong_options(sound_system: SoundSystem, uri: str) -> None:
+    with pytest.raises(UsageError):
+        sound_system.microphone(uri)
+
+
+def test_a_channel_that_the_microphone_lacks(sound_system: SoundSystem) -> None:
+    with pytest.raises(PermanentDeviceError, match="'mic0' has no channel 2: it has only one channel"):
+        sound_system.microphone("mic0?channel=2")
+
+
+def test_a_dead_channel_is_told_once_however_often_it_is_opened(
+    sound_system: SoundSystem, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watches: list[object] = []
+    monkeypatch.setattr(
+        microphone,
+        "CapturedMicrophone",
+        lambda request, closed, mixing, watch: watches.append(watch) or _Ended(request),
+    )
+    opener = microphone.MicrophoneOpener(Address.parse("mic0"), "mic0")
+    for _ in range(2):
+        opener(threading.Event())
+    assert len(watches) == 2 and watches[0] is watches[1]
 
 
 def test_close_ends_a_waiting_read(sound_system: SoundSystem) -> None:

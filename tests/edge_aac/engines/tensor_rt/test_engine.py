@@ -87,7 +87,7 @@ def test_as_many_windows_at_once_as_both_plans_take(
         role: TensorRtEngine(plan_of(bundle, role, tmp_path, windows=windows), context) for role, windows in sizes
     }
     plain, here = Captioner(bundle, ONE_THREAD), captioner_of(bundle, engines, monkeypatch)
-    windows = [Window(seed, WINDOW_SAMPLES, fbank(seed), -20.0, -3.0) for seed in range(5)]
+    windows = [Window(seed, WINDOW_SAMPLES, fbank(seed), -20.0, -3.0, -20.0) for seed in range(5)]
     found = here.describe(windows, [window_rng(seed, 0) for seed in range(5)])
     for seed, description in enumerate(found):
         assert isinstance(description, Description)

@@ -1,7 +1,8 @@
 """Stands in for PyAudio in the process that captures a microphone: what is plugged in stands in a JSON file.
 
 ``EDGE_AAC_TEST_SOUND`` names the file: ``names`` of the inputs that are there now; ``value`` of each sample, full scale
-1; ``mute``: they open, but give no sound; ``hangs``: nothing answers; ``crashes``: the process dies while it captures.
+1, or ``values`` of the channels, where an input has several; ``mute``: they open, but give no sound; ``hangs``: nothing
+answers; ``crashes``: the process dies while it captures.
 """
 
 from __future__ import annotations
@@ -33,7 +34,13 @@ class PyAudio:
         return {"index": 0, "deviceCount": len(self._names)}
 
     def get_device_info_by_host_api_device_index(self, _host: int, number: int) -> dict[str, Any]:
-        return {"index": number, "name": self._names[number], "maxInputChannels": 1, "defaultSampleRate": 48_000.0}
+        channels = len(_world().get("values", [0]))
+        return {
+            "index": number,
+            "name": self._names[number],
+            "maxInputChannels": channels,
+            "defaultSampleRate": 48_000.0,
+        }
 
     def open(self, *, rate: int, channels: int, input_device_index: int, stream_callback: Any, **_rest: Any) -> Stream:
         if rate != 48_000:
@@ -58,7 +65,7 @@ class Stream:
             if world.get("crashes"):
                 os.kill(os.getpid(), signal.SIGKILL)
             if not world.get("mute"):
-                value = round(world.get("value", 0.5) * 32_768)
-                sample = value.to_bytes(2, sys.byteorder, signed=True)
-                self._callback(sample * self._channels * self._frames, self._frames, {}, 0)
+                values = world.get("values", [world.get("value", 0.5)] * self._channels)[: self._channels]
+                frame = b"".join(round(value * 32_768).to_bytes(2, sys.byteorder, signed=True) for value in values)
+                self._callback(frame * self._frames, self._frames, {}, 0)
             time.sleep(0.02)
