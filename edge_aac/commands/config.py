@@ -37,7 +37,12 @@ def config(
     ] = False,
     check: Annotated[
         Path | None,
-        typer.Option("--check", metavar="FILE", help="Print every fault of a file with its line; exit code 78 if any."),
+        typer.Option(
+            "--check",
+            metavar="FILE",
+            readable=False,
+            help="Print every fault of a file with its line; exit code 78 if any.",
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the merged settings, and where each comes from.")] = False,
 ) -> None:
