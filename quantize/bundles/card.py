@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from edge_aac.errors import DataError
 from quantize.data.clips import UNKNOWN_LABEL
 from quantize.data.tables import read_table
 from quantize.files import ATTRIBUTIONS
@@ -49,7 +50,10 @@ def read_attributions(path: Path) -> dict[str, str]:
         DataError: the list lacks a column, or a row of it is damaged.
     """
     # A row may hold thousands of files.
-    rows = read_table(path, ("file", "label"), max_cell_chars=None).whole()
+    try:
+        rows = read_table(path, ("file", "label"), max_cell_chars=None).whole()
+    except DataError as error:
+        raise DataError(f"{error}: export the bundle again") from error
     return {file: row.cells["label"] for row in rows for file in row.cells["file"].split("\n")}
 
 

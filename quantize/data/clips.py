@@ -179,7 +179,7 @@ def _clips(folder: Path, rows: Sequence[Row]) -> list[Clip]:
     for row in rows:
         try:
             clips.append(_clip(folder, row.cells))
-        except (DataError, InputMissingError) as error:
+        except (DataError, InputMissingError, OSError) as error:
             faults.append(RowFault(row.line, f"lists {row.cells['file']}: {str(error).rstrip('.')}"))
             damaged = damaged or isinstance(error, DataError)
     if faults:
@@ -189,7 +189,10 @@ def _clips(folder: Path, rows: Sequence[Row]) -> list[Clip]:
 
 
 def _clip(folder: Path, row: Mapping[str, str]) -> Clip:
-    waveform = trim_silence(load_waveform(folder / row["file"]))
+    path = folder / row["file"]
+    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+        raise DataError(f"'{path}' is no file: give a sound file")
+    waveform = trim_silence(load_waveform(path))
     return Clip(
         path=row["file"],
         label=row["label"],

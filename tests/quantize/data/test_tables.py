@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import random
 import string
 from pathlib import Path
@@ -174,6 +175,13 @@ def test_all_recordings_that_cannot_be_used_are_listed(tmp_path: Path) -> None:
         load_clips(tmp_path, (4,))
     (tmp_path / "r2.flac").write_text("no sound")
     with pytest.raises(DataError, match=r"line 2 lists r1\.flac: .*; line 3 lists r2\.flac: "):
+        load_clips(tmp_path, (4,))
+
+
+def test_a_recording_that_never_ends_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").write_text(_LABELLED, encoding="utf-8")
+    os.mkfifo(tmp_path / "r1.flac")  # opening it would wait for a writer
+    with pytest.raises(DataError, match="is no file"):
         load_clips(tmp_path, (4,))
 
 
