@@ -10,13 +10,13 @@ With the same captioner graphs and seed both draw the same candidates, so that w
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from collections import defaultdict
 from pathlib import Path
 
 from benchmarks.command_line import run
 from edge_aac.errors import DataError, InputMissingError
+from quantize.data.tables import read_table
 from quantize.evaluation.evaluate import CAPTIONS_FILE
 from quantize.evaluation.statistics import wilson
 
@@ -36,7 +36,7 @@ def agreement(one: Path, other: Path) -> dict[str, dict[str, float]]:
 
     Raises:
         InputMissingError: a folder holds no captions.
-        DataError: the two reports are not of the same windows.
+        DataError: a list of captions cannot be read, or the two reports are not of the same windows.
     """
     rows = [_captions(folder) for folder in (one, other)]
     if [[row[name] for name in _WINDOW] for row in rows[0]] != [[row[name] for name in _WINDOW] for row in rows[1]]:
@@ -67,11 +67,10 @@ def _captions(folder: Path) -> list[dict[str, str]]:
         raise InputMissingError(
             f"no {CAPTIONS_FILE} in {folder}: give a folder that `edge-aac evaluate --output` wrote"
         )
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    if not rows or not {*_WINDOW, "caption", "names"} <= rows[0].keys():
+    table = read_table(path, ("caption",))
+    if not table.rows or not {*_WINDOW, "names"} <= set(table.columns):
         raise DataError(f"{path} lists no windows with their events: evaluate with --data")
-    return rows
+    return [row.cells for row in table.whole()]
 
 
 if __name__ == "__main__":

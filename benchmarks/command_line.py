@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from edge_aac.cli import INTERRUPTED
 from edge_aac.errors import EdgeAacError
+from edge_aac.terminal import escaped
 
 
 def run(main: Callable[[], None]) -> None:
@@ -16,7 +17,7 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except EdgeAacError as error:
-        print(error, file=sys.stderr)
+        print(escaped(str(error)), file=sys.stderr)
         sys.exit(error.exit_code)
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)  # it has said why

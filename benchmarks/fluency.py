@@ -9,7 +9,6 @@ are shared, so the time is also given in units of a yardstick measured between t
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import statistics
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command_line import run
-from edge_aac.errors import InputMissingError
+from edge_aac.errors import DataError, InputMissingError
 from edge_aac.fluency.english.sentences import FluencyError, fluency_errors
+from quantize.data.tables import RowFault, read_table, refusal
 
 HERE = Path(__file__).parent
 DEFAULT_EXAMPLES = (HERE / "fluency_development.csv", HERE / "fluency_held_out.csv")
@@ -43,13 +43,21 @@ def load_examples(path: Path) -> list[tuple[str, FluencyError | None]]:
 
     Raises:
         InputMissingError: there is no such file.
+        DataError: it is no table of captions and errors, or a row of it cannot be used.
     """
     if not path.is_file():
         raise InputMissingError(f"there is no file {path}: give CSV files with --examples")
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [
-            (row["caption"], FluencyError(row["error"]) if row["error"] else None) for row in csv.DictReader(stream)
-        ]
+    rows = read_table(path, ("caption", "error")).whole()
+    known = {error.value for error in FluencyError}
+    if faults := [
+        RowFault(row.line, f"has the error {row.cells['error']!r}: use one of {', '.join(sorted(known))}, or none")
+        for row in rows
+        if row.cells["error"] not in {"", *known}
+    ]:
+        raise refusal(path, faults)
+    if not rows:
+        raise DataError(f"{path} lists no captions: give CSV files with --examples")
+    return [(row.cells["caption"], FluencyError(row.cells["error"]) if row.cells["error"] else None) for row in rows]
 
 
 def measure(examples: Sequence[tuple[str, FluencyError | None]]) -> dict[str, Any]:

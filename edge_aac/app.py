@@ -83,6 +83,8 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
     if sum(Address.parse(source.address).scheme == "stdin" for source in wanted) > 1:
         raise ConfigError("standard input is named by two sources: name it once")
     slicers = [WindowSlicer(WINDOW_SAMPLES, round(source.hop_s * SAMPLE_RATE)) for source in wanted]
+    if stop.is_set():
+        return
     chosen = settings.get(CaptionerSettings)
     model = open_model(chosen)
     hub = open_hub(settings.chosen(SinkSettings), output, stop)

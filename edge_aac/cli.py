@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import ast
-import fcntl
-import io
 import os
-import signal
 import sys
-from collections.abc import Sequence
-from importlib.metadata import EntryPoint
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from edge_aac import __version__
-from edge_aac.errors import DeviceError, EdgeAacError, UsageError
-from edge_aac.plugins import registered
+from edge_aac import __version__, signals
 
+# What takes time to import is imported where it is used: signals are held from the first line of `main` on.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from collections.abc import Sequence
+    from importlib.metadata import EntryPoint
+    from typing import NoReturn
 
 GROUP = "edge_aac.commands"
-INTERRUPTED, TERMINATED = 130, 143
-_STDOUT, _STDERR = 1, 2
+OWN_SIGNALS = "ENDS_IN_GOOD_ORDER"
+"""A verb whose module sets this to True calls :func:`edge_aac.signals.end_by` itself."""
+
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one verb; errors that a user can cause become one sentence on stderr and an exit code."""
+    signals.hold()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words or bool(os.environ.get("EDGE_AAC_DEBUG"))
     words = [word for word in words if word != "--debug"]
-    _open_streams()
-    # By default it would end the process on the spot, and leave half-written folders behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+
+    from edge_aac.errors import EdgeAacError
+    from edge_aac.standard_streams import lead_nowhere, open_streams
+
+    open_streams()
+    if debug:
+        import logging
+
+        logging.getLogger("edge_aac").setLevel(logging.DEBUG)
     try:
         sys.exit(_run(words))
     except EdgeAacError as error:
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has what it wanted. Python would complain once more while closing stdout.
-        _lead_nowhere(sys.stdout.fileno())
+        lead_nowhere(sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         _complain(error, debug)
@@ -52,76 +54,26 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(EdgeAacError.exit_code)
 
 
-class _Stdout(io.FileIO):
-    """Standard output that says in a sentence for the user that it cannot be written, as on a full disk."""
-
-    def write(self, text: ReadableBuffer, /) -> int:
-        try:
-            return super().write(text)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            # Python would try the rest once more while closing it.
-            _lead_nowhere(self.fileno())
-            raise DeviceError(
-                f"standard output cannot be written ({error.strerror}): make room, or send it elsewhere"
-            ) from error
-
-
-class _Stderr(io.FileIO):
-    """Standard error that changes no exit code when its disk is full or its reader gone."""
-
-    def write(self, text: ReadableBuffer, /) -> int:
-        try:
-            return super().write(text)
-        except OSError:
-            return memoryview(text).nbytes
-
-
-def _open_streams() -> None:
-    """Puts streams of our own in the place of Python's; what stands for one already, as in a test, stays.
-
-    Standard error gets a descriptor of its own, since number 2 leads nowhere while PortAudio is probed. Where it is
-    closed, what is said goes nowhere: ``print`` would put it among the records.
-    """
-    standard: TextIO | None = sys.stdout
-    if standard is not None and _number_of(standard) == _STDOUT:
-        writer = io.BufferedWriter(_Stdout(_STDOUT, "w", closefd=False))
-        sys.stdout = io.TextIOWrapper(writer, standard.encoding, standard.errors, line_buffering=True)
-    standard = sys.stderr
-    if standard is None:
-        sys.stderr = io.TextIOWrapper(_Stderr(os.devnull, "w"), "utf-8")
-    elif _number_of(standard) == _STDERR:
-        # Above 2, since it must not become standard input or output where they are closed.
-        number = fcntl.fcntl(_STDERR, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1)
-        ours = _Stderr(number, "w", closefd=False)
-        sys.stderr = io.TextIOWrapper(ours, standard.encoding, standard.errors, line_buffering=True)
-
-
-def _number_of(stream: TextIO) -> int | None:
-    try:
-        return stream.fileno()
-    except OSError:
-        return None
-
-
-def _lead_nowhere(descriptor: int) -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-
-
 def _run(words: list[str]) -> int:
+    from edge_aac.errors import UsageError
+    from edge_aac.plugins import registered
+
     verbs = registered(GROUP)
     if words[:1] in (["--version"], ["-V"]):
-        print(f"edge-aac {__version__}", flush=True)
-        return 0
+        return _show_version()
     if not words or words[0] in {"-h", "--help", "help"}:
         print(_overview(verbs), flush=True)
         return 0 if words else UsageError.exit_code
     verb, *rest = words
     if verb not in verbs:
         raise UsageError(f"there is no verb {verb!r}: use one of {', '.join(sorted(verbs))}, or see `edge-aac --help`")
+    if "--version" in rest[: rest.index("--") if "--" in rest else None]:
+        return _show_version()
     try:
-        verbs[verb].load()(args=rest, prog_name=f"edge-aac {verb}")
+        app = verbs[verb].load()
+        if not getattr(sys.modules.get(verbs[verb].module), OWN_SIGNALS, False):
+            signals.end_by_exception()
+        app(args=rest, prog_name=f"edge-aac {verb}")
     except ModuleNotFoundError as error:
         raise _missing(verb, error) from error
     except SystemExit as ended:
@@ -132,8 +84,15 @@ def _run(words: list[str]) -> int:
     return 0
 
 
+def _show_version() -> int:
+    print(f"edge-aac {__version__}", flush=True)
+    return 0
+
+
 def _missing(verb: str, error: ModuleNotFoundError) -> Exception:
     """A verb whose package is not installed can be mended by its user; a part of our own that is missing cannot."""
+    from edge_aac.errors import DeviceError
+
     package = (error.name or "").partition(".")[0]
     if package in {"", "edge_aac", "quantize", "benchmarks"}:
         return error
@@ -163,6 +122,10 @@ def _overview(verbs: dict[str, EntryPoint]) -> str:
 
 def _summary(entry: EntryPoint) -> str:
     """Summary of a verb: the docstring of its function or module, read without importing the module."""
+    import ast
+    from importlib.util import find_spec
+    from pathlib import Path
+
     try:
         spec = find_spec(entry.module)
     except ImportError:
@@ -180,11 +143,13 @@ def _summary(entry: EntryPoint) -> str:
 
 
 def _complain(error: Exception, debug: bool) -> None:
+    from edge_aac.terminal import escaped
+
     if debug:
         import traceback
 
         traceback.print_exception(error)
-    print(f"edge-aac: {str(error) or type(error).__name__}", file=sys.stderr)
+    print(escaped(f"edge-aac: {str(error) or type(error).__name__}"), file=sys.stderr)
 
 
 if __name__ == "__main__":

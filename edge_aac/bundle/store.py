@@ -94,10 +94,10 @@ def built_in_bundles() -> dict[str, Path]:
 
 
 def pulled_bundles() -> dict[str, Path]:
-    """Name → folder of the bundles that this user pulled; none where there is no home to look in."""
+    """Name → folder of the bundles that this user pulled; none where there is no home, or one that is closed."""
     try:
         return _bundles_in(user_bundles_folder())
-    except InputMissingError:
+    except (InputMissingError, OSError):
         return {}
 
 

@@ -13,8 +13,11 @@ import typer
 
 from edge_aac.commands import options
 from edge_aac.commands.setting_options import GivenSettings, settings_options
+from edge_aac.errors import UsageError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_STANDARD_INPUT = "/dev/stdin"
 
 EXAMPLES = """Examples:
 
@@ -23,6 +26,8 @@ EXAMPLES = """Examples:
   edge-aac caption --format json *.flac | jq -r .caption
 
   edge-aac caption --hop 2 an-hour.ogg
+
+  ffmpeg -loglevel error -i film.mkv -f wav - | edge-aac caption -
 """
 
 
@@ -40,15 +45,23 @@ EXAMPLES = """Examples:
     defaults={"stream": {"hop_s": 10.0}},
 )
 def caption(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="WAV, FLAC, OGG, MP3 …", show_default=False)],
+    # As text: of paths Typer would look at each, and end all of them for one that cannot be read.
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help="WAV, FLAC, OGG, MP3 …; - is standard input.", show_default=False),
+    ],
     given: GivenSettings,
     output_format: options.FormatOption = options.Format.AUTO,
 ) -> None:
     """Caption sound files: one record for each 10 s window."""
     options.log_to_stderr()
+    if files.count("-") + files.count(_STANDARD_INPUT) > 1:
+        raise UsageError("standard input is named twice, and can be read once: name it once")
     settings = given.load()
 
     from edge_aac.app import Output, caption_files
 
-    if exit_code := caption_files(files, settings, Output(output_format.value)):
+    # A file of that name is ./-
+    paths = [Path(_STANDARD_INPUT if file == "-" else file) for file in files]
+    if exit_code := caption_files(paths, settings, Output(output_format.value)):
         raise typer.Exit(exit_code)

@@ -12,6 +12,7 @@ import typer
 
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
 from edge_aac.errors import ConfigError, UsageError
+from edge_aac.terminal import escaped, escaped_lines
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -36,7 +37,12 @@ def config(
     ] = False,
     check: Annotated[
         Path | None,
-        typer.Option("--check", metavar="FILE", help="Print every fault of a file with its line; exit code 78 if any."),
+        typer.Option(
+            "--check",
+            metavar="FILE",
+            readable=False,
+            help="Print every fault of a file with its line; exit code 78 if any.",
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the merged settings, and where each comes from.")] = False,
 ) -> None:
@@ -53,7 +59,7 @@ def config(
     else:
         from edge_aac.settings.show import show as shown
 
-        typer.echo(shown(given.load()), nl=False)
+        typer.echo(escaped_lines(shown(given.load())), nl=False)
 
 
 def _check(path: Path) -> None:
@@ -61,7 +67,7 @@ def _check(path: Path) -> None:
 
     faults = faults_of(path)
     for fault in faults:
-        typer.echo(f"{fault.origin or path}: {fault.key}: {fault.problem}")
+        typer.echo(escaped(f"{fault.origin or path}: {fault.key}: {fault.problem}"))
     if faults:
         raise typer.Exit(ConfigError.exit_code)
-    typer.echo(f"{path}: no faults")
+    typer.echo(escaped(f"{path}: no faults"))

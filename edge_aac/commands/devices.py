@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from edge_aac.commands.options import Format
+from edge_aac.terminal import escaped
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, subcommand_metavar="")
 
@@ -50,4 +51,5 @@ def devices(
     width = max(len(device.name) for device in inputs)
     for device in inputs:
         channels = f"{device.channels} channel{'s' if device.channels != 1 else ''}"
-        typer.echo(f"{device.name:<{width}}  {device.description}  {channels}  {device.default_rate} Hz  {device.id}")
+        line = f"{device.name:<{width}}  {device.description}  {channels}  {device.default_rate} Hz  {device.id}"
+        typer.echo(escaped(line))

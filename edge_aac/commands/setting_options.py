@@ -30,6 +30,7 @@ _CONFIG_OPTION = typer.Option(
     envvar="EDGE_AAC_CONFIG",
     help="TOML file. Default: ~/.config/edge-aac/config.toml over /etc/edge-aac/config.toml.",
     show_default=False,
+    readable=False,  # one that cannot be read is an input that is missing, not a wrong use
 )
 
 

@@ -1,19 +1,22 @@
 """Caption microphones, files or a pipe until they end or you stop it.
 
 Publishes a caption when something new is heard: overlapping windows of the same meaning are one event.
-Stops with Ctrl-C or SIGTERM within a second.
+Stops with Ctrl-C, SIGTERM or SIGHUP (its terminal is closed) within a second; ``nohup`` keeps it from the last.
 """
 
 from __future__ import annotations
 
-import signal
 import threading
 from typing import Annotated
 
 import typer
 
+from edge_aac import signals
 from edge_aac.commands import options
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
+
+ENDS_IN_GOOD_ORDER = True
+"""See :data:`edge_aac.cli.OWN_SIGNALS`."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -44,8 +47,7 @@ def stream(
     """Caption microphones, files or a pipe until they end or you stop it."""
     stop = threading.Event()
     # First of all: a stop during the imports below must end the stream as politely as a later one.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    signals.end_by(stop.set)
     options.log_to_stderr()
     settings = given.load()
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import re
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,13 +12,9 @@ from typing import Any, Literal
 
 from edge_aac.errors import ConfigError, InputMissingError
 from edge_aac.settings.lines import Key, lines_of_keys
+from edge_aac.toml_files import TomlError, parse_toml
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-_PLACE = re.compile(r" ?\(at line (\d+), column \d+\)| ?\(at end of document\)")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,11 +91,25 @@ def origin_of(path: Key, origins: Mapping[Key, Origin]) -> Origin | None:
 
 
 def default_files() -> list[Path]:
-    """The machine's file and the user's, as far as they are there; the later one overrules."""
+    """The machine's file and the user's, as far as they are there; the later one overrules.
+
+    A folder that cannot be looked into, as the home of another user, holds none: nobody asked for its file. A relative
+    XDG_CONFIG_HOME is none, as its specification has it.
+    """
     folders = [Path("/etc")]
     with suppress(RuntimeError):  # a user without a home, as in many containers
-        folders.append(Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"))
-    return [path for folder in folders if _is_file(path := folder / "edge-aac" / "config.toml")]
+        configured = os.environ.get("XDG_CONFIG_HOME") or ""
+        folders.append(Path(configured) if os.path.isabs(configured) else Path.home() / ".config")
+    found = []
+    for folder in folders:
+        path = folder / "edge-aac" / "config.toml"
+        try:
+            if path.is_file():
+                found.append(path)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            _log.warning("no configuration is read from %s (%s)", folder, reason)
+    return found
 
 
 def read_file(path: Path) -> Layer:
@@ -110,31 +119,18 @@ def read_file(path: Path) -> Layer:
         InputMissingError: the file is not there or cannot be read.
         SyntaxFault: the file is not TOML.
     """
-    if not _is_file(path):
-        raise InputMissingError(f"there is no configuration file {path}")
     try:
+        # A pipe as of `<(…)` may be read; a device may never end.
+        if not (path.is_file() or path.is_fifo()):
+            raise InputMissingError(f"there is no configuration file {path}")
         data = path.read_bytes()
-        # As universal newlines, so that lines are counted as an editor does.
-        text = data.decode("utf-8").replace("\r\n", "\n")
-        table = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise SyntaxFault(path, data.count(b"\n", 0, error.start) + 1, "it is not UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise _syntax_fault(path, text, str(error)) from error
     except OSError as error:
         raise InputMissingError(f"cannot read {path} ({error.strerror}): correct its permissions") from error
-    origins = {key: Origin("file", str(path), line) for key, line in lines_of_keys(text).items()}
-    return Layer(table, origins)
-
-
-def _syntax_fault(path: Path, text: str, message: str) -> SyntaxFault:
-    place = _PLACE.search(message)
-    line = int(place.group(1)) if place and place.group(1) else max(len(text.splitlines()), 1)
-    return SyntaxFault(path, line, _PLACE.sub("", message))
-
-
-def _is_file(path: Path) -> bool:
     try:
-        return path.is_file()
-    except OSError as error:
-        raise InputMissingError(f"cannot read {path} ({error.strerror}): correct its permissions") from error
+        text, table = parse_toml(data)
+        origins = {key: Origin("file", str(path), line) for key, line in lines_of_keys(text).items()}
+    except TomlError as error:
+        raise SyntaxFault(path, error.line, error.reason) from error
+    except RecursionError as error:
+        raise SyntaxFault(path, 1, "its values are nested too deep") from error
+    return Layer(table, origins)

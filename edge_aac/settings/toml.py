@@ -17,6 +17,7 @@ HIDDEN = "********"
 # Up to the last @: a password may hold any character, though it should not.
 _USER_INFO = re.compile(r"(?<=://)\S*@")
 _SECRET_OPTION = re.compile(r"([?&][^=&#\s]*(?:password|passwd|secret|token|key|auth|pwd)[^=&#\s]*=)[^&#\s]*", re.I)
+_CONTROLS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -32,8 +33,9 @@ def toml_value(value: Any) -> str:
         return f"{{{', '.join(f'{_key(str(name))} = {toml_value(each)}' for name, each in value.items())}}}"
     if isinstance(value, (SecretStr, SecretBytes)):
         return toml_value(HIDDEN)
-    # JSON's escapes are TOML's; TOML wants that of the delete character too.
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    # JSON's escapes are TOML's; TOML wants that of the delete character too, and terminals obey some that both allow.
+    text = json.dumps(str(value), ensure_ascii=False)
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def shown(value: Any, setting: Setting | None) -> str:

@@ -12,6 +12,7 @@ from pydantic import Field
 from edge_aac.errors import DeviceError
 from edge_aac.records import Record
 from edge_aac.sinks.contract import SinkSettings
+from edge_aac.terminal import escaped
 
 Format = Literal["auto", "json", "text"]
 
@@ -84,7 +85,7 @@ class StdoutSink:
     def publish(self, record: Record) -> None:
         """See :class:`edge_aac.sinks.contract.Sink`; raises BrokenPipeError when the reader has gone."""
         try:
-            self._stream.write((record.line() if self._as_text else record.to_json()) + "\n")
+            self._stream.write((escaped(record.line()) if self._as_text else record.to_json()) + "\n")
             self._stream.flush()
         except BrokenPipeError:
             raise

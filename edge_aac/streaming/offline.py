@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_aac.audio.windows import Window, file_windows
-from edge_aac.errors import DataError, EdgeAacError
+from edge_aac.errors import DataError, EdgeAacError, InputMissingError
 from edge_aac.models.contract import Description, WindowModel
 from edge_aac.models.seq2seq import window_rng
 from edge_aac.records import Record
 from edge_aac.streaming.batches import describe_loud
 from edge_aac.streaming.building import RecordBuilder, file_span, undescribed
 from edge_aac.streaming.channel import ChannelSettings
+from edge_aac.timebase import SAMPLE_RATE
 
 BATCH_WINDOWS = 8
 """Windows that are described together; more gain little, and hold up the first caption."""
+
+_NULL_DEVICE = os.makedev(1, 3)
+_STANDARD_INPUT = Path("/dev/stdin")
 
 log = logging.getLogger(__name__)
 
@@ -83,25 +91,102 @@ class FileCaptioner:
     def caption(self, path: Path) -> None:
         """Caption all windows of a file; one that cannot be described does not keep the others from it.
 
+        Args:
+            path: a file or a pipe, as the user named it.
+
         Raises:
+            InputMissingError: the file is not there, cannot be read, or is nothing that has an end, as a device.
             EdgeAacError: the file cannot be read to its end, or the first window that could not be described.
         """
-        builder = RecordBuilder(self._node, str(path), self._model.identity)
+        name = str(path)
+        builder = RecordBuilder(self._node, name, self._model.identity)
         failure: DataError | None = None
         seq = 0
-        for window, description in describe_windows(file_windows(path, self._hop_samples), self._model, self._settings):
-            span = file_span(window.start, window.start + window.samples)
-            where = f"{path}: from {span.start_s} s to {span.end_s} s"
-            if description is None:
-                log.info("%s: silent (%.1f dBFS at most, A-weighted)", where, window.audible_dbfs)
-            elif isinstance(description, DataError):
-                log.warning("%s: not captioned: %s", where, description)
-                end = window.start + window.samples
-                failure = failure or undescribed(str(path), window.start, end, description)
-            elif not self._settings.score_gate.passes(description):
-                log.info("%s: unsure (%s)", where, description.confidence)
-            else:
-                self._publish(builder.caption(seq, span, window, description))
-                seq += 1
+        silence = _Silence()
+        try:
+            for window, description in describe_windows(self._windows(path), self._model, self._settings):
+                silence.windows += 1
+                span = file_span(window.start, window.start + window.samples)
+                where = f"{name}: from {span.start_s} s to {span.end_s} s"
+                if description is None:
+                    silence.add(window)
+                    log.debug("%s: silent (%.1f dBFS at most, A-weighted)", where, window.audible_dbfs)
+                elif isinstance(description, DataError):
+                    log.warning("%s: not captioned: %s", where, description)
+                    end = window.start + window.samples
+                    failure = failure or undescribed(name, window.start, end, description)
+                elif not self._settings.score_gate.passes(description):
+                    log.info("%s: unsure (%s)", where, description.confidence)
+                else:
+                    self._publish(builder.caption(seq, span, window, description))
+                    seq += 1
+        finally:
+            if silence.silent:
+                log.info("%s: %s", name, silence.sentence())
         if failure is not None:
             raise failure
+
+    def _windows(self, path: Path) -> Iterator[Window]:
+        """Windows of a file that may be read; whatever the system says of it is an error of that file."""
+        try:
+            _refuse_endless(path)
+            yield from file_windows(path, self._hop_samples)
+        except OSError as error:
+            # Of a file that is removed, a network that is gone, a disk that is damaged.
+            raise InputMissingError(f"'{path}' cannot be read ({error.strerror or error}): check the file") from error
+
+
+@dataclass
+class _Silence:
+    """What of a file was silent.
+
+    Attributes:
+        windows: number of windows so far.
+        silent: number of those below the level gate.
+        seconds: length of the sound in these; what two of them share counts once.
+        loudest_dbfs: highest A-weighted level of any of these.
+    """
+
+    windows: int = 0
+    silent: int = 0
+    seconds: float = 0.0
+    loudest_dbfs: float = -math.inf
+    _end: int = 0
+
+    def add(self, window: Window) -> None:
+        """Count a window that lies below the gate; windows come in the order of their starts."""
+        end = window.start + window.samples
+        self.silent += 1
+        self.seconds += max(0, end - max(self._end, window.start)) / SAMPLE_RATE
+        self.loudest_dbfs = max(self.loudest_dbfs, window.audible_dbfs)
+        self._end = end
+
+    def sentence(self) -> str:
+        """The whole in words."""
+        return (
+            f"{self.silent} of {self.windows} windows silent ({self.seconds:.1f} s, at most {self.loudest_dbfs:.1f} "
+            "dBFS A-weighted), not captioned"
+        )
+
+
+def _refuse_endless(path: Path) -> None:
+    """Refuse what is there and is neither a file nor a pipe; what is wrong with those is told when they are opened.
+
+    Raises:
+        InputMissingError: a device may never end, a terminal holds no sound, and a socket cannot be opened by its name.
+        DataError: the null device is empty.
+    """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return
+    if found.st_rdev == _NULL_DEVICE and stat.S_ISCHR(found.st_mode):
+        raise DataError(f"'{path}' is empty, as it leads to {os.devnull}: name a sound file")
+    if path == _STANDARD_INPUT and stat.S_ISCHR(found.st_mode):
+        raise InputMissingError("standard input is a terminal or a device: lead sound into it, as with `< FILE`")
+    if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
+        raise InputMissingError(
+            f"'{path}' is a device, which may never end: name a sound file, or listen to it as a source of a stream"
+        )
+    if stat.S_ISSOCK(found.st_mode):
+        raise InputMissingError(f"'{path}' is a socket: name a sound file, or a pipe that a program writes sound into")

@@ -6,11 +6,18 @@ import socket
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator
 
 _OF_STREAM = "that of [stream]"
+
+
+def _text(value: object) -> str:
+    """A text that may hold bytes of a file's name that are no UTF-8; pydantic's own would refuse it."""
+    if not isinstance(value, str):
+        raise ValueError("an address is a text")
+    return value
 
 
 class _Section(BaseModel):
@@ -79,7 +86,7 @@ class SourceSettings(_Section):
     ARRAY: ClassVar[bool] = True
     UNIQUE: ClassVar[tuple[str, ...]] = ("name",)
 
-    address: str = Field(
+    address: Annotated[str, PlainValidator(_text)] = Field(
         min_length=1,
         description="Address: mic0, mic1 …, alsa:hw:1,0, file:PATH, stdin:[?rate=44100&channels=2] or demo:.",
         examples=["mic0"],

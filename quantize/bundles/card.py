@@ -13,6 +13,7 @@ from typing import Any
 
 from edge_aac.errors import DataError
 from quantize.data.clips import UNKNOWN_LABEL
+from quantize.data.tables import read_table
 from quantize.files import ATTRIBUTIONS
 
 
@@ -45,13 +46,15 @@ def read_attributions(path: Path) -> dict[str, str]:
     """Recording → class, of a list as :func:`write_attributions` writes it.
 
     Raises:
-        DataError: the list lacks a column.
+        InputMissingError: there is no such list, or it cannot be read.
+        DataError: the list lacks a column, or a row of it is damaged.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream)
-        if not {"file", "label"} <= set(rows.fieldnames or ()):
-            raise DataError(f"{path} needs the columns file and label: export the bundle again")
-        return {file: row["label"] for row in rows for file in row["file"].split("\n")}
+    # A row may hold thousands of files.
+    try:
+        rows = read_table(path, ("file", "label"), max_cell_chars=None).whole()
+    except DataError as error:
+        raise DataError(f"{error}: export the bundle again") from error
+    return {file: row.cells["label"] for row in rows for file in row.cells["file"].split("\n")}
 
 
 def _shared(recording: Attribution) -> tuple[str, ...]:

@@ -77,12 +77,12 @@ def build_engine_verb(
     that leaves none, or an engine of TensorRT is not faithful, nothing is written. The report goes to stderr as a
     table and to stdout as JSON.
     """
-    import sys
-
+    from edge_aac.commands.options import log_to_stderr
     from edge_aac.errors import DataError
+    from edge_aac.terminal import escaped, escaped_lines
     from quantize.device.build import BuildOptions, build_engines
 
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="edge-aac: %(message)s")
+    log_to_stderr(logging.WARNING)
     options = BuildOptions(
         bundle=bundle,
         output=output,
@@ -93,12 +93,12 @@ def build_engine_verb(
         streams=streams,
         candidates=candidates,
     )
-    report = build_engines(options, lambda line: typer.echo(line, err=True))
-    typer.echo(report.to_text(), err=True)
+    report = build_engines(options, lambda line: typer.echo(escaped(line), err=True))
+    typer.echo(escaped_lines(report.to_text()), err=True)
     typer.echo(json.dumps(report.to_table(), indent=1))
     if report.failure:
         raise DataError(
             f"{report.failure}; nothing was written: keep a graph as it was exported with --leave, or name your own "
             "sound with --recordings"
         )
-    typer.echo(f"engines written to {report.folder}" if report.written else "nothing was written", err=True)
+    typer.echo(escaped(report.outcome()), err=True)

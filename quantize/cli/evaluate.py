@@ -57,6 +57,7 @@ def evaluate_verb(
     """Measure what a bundle says of recordings that it was not trained on."""
     from edge_aac.errors import UsageError
     from edge_aac.models.seq2seq import Captioner, Choices
+    from edge_aac.terminal import escaped
     from quantize.evaluation import evaluate as evaluation
     from quantize.evaluation.windows import attributions
 
@@ -96,7 +97,7 @@ def evaluate_verb(
             captioner, manifest, audio, manifest_format, seed, choices, _count_aloud
         )
         for name, why in corpus.skipped.items():
-            typer.echo(f"skipped {name}: {why}", err=True)
+            typer.echo(escaped(f"skipped {name}: {why}"), err=True)
         typer.echo(f"{len(corpus.recordings)} recordings, {len(corpus.skipped)} skipped")
         if output:
             evaluation.write_corpus(output, scores, corpus)

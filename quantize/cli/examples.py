@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from edge_aac.terminal import escaped
+
 if TYPE_CHECKING:
     from quantize.training.recipe import Recipe
     from quantize.training.sources import ExampleSource
@@ -19,7 +21,7 @@ def report_corpus(source: ExampleSource, folder: Path | None) -> None:
     if not isinstance(source, CorpusSource):
         return
     for clip in source.report.broken:
-        typer.echo(f"left out: {clip.name}: {clip.reason}", err=True)
+        typer.echo(escaped(f"left out: {clip.name}: {clip.reason}"), err=True)
     typer.echo(f"{len(source.report.ready)} clips can be used, {len(source.report.broken)} cannot", err=True)
     if source.merges:
         typer.echo(f"{source.merges.merged} of {source.merges.pairs} mix-ups have a usable caption", err=True)

@@ -71,13 +71,20 @@ def export_run(  # noqa: PLR0913, PLR0917
 
 def _read_scores(path: Path, option: str) -> dict[str, Any]:
     from edge_aac.errors import DataError, InputMissingError
+    from edge_aac.text_files import EncodingError, utf8_text
 
     if not path.is_file():
         raise InputMissingError(f"no file {path}: correct {option} or leave it out")
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(utf8_text(path.read_bytes()))
+    except OSError as error:
+        raise InputMissingError(f"{path} of {option} cannot be read ({error.strerror})") from error
+    except EncodingError as error:
+        raise DataError(f"{path} is not JSON: {error}; save it as UTF-8") from error
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise DataError(f"{path} is not JSON of scores: its values are nested too deep") from error
     if not isinstance(table, dict):
         raise DataError(f"{path} holds no table of scores: give the scores.json of `edge-aac evaluate` with {option}")
     return table

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from edge_aac.audio.sources.file import load_waveform
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.lexicon import LEXICON
+from quantize.data.tables import Row, RowFault, read_table, refusal
 
 Waveform = npt.NDArray[np.float32]
 
@@ -24,6 +25,8 @@ UNKNOWN_LABEL = "unknown"
 COLUMNS = ("file", "label", "fold", "title", "author", "license", "source_url")
 ENVELOPE_SAMPLES = 160
 """One envelope value every 10 ms."""
+
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -62,19 +65,30 @@ def load_clips(folder: Path, folds: tuple[int, ...], absent: tuple[str, ...] = (
         DataError: a column is missing, a label has no words, a recording cannot be decoded, or no clip lies in the
             folds.
     """
-    clips = []
-    for row in _rows(folder, folds):
-        if row["label"] in absent:
-            continue
-        if row["label"] not in LEXICON:
-            raise DataError(
-                f"{folder / TABLE}: there are no words for the class {row['label']!r} of {row['file']}: "
-                "add it to quantize/data/lexicon.py, or give the recording a fold that is not used"
-            )
-        clips.append(_clip(folder, row))
-    if not clips:
+
+    def unfit(row: Row) -> str:
+        if row.cells["label"] in LEXICON:
+            return ""
+        return (
+            f"has no words for the class {row.cells['label']!r} of {row.cells['file']}: add it to "
+            "quantize/data/lexicon.py, or give the recording a fold that is not used"
+        )
+
+    rows = _rows(folder, folds, absent, unfit)
+    if not rows:
         raise DataError(f"{folder / TABLE} lists no clip in folds {folds}")
-    return clips
+    return _clips(folder, rows)
+
+
+def folds_of(folder: Path, labels: Sequence[str]) -> tuple[int, ...]:
+    """The folds in which a ``clips.csv`` lists recordings of these classes, in order.
+
+    Raises:
+        InputMissingError: no ``clips.csv`` in the folder.
+        DataError: a column is missing, or a row cannot be used.
+    """
+    rows = _rows(folder, None)
+    return tuple(sorted({int(row.cells["fold"]) for row in rows if row.cells["label"] in labels}))
 
 
 def load_outliers(folder: Path, folds: tuple[int, ...]) -> list[Clip]:
@@ -88,7 +102,7 @@ def load_outliers(folder: Path, folds: tuple[int, ...]) -> list[Clip]:
         DataError: a column is missing, a label is another one, a recording cannot be decoded, or none lies in the
             folds.
     """
-    return [_clip(folder, row) for row in outlier_rows(folder, folds)]
+    return _clips(folder, _outliers(folder, folds))
 
 
 def outlier_rows(folder: Path, folds: tuple[int, ...] | None = None) -> list[dict[str, str]]:
@@ -97,36 +111,88 @@ def outlier_rows(folder: Path, folds: tuple[int, ...] | None = None) -> list[dic
     Raises:
         InputMissingError, DataError: as there, but for the recordings themselves.
     """
-    rows = list(_rows(folder, folds))
-    for row in rows:
-        if row["label"] != UNKNOWN_LABEL:
-            raise DataError(
-                f"{folder / TABLE} calls {row['file']} {row['label']!r}: recordings of no known class are "
-                f'labelled "{UNKNOWN_LABEL}", those of known ones are given with --data'
-            )
+    return [row.cells for row in _outliers(folder, folds)]
+
+
+def _outliers(folder: Path, folds: tuple[int, ...] | None) -> list[Row]:
+    def unfit(row: Row) -> str:
+        if row.cells["label"] == UNKNOWN_LABEL:
+            return ""
+        return (
+            f"calls {row.cells['file']} {row.cells['label']!r}: recordings of no known class are labelled "
+            f'"{UNKNOWN_LABEL}", those of known ones are given with --data'
+        )
+
+    rows = _rows(folder, folds, (), unfit)
     if not rows:
         raise DataError(f"{folder / TABLE} lists no recording in folds {folds}")
     return rows
 
 
-def _rows(folder: Path, folds: tuple[int, ...] | None) -> Iterator[dict[str, str]]:
-    """Rows of the folder's table that lie in the folds."""
-    table = folder / TABLE
-    if not table.is_file():
+def _rows(
+    folder: Path,
+    folds: tuple[int, ...] | None,
+    absent: Sequence[str] = (),
+    unfit: Callable[[Row], str] = lambda row: "",
+) -> list[Row]:
+    """Rows of the folder's table that lie in the folds and are of no absent class.
+
+    Raises:
+        DataError: one of these, or one of which this cannot be told, cannot be used; ``unfit`` gives why, or "".
+    """
+    path = folder / TABLE
+    if not path.is_file():
         raise InputMissingError(f"no {TABLE} in {folder}: give a folder of recordings with --data or --outliers")
-    with table.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream)
-        if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
-            raise DataError(f"{table} has no column {missing[0]!r}; it needs {', '.join(COLUMNS)}")
-        for row in rows:
-            if not row["fold"].isdecimal():
-                raise DataError(f"{table}: the fold of {row['file']} is {row['fold']!r}; give a whole number")
-            if folds is None or int(row["fold"]) in folds:
-                yield row
+    table = read_table(path, COLUMNS)
+    rows, faults = [], list(table.faults)
+    for written in table.rows:
+        row = Row(written.line, {**written.cells, **{name: written.cells[name].strip() for name in ("fold", "label")}})
+        if not _WHOLE_NUMBER.fullmatch(row.cells["fold"]):
+            fold = row.cells["fold"]
+            faults.append(RowFault(row.line, f"gives {row.cells['file']} the fold {fold!r}: give a whole number"))
+        elif (folds is None or int(row.cells["fold"]) in folds) and row.cells["label"] not in absent:
+            reason = unfit(row) or _out_of_folder(row.cells["file"])
+            rows += [] if reason else [row]
+            faults += [RowFault(row.line, reason)] if reason else []
+    if faults:
+        raise refusal(path, sorted(faults, key=lambda fault: fault.line))
+    return rows
 
 
-def _clip(folder: Path, row: dict[str, str]) -> Clip:
-    waveform = trim_silence(load_waveform(folder / row["file"]))
+def _out_of_folder(file: str) -> str:
+    path = PurePosixPath(file)
+    if path.is_absolute() or ".." in path.parts:
+        return f"names {file}, which leads out of the folder of the table: put the recording into it"
+    return "" if file else "names no file"
+
+
+def _clips(folder: Path, rows: Sequence[Row]) -> list[Clip]:
+    """The clips of the rows.
+
+    Raises:
+        InputMissingError: recordings are missing or cannot be opened, and no other fault was found.
+        DataError: recordings cannot be decoded. Either message lists all faults.
+    """
+    clips: list[Clip] = []
+    faults: list[RowFault] = []
+    damaged = False
+    for row in rows:
+        try:
+            clips.append(_clip(folder, row.cells))
+        except (DataError, InputMissingError, OSError) as error:
+            faults.append(RowFault(row.line, f"lists {row.cells['file']}: {str(error).rstrip('.')}"))
+            damaged = damaged or isinstance(error, DataError)
+    if faults:
+        refused = refusal(folder / TABLE, faults)
+        raise refused if damaged else InputMissingError(str(refused))
+    return clips
+
+
+def _clip(folder: Path, row: Mapping[str, str]) -> Clip:
+    path = folder / row["file"]
+    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+        raise DataError(f"'{path}' is no file: give a sound file")
+    waveform = trim_silence(load_waveform(path))
     return Clip(
         path=row["file"],
         label=row["label"],

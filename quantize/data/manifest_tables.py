@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from edge_aac.errors import DataError, InputMissingError
+from edge_aac.errors import InputMissingError
 from edge_aac.models.tokens import plain_text
+from quantize.data.tables import Row, Table, read_table
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 """In this order a file is taken in place of one whose suffix the table has otherwise."""
@@ -24,63 +24,40 @@ class BrokenClip:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of a table, with its number in the file."""
-
-    line: int
-    cells: dict[str, str]
-
-    def texts(self, columns: Sequence[str]) -> tuple[str, ...]:
-        plain = (plain_text(self.cells[column]) for column in columns)
-        return tuple(text for text in plain if text)
-
-
-@dataclass(frozen=True)
 class Rows:
     """The usable lines of a table, and those that are broken."""
 
-    rows: tuple[Row, ...]
+    table: Table
     caption_columns: tuple[str, ...]
     broken: tuple[BrokenClip, ...]
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return self.table.rows
+
+    def captions(self, row: Row) -> tuple[str, ...]:
+        """A row's captions, as :func:`plain_text` gives them; empty ones are left out."""
+        plain = (plain_text(row.cells[column]) for column in self.caption_columns)
+        return tuple(text for text in plain if text)
+
+    def seconds(self, cell: str) -> float | None:
+        """A number of seconds from 0 on; None where a cell holds none."""
+        try:
+            value = self.table.number(cell)
+        except ValueError:
+            return None
+        return value if math.isfinite(value) and value >= 0 else None
+
 
 def read_rows(table: Path, columns: Sequence[str], encodings: tuple[str, ...] = ()) -> Rows:
-    """The rows of a table: UTF-8 with or without a byte-order mark, else in the first of ``encodings`` that fits."""
-    if not table.is_file():
-        raise InputMissingError(f"there is no table {table}: check its path")
-    for encoding in ("utf-8-sig", *encodings):
-        try:
-            text = table.read_text(encoding=encoding)
-        except UnicodeDecodeError:
-            continue
-        except OSError as error:
-            raise InputMissingError(f"{table} cannot be read ({error.strerror}): check its permissions") from error
-        return _parsed(table, text, columns)
-    raise DataError(f"{table} is not in UTF-8: save it as CSV in UTF-8")
-
-
-def _parsed(table: Path, text: str, columns: Sequence[str]) -> Rows:
-    reader = csv.reader(io.StringIO(text, newline=""))
-    rows, broken = [], []
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if missing := [column for column in columns if column not in header]:
-            raise DataError(f"{table} has no column {missing[0]!r}; it needs {', '.join(columns)}")
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(header):
-                reason = (
-                    f"line {reader.line_num} has {len(cells)} cells for {len(header)} columns: "
-                    "put cells that hold commas into double quotes"
-                )
-                broken.append(BrokenClip(f"line {reader.line_num}", reason))
-                continue
-            rows.append(Row(reader.line_num, dict(zip(header, cells, strict=True))))
-    except csv.Error as error:
-        raise DataError(f"{table} is not CSV at line {reader.line_num} ({error}): export it again") from error
-    numbered = (name for name in header if name.startswith("caption_") and name[len("caption_") :].isdecimal())
-    return Rows(tuple(rows), tuple(name for name in header if name == "caption") + tuple(numbered), tuple(broken))
+    """The rows of a table; see :func:`quantize.data.tables.read_table`."""
+    read = read_table(table, columns, encodings)
+    numbered = (name for name in read.columns if name.startswith("caption_") and name[len("caption_") :].isdecimal())
+    return Rows(
+        read,
+        tuple(name for name in read.columns if name == "caption") + tuple(numbered),
+        tuple(BrokenClip(f"line {fault.line}", fault.reason) for fault in read.faults),
+    )
 
 
 class AudioFolder:
@@ -97,9 +74,12 @@ class AudioFolder:
         relative = PurePosixPath(name)
         if relative.is_absolute() or ".." in relative.parts or "\0" in name:
             return "its name leads out of the folder of the sound files"
-        for wanted in dict.fromkeys((name, name.strip())):
-            if (path := self._matching(PurePosixPath(wanted))) is not None:
-                return path
+        try:
+            for wanted in dict.fromkeys((name, name.strip())):
+                if (path := self._matching(PurePosixPath(wanted))) is not None:
+                    return path
+        except OSError as error:  # a name that is too long, a folder that this user may not look into
+            return f"its folder cannot be read ({error.strerror})"
         return "there is no such sound file"
 
     def _matching(self, relative: PurePosixPath) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Literal
 import soundfile
 
 from edge_aac.errors import DataError
-from quantize.data.manifest_tables import SUFFIXES, AudioFolder, BrokenClip, Row, read_rows
+from quantize.data.manifest_tables import SUFFIXES, AudioFolder, BrokenClip, read_rows
+from quantize.data.tables import Row
 
 AUDIOCAPS_CLIP_S = 10.0
 LONGEST_CUT_S = 10.5
@@ -108,7 +108,7 @@ def clotho_manifest(
         clip = CaptionedClip(
             name,
             path,
-            row.texts(rows.caption_columns),
+            rows.captions(row),
             split=split,
             labels=_labels(row_about.get("keywords", "")),
             recording=name,
@@ -141,7 +141,7 @@ def audiocaps_manifest(captions_csv: Path, audio_folder: Path, split: str = "") 
     groups: dict[tuple[str, float], list[Row]] = {}
     starts: dict[str, set[float]] = {}
     for row in rows.rows:
-        video, start_s = row.cells["youtube_id"].strip(), _seconds(row.cells["start_time"])
+        video, start_s = row.cells["youtube_id"].strip(), rows.seconds(row.cells["start_time"])
         if not video or start_s is None:
             collected.refuse(video or f"line {row.line}", f"line {row.line} has no youtube_id or no usable start_time")
             continue
@@ -156,7 +156,7 @@ def audiocaps_manifest(captions_csv: Path, audio_folder: Path, split: str = "") 
         path, from_s = found
         clip = CaptionedClip(name, path, (), from_s, AUDIOCAPS_CLIP_S, split, recording=video)
         for row in same:
-            collected.add(replace(clip, captions=row.texts(rows.caption_columns)), row.line)
+            collected.add(replace(clip, captions=rows.captions(row)), row.line)
     return collected.manifest()
 
 
@@ -179,9 +179,9 @@ def folder_manifest(captions_csv: Path, audio_folder: Path) -> Manifest:
     collected, files = _Collected(captions_csv, rows.broken), AudioFolder(audio_folder)
     for row in rows.rows:
         file = row.cells["file"].strip()
-        start_s = _seconds(row.cells.get("start_s", "") or "0")
+        start_s = rows.seconds(row.cells.get("start_s", "") or "0")
         listed = row.cells.get("duration_s", "").strip()
-        duration_s = _seconds(listed) if listed else None
+        duration_s = rows.seconds(listed) if listed else None
         path = files.find(row.cells["file"])
         if start_s is None or (listed and not duration_s):
             collected.refuse(file, f"line {row.line} has a start_s or duration_s that is no number of seconds")
@@ -192,7 +192,7 @@ def folder_manifest(captions_csv: Path, audio_folder: Path) -> Manifest:
             clip = CaptionedClip(
                 file if not start_s and not length else f"{file}@{start_s:.10g}{length}",
                 path,
-                row.texts(rows.caption_columns),
+                rows.captions(row),
                 start_s,
                 duration_s,
                 row.cells.get("split", "").strip(),
@@ -280,14 +280,6 @@ def _whole_or_cut(path: Path, start_s: float, starts: set[float]) -> tuple[Path,
     if len(starts) > 1:
         return f"{path.name} is one clip, but the table has several stretches of that video: which it is is not known"
     return path, 0.0
-
-
-def _seconds(cell: str) -> float | None:
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
 
 
 def _labels(cell: str) -> tuple[str, ...]:

@@ -232,7 +232,10 @@ def unwritable(folder: Path, error: OSError) -> DeviceError:
 
 
 def _store(clip: CaptionedClip, place: Path) -> None:
-    waveform = decoded_stretch(clip.path, clip.start_s, clip.duration_s)
+    try:
+        waveform = decoded_stretch(clip.path, clip.start_s, clip.duration_s)
+    except OSError as error:  # a disk that is damaged, a network that is gone
+        raise InputMissingError(f"'{clip.path}' cannot be read ({error.strerror or error}): check the file") from error
     if len(waveform) < SHORTEST_S * SAMPLE_RATE:
         raise DataError(
             f"'{clip.path}' holds {len(waveform) / SAMPLE_RATE:.3f} s from {clip.start_s:g} s on, less than "

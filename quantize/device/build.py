@@ -134,6 +134,10 @@ def _build(
     report: BuildReport,
     log: Log,
 ) -> None:
+    roles = [role for role in parents if role not in options.leave]
+    if not roles:
+        _leave_all(store, parents, report, log)
+        return
     own = list(recorded_windows(options.recordings, CALIBRATION_RECORDINGS)) if options.recordings else []
     check = _check(store, parents, [*check_windows(), *own[:CHECKED_RECORDINGS]], options.threads, log)
     report.check_windows = len(check.windows)
@@ -144,7 +148,6 @@ def _build(
     else:
         calibration = stored_calibration(store, parents)
     forms = {role: _Forms.of(store, role, parents[role], role in options.leave) for role in parents}
-    roles = [role for role in parents if role not in options.leave]
     if options.backend != TENSORRT:
         for role, made in make_cpu_forms(check, roles, calibration, report).items():
             forms[role].cpu = [made] if made else []
@@ -153,8 +156,19 @@ def _build(
     graphs = {role: each.ordered() for role, each in forms.items()}
     if not report.failure:
         _commit(store, graphs, calibration if own else None, report, log)
-    now = store.source.manifest.graphs if report.failure else graphs
-    report.order = {role: [f"{form.backend} {form.precision}" for form in now[role]] for role in now}
+    report.order = _order(store.source.manifest.graphs if report.failure else graphs)
+
+
+def _leave_all(store: BuildStore, parents: Mapping[GraphRole, Graph], report: BuildReport, log: Log) -> None:
+    """Make nothing, and take away what earlier builds made: so much is meant by leaving every graph."""
+    report.notes.append(f"all {len(parents)} graphs stay as they were exported: no engine was made")
+    graphs = {role: _Forms.of(store, role, parents[role], bare=True).ordered() for role in parents}
+    _commit(store, graphs, None, report, log)
+    report.order = _order(graphs)
+
+
+def _order(graphs: Mapping[GraphRole, Sequence[Graph]]) -> dict[str, list[str]]:
+    return {role: [f"{form.backend} {form.precision}" for form in graphs[role]] for role in graphs}
 
 
 @dataclass

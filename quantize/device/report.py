@@ -111,6 +111,14 @@ class BuildReport:
             "seconds": round(self.seconds, 1),
         }
 
+    def outcome(self) -> str:
+        """What became of the folder, as one sentence without its full stop."""
+        if not self.written:
+            return "nothing was written"
+        if not self.forms:
+            return f"no engine was made: {self.folder} holds the graphs as they were exported"
+        return f"engines written to {self.folder}"
+
     def to_text(self) -> str:
         """The report as text for a terminal."""
         heads = ("graph", "form", "MB", "cosine", "same", "likelihood", "before", "now", "ratio", "")

@@ -55,6 +55,8 @@ def caption_corpus(
             corpus.recordings.append(_caption_clip(captioner, clip, seed))
         except (DataError, InputMissingError) as error:
             corpus.skipped[clip.name] = str(error)
+        except OSError as error:  # of a disk that is damaged, a network that is gone
+            corpus.skipped[clip.name] = f"'{clip.path}' cannot be read ({error.strerror or error})"
         progress(done)
     if not corpus.recordings:
         name, reason = next(iter(corpus.skipped.items()))

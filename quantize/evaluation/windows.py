@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.bundles.card import read_attributions
 from quantize.captioning import described, heard
 from quantize.data.captions import captions
-from quantize.data.clips import Clip, load_clips, load_outliers
+from quantize.data.clips import Clip, folds_of, load_clips, load_outliers
 from quantize.data.lexicon import LABELS, named_events
 from quantize.data.scenes import (
     SCENE_SAMPLES,
@@ -176,8 +175,7 @@ def _recordings_of(data: Path, labels: Sequence[str]) -> list[Clip]:
     """Recordings of the classes, of every fold."""
     if not labels:
         return []
-    with (data / "clips.csv").open(newline="", encoding="utf-8") as stream:
-        folds = tuple(sorted({int(row["fold"]) for row in csv.DictReader(stream) if row["label"] in labels}))
+    folds = folds_of(data, labels)
     if not folds:
         raise UsageError(f"there is no recording of {', '.join(labels)} in {data}: correct --absent")
     return [clip for clip in load_clips(data, folds) if clip.label in labels]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.windows import SILENCE_DBFS, WINDOW_SAMPLES, file_windows
-from edge_aac.errors import DataError, InputMissingError
+from edge_aac.errors import DataError, EdgeAacError, InputMissingError
+
+_log = logging.getLogger(__name__)
 
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 
@@ -18,7 +21,8 @@ SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 def recorded_windows(folder: Path, count: int) -> Iterator[npt.NDArray[np.float32]]:
     """Up to ``count`` windows of a user's recordings, as the device will hear them.
 
-    Every recording gives its first window before any gives its second; digital silence is left out.
+    Every recording gives its first window before any gives its second; digital silence is left out. A file that cannot
+    be read, or not to its end, is logged and gives what it can.
 
     Args:
         folder: sound files, in folders or not.
@@ -29,7 +33,7 @@ def recorded_windows(folder: Path, count: int) -> Iterator[npt.NDArray[np.float3
 
     Raises:
         InputMissingError: there is no such folder, or no sound file in it.
-        DataError: a file is damaged, or there is nothing but silence.
+        DataError: no file can be read, or there is nothing but silence.
     """
     if not folder.is_dir():
         raise InputMissingError(f"there is no folder {folder}: name one that holds sound files")
@@ -41,11 +45,17 @@ def recorded_windows(folder: Path, count: int) -> Iterator[npt.NDArray[np.float3
 
 def _in_turn(folder: Path, files: Sequence[Path], count: int) -> Iterator[npt.NDArray[np.float32]]:
     given, turn, remaining = 0, 0, list(files)
+    faults: list[EdgeAacError] = []
     while remaining and given < count:
         longer = []
         for path in remaining:
-            # Read anew up to its turn: an open decoder for each of a thousand files would be too many.
-            window = next(islice(file_windows(path, WINDOW_SAMPLES), turn, None), None)
+            try:
+                # Read anew up to its turn: an open decoder for each of a thousand files would be too many.
+                window = next(islice(file_windows(path, WINDOW_SAMPLES), turn, None), None)
+            except (DataError, InputMissingError) as error:
+                _log.warning("left out, from its %d. window on: %s", turn + 1, error)
+                faults.append(error)
+                continue
             if window is None:
                 continue
             longer.append(path)
@@ -53,6 +63,8 @@ def _in_turn(folder: Path, files: Sequence[Path], count: int) -> Iterator[npt.ND
                 given += 1
                 yield window.fbank
         remaining, turn = longer, turn + 1
+    if not given and faults:
+        raise DataError(f"no sound file in {folder} can be used: {faults[0]}")
     if not given:
         raise DataError(f"the sound files in {folder} hold nothing but silence: record some sound")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -11,11 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from edge_aac.errors import ConfigError, InputMissingError, UsageError, first_complaint
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edge_aac.toml_files import TomlError, parse_toml
 
 Kind = Literal["captioner", "text-embedder", "tokenizer", "beats"]
 Role = Literal["text_embedder", "tokenizer"]
@@ -111,11 +106,11 @@ def load_registry(path: Path | None = None) -> Registry:
     """
     shipped = resources.files("quantize") / "hub" / "registry.toml"
     try:
-        text = (path or shipped).read_text(encoding="utf-8")
-        sources = TypeAdapter(dict[str, Source]).validate_python(tomllib.loads(text))
+        _, table = parse_toml((path or shipped).read_bytes())
+        sources = TypeAdapter(dict[str, Source]).validate_python(table)
     except OSError as error:
         raise InputMissingError(f"the registry {path or shipped} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except TomlError as error:
         raise ConfigError(f"the registry {path or shipped} is not TOML: {error}") from error
     except ValidationError as error:
         raise ConfigError(f"the registry {path or shipped}: {first_complaint(error)}") from error

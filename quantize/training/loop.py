@@ -134,7 +134,7 @@ class Trainer(Generic[Made]):
     def train(self, progress: Progress) -> dict[str, float]:
         """Run what is left; returns the scores of the last validation (empty without one, and on ranks but the first).
 
-        SIGTERM is obeyed (sent again) once a checkpoint is written.
+        SIGTERM and SIGHUP are obeyed (sent again) once a checkpoint is written.
 
         Raises:
             ConfigError: the loss is no finite number any more; the checkpoint is one from before.
@@ -146,7 +146,7 @@ class Trainer(Generic[Made]):
                     break
                 scores = self._close_epoch(progress)
                 if self.world.any(termination.requested):
-                    termination.requested = True
+                    termination.request()
                     break
         return scores
 
@@ -168,7 +168,7 @@ class Trainer(Generic[Made]):
             self._log_step(progress, terms, rate)
             last = done_before + count == self.steps_per_epoch
             if self.world.any(termination.requested):
-                termination.requested = True
+                termination.request()
                 self._save()
                 return False
             # Validation can take long; a run that is killed in it does no step again.

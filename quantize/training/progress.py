@@ -9,12 +9,15 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from edge_aac.standard_streams import drawing_stderr
+from edge_aac.terminal import escaped
+
 
 class TerminalProgress:
     """Shows a run's progress on stderr; see :class:`quantize.training.loop.Progress`."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, quiet=quiet)
+        self._console = Console(file=drawing_stderr(), quiet=quiet)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -36,7 +39,7 @@ class TerminalProgress:
 
     def print_line(self, line: str) -> None:
         """Print a line above the bar."""
-        self._console.print(line, highlight=False)
+        self._console.print(escaped(line), highlight=False, markup=False)
 
     def epoch(self, number: int, total: int, steps: int) -> None:
         """A new epoch begins."""
@@ -57,6 +60,6 @@ class TerminalProgress:
 def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on stderr for a task of ``total`` parts; call what it gives with the number that are done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(file=drawing_stderr())) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from edge_aac.bundle.manifest import DecodingRules, RerankWeights
 from edge_aac.errors import ConfigError, InputMissingError, first_complaint
+from edge_aac.toml_files import TomlError, parse_toml
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneRecipe
 from quantize.data.sound_bank import MixRecipe
@@ -30,11 +30,6 @@ from quantize.training.settings import (
     TrainerSettings,
     TrainSettings,
 )
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -136,18 +131,20 @@ def load_recipe(name_or_path: str) -> Recipe:
         InputMissingError: neither exists.
         ConfigError: not TOML, or a table, key or value that no recipe has.
     """
+    path: Any = Path(name_or_path)
     if name_or_path in recipe_names():
-        text = (resources.files("quantize") / "recipes" / f"{name_or_path}.toml").read_text(encoding="utf-8")
-    elif Path(name_or_path).is_file():
-        text = Path(name_or_path).read_text(encoding="utf-8")
-    else:
-        raise InputMissingError(
-            f"no recipe {name_or_path!r}: give a TOML file or one of {', '.join(recipe_names())} with --recipe"
-        )
+        path = resources.files("quantize") / "recipes" / f"{name_or_path}.toml"
     try:
-        return parse_recipe(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        if not path.is_file():
+            raise InputMissingError(
+                f"no recipe {name_or_path!r}: give a TOML file or one of {', '.join(recipe_names())} with --recipe"
+            )
+        _, table = parse_toml(path.read_bytes())
+    except OSError as error:
+        raise InputMissingError(f"the recipe {name_or_path} cannot be read ({error.strerror})") from error
+    except TomlError as error:
         raise ConfigError(f"recipe {name_or_path} is not valid TOML: {error}") from error
+    return parse_recipe(table)
 
 
 def parse_recipe(table: Mapping[str, Any]) -> Recipe:

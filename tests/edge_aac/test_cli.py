@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from edge_aac import __version__, cli, plugins
+from edge_aac import __version__, cli, plugins, signals
 from edge_aac.errors import ConfigError, DataError, DeviceError, EdgeAacError, InputMissingError, UsageError
 
 
@@ -43,28 +43,94 @@ def _raising(error: BaseException) -> Any:
     return app
 
 
-def test_a_verb_that_is_signalled_to_end_cleans_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_verb_that_is_signalled_to_end_cleans_up(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def app(args: list[str], prog_name: str) -> None:
         half_written = tmp_path / "half"
         half_written.touch()
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             time.sleep(5)
         finally:
             half_written.unlink()
 
     _install(monkeypatch, app)
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        assert _main("try") == 143
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    assert _main("try") == 128 + number
     assert not list(tmp_path.iterdir())
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _main("--version") == _main("-V") == 0
-    assert capsys.readouterr().out == 2 * f"edge-aac {__version__}\n"
+_OF_A_VERB = """
+import os, signal
+from edge_aac import signals
+
+os.kill(os.getpid(), signal.{name})  # while it is imported
+ENDS_IN_GOOD_ORDER = {polite}
+calls = []
+
+def app(args, prog_name):
+    if ENDS_IN_GOOD_ORDER:
+        signals.end_by(lambda: calls.append("stop"))
+        os.kill(os.getpid(), signal.{name})
+    calls.append("done")
+"""
+
+
+@pytest.mark.parametrize("polite", [True, False])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_a_verb_is_imported_is_as_good_as_a_later_one(
+    number: signal.Signals, polite: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "edge_aac_signalled.py").write_text(_OF_A_VERB.format(name=number.name, polite=polite))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "edge_aac_signalled", raising=False)
+    points = [EntryPoint("try", "edge_aac_signalled:app", cli.GROUP)]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    assert _main("try") == (0 if polite else 128 + number)
+    calls = sys.modules.pop("edge_aac_signalled").calls
+    assert calls == (["stop", "stop", "done"] if polite else [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_is_ignored_from_the_start_stays_so(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    signal.signal(number, signal.SIG_IGN)
+
+    def app(args: list[str], prog_name: str) -> None:
+        os.kill(os.getpid(), number)
+        raise DataError("it went on")
+
+    _install(monkeypatch, app)
+    assert _main("try") == 65
+    signals.end_by(lambda: None)
+    assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) == (number == signal.SIGHUP)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["-V"], ["stream", "--version"], ["caption", "x.wav", "--version"]])
+def test_version(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert _main(*words) == 0
+    assert capsys.readouterr().out == f"edge-aac {__version__}\n"
+
+
+def test_every_verb_knows_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    verbs = [point.name for point in entry_points(group=cli.GROUP)]
+    assert [_main(verb, "--version") for verb in verbs] == [0] * len(verbs)
+    assert capsys.readouterr().out == len(verbs) * f"edge-aac {__version__}\n"
+
+
+def test_a_version_behind_two_dashes_is_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    _install(monkeypatch, lambda args, prog_name: seen.append(args))
+    assert _main("try", "--", "--version") == 0
+    assert seen == [["--", "--version"]]
+
+
+def test_an_error_is_one_line_whatever_names_it_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _install(monkeypatch, _raising(DataError("'a\nb\x1b[2Jc\u202ed\x9be\udce9' is no sound")))
+    assert _main("try") == 65
+    assert capsys.readouterr().err == r"edge-aac: 'a\nb\x1b[2Jc\u202ed\x9be\xe9' is no sound" + "\n"
 
 
 @pytest.mark.parametrize("word", ["--help", "-h", "help"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 
 COMMAND = (sys.executable, "-m", "edge_aac.cli")
@@ -93,3 +94,36 @@ def write_wav(path: Path, samples: np.ndarray, rate: int = 16_000, subtype: str 
     """Writes a WAV file and gives its path."""
     soundfile.write(path, samples, rate, subtype=subtype, format="WAV")
     return path
+
+
+_BIND_ROOT = """
+import ctypes, os, sys
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
+for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
+        sys.exit(77)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Root without the capabilities by which permissions do not bind it: it must not read a file of mode 000 any more.
+
+Another user could not always run this Python, which may lie in root's home.
+"""
+
+
+def run_bound_by_permissions(
+    *arguments: str | os.PathLike[str], env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs one verb as a user whom file permissions bind; skips the test where root cannot be bound."""
+    prefix = [sys.executable, "-c", _BIND_ROOT] if os.geteuid() == 0 else []
+    result = subprocess.run(
+        [*prefix, *COMMAND, *map(os.fspath, arguments)],
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    if prefix and result.returncode == 77:
+        pytest.skip("root cannot give up its capabilities here")
+    return result

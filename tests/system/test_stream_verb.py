@@ -20,8 +20,10 @@ import pytest
 
 from tests.system.command import (
     CAPTION_FIELDS,
+    COMMAND,
     FILE_TIMES,
     TIMEOUT_S,
+    environment,
     noise,
     records,
     run_edge_aac,
@@ -191,7 +193,7 @@ def _end_by(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     assert process.wait(TIMEOUT_S) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("seconds", [0.0, 14.0, _LONGER_THAN_ANY_WAIT_S], ids=["no sound", "waiting for sound", "busy"])
 def test_a_signal_ends_it_before_all_is_heard(number: signal.Signals, seconds: float) -> None:
     words = ["stream", "--device", "stdin:", "--hop", "1", "--candidates", "2", "--every-window", "--events"]
@@ -243,6 +245,58 @@ def test_a_signal_ends_a_named_pipe(
             assert process.stdout.readline()
         _end_by(process, number)
         assert len(_log(process.stderr.read().decode())) == 1, "the closing line"
+
+
+@pytest.mark.parametrize("ignored", [True, False], ids=["nohup", "on a terminal"])
+def test_a_terminal_that_is_closed(ignored: bool, tmp_path: Path) -> None:
+    """The records go to a file; the terminal of the session hangs up while an event is open."""
+    path = write_wav(tmp_path / "long.wav", noise(_LONGER_THAN_ANY_WAIT_S if not ignored else 30.0))
+    words = ["stream", "--device", f"file:{path}", "--hop", "1", "--candidates", "1", "--events", "--format", "json"]
+    terminal, theirs = os.openpty()
+    with (tmp_path / "heard.jsonl").open("wb") as heard:
+        process = subprocess.Popen(
+            ["setsid", "--ctty", *(["nohup"] if ignored else []), *COMMAND, *words],
+            env=environment(),
+            stdin=theirs,
+            stdout=heard,
+            stderr=subprocess.PIPE,
+        )
+    os.close(theirs)
+    try:
+        while not (tmp_path / "heard.jsonl").read_text(encoding="utf-8"):
+            assert process.poll() is None
+            time.sleep(0.1)
+        os.close(terminal)  # the kernel sends SIGHUP to the session's leader
+        assert process.wait(TIMEOUT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+    tables = records((tmp_path / "heard.jsonl").read_text(encoding="utf-8"))
+    assert {table["event"] for table in tables if table.get("state") == "start"} == {
+        table["event"] for table in tables if table.get("state") == "end"
+    }
+    last_s = max(table["end_s"] for table in tables)
+    assert last_s > 29.0 if ignored else last_s < _LONGER_THAN_ANY_WAIT_S / 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("after_s", [0.1, 0.2, 0.4, 0.8])
+def test_a_signal_while_it_starts_is_no_less_polite(number: signal.Signals, after_s: float) -> None:
+    with started_edge_aac("stream", "--device", "stdin:") as process:
+        # Until Python itself is there no signal can be answered: the command's own code has to run.
+        while not _catches(process.pid, signal.SIGTERM):
+            assert process.poll() is None
+        time.sleep(after_s)
+        _end_by(process, number)
+        assert process.stderr is not None
+        _log(process.stderr.read().decode())
+
+
+def _catches(pid: int, number: int) -> bool:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
 
 
 def _wait_until_full(pipe: IO[bytes]) -> None:

@@ -23,6 +23,9 @@ ENTRY_POINT_GROUP = "edge_aac.sources"
 _SCHEME_ALIASES = {"alsa": "mic", "usb-id": "mic"}
 _MICROPHONE_NAME = re.compile(r"mic\d+(\?.*)?")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+# Names of other programs' for what has another name here.
+_STANDARD_INPUT = ("-", "stdin", "/dev/stdin", "pipe:", "pipe:0", "/dev/fd/0", "/proc/self/fd/0")
+_ALSA_NAME = re.compile(r"(?:plug)?hw:.+|(?:default|sysdefault|dsnoop|front|pulse|pipewire|jack)(?::.*)?")
 
 
 @dataclass(frozen=True)
@@ -203,16 +206,33 @@ def number_option(options: dict[str, str], key: str, default: float, lowest: flo
 def _unknown_source(address: Address, factories: Collection[str]) -> str:
     if not factories:
         return f"'{address.label}' cannot be opened since no source is registered: install edge-aac with pip."
-    if _SCHEME.match(address.uri) is None and _is_file(address.uri):
-        return f"There is no source '{address.uri}'; a file is named with its scheme: use 'file:{address.uri}'."
+    if hint := _meant(address):
+        return f"There is no source '{address.label}': {hint}."
     schemes = sorted({"mic0", "alsa", *factories} - {"mic"})
     names = ", ".join(name if name == "mic0" else f"{name}:" for name in schemes)
     return f"There is no source '{address.label}': use one of {names} (run `edge-aac devices` to see the microphones)."
 
 
-def _is_file(path: str) -> bool:
+def _meant(address: Address) -> str:
+    """The form of an address that other programs write otherwise, as a hint; "" for none that is known."""
+    uri = address.uri
+    if uri in _STANDARD_INPUT:
+        return "sound that is piped into standard input is named 'stdin:'"
+    if _ALSA_NAME.fullmatch(uri):
+        return f"a name of ALSA's has its scheme: use 'alsa:{uri}' (run `edge-aac devices` to see names that stay)"
+    if "://" in uri:
+        return (
+            f"{address.scheme} is not read from here; let ffmpeg read it into the source 'stdin:', as with "
+            f"`ffmpeg -i {address.label} -f s16le -ac 1 -ar 16000 -`"
+        )
+    if _SCHEME.match(uri) is None and _exists(uri):
+        return f"a file is named with its scheme: use 'file:{uri}'"
+    return ""
+
+
+def _exists(path: str) -> bool:
     try:
-        return Path(path).is_file()
+        return Path(path).exists() and not Path(path).is_dir()
     except (OSError, ValueError):
         return False
 

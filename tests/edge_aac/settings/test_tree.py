@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edge_aac.errors import ConfigError, EdgeAacError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.layers import Layer, Origin
-from edge_aac.settings.tree import Settings, load_settings
+from edge_aac.settings.tree import Settings, faults_of, load_settings
 from edge_aac.streaming.settings import HealthSettings, SinkSettings, SourceSettings, StreamSettings, configured_sources
 
 
@@ -214,3 +216,35 @@ def test_a_file_that_must_not_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "read_bytes", refuse)  # as root every file can be read
     assert "permissions" in _refused(path, InputMissingError)
+
+
+_GOOD = b"""[stream]
+hop_s = 5.0
+node = 'attic'
+[[sources]]
+address = "file:a.wav"
+name = '''x
+y'''
+[captioner]
+candidates = 3
+[[sinks]]
+kind = 'stdout'
+records = ["caption", 'event',]
+[health]
+interval_s = 60 # a minute
+a = {b = 1, c = [1, 2]}
+"q.r".s = 1
+"""
+_PIECES = [b"[", b"]", b'"', b"'", b"=", b"\n", b"{", b"}", b",", b".", b"#", b"\\", b"'''", b'"""', b"\r", b"\r\n"]
+_PIECES += [b"1", b"a", b"\xff", b"\0", b" ", b"[[", b"]]", b"1979-05-27", b"inf", b"nan", b"-", b"\xef\xbb\xbf"]
+
+
+@given(st.lists(st.tuples(st.integers(0, len(_GOOD)), st.integers(0, 2), st.sampled_from(_PIECES)), max_size=5))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_mutation_of_a_good_file_is_a_fault_of_ours(tmp_path: Path, changes: list[tuple[int, int, bytes]]) -> None:
+    content = bytearray(_GOOD)
+    for at, length, piece in changes:
+        content[at : at + length] = piece
+    path = tmp_path / "config.toml"
+    path.write_bytes(content)
+    assert all(fault.problem for fault in faults_of(path))

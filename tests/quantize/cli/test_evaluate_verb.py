@@ -161,7 +161,7 @@ def test_a_list_of_recordings_without_its_columns_is_refused(
     shutil.copytree(without_rain, folder)
     (folder / "ATTRIBUTIONS.csv").write_text("name\n2-0-rain.flac\n", encoding="utf-8")
     error = complaint("--bundle", folder, "--data", recordings, "--fold", 2)
-    assert isinstance(error, DataError) and "file and label" in str(error)
+    assert isinstance(error, DataError) and "needs file, label" in str(error) and "export" in str(error)
 
 
 @pytest.mark.parametrize(("label", "words"), [("dog_bark", "trained on dog_bark"), ("piano", "no class 'piano'")])

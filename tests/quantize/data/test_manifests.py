@@ -212,7 +212,7 @@ def test_a_clip_in_two_splits_is_refused(tmp_path: Path) -> None:
         (b"file,caption\ngone.wav,x\n", "none of its 1 clips can be used .gone.wav"),
         (b"file,caption\n", "none of its 0 clips"),
         (b"file,caption\na.wav,caf\xe9\n", "UTF-8"),
-        (b'file,caption\na.wav,"' + b"x" * 200_000 + b'"\n', "not CSV at line 2"),
+        (b'file,caption\na.wav,"' + b"x" * 200_000 + b'"\n', r"line 2: has a cell of 200000 characters"),
     ],
 )
 def test_a_table_of_no_use_is_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edge_aac.fluency.english.sentences import fluency_errors
+from edge_aac.toml_files import parse_toml
 from quantize.data import unknown
 from quantize.data.caption_corpus import distinct_captions
 from quantize.data.captions import MIN_WORDS, NOTHING, UNKNOWN, captions
@@ -20,7 +21,7 @@ from quantize.data.mixup import mix
 from quantize.data.scenes import SCENE_SAMPLES, Scene, SceneBuilder, SceneRecipe
 from quantize.data.tokenizer import train_tokenizer
 from quantize.training.batches import example
-from quantize.training.recipe import parse_recipe, tomllib
+from quantize.training.recipe import parse_recipe
 
 LONG_ENOUGH = {text for text in UNKNOWN if len(text.split()) >= MIN_WORDS}
 
@@ -159,8 +160,7 @@ def test_without_unknown_sounds_no_random_number_is_drawn_for_them(clips: list[C
 
 
 def test_a_recipe_that_says_nothing_of_it_has_none() -> None:
-    text = (Path("quantize/recipes") / "esc10-tiny.toml").read_text(encoding="utf-8")
-    table = tomllib.loads(text)
+    _, table = parse_toml((Path("quantize/recipes") / "esc10-tiny.toml").read_bytes())
     assert parse_recipe(table).scenes.unknown_probability > 0.0
     del table["scenes"]
     assert parse_recipe(table).scenes.unknown_probability == 0.0

@@ -282,3 +282,28 @@ def _has_tensorrt() -> bool:
     except EdgeAacError:
         return False
     return True
+
+
+def test_a_build_that_leaves_every_graph_says_that_it_made_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No time is spent on a reference that nothing is compared with.
+    monkeypatch.setattr(build, "caption_check_windows", lambda *_: pytest.fail("the check windows were captioned"))
+    words = ["--bundle", str(folder), *(word for role in ROLES for word in ("--leave", role))]
+    before = contents(folder)
+    build_engine(args=words, standalone_mode=False)
+    captured = capsys.readouterr()
+    assert "all 3 graphs stay as they were exported: no engine was made" in captured.err
+    assert "engines written" not in captured.err and "nothing was written" in captured.err
+    table = json.loads(captured.out)
+    assert (table["forms"], table["written"]) == ([], False) and len(table["notes"]) >= 1
+    assert contents(folder) == before
+
+
+def test_leaving_every_graph_takes_earlier_engines_away(folder: Path) -> None:
+    built(BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
+    report, _ = built(
+        BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=("encoder", *SMALL, "text_embedder"))
+    )
+    assert report.written and report.outcome().startswith("no engine was made")
+    assert precisions(folder) == {role: ["onnxruntime fp32"] for role in ROLES} == report.order

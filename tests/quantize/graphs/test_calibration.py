@@ -210,6 +210,19 @@ def _read(path: Path) -> np.ndarray:
     return load_waveform(path)
 
 
+def test_a_damaged_recording_among_good_ones_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 25 * 16_000)
+    write_wav(tmp_path / "a.wav", sound)
+    (tmp_path / "b.wav").write_text("no sound")
+    broken = sound.astype(np.float32)
+    broken[-100] = np.nan
+    write_wav(tmp_path / "c.wav", broken, subtype="FLOAT")
+    assert len(list(recorded_windows(tmp_path, 100))) == 5, "three of the whole one, two of the one with a bad end"
+    first, second = caplog.messages
+    assert "b.wav" in first and "from its 1. window on" in first
+    assert "c.wav" in second and "from its 3. window on" in second
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "silent", "damaged"])
 def test_folders_without_sound(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "recordings"

@@ -86,20 +86,25 @@ def test_dropout_is_not_the_same_at_every_step(tmp_path: Path) -> None:
     assert not torch.allclose(weights(with_dropout), weights(without))
 
 
-@pytest.mark.parametrize(("call", "saved_steps"), [(3, 3), (6, 6), (12, 12)])
-def test_request_to_end_waits_for_the_step_and_a_checkpoint(call: int, saved_steps: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "call", "saved_steps"),
+    [(signal.SIGTERM, 3, 3), (signal.SIGTERM, 6, 6), (signal.SIGTERM, 12, 12), (signal.SIGHUP, 3, 3)],
+)
+def test_request_to_end_waits_for_the_step_and_a_checkpoint(
+    number: signal.Signals, call: int, saved_steps: int, tmp_path: Path
+) -> None:
     def leave(*_: object) -> None:
         sys.exit(143)
 
     unbroken = trainer(tmp_path / "whole", dropout=0.3)
     unbroken.train(Curve())
-    before = signal.signal(signal.SIGTERM, leave)
+    before = signal.signal(number, leave)
     try:
         with pytest.raises(SystemExit) as ended:
-            trainer(tmp_path / "asked", dropout=0.3, terms=Strike(call, signal.SIGTERM)).train(Curve())
-        assert signal.getsignal(signal.SIGTERM) is leave
+            trainer(tmp_path / "asked", dropout=0.3, terms=Strike(call, number)).train(Curve())
+        assert signal.getsignal(number) is leave
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
     assert ended.value.code == 143
     resumed = trainer(tmp_path / "asked", dropout=0.3)
     assert resumed.steps_done == saved_steps

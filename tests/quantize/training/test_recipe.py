@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,12 +16,17 @@ from quantize.data.scenes import SceneRecipe
 from quantize.data.sound_bank import MixRecipe
 from quantize.models.config import BeatsConfig, CaptionerConfig, ConformerConfig, DecoderConfig, TextEmbedderConfig
 from quantize.models.sentence_embedder import SentenceEmbedder
-from quantize.training.recipe import Recipe, load_recipe, parse_recipe, recipe_from, recipe_names, tomllib
+from quantize.training.recipe import Recipe, load_recipe, parse_recipe, recipe_from, recipe_names
 from quantize.training.settings import MixupRecipe, StoredRecipe, TrainSettings
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run
 from quantize.training.trainee import CaptionObjective
 from tests.quantize.training.distill_cases import RecordedProgress
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 RECIPES = Path("quantize/recipes")
 
@@ -150,3 +156,14 @@ def test_embeddings_of_another_width_are_refused(
         Run(recipe, SceneSource(recipe, recordings), tmp_path, sentence_embedder=sentence_embedder).train(
             RecordedProgress()
         )
+
+
+def test_a_recipe_as_editors_save_it(tmp_path: Path) -> None:
+    text = (RECIPES / "esc10-tiny.toml").read_text(encoding="utf-8")
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert load_recipe(str(path)) == load_recipe("esc10-tiny")
+    for encoding in ("utf-16", "latin-1"):
+        path.write_bytes(f"# f\u00fcr alle\n{text}".encode(encoding, "replace"))
+        with pytest.raises(ConfigError, match=r"not UTF-8.*; save it as UTF-8 \(line 1\)"):
+            load_recipe(str(path))

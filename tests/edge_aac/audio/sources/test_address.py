@@ -63,12 +63,41 @@ def test_all_names_of_microphones_reach_one_factory(uri: str, monkeypatch: pytes
     assert opened == [(uri, context), (uri, SourceContext())]
 
 
-@pytest.mark.parametrize("uri", ["", "mic", "micro", "rtsp://camera", "nonsense", "/no/such/file", "demo", "a\0b"])
+@pytest.mark.parametrize("uri", ["", "mic", "micro", "nonsense", "/no/such/file", "demo", "a\0b"])
 def test_unknown_source_names_what_exists(uri: str) -> None:
     with pytest.raises(DeviceError, match="edge-aac devices") as caught:
         open_source(uri)
     assert "mic0" in str(caught.value)
     assert "file:" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "form"),
+    [
+        ("hw:1,0", "use 'alsa:hw:1,0'"),
+        ("hw:CARD=PCH,DEV=0", "use 'alsa:hw:CARD=PCH,DEV=0'"),
+        ("plughw:1,0", "use 'alsa:plughw:1,0'"),
+        ("default", "use 'alsa:default'"),
+        ("sysdefault:CARD=1", "use 'alsa:sysdefault:CARD=1'"),
+        ("pulse", "use 'alsa:pulse'"),
+        ("stdin", "named 'stdin:'"),
+        ("-", "named 'stdin:'"),
+        ("/dev/stdin", "named 'stdin:'"),
+        ("pipe:0", "named 'stdin:'"),
+        ("rtsp://camera/1", "`ffmpeg -i rtsp://camera/1 -f s16le -ac 1 -ar 16000 -`"),
+        ("http://radio:8000/live.mp3", "`ffmpeg -i http://radio:8000/live.mp3 "),
+    ],
+)
+def test_names_of_other_programs_get_a_hint(uri: str, form: str) -> None:
+    with pytest.raises(DeviceError, match="There is no source") as caught:
+        open_source(uri)
+    assert form in str(caught.value)
+
+
+def test_a_hint_holds_no_password() -> None:
+    with pytest.raises(DeviceError) as caught:
+        open_source("rtsp://me:secret@camera/1?token=secret")
+    assert "rtsp://camera/1 " in str(caught.value) and "secret" not in str(caught.value)
 
 
 def test_a_bare_path_gets_its_scheme(tmp_path: Path) -> None:
