@@ -44,3 +44,33 @@ class Engine(Protocol):
     @property
     def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
         """Declared shape of every input; dynamic axes are names or None."""
+
+
+@dataclass(frozen=True)
+class TensorDescription:
+    """An input or output as the graph declares it.
+
+    Attributes:
+        dtype: numpy's name of its number type ("float32", "int64", "bool"); of one that numpy does not know, the
+            engine's own.
+        shape: sizes; an axis that the graph leaves open is a name or None.
+    """
+
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class GraphDescription:
+    """What a graph declares to take and to give, by name."""
+
+    inputs: Mapping[str, TensorDescription]
+    outputs: Mapping[str, TensorDescription]
+
+
+class LoadedEngine(Engine, Protocol):
+    """An engine that has read a graph's file, and tells what that declares, whatever a manifest says of it."""
+
+    @property
+    def description(self) -> GraphDescription:
+        """Inputs and outputs with their types and shapes."""
