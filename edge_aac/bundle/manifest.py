@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    Strict,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 
 from edge_aac.bundle import limits
 from edge_aac.bundle.json_text import read_json, shown
 from edge_aac.bundle.kinds import UnknownKindError, model_kind
+from edge_aac.bundle.section import Axis, Count, Name, Number, Section, Text
 from edge_aac.errors import DataError, first_complaint
 
 SCHEMA = "edge-aac/bundle/1"
@@ -35,28 +24,6 @@ SHORTEST_CAPTION = 3
 SEQ2SEQ = "seq2seq"
 SEQ2SEQ_ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 DecodingMethod = Literal["nucleus", "greedy", "beam"]
-
-
-def _on_one_line(text: str) -> str:
-    """Refuse what would break a log or a terminal: control characters, line ends."""
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in text):
-        raise ValueError("a name has no control characters and no line ends")
-    return text
-
-
-# A boolean or a string of digits is no number, though pydantic would take it for one.
-Count: TypeAlias = Annotated[int, Strict()]
-Number: TypeAlias = Annotated[float, Strict()]
-Name: TypeAlias = Annotated[str, StringConstraints(max_length=limits.MAX_NAME), AfterValidator(_on_one_line)]
-Text: TypeAlias = Annotated[str, StringConstraints(max_length=limits.MAX_TEXT)]
-Axis: TypeAlias = Annotated[int, Strict(), Field(ge=0)] | Name
-"""Size of an axis of a graph, or the name of one whose size it leaves open; 0 is open and has no name."""
-
-
-class Section(BaseModel):
-    """A part of a manifest: immutable, and no key is passed over."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class BundleFile(Section):
@@ -90,8 +57,8 @@ class Graph(BundleFile):
         parent_sha256: hash of the ONNX file that `edge-aac build-engine` made it from; empty for an exported graph.
     """
 
-    backend: Name
-    precision: Name = Field(min_length=1)
+    backend: Name = Field(min_length=1)
+    precision: Name = Field(pattern=r"^[A-Za-z0-9_]+(\+[A-Za-z0-9_]+)*$")
     shapes: dict[Name, list[Axis]]
     built_with: dict[Name, Text]
     max_abs_difference: Number = Field(ge=0.0, allow_inf_nan=False)
@@ -200,7 +167,7 @@ class Manifest(Section):
     window_s: Number
     same_similarity: Number = Field(default=0.88, ge=-1.0, le=1.0)
     graphs: dict[GraphRole, list[Graph]]
-    parameters: dict[str, Annotated[int, Strict(), Field(ge=0)]] = Field(default_factory=dict)
+    parameters: dict[str, Annotated[Count, Field(ge=0)]] = Field(default_factory=dict)
     quality: dict[str, Any]
     calibration: BundleFile | None = None
 
@@ -210,6 +177,14 @@ class Manifest(Section):
         if unknown := sorted(set(graphs) - cls.roles):
             raise ValueError(f"a model of this kind has no {unknown[0]} graph, but {', '.join(sorted(cls.roles))}")
         return graphs
+
+    @model_validator(mode="after")
+    def _one_hash_a_file(self) -> Manifest:
+        hashes: dict[str, str] = {}
+        for file in self.files():
+            if hashes.setdefault(file.file, file.sha256) != file.sha256:
+                raise ValueError(f"the file {file.file} stands twice, with two hashes")
+        return self
 
     def own_files(self) -> list[BundleFile]:
         """Files beside graphs, weights and calibration, such as tokenizers; the kind says which."""

@@ -42,17 +42,23 @@ def _check_shapes(bundle: Bundle, role: GraphRole, graph: Graph, description: Gr
             raise _contradiction(bundle, role, graph, f"shapes has no {name}", f"has a {name}")
     for name, stated in graph.shapes.items():
         shape = declared[name].shape
-        if len(stated) != len(shape) or any(
-            not _agree(axis, size, graph) for axis, size in zip(stated, shape, strict=True)
-        ):
+        exact = graph.backend == ONNX_RUNTIME and name in description.inputs
+        agree = _same if exact else _compatible
+        if len(stated) != len(shape) or not all(map(agree, stated, shape)):
             raise _contradiction(bundle, role, graph, f"shapes.{name} is {stated}", f"has {list(shape)}")
 
 
-def _agree(stated: int | str, size: int | str | None, graph: Graph) -> bool:
-    """Whether an axis is as stated. A plan may be built for one size of what its ONNX file leaves open."""
-    if isinstance(stated, int) and stated > 0:
-        return stated == size or not isinstance(size, int)
-    return not isinstance(size, int) or graph.backend != ONNX_RUNTIME
+def _same(stated: int | str, size: int | str | None) -> bool:
+    """Whether an axis of an input is as stated: a manifest has what was in the ONNX file."""
+    return stated == size or (stated == 0 and size is None)
+
+
+def _compatible(stated: int | str, size: int | str | None) -> bool:
+    """Whether an axis of an output, or of a plan, can be what is stated.
+
+    ONNX Runtime infers sizes of outputs that the file leaves open, and a plan may be built for one size.
+    """
+    return not isinstance(size, int) or not isinstance(stated, int) or stated in {0, size}
 
 
 def _check_precision(bundle: Bundle, role: GraphRole, graph: Graph) -> None:

@@ -14,7 +14,8 @@ from edge_aac import records
 from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
 from edge_aac.audio.windows import Window
 from edge_aac.bundle import limits
-from edge_aac.bundle.manifest import BundleFile, Count, Manifest
+from edge_aac.bundle.manifest import BundleFile, Manifest
+from edge_aac.bundle.section import Count
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions

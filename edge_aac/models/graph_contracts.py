@@ -148,7 +148,7 @@ class GraphChecks:
                     if fault:
                         raise self._refusal(role, graph, f"{verb} {name} {fault}")
                 elif not tensor.optional:
-                    raise self._refusal(role, graph, f"{verb} {_listed(declared)}, where a {role} {verb} {name}")
+                    raise self._refusal(role, graph, f"{verb} {_listed(declared)}, where {_a(role)} {verb} {name}")
         if unknown := sorted(found.inputs.keys() - contract.inputs.keys()):
             raise self._refusal(role, graph, f"takes {unknown[0]}, which no {role} is given")
 
@@ -199,6 +199,10 @@ def _is_numpy(dtype: str) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _a(role: GraphRole) -> str:
+    return f"{'an' if role[0] in 'aeiou' else 'a'} {role}"
 
 
 def _listed(names: Mapping[str, object]) -> str:

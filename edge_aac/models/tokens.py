@@ -15,6 +15,8 @@ from edge_aac.errors import DataError
 _NO_PUNCTUATION = str.maketrans({mark: " " for mark in '.,;:!?"()[]'})
 
 
+END = "eos_token_id"
+"""Key in the manifest."""
 MAX_PADDED_LENGTH = 4096
 """Tokens to which a tokenizer may pad every text."""
 
@@ -63,6 +65,8 @@ def check_decoder_tokenizer(tokenizer: Tokenizer, path: Path, vocabulary_size: i
             f"the tokenizer {path} has the token {largest}, but vocabulary_size in the bundle's {MANIFEST} is "
             f"{vocabulary_size}: install or export the bundle again"
         )
+    # What a tokenizer puts behind every text is the end that its captions were trained with.
+    behind = tokenizer.encode("").ids
     added = tokenizer.get_added_tokens_decoder()
     specials = {token_id for token_id, token in added.items() if token.special}
     for key, token_id in special.items():
@@ -72,6 +76,11 @@ def check_decoder_tokenizer(tokenizer: Tokenizer, path: Path, vocabulary_size: i
                 f"decoding.{key} in the bundle's {MANIFEST} is {token_id}, which the tokenizer {path} has for the word "
                 f"{tokenizer.id_to_token(token_id)!r}: install or export the bundle again"
             )
+    if behind and behind[-1] in specials and behind[-1] != special[END]:
+        raise DataError(
+            f"decoding.{END} in the bundle's {MANIFEST} is {special[END]}, but the tokenizer {path} ends texts with "
+            f"{behind[-1]}: install or export the bundle again"
+        )
 
 
 def to_text(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
