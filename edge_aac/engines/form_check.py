@@ -8,8 +8,8 @@ from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import ONNX_RUNTIME, GraphDescription
 from edge_aac.errors import DataError
 
-_QUANTISED = ("Quantize", "Integer", "QLinear", "QGemm", "QAttention")
-"""Parts of the names of operators that compute with integers in place of numbers (ONNX, and com.microsoft's)."""
+_QUANTISED = ("Quantize", "Dequantize", "Integer", "QLinear", "QGemm", "QAttention")
+"""Parts of the names of operators that compute with integers, or keep them, (ONNX, and com.microsoft's)."""
 
 
 def check_form(bundle: Bundle, role: GraphRole, graph: Graph, description: GraphDescription) -> None:

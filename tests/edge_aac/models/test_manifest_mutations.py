@@ -123,7 +123,7 @@ def _of_lists(values: list[Any]) -> list[Any]:
 
 
 def test_every_value_of_every_kind(bundle: tuple[Path, dict[str, Any]], caplog: pytest.LogCaptureFixture) -> None:
-    """Each number, string and list in turn is something else; what is no number, nor in its bounds, is refused."""
+    """Each number, string and list in turn is something else; what is no number is refused (an axis may be a name)."""
     caplog.set_level(logging.ERROR)
     folder, table = bundle
     assert _outcome(folder, table) == ""
@@ -149,7 +149,7 @@ def test_every_value_of_every_kind(bundle: tuple[Path, dict[str, Any]], caplog: 
             tried.append(outcome)
             wrong_kind = isinstance(value, int | float) and isinstance(other, bool | str)
             no_number = isinstance(other, float) and not math.isfinite(other)
-            if (wrong_kind or no_number) and place[0] != "quality":
+            if (wrong_kind or no_number) and not (isinstance(other, str) and "shapes" in place):
                 assert outcome == "65", label
     assert len(tried) > 200 and {"", "65"} <= set(tried)
 
