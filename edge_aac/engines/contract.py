@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.errors import DataError
+
 Logits = npt.NDArray[np.float32]
 TokenIds = npt.NDArray[np.int64]
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -16,6 +18,18 @@ Backend = Literal["auto", "tensorrt", "onnxruntime"]
 
 ONNX_RUNTIME: Backend = "onnxruntime"
 TENSORRT: Backend = "tensorrt"
+
+
+class GraphRunError(DataError):
+    """A graph cannot compute with what it is given, as where an id lies beyond its table.
+
+    Attributes:
+        why: what the engine says, without the mend.
+    """
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from edge_aac.engines.contract import Arrays, GraphDescription, TensorDescription
+from edge_aac.engines.contract import Arrays, GraphDescription, GraphRunError, TensorDescription
 from edge_aac.errors import DataError
 
 _SHOWN = 300  # characters of a message of ONNX Runtime
@@ -73,13 +73,14 @@ class OnnxRuntimeEngine:
         """See :class:`edge_aac.engines.contract.Engine`.
 
         Raises:
-            DataError: the graph cannot compute with these inputs.
+            GraphRunError: the graph cannot compute with these inputs.
         """
         try:
             found = self._session.run(self._outputs, dict(inputs), self._run_options)
         except Exception as error:  # as above
-            raise DataError(
-                f"{self._path} cannot compute with what it is given ({_first_line(error)}): build the bundle again"
+            why = _first_line(error)
+            raise GraphRunError(
+                f"{self._path} cannot compute with what it is given ({why}): build the bundle again", why
             ) from error
         return dict(zip(self._outputs, found, strict=True))
 

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from edge_aac.audio.windows import WINDOW_SAMPLES, Window
 from edge_aac.bundle.manifest import MANIFEST, DecodingRules
 from edge_aac.bundle.store import Bundle
-from edge_aac.engines.contract import Engine
+from edge_aac.engines.contract import Engine, GraphRunError
 from edge_aac.engines.steps import CoreEngine
 from edge_aac.errors import DataError
 from edge_aac.models.contract import not_cancelled
@@ -163,7 +163,9 @@ class Trial:
     def _run(self, role: str, given: str, run: Callable[[], Result]) -> Result:
         try:
             return run()
-        except (DataError, ValueError, IndexError, KeyError, TypeError) as error:
+        except GraphRunError as error:
+            raise self._refusal(role, f"fails with {given} ({error.why})") from error
+        except (ValueError, IndexError, KeyError, TypeError) as error:
             # Arrays of other shapes than a graph declares do not fit into those of the next.
             why = str(error).partition("\n")[0]
             raise self._refusal(role, f"fails with {given} ({why})") from error
