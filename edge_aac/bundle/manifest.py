@@ -306,7 +306,9 @@ def _complaint(error: ValidationError) -> str:
     """The first thing that pydantic found, with the value where it is a single one."""
     first = error.errors()[0]
     found = first["input"]
-    value = f" ({shown(found)})" if isinstance(found, str | int | float | None) and first["type"] != "missing" else ""
+    value = (
+        f", not {shown(found)}" if isinstance(found, str | int | float | None) and first["type"] != "missing" else ""
+    )
     return first_complaint(error) + value
 
 

@@ -18,6 +18,7 @@ from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import LoadedEngine, TensorDescription
 from edge_aac.engines.steps import CoreEngine
 from edge_aac.errors import DataError
+from edge_aac.models.rerank import incomparable
 
 FRAMES, MEL_BINS = 998, 128
 """Of the filter bank of one window."""
@@ -79,6 +80,7 @@ ENCODER = GraphContract(
     },
 )
 
+TEXT_EMBEDDING = "text embedding size"
 _TEXT = TensorContract(_INTEGER, ("texts", "tokens"))
 
 
@@ -88,7 +90,7 @@ def text_embedder(compared: bool) -> GraphContract:
     Args:
         compared: whether its texts are compared with sounds, so that both have the same number of dimensions.
     """
-    size = "embedding_size" if compared else "text embedding size"
+    size = "embedding_size" if compared else TEXT_EMBEDDING
     return GraphContract({"token_ids": _TEXT, "attention_mask": _TEXT}, {"embedding": _floats("texts", size)})
 
 
@@ -125,6 +127,10 @@ class GraphChecks:
     def known(self, name: str, size: int, where: str) -> None:
         """Add a size that something else than the manifest tells."""
         self._sizes[name] = (size, where)
+
+    def size(self, name: str) -> int | None:
+        """A size that is known so far."""
+        return self._sizes[name][0] if name in self._sizes else None
 
     def check(self, role: GraphRole, graph: Graph, engine: LoadedEngine, contract: GraphContract) -> None:
         """Refuse a graph that is none of its role, or whose sizes others contradict.
@@ -229,7 +235,11 @@ def check_captioner(
     engine, graph = graphs["decoder"]
     layers = max(1, sum(name.startswith("self_keys_") for name in engine.description.inputs))
     checks.known("layers", layers, f"the inputs of {graph.file}")
-    contracts = {"decoder": decoder(layers), "encoder": ENCODER, "text_embedder": text_embedder(compared)}
+    # Texts of another size are reported by what mends them.
+    contracts = {"decoder": decoder(layers), "encoder": ENCODER, "text_embedder": text_embedder(compared=False)}
     for role, contract in contracts.items():
         engine, graph = graphs[role]
         checks.check(role, graph, engine, contract)
+    texts = checks.size(TEXT_EMBEDDING)
+    if compared and texts not in {None, manifest.embedding_size}:
+        raise incomparable(texts or 0, manifest.embedding_size)

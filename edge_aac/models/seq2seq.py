@@ -122,7 +122,8 @@ class Captioner:
         encoder_graph: the form of the encoder that is run.
 
     Args:
-        bundle: checked, from :func:`edge_aac.bundle.store.open_bundle`.
+        bundle: checked, from :func:`edge_aac.bundle.store.open_bundle`. What the graphs declare is compared with its
+            manifest here; :meth:`try_out` runs them.
         options: backend and threads.
         candidates: number of candidates to draw for each window; None takes the bundle's own.
         choices: the user's other choices in place of the bundle's.

@@ -88,6 +88,16 @@ def test_sizes_that_a_manifest_contradicts(tmp_path: Path, sizes: Tiny, named: s
     assert "again" in one_sentence(caught), "the mend"
 
 
+def test_texts_that_cannot_be_compared_with_sounds(tmp_path: Path) -> None:
+    table = captioner_table(tmp_path, Tiny(embedding=6, text_embedding=5))
+    table["rerank"]["similarity"] = 0.0
+    assert all(_words(_open(tmp_path, table)))
+    assert "texts in 5 dimensions and sounds in 6" in _refused(tmp_path, table, similarity_weight=0.5)
+    dual = dual_encoder_table(tmp_path / "dual", Tiny(text_embedding=5))
+    dual["graphs"]["text_embedder"][0]["shapes"] = {}
+    assert "gives embedding of shape ['texts', 5], but embedding_size is 6 by" in _refused(tmp_path / "dual", dual)
+
+
 def test_a_caption_that_a_user_makes_longer_than_the_decoder_can_count(tmp_path: Path) -> None:
     table = captioner_table(tmp_path)
     table["decoding"]["max_positions"] = 40  # in truth 24
