@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+_LONGEST_KEY = 60  # characters of a key in a message
+
 
 class EdgeAacError(Exception):
     """Base of all errors that edge-aac raises on purpose."""
@@ -51,5 +53,13 @@ class ConfigError(EdgeAacError):
 def first_complaint(error: ValidationError) -> str:
     """The first thing that pydantic found, as part of a sentence."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}"
+    # Keys come from files of others: one may hold a line end or a megabyte.
+    where = ".".join(_shortened(part) for part in first["loc"])
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
+
+
+def _shortened(key: int | str) -> str:
+    text = str(key)
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= _LONGEST_KEY else f"{text[:_LONGEST_KEY]}…"

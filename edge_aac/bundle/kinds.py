@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edge_aac.bundle.json_text import shown
 from edge_aac.errors import EdgeAacError
 from edge_aac.plugins import load, registered
 
@@ -27,7 +28,7 @@ def model_kind(kind: str) -> Any:
     kinds = registered(GROUP)
     if kind not in kinds:
         raise UnknownKindError(
-            f"the model is of the kind {kind!r}, this edge-aac runs {', '.join(kinds)}: "
+            f"the model is of the kind {shown(kind)}, this edge-aac runs {', '.join(kinds)}: "
             "install the package that runs it, or use a version that fits"
         )
     return load(kinds[kind], f"the kind of model {kind!r}")

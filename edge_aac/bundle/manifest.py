@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 
+from edge_aac.bundle import limits
+from edge_aac.bundle.json_text import read_json, shown
 from edge_aac.bundle.kinds import UnknownKindError, model_kind
+from edge_aac.bundle.section import Axis, Count, Name, Number, Section, Text
 from edge_aac.errors import DataError, first_complaint
 
 SCHEMA = "edge-aac/bundle/1"
@@ -17,28 +19,26 @@ MANIFEST = "manifest.json"
 WINDOW_S = 10.0
 GraphRole: TypeAlias = str
 """What a graph does in its model; each kind of model has names of its own."""
+SHORTEST_CAPTION = 3
+"""Tokens: a start, a word, an end."""
 SEQ2SEQ = "seq2seq"
 SEQ2SEQ_ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 DecodingMethod = Literal["nucleus", "greedy", "beam"]
 
 
-class Section(BaseModel):
-    """A part of a manifest: immutable, and no key is passed over."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class BundleFile(Section):
     """A file of the bundle and what it must hash to."""
 
-    file: str
-    sha256: str
+    file: Name
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
     @field_validator("file")
     @classmethod
     def _plain_name(cls, value: str) -> str:
         if not value or value in {".", ".."} or "/" in value or "\\" in value:
             raise ValueError("a bundle's files lie in the bundle itself; no folders in their names")
+        if len(value.encode()) > limits.MAX_NAME:
+            raise ValueError(f"a file's name has {limits.MAX_NAME} bytes at most")
         return value
 
 
@@ -57,13 +57,18 @@ class Graph(BundleFile):
         parent_sha256: hash of the ONNX file that `edge-aac build-engine` made it from; empty for an exported graph.
     """
 
-    backend: str
-    precision: str
-    shapes: dict[str, list[int | str]]
-    built_with: dict[str, str]
-    max_abs_difference: float
+    backend: Name = Field(min_length=1)
+    precision: Name = Field(pattern=r"^[A-Za-z0-9_]+(\+[A-Za-z0-9_]+)*$")
+    shapes: dict[Name, list[Axis]]
+    built_with: dict[Name, Text]
+    max_abs_difference: Number = Field(ge=0.0, allow_inf_nan=False)
     external_data: tuple[BundleFile, ...] = ()
-    parent_sha256: str = ""
+    parent_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+
+    @property
+    def in_int8(self) -> bool:
+        """Whether some of its arithmetic is in INT8, as far as the manifest says."""
+        return "int8" in self.precision.split("+")
 
 
 class DecodingRules(Section):
@@ -85,25 +90,25 @@ class DecodingRules(Section):
     """
 
     method: DecodingMethod = "nucleus"
-    candidates: int = Field(default=6, ge=1, le=64)
-    temperature: float = Field(default=0.5, gt=0.0)
-    top_p: float = Field(default=0.95, gt=0.0, le=1.0)
-    beams: int = Field(default=4, ge=1, le=64)
-    length_penalty: float = Field(default=1.0, allow_inf_nan=False)
-    min_length: int = Field(default=5, ge=0)
-    max_length: int = Field(default=30, ge=2)
-    no_repeat_ngram: int = Field(default=3, ge=0)
-    max_positions: int = Field(default=128, ge=2)
-    start_token_id: int = 2
-    eos_token_id: int = 2
-    pad_token_id: int = 1
+    candidates: Count = Field(default=6, ge=1, le=limits.MAX_CANDIDATES)
+    temperature: Number = Field(default=0.5, ge=limits.MIN_TEMPERATURE, le=limits.MAX_TEMPERATURE)
+    top_p: Number = Field(default=0.95, gt=0.0, le=1.0)
+    beams: Count = Field(default=4, ge=1, le=limits.MAX_CANDIDATES)
+    length_penalty: Number = Field(default=1.0, ge=-limits.MAX_LENGTH_PENALTY, le=limits.MAX_LENGTH_PENALTY)
+    min_length: Count = Field(default=5, ge=0, le=limits.MAX_LENGTH)
+    max_length: Count = Field(default=30, ge=2, le=limits.MAX_LENGTH)
+    no_repeat_ngram: Count = Field(default=3, ge=0, le=limits.MAX_LENGTH)
+    max_positions: Count = Field(default=128, ge=2, le=limits.MAX_POSITIONS)
+    start_token_id: Count = Field(default=2, ge=0)
+    eos_token_id: Count = Field(default=2, ge=0)
+    pad_token_id: Count = Field(default=1, ge=0)
 
 
 class RerankWeights(Section):
     """Weights of the hybrid score: mean token log-likelihood and audio–text cosine similarity."""
 
-    log_likelihood: float = Field(default=0.3, allow_inf_nan=False)
-    similarity: float = Field(default=0.7, allow_inf_nan=False)
+    log_likelihood: Number = Field(default=0.3, ge=0.0, le=limits.MAX_WEIGHT)
+    similarity: Number = Field(default=0.7, ge=0.0, le=limits.MAX_WEIGHT)
 
 
 class FamiliarityRule(Section):
@@ -115,8 +120,10 @@ class FamiliarityRule(Section):
         words: the only words that captions of such windows may hold; each is one token of the decoder.
     """
 
-    threshold: float = Field(validation_alias=AliasChoices("threshold", "least"), allow_inf_nan=False)
-    words: list[str] = Field(min_length=1)
+    threshold: Number = Field(
+        validation_alias=AliasChoices("threshold", "least"), ge=-limits.MAX_FAMILIARITY, le=limits.MAX_FAMILIARITY
+    )
+    words: list[Name] = Field(min_length=1, max_length=limits.MAX_LABELS)
 
 
 class Tokenizers(Section):
@@ -151,16 +158,16 @@ class Manifest(Section):
 
     schema_: Literal["edge-aac/bundle/1"] = Field(alias="schema")
     kind: str = SEQ2SEQ
-    name: str
-    version: str
-    license: str
-    attributions: list[str]
-    language: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$")
-    sample_rate: int
-    window_s: float
-    same_similarity: float = Field(default=0.88, ge=-1.0, le=1.0)
+    name: Name = Field(min_length=1)
+    version: Name = Field(min_length=1)
+    license: Text
+    attributions: list[Text]
+    language: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$", max_length=limits.MAX_NAME)
+    sample_rate: Count
+    window_s: Number
+    same_similarity: Number = Field(default=0.88, ge=-1.0, le=1.0)
     graphs: dict[GraphRole, list[Graph]]
-    parameters: dict[str, int] = Field(default_factory=dict)
+    parameters: dict[str, Annotated[Count, Field(ge=0)]] = Field(default_factory=dict)
     quality: dict[str, Any]
     calibration: BundleFile | None = None
 
@@ -170,6 +177,14 @@ class Manifest(Section):
         if unknown := sorted(set(graphs) - cls.roles):
             raise ValueError(f"a model of this kind has no {unknown[0]} graph, but {', '.join(sorted(cls.roles))}")
         return graphs
+
+    @model_validator(mode="after")
+    def _one_hash_a_file(self) -> Manifest:
+        hashes: dict[str, str] = {}
+        for file in self.files():
+            if hashes.setdefault(file.file, file.sha256) != file.sha256:
+                raise ValueError(f"the file {file.file} stands twice, with two hashes")
+        return self
 
     def own_files(self) -> list[BundleFile]:
         """Files beside graphs, weights and calibration, such as tokenizers; the kind says which."""
@@ -230,12 +245,12 @@ class Seq2SeqManifest(Manifest):
     roles: ClassVar[frozenset[str]] = frozenset(SEQ2SEQ_ROLES)
 
     kind: Literal["seq2seq"] = "seq2seq"
-    embedding_size: int
-    vocabulary_size: int
+    embedding_size: Count = Field(ge=1, le=limits.MAX_EMBEDDING_SIZE)
+    vocabulary_size: Count = Field(ge=1, le=limits.MAX_VOCABULARY)
     decoding: DecodingRules
     rerank: RerankWeights
     familiarity: FamiliarityRule | None = None
-    instruction: str = ""
+    instruction: str = Field(default="", max_length=limits.MAX_INSTRUCTION)
     tokenizers: Tokenizers
 
     def own_files(self) -> list[BundleFile]:
@@ -250,8 +265,12 @@ class Seq2SeqManifest(Manifest):
             self.check_axis("text_embedder", "embedding", self.embedding_size, "embedding_size")
         rules = self.decoding
         for name in ("start_token_id", "eos_token_id", "pad_token_id"):
-            if not 0 <= getattr(rules, name) < self.vocabulary_size:
-                raise ValueError(f"decoding.{name} is no token of a vocabulary of {self.vocabulary_size}")
+            if (token_id := getattr(rules, name)) >= self.vocabulary_size:
+                raise ValueError(
+                    f"decoding.{name} is no token of a vocabulary of {self.vocabulary_size}: it is {shown(token_id)}"
+                )
+        if rules.max_length < SHORTEST_CAPTION:
+            raise ValueError(f"decoding.max_length {rules.max_length} leaves no word between a start and an end")
         if not rules.min_length < rules.max_length <= rules.max_positions:
             raise ValueError(
                 f"decoding asks for captions of {rules.min_length} to {rules.max_length} tokens from a decoder of "
@@ -269,19 +288,28 @@ def read_manifest(path: Path) -> Manifest:
         DataError: it is not JSON, has another schema, is of an unknown kind, lacks a field, has a wrong one, or its
             graphs contradict it.
     """
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is not JSON ({error}): install or build the bundle again") from error
+    table = read_json(path)
     schema = table.get("schema") if isinstance(table, dict) else None
     if schema != SCHEMA:
-        raise DataError(f"{path} has schema {schema!r}, this edge-aac reads {SCHEMA!r}: use a version that fits it")
+        raise DataError(
+            f"{path} has schema {shown(schema)}, this edge-aac reads {SCHEMA!r}: use a version that fits it"
+        )
     try:
         return parse_manifest(table)
     except ValidationError as error:
-        raise DataError(f"{path}: {first_complaint(error)}; build the bundle again") from error
+        raise DataError(f"{path}: {_complaint(error)}; build the bundle again") from error
     except UnknownKindError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _complaint(error: ValidationError) -> str:
+    """The first thing that pydantic found, with the value where it is a single one."""
+    first = error.errors()[0]
+    found = first["input"]
+    value = (
+        f", not {shown(found)}" if isinstance(found, str | int | float | None) and first["type"] != "missing" else ""
+    )
+    return first_complaint(error) + value
 
 
 def parse_manifest(table: Mapping[str, Any]) -> Manifest:

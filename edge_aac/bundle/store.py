@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import shlex
 from collections.abc import Callable
 from importlib import resources
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge_aac.bundle.hashes import file_sha256, remembered_sha256
+from edge_aac.bundle.json_text import shown
 from edge_aac.bundle.manifest import MANIFEST, WINDOW_S, BundleFile, Graph, Manifest, read_manifest
+from edge_aac.bundle.onnx_file import references
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
 from edge_aac.timebase import SAMPLE_RATE
 
 DEFAULT_BUNDLE = "esc10-tiny"
 
+_PLAN = "tensorrt"  # the backend of files that are no ONNX
 ManifestOfKind = TypeVar("ManifestOfKind", bound=Manifest)
 
 
@@ -63,12 +67,24 @@ class Bundle:
 
         Raises:
             InputMissingError: it is not there, or cannot be read.
-            DataError: it is another file than the manifest means.
+            DataError: it is another file than the manifest means, or a graph that takes weights from a file that the
+                manifest does not name with it, so that nothing vouches for them.
         """
         for part in (file, *(file.external_data if isinstance(file, Graph) else ())):
             if complaint := fault(self, part, remembered_sha256):
                 raise complaint
+        if isinstance(file, Graph) and file.backend != _PLAN:
+            self._check_references(file)
         return self.path(file)
+
+    def _check_references(self, graph: Graph) -> None:
+        named = {file.file for file in graph.external_data}
+        found = {posixpath.normpath(location) for location in references(self.path(graph))}
+        if unnamed := sorted(found - named):
+            raise DataError(
+                f"{self.path(graph)} takes weights from the file {shown(unnamed[0])}, which external_data in the "
+                f"bundle's {MANIFEST} does not name with it: {_mend(self, graph)}"
+            )
 
     def size(self, graph: Graph) -> int:
         """Bytes of a graph with its weights."""

@@ -8,7 +8,8 @@ from weakref import WeakSet
 
 from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import Bundle
-from edge_aac.engines.contract import ONNX_RUNTIME, TENSORRT, Backend, Engine, EngineOptions
+from edge_aac.engines.contract import ONNX_RUNTIME, TENSORRT, Backend, EngineOptions, LoadedEngine
+from edge_aac.engines.form_check import check_form
 from edge_aac.engines.processor import unfit
 from edge_aac.errors import DataError, DeviceError
 
@@ -18,7 +19,7 @@ _warned_unfit: WeakSet[Bundle] = WeakSet()
 """Bundles with a logged warning that their INT8 forms are left aside: one warning a bundle is enough."""
 
 
-def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tuple[Engine, Graph]:
+def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tuple[LoadedEngine, Graph]:
     """Load one graph of a bundle, in the first of its forms that can be run.
 
     With "auto", a TensorRT plan on a machine without TensorRT is passed over with a warning, one a bundle. A plan that
@@ -27,9 +28,17 @@ def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tupl
     (:func:`edge_aac.engines.processor.unfit`) is passed over for what was exported, with a warning, one a bundle.
 
     Raises:
-        DataError: the bundle has no such graph, or its plan is stale or broken.
+        DataError: the bundle has no such graph, its plan is stale or broken, or the graph is another than the manifest
+            says (:func:`edge_aac.engines.form_check.check_form`).
         DeviceError: the bundle holds it in no form that the chosen backend runs here.
     """
+    engine, graph = _load(bundle, role, options)
+    check_form(bundle, role, graph, engine.description)
+    return engine, graph
+
+
+def _load(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tuple[LoadedEngine, Graph]:
+    """As :func:`load_engine`, before the graph is compared with the manifest."""
     forms = bundle.manifest.graphs.get(role, [])
     if not forms:
         raise DataError(f"bundle {bundle.manifest.name!r} has no {role} graph: build it again")
@@ -52,7 +61,7 @@ def _order(forms: list[Graph], backend: Backend) -> list[str]:
     return list(dict.fromkeys(form.backend for form in forms if form.backend in wanted))
 
 
-def _open_graph(bundle: Bundle, graphs: Sequence[Graph], threads: int) -> tuple[Engine, Graph]:
+def _open_graph(bundle: Bundle, graphs: Sequence[Graph], threads: int) -> tuple[LoadedEngine, Graph]:
     """The first ONNX file that computes on this processor as it did where it was made.
 
     Raises:
@@ -83,7 +92,7 @@ def _missing_tensorrt() -> DeviceError | None:
     return None
 
 
-def _open_plan(bundle: Bundle, plans: list[Graph]) -> tuple[Engine, Graph]:
+def _open_plan(bundle: Bundle, plans: list[Graph]) -> tuple[LoadedEngine, Graph]:
     """The plan that was built for this machine: a bundle may serve boards of several kinds.
 
     Raises:

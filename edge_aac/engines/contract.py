@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.errors import DataError
+
 Logits = npt.NDArray[np.float32]
 TokenIds = npt.NDArray[np.int64]
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -16,6 +18,18 @@ Backend = Literal["auto", "tensorrt", "onnxruntime"]
 
 ONNX_RUNTIME: Backend = "onnxruntime"
 TENSORRT: Backend = "tensorrt"
+
+
+class GraphRunError(DataError):
+    """A graph cannot compute with what it is given, as where an id lies beyond its table.
+
+    Attributes:
+        why: what the engine says, without the mend.
+    """
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -44,3 +58,33 @@ class Engine(Protocol):
     @property
     def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
         """Declared shape of every input; dynamic axes are names or None."""
+
+
+@dataclass(frozen=True)
+class TensorDescription:
+    """An input or output as the graph declares it.
+
+    Attributes:
+        dtype: numpy's name of its number type ("float32", "int64", "bool"); of one that numpy does not know, the
+            engine's own.
+        shape: sizes; an axis that the graph leaves open is a name or None.
+    """
+
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class GraphDescription:
+    """What a graph declares to take and to give, by name."""
+
+    inputs: Mapping[str, TensorDescription]
+    outputs: Mapping[str, TensorDescription]
+
+
+class LoadedEngine(Engine, Protocol):
+    """An engine that has read a graph's file, and tells what that declares, whatever a manifest says of it."""
+
+    @property
+    def description(self) -> GraphDescription:
+        """Inputs and outputs with their types and shapes."""

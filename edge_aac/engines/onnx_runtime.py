@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from edge_aac.engines.contract import Arrays
+from edge_aac.engines.contract import Arrays, GraphDescription, GraphRunError, TensorDescription
 from edge_aac.errors import DataError
 
-_ERRORS_ONLY = 3
+_SHOWN = 300  # characters of a message of ONNX Runtime
+_ERRORS_ONLY, _FATAL_ONLY = 3, 4
+
+# By their names in ONNX Runtime; what is missing here, numpy has no type for.
+_DTYPES = {"float": "float32", "double": "float64"}
 
 SMALL_GRAPH_BYTES = 16_000_000
 """Below this a second thread does not pay: on two cores the encoder of esc10-tiny takes 0.7 times as long, its decoder
@@ -41,21 +46,48 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
+        # The file is what the bundle names and what was looked at, whatever it may be besides.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         # Threads may spin for each other within a run (a decoding step of the 217 M model takes 0.8 to 0.9 times as
         # long), but a device that listens all day must not burn its cores between windows.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions share no base class but this
-            raise DataError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error}") from error
+            raise DataError(
+                f"ONNX Runtime {onnxruntime.__version__} cannot load {path} ({_first_line(error)}): install or build "
+                "the bundle again"
+            ) from error
+        self._path = path
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self._input_shapes: dict[str, tuple[int | str | None, ...]] = {
-            entry.name: tuple(entry.shape) for entry in self._session.get_inputs()
-        }
+        self._description = GraphDescription(
+            {entry.name: _described(entry) for entry in self._session.get_inputs()},
+            {entry.name: _described(entry) for entry in self._session.get_outputs()},
+        )
+        self._input_shapes = {name: tensor.shape for name, tensor in self._description.inputs.items()}
+        # What goes wrong in a run is raised; the library would write it to standard error as well.
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.log_severity_level = _FATAL_ONLY
 
     def run(self, inputs: Arrays) -> dict[str, npt.NDArray[np.float32]]:
-        """See :class:`edge_aac.engines.choice.Engine`."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+        """See :class:`edge_aac.engines.contract.Engine`.
+
+        Raises:
+            GraphRunError: the graph cannot compute with these inputs.
+        """
+        try:
+            found = self._session.run(self._outputs, dict(inputs), self._run_options)
+        except Exception as error:  # as above
+            why = _first_line(error)
+            raise GraphRunError(
+                f"{self._path} cannot compute with what it is given ({why}): build the bundle again", why
+            ) from error
+        return dict(zip(self._outputs, found, strict=True))
+
+    @property
+    def description(self) -> GraphDescription:
+        """See :class:`edge_aac.engines.contract.LoadedEngine`."""
+        return self._description
 
     @property
     def runs_at_once(self) -> int:
@@ -66,6 +98,18 @@ class OnnxRuntimeEngine:
     def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
         """See :class:`edge_aac.engines.choice.Engine`."""
         return self._input_shapes
+
+
+def _described(entry: Any) -> TensorDescription:
+    """An input or output of a session; its type is written "tensor(float)"."""
+    kind = entry.type.removeprefix("tensor(").removesuffix(")")
+    return TensorDescription(_DTYPES.get(kind, kind), tuple(entry.shape))
+
+
+def _first_line(error: Exception) -> str:
+    """What ONNX Runtime says, as a part of a sentence."""
+    line = " ".join(str(error).partition("\n")[0].split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 
 
 def usable_cores() -> int:

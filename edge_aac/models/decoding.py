@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.bundle.manifest import DecodingRules
+from edge_aac.bundle.manifest import SHORTEST_CAPTION, DecodingRules
 from edge_aac.engines.contract import Engine, Logits, TokenIds
 from edge_aac.engines.steps import DecodingSteps, HostSteps, Memory, StepwiseEngine, largest_rows
 from edge_aac.errors import ConfigError, DataError
@@ -21,6 +21,8 @@ Array = npt.NDArray[np.float32]
 MAX_ROWS = 128
 """Candidates in one batch, all windows together, where an engine sets no limit: of the published size, each takes about
 1 MB of the cache."""
+MAX_CACHE_BYTES = 1 << 30
+"""Room for keys and values of all rows."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,28 @@ class CandidateDecoder:
         """Refuse rules that this decoder cannot follow.
 
         Raises:
-            ConfigError: they ask for longer captions than it can count, or for shorter ones than they allow.
+            ConfigError: they ask for longer captions than it can count, or for shorter ones than they allow, or for
+                more of them than there is room for.
         """
-        if rules.max_length <= rules.min_length:
+        if rules.max_length <= (shortest := max(rules.min_length, SHORTEST_CAPTION - 1)):
             raise ConfigError(
-                f"max_length {rules.max_length} leaves no caption: the bundle's have more than {rules.min_length} "
+                f"max_length {rules.max_length} leaves no caption: the bundle's have more than {shortest} "
                 "tokens (min_length), start and end counted"
             )
         limit = min(rules.max_positions, self.capacity or rules.max_positions)
         if rules.max_length > limit:
             raise ConfigError(f"max_length {rules.max_length} exceeds the decoder's capacity of {limit} tokens")
+        rows = _rows_a_window(rules)
+        if (size := rows * self._row_bytes(rules)) > MAX_CACHE_BYTES:
+            raise ConfigError(
+                f"{rows} captions of {self._positions(rules) + 1} tokens side by side need {size / 2**30:.1f} GiB: use "
+                "fewer candidates or beams, or a smaller max_length"
+            )
 
     def windows_at_once(self, rules: DecodingRules) -> int:
         """The largest number of windows in a batch, by what the engine was built for and the memory of the cache."""
-        rows = largest_rows(self._engine, "token_ids") or MAX_ROWS
+        room = max(1, MAX_CACHE_BYTES // self._row_bytes(rules))
+        rows = largest_rows(self._engine, "token_ids") or min(MAX_ROWS, room)
         windows = largest_rows(self._engine, "memory_padding") or MAX_ROWS
         return max(1, min(windows, rows // _rows_a_window(rules)))
 
@@ -119,8 +129,7 @@ class CandidateDecoder:
         """
         self.check(rules)
         count = _rows_a_window(rules)
-        # The last token is never fed back, so it needs no position.
-        opened = self._open(memory.windows * count, self.capacity or rules.max_length - 1, memory)
+        opened, _ = self.open_steps(memory, rules)
 
         def step(token_ids: TokenIds, position: int) -> Logits:
             if cancelled():
@@ -132,6 +141,19 @@ class CandidateDecoder:
             beams = beam_search(step, opened.reorder, rules, memory.windows, forbidden)
             return [[Candidate(beam.token_ids, beam.log_likelihood)] if beam else _no_numbers() for beam in beams]
         return _side_by_side(step, rules, rngs, forbidden)
+
+    def open_steps(self, memory: Memory, rules: DecodingRules) -> tuple[DecodingSteps, int]:
+        """Begin windows, and tell the number of their rows."""
+        rows = memory.windows * _rows_a_window(rules)
+        return self._open(rows, self._positions(rules), memory), rows
+
+    def _positions(self, rules: DecodingRules) -> int:
+        """Length of the cache. The last token is never fed back, so it needs no position."""
+        return self.capacity or rules.max_length - 1
+
+    def _row_bytes(self, rules: DecodingRules) -> int:
+        """Room that the cache of one row takes: keys and values."""
+        return 2 * self._layers * self._heads * self._positions(rules) * self._head_size * np.dtype(np.float32).itemsize
 
     def _open(self, rows: int, positions: int, memory: Memory) -> DecodingSteps:
         if isinstance(self._engine, StepwiseEngine):

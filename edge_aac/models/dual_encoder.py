@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from edge_aac import records
 from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
 from edge_aac.audio.windows import Window
+from edge_aac.bundle import limits
 from edge_aac.bundle.manifest import BundleFile, Manifest
+from edge_aac.bundle.section import Count
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
 from edge_aac.errors import ConfigError, DataError, first_complaint
 from edge_aac.models.contract import CancelledError, Description, Latency, ScoredCaption, not_cancelled
+from edge_aac.models.graph_contracts import AUDIO_ENCODER, GraphChecks, text_embedder
 from edge_aac.models.tokens import load_tokenizer, plain_text, to_arrays
+from edge_aac.models.trial import MAX_TEXT_TOKENS, Trial
 
 Array = npt.NDArray[np.float32]
 
 DUAL_ENCODER: Final = "dual_encoder"
 _BLANK = "{}"
+TEXTS_AT_ONCE = 64
+"""Labels in one run of the text embedder, so that thousands of them need no more memory."""
 
 
 class DualEncoderManifest(Manifest):
@@ -45,10 +51,12 @@ class DualEncoderManifest(Manifest):
     roles: ClassVar[frozenset[str]] = frozenset({"encoder", "text_embedder"})
 
     kind: Literal["dual_encoder"] = DUAL_ENCODER
-    labels: list[str] = Field(min_length=1)
-    prompt: str = _BLANK
-    embedding_size: int
-    instruction: str = ""
+    labels: list[Annotated[str, StringConstraints(max_length=limits.MAX_LABEL)]] = Field(
+        min_length=1, max_length=limits.MAX_LABELS
+    )
+    prompt: str = Field(default=_BLANK, max_length=limits.MAX_PROMPT)
+    embedding_size: Count = Field(ge=1, le=limits.MAX_EMBEDDING_SIZE)
+    instruction: str = Field(default="", max_length=limits.MAX_INSTRUCTION)
     text_tokenizer: BundleFile
 
     @field_validator("prompt")
@@ -96,15 +104,21 @@ class DualEncoder:
     def __init__(self, bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any] | None = None) -> None:
         self._manifest = _chosen(bundle.manifest_of(DualEncoderManifest), choices or {})
         self._encoder, self._graph = load_engine(bundle, "encoder", options)
-        self._text_embedder = load_engine(bundle, "text_embedder", options)[0]
-        self._tokenizer = load_tokenizer(bundle.checked(self._manifest.text_tokenizer))
+        self._text_embedder, text_graph = load_engine(bundle, "text_embedder", options)
+        checks = GraphChecks(bundle, embedding_size=self._manifest.embedding_size)
+        checks.check("encoder", self._graph, self._encoder, AUDIO_ENCODER)
+        checks.check("text_embedder", text_graph, self._text_embedder, text_embedder(compared=True))
+        tokenizer = self._manifest.text_tokenizer
+        self._tokenizer = load_tokenizer(bundle.checked(tokenizer))
         self._texts = self._manifest.texts()
-        self._embeddings = self.embed(self._texts)
-        self._check_size("text", self._embeddings)
+        trial = Trial(bundle)
+        trial.text_ids(self._text_embedder, self._tokenizer, tokenizer.file)
+        self._embeddings = trial.embed(self.embed, self._texts, self._manifest.embedding_size)
         # INT8 for processors finds its ranges over the whole run, so that windows would change each other's numbers;
         # a plan takes as many windows as it was built for.
-        alone = self._graph.backend != ONNX_RUNTIME or self._graph.precision.startswith("int8")
+        alone = self._graph.backend != ONNX_RUNTIME or self._graph.in_int8
         self._at_once = 1 if alone or isinstance(self._encoder.input_shapes["fbank"][0], int) else None
+        trial.embed_window(lambda window: self._embedded([window]), self._manifest.embedding_size)
 
     @property
     def identity(self) -> records.Model:
@@ -138,18 +152,30 @@ class DualEncoder:
 
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`."""
+        parts = [self._texts_embedded(texts[at : at + TEXTS_AT_ONCE]) for at in range(0, len(texts), TEXTS_AT_ONCE)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _texts_embedded(self, texts: Sequence[str]) -> Array:
+        """As :meth:`embed`, of one run of the text embedder."""
         token_ids, attention_mask = to_arrays(self._tokenizer, texts, self._manifest.instruction)
+        if token_ids.shape[1] > MAX_TEXT_TOKENS:
+            raise ConfigError(
+                f"a label with its prompt has {token_ids.shape[1]} tokens, more than {MAX_TEXT_TOKENS}: shorten it"
+            )
         return self._text_embedder.run({"token_ids": token_ids, "attention_mask": attention_mask})["embedding"]
 
-    def _described(self, windows: Sequence[Window]) -> list[Description | DataError]:
-        """As :meth:`describe`, of one run of the encoder."""
-        started = time.perf_counter()
+    def _embedded(self, windows: Sequence[Window]) -> Array:
+        """Audio embeddings (W, E), of one run of the encoder."""
         inputs: dict[str, npt.NDArray[np.generic]] = {"fbank": np.stack([window.fbank for window in windows])}
         if "frame_padding" in self._encoder.input_shapes:
             frames = np.arange(inputs["fbank"].shape[1]) * FRAME_SHIFT_SAMPLES
             inputs["frame_padding"] = np.stack([frames >= window.samples for window in windows])
-        audio_embeddings = self._encoder.run(inputs)["audio_embedding"]
-        self._check_size("audio", audio_embeddings)
+        return self._encoder.run(inputs)["audio_embedding"]
+
+    def _described(self, windows: Sequence[Window]) -> list[Description | DataError]:
+        """As :meth:`describe`, of one run of the encoder."""
+        started = time.perf_counter()
+        audio_embeddings = self._embedded(windows)
         encoded = time.perf_counter()
         ranked = [self._ranked(embedding) for embedding in audio_embeddings]
         share = 1e3 / len(windows)
@@ -169,13 +195,6 @@ class DualEncoder:
             for text, similarity, embedding in zip(self._texts, similarities, self._embeddings, strict=True)
         ]
         return sorted(scored, key=lambda caption: (-caption.hybrid, caption.text))
-
-    def _check_size(self, what: str, embeddings: Array) -> None:
-        if embeddings.shape[1] != self._manifest.embedding_size:
-            raise DataError(
-                f"the {what} embeddings of the bundle {self._manifest.name} have {embeddings.shape[1]} dimensions, its "
-                f"manifest says {self._manifest.embedding_size}: build the bundle again"
-            )
 
 
 def _chosen(manifest: DualEncoderManifest, choices: Mapping[str, Any]) -> DualEncoderManifest:

@@ -44,7 +44,10 @@ class ModelKind(Protocol):
 
 
 def open_model(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any]) -> WindowModel:
-    """Load the model of a bundle, whatever its kind.
+    """Load the model of a bundle, whatever its kind, and see that it can do what its manifest says.
+
+    The kinds that come with edge-aac compare the manifest with what its graphs declare and with its tokenizers, and
+    describe a trial window, so that what is opened does not fail at its first window.
 
     Args:
         bundle: bundle that :func:`edge_aac.bundle.store.open_bundle` has opened.

@@ -120,10 +120,7 @@ class Reranker:
     @staticmethod
     def _similarity(embeddings: npt.NDArray[np.float32], audio_embedding: npt.NDArray[np.float32]) -> list[float]:
         if embeddings.shape[1] != len(audio_embedding):
-            raise DataError(
-                f"the bundle embeds texts in {embeddings.shape[1]} dimensions and sounds in {len(audio_embedding)}, "
-                "which cannot be compared: set the similarity's weight to 0, or convert it with its own INSTRUCTOR"
-            )
+            raise incomparable(embeddings.shape[1], len(audio_embedding))
         direction = audio_embedding / max(float(np.linalg.norm(audio_embedding)), 1e-12)
         return [float(value) for value in embeddings @ direction]
 
@@ -136,6 +133,14 @@ class Reranker:
     def _embedded(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         token_ids, attention_mask = to_arrays(self._text_tokenizer, texts, self._instruction)
         return self._text_embedder.run({"token_ids": token_ids, "attention_mask": attention_mask})["embedding"]
+
+
+def incomparable(texts: int, sounds: int) -> DataError:
+    """The error of a bundle whose embeddings of texts and of sounds have different numbers of dimensions."""
+    return DataError(
+        f"the bundle embeds texts in {texts} dimensions and sounds in {sounds}, which cannot be compared: set the "
+        "similarity's weight to 0, or convert it with its own INSTRUCTOR"
+    )
 
 
 def _rank(caption: ScoredCaption) -> tuple[bool, bool, float, float, str]:

@@ -34,14 +34,21 @@ def apply_rules(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withhe
 
 def constrain(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withheld: Withheld | None = None) -> Logits:
     """Forbid what every method forbids: an early end, a late one, a repeated n-gram, and withheld tokens.
-    Shapes as in :func:`apply_rules`."""
+
+    Where that forbids every token of a row, its caption ends. Shapes as in :func:`apply_rules`.
+    """
     length = prefixes.shape[1]
     scores = forbid_end(logits, rules) if length < rules.min_length else logits
     if withheld is not None:
         scores = np.where(withheld, FORBIDDEN, scores)
     if length >= rules.max_length - 1:
         return force_end(scores, rules)
-    return forbid_repeats(scores, prefixes, rules.no_repeat_ngram)
+    scores = forbid_repeats(scores, prefixes, rules.no_repeat_ngram)
+    stuck = np.isneginf(scores.max(axis=-1)) & np.isfinite(logits.max(axis=-1))
+    if stuck.any():
+        scores = scores.copy()
+        scores[stuck, rules.eos_token_id] = 0.0
+    return scores
 
 
 def forbid_end(logits: Logits, rules: DecodingRules) -> Logits:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from edge_aac import records
 from edge_aac.audio.windows import Window
 from edge_aac.bundle.manifest import (
+    SEQ2SEQ_ROLES,
     DecodingMethod,
     DecodingRules,
     FamiliarityRule,
@@ -31,8 +32,10 @@ from edge_aac.fluency.languages import FluencyCheck, fluency_check
 from edge_aac.models.contract import Description, Latency, ScoredCaption, not_cancelled
 from edge_aac.models.decoding import Candidate, CandidateDecoder
 from edge_aac.models.encoding import Encoded, WindowEncoder
+from edge_aac.models.graph_contracts import check_captioner
 from edge_aac.models.rerank import Reranker
-from edge_aac.models.tokens import all_but, load_tokenizer
+from edge_aac.models.tokens import all_but, check_decoder_tokenizer, load_tokenizer
+from edge_aac.models.trial import Trial
 
 Array = npt.NDArray[np.float32]
 
@@ -119,7 +122,8 @@ class Captioner:
         encoder_graph: the form of the encoder that is run.
 
     Args:
-        bundle: checked, from :func:`edge_aac.bundle.store.open_bundle`.
+        bundle: checked, from :func:`edge_aac.bundle.store.open_bundle`. What the graphs declare is compared with its
+            manifest here; :meth:`try_out` runs them.
         options: backend and threads.
         candidates: number of candidates to draw for each window; None takes the bundle's own.
         choices: the user's other choices in place of the bundle's.
@@ -136,27 +140,30 @@ class Captioner:
         manifest = bundle.manifest_of(Seq2SeqManifest)
         self.bundle = bundle
         self.rules = choices.rules(manifest, candidates)
-        encoder, self.encoder_graph = load_engine(bundle, "encoder", options)
-        decoder, decoder_graph = load_engine(bundle, "decoder", options)
-        text_embedder, text_graph = load_engine(bundle, "text_embedder", options)
+        weights = choices.weights(manifest)
+        graphs = {role: load_engine(bundle, role, options) for role in SEQ2SEQ_ROLES}
+        check_captioner(bundle, manifest, graphs, bool(weights.similarity))
+        encoder, self.encoder_graph = graphs["encoder"]
+        decoder, decoder_graph = graphs["decoder"]
+        text_embedder, text_graph = graphs["text_embedder"]
         self._decoder = CandidateDecoder(decoder)
         self._decoder.check(self.rules)
-        tokenizer = load_tokenizer(bundle.checked(manifest.tokenizers.decoder))
+        tokenizer_path = bundle.checked(manifest.tokenizers.decoder)
+        tokenizer = load_tokenizer(tokenizer_path)
+        check_decoder_tokenizer(tokenizer, tokenizer_path, manifest.vocabulary_size, _special_tokens(self.rules))
         self.familiarity = choices.familiarity(manifest)
-        if self.familiarity and "familiarity" not in self.encoder_graph.shapes:
+        if self.familiarity and "familiarity" not in encoder.description.outputs:
             raise DataError(f"{bundle.folder} has a rule for familiarity, its encoder none to give: export it again")
         self._withheld = None
         if self.familiarity:
-            self._withheld = all_but(tokenizer, self.familiarity.words)
+            self._withheld = all_but(tokenizer, self.familiarity.words, manifest.vocabulary_size)
             self._withheld[self.rules.eos_token_id] = False
+        self._text_embedder = text_embedder
+        self._tokenizers = tokenizer, load_tokenizer(bundle.checked(manifest.tokenizers.text))
         self._reranker = Reranker(
-            text_embedder,
-            tokenizer,
-            load_tokenizer(bundle.checked(manifest.tokenizers.text)),
-            choices.weights(manifest),
-            manifest.instruction,
-            choices.check_of(manifest),
+            text_embedder, *self._tokenizers, weights, manifest.instruction, choices.check_of(manifest)
         )
+        self._compares = bool(weights.similarity)
         # What the decoder reads in the device's memory need not leave it.
         resident = isinstance(encoder, ResidentEngine) and isinstance(decoder, StepwiseEngine)
         self._encoder = WindowEncoder(encoder, resident)
@@ -174,8 +181,27 @@ class Captioner:
         candidates: int | None = None,
         choices: Choices | None = None,
     ) -> Captioner:
-        """Open a bundle by name or path and load it."""
-        return cls(open_bundle(name_or_path), options, candidates, choices)
+        """Open a bundle by name or path, load it, and see that it can do what its manifest says.
+
+        Raises:
+            EdgeAacError: as :func:`edge_aac.models.registry.open_model`.
+        """
+        captioner = cls(open_bundle(name_or_path), options, candidates, choices)
+        captioner.try_out()
+        return captioner
+
+    def try_out(self) -> None:
+        """Run each graph once, as the first window would, and at the ends of what the manifest allows.
+
+        Raises:
+            DataError: the manifest contradicts what a graph or a tokenizer can do.
+        """
+        manifest, trial = self.bundle.manifest_of(Seq2SeqManifest), Trial(self.bundle)
+        encoded = trial.encode(self._encoder, manifest.embedding_size)
+        trial.decode(self._decoder, encoded, self.rules, manifest.vocabulary_size)
+        trial.text_ids(self._text_embedder, self._tokenizers[1], manifest.tokenizers.text.file)
+        longest = trial.longest_text(*self._tokenizers, self.rules, manifest.instruction)
+        trial.embed(self.embed, [longest], manifest.embedding_size if self._compares else None)
 
     @property
     def identity(self) -> records.Model:
@@ -284,10 +310,15 @@ class Captioner:
         return ranked
 
 
+def _special_tokens(rules: DecodingRules) -> dict[str, int]:
+    """Ids of tokens that are no words, by their keys in the manifest."""
+    return rules.model_dump(include={"start_token_id", "eos_token_id", "pad_token_id"})
+
+
 def _scaled_by_run(graph: Graph) -> bool:
     """Whether its products find the range of their activations over the whole run: beside others, a window would have
     other numbers than alone."""
-    return graph.backend == ONNX_RUNTIME and graph.precision.startswith("int8")
+    return graph.backend == ONNX_RUNTIME and graph.in_int8
 
 
 def window_rng(seed: int, start_sample: int) -> np.random.Generator:
@@ -308,4 +339,6 @@ class Seq2SeqKind:
     def open(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any]) -> Captioner:
         """Load the captioner."""
         others = {name: value for name, value in choices.items() if name != "candidates"}
-        return Captioner(bundle, options, choices.get("candidates"), Choices(**others))
+        captioner = Captioner(bundle, options, choices.get("candidates"), Choices(**others))
+        captioner.try_out()
+        return captioner

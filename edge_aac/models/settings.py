@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edge_aac.bundle import limits
 from edge_aac.bundle.manifest import DecodingMethod
 from edge_aac.bundle.store import DEFAULT_BUNDLE
 
@@ -28,7 +29,7 @@ class CaptionerSettings(BaseModel):
     candidates: int | None = Field(
         default=None,
         ge=1,
-        le=64,
+        le=limits.MAX_CANDIDATES,
         description="Captions drawn for each window.",
         examples=[2],
         json_schema_extra={"flag": "--candidates", "env": "EDGE_AAC_CANDIDATES", "absent": _BUNDLES_OWN},
@@ -42,6 +43,7 @@ class CaptionerSettings(BaseModel):
     max_length: int | None = Field(
         default=None,
         ge=2,
+        le=limits.MAX_LENGTH,
         description="Longest caption in tokens, start and end counted.",
         examples=[30],
         json_schema_extra={
@@ -54,6 +56,7 @@ class CaptionerSettings(BaseModel):
     likelihood_weight: float | None = Field(
         default=None,
         ge=0.0,
+        le=limits.MAX_WEIGHT,
         allow_inf_nan=False,
         description="Weight of log-likelihood in the ranking of candidates.",
         examples=[0.3],
@@ -66,6 +69,7 @@ class CaptionerSettings(BaseModel):
     similarity_weight: float | None = Field(
         default=None,
         ge=0.0,
+        le=limits.MAX_WEIGHT,
         allow_inf_nan=False,
         description="Weight of audio-text similarity in the ranking; 0: not computed.",
         examples=[0.7],
@@ -87,6 +91,8 @@ class CaptionerSettings(BaseModel):
     )
     min_familiarity: float | None = Field(
         default=None,
+        ge=-limits.MAX_FAMILIARITY,
+        le=limits.MAX_FAMILIARITY,
         allow_inf_nan=False,
         description="No class is named in windows that score lower.",
         examples=[-4.0],
@@ -99,12 +105,14 @@ class CaptionerSettings(BaseModel):
     labels: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,
+        max_length=limits.MAX_LABELS,
         description="What a bundle of the kind dual_encoder chooses from.",
         examples=[["a dog", "rain"]],
         json_schema_extra={"flag": "--label", "env": "EDGE_AAC_LABELS", "absent": _BUNDLES_OWN},
     )
     prompt: str | None = Field(
         default=None,
+        max_length=limits.MAX_PROMPT,
         description="Text around each label of a dual_encoder, with {} in the label's place.",
         examples=["the sound of {}"],
         json_schema_extra={"flag": "--prompt", "env": "EDGE_AAC_PROMPT", "absent": _BUNDLES_OWN},

@@ -2,28 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from edge_aac.bundle.manifest import MANIFEST
 from edge_aac.errors import DataError
 
 _NO_PUNCTUATION = str.maketrans({mark: " " for mark in '.,;:!?"()[]'})
+
+
+END = "eos_token_id"
+"""Key in the manifest."""
+MAX_PADDED_LENGTH = 4096
+"""Tokens to which a tokenizer may pad every text."""
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """Read a ``tokenizer.json``.
 
     Raises:
-        DataError: this version of ``tokenizers`` cannot read it.
+        DataError: this version of ``tokenizers`` cannot read it, or it pads every text to a length beyond all bounds.
     """
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises plain Exception
-        raise DataError(f"cannot read the tokenizer {path}: {error}") from error
+        why = " ".join(str(error).split())[:200]
+        raise DataError(f"cannot read the tokenizer {path} ({why}): install or build the bundle again") from error
+    length = (tokenizer.padding or {}).get("length") or 0
+    if length > MAX_PADDED_LENGTH:
+        raise DataError(
+            f"the tokenizer {path} pads every text to {length} tokens, more than {MAX_PADDED_LENGTH}: install or build "
+            "the bundle again"
+        )
+    return tokenizer
+
+
+def max_token_id(tokenizer: Tokenizer) -> int:
+    """The largest id of a tokenizer, whose ids may have gaps; -1 of one without tokens."""
+    return max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+
+
+def check_decoder_tokenizer(tokenizer: Tokenizer, path: Path, vocabulary_size: int, special: Mapping[str, int]) -> None:
+    """Refuse a tokenizer that does not belong to a decoder.
+
+    A decoder may have more tokens than its tokenizer (tables are padded to round sizes), never fewer.
+
+    Args:
+        tokenizer: tokenizer of the decoder.
+        path: its file, for the message.
+        vocabulary_size: number of the decoder's tokens, as the manifest states it.
+        special: key in the manifest → id of a token that is no word.
+
+    Raises:
+        DataError: it has more tokens than the decoder, or a word in the place of a special token.
+    """
+    if (largest := max_token_id(tokenizer)) >= vocabulary_size:
+        raise DataError(
+            f"the tokenizer {path} has the token {largest}, but vocabulary_size in the bundle's {MANIFEST} is "
+            f"{vocabulary_size}: install or export the bundle again"
+        )
+    # What a tokenizer puts behind every text is the end that its captions were trained with.
+    behind = tokenizer.encode("").ids
+    added = tokenizer.get_added_tokens_decoder()
+    specials = {token_id for token_id, token in added.items() if token.special}
+    for key, token_id in special.items():
+        # A tokenizer without any special token does not say which they are.
+        if specials and token_id not in specials and tokenizer.id_to_token(token_id) is not None:
+            raise DataError(
+                f"decoding.{key} in the bundle's {MANIFEST} is {token_id}, which the tokenizer {path} has for the word "
+                f"{tokenizer.id_to_token(token_id)!r}: install or export the bundle again"
+            )
+    if behind and behind[-1] in specials and behind[-1] != special[END]:
+        raise DataError(
+            f"decoding.{END} in the bundle's {MANIFEST} is {special[END]}, but the tokenizer {path} ends texts with "
+            f"{behind[-1]}: install or export the bundle again"
+        )
 
 
 def to_text(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
@@ -60,13 +117,18 @@ def token_of(tokenizer: Tokenizer, word: str) -> int | None:
     return ids[0] if len(ids) == 1 and to_text(tokenizer, ids) == word else None
 
 
-def all_but(tokenizer: Tokenizer, words: Sequence[str]) -> npt.NDArray[np.bool_]:
+def all_but(tokenizer: Tokenizer, words: Sequence[str], vocabulary_size: int) -> npt.NDArray[np.bool_]:
     """All tokens but those of some words; (V,) bool.
+
+    Args:
+        tokenizer: tokenizer of a decoder.
+        words: words that are allowed.
+        vocabulary_size: number of the decoder's tokens, V, of which its tokenizer may have fewer.
 
     Raises:
         DataError: a word is no token of its own.
     """
-    others = np.ones(tokenizer.get_vocab_size(), dtype=bool)
+    others = np.ones(vocabulary_size, dtype=bool)
     for word in words:
         token = token_of(tokenizer, word)
         if token is None:

@@ -8,11 +8,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.engines.contract import GraphDescription, TensorDescription
 from edge_aac.engines.steps import Memory
 
 Array = npt.NDArray[Any]
 Shape = tuple[int | str | None, ...]
 END = 2
+
+
+_INTEGERS, _BOOLEANS = {"token_ids", "step", "attention_mask"}, {"memory_padding", "frame_padding"}
+
+
+def described_as(inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> GraphDescription:
+    """What a graph with these inputs and outputs declares."""
+
+    def tensor(name: str, shape: Shape) -> TensorDescription:
+        dtype = "int64" if name in _INTEGERS else "bool" if name in _BOOLEANS else "float32"
+        return TensorDescription(dtype, shape)
+
+    return GraphDescription(
+        *({name: tensor(name, shape) for name, shape in part.items()} for part in (inputs, outputs))
+    )
 
 
 class FakeDecoderEngine:
@@ -59,6 +75,12 @@ class FakeDecoderEngine:
         kinds = {"self_keys": cache, "self_values": cache, "cross_keys": cross, "cross_values": cross}
         states = {f"{kind}_{layer}": shape for kind, shape in kinds.items() for layer in range(self.layers)}
         return {"token_ids": ("rows", 1), "step": (1,), "memory_padding": ("windows", "memory_steps"), **states}
+
+    @property
+    def description(self) -> GraphDescription:
+        new: Shape = (self.layers, "rows", self.heads, 1, self.head_size)
+        outputs: dict[str, Shape] = {"logits": ("rows", None), "new_keys": new, "new_values": new}
+        return described_as(self.input_shapes, outputs)
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
         assert set(inputs) == set(self.input_shapes)
@@ -147,6 +169,13 @@ class FakeEncoderEngine:
             self.input_shapes["frame_padding"] = ("windows", 998)
         self.inputs: list[dict[str, Array]] = []
 
+    @property
+    def description(self) -> GraphDescription:
+        """Sizes are left open: what is given may be of any."""
+        ranks = {name: array.ndim for name, array in self._outputs.items()}
+        outputs: dict[str, Shape] = {name: (None,) * rank for name, rank in ranks.items()}
+        return described_as(self.input_shapes, outputs)
+
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
         assert set(inputs) == set(self.input_shapes)
         assert all(len(array) == 1 for array in inputs.values()), "a processor gains nothing from more at once"
@@ -163,6 +192,10 @@ class FakeTextEmbedder:
         self._vectors = vectors
         self.calls = 0
         self.input_shapes: dict[str, Shape] = {name: ("texts", "tokens") for name in ("token_ids", "attention_mask")}
+
+    @property
+    def description(self) -> GraphDescription:
+        return described_as(self.input_shapes, {"embedding": ("texts", None)})
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
         self.calls += 1

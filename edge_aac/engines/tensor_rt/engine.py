@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from edge_aac.bundle.manifest import Graph
 from edge_aac.bundle.store import Bundle
-from edge_aac.engines.contract import Arrays
+from edge_aac.engines.contract import Arrays, GraphDescription, TensorDescription
 from edge_aac.engines.steps import DecodingSteps, Memory
 from edge_aac.engines.tensor_rt.cuda_memory import Cuda, CudaStream, DeviceBuffer, PinnedBuffer, size_bytes
 from edge_aac.engines.tensor_rt.device_array import DeviceArray
 from edge_aac.engines.tensor_rt.library import TensorRtLog, load_tensorrt
-from edge_aac.engines.tensor_rt.plan import BUILD_COMMAND, BoundPlan, Shape
+from edge_aac.engines.tensor_rt.plan import BUILD_COMMAND, BoundPlan, PlanTensor, Shape
 from edge_aac.engines.tensor_rt.steps import DeviceDecoder
 from edge_aac.errors import DataError, InputMissingError
 
@@ -169,10 +169,17 @@ class TensorRtEngine:
     @property
     def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:
         """See :class:`edge_aac.engines.choice.Engine`."""
-        return {
-            name: tuple(size if size >= 0 else None for size in tensor.shape)
-            for name, tensor in self._plan.inputs.items()
-        }
+        return {name: tensor.shape for name, tensor in self.description.inputs.items()}
+
+    @property
+    def description(self) -> GraphDescription:
+        """See :class:`edge_aac.engines.contract.LoadedEngine`; types are the plan's own."""
+        return GraphDescription(
+            *(
+                {name: _described(tensor) for name, tensor in tensors.items()}
+                for tensors in (self._plan.inputs, self._plan.outputs)
+            )
+        )
 
     @property
     def largest_shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -260,3 +267,7 @@ class TensorRtEngine:
             self._plan.outputs[name].dtype,
             lambda: self._runs == run,
         )
+
+
+def _described(tensor: PlanTensor) -> TensorDescription:
+    return TensorDescription(tensor.dtype.name, tuple(size if size >= 0 else None for size in tensor.shape))

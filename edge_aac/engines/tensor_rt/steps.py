@@ -82,6 +82,8 @@ class DeviceDecoder:
             raise DataError(
                 f"{plan.path} has no memory_padding, its form is older than this edge-aac: export the bundle again"
             )
+        if missing := [name for name in ("logits", *_NEW_ROWS) if name not in plan.outputs]:
+            raise DataError(f"{plan.path} gives no {missing[0]}, so that it is no decoder: export the bundle again")
         self._layers = sum(name.startswith("self_keys_") for name in plan.inputs)
         self._dtypes = {kind: self._check(kind) for kind in (*_CACHE, *CROSS_ATTENTION)}
         for kind, rows in zip(_CACHE, _NEW_ROWS, strict=True):

@@ -32,7 +32,7 @@ class FakePlan:
         assert device is not None and build_command.startswith("edge-aac build-engine --bundle ")
         self.path = path
         self._engine = OnnxRuntimeEngine(path.with_name(f"{path.name.partition('.')[0]}.fp32.onnx"), 1)
-        self.input_shapes = self._engine.input_shapes
+        self.input_shapes, self.description = self._engine.input_shapes, self._engine.description
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return self._engine.run(inputs)

@@ -61,9 +61,9 @@ def test_hybrid_score_by_hand() -> None:
 
 
 def test_weights_are_those_of_the_bundle() -> None:
-    reranker, _ = _reranker(RerankWeights(log_likelihood=2.0, similarity=-1.0))
+    reranker, _ = _reranker(RerankWeights(log_likelihood=2.0, similarity=1.0))
     ranked = _rank(reranker, [Candidate(_ids("rain falls"), -2.0), Candidate(_ids("a dog barks"), -0.1)], _AUDIO)
-    assert [caption.hybrid for caption in ranked] == pytest.approx([-0.2 - 0.6, -4.0 - 1.0])
+    assert [caption.hybrid for caption in ranked] == pytest.approx([-0.2 + 0.6, -4.0 + 1.0])
 
 
 @pytest.mark.parametrize("audio", [_AUDIO, np.ones(7, np.float32), np.full(2, np.nan, np.float32)])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edge_aac.bundle.manifest import DecodingMethod, FamiliarityRule
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle
-from edge_aac.engines.contract import EngineOptions
+from edge_aac.engines.contract import EngineOptions, GraphDescription, TensorDescription
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models import seq2seq as captioner_module
 from edge_aac.models.seq2seq import Captioner, Choices, window_rng
 from tests.edge_aac.fake_engines import FakeDecoderEngine, FakeEncoderEngine, FakeTextEmbedder, prefix_logits
-from tests.edge_aac.fakes import described, word_tokenizer
+from tests.edge_aac.fakes import SPECIAL_TOKENS, described, word_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,11 @@ class _FamiliarityEncoder(FakeEncoderEngine):
         super().__init__(decoder.cross_keys, decoder.cross_values, None)
         self.familiarity = familiarity
 
+    @property
+    def description(self) -> GraphDescription:
+        plain = super().description
+        return replace(plain, outputs={**plain.outputs, "familiarity": TensorDescription("float32", ("windows",))})
+
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {**super().run(inputs), "familiarity": np.array([self.familiarity], np.float32)}
 
@@ -144,8 +151,12 @@ def _rule(bundle: Bundle, rule: FamiliarityRule | None) -> Bundle:
     """The bundle with another rule for familiarity, and an encoder whose manifest entry has the score."""
     encoder = bundle.manifest.graphs["encoder"][0]
     scoring = encoder.model_copy(update={"shapes": {**encoder.shapes, "familiarity": ["windows"]}})
-    graphs = {**bundle.manifest.graphs, "encoder": [scoring]}
-    return Bundle(bundle.folder, bundle.manifest.model_copy(update={"familiarity": rule, "graphs": graphs}))
+    changes = {
+        "familiarity": rule,
+        "graphs": {**bundle.manifest.graphs, "encoder": [scoring]},
+        "vocabulary_size": len(SPECIAL_TOKENS) + len(_WORDS),
+    }
+    return Bundle(bundle.folder, bundle.manifest.model_copy(update=changes))
 
 
 @pytest.mark.parametrize("method", ["nucleus", "greedy", "beam"])
@@ -193,10 +204,12 @@ def test_a_bundle_without_familiarity(captioner: Captioner, monkeypatch: pytest.
     with pytest.raises(DataError, match="'stone', a word for unfamiliar sounds"):
         rule = FamiliarityRule(threshold=0.0, words=["rain", "stone"])
         _with_graphs(_rule(captioner.bundle, rule), _FamiliarityEncoder(decoder, 0.0), decoder, monkeypatch)
-    silent = _rule(captioner.bundle, FamiliarityRule(threshold=0.0, words=["rain"]))
-    del silent.manifest.graphs["encoder"][0].shapes["familiarity"]
+    silent = _FamiliarityEncoder(decoder, 0.0)
+    monkeypatch.setattr(_FamiliarityEncoder, "description", FakeEncoderEngine.description)
     with pytest.raises(DataError, match="its encoder none to give"):
-        _with_graphs(silent, _FamiliarityEncoder(decoder, 0.0), decoder, monkeypatch)
+        _with_graphs(
+            _rule(captioner.bundle, FamiliarityRule(threshold=0.0, words=["rain"])), silent, decoder, monkeypatch
+        )
 
 
 def _with_graphs(  # noqa: PLR0913, PLR0917 - the parts of a captioner

@@ -58,6 +58,6 @@ def test_the_token_of_a_word() -> None:
     assert token_of(tokenizer, "rain") == 4
     assert token_of(tokenizer, "snow") is None
     assert token_of(tokenizer, "rain falls") is None
-    assert all_but(tokenizer, ["falls"]).tolist() == [True] * 5 + [False]
+    assert all_but(tokenizer, ["falls"], 8).tolist() == [True] * 5 + [False] + [True] * 2
     with pytest.raises(DataError, match="'snow', a word for unfamiliar sounds"):
-        all_but(tokenizer, ["rain", "snow"])
+        all_but(tokenizer, ["rain", "snow"], 6)

@@ -20,6 +20,7 @@ import soundfile
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
+from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
 from edge_aac.engines.tensor_rt import engine as tensor_rt
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
@@ -92,6 +93,7 @@ class OnnxPlan:
     def __init__(self, path: Path, device: object, build_command: str = "") -> None:
         self._session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
         self.input_shapes = {entry.name: tuple(entry.shape) for entry in self._session.get_inputs()}
+        self.description = OnnxRuntimeEngine(path, 1).description
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         half = {entry.name for entry in self._session.get_inputs() if entry.type == "tensor(float16)"}
