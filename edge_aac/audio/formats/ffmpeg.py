@@ -67,9 +67,10 @@ class Transcoded(io.RawIOBase):
         self._facts = FfmpegLog()
         self._reading = threading.Lock()
         self._given_bytes = 0
-        self._descriptor = os.dup(source if isinstance(source, int) else source.fileno())
         self._relay: Relay | None = None
+        self._descriptor = -1
         try:
+            self._descriptor = os.dup(source if isinstance(source, int) else source.fileno())
             self._head = os.pread(self._descriptor, HEAD_BYTES, 0) if regular else head
             self._relay = self._started(head)
             self._unread = header = self._header(self._relay.output)
@@ -83,6 +84,12 @@ class Transcoded(io.RawIOBase):
                     self._name,
                     len(self._facts.audio_tracks),
                 )
+        except OSError as error:
+            self.close()
+            raise DataError(
+                f"'{self._name}' is {_a(container)} file, and ffmpeg, which decodes it, does not start "
+                f"({error.strerror or error}): install it again, or give this process more descriptors and memory."
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -148,7 +155,8 @@ class Transcoded(io.RawIOBase):
             self._relay.stop()
             with self._reading:
                 self._relay.close()
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     def _started(self, head: bytes) -> Relay:
         program = shutil.which("ffmpeg")
@@ -171,22 +179,16 @@ class Transcoded(io.RawIOBase):
         ]
         command += ["-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-fflags", "+bitexact"]
         command += ["-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
-        try:
-            return Relay(
-                command,
-                self._noted,
-                source=None if self._regular else self._descriptor,
-                head=head,
-                inherited=(self._descriptor,) if self._regular else (),
-                environment=environment(),
-                idle_limit_s=IDLE_LIMIT_S,
-                silent_limit_s=SILENT_LIMIT_S,
-            )
-        except OSError as error:
-            raise DataError(
-                f"'{self._name}' is {_a(self._container)} file, and ffmpeg, which decodes it, does not start "
-                f"({error.strerror}): install it again."
-            ) from error
+        return Relay(
+            command,
+            self._noted,
+            source=None if self._regular else self._descriptor,
+            head=head,
+            inherited=(self._descriptor,) if self._regular else (),
+            environment=environment(),
+            idle_limit_s=IDLE_LIMIT_S,
+            silent_limit_s=SILENT_LIMIT_S,
+        )
 
     def _noted(self, data: bytes) -> bool:
         self._facts.feed(data)

@@ -1,8 +1,15 @@
 """Whether bytes are sound: a text, a fill and compressed data are not, and other samples are not 16-bit ones.
 
 Each judgement is made to be wrong on the side of sound: what is taken for something else is lost, and what is taken
-for sound by mistake is heard as noise. How often either happens was measured on 2193 recordings (ESC-10 and others,
-12 500 s at 16 kHz) in ten encodings, and on texts, programs, pictures, archives and executables; see the functions.
+for sound by mistake is heard as noise. Measured:
+
+- Of 2193 recordings (ESC-10 and others, 8156 s) as s16le, none was taken for anything else in stretches of 512 bytes to
+  the whole, nor in 14 encodings, peak-normalised, clipped and quiet, of every eighth recording, but for clipped rain in
+  u8 (two stretches of 256 and 512 bytes). Hiss that is limited until it fills the range evenly, as no microphone gives
+  it, is taken for compressed data, unless the sound before it is such hiss, too.
+- Of things that are no sound, in stretches of 4 kB and more: random data is always recognised, gzip and AAC for 97 of
+  100, MP3 for 75; texts for 95 of 100 and more. Pictures and archives with large tables are for half; executables and
+  ADPCM are taken for sound.
 """
 
 from __future__ import annotations
@@ -15,7 +22,7 @@ import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
 
-MIN_TEXT_BYTES = 128
+MIN_TEXT_BYTES = 256
 """Of fewer bytes it cannot be told whether they are a text: half a slow wave in samples of 8 bits may be printable."""
 MIN_RANDOM_SAMPLES = 256
 """Fewer samples tell nothing about how they are spread."""
@@ -82,8 +89,8 @@ def continues_sound(before: bytes, after: bytes, encoding: EncodingName) -> Judg
         encoding: how the sound before is written.
 
     Returns:
-        ``UNCLEAR`` for less than 128 bytes that are no fill, and for less than 256 samples that could be random. In
-        encodings of one byte it is also that of a text of less than 512 bytes, and of less than 1024 such samples.
+        ``UNCLEAR`` for less than 256 bytes that are no fill, and for less than 256 samples that could be random. In
+        encodings of one byte it is also that of a text of less than 1024 bytes, and of less than 1024 such samples.
     """
     if is_constant(after):
         return Judgement.CONSTANT
@@ -148,7 +155,7 @@ def is_text(data: bytes) -> bool:
         data: any bytes; of more than 64 kB the first are looked at.
 
     Returns:
-        False for less than 128 bytes.
+        False for less than 256 bytes.
     """
     data = data[:65_536]
     values = np.frombuffer(data, np.uint8)

@@ -77,14 +77,20 @@ class Relay:
         self._inherited = tuple(inherited)
         self._environment = environment
         self._idle_limit_s, self._silent_limit_s = idle_limit_s, silent_limit_s
-        self._source = None if source is None else os.dup(source)
         self._unsent = head
         self._unread = b""
         self._failures: list[OSError] = []
         self._started = threading.Event()
         self._closing = False
-        self.output, self._forwarded = os.pipe()
-        self._wake_reader, self._wake_writer = os.pipe()
+        with contextlib.ExitStack() as undo:  # where no more descriptors are to be had
+            self._source = None if source is None else os.dup(source)
+            if self._source is not None:
+                undo.callback(os.close, self._source)
+            self.output, self._forwarded = os.pipe()
+            undo.callback(os.close, self.output)
+            undo.callback(os.close, self._forwarded)
+            self._wake_reader, self._wake_writer = os.pipe()
+            undo.pop_all()
         os.set_blocking(self._forwarded, False)
         self._thread = threading.Thread(target=self._run, name=f"relay {os.path.basename(command[0])}", daemon=True)
         self._thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import socket
 import struct
 import threading
@@ -124,14 +125,14 @@ def test_an_index_behind_the_sound_of_a_pipe(folder: Path) -> None:
         feeding.join(60)
 
 
-def _descriptors() -> set[str]:
+def descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))
 
 
 def test_nothing_is_left_behind(folder: Path) -> None:
     path = made(folder, "early_index.m4a")
     heard(path)
-    before, threads = _descriptors(), threading.active_count()
+    before, threads = descriptors(), threading.active_count()
     for _ in range(3):
         heard(path)
         with path.open("rb", buffering=0) as raw:
@@ -139,7 +140,7 @@ def test_nothing_is_left_behind(folder: Path) -> None:
             stream.read(5000)
             stream.close()
             stream.close()
-    assert (_descriptors(), threading.active_count()) == (before, threads)
+    assert (descriptors(), threading.active_count()) == (before, threads)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
@@ -263,3 +264,27 @@ def test_a_child_that_a_wrapper_leaves_behind_is_ended(folder: Path, tmp_path: P
             return
         threading.Event().wait(0.02)
     raise AssertionError("it lives on")
+
+
+@pytest.mark.parametrize("spare", range(14))
+def test_few_descriptors(folder: Path, spare: int) -> None:
+    path = made(folder, "phone.aac")
+    before = descriptors()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(200)]
+    with path.open("rb", buffering=0) as raw:
+        found = Container("AAC", "aac", "aac", announces=False)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, descriptors())) + 1, hard))
+        for _ in range(spare):
+            os.close(held.pop())
+        try:
+            with Transcoded(raw, str(path), found, regular=True) as stream:
+                stream.read()
+                stream.finish()
+        except DataError as error:
+            assert "ffmpeg" in str(error) and "descriptors" in str(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for descriptor in held:
+                os.close(descriptor)
+    assert descriptors() == before
