@@ -37,7 +37,7 @@ _UNIT_TOLERANCE = 0.02  # of a unit vector's length, in FP16 and INT8, too
 def trial_window() -> Window:
     """A window of noise, the same every time."""
     fbank = np.random.default_rng(0).normal(0.0, 0.5, (FRAMES, MEL_BINS)).astype(np.float32)
-    return Window(0, WINDOW_SAMPLES, fbank, -20.0, -3.0)
+    return Window(0, WINDOW_SAMPLES, fbank, -20.0, -3.0, -20.0)
 
 
 class Trial:
