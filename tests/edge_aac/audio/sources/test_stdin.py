@@ -121,7 +121,8 @@ def test_a_failing_descriptor_is_bad_data() -> None:
 @pytest.mark.parametrize(
     "uri",
     ["stdin:x", "stdin:?rate=0", "stdin:?rate=16k", "stdin:?channels=0", "stdin:?channels=65", "stdin:?bits=24"]
-    + ["stdin:?channels=1&channel=2", "stdin:?channels=2&channel=3", "stdin:?format=mp3", "stdin:?mix=loud", "stdin:?channels=2&channel=1&mix=mean"],
+    + ["stdin:?channels=1&channel=2", "stdin:?channels=2&channel=3"]
+    + ["stdin:?format=mp3", "stdin:?mix=loud", "stdin:?channels=2&channel=1&mix=mean"],
 )
 def test_wrong_addresses(uri: str) -> None:
     with pytest.raises(UsageError):
