@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -332,22 +331,3 @@ def test_the_script_is_the_same_command() -> None:
         pytest.skip("edge-aac is not installed beside this Python")
     result = subprocess.run([script, "--version"], check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert result.stdout == run_edge_aac("--version").stdout
-
-
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
-@pytest.mark.parametrize("ignored", [True, False], ids=["nohup", "plain"])
-def test_a_signal_ends_it_between_two_windows(number: signal.Signals, ignored: bool, tmp_path: Path) -> None:
-    path = write_wav(tmp_path / "long.wav", noise(40 if ignored else 600))
-    command = [*COMMAND, "caption", "--hop", "1", "--candidates", "1", "--format", "json", str(path)]
-    command = ["env", "--ignore-signal=HUP", *command] if ignored else command
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
-        first = process.stdout.readline()
-        process.send_signal(number)
-        rest, stderr = process.communicate(timeout=TIMEOUT_S)
-    heard = records((first + rest).decode())
-    if ignored and number == signal.SIGHUP:
-        assert (process.returncode, len(heard)) == (0, 31)
-    else:
-        assert (process.returncode, stderr) == (128 + number, b"")
-        assert len(heard) < 590

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -178,3 +179,22 @@ def test_nobody_waits_for_a_verb_that_ends(good: Path) -> None:
     feeder.start()
     code, sources, said = _judged(run_edge_aac("caption", *_FAST, fifo, good))
     assert (code, sources) == (65, [str(good)]) and str(fifo) in said[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+@pytest.mark.parametrize("ignored", [True, False], ids=["nohup", "plain"])
+def test_a_signal_ends_it_between_two_windows(number: signal.Signals, ignored: bool, tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "long.wav", noise(40 if ignored else 600))
+    command = [*COMMAND, "caption", "--hop", "1", "--candidates", "1", "--format", "json", str(path)]
+    command = ["env", "--ignore-signal=HUP", *command] if ignored else command
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        first = process.stdout.readline()
+        process.send_signal(number)
+        rest, stderr = process.communicate(timeout=TIMEOUT_S)
+    heard = records((first + rest).decode())
+    if ignored and number == signal.SIGHUP:
+        assert (process.returncode, len(heard)) == (0, 31)
+    else:
+        assert (process.returncode, stderr) == (128 + number, b"")
+        assert len(heard) < 590
