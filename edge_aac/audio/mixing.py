@@ -140,7 +140,8 @@ class EqualizedMixer:
         """Mixes one block, shape (channels, 1600) or shorter at the end: gives shape (1600,), shorter at the start."""
         # Samples that are no numbers, or huge, give a block that is none: the model says so.
         with np.errstate(invalid="ignore", over="ignore"):
-            halves, dc_halves = self._without_dc(samples)
+            # One layout in memory, however the input was cut: sums depend on it.
+            halves, dc_halves = self._without_dc(np.ascontiguousarray(samples))
             frames = np.concatenate((halves[:, :-1], halves[:, 1:]), axis=2) * _WINDOW
             spectra = np.fft.rfft(frames, axis=2).astype(np.complex64, copy=False)
             products = _products(spectra)
