@@ -190,24 +190,21 @@ class EqualizedMixer:
         powers = np.diagonal(products, axis1=1, axis2=2)
         order = np.argsort(-powers, axis=1, kind="stable")
         highest = powers[bands, order[:, 0]]
-        signs = self._signs
-        # What has been added so far: its channels with their signs, and its power.
-        added, total_power = np.zeros_like(signs), np.zeros_like(highest)
+        # What has been added so far: the signs of its channels, and its power.
+        added, total_power = np.zeros_like(self._signs), np.zeros_like(highest)
         for channels in order.T:
             power = powers[bands, channels]
-            sign = signs[bands, channels]
-            product = sign * (added * products[bands, :, channels]).sum(axis=1)
-            sign = np.where(product < _FLIP_CORRELATION * np.sqrt(total_power * power), -sign, sign)
-            total_power = total_power + power + 2 * product * sign * signs[bands, channels]
+            before = self._signs[bands, channels]
+            product = before * (added * products[bands, :, channels]).sum(axis=1)
+            sign = np.where(product < _FLIP_CORRELATION * np.sqrt(total_power * power), -before, before)
+            total_power = total_power + power + 2 * product * before * sign
             added[bands, channels] = sign
-        # What lies on the edge of two bands must not be turned over in one of them only. In each the first channel that
-        # is about as loud as the loudest keeps its phase, and the signs of the band below are taken where they serve.
-        anchors = np.argmax(powers >= COMPARABLE_POWER * highest[:, None], axis=1)
-        signs = added * added[bands, anchors][:, None]
-        below = np.concatenate((signs[:1], signs[:-1]))
+        # What lies on the edge of two bands must not be turned over in one of them only: the signs of the band below
+        # are taken where they serve.
+        below = np.concatenate((added[:1], added[:-1]))
         power_of_below = (below * (products @ below[:, :, None])[:, :, 0]).sum(axis=1)
         serves = power_of_below >= _SERVING_POWER * total_power
-        self._signs = np.where(serves[:, None], below, signs)
+        self._signs = np.where(serves[:, None], below, added)
         total_power = np.where(serves, power_of_below, total_power)
         ratio = np.divide(highest, total_power, out=np.ones_like(highest), where=total_power > 0)
         gains = np.minimum(np.sqrt(ratio), np.float32(_HIGHEST_GAIN))
