@@ -124,15 +124,16 @@ class _HighPass:
 
     def accept(self, steps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Takes the differences of the input's samples, shape (n, 160), and gives the output, of the same shape."""
-        output = np.cumsum(steps * self._growth, axis=1) * self._decay
+        sums: npt.NDArray[np.float64] = np.cumsum(steps * self._growth, axis=1)
         carried, starts = self._carried, []
         last_decay = float(self._decay[-1])
-        for end in output[:, -1].tolist():
+        for end in sums[:, -1].tolist():
             starts.append(carried)
-            carried = end + last_decay * carried
+            carried = last_decay * (end + carried)
         self._carried = carried
-        output += np.array(starts)[:, None] * self._decay
-        return np.asarray(output, dtype=np.float64)
+        sums += np.array(starts)[:, None]
+        sums *= self._decay
+        return sums
 
     def steps(self, output: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Gives the differences of the output's samples."""

@@ -93,7 +93,7 @@ class ClippingMeter:
         if len(self._extremes) != frames.shape[1]:
             self.frames, self._extremes = 0, [(_Extreme(), _Extreme()) for _ in range(frames.shape[1])]
         self.frames += len(frames)
-        for samples, (highest, lowest) in zip(frames.T, self._extremes, strict=True):
+        for samples, (highest, lowest) in zip(np.ascontiguousarray(frames.T), self._extremes, strict=True):
             highest.accept(samples)
             lowest.accept(-samples)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -100,7 +101,7 @@ class EqualizedMixer:
 
     def reset(self) -> None:
         """Starts a new stream."""
-        self._signs = np.ones((self._channels, len(_BAND_STARTS)), np.float32)
+        self._signs = np.ones((len(_BAND_STARTS), self._channels), np.float32)
         self._pending = np.zeros((self._channels, 0), np.float32)
         # The stream's first sample is the first of the second half of the first frame.
         self._last_half = np.zeros((self._channels, _HOP_SAMPLES), np.float32)
@@ -139,14 +140,15 @@ class EqualizedMixer:
         """Mixes one block, shape (channels, 1600) or shorter at the end: gives shape (1600,), shorter at the start."""
         # Samples that are no numbers, or huge, give a block that is none: the model says so.
         with np.errstate(invalid="ignore", over="ignore"):
-            halves, dc_halves = self._without_dc(samples)
+            # One layout in memory, however the input was cut: sums depend on it.
+            halves, dc_halves = self._without_dc(np.ascontiguousarray(samples))
             frames = np.concatenate((halves[:, :-1], halves[:, 1:]), axis=2) * _WINDOW
-            spectra = np.fft.rfft(frames, axis=2).astype(np.complex64)
-            powers = _band_sums(spectra, spectra)
+            spectra = np.fft.rfft(frames, axis=2).astype(np.complex64, copy=False)
+            products = _products(spectra)
             if samples.shape[1] and self._observe is not None:
-                self._observe(_facts(spectra, powers))
-            mixed = (spectra * self._weights(spectra, powers)[:, None, :]).sum(axis=0)
-            parts = np.fft.irfft(mixed, _FRAME_SAMPLES, axis=1).astype(np.float32) * _WINDOW
+                self._observe(_facts(products))
+            mixed = (spectra * self._weights(products)[:, None, :]).sum(axis=0)
+            parts = np.fft.irfft(mixed, _FRAME_SAMPLES, axis=1).astype(np.float32, copy=False) * _WINDOW
             output = dc_halves[:-1] + parts[:, :_HOP_SAMPLES]
             output[1:] += parts[:-1, _HOP_SAMPLES:]
             output[0] += self._overlap
@@ -178,54 +180,59 @@ class EqualizedMixer:
         shape = (_BLOCK_FRAMES + 1, _HOP_SAMPLES)
         return joined.reshape(self._channels, *shape), dc.reshape(shape)
 
-    def _weights(self, spectra: npt.NDArray[np.complex64], powers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Gives the weight of each channel and bin, shape (channels, bins), and keeps the signs."""
-        order = np.argsort(-powers, axis=0, kind="stable")
-        highest = np.take_along_axis(powers, order[:1], axis=0)[0]
-        bins = np.arange(spectra.shape[2])
-        total, total_power = np.zeros_like(spectra[0]), np.zeros_like(highest)
-        for rank, channels in enumerate(order):
-            of_bin = channels[_BAND_OF_BIN]
-            added = spectra[of_bin, :, bins].T
-            bands = np.arange(len(channels))
-            signs = self._signs[channels, bands]
-            if rank:
-                power = powers[channels, bands]
-                against = signs * _band_sums(total, added) < _FLIP_CORRELATION * np.sqrt(total_power * power)
-                signs = np.where(against, -signs, signs)
-                self._signs[channels, bands] = signs
-            total = total + added * signs[_BAND_OF_BIN]
-            total_power = _band_sums(total, total)
-        # What lies on the edge of two bands must not be turned over in one of them only. In each the first channel that
-        # is about as loud as the loudest keeps its phase, and the signs of the band below are taken where they serve.
-        anchors = np.argmax(powers >= COMPARABLE_POWER * highest, axis=0)
-        signs = self._signs * np.take_along_axis(self._signs, anchors[None], axis=0)
-        below = np.concatenate((signs[:, :1], signs[:, :-1]), axis=1)
-        total = (spectra * below[:, None, _BAND_OF_BIN]).sum(axis=0)
-        power_of_below = _band_sums(total, total)
+    def _weights(self, products: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Gives the weight of each channel and bin, shape (channels, bins), and keeps the signs.
+
+        Args:
+            products: as :func:`_products` gives them.
+        """
+        bands = np.arange(len(products))
+        powers = np.diagonal(products, axis1=1, axis2=2)
+        order = np.argsort(-powers, axis=1, kind="stable")
+        highest = powers[bands, order[:, 0]]
+        # What has been added so far: the signs of its channels, and its power.
+        added, total_power = np.zeros_like(self._signs), np.zeros_like(highest)
+        for channels in order.T:
+            power = powers[bands, channels]
+            before = self._signs[bands, channels]
+            product = before * (added * products[bands, :, channels]).sum(axis=1)
+            sign = np.where(product < _FLIP_CORRELATION * np.sqrt(total_power * power), -before, before)
+            total_power = total_power + power + 2 * product * before * sign
+            added[bands, channels] = sign
+        # What lies on the edge of two bands must not be turned over in one of them only: the signs of the band below
+        # are taken where they serve.
+        below = np.concatenate((added[:1], added[:-1]))
+        power_of_below = (below * (products @ below[:, :, None])[:, :, 0]).sum(axis=1)
         serves = power_of_below >= _SERVING_POWER * total_power
-        self._signs = np.where(serves, below, signs)
+        self._signs = np.where(serves[:, None], below, added)
         total_power = np.where(serves, power_of_below, total_power)
-        usable = total_power > 0
-        ratio = np.divide(highest, total_power, out=np.ones_like(highest), where=usable)
+        ratio = np.divide(highest, total_power, out=np.ones_like(highest), where=total_power > 0)
         gains = np.minimum(np.sqrt(ratio), np.float32(_HIGHEST_GAIN))
-        weights: npt.NDArray[np.float32] = self._signs * gains
+        weights: npt.NDArray[np.float32] = (self._signs * gains[:, None]).T
         return weights[:, _BAND_OF_BIN]
 
 
-def _band_sums(one: npt.NDArray[np.complex64], other: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
-    """Sums the products of two spectra over frames and the bins of each band: shape (…, 8, 201) to (…, 17)."""
-    products = (one.real * other.real + one.imag * other.imag).sum(axis=-2)
-    return np.asarray(np.add.reduceat(products, _BAND_STARTS, axis=-1), dtype=np.float32)
+def _products(spectra: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
+    """Gives the products of each two channels, summed over frames and the bins of a band: (bands, channels, channels).
+
+    Args:
+        spectra: shape (channels, frames, bins).
+    """
+    channels, frames, bins = spectra.shape
+    # Real and imaginary parts side by side: the real part of one spectrum with the other's conjugate is their product.
+    flat = np.ascontiguousarray(spectra.transpose(0, 2, 1)).view(np.float32).reshape(channels, -1)
+    edges = 2 * frames * np.append(_BAND_STARTS, bins)
+    bands = [flat[:, start:end] for start, end in pairwise(edges.tolist())]
+    return np.stack([band @ band.T for band in bands])
 
 
-def _facts(spectra: npt.NDArray[np.complex64], powers: npt.NDArray[np.float32]) -> ChannelFacts:
-    totals = powers.sum(axis=1)
+def _facts(products: npt.NDArray[np.float32]) -> ChannelFacts:
+    sums = products.sum(axis=0)
+    totals = np.diagonal(sums)
     # Not the strongest one, which two equal channels would be in turn.
     reference = int(np.argmax(totals >= COMPARABLE_POWER * totals.max()))
-    products = _band_sums(spectra, spectra[reference]).sum(axis=1)
     scale = np.sqrt(totals * totals[reference])
-    correlations = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
+    correlations = np.divide(sums[reference], scale, out=np.zeros_like(scale), where=scale > 0)
     # Parseval: half of the bins, a window with a mean square of one half, and numpy's sums over a frame.
     per_sample = 2.0 / (_BLOCK_FRAMES * _FRAME_SAMPLES * float(np.square(_WINDOW, dtype=np.float64).sum()))
     return ChannelFacts((totals * np.float32(per_sample)).astype(np.float32), correlations.astype(np.float32))

@@ -93,6 +93,16 @@ def test_a_tone_in_any_phases_is_as_loud_as_in_its_loudest_channel(
     assert abs(_level(mixed[1_600:-1_600]) - max(_level(tone[1_600:-1_600]) for tone in tones)) < 3.0
 
 
+def test_a_tone_on_the_edge_of_bands_is_not_turned_over_in_one_of_them() -> None:
+    random = np.random.default_rng(0)
+    for edge in (100, 300, 510, 770, 1_080, 2_000):
+        for _ in range(60):
+            frequency, phase = edge + random.uniform(-60, 20), random.uniform(0, 2 * np.pi)
+            first, second = _tone(frequency, 0.0, 6_400), random.uniform(0.5, 1.0) * _tone(frequency, phase, 6_400)
+            mixed = _mixed(first, second)[1_600:-1_600]
+            assert abs(_level(mixed) - _level(first[1_600:-1_600])) < 0.7, (frequency, phase)
+
+
 @pytest.mark.parametrize("loud", [-10.0, -30.0])
 def test_two_independent_sounds_both_stay(loud: float) -> None:
     one, other = _noise(1, loud), _noise(2, loud)

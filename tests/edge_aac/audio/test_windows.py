@@ -180,6 +180,12 @@ def test_a_short_sound_is_as_audible_as_it_is() -> None:
     assert window.audible_dbfs == pytest.approx(-40, abs=1.5)
 
 
+def test_dc_that_differs_after_a_jump_is_no_click() -> None:
+    slicer = WindowSlicer(4_800, 4_800)
+    windows = slicer.push(0, np.full(4_800, 0.3, np.float32)) + slicer.push(9_000, np.full(4_800, -0.3, np.float32))
+    assert [window.audible_dbfs for window in windows] == [-120.0, -120.0]
+
+
 def test_a_window_does_not_hear_what_was_before_it() -> None:
     audio = np.concatenate((_noise(4_800), np.zeros(4_800, np.float32)))
     assert [window.audible_dbfs > -60 for window in _sliced(WindowSlicer(4_800, 4_800), audio, 700)] == [True, False]
