@@ -77,10 +77,10 @@ class DecodedFlac:
             )
         elif held < promised <= held + _TOLERATED_S * self.rate:
             _log.warning(
-                "'%s' holds %.3f s of sound, though its header promises %.3f s: all that is there is heard",
+                "'%s' has a header that promises %.3f s of sound, and %.3f s are there: all of them are heard",
                 name,
-                held_s,
                 promised_s,
+                held_s,
             )
         elif held < promised:
             raise DataError(

@@ -89,11 +89,10 @@ class SoundBytes:
         tolerated = max(_TOLERATED_BYTES, _TOLERATED_S * rate, self._encoding.block_bytes)
         if missing <= tolerated or self._is_whole():
             _log.warning(
-                "'%s' holds %.2f s of sound, though its header promises %.2f s: the header is wrong, and all that is "
-                "there is heard",
+                "'%s' has a header that promises %.3f s of sound, and %.3f s are there: all of them are heard",
                 self.name,
-                held_s,
                 promised_s,
+                held_s,
             )
             return
         raise DataError(

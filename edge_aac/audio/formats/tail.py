@@ -10,6 +10,7 @@ from typing import Literal
 
 from edge_aac.audio.formats.layout import Encoding, Grammar, Order
 from edge_aac.audio.formats.likeness import EncodingName, Judgement, continues_sound, is_constant, is_text
+from edge_aac.audio.formats.not_sound import what_else
 
 Kind = Literal["nothing", "harmless", "rubbish", "file", "sound"]
 
@@ -128,6 +129,8 @@ def tail_of(look: LookBehind, grammar: Grammar | None, encoding: Encoding | None
 
 def _is_sound(before: bytes, rest: bytes, encoding: Encoding) -> bool:
     """Whether bytes are more of the sound."""
+    if what_else(rest) is not None:
+        return False
     if len(rest) == JUDGED_BYTES and len(set(rest)) == 1:
         # So much of one value is silence rather than a disk's padding, and does no harm as sound.
         return True

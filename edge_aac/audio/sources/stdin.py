@@ -21,6 +21,7 @@ from edge_aac.audio.formats.byte_stream import ByteStream, StreamClosedError
 from edge_aac.audio.formats.containers import is_container
 from edge_aac.audio.formats.float_scale import FloatScale
 from edge_aac.audio.formats.layout import Encoding, samples
+from edge_aac.audio.formats.not_sound import what_else
 from edge_aac.audio.formats.raw_evidence import Finding, RawEvidence
 from edge_aac.audio.formats.samples import decode_samples
 from edge_aac.audio.mixing import Mixing
@@ -176,6 +177,9 @@ class PipeSource:
         if not self._stream.peek(1):
             raise DataError(f"'{self.label}' gave nothing (0 bytes): check the program that writes into the pipe.")
         if not is_container(self._stream):
+            else_ = what_else(self._stream.held())
+            if else_ is not None and self._format == "s16le":
+                raise DataError(f"'{self.label}' gives {else_}, which is no sound: send samples or a sound file.")
             yield from self._bare_samples(self._encoding)
             return
         if self._described:
