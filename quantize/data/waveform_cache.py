@@ -27,7 +27,7 @@ from quantize.data.manifests import CaptionedClip
 
 SHORTEST_S = 0.1
 FULL_SCALE = 2**15
-_LAYOUT = 1  # counts up when the same file would be cached otherwise
+_LAYOUT = 2  # counts up when the same file would be cached otherwise
 
 # Formats in which libsndfile's seek is exact, and before the seek some sound for the resampling filter to fill.
 _SEEKABLE = ("WAV", "WAVEX", "RF64", "FLAC", "AIFF")
