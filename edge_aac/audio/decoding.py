@@ -104,14 +104,25 @@ class Decoding:
 
     def _blocks_of(self, decoded: Decoded) -> Generator[npt.NDArray[np.float32], None, None]:
         resampler = MonoResampler(decoded.rate, self._mixing, self._watch)
-        for frames in self._scaled(decoded):
+        failure: DataError | None = None
+        scaled = self._scaled(decoded)
+        while True:
+            try:
+                frames = next(scaled, None)
+            except DataError as error:
+                failure = error
+                break
+            if frames is None:
+                break
             samples = resampler.accept(frames)
             if len(samples):
                 yield samples
-        # Before the end is judged: what was decoded is heard, whatever is missing behind it.
+        # Before the end is judged: what was decoded is heard, whatever is damaged or missing behind it.
         samples = resampler.flush()
         if len(samples):
             yield samples
+        if failure is not None:
+            raise failure
         decoded.finish()
 
     def _scaled(self, decoded: Decoded) -> Iterator[Frames]:
@@ -127,21 +138,29 @@ class Decoding:
         base = self._base
         whole = (lambda: _magnitudes(self._stream.again(base))) if self._stream.regular else None
         scale = FloatScale(name, rate, whole)
-        for frames in _all_frames(decoded):
-            yield scale.accept(frames)
-        rest = scale.flush()
-        if rest is not None:
+        failure: DataError | None = None
+        try:
+            while len(frames := decoded.read()):
+                yield scale.accept(frames)
+        except DataError as error:
+            failure = error
+        # What is held back for the decision was decoded before the damage.
+        if (rest := scale.flush()) is not None:
             yield rest
+        if failure is not None:
+            raise failure
 
 
 def _magnitudes(stream: ByteStream) -> Magnitudes:
-    """The sizes of all samples of a file, which is read once more."""
-    with contextlib.closing(stream):
+    """The sizes of all samples of a file, which is read once more, as far as it can be."""
+    magnitudes = Magnitudes()
+    with contextlib.closing(stream), contextlib.suppress(DataError):
         decoded = open_next(stream)
-        if decoded is None:
-            return Magnitudes()
-        with contextlib.closing(decoded):
-            return Magnitudes.of(_all_frames(decoded))
+        if decoded is not None:
+            with contextlib.closing(decoded):
+                for frames in _all_frames(decoded):
+                    magnitudes.add(frames)
+    return magnitudes
 
 
 def _all_frames(decoded: Decoded) -> Iterator[Frames]:

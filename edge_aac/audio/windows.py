@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge_aac.audio.audible_level import AudibleEnergy
 from edge_aac.audio.features import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS, FilterBank
-from edge_aac.errors import ConfigError
+from edge_aac.errors import ConfigError, EdgeAacError
 from edge_aac.timebase import SAMPLE_RATE
 
 WINDOW_SAMPLES = 10 * SAMPLE_RATE
@@ -223,10 +223,22 @@ def file_windows(
 
 def _windows_of(slicer: WindowSlicer, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[Window]:
     position = 0
-    for block in blocks:
+    failure: EdgeAacError | None = None
+    source = iter(blocks)
+    while True:
+        try:
+            block = next(source, None)
+        except EdgeAacError as error:
+            # What came before the damage is heard to its end.
+            failure = error
+            break
+        if block is None:
+            break
         yield from slicer.push(position, block)
         position += len(block)
     yield from slicer.flush()
+    if failure is not None:
+        raise failure
 
 
 class _Rows:

@@ -153,10 +153,9 @@ class Channel:
                 return
             try:
                 part = self._ring.read(READ_SAMPLES, timeout_s=0.0)
-            except Exception as error:  # the source's own: what it gave before is described, nothing is flushed
+            except Exception as error:  # the source's own: what it gave before is described to its end
                 self.error = self.error or error
-                self._source_ended = True
-                return
+                part = None
             if part is None:
                 self._source_ended = True
                 self._accept(self._slicer.flush())

@@ -203,7 +203,7 @@ def _check_promise(stream: ByteStream, layout: Layout) -> int:
         return 0
     behind = layout.start + layout.promised
     tail = tail_of(
-        lambda offset, count: stream.peek(count, behind + offset), layout.grammar, None, b"", bool(layout.promised % 2)
+        lambda offset, count: stream.peek(count, behind + offset), layout.grammar, None, b"", odd=bool(layout.promised % 2)
     )
     left = present - layout.promised
     return left if tail.kind == "file" or (tail.kind == "rubbish" and left > _UNREAD_BYTES) else 0

@@ -11,12 +11,10 @@ import re
 from edge_aac.audio.formats.byte_stream import ByteStream
 from edge_aac.audio.formats.decoded import Frames
 from edge_aac.audio.formats.library import BLOCK_S, ForwardView, LibraryReader
-from edge_aac.audio.formats.tail import ends_here
+from edge_aac.audio.formats.tail import FILE_START, LONGEST_MAGIC_BYTES, ends_here
 from edge_aac.errors import DataError
 
 MAGIC = b"fLaC"
-_START = re.compile(rb"fLaC[\0\x80]\0\0\x22")
-_START_BYTES = 8
 _STREAM_INFO_BYTES = 42
 # The last 36 bits before the checksum of the sound: how many samples there are; 0 where that is unknown.
 _TOTAL = slice(21, 26)
@@ -57,7 +55,7 @@ class DecodedFlac:
     @property
     def followed_by_file(self) -> bool:
         """Whether another sound file follows; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
-        return self._ended and self._stream.peek(len(MAGIC)) == MAGIC
+        return self._ended and FILE_START.match(self._stream.peek(LONGEST_MAGIC_BYTES)) is not None
 
     def read(self) -> Frames:
         """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
@@ -107,11 +105,11 @@ class DecodedFlac:
         """Finds out how many of the next bytes are this file's."""
         self._stream.peek(1)
         ahead = self._stream.held()
-        if 0 < len(ahead) < _START_BYTES:
-            self._stream.peek(_START_BYTES)
+        if 0 < len(ahead) < LONGEST_MAGIC_BYTES:
+            self._stream.peek(LONGEST_MAGIC_BYTES)
             ahead = self._stream.held()
-        found = _START.search(ahead)
-        end = found.start() if found else max(0, len(ahead) - _START_BYTES + 1)
+        found = FILE_START.search(ahead)
+        end = found.start() if found else max(0, len(ahead) - LONGEST_MAGIC_BYTES + 1)
         tag = _TAGS.search(ahead, 0, end + _LONGEST_TAG_START)
         if tag is not None and tag.start() < end:
             end = max(1, tag.start())

@@ -11,7 +11,8 @@ import soundfile
 from edge_aac.audio.formats.decoded import Frames
 from edge_aac.errors import DataError
 
-BLOCK_S = 1.0
+BLOCK_S = 0.2
+"""Of a block that ends in damage, libsndfile gives nothing."""
 UNKNOWN_FRAMES = 2**40
 """libsndfile gives more frames than these where it does not know."""
 

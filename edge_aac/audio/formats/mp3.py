@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 
 from edge_aac.audio.formats.byte_stream import ByteStream
@@ -10,9 +11,14 @@ from edge_aac.audio.formats.library import LibraryReader
 from edge_aac.audio.formats.mpeg import FrameWalk, find_frames
 from edge_aac.audio.formats.pump import Pumped
 from edge_aac.audio.formats.sound_bytes import SoundBytes
+from edge_aac.audio.formats.tail import JUDGED_BYTES, tail_of
 from edge_aac.errors import DataError
 
+_log = logging.getLogger(__name__)
+
 _READ_BYTES = 64 * 1024
+# A piece of one may be cut off.
+_LONGEST_FRAME_BYTES = 4_096
 # Pictures in tags stand before the first frame.
 _LONGEST_START_BYTES = 32 * 2**20
 
@@ -33,6 +39,9 @@ class DecodedMpeg:
         self._name = stream.name
         self._sound = sound
         self._walk = FrameWalk()
+        # The file, where libsndfile reads it by itself; else what stands behind the last frame.
+        self._whole: ByteStream | None = None
+        self._rest = b""
         self._reader: LibraryReader | Pumped | None = None
         if sound is None and stream.regular and not stream.position:
             self._reader = self._by_index(stream)
@@ -63,10 +72,21 @@ class DecodedMpeg:
         if frames is not None:
             frames.refuse_less_than_promised(self._name)
             frames.refuse_less_read(self._opened.frames_read, self.rate, self._name)
+            self._judge_rest(self._rest if self._whole is None else self._whole.peek(JUDGED_BYTES, frames.end))
 
     def close(self) -> None:
         """Closes libsndfile's file and ends its thread."""
         self._opened.close()
+
+    def _judge_rest(self, rest: bytes) -> None:
+        """Judges what stands behind the last frame."""
+        tail = tail_of(lambda offset, count: rest[offset : offset + count], None, None, b"", odd=False)
+        if tail.kind == "file":
+            raise DataError(
+                f"'{self._name}' goes on with another sound file behind its MP3 frames, which is not heard: part them."
+            )
+        if tail.kind == "rubbish" and len(rest) > _LONGEST_FRAME_BYTES:
+            _log.warning("the bytes behind the last MP3 frame of '%s' are no sound, and are left out", self._name)
 
     @property
     def _opened(self) -> LibraryReader | Pumped:
@@ -88,6 +108,7 @@ class DecodedMpeg:
             )
         reader = LibraryReader(stream.duplicate(), self._name)
         if reader.promised_frames is not None and frames.all_within(reader.promised_frames, reader.rate):
+            self._whole = stream
             return reader
         reader.close()
         frames.refuse_less_than_promised(self._name)
@@ -123,3 +144,4 @@ class DecodedMpeg:
                 # No more frames: what lies there is no MPEG audio.
                 held_from += len(held)
                 held.clear()
+        self._rest = bytes(held[:JUDGED_BYTES])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from edge_aac.audio.formats.byte_stream import ByteStream
 from edge_aac.audio.formats.decoded import Frames
 from edge_aac.audio.formats.pump import Pumped
+from edge_aac.audio.formats.tail import FILE_START
 from edge_aac.errors import DataError
 
 MAGIC = b"OggS"
@@ -50,8 +51,10 @@ class Pages:
     def of(self, stream: ByteStream) -> Iterator[bytes]:
         """Takes the pages off a stream, from its next byte to the end of the last page before another stream begins."""
         while head := stream.peek(_HEADER_BYTES + 255):
-            place = head.find(MAGIC)
-            if place:
+            if head[: len(MAGIC)] != MAGIC:
+                if self._sound_began and not self._unended and FILE_START.match(head):
+                    self.followed_by_file = True
+                    return
                 self._foreign_bytes += self._skip_to_page(stream)
                 continue
             size = _page_bytes(head)

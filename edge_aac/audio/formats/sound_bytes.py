@@ -110,7 +110,7 @@ class SoundBytes:
         self._left = None
         odd = bool((self._layout.promised or 0) % 2)
         encoding = self._layout.encoding
-        tail = tail_of(self._look, self._layout.grammar, encoding, self._before, odd)
+        tail = tail_of(self._look, self._layout.grammar, encoding, self._before, odd=odd)
         if tail.kind == "sound":
             _log.warning(
                 "'%s' goes on after the %.2f s of sound that its header promises: it is read to its end",

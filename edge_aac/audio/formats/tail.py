@@ -50,12 +50,14 @@ _APE, _APE_HEADER_BYTES = b"APETAGEX", 32
 _LYRICS = b"LYRICSBEGIN"
 _LONGEST_LYRICS_BYTES = 2**17
 
-_FILES = re.compile(
+FILE_START = re.compile(
     rb"(?:RIFF|RIFX|RF64|BW64)....WAVE|FORM....AIF[FC]|riff\x2e\x91\xcf\x11\xa5\xd6|caff\0\x01\0\0|fLaC[\0\x80]\0\0\x22"
     rb"|\.snd\0\0.{6}\0\0\0[\x01-\x1b]|dns\..{2}\0\0.{4}[\x01-\x1b]\0\0\0|OggS\0\x02",
     re.DOTALL,
 )
-_LONGEST_MAGIC = 24
+"""How another sound file begins, by enough bytes to be no accident in a sound."""
+
+LONGEST_MAGIC_BYTES = 24
 
 _SAMPLE_ENCODINGS: dict[tuple[str, Order], EncodingName] = {
     ("PCM_U8", "LITTLE"): "u8",
@@ -96,7 +98,7 @@ class Tail:
     skip_bytes: int = 0
 
 
-def tail_of(look: LookBehind, grammar: Grammar | None, encoding: Encoding | None, before: bytes, odd: bool) -> Tail:
+def tail_of(look: LookBehind, grammar: Grammar | None, encoding: Encoding | None, before: bytes, *, odd: bool) -> Tail:
     """Tells what stands behind the sound that a header promises.
 
     Args:
@@ -112,10 +114,10 @@ def tail_of(look: LookBehind, grammar: Grammar | None, encoding: Encoding | None
     if odd and grammar in {"riff", "rifx", "iff"} and look(0, 1) == b"\0":
         position = 1
     for _ in range(_MAX_PARTS):
-        found = look(position, _LONGEST_MAGIC)
+        found = look(position, LONGEST_MAGIC_BYTES)
         if not found:
             return Tail("harmless")
-        if _FILES.match(found):
+        if FILE_START.match(found):
             return Tail("file", position)
         length = _tag_bytes(look, position, found) or _chunk_bytes(look, position, grammar)
         length = length or _fill_bytes(look, position)
@@ -145,7 +147,7 @@ def ends_here(look: LookBehind, grammar: Grammar | None) -> bool:
     """Whether tags and chunks, and nothing else, stand at a place and fill the input to its end."""
     position = 0
     for _ in range(_MAX_PARTS):
-        found = look(position, _LONGEST_MAGIC)
+        found = look(position, LONGEST_MAGIC_BYTES)
         if not found:
             return True
         length = _tag_bytes(look, position, found) or _chunk_bytes(look, position, grammar)
