@@ -89,7 +89,9 @@ class Container:
     def has_outer(self) -> bool:
         return any(field.role == "outer" for field in self.fields(good_file(self.layout, 100)))
 
-    def claiming(self, content: bytes, sound_bytes: int, roles: tuple[Role, ...] = ("outer", "inner", "count")) -> bytes:
+    def claiming(
+        self, content: bytes, sound_bytes: int, roles: tuple[Role, ...] = ("outer", "inner", "count")
+    ) -> bytes:
         """The same file with a header for so many bytes of sound."""
         changed = bytearray(content)
         for field in self.fields(content):

@@ -77,7 +77,9 @@ def hear(content: bytes, way: str, folder: Path, options: str = "") -> Outcome:
                 return _outcome(lambda: _blocks_of_stdin(options))
         if way == "fifo":
             os.mkfifo(path)
-            with _writing(lambda: os.open(path, os.O_WRONLY), content, lambda: os.open(path, os.O_RDONLY | os.O_NONBLOCK)):
+            with _writing(
+                lambda: os.open(path, os.O_WRONLY), content, lambda: os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            ):
                 return _outcome(lambda: read_blocks(path))
         reader, writer = os.pipe()
         with _writing(lambda: writer, content, lambda: reader), _standard_input(reader):
@@ -114,7 +116,13 @@ def verdict(outcome: Outcome, expected: np.ndarray, *, exact: bool, tolerance: i
 
 def is_sentence(text: str, *, ends: bool = True) -> bool:
     """Whether a text is one line that tells something and shows nothing of the program."""
-    plain = "\n" not in text and text.isprintable() and "Traceback" not in text and "LibsndfileError" not in text and len(text) < 600
+    plain = (
+        "\n" not in text
+        and text.isprintable()
+        and "Traceback" not in text
+        and "LibsndfileError" not in text
+        and len(text) < 600
+    )
     return plain and len(text.split()) > 4 and (text.endswith(".") or not ends)
 
 

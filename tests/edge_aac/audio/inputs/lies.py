@@ -86,8 +86,14 @@ def cut(container: Container) -> Iterator[Input]:
         present = content[: len(content) - round(missing_s * frame_s)]
         sound = reference(content)
         yield Input("cut", container.name, f"{missing_s} s missing", present, sound, ONLY_REFUSED)
-    yield Input("cut", container.name, "only a header", content[: len(content) - FRAMES * container.frame_bytes],
-                np.ones(1, np.float32), ONLY_REFUSED)
+    yield Input(
+        "cut",
+        container.name,
+        "only a header",
+        content[: len(content) - FRAMES * container.frame_bytes],
+        np.ones(1, np.float32),
+        ONLY_REFUSED,
+    )
 
 
 def flacs() -> Iterator[Input]:

@@ -122,8 +122,17 @@ def unsized_with_trailers() -> Iterator[Input]:
             subtype = "DPCM_16" if name == "XI" else "PCM_16"
             content = good_file(Layout(name, subtype), FRAMES // 2)
             for tail in ("ID3v1", "APEv2"):
-                yield Input("unsized", name, tail, content + TAGS[tail], reference(content), HEARD_OR_REFUSED,
-                            exact=False, tolerance=400, unstreamable=True)
+                yield Input(
+                    "unsized",
+                    name,
+                    tail,
+                    content + TAGS[tail],
+                    reference(content),
+                    HEARD_OR_REFUSED,
+                    exact=False,
+                    tolerance=400,
+                    unstreamable=True,
+                )
 
 
 def joined() -> Iterator[Input]:
@@ -134,5 +143,13 @@ def joined() -> Iterator[Input]:
         first, second = good_file(layout, FRAMES // 4), good_file(layout, FRAMES // 2, 1)
         both = np.concatenate([reference(first), reference(second)])
         # A header that is heard as sound is a click of some milliseconds.
-        yield Input("joined", layout.container, str(layout), first + second, both, HEARD_OR_REFUSED, exact=False,
-                    tolerance=1_500)
+        yield Input(
+            "joined",
+            layout.container,
+            str(layout),
+            first + second,
+            both,
+            HEARD_OR_REFUSED,
+            exact=False,
+            tolerance=1_500,
+        )

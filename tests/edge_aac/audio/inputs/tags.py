@@ -33,7 +33,9 @@ def _ape() -> bytes:
 
 
 def _id3v1() -> bytes:
-    return (b"TAG" + b"An evening in the rain".ljust(30) + b"Nobody".ljust(30) + bytes(30) + b"2024").ljust(127, b"\0") + b"\x0c"
+    return (b"TAG" + b"An evening in the rain".ljust(30) + b"Nobody".ljust(30) + bytes(30) + b"2024").ljust(
+        127, b"\0"
+    ) + b"\x0c"
 
 
 def _lyrics() -> bytes:
