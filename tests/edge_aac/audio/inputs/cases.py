@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -105,13 +104,5 @@ def names_the_mend(item: Input, outcome: Outcome) -> bool:
 def _failure(item: Input, way: str, found: str, outcome: Outcome) -> str:
     wanted = " or ".join(sorted(item.wanted))
     place = f"\n{outcome.trace}" if found == "TRACEBACK" else ""
-    return (
-        f"{item.container}, {item.kind} {item.name}, {way}: {found} ({outcome} of {len(item.expected) / 16_000:.3f} s), "
-        f"wanted {wanted}{place}"
-    )
-
-
-@cache
-def seconds(count: float) -> int:
-    """Samples in so many seconds of 16 kHz."""
-    return round(count * 16_000)
+    became = f"{found} ({outcome} of {len(item.expected) / 16_000:.3f} s)"
+    return f"{item.container}, {item.kind} {item.name}, {way}: {became}, wanted {wanted}{place}"

@@ -16,7 +16,7 @@ import soxr
 RATE = 16_000
 # Containers that hold one rate only.
 _FIXED_RATES = {"WVE": 8_000, "XI": 44_100}
-# Without a header there is nothing to tell it by, and the header of SD2 is the resource fork, which is a file beside it.
+# RAW has no header, and that of SD2 is its resource fork, a file beside it.
 HEADERLESS = ("RAW", "SD2")
 LOSSLESS = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 

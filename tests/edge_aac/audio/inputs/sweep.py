@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import itertools
 import tempfile
 from collections.abc import Iterator
@@ -44,12 +45,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kinds", nargs="*")
     parser.add_argument("--failures", type=int, default=0, help="so many are printed")
+    parser.add_argument("--ways", default=",".join((*WAYS, REDIRECTED)))
     options = parser.parse_args()
     tally = Tally()
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as folder:
         for _, items in itertools.groupby(generated(options.kinds), lambda item: item.container):
             some = list(items)
-            for way in (*WAYS, REDIRECTED):
+            for way in options.ways.split(","):
                 tally.try_all(some, way, Path(folder))
     _print(tally)
     print(f"\n{len(tally.failures)} did not become what they should")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from edge_aac.audio.sources.file import load_waveform
 from tests.edge_aac.audio.inputs.built import FORMS, Numbers, build, true_numbers
 from tests.edge_aac.audio.inputs.children import hear_each
+from tests.edge_aac.audio.inputs.headers import CONTAINERS
 from tests.edge_aac.audio.inputs.hearing import (
     ENDLESS,
     HEARD,
@@ -25,7 +26,6 @@ from tests.edge_aac.audio.inputs.hearing import (
     Outcome,
     verdict,
 )
-from tests.edge_aac.audio.inputs.headers import CONTAINERS
 from tests.edge_aac.audio.inputs.lies import UNKNOWN_LENGTHS
 from tests.edge_aac.audio.inputs.sounds import Layout, good_file, reference, sound
 
