@@ -66,6 +66,12 @@ TAGS = {
 }
 
 
+def tags_for(container: str) -> dict[str, bytes]:
+    """The tags that programs write behind a container; LIST is one of RIFF alone."""
+    riff = container.startswith(("WAV", "RF64"))
+    return {name: tag for name, tag in TAGS.items() if riff or name != "LIST"}
+
+
 def garbage() -> dict[str, bytes]:
     """Bytes that are no sound, as copying by sectors, broken disks and careless programs leave them."""
     random = np.random.default_rng(7)
