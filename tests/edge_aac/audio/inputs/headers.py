@@ -89,6 +89,11 @@ class Container:
     def has_outer(self) -> bool:
         return any(field.role == "outer" for field in self.fields(good_file(self.layout, 100)))
 
+    @property
+    def is_long(self) -> bool:
+        """Whether the length of the sound has 64 bits."""
+        return any(field.width == 8 for field in self.fields(good_file(self.layout, 100)))
+
     def claiming(
         self, content: bytes, sound_bytes: int, roles: tuple[Role, ...] = ("outer", "inner", "count")
     ) -> bytes:
