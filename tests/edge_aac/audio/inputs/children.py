@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import struct
+import traceback
 from collections.abc import Iterator, Sequence
 from io import RawIOBase
 from pathlib import Path
@@ -89,5 +90,8 @@ def _hear_and_report(contents: Sequence[bytes], way: str, folder: Path, options:
                 report = pickle.dumps((heard, outcome.warnings, error, outcome.trace, memory))
                 reports.write(_LENGTH.pack(len(report)) + report)
                 reports.flush()
-    finally:
-        os._exit(0)
+    except BaseException:
+        # Such as a report's descriptor that the program under test has closed.
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
