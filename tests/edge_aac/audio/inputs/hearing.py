@@ -66,7 +66,7 @@ def hear(content: bytes, way: str, folder: Path, options: str = "") -> Outcome:
         folder: where files may be made.
         options: what follows ``stdin:``.
     """
-    path = folder / f"input{next(_numbers)}"
+    path = folder / f"input{os.getpid()}_{next(_numbers)}"
     try:
         if way == "file":
             path.write_bytes(content)

@@ -8,17 +8,18 @@ import pytest
 
 from tests.edge_aac.audio.inputs.cases import Tally
 from tests.edge_aac.audio.inputs.headers import CONTAINERS, Container
-from tests.edge_aac.audio.inputs.hearing import REDIRECTED, WAYS
+from tests.edge_aac.audio.inputs.hearing import WAYS
 from tests.edge_aac.audio.inputs.lies import cut, flacs, lying, stale_with_tags
 
 _every_container = pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: container.name)
-_every_way = pytest.mark.parametrize("way", [*WAYS, REDIRECTED])
+_every_way = pytest.mark.parametrize("way", WAYS)
 
 
 @_every_container
 @_every_way
 def test_complete_files_are_heard(tmp_path: Path, container: Container, way: str) -> None:
-    Tally().try_all(lying(container), way, tmp_path).check()
+    # All lies are told to files, some to pipes, where they are read by the same code; the sweep tells all to all.
+    Tally().try_all(lying(container, few=way != "file"), way, tmp_path).check()
 
 
 @_every_container
