@@ -65,7 +65,9 @@ def test_a_container_as_standard_input(tmp_path: Path, layout: Layout) -> None:
     assert captions[0], piped.stderr
 
 
-@pytest.mark.parametrize("content", [b"", b"ffmpeg: command not found\n" * 40], ids=["nothing", "text"])
+@pytest.mark.parametrize(
+    "content", [b"", b"ffmpeg: command not found\n" * 40, b"0.001,-0.25\n" * 40_000], ids=["nothing", "text", "table"]
+)
 def test_no_sound_as_standard_input(content: bytes) -> None:
     done = run_edge_aac("stream", "--device", "stdin:", stdin=content)
     assert done.returncode == 65, done.stderr
