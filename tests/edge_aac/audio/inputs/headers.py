@@ -220,8 +220,16 @@ CONTAINERS = (
     Container("VOC", Layout("VOC"), 2, _fixed(Field(27, 3, "<", "inner", more=12)), plain=False),
     Container("WVE", Layout("WVE", "ALAW"), 1, _fixed(Field(18, 4, ">", "count")), plain=False),
 )
+# Pipes are read by the same code as files: the tests give them one of each form, the sweep gives them all.
+PIPED = ("WAV", "WAV-24-3", "RIFX", "RF64", "W64", "AIFF", "AIFC-ulaw", "AU-big", "CAF", "NIST", "VOC")
 # IRCAM, PAF and PVF say nowhere how long they are; what the library writes as XI neither.
 UNSIZED = ("IRCAM", "PAF", "PVF", "XI")
+
+
+def tried_ways() -> list[tuple[Container, str]]:
+    """Each container as a file, and some through each pipe."""
+    piped = [(item, way) for way in ("fifo", "stdin") for item in CONTAINERS if item.name in PIPED]
+    return [*((item, "file") for item in CONTAINERS), *piped]
 
 
 def wrong_fields() -> Iterator[str]:

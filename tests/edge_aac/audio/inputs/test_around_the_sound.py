@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge_aac.audio.inputs.cases import Tally
-from tests.edge_aac.audio.inputs.headers import CONTAINERS, Container
+from tests.edge_aac.audio.inputs.headers import Container, tried_ways
 from tests.edge_aac.audio.inputs.hearing import REDIRECTED, WAYS
 from tests.edge_aac.audio.inputs.others import (
     joined,
@@ -17,20 +17,21 @@ from tests.edge_aac.audio.inputs.others import (
     with_trailers,
 )
 
-_every_container = pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: container.name)
+_every_container = pytest.mark.parametrize(
+    "container, way", [pytest.param(item, way, id=f"{item.name}-{way}") for item, way in tried_ways()]
+)
 _every_way = pytest.mark.parametrize("way", WAYS)
 
 
 @_every_container
-@_every_way
 def test_tags_and_garbage(tmp_path: Path, container: Container, way: str) -> None:
     Tally().try_all(with_trailers(container), way, tmp_path).check()
 
 
 @pytest.mark.parametrize(
-    "container", [item for item in CONTAINERS if any(with_chunks(item))], ids=lambda container: container.name
+    "container, way",
+    [pytest.param(item, way, id=f"{item.name}-{way}") for item, way in tried_ways() if any(with_chunks(item))],
 )
-@_every_way
 def test_chunks(tmp_path: Path, container: Container, way: str) -> None:
     Tally().try_all(with_chunks(container), way, tmp_path).check()
 

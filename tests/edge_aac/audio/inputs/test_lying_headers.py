@@ -7,29 +7,28 @@ from pathlib import Path
 import pytest
 
 from tests.edge_aac.audio.inputs.cases import Tally
-from tests.edge_aac.audio.inputs.headers import CONTAINERS, Container
+from tests.edge_aac.audio.inputs.headers import Container, tried_ways
 from tests.edge_aac.audio.inputs.hearing import WAYS
 from tests.edge_aac.audio.inputs.lies import cut, flacs, lying, stale_with_tags
 
-_every_container = pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: container.name)
+_every_container = pytest.mark.parametrize(
+    "container, way", [pytest.param(item, way, id=f"{item.name}-{way}") for item, way in tried_ways()]
+)
 _every_way = pytest.mark.parametrize("way", WAYS)
 
 
 @_every_container
-@_every_way
 def test_complete_files_are_heard(tmp_path: Path, container: Container, way: str) -> None:
     # All lies are told to files, some to pipes, where they are read by the same code; the sweep tells all to all.
     Tally().try_all(lying(container, few=way != "file"), way, tmp_path).check()
 
 
 @_every_container
-@_every_way
 def test_tags_behind_a_stale_header_are_not_heard(tmp_path: Path, container: Container, way: str) -> None:
     Tally().try_all(stale_with_tags(container), way, tmp_path).check()
 
 
 @_every_container
-@_every_way
 def test_seconds_that_are_missing_are_told(tmp_path: Path, container: Container, way: str) -> None:
     Tally().try_all(cut(container), way, tmp_path).check()
 

@@ -29,7 +29,7 @@ from tests.edge_aac.audio.inputs.hearing import (
 from tests.edge_aac.audio.inputs.lies import UNKNOWN_LENGTHS
 from tests.edge_aac.audio.inputs.sounds import Layout, good_file, reference, sound
 
-EXAMPLES = int(os.environ.get("EDGE_AAC_INPUT_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("EDGE_AAC_INPUT_EXAMPLES", "80"))
 _FRAMES = 8_000
 # What lasts less may be a tag that nobody knows.
 _TENTH_OF_A_SECOND = 1_600
