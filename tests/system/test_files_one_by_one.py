@@ -166,7 +166,7 @@ def test_silence_is_one_line_a_file(tmp_path: Path) -> None:
     result = run_edge_aac("caption", *_FAST, "--hop", "5", path)
     assert result.returncode == 0
     (line,) = result.stderr.splitlines()
-    assert "6 of 9 windows silent (35.0 s, at most -120.0 dBFS), not captioned" in line
+    assert "6 of 9 windows silent (35.0 s, at most -120.0 dBFS A-weighted), not captioned" in line
     debugged = run_edge_aac("caption", *_FAST, "--hop", "5", path, "--debug")
     assert sum(": silent (" in line for line in debugged.stderr.splitlines()) == 6
 

@@ -113,9 +113,10 @@ def test_silence_says_nothing(tmp_path: Path) -> None:
     assert "3 windows: 0 captions published, 3 silent" in _log(result.stderr)[-1]
 
 
-def test_an_empty_pipe_says_nothing() -> None:
+def test_an_empty_pipe_is_bad_data() -> None:
     result = run_edge_aac("stream", "--device", "stdin:")
-    assert (result.returncode, result.stdout) == (0, "")
+    assert (result.returncode, result.stdout) == (65, "")
+    assert "0 bytes" in result.stderr
     _log(result.stderr)
 
 

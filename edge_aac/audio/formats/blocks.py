@@ -29,7 +29,11 @@ class DecodedBlocks:
     def __init__(self, stream: ByteStream, sound: SoundBytes, layout: Layout) -> None:
         if layout.header is None:
             raise ValueError(f"{layout.container} has no header to decode its blocks with")
+        if layout.encoding is None:
+            raise ValueError(f"{layout.container} has no encoding that is known")
         self._sound = sound
+        self._block_bytes = layout.encoding.block_bytes
+        self._block_frames = layout.encoding.block_frames
         self._size = _LONGEST_BYTES
         if stream.size is not None:
             self._size = min(_LONGEST_BYTES, max(0, stream.size - stream.position))
@@ -47,7 +51,12 @@ class DecodedBlocks:
 
     def read(self) -> Frames:
         """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
-        return self._reader.read()
+        frames = self._reader.read()
+        if not self._sound.ended:
+            return frames
+        # At the end of its bytes libsndfile goes on with silence, as long as the header says.
+        left = self._sound.given // self._block_bytes * self._block_frames - (self._reader.frames_read - len(frames))
+        return frames[: max(0, left)]
 
     def finish(self) -> None:
         """Judges what is missing; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""

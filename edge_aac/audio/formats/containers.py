@@ -16,7 +16,7 @@ from edge_aac.audio.formats.layout import HeaderError, Layout
 from edge_aac.audio.formats.library import LibraryReader, reason_of
 from edge_aac.audio.formats.mp3 import DecodedMpeg
 from edge_aac.audio.formats.mpeg import FrameWalk
-from edge_aac.audio.formats.recognition import HEAD_BYTES, Container, recognise
+from edge_aac.audio.formats.recognition import HEAD_BYTES, Container, id3_bytes, recognise
 from edge_aac.audio.formats.samples import DecodedSamples
 from edge_aac.audio.formats.sound_bytes import SoundBytes
 from edge_aac.audio.formats.tail import tail_of
@@ -28,6 +28,22 @@ _ID3V2_HEADER_BYTES = 10
 _MAX_TAGS = 64
 _MPEG_SEARCH_BYTES = 64 * 1024
 _MPEG_RUN_BYTES = 8 * 1024
+# No samples begin so, whatever follows.
+_BEGINNINGS = {
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"BW64",
+    b"FORM",
+    b"caff",
+    b"riff",
+    b"OggS",
+    b"fLaC",
+    b".snd",
+    b"NIST",
+    b"2BIT",
+}
+_XI = b"Extended Instrument: "
 # First bytes of AAC, AC-3, DTS and transport streams.
 _FRAMES = re.compile(rb"\xff|\x56|\x0b\x77|\x77\x0b|\x47|....\x47", re.DOTALL)
 _SYNC = re.compile(rb"\xff[\xe0-\xff]")
@@ -75,7 +91,7 @@ def is_container(stream: ByteStream) -> bool:
         StreamClosedError: the stream was closed meanwhile.
     """
     head = stream.gather(_HEAD_BYTES, _HEADER_PATIENCE_S)
-    if head.startswith((flac.MAGIC, ogg.MAGIC)) or _ID3V2.match(head):
+    if head[:4] in _BEGINNINGS or head.startswith(_XI) or _ID3V2.match(head):
         return True
 
     def look(offset: int, count: int) -> bytes:
@@ -93,13 +109,12 @@ def is_container(stream: ByteStream) -> bool:
 def _opened(stream: ByteStream) -> Decoded:
     tags = _leading_tags(stream)
     head = stream.peek(_HEAD_BYTES, tags)
-    base = tags if head[:4] in {b"RIFF", b"FORM", flac.MAGIC} else 0
-    layout = layout_of(lambda offset, count: stream.peek(count, base + offset))
+    layout = layout_of(lambda offset, count: stream.peek(count, tags + offset))
     if layout is not None:
-        stream.skip(base)
+        stream.skip(tags)
         return _of_layout(stream, layout)
     if head.startswith(flac.MAGIC):
-        stream.skip(base)
+        stream.skip(tags)
         return flac.DecodedFlac(stream)
     if head.startswith(ogg.MAGIC):
         return ogg.DecodedOgg(stream)
@@ -143,6 +158,8 @@ def _by_library(stream: ByteStream, layout: Layout | None, container: Container 
             return DecodedByFfmpeg(stream, container)
     if not stream.regular:
         what = "is not a sound file" if layout is None else f"holds sound of a kind ({layout.container})"
+        if stream.peek(len(_XI)) == _XI:
+            what = "holds sound of a kind (XI)"
         raise DataError(
             f"'{stream.name}' {what} that can be read from a pipe: save it as a file, or send {_STREAMABLE}."
         )
@@ -203,7 +220,11 @@ def _check_promise(stream: ByteStream, layout: Layout) -> int:
         return 0
     behind = layout.start + layout.promised
     tail = tail_of(
-        lambda offset, count: stream.peek(count, behind + offset), layout.grammar, None, b"", odd=bool(layout.promised % 2)
+        lambda offset, count: stream.peek(count, behind + offset),
+        layout.grammar,
+        None,
+        b"",
+        layout.promised,
     )
     left = present - layout.promised
     return left if tail.kind == "file" or (tail.kind == "rubbish" and left > _UNREAD_BYTES) else 0
@@ -213,11 +234,10 @@ def _leading_tags(stream: ByteStream) -> int:
     """Length of ID3 tags, which some programs put in front of any file."""
     position = 0
     for _ in range(_MAX_TAGS):
-        match = _ID3V2.match(stream.peek(_ID3V2_HEADER_BYTES, position))
-        if match is None:
+        length = id3_bytes(stream.peek(_ID3V2_HEADER_BYTES, position))
+        if not length:
             break
-        high, upper, lower, low = match.group(1)
-        position += _ID3V2_HEADER_BYTES + (high << 21 | upper << 14 | lower << 7 | low)
+        position += length
     return position
 
 

@@ -9,7 +9,7 @@ import logging
 import re
 
 from edge_aac.audio.formats.byte_stream import ByteStream
-from edge_aac.audio.formats.decoded import Frames
+from edge_aac.audio.formats.decoded import Frames, no_frames
 from edge_aac.audio.formats.library import BLOCK_S, ForwardView, LibraryReader
 from edge_aac.audio.formats.tail import FILE_START, LONGEST_MAGIC_BYTES, ends_here
 from edge_aac.errors import DataError
@@ -22,8 +22,8 @@ _TOTAL_BITS = 36
 _LIVE_BLOCK_S = 0.1
 _TOLERATED_S = 0.1
 _UNKNOWN_SIZE = 2**62
-_TAGS = re.compile(rb"TAG|APETAGEX")
-_LONGEST_TAG_START = 8
+_TAGS = re.compile(rb"TAG|APETAGEX|LYRICSBEGIN|ID3[\x02-\x04]")
+_LONGEST_TAG_START = 11
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,15 @@ class DecodedFlac:
 
     def read(self) -> Frames:
         """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
-        return self._reader.read()
+        left = self._promised - self._reader.frames_read
+        if left > 0 or not self._promised:
+            return self._reader.read(left if self._promised else None)
+        try:
+            return self._reader.read()
+        except DataError:
+            # All that was promised has been given: what follows is no FLAC.
+            _log.warning("what stands behind the sound of '%s' is no sound, and is left out", self._stream.name)
+            return no_frames(self.channels)
 
     def finish(self) -> None:
         """Compares the samples with the header's number; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""

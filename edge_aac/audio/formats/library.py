@@ -95,7 +95,7 @@ class LibraryReader:
     """Frames from libsndfile, read forward.
 
     Args:
-        source: a descriptor, which is closed with the reader, or a view.
+        source: a descriptor, which belongs to the reader from now on, or a view.
         name: the input's name in messages.
         block_s: seconds of sound that are read at once.
 
@@ -107,9 +107,12 @@ class LibraryReader:
     def __init__(self, source: int | ForwardView, name: str, block_s: float = BLOCK_S) -> None:
         self._name = name
         self._view = source if isinstance(source, ForwardView) else None
+        self._descriptor = source if isinstance(source, int) else -1
         try:
-            self._sound = ForwardSoundFile(source, closefd=True)
-        except soundfile.LibsndfileError:
+            # Where it cannot open a descriptor, libsndfile may close it or not: it is left to us.
+            self._sound = ForwardSoundFile(source, closefd=False)
+        except BaseException:
+            self._close_descriptor()
             self._raise_error()
             raise
         if self._view is not None:
@@ -126,10 +129,11 @@ class LibraryReader:
         frames: int = self._sound.frames
         return frames if frames < UNKNOWN_FRAMES else None
 
-    def read(self) -> Frames:
-        """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+    def read(self, at_most: int | None = None) -> Frames:
+        """Gives the next frames, and no more than so many; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
+        count = self._block_frames if at_most is None else min(at_most, self._block_frames)
         try:
-            frames = self._sound.read(self._block_frames, dtype="float32", always_2d=True)
+            frames = self._sound.read(count, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             self._raise_error()
             raise DataError(
@@ -141,8 +145,17 @@ class LibraryReader:
         return np.asarray(frames, np.float32)
 
     def close(self) -> None:
-        """Closes libsndfile's file."""
+        """Closes libsndfile's file, and the descriptor."""
         self._sound.close()
+        self._close_descriptor()
+
+    def __del__(self) -> None:
+        self._close_descriptor()
+
+    def _close_descriptor(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _raise_error(self) -> None:
         if self._view is not None and self._view.error is not None:

@@ -17,6 +17,8 @@ from edge_aac.errors import DataError
 _log = logging.getLogger(__name__)
 
 _READ_BYTES = 64 * 1024
+# libsndfile opens a pipe by what is in it at once.
+_FIRST_BYTES = 16 * 1024
 # A piece of one may be cut off.
 _LONGEST_FRAME_BYTES = 4_096
 # Pictures in tags stand before the first frame.
@@ -80,7 +82,7 @@ class DecodedMpeg:
 
     def _judge_rest(self, rest: bytes) -> None:
         """Judges what stands behind the last frame."""
-        tail = tail_of(lambda offset, count: rest[offset : offset + count], None, None, b"", odd=False)
+        tail = tail_of(lambda offset, count: rest[offset : offset + count], None, None, b"", 0)
         if tail.kind == "file":
             raise DataError(
                 f"'{self._name}' goes on with another sound file behind its MP3 frames, which is not heard: part them."
@@ -121,7 +123,7 @@ class DecodedMpeg:
         libsndfile takes a piece of a frame for damage.
         """
         held, held_from = bytearray(), 0
-        ended = False
+        began = ended = False
         while not ended:
             data = read(_READ_BYTES)
             ended = not data
@@ -136,11 +138,12 @@ class DecodedMpeg:
                 del held[: frames.start - held_from]
                 held_from = frames.start
             whole = frames.end - held_from
-            if whole > 0:
+            if whole > 0 and (began or ended or whole >= _FIRST_BYTES):
+                began = True
                 yield bytes(held[:whole])
                 del held[:whole]
                 held_from += whole
-            elif len(held) > _LONGEST_START_BYTES:
+            elif whole <= 0 and len(held) > _LONGEST_START_BYTES:
                 # No more frames: what lies there is no MPEG audio.
                 held_from += len(held)
                 held.clear()

@@ -44,7 +44,6 @@ class Pumped:
         try:
             self._reader = LibraryReader(reader, name, _LIVE_BLOCK_S)
         except BaseException:
-            os.close(reader)
             self._end()
             if self._error is not None:
                 raise self._error from None

@@ -109,6 +109,9 @@ class RawEvidence:
             return None
         self.decided = True
         rest = bytes(self._sound + self._pending)
+        if self._looked_bytes == len(rest) < MIN_TEXT_BYTES and len(rest) > 1 and _is_printable(rest):
+            # All there is: milliseconds of sound, or a word.
+            return _TEXT
         if len(rest) < MIN_TEXT_BYTES or _is_silent(rest):
             return None
         finding = _judged(rest)
@@ -132,12 +135,13 @@ class RawEvidence:
         return finding
 
 
+_TEXT = Finding("text", None, "text")
 _RANDOM = Finding("random", None, "compressed or encrypted data")
 
 
 def _judged(data: bytes) -> Finding | None:
-    if is_text(data):
-        return Finding("text", None, "text")
+    if is_text(data) or (is_constant(data) and _is_printable(data)):
+        return _TEXT
     encoding: EncodingName | None = float_like(data)
     if encoding is not None:
         return Finding("float", encoding, _SENTENCES[encoding])
@@ -153,6 +157,14 @@ def _is_random(data: bytes) -> bool:
 def _is_silent(piece: bytes) -> bool:
     """Whether it is a fill, or samples of a few steps around zero, in which no format shows."""
     if is_constant(piece):
-        return True
+        # A table of one line, over and over, is a fill too, and no silence.
+        return not _is_printable(piece)
     samples = np.frombuffer(piece[: len(piece) // 2 * 2], "<i2")
     return int(samples.max()) <= _QUIETEST and int(samples.min()) >= -_QUIETEST
+
+
+def _is_printable(data: bytes) -> bool:
+    return data.isascii() and data.decode("ascii").translate(_WHITE).isprintable() and len(set(data)) > 1
+
+
+_WHITE = {ord(character): " " for character in "\t\n\r"}

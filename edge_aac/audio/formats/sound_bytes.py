@@ -46,7 +46,8 @@ class SoundBytes:
         self._base = stream.position
         self._left = layout.promised
         self._before = b""
-        self._ended = False
+        self.ended = False
+        """Whether the end was reached."""
         self._pattern = tag_pattern(layout.grammar)
         self._searched = 0
         stream.skip(layout.start)
@@ -63,11 +64,11 @@ class SoundBytes:
         """Takes at least one byte and at most so many, as they arrive; none at the end."""
         if self._left == 0:
             self._look_behind()
-        if self._ended:
+        if self.ended:
             return b""
         data = self._open_ended(count) if self._left is None else self._stream.read_some(min(count, self._left))
         if not data:
-            self._ended = True
+            self.ended = True
             return b""
         if self._left is not None:
             self._left -= len(data)
@@ -108,9 +109,8 @@ class SoundBytes:
     def _look_behind(self) -> None:
         """Decides what follows, where the header says that the sound ends."""
         self._left = None
-        odd = bool((self._layout.promised or 0) % 2)
         encoding = self._layout.encoding
-        tail = tail_of(self._look, self._layout.grammar, encoding, self._before, odd=odd)
+        tail = tail_of(self._look, self._layout.grammar, encoding, self._before, self.given)
         if tail.kind == "sound":
             _log.warning(
                 "'%s' goes on after the %.2f s of sound that its header promises: it is read to its end",
@@ -118,7 +118,7 @@ class SoundBytes:
                 self.given / self._encoding.bytes_per_s,
             )
             return
-        self._ended = True
+        self.ended = True
         if tail.kind == "file":
             self._stream.skip(tail.skip_bytes)
             self.followed_by_file = True

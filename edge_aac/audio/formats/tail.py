@@ -11,6 +11,7 @@ from typing import Literal
 from edge_aac.audio.formats.layout import Encoding, Grammar, Order
 from edge_aac.audio.formats.likeness import EncodingName, Judgement, continues_sound, is_constant, is_text
 from edge_aac.audio.formats.not_sound import what_else
+from edge_aac.audio.formats.recognition import id3_bytes
 
 Kind = Literal["nothing", "harmless", "rubbish", "file", "sound"]
 
@@ -22,7 +23,10 @@ _MAX_PARTS = 4_096
 _CHUNK_HEADER_BYTES = 8
 _LONG_CHUNK_HEADER_BYTES = 12
 _W64_CHUNK_HEADER_BYTES = 24
+_LONGEST_CHUNK_BYTES = 2**62
 _W64_NAME = re.compile(rb"[a-z0-9 ]{4}\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a")
+_CERTAIN_CHUNK = re.compile(rb"LIST....(?:INFO|adtl)|(?:id3|ID3) ....ID3", re.DOTALL)
+_CERTAIN_CHUNK_BYTES = 12
 _PRINTABLE = re.compile(rb"[\x20-\x7e\xa9]{4}")
 
 
@@ -44,7 +48,6 @@ _NAMES: dict[Grammar, frozenset[bytes]] = {
 }
 
 _ID3V1_BYTES = 128
-_ID3V2_HEADER_BYTES = 10
 _ID3V2 = re.compile(rb"ID3[\x02-\x04].{2}[\x00-\x7f]{4}", re.DOTALL)
 _APE, _APE_HEADER_BYTES = b"APETAGEX", 32
 _LYRICS = b"LYRICSBEGIN"
@@ -98,7 +101,7 @@ class Tail:
     skip_bytes: int = 0
 
 
-def tail_of(look: LookBehind, grammar: Grammar | None, encoding: Encoding | None, before: bytes, *, odd: bool) -> Tail:
+def tail_of(look: LookBehind, grammar: Grammar | None, encoding: Encoding | None, before: bytes, promised: int) -> Tail:
     """Tells what stands behind the sound that a header promises.
 
     Args:
@@ -106,13 +109,11 @@ def tail_of(look: LookBehind, grammar: Grammar | None, encoding: Encoding | None
         grammar: how the container writes chunks; None where it has none.
         encoding: of the sound; None where it cannot be told from other bytes.
         before: last bytes of the sound.
-        odd: whether the sound has an odd number of bytes, after which chunks are preceded by one of padding.
+        promised: number of bytes of sound, by which chunks behind it are aligned.
     """
     if not look(0, 1):
         return Tail("nothing")
-    position = 0
-    if odd and grammar in {"riff", "rifx", "iff"} and look(0, 1) == b"\0":
-        position = 1
+    position = _padding_bytes(look, grammar, promised)
     for _ in range(_MAX_PARTS):
         found = look(position, LONGEST_MAGIC_BYTES)
         if not found:
@@ -127,6 +128,16 @@ def tail_of(look: LookBehind, grammar: Grammar | None, encoding: Encoding | None
         position += length
     rest = look(position, JUDGED_BYTES)
     return Tail("sound" if encoding is not None and _is_sound(before, rest, encoding) else "rubbish")
+
+
+def _padding_bytes(look: LookBehind, grammar: Grammar | None, promised: int) -> int:
+    """Number of zeros that align what follows; some programs align more than their container asks for."""
+    padding = -promised % 8 if grammar == "w64" else promised % 2 if grammar in {"riff", "rifx", "iff"} else 0
+    if padding and look(0, padding) == bytes(padding):
+        return padding
+    if look(0, 1) != b"\0":
+        return 0
+    return int(bool(_tag_bytes(look, 1, look(1, LONGEST_MAGIC_BYTES)) or _chunk_bytes(look, 1, grammar)))
 
 
 def _is_sound(before: bytes, rest: bytes, encoding: Encoding) -> bool:
@@ -170,8 +181,7 @@ def _tag_bytes(look: LookBehind, position: int, found: bytes) -> int:
     if found.startswith(b"TAG") and len(look(position, _ID3V1_BYTES + 1)) == _ID3V1_BYTES:
         return _ID3V1_BYTES
     if _ID3V2.match(found):
-        high, upper, lower, low = found[6:10]
-        return _ID3V2_HEADER_BYTES + (high << 21 | upper << 14 | lower << 7 | low)
+        return id3_bytes(found)
     if found.startswith(_APE):
         # The header's length leaves the header out; behind the tag, it may be a footer that stands alone.
         size, is_header = int.from_bytes(found[12:16], "little"), found[23:24] >= b"\x20"
@@ -189,28 +199,40 @@ def _chunk_bytes(look: LookBehind, position: int, grammar: Grammar | None) -> in
     if grammar is None:
         return 0
     if grammar == "w64":
-        header = look(position, _W64_CHUNK_HEADER_BYTES)
-        if len(header) < _W64_CHUNK_HEADER_BYTES or not _W64_NAME.match(header):
-            return 0
-        size = int(struct.unpack("<Q", header[16:])[0])
-        return size + -size % 8 if size >= _W64_CHUNK_HEADER_BYTES else 0
+        return _w64_chunk_bytes(look, position)
     if grammar == "caf":
-        header = look(position, _LONG_CHUNK_HEADER_BYTES)
-        if len(header) < _LONG_CHUNK_HEADER_BYTES or header[:4] not in _NAMES[grammar]:
-            return 0
-        size = int(struct.unpack(">q", header[4:])[0])
-        return _LONG_CHUNK_HEADER_BYTES + size if size >= 0 else 0
+        return _caf_chunk_bytes(look, position)
     header = look(position, _CHUNK_HEADER_BYTES)
     if len(header) < _CHUNK_HEADER_BYTES or not _PRINTABLE.match(header):
         return 0
     size = int.from_bytes(header[4:], "little" if grammar == "riff" else "big")
     length = _CHUNK_HEADER_BYTES + size + size % 2
+    if not look(position + length - size % 2 - 1, 1):
+        # Its end is cut off, or four samples look like a name.
+        return length if _CERTAIN_CHUNK.match(look(position, _CERTAIN_CHUNK_BYTES)) else 0
     if header[:4] in _NAMES[grammar]:
         return length
-    # An unknown name may be four samples: the chunk has to end where the input does, or where the next one begins.
+    # An unknown name may be four samples too: the next chunk has to begin behind it, or the input to end.
     behind = look(position + length, _CHUNK_HEADER_BYTES)
-    last = look(position + length - size % 2 - 1, 1)
-    return length if last and (not behind or _PRINTABLE.match(behind)) else 0
+    return length if not behind or _PRINTABLE.match(behind) else 0
+
+
+def _w64_chunk_bytes(look: LookBehind, position: int) -> int:
+    header = look(position, _W64_CHUNK_HEADER_BYTES)
+    if len(header) < _W64_CHUNK_HEADER_BYTES or not _W64_NAME.match(header):
+        return 0
+    size = int(struct.unpack("<Q", header[16:])[0])
+    fits = _W64_CHUNK_HEADER_BYTES <= size < _LONGEST_CHUNK_BYTES and look(position + size - 1, 1)
+    return size + -size % 8 if fits else 0
+
+
+def _caf_chunk_bytes(look: LookBehind, position: int) -> int:
+    header = look(position, _LONG_CHUNK_HEADER_BYTES)
+    if len(header) < _LONG_CHUNK_HEADER_BYTES or header[:4] not in _NAMES["caf"]:
+        return 0
+    length = _LONG_CHUNK_HEADER_BYTES + int(struct.unpack(">q", header[4:])[0])
+    fits = _LONG_CHUNK_HEADER_BYTES <= length < _LONGEST_CHUNK_BYTES and look(position + length - 1, 1)
+    return length if fits else 0
 
 
 def _fill_bytes(look: LookBehind, position: int) -> int:

@@ -193,7 +193,7 @@ class PipeSource:
         scale = FloatScale(self.label, encoding.rate) if self._format.startswith("f") else None
         evidence = RawEvidence() if self._format == "s16le" else None
         arrivals = ArrivalRate(encoding.rate, encoding.channels) if self._format == "s16le" else None
-        partial = b""
+        partial, heard = b"", False
         while True:
             waited = not self._stream.held() and not self._stream.is_ready
             data = self._stream.read_some(_READ_BYTES)
@@ -206,6 +206,7 @@ class PipeSource:
             data = partial + data
             whole = len(data) // encoding.block_bytes * encoding.block_bytes
             partial = data[whole:]
+            heard = heard or whole > 0
             frames = decode_samples(data[:whole], encoding)
             block = resampler.accept(frames if scale is None else scale.accept(frames))
             if len(block):
@@ -223,6 +224,8 @@ class PipeSource:
         block = resampler.flush()
         if len(block):
             yield block
+        elif not heard:
+            raise DataError(f"'{self.label}' gave no whole sample: check the program that writes into the pipe.")
 
     def _judge(self, finding: Finding | None) -> None:
         """Ends what is no sound, or not in the format that it is taken for.

@@ -10,6 +10,7 @@ from edge_aac.audio.formats.headers.riff import riff_layout, w64_layout
 from edge_aac.audio.formats.headers.samplers import mpc_layout, voc_layout, wve_layout
 from edge_aac.audio.formats.headers.workstation import (
     avr_layout,
+    htk_layout,
     ircam_layout,
     nist_layout,
     paris_layout,
@@ -25,6 +26,7 @@ _READERS = (
     au_layout,
     caf_layout,
     avr_layout,
+    htk_layout,
     ircam_layout,
     nist_layout,
     paris_layout,
@@ -34,6 +36,7 @@ _READERS = (
     voc_layout,
     wve_layout,
     mpc_layout,
+    htk_layout,
 )
 
 

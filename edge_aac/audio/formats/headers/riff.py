@@ -46,6 +46,8 @@ _BLOCK_CODECS = {
     _LAYER_1_OR_2: "MPEG",
     _LAYER_3: "MPEG",
 }
+# Behind the length of what extends the format.
+_STATES_BLOCK_FRAMES, _BLOCK_FRAMES = (_MS_ADPCM, _IMA_ADPCM, _GSM610), slice(18, 20)
 _INTEGERS = {1: "PCM_U8", 2: "PCM_16", 3: "PCM_24", 4: "PCM_32"}
 _FLOATS = {4: "FLOAT", 8: "DOUBLE"}
 
@@ -158,6 +160,8 @@ def _encoding(container: str, form: bytes, order: str) -> Encoding | None:
     if tag in _BLOCK_CODECS:
         known = samples(container, "PCM_U8", byte_order, rate, channels)
         frames = max(1, round(block * rate / byte_rate)) if byte_rate else 1
+        if tag in _STATES_BLOCK_FRAMES and len(form) >= _BLOCK_FRAMES.stop:
+            frames = struct.unpack(f"{order}H", form[_BLOCK_FRAMES])[0] or frames
         return Encoding(_BLOCK_CODECS[tag], byte_order, known.rate, channels, max(1, block), frames)
     width = block // channels if channels and block % channels == 0 else 0
     if width * 8 < bits:

@@ -54,7 +54,7 @@ def voc_layout(look: Look) -> Layout | None:
         position += _VOC_HEADER_BYTES
         if kind in {_VOC_SOUND, _VOC_NEW_SOUND}:
             encoding, facts = _voc_encoding(look, kind, position, extended)
-            if look(position + size, 1) not in {b"", b"\0"}:
+            if _are_blocks(look, position + size):
                 return Layout("VOC", None, position + facts, None)
             return Layout("VOC", encoding, position + facts, max(0, size - facts))
         if kind == _VOC_EXTENDED:
@@ -65,6 +65,20 @@ def voc_layout(look: Look) -> Layout | None:
             return Layout("VOC", None, position, None)
         position += size
     return None
+
+
+def _are_blocks(look: Look, position: int) -> bool:
+    """Whether more blocks stand at a place, and not the terminator, the end, or bytes that are none."""
+    if look(position, 1) in {b"", b"\0"}:
+        return False
+    for _ in range(_MAX_BLOCKS):
+        block = look(position, _VOC_HEADER_BYTES)
+        if block[:1] in {b"", b"\0"}:
+            return True
+        if len(block) < _VOC_HEADER_BYTES or block[0] > _VOC_NEW_SOUND:
+            return False
+        position += _VOC_HEADER_BYTES + int.from_bytes(block[1:], "little")
+    return True
 
 
 def wve_layout(look: Look) -> Layout | None:

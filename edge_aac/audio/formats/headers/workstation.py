@@ -11,6 +11,8 @@ import struct
 from edge_aac.audio.formats.layout import HeaderError, Layout, Look, Order, known_size, samples
 
 _AVR_BYTES, _IRCAM_BYTES, _PARIS_BYTES = 128, 1_024, 2_048
+# Periods are counted in 100 ns.
+_HTK_BYTES, _HTK_PERIODS = 12, (10, 10_000)
 _NIST_START_BYTES = 16
 _NIST_FIELD = re.compile(rb"^(\w+)\s+-\w+\s+(\S+)", re.MULTILINE)
 _LONGEST_NIST_HEADER_BYTES = 2**16
@@ -50,6 +52,21 @@ def avr_layout(look: Look) -> Layout | None:
     # The highest byte is a flag of old programs.
     encoding = samples("AVR", subtype, "BIG", rate & 0xFF_FFFF, 2 if stereo else 1)
     return Layout("AVR", encoding, _AVR_BYTES, _bytes_of(frames, encoding.block_bytes))
+
+
+def htk_layout(look: Look) -> Layout | None:
+    """Reads the header of a waveform of the Hidden Markov Model Toolkit; None where it is none.
+
+    It has no magic number: 16-bit samples, of kind 0, at a period that stands for a rate from 1 kHz to 1 MHz.
+    """
+    head = look(0, _HTK_BYTES)
+    if len(head) < _HTK_BYTES or head[8:] != b"\0\2\0\0":
+        return None
+    frames, period = struct.unpack(">II", head[:8])
+    if not frames or not _HTK_PERIODS[0] <= period <= _HTK_PERIODS[1]:
+        return None
+    encoding = samples("HTK", "PCM_16", "BIG", 1e7 / period, 1)
+    return Layout("HTK", encoding, _HTK_BYTES, _bytes_of(frames, encoding.block_bytes))
 
 
 def ircam_layout(look: Look) -> Layout | None:
