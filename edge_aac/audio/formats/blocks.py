@@ -60,7 +60,8 @@ class DecodedBlocks:
 
     def finish(self) -> None:
         """Judges what is missing; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
-        if self._sound.read_some(1):
+        # Less than a block is none.
+        if len(self._sound.read(self._block_bytes)) == self._block_bytes:
             raise DataError(
                 f"'{self._sound.name}' goes on after {self._reader.frames_read / self.rate:.0f} s, which is as far as "
                 "its codec can be read: cut it into shorter files."

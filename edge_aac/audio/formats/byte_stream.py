@@ -92,10 +92,9 @@ class ByteStream:
             self._fill()
         return self.peek(min(count, self._held))
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether reading on would give something, or the end, at once."""
-        return self.regular or self.descriptor in dict(self._poll.poll(0))
+    def is_ready(self, within_s: float = 0.0) -> bool:
+        """Whether reading on gives something, or ends, at once or within a time."""
+        return self.regular or bool(self._held) or bool(self._poll.poll(1_000 * within_s))
 
     def held(self) -> bytes:
         """Gives the bytes that have been read already, without taking them."""

@@ -44,12 +44,16 @@ _BEGINNINGS = {
     b"2BIT",
 }
 _XI = b"Extended Instrument: "
+_SDS = re.compile(rb"\xf0\x7e.\x01.{16}\xf7", re.DOTALL)
+_NO_SAMPLES = re.compile(re.escape(_XI) + b"|" + _SDS.pattern, re.DOTALL)
 # First bytes of AAC, AC-3, DTS and transport streams.
 _FRAMES = re.compile(rb"\xff|\x56|\x0b\x77|\x77\x0b|\x47|....\x47", re.DOTALL)
 _SYNC = re.compile(rb"\xff[\xe0-\xff]")
 # Who writes a header writes it at once; of bare samples it takes milliseconds to come.
 _HEADER_PATIENCE_S = 1.0
 _UNREAD_BYTES = 4_096
+# libsndfile mixes up the channels of 24-bit PAF beyond two.
+_MAX_PAF_CHANNELS = 2
 _TOLERATED_BYTES = 64
 _STREAMABLE = "WAV, FLAC, AIFF, AU, CAF, Ogg or MP3"
 
@@ -91,7 +95,7 @@ def is_container(stream: ByteStream) -> bool:
         StreamClosedError: the stream was closed meanwhile.
     """
     head = stream.gather(_HEAD_BYTES, _HEADER_PATIENCE_S)
-    if head[:4] in _BEGINNINGS or head.startswith(_XI) or _ID3V2.match(head):
+    if head[:4] in _BEGINNINGS or _NO_SAMPLES.match(head) or _ID3V2.match(head):
         return True
 
     def look(offset: int, count: int) -> bytes:
@@ -118,6 +122,9 @@ def _opened(stream: ByteStream) -> Decoded:
         return flac.DecodedFlac(stream)
     if head.startswith(ogg.MAGIC):
         return ogg.DecodedOgg(stream)
+    if _SDS.match(head):
+        # libsndfile takes a good one for a cut one, hears what a cut one lacks, and writes to standard output.
+        raise DataError(f"'{stream.name}' is a MIDI sample dump (SDS), which cannot be read: convert it to WAV.")
     container = _foreign(stream, stream.peek(_HEAD_BYTES))
     if container is not None and not container.libsndfile:
         return DecodedByFfmpeg(stream, container)
@@ -173,6 +180,12 @@ class _WholeFile:
         self._stream = stream
         self._unread = _check_promise(stream, layout) if layout is not None else 0
         self._reader = LibraryReader(stream.duplicate(), stream.name)
+        if layout is not None and layout.container == "PAF" and self._reader.channels > _MAX_PAF_CHANNELS:
+            self._reader.close()
+            raise DataError(
+                f"'{stream.name}' is a 24-bit PAF of {self._reader.channels} channels, which cannot be read: convert "
+                "it to WAV."
+            )
         self.rate = self._reader.rate
         self.channels = self._reader.channels
         self.is_float = self._reader.subtype in {"FLOAT", "DOUBLE"}

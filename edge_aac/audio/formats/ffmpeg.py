@@ -215,6 +215,8 @@ class Transcoded(io.RawIOBase):
         if not self._facts.errors:
             return DataError(f"'{self._name}' is {_a(self._container)} file without any sound in it: record it again.")
         advice = "record it again, or copy it again from where it came from"
+        if not self._regular:
+            advice = "give it as a file, or pipe WAV or FLAC"
         if self._container.index_may_follow and self._facts.cut_short and not self._regular:
             advice = "give it as a file, for its index may stand at the end, or pipe Matroska (`ffmpeg -f matroska`)"
         return DataError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 Order = Literal["LITTLE", "BIG"]
-Grammar = Literal["riff", "rifx", "iff", "caf", "w64"]
+Grammar = Literal["riff", "rifx", "iff", "caf", "w64", "voc"]
 
 HIGHEST_CHANNELS = 1024
 

@@ -72,6 +72,11 @@ class RawEvidence:
         self.decided = False
         """Whether it has answered, or will not."""
 
+    @property
+    def is_forming(self) -> bool:
+        """Whether the first sound is still gathered: what it is cannot be told yet."""
+        return not self.decided and self._blocks == 0 and (bool(self._sound) or self._looked_bytes < _PIECE_BYTES)
+
     def feed(self, data: bytes) -> Finding | None:
         """Takes the next bytes of the stream, however it is cut.
 

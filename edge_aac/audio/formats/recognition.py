@@ -84,7 +84,6 @@ _AMR = Container("AMR", "amr", "amr", announces=False)
 _DTS = Container("DTS", "dts", "dts", announces=False)
 _REAL = Container("RealAudio", "rm", "ra")
 _AIFF = Container("AIFF", "aiff", "aiff", libsndfile=True)
-_SDS = Container("MIDI Sample Dump", "sds", "sds")
 _OMA = Container("ATRAC", "oma", "oma", announces=False)
 
 _MAGICS: tuple[tuple[int, bytes, Container], ...] = (
@@ -170,12 +169,6 @@ def _matroska(head: bytes) -> Container | None:
 
 def _dsdiff(head: bytes) -> Container | None:
     return Container("DSDIFF", "iff", "dff") if head.startswith(b"FRM8") and head[12:16] == b"DSD " else None
-
-
-def _sample_dump(head: bytes) -> Container | None:
-    """A header of MIDI Sample Dump Standard, a message of 21 bytes; libsndfile writes what it misses to stdout."""
-    is_header = len(head) > 20 and head[:2] == b"\xf0\x7e" and head[3] == 1 and head[20] == 0xF7  # noqa: PLR2004
-    return _SDS if is_header else None
 
 
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))
@@ -269,4 +262,4 @@ def _frames(head: bytes) -> Container | None:
     return None
 
 
-_FINDERS = (_iso_media, _matroska, _dsdiff, _sample_dump, _transport_stream, _frames)
+_FINDERS = (_iso_media, _matroska, _dsdiff, _transport_stream, _frames)

@@ -45,6 +45,7 @@ _NAMES: dict[Grammar, frozenset[bytes]] = {
     "iff": _names(b"NAME AUTH (c)  ANNO MARK INST COMT MIDI APPL ID3  CHAN PEAK basc trns cate SAXL FLLR"),
     "caf": _names(b"info strg mark regn uuid peak midi umid ovvw kuki chan free pakt inst edct"),
     "w64": frozenset(),
+    "voc": frozenset(),
 }
 
 _ID3V1_BYTES = 128
@@ -127,11 +128,18 @@ def tail_of(look: LookBehind, grammar: Grammar | None, encoding: Encoding | None
         # Digital silence may be a part of the sound: what follows it decides.
         position += length
     rest = look(position, JUDGED_BYTES)
-    return Tail("sound" if encoding is not None and _is_sound(before, rest, encoding) else "rubbish")
+    if encoding is not None:
+        # More of the sound goes on within a frame where the header's length is none of whole frames.
+        rest = rest[-(promised + position) % encoding.block_bytes :]
+    is_sound = encoding is not None and _is_sound(before, rest, encoding)
+    return Tail("sound" if is_sound else "rubbish")
 
 
 def _padding_bytes(look: LookBehind, grammar: Grammar | None, promised: int) -> int:
-    """Number of zeros that align what follows; some programs align more than their container asks for."""
+    """Number of zeros that end the sound or align what follows; some programs align where they need not."""
+    if grammar == "voc":
+        # The terminator.
+        return int(look(0, 1) == b"\0")
     padding = -promised % 8 if grammar == "w64" else promised % 2 if grammar in {"riff", "rifx", "iff"} else 0
     if padding and look(0, padding) == bytes(padding):
         return padding
@@ -196,7 +204,7 @@ def _tag_bytes(look: LookBehind, position: int, found: bytes) -> int:
 
 def _chunk_bytes(look: LookBehind, position: int, grammar: Grammar | None) -> int:
     """Length of a chunk with its header and padding; 0 where none begins."""
-    if grammar is None:
+    if grammar is None or grammar == "voc":
         return 0
     if grammar == "w64":
         return _w64_chunk_bytes(look, position)

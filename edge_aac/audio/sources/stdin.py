@@ -38,6 +38,7 @@ _MAX_CHANNELS = 64
 _STDIN = 0
 _CLOSE_WAIT_S = 0.2
 _CANDIDATES = 3
+_EVIDENCE_PATIENCE_S = 1.0
 _STDIN_NAMES = {"ulaw": "mulaw"}
 _FORMATS = {
     "u8": ("PCM_U8", "LITTLE"),
@@ -194,16 +195,8 @@ class PipeSource:
         evidence = RawEvidence() if self._format == "s16le" else None
         arrivals = ArrivalRate(encoding.rate, encoding.channels) if self._format == "s16le" else None
         partial, heard = b"", False
-        while True:
-            waited = not self._stream.held() and not self._stream.is_ready
-            data = self._stream.read_some(_READ_BYTES)
-            if evidence is not None:
-                self._judge(evidence.feed(data) if data else evidence.finish())
-            if not data:
-                break
-            if arrivals is not None:
-                self._report_pace(arrivals.feed(time.monotonic(), len(data), waited))
-            data = partial + data
+        for received in self._judged(evidence, arrivals):
+            data = partial + received
             whole = len(data) // encoding.block_bytes * encoding.block_bytes
             partial = data[whole:]
             heard = heard or whole > 0
@@ -226,6 +219,31 @@ class PipeSource:
             yield block
         elif not heard:
             raise DataError(f"'{self.label}' gave no whole sample: check the program that writes into the pipe.")
+
+    def _judged(self, evidence: RawEvidence | None, arrivals: ArrivalRate | None) -> Generator[bytes, None, None]:
+        """The bytes as they arrive; the first sound is held back until it is known to be samples.
+
+        Raises:
+            DataError: they are something else.
+        """
+        held: list[bytes] = []
+        while True:
+            if held and not self._stream.is_ready(_EVIDENCE_PATIENCE_S):
+                # A slow writer is heard, whatever it writes.
+                yield b"".join(held)
+                held = []
+            waited = not self._stream.is_ready()
+            data = self._stream.read_some(_READ_BYTES)
+            if evidence is not None:
+                self._judge(evidence.feed(data) if data else evidence.finish())
+            if data and arrivals is not None:
+                self._report_pace(arrivals.feed(time.monotonic(), len(data), waited))
+            held.append(data)
+            if not data or evidence is None or not evidence.is_forming:
+                yield b"".join(held)
+                held = []
+            if not data:
+                return
 
     def _judge(self, finding: Finding | None) -> None:
         """Ends what is no sound, or not in the format that it is taken for.

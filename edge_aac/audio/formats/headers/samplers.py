@@ -56,7 +56,7 @@ def voc_layout(look: Look) -> Layout | None:
             encoding, facts = _voc_encoding(look, kind, position, extended)
             if _are_blocks(look, position + size):
                 return Layout("VOC", None, position + facts, None)
-            return Layout("VOC", encoding, position + facts, max(0, size - facts))
+            return Layout("VOC", encoding, position + facts, max(0, size - facts), grammar="voc")
         if kind == _VOC_EXTENDED:
             constant, _, stereo = struct.unpack("<HBB", look(position, 4).ljust(4, b"\0"))
             channels = 2 if stereo else 1
