@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from edge_aac.audio.formats.byte_stream import ByteStream
-from edge_aac.audio.formats.decoded import Frames
+from edge_aac.audio.formats.decoded import Frames, no_frames
 from edge_aac.audio.formats.library import LibraryReader
 from edge_aac.audio.formats.mpeg import FrameWalk, find_frames
 from edge_aac.audio.formats.pump import Pumped
@@ -17,6 +19,8 @@ from edge_aac.errors import DataError
 _log = logging.getLogger(__name__)
 
 _READ_BYTES = 64 * 1024
+# A decoder of layer 3 gives each sample so much later (ISO 11172-3: 528 of the filter bank, and one).
+_DECODER_DELAY = 529
 # libsndfile opens a pipe by what is in it at once.
 _FIRST_BYTES = 16 * 1024
 # A piece of one may be cut off.
@@ -53,6 +57,12 @@ class DecodedMpeg:
             )
         self.rate = self._reader.rate
         self.channels = self._reader.channels
+        self._skipped = self._padding = 0
+        self._held = no_frames(self.channels)
+        if isinstance(self._reader, Pumped) and self._walk.added is not None:
+            before, behind = self._walk.added
+            self._skipped = before + _DECODER_DELAY
+            self._padding = max(0, behind - _DECODER_DELAY)
         self.is_float = False
 
     @property
@@ -62,7 +72,21 @@ class DecodedMpeg:
 
     def read(self) -> Frames:
         """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
-        return self._opened.read()
+        if not isinstance(self._reader, Pumped):
+            return self._opened.read()
+        while len(frames := self._reader.read()):
+            skipped = min(self._skipped, len(frames))
+            self._skipped -= skipped
+            held = np.concatenate((self._held, frames[skipped:]))
+            # What the encoder added is known to be that at the end only.
+            given = max(0, len(held) - self._padding)
+            self._held = held[given:]
+            if given:
+                return held[:given]
+        found = self._walk.frames
+        rest, self._held = self._held, no_frames(self.channels)
+        # Of joined files the index is the first one's.
+        return rest if found is None or found.promised != found.count else no_frames(self.channels)
 
     def finish(self) -> None:
         """Compares what was decoded with the frames that are there, and those with the index.

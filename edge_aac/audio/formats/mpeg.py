@@ -19,6 +19,10 @@ _INDEX = re.compile(rb"Xing|Info")
 # The index stands behind the side information of the first frame, which is at most so long, header and checksum too.
 _LATEST_INDEX = 38
 _HAS_COUNT = 0x01
+# Optional fields of the index; behind them the encoder's name, and 21 bytes on, twice 12 bits: what it added.
+_INDEX_FIELDS = ((_HAS_COUNT, 4), (0x02, 4), (0x04, 100), (0x08, 4))
+_ADDED = slice(21, 24)
+_LONGEST_INDEX = _LATEST_INDEX + 4 + 4 + 112 + 24
 # So many frames in a row are no accident in other bytes.
 _CERTAIN_FRAMES = 3
 _HEADER_BYTES = 4
@@ -107,6 +111,8 @@ class FrameWalk:
         """First byte of the first frame, which may be the index."""
         self.began = False
         """Whether frames were found."""
+        self.added: tuple[int, int] | None = None
+        """Samples that the encoder added before and behind the sound, where the index tells."""
         self._held = bytearray()
         self._held_from = 0
         self._position = 0
@@ -179,7 +185,7 @@ class FrameWalk:
     def _begin(self, place: int) -> None:
         """Leaves out the index, which is a frame too, where the first frame is one."""
         self.first = self._position
-        size, self._promised = _index_of(bytes(self._held[place : place + _LATEST_INDEX + 12]))
+        size, self._promised, self.added = _index_of(bytes(self._held[place : place + _LONGEST_INDEX]))
         self._position += size
         self.start = self._end = self._position
         self.began = True
@@ -241,11 +247,24 @@ def _kind_of_run(data: bytearray, position: int) -> tuple[int, int] | None:
     return kind
 
 
-def _index_of(head: bytes) -> tuple[int, int | None]:
-    """Length of the index, 0 where the first frame is none, and how many frames there are by it."""
+class _Index(NamedTuple):
+    """What an index says: its own length, the number of frames, and what the encoder added at either end."""
+
+    size: int = 0
+    promised: int | None = None
+    added: tuple[int, int] | None = None
+
+
+def _index_of(head: bytes) -> _Index:
+    """Reads the index (Xing, Info), with what LAME and others write behind it, where the first frame is one."""
     frame, index = _frame(head[:_HEADER_BYTES]), _INDEX.search(head, 0, _LATEST_INDEX + 4)
-    if frame is None or index is None:
-        return 0, None
-    flags, count = head[index.end() : index.end() + 4], head[index.end() + 4 : index.end() + 8]
-    promised = int.from_bytes(count, "big") if flags[-1:] and flags[-1] & _HAS_COUNT else 0
-    return frame.size, promised or None
+    if frame is None or index is None or len(head) < index.end() + 8:
+        return _Index()
+    flags = head[index.end() + 3]
+    promised = int.from_bytes(head[index.end() + 4 : index.end() + 8], "big") if flags & _HAS_COUNT else 0
+    encoder = index.end() + 4 + sum(size for flag, size in _INDEX_FIELDS if flags & flag)
+    added = head[encoder + _ADDED.start : encoder + _ADDED.stop]
+    if len(added) < _ADDED.stop - _ADDED.start or not head[encoder : encoder + 4].isalpha():
+        return _Index(frame.size, promised or None)
+    both = int.from_bytes(added, "big")
+    return _Index(frame.size, promised or None, (both >> 12, both & 0xFFF))

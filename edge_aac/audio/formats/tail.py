@@ -20,6 +20,7 @@ JUDGED_BYTES = 64 * 1024
 
 _LONGEST_FILL_BYTES = 2**20
 _MAX_PARTS = 4_096
+_MOST_PADDING_BYTES = 8
 _CHUNK_HEADER_BYTES = 8
 _LONG_CHUNK_HEADER_BYTES = 12
 _W64_CHUNK_HEADER_BYTES = 24
@@ -137,15 +138,15 @@ def tail_of(look: LookBehind, grammar: Grammar | None, encoding: Encoding | None
 
 def _padding_bytes(look: LookBehind, grammar: Grammar | None, promised: int) -> int:
     """Number of zeros that end the sound or align what follows; some programs align where they need not."""
+    zeros = len(head := look(0, _MOST_PADDING_BYTES)) - len(head.lstrip(b"\0"))
+    for padding in range(1, zeros + 1):
+        if _tag_bytes(look, padding, look(padding, LONGEST_MAGIC_BYTES)) or _chunk_bytes(look, padding, grammar):
+            return padding
     if grammar == "voc":
         # The terminator.
-        return int(look(0, 1) == b"\0")
-    padding = -promised % 8 if grammar == "w64" else promised % 2 if grammar in {"riff", "rifx", "iff"} else 0
-    if padding and look(0, padding) == bytes(padding):
-        return padding
-    if look(0, 1) != b"\0":
-        return 0
-    return int(bool(_tag_bytes(look, 1, look(1, LONGEST_MAGIC_BYTES)) or _chunk_bytes(look, 1, grammar)))
+        return min(1, zeros)
+    due = -promised % 8 if grammar == "w64" else promised % 2 if grammar in {"riff", "rifx", "iff"} else 0
+    return due if due <= zeros else 0
 
 
 def _is_sound(before: bytes, rest: bytes, encoding: Encoding) -> bool:

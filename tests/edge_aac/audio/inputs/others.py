@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.edge_aac.audio.inputs.cases import ALL_HEARD, HEARD_OR_REFUSED, Input
 from tests.edge_aac.audio.inputs.headers import UNSIZED, Container
+from tests.edge_aac.audio.inputs.hearing import WRONG
 from tests.edge_aac.audio.inputs.lies import FRAMES, STREAMED, streams
 from tests.edge_aac.audio.inputs.sounds import (
     HEADERLESS,
@@ -146,14 +147,14 @@ def joined() -> Iterator[Input]:
             continue
         first, second = good_file(layout, FRAMES // 4), good_file(layout, FRAMES // 2, 1)
         both = np.concatenate([reference(first), reference(second)])
-        # A header that is heard as sound is a click of some milliseconds.
+        # A header that is heard as sound is a click of some milliseconds; what its encoder added delays a second MP3.
         yield Input(
             "joined",
             layout.container,
             str(layout),
             first + second,
             both,
-            HEARD_OR_REFUSED,
+            HEARD_OR_REFUSED | ({WRONG} if layout.container == "MP3" else set()),
             exact=False,
             tolerance=_MP3_SAMPLES if layout.container == "MP3" else 1_500,
         )
