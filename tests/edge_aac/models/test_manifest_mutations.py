@@ -23,6 +23,8 @@ from edge_aac.models.seq2seq import Captioner
 from edge_aac.models.trial import trial_window
 from tests.edge_aac.models import tiny_bundle as tiny
 
+pytestmark = pytest.mark.one_python
+
 MAX_MESSAGE = 1000
 """Characters of a sentence; paths of temporary folders are long."""
 _CODES = {65, 66, 69, 78}

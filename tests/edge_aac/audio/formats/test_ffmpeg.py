@@ -27,7 +27,7 @@ from tests.edge_aac.audio.formats.made_files import (
 )
 from tests.edge_aac.audio.sound_files import needs_ffmpeg
 
-pytestmark = needs_ffmpeg
+pytestmark = [needs_ffmpeg, pytest.mark.one_python]
 
 
 @pytest.fixture(scope="module")

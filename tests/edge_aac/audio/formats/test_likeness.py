@@ -15,6 +15,8 @@ import pytest
 from edge_aac.audio.formats.likeness import ENCODINGS, EncodingName, Judgement, continues_sound, is_constant, is_text
 from tests.edge_aac.audio.formats.encodings import encode, sounds
 
+pytestmark = pytest.mark.one_python
+
 _ROOT = Path(__file__).parents[4]
 _SIZES = (16, 64, 128, 256, 512, 1_000, 4_096, 65_536, 1 << 20)
 _SOUNDS = sounds()

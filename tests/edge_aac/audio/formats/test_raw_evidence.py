@@ -13,6 +13,8 @@ from edge_aac.audio.formats.raw_evidence import BLOCK_BYTES, Finding, RawEvidenc
 from edge_aac.audio.formats.sample_formats import MIN_BYTES, float_like, wide_like
 from tests.edge_aac.audio.formats.encodings import Samples, encode, interleaved, sounds
 
+pytestmark = pytest.mark.one_python
+
 _SOUNDS = sounds()
 _FLOATS = [name for name in ENCODINGS if name.startswith("f")]
 # What each shows in; the rest says nothing for certain, and nothing false.

@@ -17,6 +17,8 @@ from tests.edge_aac.audio.inputs.others import (
     with_trailers,
 )
 
+pytestmark = pytest.mark.one_python
+
 _every_container = pytest.mark.parametrize(
     "container, way", [pytest.param(item, way, id=f"{item.name}-{way}") for item, way in tried_ways()]
 )

@@ -13,6 +13,8 @@ from tests.edge_aac.audio.inputs.headers import CONTAINERS
 from tests.edge_aac.audio.inputs.sounds import Layout, good_file, write
 from tests.system.command import COMMAND, TIMEOUT_S, environment, records, run_edge_aac
 
+pytestmark = pytest.mark.one_python
+
 _FRAMES = 160_000
 _WAV = next(container for container in CONTAINERS if container.name == "WAV")
 

@@ -15,6 +15,8 @@ from tests.edge_aac.audio.inputs.hearing import REDIRECTED, REFUSED, WAYS, hear,
 from tests.edge_aac.audio.inputs.others import every_layout, unwritable, written_containers
 from tests.edge_aac.audio.inputs.sounds import sound
 
+pytestmark = pytest.mark.one_python
+
 
 def test_the_table_of_lengths_holds_of_good_files() -> None:
     assert list(wrong_fields()) == []

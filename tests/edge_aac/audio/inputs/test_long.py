@@ -15,6 +15,8 @@ import pytest
 
 from tests.edge_aac.audio.inputs.long_files import FORMS, HOUR_S, SLOW_FORMS, clicks_s, long_file, sparse_wav
 
+pytestmark = pytest.mark.one_python
+
 # Forms that a pipe may refuse by name, since the library must seek in them.
 _MAY_BE_REFUSED = ("RF64", "CAF", "OGG")
 _TIMEOUT_S = 600

@@ -11,6 +11,8 @@ from tests.edge_aac.audio.inputs.headers import Container, tried_ways
 from tests.edge_aac.audio.inputs.hearing import WAYS
 from tests.edge_aac.audio.inputs.lies import cut, flacs, lying, stale_with_tags
 
+pytestmark = pytest.mark.one_python
+
 _every_container = pytest.mark.parametrize(
     "container, way", [pytest.param(item, way, id=f"{item.name}-{way}") for item, way in tried_ways()]
 )

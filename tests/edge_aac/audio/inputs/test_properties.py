@@ -29,6 +29,8 @@ from tests.edge_aac.audio.inputs.hearing import (
 from tests.edge_aac.audio.inputs.lies import UNKNOWN_LENGTHS
 from tests.edge_aac.audio.inputs.sounds import Layout, good_file, reference, sound
 
+pytestmark = pytest.mark.one_python
+
 EXAMPLES = int(os.environ.get("EDGE_AAC_INPUT_EXAMPLES", "80"))
 _FRAMES = 8_000
 # What lasts less may be a tag that nobody knows.

@@ -14,6 +14,8 @@ from tests.edge_aac.audio.inputs.children import hear_each
 from tests.edge_aac.audio.inputs.hearing import HEARD, REDIRECTED, REFUSED, WARNED, Outcome, is_sentence, verdict
 from tests.edge_aac.audio.inputs.sounds import Layout, good_file, reference, sound
 
+pytestmark = pytest.mark.one_python
+
 _PIPES = ("stdin", REDIRECTED)
 _every_pipe = pytest.mark.parametrize("way", _PIPES)
 _FRAMES = 48_000
