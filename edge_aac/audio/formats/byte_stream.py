@@ -43,12 +43,15 @@ class ByteStream:
         self._ahead = bytearray()
         self._given = 0
         self._ended = False
-        self._closed = threading.Event()
-        self._reading = threading.Lock()
-        self._wake_reader, self._wake_writer = os.pipe()
         self._poll = select.poll()
-        for readable in (descriptor, self._wake_reader):
-            self._poll.register(readable, select.POLLIN)
+        self._closed = threading.Event()
+        self._released = False
+        self._reading = threading.Lock()
+        if not self.regular:
+            # A file never keeps anybody waiting.
+            self._wake_reader, self._wake_writer = os.pipe()
+            self._poll.register(descriptor, select.POLLIN)
+            self._poll.register(self._wake_reader, select.POLLIN)
 
     @property
     def size(self) -> int | None:
@@ -159,16 +162,17 @@ class ByteStream:
         """Ends the stream; a read that waits in another thread ends first. May be called again."""
         self.cancel()
         with self._reading:
-            if self._wake_reader >= 0:
-                os.close(self._wake_reader)
-                os.close(self._wake_writer)
-                self._wake_reader = -1
-                if self._owned:
-                    os.close(self.descriptor)
+            if self._released:
+                return
+            self._released = True
+            for descriptor in (self._wake_reader, self._wake_writer, self.descriptor if self._owned else -1):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._wake_reader = self._wake_writer = -1
 
     def __del__(self) -> None:
         # Of a generator that was dropped before its first block, nobody else closes what it was made of.
-        if self._wake_reader >= 0:
+        if hasattr(self, "_released"):
             self.close()
 
     @property

@@ -79,6 +79,10 @@ def open_next(stream: ByteStream) -> Decoded | None:
         return _opened(stream)
     except HeaderError as error:
         raise DataError(f"'{stream.name}' {error}; make the file again.") from error
+    except OSError as error:
+        raise DataError(
+            f"'{stream.name}' cannot be decoded ({error.strerror or error}): give this process more descriptors."
+        ) from error
     except soundfile.LibsndfileError as error:
         what = "is not a sound file that can be read" if first else "goes on with what cannot be read"
         raise DataError(

@@ -153,7 +153,7 @@ def _is_sound(before: bytes, rest: bytes, encoding: Encoding) -> bool:
     """Whether bytes are more of the sound."""
     if what_else(rest) is not None:
         return False
-    if len(rest) == JUDGED_BYTES and len(set(rest)) == 1:
+    if len(rest) > JUDGED_BYTES - encoding.block_bytes and len(set(rest)) == 1:
         # So much of one value is silence rather than a disk's padding, and does no harm as sound.
         return True
     name = _SAMPLE_ENCODINGS.get((encoding.subtype, encoding.order))
