@@ -43,9 +43,8 @@ _BEGINNINGS = {
     b"NIST",
     b"2BIT",
 }
-_XI = b"Extended Instrument: "
 _SDS = re.compile(rb"\xf0\x7e.\x01.{16}\xf7", re.DOTALL)
-_NO_SAMPLES = re.compile(re.escape(_XI) + b"|" + _SDS.pattern, re.DOTALL)
+_NO_SAMPLES = re.compile(b"Extended Instrument: |" + _SDS.pattern, re.DOTALL)
 # First bytes of AAC, AC-3, DTS and transport streams.
 _FRAMES = re.compile(rb"\xff|\x56|\x0b\x77|\x77\x0b|\x47|....\x47", re.DOTALL)
 _SYNC = re.compile(rb"\xff[\xe0-\xff]")
@@ -169,8 +168,6 @@ def _by_library(stream: ByteStream, layout: Layout | None, container: Container 
             return DecodedByFfmpeg(stream, container)
     if not stream.regular:
         what = "is not a sound file" if layout is None else f"holds sound of a kind ({layout.container})"
-        if stream.peek(len(_XI)) == _XI:
-            what = "holds sound of a kind (XI)"
         raise DataError(
             f"'{stream.name}' {what} that can be read from a pipe: save it as a file, or send {_STREAMABLE}."
         )

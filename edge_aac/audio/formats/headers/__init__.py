@@ -7,7 +7,7 @@ from edge_aac.audio.formats.headers.caf import caf_layout
 from edge_aac.audio.formats.headers.iff import aiff_layout, svx_layout
 from edge_aac.audio.formats.headers.matlab import mat4_layout, mat5_layout
 from edge_aac.audio.formats.headers.riff import riff_layout, w64_layout
-from edge_aac.audio.formats.headers.samplers import mpc_layout, voc_layout, wve_layout
+from edge_aac.audio.formats.headers.samplers import mpc_layout, voc_layout, wve_layout, xi_layout
 from edge_aac.audio.formats.headers.workstation import (
     avr_layout,
     htk_layout,
@@ -34,6 +34,7 @@ _READERS = (
     mat4_layout,
     mat5_layout,
     voc_layout,
+    xi_layout,
     wve_layout,
     mpc_layout,
     htk_layout,

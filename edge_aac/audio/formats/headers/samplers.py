@@ -7,6 +7,9 @@ import struct
 from edge_aac.audio.formats.layout import Encoding, HeaderError, Layout, Look, samples
 
 _MPC_BYTES = 42
+XI = b"Extended Instrument: "
+# Of one sample: its length, and where it begins.
+_XI_SIZE, _XI_BYTES = 298, 338
 _VOC = b"Creative Voice File\x1a"
 _VOC_HEADER_BYTES = 4
 _VOC_SOUND, _VOC_TEXT, _VOC_EXTENDED, _VOC_NEW_SOUND = 1, 5, 8, 9
@@ -31,6 +34,17 @@ def mpc_layout(look: Look) -> Layout | None:
         return None
     encoding = samples("MPC2K", "PCM_16", "LITTLE", rate, 1 + stereo)
     return Layout("MPC2K", encoding, _MPC_BYTES, frames * encoding.block_bytes)
+
+
+def xi_layout(look: Look) -> Layout | None:
+    """Reads the header of a FastTracker 2 instrument, whose samples are left to libsndfile; None where it is none."""
+    if look(0, len(XI)) != XI:
+        return None
+    size = look(_XI_SIZE, 4)
+    if len(size) < 4:  # noqa: PLR2004
+        raise HeaderError("has an XI header that breaks off: it is damaged")
+    # libsndfile writes 0.
+    return Layout("XI", None, _XI_BYTES, int.from_bytes(size, "little") or None)
 
 
 def voc_layout(look: Look) -> Layout | None:
