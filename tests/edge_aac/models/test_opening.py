@@ -336,7 +336,7 @@ def test_a_choice_has_the_bounds_of_what_it_overrules(tmp_path: Path, choices: d
 
 
 def test_a_cache_beyond_all_memory_is_not_allocated(tmp_path: Path) -> None:
-    sizes = Tiny(heads=64, head_size=1024, positions=513)
+    sizes = Tiny(heads=8, head_size=1024, positions=513)
     table = captioner_table(tmp_path, sizes)
     table["decoding"] |= {"candidates": 64, "max_length": 512, "max_positions": 513}
     with pytest.raises(ConfigError, match="64 captions of 512 tokens side by side need .* GiB: use fewer"):
