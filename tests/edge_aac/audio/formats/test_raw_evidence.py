@@ -102,7 +102,8 @@ def test_text_is_told_at_once() -> None:
     short = _found(text[:600])
     assert short is not None and short.kind == "text"
     assert _found(Path(__file__).read_bytes()) is not None
-    assert _found(text[:100]) is None, "too short to be judged"
+    assert _found(text[:100]) is not None, "all there is of it is a line"
+    assert _found(b"\1" + text[:100]) is None, "too short to be judged"
 
 
 def test_compressed_data() -> None:
