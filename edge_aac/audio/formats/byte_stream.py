@@ -45,6 +45,8 @@ class ByteStream:
         self._ended = False
         self._closed = threading.Event()
         self._reading = threading.Lock()
+        # Of a stream that is closed meanwhile the number of the pipe may be another file's.
+        self._cancelling = threading.RLock()
         self._wake_reader, self._wake_writer = os.pipe()
         self._poll = select.poll()
         for readable in (descriptor, self._wake_reader):
@@ -138,8 +140,15 @@ class ByteStream:
         return ByteStream(os.dup(self.descriptor), self.name)
 
     def on_cancel(self, action: Callable[[], None]) -> None:
-        """Has :meth:`cancel` call a function too, which ends what reads the descriptor beside the stream."""
-        self._on_cancel.append(action)
+        """Has :meth:`cancel` call a function too, which ends what reads the descriptor beside the stream.
+
+        Of a stream that is cancelled already it is called at once.
+        """
+        with self._cancelling:
+            self._on_cancel.append(action)
+            cancelled = self._closed.is_set()
+        if cancelled:
+            action()
 
     def refuse_closed(self) -> None:
         """Raises :class:`StreamClosedError` where the stream was closed."""
@@ -148,12 +157,14 @@ class ByteStream:
 
     def cancel(self) -> None:
         """Ends a read that waits in another thread, and all later ones, with :class:`StreamClosedError`."""
-        if not self._closed.is_set():
+        with self._cancelling:
+            if self._closed.is_set():
+                return
             self._closed.set()
-            if self._wake_writer >= 0:
-                os.write(self._wake_writer, b"x")
-            for action in self._on_cancel:
-                action()
+            os.write(self._wake_writer, b"x")
+            actions = list(self._on_cancel)
+        for action in actions:
+            action()
 
     def close(self) -> None:
         """Ends the stream; a read that waits in another thread ends first. May be called again."""
