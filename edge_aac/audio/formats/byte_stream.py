@@ -57,6 +57,11 @@ class ByteStream:
         """Number of bytes of a file, as long as it is now; None of a pipe."""
         return os.fstat(self.descriptor).st_size - self._origin if self.regular else None
 
+    @property
+    def ended(self) -> bool:
+        """Whether the end has been read; bytes before it may be left to be taken."""
+        return self._ended
+
     def peek(self, count: int, offset: int = 0) -> bytes:
         """Gives bytes without taking them.
 

@@ -6,6 +6,7 @@ import io
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -27,6 +28,17 @@ def test_an_mp3_is_heard_before_all_is_there_that_is_searched_for_frames() -> No
     content = file.getvalue()
     assert len(content) > 48_000
     block = first_block(content[:48_000])
+    assert block is not None and len(block)
+
+
+@pytest.mark.parametrize("silence_s", [0.0, 0.5])
+def test_a_live_sound_of_no_length_is_not_held_back_to_be_judged(silence_s: float) -> None:
+    # Programs write such a header into a pipe, in which they cannot go back.
+    file = io.BytesIO()
+    soundfile.write(file, np.concatenate((np.zeros(round(8_000 * silence_s)), noise(0.5))), 8_000, format="WAV")
+    content = bytearray(file.getvalue())
+    content[40:44] = bytes(4)
+    block = first_block(bytes(content))
     assert block is not None and len(block)
 
 
