@@ -47,6 +47,8 @@ class ByteStream:
         self._closed = threading.Event()
         self._released = False
         self._reading = threading.Lock()
+        # Of a stream that is closed meanwhile the number of the pipe may be another file's.
+        self._cancelling = threading.RLock()
         if not self.regular:
             # A file never keeps anybody waiting.
             self._wake_reader, self._wake_writer = os.pipe()
@@ -57,6 +59,11 @@ class ByteStream:
     def size(self) -> int | None:
         """Number of bytes of a file, as long as it is now; None of a pipe."""
         return os.fstat(self.descriptor).st_size - self._origin if self.regular else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end has been read; bytes before it may be left to be taken."""
+        return self._ended
 
     def peek(self, count: int, offset: int = 0) -> bytes:
         """Gives bytes without taking them.
@@ -141,8 +148,15 @@ class ByteStream:
         return ByteStream(os.dup(self.descriptor), self.name)
 
     def on_cancel(self, action: Callable[[], None]) -> None:
-        """Has :meth:`cancel` call a function too, which ends what reads the descriptor beside the stream."""
-        self._on_cancel.append(action)
+        """Has :meth:`cancel` call a function too, which ends what reads the descriptor beside the stream.
+
+        Of a stream that is cancelled already it is called at once.
+        """
+        with self._cancelling:
+            self._on_cancel.append(action)
+            cancelled = self._closed.is_set()
+        if cancelled:
+            action()
 
     def refuse_closed(self) -> None:
         """Raises :class:`StreamClosedError` where the stream was closed."""
@@ -151,17 +165,20 @@ class ByteStream:
 
     def cancel(self) -> None:
         """Ends a read that waits in another thread, and all later ones, with :class:`StreamClosedError`."""
-        if not self._closed.is_set():
+        with self._cancelling:
+            if self._closed.is_set():
+                return
             self._closed.set()
             if self._wake_writer >= 0:
                 os.write(self._wake_writer, b"x")
-            for action in self._on_cancel:
-                action()
+            actions = list(self._on_cancel)
+        for action in actions:
+            action()
 
     def close(self) -> None:
         """Ends the stream; a read that waits in another thread ends first. May be called again."""
         self.cancel()
-        with self._reading:
+        with self._reading, self._cancelling:
             if self._released:
                 return
             self._released = True

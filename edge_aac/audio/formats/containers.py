@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import soundfile
 
@@ -45,8 +46,9 @@ _BEGINNINGS = {
 }
 _SDS = re.compile(rb"\xf0\x7e.\x01.{16}\xf7", re.DOTALL)
 _NO_SAMPLES = re.compile(b"Extended Instrument: |" + _SDS.pattern, re.DOTALL)
-# First bytes of AAC, AC-3, DTS and transport streams.
-_FRAMES = re.compile(rb"\xff|\x56|\x0b\x77|\x77\x0b|\x47|....\x47", re.DOTALL)
+# First bytes of AAC, AC-3 and transport streams, and how many to look at: three usual frames, three of the longest.
+_FRAMES = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]|\x56[\xe0-\xff]|\x0b\x77|\x77\x0b|(?:....)?\x47[\x00-\x7f]", re.DOTALL)
+_FRAMES_BYTES = (4_096, HEAD_BYTES)
 _SYNC = re.compile(rb"\xff[\xe0-\xff]")
 # Who writes a header writes it at once; of bare samples it takes milliseconds to come.
 _HEADER_PATIENCE_S = 1.0
@@ -123,26 +125,28 @@ def _opened(stream: ByteStream) -> Decoded:
     if head.startswith(flac.MAGIC):
         stream.skip(tags)
         return flac.DecodedFlac(stream)
-    if head.startswith(ogg.MAGIC):
+    if head.startswith(ogg.MAGIC) and (ogg.is_libsndfiles(head) or stream.position or not shutil.which("ffmpeg")):
         return ogg.DecodedOgg(stream)
     if _SDS.match(head):
         # libsndfile takes a good one for a cut one, hears what a cut one lacks, and writes to standard output.
         raise DataError(f"'{stream.name}' is a MIDI sample dump (SDS), which cannot be read: convert it to WAV.")
-    container = _foreign(stream, stream.peek(_HEAD_BYTES))
-    if container is not None and not container.libsndfile:
+    container = _foreign(stream, head, tags)
+    if container is not None and (not container.libsndfile or head.startswith(ogg.MAGIC)):
         return DecodedByFfmpeg(stream, container)
     if _is_mpeg(stream, tags):
         return DecodedMpeg(stream)
     return _by_library(stream, None, container)
 
 
-def _foreign(stream: ByteStream, head: bytes) -> Container | None:
-    """What ffmpeg may have to decode. Of a pipe it gets all bytes, so none may have been taken."""
+def _foreign(stream: ByteStream, head: bytes, tags: int = 0) -> Container | None:
+    """What ffmpeg may have to decode, behind tags. Of a pipe it gets all bytes, so none may have been taken."""
     if stream.position:
         return None
-    # What is recognised by frames in a row takes more; of bare samples that would be a second.
-    longer = len(head) == _HEAD_BYTES and _FRAMES.match(head)
-    return recognise(head) or (recognise(stream.peek(HEAD_BYTES)) if longer else None)
+    found = recognise(head)
+    # What is recognised by frames in a row takes more; of bare samples that would be seconds.
+    if found is None and len(head) == _HEAD_BYTES and _FRAMES.match(head):
+        found = next(filter(None, (recognise(stream.peek(count, tags)) for count in _FRAMES_BYTES)), None)
+    return found
 
 
 def _of_layout(stream: ByteStream, layout: Layout) -> Decoded:
@@ -257,6 +261,10 @@ def _leading_tags(stream: ByteStream) -> int:
 
 def _is_mpeg(stream: ByteStream, tags: int, *, at_once: bool = False) -> bool:
     """Whether frames of MPEG audio stand near the start, or right at it."""
-    walk = FrameWalk()
-    walk.feed(stream.peek(_MPEG_RUN_BYTES if at_once else _MPEG_SEARCH_BYTES, tags), last=True)
-    return walk.began and not (at_once and walk.first)
+    # A live stream takes seconds for all that is searched.
+    for count in (_MPEG_RUN_BYTES,) if at_once else (_MPEG_RUN_BYTES, _MPEG_SEARCH_BYTES):
+        walk = FrameWalk()
+        walk.feed(stream.peek(count, tags), last=True)
+        if walk.began:
+            return not (at_once and walk.first)
+    return False

@@ -12,6 +12,7 @@ import os
 import shutil
 import struct
 import threading
+from collections.abc import Callable
 from functools import cache
 from typing import Any, BinaryIO
 
@@ -49,6 +50,7 @@ class Transcoded(io.RawIOBase):
         container: its format.
         regular: it is a regular file, in which ffmpeg may go back and forth.
         head: the first bytes of a pipe that were taken from it already.
+        on_cancel: is given :meth:`close` before the input is waited for, to be called from another thread.
 
     Attributes:
         rate: sample rate in Hz.
@@ -60,12 +62,21 @@ class Transcoded(io.RawIOBase):
     """
 
     def __init__(
-        self, source: BinaryIO | int, name: str, container: Container, *, regular: bool, head: bytes = b""
+        self,
+        source: BinaryIO | int,
+        name: str,
+        container: Container,
+        *,
+        regular: bool,
+        head: bytes = b"",
+        on_cancel: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         super().__init__()
         self._name, self._container, self._regular = printable(name), container, regular
         self._facts = FfmpegLog()
         self._reading = threading.Lock()
+        # Its reader closes it too, when it is cancelled: the numbers of closed descriptors may be other files' by then.
+        self._closing = threading.RLock()
         self._given_bytes = 0
         self._relay: Relay | None = None
         self._descriptor = -1
@@ -73,7 +84,12 @@ class Transcoded(io.RawIOBase):
             self._descriptor = os.dup(source if isinstance(source, int) else source.fileno())
             self._head = os.pread(self._descriptor, HEAD_BYTES, 0) if regular else head
             self._relay = self._started(head)
-            self._unread = header = self._header(self._relay.output)
+            if on_cancel is not None:
+                on_cancel(self.close)
+            with self._reading:
+                self._unread = header = b"" if self.closed else self._header(self._relay.output)
+            if self.closed:
+                raise DataError(f"'{self._name}' was closed before its first sound.")
             if not header:
                 self.finish()
                 raise self._refused()
@@ -148,15 +164,16 @@ class Transcoded(io.RawIOBase):
 
     def close(self) -> None:
         """Ends ffmpeg, if it still runs, and waits for it; a :meth:`readinto` that waits gives 0."""
-        if self.closed:
-            return
-        super().close()
-        if self._relay is not None:
-            self._relay.stop()
-            with self._reading:
-                self._relay.close()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        with self._closing:
+            if self.closed:
+                return
+            super().close()
+            if self._relay is not None:
+                self._relay.stop()
+                with self._reading:
+                    self._relay.close()
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
 
     def _started(self, head: bytes) -> Relay:
         program = shutil.which("ffmpeg")

@@ -19,6 +19,9 @@ _STREAM_INFO_BYTES = 42
 # The last 36 bits before the checksum of the sound: how many samples there are; 0 where that is unknown.
 _TOTAL = slice(21, 26)
 _TOTAL_BITS = 36
+_LAST_BLOCK, _BLOCK_TYPE, _BLOCK_HEADER_BYTES = 0x80, 4, 4
+# A frame begins so, and no block does.
+_SYNC = 0xFF
 _LIVE_BLOCK_S = 0.1
 _TOLERATED_S = 0.1
 _UNKNOWN_SIZE = 2**62
@@ -43,6 +46,7 @@ class DecodedFlac:
         self._promised = int.from_bytes(head[_TOTAL], "big") & (1 << _TOTAL_BITS) - 1
         if len(head) == _STREAM_INFO_BYTES:
             head[_TOTAL] = (head[_TOTAL.start] & 0xF0, 0, 0, 0, 0)
+            _skip_metadata(stream, head)
         self._stream = stream
         self._ended = False
         self._cleared = 0
@@ -126,3 +130,20 @@ class DecodedFlac:
         elif found is None and end == 0:
             end = len(ahead)
         self._cleared = end
+
+
+def _skip_metadata(stream: ByteStream, head: bytearray) -> None:
+    """Leaves out what stands between the stream info and the sound, and marks the stream info as the last block.
+
+    Pictures take megabytes, and a block of another program's may hold the header of the WAV that the file was made of,
+    which begins as another sound file does.
+
+    Args:
+        stream: behind the stream info.
+        head: the file's first bytes, to the end of the stream info.
+    """
+    last = head[_BLOCK_TYPE] & _LAST_BLOCK
+    head[_BLOCK_TYPE] |= _LAST_BLOCK
+    while not last and len(block := stream.peek(_BLOCK_HEADER_BYTES)) == _BLOCK_HEADER_BYTES and block[0] != _SYNC:
+        last = block[0] & _LAST_BLOCK
+        stream.skip(_BLOCK_HEADER_BYTES + int.from_bytes(block[1:], "big"))

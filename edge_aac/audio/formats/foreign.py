@@ -8,6 +8,7 @@ from edge_aac.audio.formats.byte_stream import ByteStream
 from edge_aac.audio.formats.decoded import Frames, no_frames
 from edge_aac.audio.formats.ffmpeg import Transcoded
 from edge_aac.audio.formats.recognition import Container
+from edge_aac.errors import DataError
 
 _SAMPLE_BYTES = 4
 _READ_BYTES = 64 * 1024
@@ -22,6 +23,7 @@ class DecodedByFfmpeg:
 
     Raises:
         DataError: ffmpeg is not installed, or finds no sound that it can decode.
+        StreamClosedError: the stream was closed meanwhile.
     """
 
     followed_by_file = False
@@ -31,8 +33,19 @@ class DecodedByFfmpeg:
     def __init__(self, stream: ByteStream, container: Container) -> None:
         self._stream = stream
         head = b"" if stream.regular else stream.held()
-        self._sound = Transcoded(stream.descriptor, stream.name, container, regular=stream.regular, head=head)
-        stream.on_cancel(self._sound.close)
+        try:
+            self._sound = Transcoded(
+                stream.descriptor,
+                stream.name,
+                container,
+                regular=stream.regular,
+                head=head,
+                on_cancel=stream.on_cancel,
+            )
+        except (DataError, ValueError):
+            # Closed from another thread, it is read no more.
+            stream.refuse_closed()
+            raise
         self.rate = self._sound.rate
         self.channels = self._sound.channels
         self._partial = b""

@@ -20,6 +20,7 @@ MAGIC = b"OggS"
 
 _HEADER_BYTES = 27
 _FLAGS, _SERIAL, _NUMBER, _CHECKSUM, _SEGMENTS = 5, slice(14, 18), slice(18, 22), slice(22, 26), 26
+_CODECS = (b"\x01vorbis", b"OpusHead")
 _FIRST_PAGE, _LAST_PAGE = 0x02, 0x04
 _SEARCH_BYTES = 65_536
 # libsndfile may leave out an end that holds no sound.
@@ -160,6 +161,15 @@ class DecodedOgg:
     def close(self) -> None:
         """Closes libsndfile's file and ends its thread."""
         self._pumped.close()
+
+
+def is_libsndfiles(head: bytes) -> bool:
+    """Whether a file that begins so holds Vorbis or Opus alone; of FLAC and Speex libsndfile reads some files only.
+
+    Args:
+        head: the first page's header, and the first bytes of its packet.
+    """
+    return len(head) < _HEADER_BYTES or head[_HEADER_BYTES + head[_SEGMENTS] :].startswith(_CODECS)
 
 
 def _page_bytes(head: bytes) -> int:

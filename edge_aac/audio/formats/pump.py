@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from io import RawIOBase
 
+from edge_aac.audio.formats.byte_stream import StreamClosedError
 from edge_aac.audio.formats.decoded import Frames, no_frames
 from edge_aac.audio.formats.library import LibraryReader
 
@@ -81,6 +82,9 @@ class Pumped:
         if self._thread.is_alive():
             self._cancel()
             self._thread.join()
+            # A stream that was cancelled here was not closed by its reader.
+            if isinstance(self._error, StreamClosedError):
+                self._error = None
 
     def _pump(self) -> None:
         try:

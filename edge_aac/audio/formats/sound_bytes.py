@@ -6,7 +6,7 @@ import logging
 
 from edge_aac.audio.formats.byte_stream import READ_BYTES, ByteStream
 from edge_aac.audio.formats.layout import Encoding, Layout
-from edge_aac.audio.formats.tail import ends_here, tag_pattern, tail_of
+from edge_aac.audio.formats.tail import FILE_START, JUDGED_BYTES, Tail, ends_here, tag_pattern, tail_of
 from edge_aac.errors import DataError
 
 # A header may be off by some bytes, or count itself; what is missing of a cut file is more.
@@ -16,6 +16,7 @@ _OUTER_TOLERANCE_BYTES = 8
 
 _BEFORE_BYTES = 64 * 1024
 _LONGEST_TAG_START = 32
+_JUDGEMENT_PATIENCE_S = 1.0
 _HELD_BYTES = 4 * 2**20
 
 _log = logging.getLogger(__name__)
@@ -110,7 +111,11 @@ class SoundBytes:
         """Decides what follows, where the header says that the sound ends."""
         self._left = None
         encoding = self._layout.encoding
-        tail = tail_of(self._look, self._layout.grammar, encoding, self._before, self.given)
+        tail = (
+            Tail("sound")
+            if self._goes_on_live()
+            else tail_of(self._look, self._layout.grammar, encoding, self._before, self.given)
+        )
         if tail.kind == "sound":
             _log.warning(
                 "'%s' goes on after the %.2f s of sound that its header promises: it is read to its end",
@@ -128,6 +133,18 @@ class SoundBytes:
             rest += len(data)
         if tail.kind == "rubbish":
             _log.warning("the last %d bytes of '%s' are no sound, and are left out", rest, self.name)
+
+    def _goes_on_live(self) -> bool:
+        """Whether bytes that are no tag and no file come so slowly that judging them would hold a live sound back.
+
+        Programs that cannot go back in a pipe leave a length of 0 in the header.
+        """
+        if self._stream.regular:
+            return False
+        ahead = self._stream.gather(JUDGED_BYTES, _JUDGEMENT_PATIENCE_S)
+        slow = 0 < len(ahead) < JUDGED_BYTES and not self._stream.ended
+        # Before a tag there may be padding.
+        return slow and not self._pattern.search(ahead[:_LONGEST_TAG_START]) and not FILE_START.match(ahead)
 
     def _look(self, offset: int, count: int) -> bytes:
         return self._stream.peek(count, offset)

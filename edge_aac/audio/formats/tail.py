@@ -51,6 +51,9 @@ _NAMES: dict[Grammar, frozenset[bytes]] = {
 
 _ID3V1_BYTES = 128
 _ID3V2 = re.compile(rb"ID3[\x02-\x04].{2}[\x00-\x7f]{4}", re.DOTALL)
+_ID3V2_HEADER_BYTES = 10
+# Name of the first frame, or padding.
+_ID3V2_BODY = re.compile(rb"[A-Z][A-Z0-9]{2}|\0\0\0")
 _APE, _APE_HEADER_BYTES = b"APETAGEX", 32
 _LYRICS = b"LYRICSBEGIN"
 _LONGEST_LYRICS_BYTES = 2**17
@@ -190,7 +193,9 @@ def _tag_bytes(look: LookBehind, position: int, found: bytes) -> int:
     if found.startswith(b"TAG") and len(look(position, _ID3V1_BYTES + 1)) == _ID3V1_BYTES:
         return _ID3V1_BYTES
     if _ID3V2.match(found):
-        return id3_bytes(found)
+        length = id3_bytes(found)
+        # Of a tag that is cut off the first frame's name tells that it is none of the sound.
+        return length if _ID3V2_BODY.match(found, _ID3V2_HEADER_BYTES) or look(position + length - 1, 1) else 0
     if found.startswith(_APE):
         # The header's length leaves the header out; behind the tag, it may be a footer that stands alone.
         size, is_header = int.from_bytes(found[12:16], "little"), found[23:24] >= b"\x20"

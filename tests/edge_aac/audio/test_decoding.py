@@ -138,3 +138,14 @@ def test_nothing_is_left_open(tmp_path: Path) -> None:
         next(read_blocks(path), None)
     assert len(os.listdir("/proc/self/fd")) <= before + 1
     assert not [thread for thread in threading.enumerate() if thread.name == "edge-aac-pump"]
+
+
+def test_sound_of_unknown_length_that_looks_like_a_tag_is_heard(tmp_path: Path) -> None:
+    path = tmp_path / "unknown.wav"
+    soundfile.write(path, noise(3.0), 16_000)
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = b"\xff" * 4
+    # By its length the tag would reach far beyond the end.
+    content[40_044:40_060] = b"ID3\x03\0\0\x7f\0\x10\0" + b"\x12\xfe" * 3
+    path.write_bytes(content)
+    assert _heard(path) == (pytest.approx(3.0), None)

@@ -220,7 +220,7 @@ def test_a_damaged_recording_among_good_ones_is_left_out(tmp_path: Path, caplog:
     assert len(list(recorded_windows(tmp_path, 100))) == 6, "three of the whole one, three of the one with a bad end"
     first, second = caplog.messages
     assert "b.wav" in first and "from its 1. window on" in first
-    assert "c.wav" in second and "from its 3. window on" in second
+    assert "c.wav" in second and "from its 4. window on" in second
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "silent", "damaged"])
