@@ -141,8 +141,8 @@ class ByteStream:
         Args:
             position: of its first byte, in bytes from this one's first.
         """
-        # A library may be reading through a duplicate, which shares its place with the descriptor: opened anew, the file
-        # has a place of its own.
+        # A library may be reading a duplicate, which shares its place with the descriptor: opened anew, the file has a
+        # place of its own.
         descriptor = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
         os.lseek(descriptor, self._origin + position, os.SEEK_SET)
         return ByteStream(descriptor, self.name)
