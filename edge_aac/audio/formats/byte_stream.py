@@ -144,8 +144,11 @@ class ByteStream:
         Args:
             position: of its first byte, in bytes from this one's first.
         """
-        os.lseek(self.descriptor, self._origin + position, os.SEEK_SET)
-        return ByteStream(os.dup(self.descriptor), self.name)
+        # A library may be reading a duplicate, which shares its place with the descriptor: opened anew, the file has a
+        # place of its own.
+        descriptor = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        os.lseek(descriptor, self._origin + position, os.SEEK_SET)
+        return ByteStream(descriptor, self.name)
 
     def on_cancel(self, action: Callable[[], None]) -> None:
         """Has :meth:`cancel` call a function too, which ends what reads the descriptor beside the stream.

@@ -149,3 +149,15 @@ def test_sound_of_unknown_length_that_looks_like_a_tag_is_heard(tmp_path: Path) 
     content[40_044:40_060] = b"ID3\x03\0\0\x7f\0\x10\0" + b"\x12\xfe" * 3
     path.write_bytes(content)
     assert _heard(path) == (pytest.approx(3.0), None)
+
+
+def test_a_file_that_a_library_reads_keeps_its_place_while_its_scale_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "integers.caf"
+    samples = np.round(32_767 * np.concatenate((0.5 * tone(16_000, 2.0), tone(16_000, 20.0))) / 0.5)
+    soundfile.write(path, samples, 16_000, subtype="FLOAT")
+    content = bytearray(path.read_bytes())
+    # Without a number of frames in a packet the layout is left to libsndfile.
+    packet_frames = content.index(b"desc") + 12 + 20
+    content[packet_frames : packet_frames + 4] = bytes(4)
+    path.write_bytes(content)
+    assert _heard(path) == (pytest.approx(22.0), None)

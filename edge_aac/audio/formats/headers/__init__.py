@@ -26,7 +26,6 @@ _READERS = (
     au_layout,
     caf_layout,
     avr_layout,
-    htk_layout,
     ircam_layout,
     nist_layout,
     paris_layout,
@@ -37,6 +36,7 @@ _READERS = (
     xi_layout,
     wve_layout,
     mpc_layout,
+    # It has no magic number.
     htk_layout,
 )
 
