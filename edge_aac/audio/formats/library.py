@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 
 import numpy as np
@@ -110,7 +111,7 @@ class LibraryReader:
         self._descriptor = source if isinstance(source, int) else -1
         try:
             # Where it cannot open a descriptor, libsndfile may close it or not: it is left to us.
-            self._sound = ForwardSoundFile(source, closefd=False)
+            self._sound = ForwardSoundFile(_path_of(source) if isinstance(source, int) else source, closefd=False)
         except BaseException:
             self._close_descriptor()
             self._raise_error()
@@ -165,3 +166,14 @@ class LibraryReader:
 def reason_of(error: soundfile.LibsndfileError) -> str:
     """libsndfile's own words, as part of a sentence."""
     return str(error.error_string).strip().rstrip(".")
+
+
+def _path_of(descriptor: int) -> int | str:
+    """A path that opens what a descriptor has open; the descriptor where there is none, or it stands within a file.
+
+    Of a descriptor libsndfile looks for a resource fork called ``._`` in the working directory, and fails where that is
+    another file.
+    """
+    path = f"/proc/self/fd/{descriptor}"
+    within = stat.S_ISREG(os.fstat(descriptor).st_mode) and os.lseek(descriptor, 0, os.SEEK_CUR) > 0
+    return descriptor if within or not os.path.exists(path) else path

@@ -161,3 +161,21 @@ def test_a_file_that_a_library_reads_keeps_its_place_while_its_scale_is_found(tm
     content[packet_frames : packet_frames + 4] = bytes(4)
     path.write_bytes(content)
     assert _heard(path) == (pytest.approx(22.0), None)
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "ogg"])
+@pytest.mark.parametrize("way", ["file", "pipe"])
+def test_a_resource_fork_of_another_file_disturbs_nothing(
+    tmp_path: Path, suffix: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"sound.{suffix}"
+    soundfile.write(path, noise(2.0), 16_000)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "._").touch()
+    if way == "pipe":
+        os.mkfifo(tmp_path / "pipe")
+        content, path = path.read_bytes(), tmp_path / "pipe"
+        threading.Thread(target=path.write_bytes, args=(content,), daemon=True).start()
+    heard_s, error = _heard(path)
+    assert error is None
+    assert heard_s == pytest.approx(2.0, abs=0.1)
