@@ -99,14 +99,23 @@ class World:
         if size == 1:
             return cls(rank, size, device)
 
-        def connect() -> Store:
-            store, _, _ = next(rendezvous("env://", rank, size, timeout=TIMEOUT))
+        def connect(patience: timedelta = TIMEOUT) -> Store:
+            store, _, _ = next(rendezvous("env://", rank, size, timeout=patience))
             return store
+
+        def connect_again() -> Store:
+            # The group has met: who keeps its store answers at once, or was ended since.
+            try:
+                return connect(silence)
+            except distributed.DistError as error:
+                raise DeviceError(
+                    f"the rank that keeps the group's store cannot be reached: its own message says why ({error})"
+                ) from error
 
         backend = "nccl" if device.type == "cuda" else "gloo"
         store = PrefixStore("group", connect())
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
-        return cls(rank, size, device, StoreBarrier(connect, rank, size, silence))
+        return cls(rank, size, device, StoreBarrier(connect_again, rank, size, silence))
 
     def __enter__(self) -> World:
         return self
