@@ -80,6 +80,8 @@ def _run(words: list[str]) -> int:
         # Typer makes an exit code of its own of a broken pipe, before anyone else sees it.
         if isinstance(ended.__context__, BrokenPipeError):
             raise ended.__context__ from None
+        if not ended.code:
+            signals.exit_if_swallowed()
         raise
     return 0
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _held: list[int] = []
+_raised: list[int] = []
 
 
 def exit_code_of(number: int) -> int:
@@ -33,6 +34,7 @@ def hold() -> None:
     script one that is not to end with it. To be called in the main thread, as all of this module.
     """
     _held.clear()
+    _raised.clear()
     for number in ENDING:
         if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda received, _frame: _held.append(received))
@@ -69,5 +71,12 @@ def end_by(stop: Callable[[], object]) -> None:
         stop()
 
 
+def exit_if_swallowed() -> None:
+    """Exit as a signal asked for, where what it raised was ignored, as in a callback of C and in ``__del__``."""
+    if _raised:
+        sys.exit(exit_code_of(_raised[0]))
+
+
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    _raised.append(number)
     sys.exit(exit_code_of(number))

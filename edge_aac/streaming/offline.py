@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_aac import signals
 from edge_aac.audio.windows import Window, file_windows
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
 from edge_aac.models.contract import Description, WindowModel
@@ -105,6 +106,7 @@ class FileCaptioner:
         silence = _Silence()
         try:
             for window, description in describe_windows(self._windows(path), self._model, self._settings):
+                signals.exit_if_swallowed()
                 silence.windows += 1
                 span = file_span(window.start, window.start + window.samples)
                 where = f"{name}: from {span.start_s} s to {span.end_s} s"

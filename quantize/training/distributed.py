@@ -30,6 +30,7 @@ from edge_aac.errors import ConfigError, DeviceError
 from quantize.training.store_barrier import SILENCE, StoreBarrier
 
 TIMEOUT = timedelta(minutes=60)
+_PATIENCE = timedelta(seconds=15)
 """Time limit of the start and of a collective, where all ranks do the same; a barrier, where they may not, has none."""
 
 
@@ -106,7 +107,7 @@ class World:
         def connect_again() -> Store:
             # The group has met: who keeps its store answers at once, or was ended since.
             try:
-                return connect(silence)
+                return connect(_PATIENCE)
             except distributed.DistError as error:
                 raise DeviceError(
                     f"the rank that keeps the group's store cannot be reached: its own message says why ({error})"

@@ -187,7 +187,10 @@ def test_a_signal_ends_it_between_two_windows(number: signal.Signals, ignored: b
     path = write_wav(tmp_path / "long.wav", noise(40 if ignored else 600))
     command = [*COMMAND, "caption", "--hop", "1", "--candidates", "1", "--format", "json", str(path)]
     command = ["env", "--ignore-signal=HUP", *command] if ignored else command
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # Without a buffer of ours: what readline() read beyond its line, communicate() would not find.
+    with subprocess.Popen(
+        command, bufsize=0, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         first = process.stdout.readline()
         process.send_signal(number)

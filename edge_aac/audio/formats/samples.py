@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import numpy as np
 import soundfile
@@ -13,10 +14,12 @@ from edge_aac.audio.formats.sound_bytes import SoundBytes
 
 _BLOCK_S = 1.0
 _FLOATS = ("FLOAT", "DOUBLE")
+_COMPANDED = ("ULAW", "ALAW")
+_NUMBERS = {"PCM_S8": "i1", "PCM_16": "i2", "PCM_32": "i4", "FLOAT": "f4", "DOUBLE": "f8"}
 
 
 def decode_samples(data: bytes, encoding: Encoding) -> Frames:
-    """Decodes whole frames of plain samples with libsndfile.
+    """Decodes whole frames of plain samples.
 
     Args:
         data: a multiple of the encoding's block.
@@ -25,19 +28,32 @@ def decode_samples(data: bytes, encoding: Encoding) -> Frames:
     Returns:
         Float32, shape (n, channels); integers are scaled to full scale 1.
     """
-    if not data:
-        return no_frames(encoding.channels)
-    frames, _ = soundfile.read(
-        io.BytesIO(data),
-        dtype="float32",
-        always_2d=True,
-        format="RAW",
-        subtype=encoding.subtype,
-        endian=encoding.order,
-        channels=encoding.channels,
-        samplerate=encoding.rate,
+    order = ">" if encoding.order == "BIG" else "<"
+    subtype = encoding.subtype
+    if subtype in _COMPANDED:
+        samples = _companded(subtype)[np.frombuffer(data, np.uint8)]
+    elif subtype == "PCM_U8":
+        samples = (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / np.float32(128)
+    elif subtype == "PCM_24":
+        triples = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        words = np.zeros((len(triples), 4), np.uint8)
+        words[:, 1:] = triples if order == "<" else triples[:, ::-1]
+        samples = words.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
+    elif subtype in _FLOATS:
+        samples = np.frombuffer(data, order + _NUMBERS[subtype]).astype(np.float32)
+    else:
+        number = np.dtype(order + _NUMBERS[subtype])
+        samples = np.frombuffer(data, number).astype(np.float32) / np.float32(2 ** (8 * number.itemsize - 1))
+    return np.asarray(samples, np.float32).reshape(-1, encoding.channels)
+
+
+@cache
+def _companded(subtype: str) -> Frames:
+    """The value of each of the 256 bytes, as libsndfile decodes it, float32, shape (256,)."""
+    values, _ = soundfile.read(
+        io.BytesIO(bytes(range(256))), dtype="float32", format="RAW", subtype=subtype, channels=1, samplerate=8_000
     )
-    return np.asarray(frames, np.float32)
+    return np.asarray(values, np.float32)
 
 
 class DecodedSamples:
