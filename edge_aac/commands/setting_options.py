@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -136,8 +136,9 @@ def settings_options(
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         options = _options(first, others, without, env or {}, help_texts or {})
-        parameters = inspect.signature(verb).parameters
-        hints = get_type_hints(verb, include_extras=True)
+        # Not by get_type_hints: where the default is None, that of Python 3.10 hides the option in an Optional.
+        parameters = inspect.signature(verb, eval_str=True).parameters
+        hints = {name: parameter.annotation for name, parameter in parameters.items()}
         (place,) = (name for name in parameters if hints[name] is GivenSettings)
 
         def run(**arguments: Any) -> None:
