@@ -5,11 +5,10 @@ from __future__ import annotations
 from edge_aac.audio.formats.byte_stream import ByteStream
 from edge_aac.audio.formats.decoded import Frames
 from edge_aac.audio.formats.layout import Layout
-from edge_aac.audio.formats.library import BLOCK_S, ForwardView, LibraryReader
+from edge_aac.audio.formats.library import ForwardView, LibraryReader
 from edge_aac.audio.formats.sound_bytes import SoundBytes
 from edge_aac.errors import DataError
 
-_LIVE_BLOCK_S = 0.1
 # A length for what has none: some of libsndfile's codecs count samples in 32 bits. GSM fills it in ten days.
 _LONGEST_BYTES = 2**30
 
@@ -34,12 +33,10 @@ class DecodedBlocks:
         self._sound = sound
         self._block_bytes = layout.encoding.block_bytes
         self._block_frames = layout.encoding.block_frames
-        self._size = _LONGEST_BYTES
-        if stream.size is not None:
-            self._size = min(_LONGEST_BYTES, max(0, stream.size - stream.position))
-        head = layout.header(self._size)
-        view = ForwardView(head, sound.read, len(head) + self._size)
-        self._reader = LibraryReader(view, stream.name, BLOCK_S if stream.regular else _LIVE_BLOCK_S)
+        size = _LONGEST_BYTES if stream.size is None else min(_LONGEST_BYTES, max(0, stream.size - stream.position))
+        head = layout.header(size)
+        view = ForwardView(head, sound.read, len(head) + size)
+        self._reader = LibraryReader(view, stream.name, live=not stream.regular)
         self.rate = self._reader.rate
         self.channels = self._reader.channels
         self.is_float = False

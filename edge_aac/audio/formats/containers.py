@@ -17,6 +17,7 @@ from edge_aac.audio.formats.layout import HeaderError, Layout
 from edge_aac.audio.formats.library import LibraryReader, reason_of
 from edge_aac.audio.formats.mp3 import DecodedMpeg
 from edge_aac.audio.formats.mpeg import FrameWalk
+from edge_aac.audio.formats.promise import judge_less
 from edge_aac.audio.formats.recognition import HEAD_BYTES, Container, id3_bytes, recognise
 from edge_aac.audio.formats.samples import DecodedSamples
 from edge_aac.audio.formats.sound_bytes import SoundBytes
@@ -202,10 +203,7 @@ class _WholeFile:
     def finish(self) -> None:
         name, read, promised = self._stream.name, self._reader.frames_read, self._reader.promised_frames
         if promised is not None and read < promised:
-            raise DataError(
-                f"'{name}' is truncated: it holds {read / self.rate:.2f} s of the {promised / self.rate:.2f} s that "
-                "its header promises; copy it again from where it came from."
-            )
+            judge_less(name, read / self.rate, promised / self.rate, whole=False)
         if self._unread:
             raise DataError(
                 f"only {read / self.rate:.2f} s of '{name}' can be read: its header leaves out the last "

@@ -10,7 +10,8 @@ import re
 
 from edge_aac.audio.formats.byte_stream import ByteStream
 from edge_aac.audio.formats.decoded import Frames, no_frames
-from edge_aac.audio.formats.library import BLOCK_S, ForwardView, LibraryReader
+from edge_aac.audio.formats.library import ForwardView, LibraryReader
+from edge_aac.audio.formats.promise import TOLERATED_S, judge_less, warn_of_more
 from edge_aac.audio.formats.tail import FILE_START, LONGEST_MAGIC_BYTES, ends_here
 from edge_aac.errors import DataError
 
@@ -22,8 +23,6 @@ _TOTAL_BITS = 36
 _LAST_BLOCK, _BLOCK_TYPE, _BLOCK_HEADER_BYTES = 0x80, 4, 4
 # A frame begins so, and no block does.
 _SYNC = 0xFF
-_LIVE_BLOCK_S = 0.1
-_TOLERATED_S = 0.1
 _UNKNOWN_SIZE = 2**62
 _TAGS = re.compile(rb"TAG|APETAGEX|LYRICSBEGIN|ID3[\x02-\x04]")
 _LONGEST_TAG_START = 11
@@ -51,7 +50,7 @@ class DecodedFlac:
         self._ended = False
         self._cleared = 0
         view = ForwardView(bytes(head), self._bytes, _UNKNOWN_SIZE, eager=not stream.regular)
-        self._reader = LibraryReader(view, stream.name, BLOCK_S if stream.regular else _LIVE_BLOCK_S)
+        self._reader = LibraryReader(view, stream.name, live=not stream.regular)
         self.rate = self._reader.rate
         self.channels = self._reader.channels
         self.is_float = False
@@ -78,25 +77,11 @@ class DecodedFlac:
         while not self._ended and self._bytes(2**20):
             pass
         name, held, promised = self._stream.name, self._reader.frames_read, self._promised
-        held_s, promised_s = held / self.rate, promised / self.rate
         if 0 < promised < held:
-            _log.warning(
-                "'%s' goes on after the %.2f s of sound that its header promises: it is read to its end",
-                name,
-                promised_s,
-            )
-        elif held < promised <= held + _TOLERATED_S * self.rate:
-            _log.warning(
-                "'%s' has a header that promises %.3f s of sound, and %.3f s are there: all of them are heard",
-                name,
-                promised_s,
-                held_s,
-            )
+            warn_of_more(name, promised / self.rate)
         elif held < promised:
-            raise DataError(
-                f"'{name}' is truncated: it holds {held_s:.2f} s of the {promised_s:.2f} s that its header promises; "
-                "copy it again from where it came from."
-            )
+            whole = promised <= held + TOLERATED_S * self.rate
+            judge_less(name, held / self.rate, promised / self.rate, whole=whole)
 
     def close(self) -> None:
         """Closes libsndfile's file."""

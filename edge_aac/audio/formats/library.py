@@ -12,11 +12,10 @@ import soundfile
 from edge_aac.audio.formats.decoded import Frames
 from edge_aac.errors import DataError
 
-BLOCK_S = 0.2
-"""Of a block that ends in damage, libsndfile gives nothing."""
-UNKNOWN_FRAMES = 2**40
-"""libsndfile gives more frames than these where it does not know."""
-
+# Of a block that ends in damage, libsndfile gives nothing; and a live block is waited for.
+_BLOCK_S, _LIVE_BLOCK_S = 0.2, 0.1
+# libsndfile gives more frames than these where it does not know.
+_UNKNOWN_FRAMES = 2**40
 _HEADER_BYTES = 2**20
 
 
@@ -98,14 +97,14 @@ class LibraryReader:
     Args:
         source: a descriptor, which belongs to the reader from now on, or a view.
         name: the input's name in messages.
-        block_s: seconds of sound that are read at once.
+        live: whether the sound may come as slowly as it is heard: less of it is read at once.
 
     Raises:
         soundfile.LibsndfileError: libsndfile cannot open it.
         BaseException: what reading the view raised.
     """
 
-    def __init__(self, source: int | ForwardView, name: str, block_s: float = BLOCK_S) -> None:
+    def __init__(self, source: int | ForwardView, name: str, *, live: bool = False) -> None:
         self._name = name
         self._view = source if isinstance(source, ForwardView) else None
         self._descriptor = source if isinstance(source, int) else -1
@@ -122,13 +121,13 @@ class LibraryReader:
         self.channels: int = self._sound.channels
         self.subtype: str = self._sound.subtype
         self.frames_read = 0
-        self._block_frames = max(1, round(block_s * self.rate))
+        self._block_frames = max(1, round((_LIVE_BLOCK_S if live else _BLOCK_S) * self.rate))
 
     @property
     def promised_frames(self) -> int | None:
         """Number of frames that libsndfile expects; None where it does not know."""
         frames: int = self._sound.frames
-        return frames if frames < UNKNOWN_FRAMES else None
+        return frames if frames < _UNKNOWN_FRAMES else None
 
     def read(self, at_most: int | None = None) -> Frames:
         """Gives the next frames, and no more than so many; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""

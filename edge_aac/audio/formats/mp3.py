@@ -48,13 +48,9 @@ class DecodedMpeg:
         # The file, where libsndfile reads it by itself; else what stands behind the last frame.
         self._whole: ByteStream | None = None
         self._rest = b""
-        self._reader: LibraryReader | Pumped | None = None
-        if sound is None and stream.regular and not stream.position:
-            self._reader = self._by_index(stream)
-        if self._reader is None:
-            self._reader = Pumped(
-                self._parts(sound.read_some if sound is not None else stream.read_some), self._name, stream.cancel
-            )
+        own = self._by_index(stream) if sound is None and stream.regular and not stream.position else None
+        read = stream.read_some if sound is None else sound.read_some
+        self._reader = own or Pumped(self._parts(read), self._name, stream.cancel)
         self.rate = self._reader.rate
         self.channels = self._reader.channels
         self._skipped = self._padding = 0
@@ -72,8 +68,8 @@ class DecodedMpeg:
 
     def read(self) -> Frames:
         """Gives the next frames; see :class:`~edge_aac.audio.formats.decoded.Decoded`."""
-        if not isinstance(self._reader, Pumped):
-            return self._opened.read()
+        if isinstance(self._reader, LibraryReader):
+            return self._reader.read()
         while len(frames := self._reader.read()):
             skipped = min(self._skipped, len(frames))
             self._skipped -= skipped
@@ -97,12 +93,12 @@ class DecodedMpeg:
         frames = self._walk.frames
         if frames is not None:
             frames.refuse_less_than_promised(self._name)
-            frames.refuse_less_read(self._opened.frames_read, self.rate, self._name)
+            frames.refuse_less_read(self._reader.frames_read, self.rate, self._name)
             self._judge_rest(self._rest if self._whole is None else self._whole.peek(JUDGED_BYTES, frames.end))
 
     def close(self) -> None:
         """Closes libsndfile's file and ends its thread."""
-        self._opened.close()
+        self._reader.close()
 
     def _judge_rest(self, rest: bytes) -> None:
         """Judges what stands behind the last frame."""
@@ -113,11 +109,6 @@ class DecodedMpeg:
             )
         if tail.kind == "rubbish" and len(rest) > _LONGEST_FRAME_BYTES:
             _log.warning("the bytes behind the last MP3 frame of '%s' are no sound, and are left out", self._name)
-
-    @property
-    def _opened(self) -> LibraryReader | Pumped:
-        assert self._reader is not None  # since __init__
-        return self._reader
 
     def _by_index(self, stream: ByteStream) -> LibraryReader | None:
         """libsndfile's own reader of a file, where it gives all frames; None where it would stop early.

@@ -14,8 +14,6 @@ from edge_aac.audio.formats.byte_stream import StreamClosedError
 from edge_aac.audio.formats.decoded import Frames, no_frames
 from edge_aac.audio.formats.library import LibraryReader
 
-_LIVE_BLOCK_S = 0.1
-
 
 class Pumped:
     """Frames from libsndfile, which is fed through a pipe.
@@ -43,7 +41,7 @@ class Pumped:
         self._thread = threading.Thread(target=self._pump, name="edge-aac-pump", daemon=True)
         self._thread.start()
         try:
-            self._reader = LibraryReader(reader, name, _LIVE_BLOCK_S)
+            self._reader = LibraryReader(reader, name, live=True)
         except BaseException:
             self._end()
             if self._error is not None:

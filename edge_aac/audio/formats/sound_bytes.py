@@ -6,12 +6,11 @@ import logging
 
 from edge_aac.audio.formats.byte_stream import READ_BYTES, ByteStream
 from edge_aac.audio.formats.layout import Encoding, Layout
+from edge_aac.audio.formats.promise import TOLERATED_S, judge_less, warn_of_more
 from edge_aac.audio.formats.tail import FILE_START, JUDGED_BYTES, Tail, ends_here, tag_pattern, tail_of
-from edge_aac.errors import DataError
 
-# A header may be off by some bytes, or count itself; what is missing of a cut file is more.
+# A header may be off by some bytes, or count itself.
 _TOLERATED_BYTES = 64
-_TOLERATED_S = 0.1
 _OUTER_TOLERANCE_BYTES = 8
 
 _BEFORE_BYTES = 64 * 1024
@@ -71,10 +70,11 @@ class SoundBytes:
         if not data:
             self.ended = True
             return b""
+        self.given += len(data)
         if self._left is not None:
             self._left -= len(data)
-        self.given += len(data)
-        self._before = (self._before + data)[-_BEFORE_BYTES:]
+            if self._left < _BEFORE_BYTES:
+                self._before = (self._before + data)[-_BEFORE_BYTES:]
         return data
 
     def finish(self) -> None:
@@ -87,20 +87,9 @@ class SoundBytes:
         if missing <= 0:
             return
         rate = self._encoding.bytes_per_s
+        tolerated = max(_TOLERATED_BYTES, TOLERATED_S * rate, self._encoding.block_bytes)
         held_s, promised_s = self.given / rate, (self._layout.promised or 0) / rate
-        tolerated = max(_TOLERATED_BYTES, _TOLERATED_S * rate, self._encoding.block_bytes)
-        if missing <= tolerated or self._is_whole():
-            _log.warning(
-                "'%s' has a header that promises %.3f s of sound, and %.3f s are there: all of them are heard",
-                self.name,
-                promised_s,
-                held_s,
-            )
-            return
-        raise DataError(
-            f"'{self.name}' is truncated: it holds {held_s:.2f} s of the {promised_s:.2f} s that its header promises; "
-            "copy it again from where it came from."
-        )
+        judge_less(self.name, held_s, promised_s, whole=missing <= tolerated or self._is_whole())
 
     def _is_whole(self) -> bool:
         """Whether the outermost length says that the container ends where the input does."""
@@ -117,11 +106,7 @@ class SoundBytes:
             else tail_of(self._look, self._layout.grammar, encoding, self._before, self.given)
         )
         if tail.kind == "sound":
-            _log.warning(
-                "'%s' goes on after the %.2f s of sound that its header promises: it is read to its end",
-                self.name,
-                self.given / self._encoding.bytes_per_s,
-            )
+            warn_of_more(self.name, self.given / self._encoding.bytes_per_s)
             return
         self.ended = True
         if tail.kind == "file":
