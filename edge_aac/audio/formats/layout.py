@@ -24,6 +24,27 @@ SAMPLE_BYTES = {
     "ALAW": 1,
 }
 
+SampleFormat = Literal[
+    "u8", "s8", "ulaw", "alaw", "s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f32be", "f64le", "f64be"
+]
+SAMPLE_FORMATS: dict[SampleFormat, tuple[str, Order]] = {
+    "u8": ("PCM_U8", "LITTLE"),
+    "s8": ("PCM_S8", "LITTLE"),
+    "s16le": ("PCM_16", "LITTLE"),
+    "s16be": ("PCM_16", "BIG"),
+    "s24le": ("PCM_24", "LITTLE"),
+    "s24be": ("PCM_24", "BIG"),
+    "s32le": ("PCM_32", "LITTLE"),
+    "s32be": ("PCM_32", "BIG"),
+    "f32le": ("FLOAT", "LITTLE"),
+    "f32be": ("FLOAT", "BIG"),
+    "f64le": ("DOUBLE", "LITTLE"),
+    "f64be": ("DOUBLE", "BIG"),
+    "ulaw": ("ULAW", "LITTLE"),
+    "alaw": ("ALAW", "LITTLE"),
+}
+"""ffmpeg's names of plain samples: soundfile's encoding, and the order of bytes, where there are several."""
+
 # What programs write in a header while they cannot know the length yet: -1, or the greatest whole number of frames
 # below 2^31 or 2^32, less the header (ffmpeg, sox, arecord, GStreamer, into a pipe).
 _PLACEHOLDERS = (range(0x7FFF_F000, 0x8000_0040), range(0xFFFF_F000, 0x1_0000_0000))
@@ -70,6 +91,12 @@ class Encoding:
     def is_samples(self) -> bool:
         """Whether each frame can be decoded by itself."""
         return self.subtype in SAMPLE_BYTES
+
+    @property
+    def sample_format(self) -> SampleFormat | None:
+        """ffmpeg's name of plain samples; None of a codec's blocks."""
+        order = "LITTLE" if SAMPLE_BYTES.get(self.subtype) == 1 else self.order
+        return next((name for name, found in SAMPLE_FORMATS.items() if found == (self.subtype, order)), None)
 
 
 @dataclass(frozen=True)

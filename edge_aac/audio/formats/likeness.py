@@ -15,10 +15,12 @@ for sound by mistake is heard as noise. Measured:
 from __future__ import annotations
 
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from edge_aac.audio.formats.layout import SAMPLE_BYTES, SAMPLE_FORMATS, SampleFormat
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -52,30 +54,14 @@ class Encoding(NamedTuple):
     top: int
 
 
-EncodingName = Literal[
-    "u8", "s8", "ulaw", "alaw", "s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f32be", "f64le", "f64be"
-]
-
-ENCODINGS: dict[EncodingName, Encoding] = {
-    "u8": Encoding(1, 0),
-    "s8": Encoding(1, 0),
-    "ulaw": Encoding(1, 0),
-    "alaw": Encoding(1, 0),
-    "s16le": Encoding(2, 1),
-    "s16be": Encoding(2, 0),
-    "s24le": Encoding(3, 2),
-    "s24be": Encoding(3, 0),
-    "s32le": Encoding(4, 3),
-    "s32be": Encoding(4, 0),
-    "f32le": Encoding(4, 3),
-    "f32be": Encoding(4, 0),
-    "f64le": Encoding(8, 7),
-    "f64be": Encoding(8, 0),
+ENCODINGS: dict[SampleFormat, Encoding] = {
+    name: Encoding(size := SAMPLE_BYTES[subtype], size - 1 if order == "LITTLE" else 0)
+    for name, (subtype, order) in SAMPLE_FORMATS.items()
 }
 """What raw samples may be; the names are ffmpeg's."""
 
 
-def continues_sound(before: bytes, after: bytes, encoding: EncodingName) -> Judgement:
+def continues_sound(before: bytes, after: bytes, encoding: SampleFormat) -> Judgement:
     """Judges bytes that follow a sound, such as those beyond the length that a file's header promises.
 
     Known tags and chunks are for the caller to recognise. What is neither a fill, nor text, nor spread like compressed
@@ -227,7 +213,7 @@ _HIGHEST_CORRELATION = 0.1
 _MAX_LAG = 8
 
 
-def is_random(data: bytes, encoding: EncodingName) -> bool:
+def is_random(data: bytes, encoding: SampleFormat) -> bool:
     """Tells data whose samples would be spread evenly over the whole range, at all times, like those of no recording.
 
     Args:
@@ -271,13 +257,13 @@ def spread(values: Bytes) -> float:
     return float(np.median(_chi_squared(values[: blocks * _BLOCK_SAMPLES].reshape(blocks, -1))))
 
 
-def _could_be_random(data: bytes, encoding: EncodingName) -> bool:
+def _could_be_random(data: bytes, encoding: SampleFormat) -> bool:
     """Whether few samples use the whole range."""
     top = _top_bytes(data, encoding)
     return len(np.unique(top >> 4)) > _BINS // 2
 
 
-def _top_bytes(data: bytes, encoding: EncodingName) -> Bytes:
+def _top_bytes(data: bytes, encoding: SampleFormat) -> Bytes:
     """Gives each sample's most significant byte, shape (samples,)."""
     sample_bytes, top = ENCODINGS[encoding]
     return np.frombuffer(data, np.uint8)[: len(data) // sample_bytes * sample_bytes][top::sample_bytes]

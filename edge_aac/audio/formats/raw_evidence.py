@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from edge_aac.audio.formats.likeness import MIN_TEXT_BYTES, EncodingName, is_constant, is_random, is_text
+from edge_aac.audio.formats.layout import SampleFormat
+from edge_aac.audio.formats.likeness import MIN_TEXT_BYTES, is_constant, is_random, is_text
 from edge_aac.audio.formats.sample_formats import MIN_BYTES, float_like, wide_like
 
 BLOCK_BYTES = 24_576
@@ -47,7 +48,7 @@ class Finding:
     """
 
     kind: Literal["text", "random", "float", "wide"]
-    encoding: EncodingName | None
+    encoding: SampleFormat | None
     looks_like: str
 
 
@@ -147,7 +148,7 @@ _RANDOM = Finding("random", None, "compressed or encrypted data")
 def _judged(data: bytes) -> Finding | None:
     if is_text(data) or (is_constant(data) and _is_printable(data)):
         return _TEXT
-    encoding: EncodingName | None = float_like(data)
+    encoding: SampleFormat | None = float_like(data)
     if encoding is not None:
         return Finding("float", encoding, _SENTENCES[encoding])
     encoding = wide_like(data)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from edge_aac.audio.formats.layout import Encoding, Grammar, Order
-from edge_aac.audio.formats.likeness import EncodingName, Judgement, continues_sound, is_constant, is_text
+from edge_aac.audio.formats.layout import Encoding, Grammar
+from edge_aac.audio.formats.likeness import Judgement, continues_sound, is_constant, is_text
 from edge_aac.audio.formats.not_sound import what_else
 from edge_aac.audio.formats.recognition import id3_bytes
 
@@ -66,27 +66,6 @@ FILE_START = re.compile(
 """How another sound file begins, by enough bytes to be no accident in a sound."""
 
 LONGEST_MAGIC_BYTES = 24
-
-_SAMPLE_ENCODINGS: dict[tuple[str, Order], EncodingName] = {
-    ("PCM_U8", "LITTLE"): "u8",
-    ("PCM_U8", "BIG"): "u8",
-    ("PCM_S8", "LITTLE"): "s8",
-    ("PCM_S8", "BIG"): "s8",
-    ("ULAW", "LITTLE"): "ulaw",
-    ("ULAW", "BIG"): "ulaw",
-    ("ALAW", "LITTLE"): "alaw",
-    ("ALAW", "BIG"): "alaw",
-    ("PCM_16", "LITTLE"): "s16le",
-    ("PCM_16", "BIG"): "s16be",
-    ("PCM_24", "LITTLE"): "s24le",
-    ("PCM_24", "BIG"): "s24be",
-    ("PCM_32", "LITTLE"): "s32le",
-    ("PCM_32", "BIG"): "s32be",
-    ("FLOAT", "LITTLE"): "f32le",
-    ("FLOAT", "BIG"): "f32be",
-    ("DOUBLE", "LITTLE"): "f64le",
-    ("DOUBLE", "BIG"): "f64be",
-}
 
 LookBehind = Callable[[int, int], bytes]
 """Looks at bytes by their place behind the sound: offset and count; fewer at the end of what can be seen."""
@@ -159,7 +138,7 @@ def _is_sound(before: bytes, rest: bytes, encoding: Encoding) -> bool:
     if len(rest) > JUDGED_BYTES - encoding.block_bytes and len(set(rest)) == 1:
         # So much of one value is silence rather than a disk's padding, and does no harm as sound.
         return True
-    name = _SAMPLE_ENCODINGS.get((encoding.subtype, encoding.order))
+    name = encoding.sample_format
     if name is None:
         # A codec's blocks look like any compressed data.
         return len(rest) >= encoding.block_bytes and not is_constant(rest) and not is_text(rest)

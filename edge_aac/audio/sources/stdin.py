@@ -20,7 +20,7 @@ from edge_aac.audio.formats.arrival import ArrivalRate, PaceFinding
 from edge_aac.audio.formats.byte_stream import ByteStream, StreamClosedError
 from edge_aac.audio.formats.containers import is_container
 from edge_aac.audio.formats.float_scale import FloatScale
-from edge_aac.audio.formats.layout import Encoding, samples
+from edge_aac.audio.formats.layout import SAMPLE_FORMATS, Encoding, samples
 from edge_aac.audio.formats.not_sound import what_else
 from edge_aac.audio.formats.raw_evidence import Finding, RawEvidence
 from edge_aac.audio.formats.samples import decode_samples
@@ -39,23 +39,9 @@ _STDIN = 0
 _CLOSE_WAIT_S = 0.2
 _CANDIDATES = 3
 _EVIDENCE_PATIENCE_S = 1.0
-_STDIN_NAMES = {"ulaw": "mulaw"}
-_FORMATS = {
-    "u8": ("PCM_U8", "LITTLE"),
-    "s8": ("PCM_S8", "LITTLE"),
-    "s16le": ("PCM_16", "LITTLE"),
-    "s16be": ("PCM_16", "BIG"),
-    "s24le": ("PCM_24", "LITTLE"),
-    "s24be": ("PCM_24", "BIG"),
-    "s32le": ("PCM_32", "LITTLE"),
-    "s32be": ("PCM_32", "BIG"),
-    "f32le": ("FLOAT", "LITTLE"),
-    "f32be": ("FLOAT", "BIG"),
-    "f64le": ("DOUBLE", "LITTLE"),
-    "f64be": ("DOUBLE", "BIG"),
-    "mulaw": ("ULAW", "LITTLE"),
-    "alaw": ("ALAW", "LITTLE"),
-}
+# What a user calls them.
+_STDIN_NAMES: dict[str, str] = {"ulaw": "mulaw"}
+_FORMATS = {_STDIN_NAMES.get(name, name): encoding for name, encoding in SAMPLE_FORMATS.items()}
 
 Blocks = Generator[npt.NDArray[np.float32], None, None]
 
@@ -137,7 +123,7 @@ class PipeSource:
         self.label = label
         self.state: SourceState = "listening"
         subtype, order = _FORMATS[sample_format]
-        self._encoding = samples("", subtype, "BIG" if order == "BIG" else "LITTLE", rate, channels)
+        self._encoding = samples("", subtype, order, rate, channels)
         self._format = sample_format
         self._mixing = mixing or Mixing()
         self._described = described

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from edge_aac.audio.formats.likeness import ENCODINGS, EncodingName
+from edge_aac.audio.formats.layout import SampleFormat
+from edge_aac.audio.formats.likeness import ENCODINGS
 
 Samples = npt.NDArray[np.float32]
 RATE = 16_000
@@ -44,7 +45,7 @@ def sounds(seconds: float = 3.0) -> dict[str, Samples]:
     return {name: np.clip(sound, -1, 1 - 2**-15).astype(np.float32) for name, sound in made.items()}
 
 
-def encode(sound: Samples, encoding: EncodingName) -> bytes:
+def encode(sound: Samples, encoding: SampleFormat) -> bytes:
     """Samples as raw bytes."""
     order = ">" if encoding.endswith("be") else "<"
     wide = sound.astype(np.float64)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_aac.audio.formats.likeness import ENCODINGS, EncodingName, Judgement, continues_sound, is_constant, is_text
+from edge_aac.audio.formats.layout import SampleFormat
+from edge_aac.audio.formats.likeness import ENCODINGS, Judgement, continues_sound, is_constant, is_text
 from tests.edge_aac.audio.formats.encodings import encode, sounds
 
 pytestmark = pytest.mark.one_python
@@ -55,7 +56,7 @@ _RANDOM = {
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("name", _SOUNDS)
-def test_sound_is_not_lost(name: str, encoding: EncodingName) -> None:
+def test_sound_is_not_lost(name: str, encoding: SampleFormat) -> None:
     data = encode(_SOUNDS[name], encoding)
     size = ENCODINGS[encoding].sample_bytes
     for stretch in _SIZES:
@@ -70,7 +71,7 @@ def test_sound_is_not_lost(name: str, encoding: EncodingName) -> None:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("name", _TEXTS)
-def test_text_is_no_sound(name: str, encoding: EncodingName) -> None:
+def test_text_is_no_sound(name: str, encoding: SampleFormat) -> None:
     before = encode(_SOUNDS["rain"], encoding)[-8_192:]
     for stretch in (2_000, 10_000, len(_TEXTS[name])):
         assert continues_sound(before, _TEXTS[name][:stretch], encoding) is Judgement.TEXT, stretch
@@ -78,7 +79,7 @@ def test_text_is_no_sound(name: str, encoding: EncodingName) -> None:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("name", _RANDOM)
-def test_compressed_data_is_no_sound(name: str, encoding: EncodingName) -> None:
+def test_compressed_data_is_no_sound(name: str, encoding: SampleFormat) -> None:
     size = ENCODINGS[encoding].sample_bytes
     before = encode(_SOUNDS["voice"], encoding)[-8_192:]
     for stretch in (2_048 * size, len(_RANDOM[name])):
@@ -95,7 +96,7 @@ def test_random_data_behind_random_data_is_more_of_it() -> None:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("size", [16, 100, 4_096, 1 << 20])
-def test_fill_is_no_sound(size: int, encoding: EncodingName) -> None:
+def test_fill_is_no_sound(size: int, encoding: SampleFormat) -> None:
     for value in (0, 0xFF, 0x80, 0x55, 0xE5):
         assert continues_sound(b"", bytes([value]) * size, encoding) is Judgement.CONSTANT
     if size >= 48:

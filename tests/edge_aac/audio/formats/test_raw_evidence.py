@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_aac.audio.formats.likeness import ENCODINGS, EncodingName
+from edge_aac.audio.formats.layout import SampleFormat
+from edge_aac.audio.formats.likeness import ENCODINGS
 from edge_aac.audio.formats.raw_evidence import BLOCK_BYTES, Finding, RawEvidence
 from edge_aac.audio.formats.sample_formats import MIN_BYTES, float_like, wide_like
 from tests.edge_aac.audio.formats.encodings import Samples, encode, interleaved, sounds
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.one_python
 _SOUNDS = sounds()
 _FLOATS = [name for name in ENCODINGS if name.startswith("f")]
 # What each shows in; the rest says nothing for certain, and nothing false.
-_SHOWS: dict[EncodingName, tuple[str, ...]] = {
+_SHOWS: dict[SampleFormat, tuple[str, ...]] = {
     "s16be": ("rain", "loud hiss", "quiet hiss", "voice"),
     "s24le": ("rain", "loud hiss", "voice", "quiet hiss"),
     "s24be": ("rain", "loud hiss", "voice", "quiet hiss"),
@@ -70,7 +71,7 @@ def test_16_bit_samples_are_nothing_else(name: str) -> None:
 
 @pytest.mark.parametrize("encoding", _FLOATS)
 @pytest.mark.parametrize("name", sorted(set(_SOUNDS) - {"square wave", "noisy square wave", "offset", "coarse"}))
-def test_floats(name: str, encoding: EncodingName) -> None:
+def test_floats(name: str, encoding: SampleFormat) -> None:
     for scale in (1.0, 32_768.0):
         data = (_SOUNDS[name].astype(np.float64) * scale).astype(np.float64)
         order = ">" if encoding.endswith("be") else "<"
@@ -81,7 +82,7 @@ def test_floats(name: str, encoding: EncodingName) -> None:
 
 @pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name not in ("s16le", *_FLOATS)])
 @pytest.mark.parametrize("name", sorted(set(_SOUNDS) - {"noisy square wave"}))
-def test_other_integers(name: str, encoding: EncodingName) -> None:
+def test_other_integers(name: str, encoding: SampleFormat) -> None:
     found = _found(encode(_SOUNDS[name], encoding))
     if name in _SHOWS.get(encoding, ()):
         assert found is not None
