@@ -14,9 +14,9 @@ from edge_aac.audio.formats.byte_stream import ByteStream
 from edge_aac.audio.formats.containers import open_next
 from edge_aac.audio.formats.decoded import Decoded, Frames
 from edge_aac.audio.formats.float_scale import FloatScale, Magnitudes, refuse_no_numbers
-from edge_aac.audio.mixing import Mixing
+from edge_aac.audio.mixing import Mixing, refuse_absent_channel
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE, MonoResampler
-from edge_aac.errors import DataError, UsageError
+from edge_aac.errors import DataError
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ class Decoding:
         stream: at its first byte; it belongs to the decoding from now on.
         mixing: how several channels become one; None for the default.
         watch: is told of the channels and logs what is wrong with them; None for nobody.
+        bare: decodes the stream where it holds no sound file; None where it does.
 
     Raises:
         DataError: the stream is empty, is no sound, or cannot be decoded.
@@ -35,14 +36,24 @@ class Decoding:
         StreamClosedError: the stream was closed meanwhile.
     """
 
-    def __init__(self, stream: ByteStream, mixing: Mixing | None = None, watch: ChannelWatch | None = None) -> None:
+    def __init__(
+        self,
+        stream: ByteStream,
+        mixing: Mixing | None = None,
+        watch: ChannelWatch | None = None,
+        bare: Decoded | None = None,
+    ) -> None:
         self._stream = stream
         self._mixing = mixing or Mixing()
         self._watch = watch
         self._decoded: Decoded | None = None
         self._base = 0
+        # What has no header cannot be opened a second time.
+        self._can_reopen = stream.regular and bare is None
         try:
-            if not self._open_next():
+            if bare is not None:
+                self._take(bare)
+            elif not self._open_next():
                 raise DataError(f"'{stream.name}' is empty (0 bytes): record or copy it again.")
         except BaseException:
             self.close()
@@ -88,19 +99,20 @@ class Decoding:
     def _open_next(self) -> bool:
         """Opens the file that begins where the stream stands; False at its end."""
         self._base = self._stream.position
-        opened = self._decoded = open_next(self._stream)
-        if opened is None:
-            return False
-        name, rate, wanted = self._stream.name, opened.rate, self._mixing.channel
+        opened = open_next(self._stream)
+        if opened is not None:
+            self._take(opened)
+        return opened is not None
+
+    def _take(self, opened: Decoded) -> None:
+        self._decoded = opened
+        name, rate = self._stream.name, opened.rate
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise DataError(
                 f"'{name}' claims a sample rate of {rate} Hz, which is not between {LOWEST_RATE} and {HIGHEST_RATE} "
                 "Hz: its header is damaged; make the file again."
             )
-        if wanted is not None and wanted > opened.channels:
-            has = "only one channel" if opened.channels == 1 else f"{opened.channels} channels"
-            raise UsageError(f"'{name}' has no channel {wanted}: it has {has}.")
-        return True
+        refuse_absent_channel(self._mixing, opened.channels, name)
 
     def _blocks_of(self, decoded: Decoded) -> Generator[npt.NDArray[np.float32], None, None]:
         resampler = MonoResampler(decoded.rate, self._mixing, self._watch)
@@ -136,7 +148,7 @@ class Decoding:
                 yield frames
             return
         base = self._base
-        whole = (lambda: _magnitudes(self._stream.again(base))) if self._stream.regular else None
+        whole = (lambda: _magnitudes(self._stream.again(base))) if self._can_reopen else None
         scale = FloatScale(name, rate, whole)
         failure: DataError | None = None
         try:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.errors import UsageError
 from edge_aac.timebase import SAMPLE_RATE
 
 Rule = Literal["equalized", "mean"]
@@ -56,6 +57,22 @@ class Mixing:
 
     rule: Rule = "equalized"
     channel: int | None = None
+
+
+def refuse_absent_channel(mixing: Mixing, channels: int, label: str) -> None:
+    """Refuses a channel that a source does not have.
+
+    Args:
+        mixing: what was asked for.
+        channels: number of channels that the source has.
+        label: the source's name in messages.
+
+    Raises:
+        UsageError: the channel is beyond the source's last.
+    """
+    if mixing.channel is not None and mixing.channel > channels:
+        has = "only one channel" if channels == 1 else f"{channels} channels"
+        raise UsageError(f"'{label}' has no channel {mixing.channel}: it has {has}.")
 
 
 @dataclass(frozen=True)

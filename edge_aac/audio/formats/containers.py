@@ -18,15 +18,13 @@ from edge_aac.audio.formats.library import LibraryReader, reason_of
 from edge_aac.audio.formats.mp3 import DecodedMpeg
 from edge_aac.audio.formats.mpeg import FrameWalk
 from edge_aac.audio.formats.promise import judge_less
-from edge_aac.audio.formats.recognition import HEAD_BYTES, Container, id3_bytes, recognise
-from edge_aac.audio.formats.samples import DecodedSamples
+from edge_aac.audio.formats.recognition import HEAD_BYTES, ID3_HEADER_BYTES, ID3V2, Container, id3_bytes, recognise
+from edge_aac.audio.formats.samples import FLOATS, DecodedSamples
 from edge_aac.audio.formats.sound_bytes import SoundBytes
 from edge_aac.audio.formats.tail import tail_of
 from edge_aac.errors import DataError
 
 _HEAD_BYTES = 64
-_ID3V2 = re.compile(rb"ID3[\x02-\x04].{2}([\x00-\x7f]{4})", re.DOTALL)
-_ID3V2_HEADER_BYTES = 10
 _MAX_TAGS = 64
 _MPEG_SEARCH_BYTES = 64 * 1024
 _MPEG_RUN_BYTES = 8 * 1024
@@ -101,7 +99,7 @@ def is_container(stream: ByteStream) -> bool:
         StreamClosedError: the stream was closed meanwhile.
     """
     head = stream.gather(_HEAD_BYTES, _HEADER_PATIENCE_S)
-    if head[:4] in _BEGINNINGS or _NO_SAMPLES.match(head) or _ID3V2.match(head):
+    if head[:4] in _BEGINNINGS or _NO_SAMPLES.match(head) or ID3V2.match(head):
         return True
 
     def look(offset: int, count: int) -> bytes:
@@ -194,7 +192,7 @@ class _WholeFile:
             )
         self.rate = self._reader.rate
         self.channels = self._reader.channels
-        self.is_float = self._reader.subtype in {"FLOAT", "DOUBLE"}
+        self.is_float = self._reader.subtype in FLOATS
         self.followed_by_file = False
 
     def read(self) -> Frames:
@@ -250,7 +248,7 @@ def _leading_tags(stream: ByteStream) -> int:
     """Length of ID3 tags, which some programs put in front of any file."""
     position = 0
     for _ in range(_MAX_TAGS):
-        length = id3_bytes(stream.peek(_ID3V2_HEADER_BYTES, position))
+        length = id3_bytes(stream.peek(ID3_HEADER_BYTES, position))
         if not length:
             break
         position += length

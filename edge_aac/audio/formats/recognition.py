@@ -6,12 +6,18 @@ files and network addresses, and pictures. Each entry below names the one demuxe
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
 HEAD_BYTES = 32 * 1024
 """So many first bytes are enough to recognise any of the formats: three of the longest frames of AAC."""
+
+
+ID3V2 = re.compile(rb"ID3[\x02-\x04].{2}[\x00-\x7f]{4}", re.DOTALL)
+"""The start of an ID3v2 tag, which has :data:`ID3_HEADER_BYTES` before what is in it."""
+ID3_HEADER_BYTES = 10
 
 
 @dataclass(frozen=True)
@@ -59,16 +65,14 @@ def recognise(head: bytes) -> Container | None:
 
 def id3_bytes(head: bytes) -> int:
     """Gives the size of an ID3v2 tag at the start in bytes, with its header; 0 where there is none (ID3v2.4 §3.1)."""
-    if len(head) < _ID3_HEADER_BYTES or not head.startswith(b"ID3") or max(head[6:10]) > 0x7F:  # noqa: PLR2004
+    if len(head) < ID3_HEADER_BYTES or not head.startswith(b"ID3") or max(head[6:10]) > 0x7F:  # noqa: PLR2004
         return 0
     size = 0
     for byte in head[6:10]:
         size = size << 7 | byte
-    footer = _ID3_HEADER_BYTES if head[5] & 0x10 else 0
-    return _ID3_HEADER_BYTES + size + footer
+    footer = ID3_HEADER_BYTES if head[5] & 0x10 else 0
+    return ID3_HEADER_BYTES + size + footer
 
-
-_ID3_HEADER_BYTES = 10
 
 _FORM_OFFSET = 8
 _FORMS = {b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM"}

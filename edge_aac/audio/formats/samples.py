@@ -13,7 +13,8 @@ from edge_aac.audio.formats.layout import Encoding
 from edge_aac.audio.formats.sound_bytes import SoundBytes
 
 _BLOCK_S = 1.0
-_FLOATS = ("FLOAT", "DOUBLE")
+FLOATS = ("FLOAT", "DOUBLE")
+"""Encodings whose scale is the writer's."""
 _COMPANDED = ("ULAW", "ALAW")
 _NUMBERS = {"PCM_S8": "i1", "PCM_16": "i2", "PCM_32": "i4", "FLOAT": "f4", "DOUBLE": "f8"}
 
@@ -39,7 +40,7 @@ def decode_samples(data: bytes, encoding: Encoding) -> Frames:
         words = np.zeros((len(triples), 4), np.uint8)
         words[:, 1:] = triples if order == "<" else triples[:, ::-1]
         samples = words.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
-    elif subtype in _FLOATS:
+    elif subtype in FLOATS:
         samples = np.frombuffer(data, order + _NUMBERS[subtype]).astype(np.float32)
     else:
         number = np.dtype(order + _NUMBERS[subtype])
@@ -68,7 +69,7 @@ class DecodedSamples:
     def __init__(self, sound: SoundBytes, encoding: Encoding, *, patient: bool) -> None:
         self.rate = encoding.rate
         self.channels = encoding.channels
-        self.is_float = encoding.subtype in _FLOATS
+        self.is_float = encoding.subtype in FLOATS
         self._sound = sound
         self._encoding = encoding
         self._block_bytes = max(1, round(_BLOCK_S * encoding.rate)) * encoding.block_bytes

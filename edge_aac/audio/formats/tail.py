@@ -11,7 +11,7 @@ from typing import Literal
 from edge_aac.audio.formats.layout import Encoding, Grammar
 from edge_aac.audio.formats.likeness import Judgement, continues_sound, is_constant, is_text
 from edge_aac.audio.formats.not_sound import what_else
-from edge_aac.audio.formats.recognition import id3_bytes
+from edge_aac.audio.formats.recognition import ID3_HEADER_BYTES, ID3V2, id3_bytes
 
 Kind = Literal["nothing", "harmless", "rubbish", "file", "sound"]
 
@@ -50,8 +50,6 @@ _NAMES: dict[Grammar, frozenset[bytes]] = {
 }
 
 _ID3V1_BYTES = 128
-_ID3V2 = re.compile(rb"ID3[\x02-\x04].{2}[\x00-\x7f]{4}", re.DOTALL)
-_ID3V2_HEADER_BYTES = 10
 # Name of the first frame, or padding.
 _ID3V2_BODY = re.compile(rb"[A-Z][A-Z0-9]{2}|\0\0\0")
 _APE, _APE_HEADER_BYTES = b"APETAGEX", 32
@@ -164,17 +162,17 @@ def tag_pattern(grammar: Grammar | None) -> re.Pattern[bytes]:
     names = [re.escape(name) for name in sorted(_NAMES[grammar])] if grammar else []
     if grammar == "w64":
         names = [_W64_NAME.pattern]
-    return re.compile(b"|".join([*names, _ID3V2.pattern, _APE, _LYRICS, b"TAG"]), re.DOTALL)
+    return re.compile(b"|".join([*names, ID3V2.pattern, _APE, _LYRICS, b"TAG"]), re.DOTALL)
 
 
 def _tag_bytes(look: LookBehind, position: int, found: bytes) -> int:
     """Length of an ID3, APE or Lyrics3 tag; 0 where none begins."""
     if found.startswith(b"TAG") and len(look(position, _ID3V1_BYTES + 1)) == _ID3V1_BYTES:
         return _ID3V1_BYTES
-    if _ID3V2.match(found):
+    if ID3V2.match(found):
         length = id3_bytes(found)
         # Of a tag that is cut off the first frame's name tells that it is none of the sound.
-        return length if _ID3V2_BODY.match(found, _ID3V2_HEADER_BYTES) or look(position + length - 1, 1) else 0
+        return length if _ID3V2_BODY.match(found, ID3_HEADER_BYTES) or look(position + length - 1, 1) else 0
     if found.startswith(_APE):
         # The header's length leaves the header out; behind the tag, it may be a footer that stands alone.
         size, is_header = int.from_bytes(found[12:16], "little"), found[23:24] >= b"\x20"

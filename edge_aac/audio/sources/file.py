@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +14,17 @@ import numpy.typing as npt
 from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.connection import SourceState
 from edge_aac.audio.decoding import Decoding
-from edge_aac.audio.formats.byte_stream import ByteStream, StreamClosedError
+from edge_aac.audio.formats.byte_stream import ByteStream
 from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.sources.address import Address, SourceContext, number_option, split_query
 from edge_aac.audio.sources.labels import label_of_path
 from edge_aac.audio.sources.mixing_options import MIXING_OPTIONS, mixing_of
 from edge_aac.audio.sources.pace import Pacer
+from edge_aac.audio.sources.reading import BlockReader, Blocks
 from edge_aac.errors import DataError, InputMissingError, UsageError
 
 BLOCK_SAMPLES = 16_000
 _PACED_BLOCK_SAMPLES = 1_600
-_CLOSE_WAIT_S = 0.2
-
-Blocks = Generator[npt.NDArray[np.float32], None, None]
 
 
 def read_blocks(
@@ -114,31 +112,24 @@ class FileSource:
         self.label = label or path
         self._path = path
         self._mixing = mixing
-        self._closed = threading.Event()
         self._opening = threading.Lock()
-        self._reading = threading.Lock()
         self._stream: ByteStream | None = None
+        self._decoding: Decoding | None = None
+        self._reader = BlockReader(_cut(self._decoded(), _PACED_BLOCK_SAMPLES if speed else BLOCK_SAMPLES), "waiting")
         # Opening a named pipe waits for its writer: that is left to the thread that reads.
-        self._decoding = None if _may_wait(path) else self._opened_decoding()
-        self._blocks = _cut(self._decoded(), _PACED_BLOCK_SAMPLES if speed else BLOCK_SAMPLES)
-        self._pacer = Pacer(speed, self._closed)
-        self.state: SourceState = "waiting" if self._decoding is None else "listening"
+        if not _may_wait(path):
+            self._decoding = self._opened_decoding()
+            self._reader.state = "listening"
+        self._pacer = Pacer(speed, self._reader.closed)
+
+    @property
+    def state(self) -> SourceState:
+        """State of the source; see :class:`~edge_aac.audio.sources.address.Source`."""
+        return self._reader.state
 
     def read(self) -> npt.NDArray[np.float32] | None:
         """Gives the next block; see :meth:`edge_aac.audio.sources.address.Source.read`."""
-        with self._reading:
-            if self._closed.is_set():
-                return None
-            try:
-                block = next(self._blocks, None)
-            except StreamClosedError:
-                return None
-            except BaseException:
-                if self._closed.is_set():
-                    return None
-                self.state = "failed"
-                raise
-        self.state = "listening"
+        block = self._reader.read()
         return block if block is not None and self._pacer.wait(len(block)) else None
 
     def lost_samples(self) -> int:
@@ -147,16 +138,16 @@ class FileSource:
 
     def close(self) -> None:
         """Ends a :meth:`read`; one that waits for a named pipe to be opened by its writer is left to itself."""
-        self._closed.set()
+        self._reader.close(self._cancel, self._release)
+
+    def _cancel(self) -> None:
         with self._opening:
             if self._stream is not None:
                 self._stream.cancel()
-        # A read that is under way lets go of everything itself.
-        if self._reading.acquire(timeout=_CLOSE_WAIT_S):
-            self._blocks.close()
-            if self._decoding is not None:
-                self._decoding.close()
-            self._reading.release()
+
+    def _release(self) -> None:
+        if self._decoding is not None:
+            self._decoding.close()
 
     def _decoded(self) -> Blocks:
         if self._decoding is None:
@@ -167,7 +158,7 @@ class FileSource:
         stream = _opened(self._path)
         with self._opening:
             self._stream = stream
-        if self._closed.is_set():
+        if self._reader.closed.is_set():
             stream.close()
         return Decoding(stream, self._mixing, ChannelWatch(self.label))
 

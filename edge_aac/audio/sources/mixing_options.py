@@ -30,19 +30,3 @@ def mixing_of(options: dict[str, str]) -> Mixing:
     if rule == "mean":
         return Mixing("mean")
     raise UsageError(f"mix={rule} is unusable: write mix=equalized or mix=mean.")
-
-
-def refuse_absent_channel(mixing: Mixing, channels: int, label: str) -> None:
-    """Refuses a channel that a source does not have.
-
-    Args:
-        mixing: what was asked for.
-        channels: number of channels that the source has.
-        label: the source's name in messages.
-
-    Raises:
-        UsageError: the channel is beyond the source's last.
-    """
-    if mixing.channel is not None and mixing.channel > channels:
-        has = "only one channel" if channels == 1 else f"{channels} channels"
-        raise UsageError(f"'{label}' has no channel {mixing.channel}: it has {has}.")

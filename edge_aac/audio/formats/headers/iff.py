@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import struct
 from functools import partial
+from typing import NamedTuple
 
 from edge_aac.audio.formats.layout import Encoding, HeaderError, Layout, Look, known_size, samples
 
@@ -49,17 +50,13 @@ def aiff_layout(look: Look) -> Layout | None:
     Raises:
         HeaderError: it says what cannot be.
     """
-    head = look(0, 12)
-    form = head[8:12]
-    if head[:4] != b"FORM" or form not in {b"AIFF", b"AIFC"}:
+    found = _opened(look, {b"AIFF", b"AIFC"}, b"COMM", b"SSND")
+    if found is None:
         return None
-    common, sound = _chunks(look, b"COMM", b"SSND")
-    if common is None or sound is None:
-        return None
-    body = look(common[0], min(common[1], _LONGEST_COMMON_BYTES))
+    form, outer_end, (place, length), (start, size) = found
+    body = look(place, min(length, _LONGEST_COMMON_BYTES))
     if len(body) < _COMMON_BYTES:
         raise HeaderError(f"has a {form.decode()} header that breaks off: it is damaged")
-    start, size = sound
     offset = int.from_bytes(look(start, 4), "big")
     known = known_size(size)
     promised = None if known is None else max(0, known - _SOUND_HEADER_BYTES - offset)
@@ -70,7 +67,7 @@ def aiff_layout(look: Look) -> Layout | None:
         encoding,
         start + _SOUND_HEADER_BYTES + offset,
         promised,
-        _outer_end(head),
+        outer_end,
         "iff",
         header,
     )
@@ -82,20 +79,39 @@ def svx_layout(look: Look) -> Layout | None:
     Raises:
         HeaderError: it says what cannot be.
     """
-    head = look(0, 12)
-    form = head[8:12]
-    if head[:4] != b"FORM" or form not in {b"8SVX", b"16SV"}:
+    found = _opened(look, {b"8SVX", b"16SV"}, b"VHDR", b"BODY")
+    if found is None:
         return None
-    voice, body = _chunks(look, b"VHDR", b"BODY")
-    if voice is None or body is None:
-        return None
-    facts = look(voice[0], _VOICE_BYTES)
+    form, outer_end, (place, _), (start, size) = found
+    facts = look(place, _VOICE_BYTES)
     if len(facts) < _VOICE_BYTES:
         raise HeaderError(f"has a {form.decode()} header that breaks off: it is damaged")
     rate, _, compression = struct.unpack(">HBB", facts[12:16])
     width = 1 if form == b"8SVX" else 2
     encoding = None if compression else samples(form.decode(), _INTEGERS[width], "BIG", rate, 1)
-    return Layout(form.decode(), encoding, body[0], known_size(body[1]), _outer_end(head), "iff")
+    return Layout(form.decode(), encoding, start, known_size(size), outer_end, "iff")
+
+
+class _Opened(NamedTuple):
+    """What every file of the family has: its form, where it ends by its length, and place and length of two chunks."""
+
+    form: bytes
+    outer_end: int | None
+    facts: tuple[int, int]
+    sound: tuple[int, int]
+
+
+def _opened(look: Look, forms: set[bytes], facts: bytes, sound: bytes) -> _Opened | None:
+    """Finds the chunk that describes the sound, and the one that holds it; None where one is missing."""
+    head = look(0, 12)
+    form = head[8:12]
+    if head[:4] != b"FORM" or form not in forms:
+        return None
+    description, body = _chunks(look, facts, sound)
+    if description is None or body is None:
+        return None
+    outer = known_size(int.from_bytes(head[4:8], "big"))
+    return _Opened(form, None if outer is None else outer + _CHUNK_HEADER_BYTES, description, body)
 
 
 def _chunks(look: Look, facts: bytes, sound: bytes) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
@@ -114,11 +130,6 @@ def _chunks(look: Look, facts: bytes, sound: bytes) -> tuple[tuple[int, int] | N
             break
         position += size + size % 2
     return found.get(facts), found.get(sound)
-
-
-def _outer_end(head: bytes) -> int | None:
-    outer = known_size(int.from_bytes(head[4:8], "big"))
-    return None if outer is None else outer + _CHUNK_HEADER_BYTES
 
 
 def _encoding(form: bytes, body: bytes) -> Encoding | None:

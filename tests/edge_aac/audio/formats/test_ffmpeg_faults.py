@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
@@ -123,6 +124,12 @@ def test_an_index_behind_the_sound_of_a_pipe(folder: Path) -> None:
     finally:
         os.close(reader)
         feeding.join(60)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_other_tests() -> None:
+    # What another test of this process left is not to be closed while one counts descriptors.
+    gc.collect()
 
 
 def descriptors() -> set[str]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from edge_aac.audio.mixing import Mixing
+from edge_aac.audio.mixing import Mixing, refuse_absent_channel
 from edge_aac.audio.sources.address import open_source
-from edge_aac.audio.sources.mixing_options import mixing_of, refuse_absent_channel
+from edge_aac.audio.sources.mixing_options import mixing_of
 from edge_aac.errors import UsageError
 
 
