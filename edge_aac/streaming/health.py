@@ -81,7 +81,7 @@ class HealthReporter:
             dropped_ms=counted.lost_ms,
             latency_ms=channel.latencies.take(),
             queued_ms=1000 * channel.queued_samples // SAMPLE_RATE,
-            due_windows=channel.due_windows,
+            due_windows=len(channel.queue),
             reconnects=channel.capture.reconnects,
             sinks=self._hub.health(),
         )

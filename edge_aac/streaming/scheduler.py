@@ -101,13 +101,13 @@ class Scheduler:
     def _round(self, channels: Sequence[Channel]) -> list[tuple[Channel, Window]]:
         """The windows of one round, silent ones included, in each channel's order."""
         room = self._has_room()
-        due = [channel for channel in channels if channel.due_windows and (channel.live or room)]
+        due = [channel for channel in channels if channel.queue and (channel.live or room)]
         if not due:
             return []
         self._turn += 1
         first = self._turn % len(due)
         order = sorted(due[first:] + due[:first], key=lambda channel: self._served.get(channel, 0))
-        loud = {channel: channel.loud_windows for channel in order}
+        loud = {channel: channel.queue.loud_windows for channel in order}
         counts = dict.fromkeys(order, 0)
         left = self._max_batch
         # One of each, the newest; then older ones, which nothing newer stands for.
@@ -121,17 +121,17 @@ class Scheduler:
             if counts[channel]:
                 self._served[channel] = self._turn
                 if channel.live:
-                    channel.skip_all_but_newest(counts[channel])
-            taken += [(channel, window) for window in channel.take(counts[channel])]
+                    channel.queue.skip_all_but_newest(counts[channel])
+            taken += [(channel, window) for window in channel.queue.take(counts[channel])]
         return taken
 
     def _describe(self, round_: list[tuple[Channel, Window]]) -> None:
-        batch = [(window, channel.rng(window) if channel.is_loud(window) else None) for channel, window in round_]
+        batch = [(window, channel.rng(window) if channel.queue.is_loud(window) else None) for channel, window in round_]
         try:
             descriptions = describe_loud(self._model, batch, self._stop.is_set)
         except BaseException:
             for channel, window in reversed(round_):
-                channel.put_back(window)
+                channel.queue.put_back(window)
             raise
         for (channel, window), description in zip(round_, descriptions, strict=True):
-            channel.settle(window, description)
+            channel.publisher.settle(window, description)

@@ -48,7 +48,9 @@ _FLOORS = (
     {"models"},
     {"streaming"},
     {"settings"},
+    {"service"},
     {"app"},
+    {"doctor"},
     {"commands"},
     {"cli"},
 )
