@@ -46,13 +46,14 @@ def stream(
     ] = False,
     events: Annotated[bool, typer.Option("--events", help="Print event records (start, update, end) as well.")] = False,
     output_format: options.FormatOption = options.Format.AUTO,
+    log_level: options.LogLevelOption = options.LogLevel.INFO,
 ) -> None:
     """Caption microphones, files or a pipe until they end or you stop it."""
     stop, reload = threading.Event(), threading.Event()
     manager = ServiceManager.of_environment()
     # First of all: a stop during the imports below must end the stream as politely as a later one.
     signals.end_by(stop.set, reload.set if manager.listens else None)
-    options.log_to_stderr()
+    options.log_to_stderr(log_level, endless=True)
     try:
         settings = given.load()
     except EdgeAacError as error:
