@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from edge_aac.service.notify import ServiceManager
 from edge_aac.service.opening import Output, open_model, open_outlets, open_sources, sink_plans
 from edge_aac.service.plans import SourcePlan, source_plans
 from edge_aac.service.reload import Reloader, Running
+from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.service.state_file import StateFile, path_of_environment
 from edge_aac.service.watchdog import Watchdog, dump_stacks_at_abort
 from edge_aac.settings.tree import Settings
@@ -42,8 +43,7 @@ def run_stream(
     stop: threading.Event,
     *,
     manager: ServiceManager | None = None,
-    reload: threading.Event | None = None,
-    load: Callable[[], Settings] | None = None,
+    reload: ReloadRequest | None = None,
 ) -> None:
     """Caption all configured sources until they end or ``stop`` is set.
 
@@ -52,8 +52,7 @@ def run_stream(
         output: what the verb's own flags say of standard output.
         stop: ends the stream.
         manager: is told how the service does; None where nobody is.
-        reload: set where the settings are to be read anew, by ``load``.
-        load: reads the settings; it raises an EdgeAacError where they cannot be used.
+        reload: says when settings are read anew; None where they never are.
 
     Raises:
         ConfigError: nothing is configured that can be heard, or a setting is unusable.
@@ -88,8 +87,8 @@ def run_stream(
             labels = ", ".join(channel.label for channel in session.channels)
             log.info("listening to %s with bundle %s", labels, session.model.identity.bundle)
             watchdog.watch(session)
-            if reload is not None and load is not None:
-                at_end.callback(Reloader(running, reload, load, watchdog).close)
+            if reload is not None:
+                at_end.callback(Reloader(running, reload, watchdog).close)
             session.run()
         except EdgeAacError as error:
             manager.failed(str(error))

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from edge_aac.audio.connection import PermanentDeviceError
@@ -21,6 +22,7 @@ from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.faults import Chosen
 from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
 from edge_aac.streaming.hub import Hub, Outlet
+from edge_aac.streaming.outlet import Reopening
 from edge_aac.streaming.settings import ConfiguredSource
 
 log = logging.getLogger(__name__)
@@ -152,9 +154,14 @@ class SinkPlan:
         Raises:
             EdgeAacError: it cannot be opened.
         """
+        how = self.reopening
+        return Outlet(self.name, how.open(), how.kinds, how.queue_records, stop)
+
+    @property
+    def reopening(self) -> Reopening:
+        """Opens the sink in an outlet that is there."""
         settings: Any = self.chosen.settings
-        sink = self.chosen.factory.open(settings)
-        return Outlet(self.name, sink, settings.records, settings.queue_records, stop)
+        return Reopening(partial(self.chosen.factory.open, settings), settings.records, settings.queue_records)
 
 
 def sink_plans(sinks: Sequence[Chosen], output: Output) -> list[SinkPlan]:
