@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.models.contract import WindowModel
@@ -34,6 +35,7 @@ class Session:
         stop: set from another thread or a signal handler.
         health_interval_s: seconds between the health records of a source; 0 publishes none.
         max_batch: windows that are described together.
+        clocks: of the machine; None for its own.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Session:
         stop: threading.Event,
         health_interval_s: float = 60.0,
         max_batch: int = MAX_BATCH_WINDOWS,
+        clocks: Clocks | None = None,
     ) -> None:
+        self._clocks = clocks
         self.channels: list[Channel] = []
         self._model = model
         self._hub = hub
@@ -92,6 +96,7 @@ class Session:
             publish=self._hub.publish,
             wake=self._scheduler.wake,
             reopen=reopen,
+            clocks=self._clocks,
         )
         self.channels.append(channel)
         return channel
@@ -104,7 +109,7 @@ class Session:
                 captioned to their ends, of one of them that is not retried, of a window of a file, or of a sink. After
                 a stop these last ones are in the log alone: what ended long before is no failure of the stop.
         """
-        self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s)
+        self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s, self._clocks)
         try:
             self._scheduler.run(self.channels)
         finally:
