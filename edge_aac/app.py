@@ -72,8 +72,9 @@ def run_stream(
         try:
             watchdog = Watchdog(settings.get(StreamSettings).node, manager, state_file)
             at_end.callback(watchdog.close)
-            # A service may start before its microphone is there.
-            wait_for_all = manager.listens or state_file is not None
+            wait = settings.get(StreamSettings).wait_for_device
+            # A service manager would start it again and again; nobody sits before it to read the exit code.
+            wait_for_all = manager.listens or state_file is not None if wait is None else wait
             running = _opened(settings, output, stop, list(zip(plans, slicers, strict=True)), wait_for_all)
             session = running.session
             try:

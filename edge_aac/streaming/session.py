@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.models.contract import WindowModel
@@ -44,6 +45,7 @@ class Session:
         stop: set from another thread or a signal handler.
         health_interval_s: seconds between the health records of a source; 0 publishes none.
         max_batch: windows that are described together.
+        clocks: of the machine; None for its own.
 
     Attributes:
         channels: the sources' channels, those that have ended included.
@@ -60,14 +62,16 @@ class Session:
         stop: threading.Event,
         health_interval_s: float = 60.0,
         max_batch: int = MAX_BATCH_WINDOWS,
+        clocks: Clocks | None = None,
     ) -> None:
+        self._clocks = clocks
         self.channels: list[Channel] = []
         self.captions = 0
         self.last_caption_s: float | None = None
         self.model = model
         self.hub = hub
         self.node = node
-        self.health = HealthReporter(node, (), hub, health_interval_s)
+        self.health = HealthReporter(node, (), hub, health_interval_s, clocks)
         self.ending: Callable[[], None] = lambda: None
         """Called as soon as the run ends, before anything is closed."""
         self._stop = stop
@@ -115,6 +119,7 @@ class Session:
             publish=self._publish,
             wake=self._scheduler.wake,
             reopen=reopen,
+            clocks=self._clocks,
         )
         self.channels.append(channel)
         self.health.add(channel)
@@ -184,7 +189,7 @@ class Session:
             yield Sign(
                 (channel, "capture"), beats, f"the thread that captures {label} has not come round", label, allowance_s
             )
-            listening = capture.state == "listening"
+            listening = capture.state in {"listening", "mute"}
             yield Sign(
                 (channel, "sound"),
                 channel.written_samples if listening else None,
