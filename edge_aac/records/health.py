@@ -54,13 +54,19 @@ class Health(Record):
         captions: captions published.
         silent, unsure, failed: windows below the level gate, below the score gate, and not described for an error.
         skipped: windows left out, by reason: "overlap" for a later window that holds the same sound, "behind" where
-            the machine is too slow for all sources, "stop" where the run ended before they were described.
+            the machine is too slow for all sources, "late" where what was heard in them was described before and they
+            have waited for more than two hops, "stop" where the run ended before they were described.
         dropped_ms: milliseconds of sound lost.
         latency_ms: time from the end of a window's sound to its publication; absent without captions or for files.
         queued_ms: milliseconds of sound that wait to be taken.
         due_windows: number of windows that wait to be described.
         reconnects: number of times that the source was found again, since the start.
         sinks: state of each sink.
+        described: windows that were decoded, whether or not a caption of them was published.
+        same: windows that sounded like the last one that was decoded, so that they were not.
+        hop_s: seconds from one window to the next at the end of the interval; absent where it never changes.
+        temperature_c: the processor's temperature in degrees Celsius; absent where no sensor is known.
+        warnings: what is wrong, one sentence each.
     """
 
     schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")
@@ -79,6 +85,11 @@ class Health(Record):
     due_windows: int
     reconnects: int
     sinks: dict[str, SinkHealth]
+    described: int = 0
+    same: int = 0
+    hop_s: float | None = None
+    temperature_c: float | None = None
+    warnings: list[str] = Field(default_factory=list)
 
     def sentence(self) -> str:
         skipped = sum(self.skipped.values())
@@ -88,5 +99,10 @@ class Health(Record):
             parts.append(f"{self.dropped_ms} ms of sound lost")
         if self.latency_ms:
             parts.append(f"latency {self.latency_ms.median:.0f} ms, at most {self.latency_ms.maximum:.0f} ms")
+        if self.same:
+            parts.append(f"{self.same} same as before")
+        if self.temperature_c is not None:
+            parts.append(f"{self.temperature_c:.0f} °C")
+        parts += self.warnings
         parts += [f"{name} {sink.state}" for name, sink in self.sinks.items() if sink.state != "delivering"]
         return ", ".join(parts)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import Window, WindowSlicer
+from edge_aac.models.contract import Undecoded
 from edge_aac.models.seq2seq import window_rng
 from edge_aac.records import TimeSpan
+from edge_aac.streaming.batches import Outcome
 from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
 from edge_aac.streaming.capture import Capture
 from edge_aac.streaming.counters import Counters, LatencyLog, LevelMeter
 from edge_aac.streaming.events import EventTracker
-from edge_aac.streaming.gate import EnergyGate, ScoreGate
+from edge_aac.streaming.gate import EnergyGate, SameGate, ScoreGate, SoundMemory
+from edge_aac.streaming.hop import AdaptiveHop, HopLimits
 from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher, Publish
 from edge_aac.streaming.window_queue import WindowQueue
 from edge_aac.timebase import SAMPLE_RATE
@@ -48,12 +53,16 @@ class ChannelSettings:
         score_gate: stops captions that are not sure enough.
         seed: of the candidates; each window's generator is made from it and the window's position.
         every_window: publish a caption for every window; else only for those that start an event.
+        same_gate: stops windows of a live source that sound as before; None decodes all, as ``every_window`` does.
+        hop_limits: limits of a live source's hop; None keeps it as it is.
     """
 
     level_gate: EnergyGate
     score_gate: ScoreGate = ScoreGate()
     seed: int = 0
     every_window: bool = False
+    same_gate: SameGate | None = None
+    hop_limits: HopLimits | None = None
 
 
 class Channel:
@@ -97,9 +106,13 @@ class Channel:
         self._arrivals = SampleClock()
         self._capture = Capture(source, self._ring, self._clock, self._arrivals, wake, reopen)
         self._capture.due_position = slicer.next_end
-        # A window is late for one that overlaps it, or that simply comes next where the hop is longer than the window.
-        reach_samples = max(slicer.hop_samples + 1, slicer.window_samples)
-        self.queue = WindowQueue(self.label, settings.level_gate, self.counters, reach_samples, skips=self.live)
+        self.queue = WindowQueue(self.label, settings.level_gate, self.counters, slicer.window_samples, skips=self.live)
+        self._level_gate = settings.level_gate
+        # What is heard of a file depends on nothing but the file.
+        gate = settings.same_gate if self.live and not settings.every_window else None
+        self._sound = None if gate is None else SoundMemory(gate)
+        limits = settings.hop_limits if self.live else None
+        self.hop = None if limits is None else AdaptiveHop(self.label, slicer, limits)
         self.publisher = DescriptionPublisher(
             builder=builder,
             tracker=tracker,
@@ -163,13 +176,63 @@ class Channel:
                 return
             self._heard_s = time.monotonic()
             self._accept(self._slicer.push(position, samples))
+            self._look_for_new_sound()
             self._capture.due_position = self._slicer.next_end
 
     def _accept(self, windows: list[Window]) -> None:
         self.counters.windows += len(windows)
         for window in windows:
             self.level.add(window)
-        self.queue.accept(windows)
+        self.queue.accept(windows, self._slicer.hop_samples)
+
+    def _look_for_new_sound(self) -> None:
+        """Where the hop is long, what begins between two windows is noticed within a second."""
+        if self.hop is None:
+            return
+        loudest_dbfs = self._level_gate.audible_dbfs
+        if self._sound is not None and (same_dbfs := self._sound.loudest_same_dbfs) < math.inf:
+            loudest_dbfs = max(loudest_dbfs, same_dbfs)
+        self.hop.note_fresh_sound(loudest_dbfs)
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from the start of a window to the start of the next, at this moment."""
+        return self._slicer.hop_samples / SAMPLE_RATE
+
+    @property
+    def compares_sound(self) -> bool:
+        """Whether windows are compared with what was heard before, so that some need no decoding."""
+        return self._sound is not None
+
+    def wants(self, window: Window, embedding: npt.NDArray[np.float32]) -> bool:
+        """Whether a window is to be decoded, by its audio embedding."""
+        return self._sound is None or not self._sound.is_same(window, embedding)
+
+    def settle(self, window: Window, outcome: Outcome) -> None:
+        """Publish what became of a window; windows come in order."""
+        if self._sound is not None:
+            self._sound.settle(window, outcome)
+        self.publisher.settle(window, outcome)
+        if self.hop is not None:
+            self.hop.note_window(changed=not (outcome is None or isinstance(outcome, Undecoded)))
+            self._capture.due_position = self._slicer.next_end
+
+    def note_round(self, seconds: float) -> None:
+        """Take note of how long a round of describing took."""
+        if self.hop is not None:
+            self.hop.note_round(seconds)
+            self._capture.due_position = self._slicer.next_end
+
+    def note_heat(self, share: float) -> None:
+        """Take note of how much less the board is to be given, from 0 to 1."""
+        if self.hop is not None:
+            self.hop.note_heat(share)
+            self._capture.due_position = self._slicer.next_end
+
+    def skip_late(self) -> None:
+        """Leave out windows that have waited too long and tell nothing new."""
+        if self.live:
+            self.queue.skip_late(self._ring.written_samples)
 
     def rng(self, window: Window) -> np.random.Generator:
         """The window's own generator: what is said of it does not depend on other windows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +58,8 @@ class SameGate:
     Attributes:
         min_similarity: smallest cosine between two audio embeddings of the same sound. Cosines are comparable within
             one bundle only.
-        max_difference_db: greatest difference between the A-weighted levels of the loudest 0.1 s of the two: a sound over
-            another one, which the embedding hardly shows, is louder.
+        max_difference_db: greatest difference between the A-weighted levels of the loudest 0.1 s of the two: a sound
+            over another one, which the embedding hardly shows, is louder.
         refresh_samples: samples from one decoded window to the next at most, however alike they are.
     """
 
@@ -102,6 +103,13 @@ class SoundMemory:
         if window.start - self._decoded_start >= gate.refresh_samples:
             return False
         return gate.as_loud(self._audible_dbfs, window.audible_dbfs) and gate.alike(self._embedding, embedding)
+
+    @property
+    def loudest_same_dbfs(self) -> float:
+        """Level that the loudest 0.1 s of the next sound may reach and still be the same; infinite before any."""
+        if self._embedding is None:
+            return math.inf
+        return self._audible_dbfs + self._gate.max_difference_db
 
     def settle(self, window: Window, outcome: Description | DataError | Undecoded | None) -> None:
         """Take in what became of a window; windows come in order."""

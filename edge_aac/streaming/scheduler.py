@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from edge_aac.audio.windows import Window
 from edge_aac.models.contract import CancelledError, WindowModel
@@ -33,6 +37,10 @@ class Scheduler:
     first, and what does not fit into the batch is skipped and counted; a file's windows come one after the other and
     none is skipped. Where a batch is too small for all channels, those that wait the longest come first.
 
+    Where live sources are heard, a batch holds no more windows than are described within the shortest of their hops,
+    by the time that windows have taken so far: the newest window of a source waits for one batch, whatever files are
+    read beside it.
+
     Args:
         model: used by this thread alone.
         stop: set from another thread or a signal handler.
@@ -40,6 +48,8 @@ class Scheduler:
         sinks_error: the error that ends everything since no sink is left; None before.
         tick: called about four times a second, for health and deadlines.
         max_batch: windows in one batch.
+        monotonic: clock that rounds are timed by, in seconds.
+        wait: waits for an event, at most so many seconds; whether it is set.
     """
 
     def __init__(  # noqa: PLR0913 - what it works between
@@ -51,6 +61,8 @@ class Scheduler:
         sinks_error: Callable[[], BaseException | None] = lambda: None,
         tick: Callable[[], None] = lambda: None,
         max_batch: int = MAX_BATCH_WINDOWS,
+        monotonic: Callable[[], float] = time.monotonic,
+        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
     ) -> None:
         self._model = model
         self._stop = stop
@@ -58,6 +70,10 @@ class Scheduler:
         self._sinks_error = sinks_error
         self._tick = tick
         self._max_batch = max_batch
+        self._monotonic = monotonic
+        self._wait = wait
+        self._window_s = (0.0, 0.0)
+        """Seconds that a window took in each of the last two batches."""
         self._awake = threading.Event()
         self._turn = 0
         self._served: dict[Channel, int] = {}
@@ -93,8 +109,8 @@ class Scheduler:
             self._tick()
             if all(channel.ended for channel in channels):
                 break
-            if not round_ and self._awake.wait(TICK_S) and len(running) > 1:
-                self._stop.wait(GATHER_S)
+            if not round_ and self._wait(self._awake, TICK_S) and len(running) > 1:
+                self._wait(self._stop, GATHER_S)
         for channel in channels:
             channel.end()
 
@@ -104,12 +120,14 @@ class Scheduler:
         due = [channel for channel in channels if channel.queue and (channel.live or room)]
         if not due:
             return []
+        for channel in due:
+            channel.skip_late()
         self._turn += 1
         first = self._turn % len(due)
         order = sorted(due[first:] + due[:first], key=lambda channel: self._served.get(channel, 0))
         loud = {channel: channel.queue.loud_windows for channel in order}
         counts = dict.fromkeys(order, 0)
-        left = self._max_batch
+        left = self._batch_room(channels)
         # One of each, the newest; then older ones, which nothing newer stands for.
         for most in (1, self._max_batch):
             for channel in order:
@@ -125,13 +143,34 @@ class Scheduler:
             taken += [(channel, window) for window in channel.queue.take(counts[channel])]
         return taken
 
+    def _batch_room(self, channels: Sequence[Channel]) -> int:
+        """How many windows a batch may hold: as many as are described within a hop, where live sources are heard."""
+        hops_s = [channel.hop_s for channel in channels if channel.live]
+        window_s = min(self._window_s)
+        if not hops_s or not window_s:
+            return self._max_batch
+        return max(1, min(self._max_batch, int(min(hops_s) / window_s)))
+
     def _describe(self, round_: list[tuple[Channel, Window]]) -> None:
         batch = [(window, channel.rng(window) if channel.queue.is_loud(window) else None) for channel, window in round_]
+
+        def wanted(number: int, embedding: npt.NDArray[np.float32]) -> bool:
+            channel, window = round_[number]
+            return channel.wants(window, embedding)
+
+        selective = any(channel.compares_sound for channel, _ in round_)
+        loud = sum(rng is not None for _, rng in batch)
+        begun_s = self._monotonic()
         try:
-            descriptions = describe_loud(self._model, batch, self._stop.is_set)
+            outcomes = describe_loud(self._model, batch, self._stop.is_set, wanted if selective else None)
         except BaseException:
             for channel, window in reversed(round_):
                 channel.queue.put_back(window)
             raise
-        for (channel, window), description in zip(round_, descriptions, strict=True):
-            channel.publisher.settle(window, description)
+        for (channel, window), outcome in zip(round_, outcomes, strict=True):
+            channel.settle(window, outcome)
+        if loud:
+            round_s = self._monotonic() - begun_s
+            self._window_s = self._window_s[1], round_s / loud
+            for channel in dict.fromkeys(channel for channel, _ in round_):
+                channel.note_round(round_s)
