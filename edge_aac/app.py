@@ -27,6 +27,8 @@ from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
 from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.hub import Hub, Outlet
+from edge_aac.streaming.load import heat_watch, hop_limits, same_gate
+from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.offline import FileCaptioner
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import (
@@ -85,7 +87,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
     slicers = [WindowSlicer(WINDOW_SAMPLES, round(source.hop_s * SAMPLE_RATE)) for source in wanted]
     if stop.is_set():
         return
-    chosen = settings.get(CaptionerSettings)
+    chosen, load = settings.get(CaptionerSettings), settings.get(LoadSettings)
     model = open_model(chosen)
     hub = open_hub(settings.chosen(SinkSettings), output, stop)
     session = Session(
@@ -94,6 +96,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
         node=stream.node,
         stop=stop,
         health_interval_s=settings.get(HealthSettings).interval_s,
+        heat=heat_watch(load),
     )
     try:
         opened = open_sources(wanted, stop)
@@ -110,6 +113,8 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
                 ScoreGate(stream.min_score, stream.familiar_only),
                 chosen.seed,
                 output.every_window,
+                same_gate(load),
+                hop_limits(load),
             ),
             same_similarity=stream.same_similarity,
             reopen=partial(open_source, source.address, context),

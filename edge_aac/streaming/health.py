@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from edge_aac.records import Health, TimeSpan, rfc3339
 from edge_aac.streaming.channel import Channel
 from edge_aac.streaming.counters import Counters
+from edge_aac.streaming.heat import HeatWatch
 from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -24,6 +25,7 @@ class HealthReporter:
         hub: takes the records, and tells how its sinks do.
         interval_s: seconds from one record to the next; 0 publishes none.
         monotonic: the clock that the interval is measured by, in seconds.
+        heat: the board's temperature; None where nobody looks at it.
     """
 
     def __init__(
@@ -33,8 +35,11 @@ class HealthReporter:
         hub: Hub,
         interval_s: float,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        heat: HeatWatch | None = None,
     ) -> None:
         self._node = node
+        self._heat = heat
         self._hub = hub
         self._interval_s = interval_s
         self._monotonic = monotonic
@@ -84,4 +89,19 @@ class HealthReporter:
             due_windows=len(channel.queue),
             reconnects=channel.capture.reconnects,
             sinks=self._hub.health(),
+            described=counted.described,
+            same=counted.same,
+            hop_s=None if channel.hop is None else channel.hop.hop_s,
+            temperature_c=None if self._heat is None or self._heat.celsius is None else round(self._heat.celsius, 1),
+            warnings=self._warnings(channel, counted),
         )
+
+    def _warnings(self, channel: Channel, counted: Counters) -> list[str]:
+        said: list[str] = []
+        if late := sum(counted.skipped[reason] for reason in ("overlap", "behind", "late")):
+            said.append(f"{late} windows were skipped: describing fell behind, or sound was missing")
+        if channel.hop is not None and channel.hop.overloaded:
+            said.append(f"describing takes longer than the hop: windows come every {channel.hop_s:.1f} s")
+        if self._heat is not None:
+            said += self._heat.warnings
+        return said

@@ -57,6 +57,7 @@ class HeatWatch:
         limits: temperatures.
         read: gives what the sensors say.
         monotonic: clock in seconds.
+        changes_hop: whether less is to be done at all; else the board is only watched.
     """
 
     def __init__(
@@ -64,7 +65,10 @@ class HeatWatch:
         limits: HeatLimits | None = None,
         read: Callable[[], Heat] = read_heat,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        changes_hop: bool = True,
     ) -> None:
+        self._changes_hop = changes_hop
         self._limits = limits or HeatLimits()
         self._read = read
         self._monotonic = monotonic
@@ -81,7 +85,7 @@ class HeatWatch:
     @property
     def warnings(self) -> list[str]:
         """What is wrong, one sentence each; empty while the board is cool."""
-        said = [f"{sign}" for sign in self._heat.signs]
+        said = list(self._heat.signs)
         if self.share and (hottest := self._heat.hottest) is not None:
             said.insert(0, f"the board is hot ({hottest.name} {hottest.celsius:.0f} °C): windows come less often")
         elif self.share:
@@ -94,7 +98,7 @@ class HeatWatch:
             return False
         self._due_s = now_s + READ_EVERY_S
         self._heat = self._read()
-        share = self._decided()
+        share = self._decided() if self._changes_hop else 0.0
         if share == self.share:
             return False
         before, self.share = self.share, share

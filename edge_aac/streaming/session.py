@@ -14,6 +14,7 @@ from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.health import HealthReporter
+from edge_aac.streaming.heat import HeatWatch
 from edge_aac.streaming.hub import Hub
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
 
@@ -34,6 +35,7 @@ class Session:
         stop: set from another thread or a signal handler.
         health_interval_s: seconds between the health records of a source; 0 publishes none.
         max_batch: windows that are described together.
+        heat: the board's temperature, by which live sources are heard less often; None where nobody looks at it.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Session:
         stop: threading.Event,
         health_interval_s: float = 60.0,
         max_batch: int = MAX_BATCH_WINDOWS,
+        heat: HeatWatch | None = None,
     ) -> None:
         self.channels: list[Channel] = []
         self._model = model
@@ -60,6 +63,7 @@ class Session:
             tick=self._tick,
             max_batch=max_batch,
         )
+        self._heat = heat
         self._health: HealthReporter | None = None
         hub.on_room(self._scheduler.wake)
 
@@ -104,7 +108,7 @@ class Session:
                 captioned to their ends, of one of them that is not retried, of a window of a file, or of a sink. After
                 a stop these last ones are in the log alone: what ended long before is no failure of the stop.
         """
-        self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s)
+        self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s, heat=self._heat)
         try:
             self._scheduler.run(self.channels)
         finally:
@@ -149,5 +153,8 @@ class Session:
                 log.warning("%s does not close, it is left behind", channel.label)
 
     def _tick(self) -> None:
+        if self._heat is not None and self._heat.tick():
+            for channel in self.channels:
+                channel.note_heat(self._heat.share)
         if self._health is not None:
             self._health.tick()
