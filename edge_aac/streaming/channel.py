@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.clock import SampleClock
+from edge_aac.audio.clock import Clocks, SampleClock
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import Window, WindowSlicer
@@ -24,6 +24,8 @@ from edge_aac.streaming.counters import Counters, LatencyLog, LevelMeter
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.gate import EnergyGate, SameGate, ScoreGate, SoundMemory
 from edge_aac.streaming.hop import AdaptiveHop, HopLimits
+from edge_aac.streaming.hub import Delivery
+from edge_aac.streaming.losses import LossAccount, LostSound
 from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher, Publish
 from edge_aac.streaming.window_queue import WindowQueue
 from edge_aac.timebase import SAMPLE_RATE
@@ -79,6 +81,7 @@ class Channel:
         publish: takes the records.
         wake: called from the capture thread when a window may be due or the source has ended.
         reopen: opens a live source anew after it failed; None for one that is not retried.
+        clocks: of the machine; None for its own.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of the data's way, each made by the caller
@@ -92,6 +95,7 @@ class Channel:
         publish: Publish,
         wake: Callable[[], None],
         reopen: Callable[[], Source] | None = None,
+        clocks: Clocks | None = None,
     ) -> None:
         self.live = source.live
         self.label = builder.source
@@ -102,9 +106,13 @@ class Channel:
         self._slicer = slicer
         self._seed = settings.seed
         self._ring = SampleRing(RING_SAMPLES if source.live else FILE_RING_SAMPLES)
-        self._clock = SampleClock()
-        self._arrivals = SampleClock()
-        self._capture = Capture(source, self._ring, self._clock, self._arrivals, wake, reopen)
+        self._clocks = clocks or Clocks()
+        self._clock = SampleClock(self._clocks)
+        self._losses = LossAccount()
+        self._taken_samples = 0
+        self._builder = builder
+        self._publish = publish
+        self._capture = Capture(source, self._ring, self._clock, self._losses, self._clocks, wake, reopen)
         self._capture.due_position = slicer.next_end
         self.queue = WindowQueue(self.label, settings.level_gate, self.counters, slicer.window_samples, skips=self.live)
         self._level_gate = settings.level_gate
@@ -117,7 +125,7 @@ class Channel:
             builder=builder,
             tracker=tracker,
             score_gate=settings.score_gate,
-            time_of=ChannelTime(self._span, self._arrivals.time_of, self.lost_samples),
+            time_of=ChannelTime(self._span, self._clock.running_time_of, self.lost_samples),
             counters=self.counters,
             latencies=self.latencies,
             publish=publish,
@@ -126,7 +134,7 @@ class Channel:
         )
         self._error: Exception | None = None
         self._source_ended = False
-        self._heard_s = time.monotonic()
+        self._heard_s = self._clocks.running_s()
         self._collected_s = 0.0
 
     @property
@@ -174,7 +182,9 @@ class Channel:
             position, samples = part
             if not len(samples):
                 return
-            self._heard_s = time.monotonic()
+            self._losses.note_overrun(self._taken_samples, position, self._ring.overrun_samples)
+            self._taken_samples = position + len(samples)
+            self._heard_s = self._clocks.running_s()
             self._accept(self._slicer.push(position, samples))
             self._look_for_new_sound()
             self._capture.due_position = self._slicer.next_end
@@ -239,13 +249,15 @@ class Channel:
         return window_rng(self._seed, window.start)
 
     def tick(self) -> None:
-        """End the events of a live source that gives no sound, when they would have ended had it gone on in silence."""
+        """Publish the gaps that are due. End the events of a live source that gives no sound, when they would have
+        ended had it gone on in silence."""
+        now_s = self._clocks.running_s()
+        self._publish_gaps(self._losses.take_due(now_s))
         if not self.live or self.queue or not self.publisher.open_events or self._ring.backlog_samples:
             return
-        now_s = time.monotonic()
         if now_s - self._heard_s < SILENT_WAIT_S:
             return
-        position = round((now_s - SILENT_WAIT_S - self._arrivals.time_of(0)) * SAMPLE_RATE)
+        position = self._clock.position_at(now_s - SILENT_WAIT_S)
         self.publisher.expire(position - self._slicer.window_samples)
 
     def finish(self) -> bool:
@@ -255,12 +267,16 @@ class Channel:
         return self.ended
 
     def end(self) -> None:
-        """End all events; nothing comes after. Windows that still wait are counted as skipped by the stop."""
+        """End all events and losses; nothing comes after. Windows that still wait are skipped by the stop."""
         if not self.ended:
             self.ended = True
             if self.queue:
                 self.queue.skip_all("stop")
             self.publisher.finish()
+            self._ring.stop_writing()
+            self._note_overrun()
+            position = self._ring.written_samples
+            self._publish_gaps(self._losses.close(position, self._capture.outage, self._clocks.running_s()))
 
     def close(self) -> None:
         """Close the source; nothing more is written to the ring."""
@@ -268,9 +284,24 @@ class Channel:
         self._capture.close()
         self.counters.lost_samples = self.lost_samples()
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the source, beside what its state and reason say; each as a sentence."""
+        return self._capture.warnings
+
     def lost_samples(self) -> int:
-        """Samples at 16 kHz that were lost before the ring or overwritten in it."""
-        return self._ring.gap_samples + self._ring.overrun_samples
+        """Samples at 16 kHz that were lost before the ring or overwritten in it, up to now in an outage."""
+        self._note_overrun()
+        return self._losses.total_samples(self._capture.outage, self._clocks.running_s())
+
+    def _note_overrun(self) -> None:
+        self._losses.note_overrun(self._taken_samples, self._ring.written_samples, self._ring.overrun_samples)
+
+    def _publish_gaps(self, gaps: list[LostSound]) -> None:
+        if not self.live:
+            return
+        for gap in gaps:
+            self._publish(Delivery(self._builder.gap(gap, self._span(gap.start, gap.end))))
 
     def _span(self, start: int, end: int) -> TimeSpan:
         return clock_span(start, end, self._clock) if self.live else file_span(start, end)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from edge_aac.audio.windows import SILENCE_DBFS, Window
 from edge_aac.records import PublishedLatencyMs
-from edge_aac.timebase import SAMPLE_RATE
+from edge_aac.streaming.losses import milliseconds
 
 MAX_LATENCIES = 4096
 """Latencies that are kept for one health record; of more, the newest."""
@@ -66,7 +66,7 @@ class Counters:
     @property
     def lost_ms(self) -> int:
         """Milliseconds of sound that reached no window."""
-        return 1000 * self.lost_samples // SAMPLE_RATE
+        return milliseconds(self.lost_samples)
 
     def sentence(self) -> str:
         """The counters as one line for a log."""

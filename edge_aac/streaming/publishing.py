@@ -16,7 +16,7 @@ from edge_aac.streaming.counters import Counters, LatencyLog
 from edge_aac.streaming.events import EventChange, EventTracker
 from edge_aac.streaming.gate import ScoreGate
 from edge_aac.streaming.hub import Delivery
-from edge_aac.timebase import SAMPLE_RATE
+from edge_aac.streaming.losses import milliseconds
 
 Publish = Callable[[Delivery], None]
 
@@ -177,5 +177,5 @@ class DescriptionPublisher:
     def _newly_lost_ms(self) -> int:
         """Milliseconds lost since the caption before, beside silent and unpublished windows too."""
         lost = self._time.lost_samples()
-        newly, self._lost_reported = lost - self._lost_reported, lost
-        return round(1000 * newly / SAMPLE_RATE)
+        before, self._lost_reported = self._lost_reported, lost
+        return milliseconds(lost) - milliseconds(before)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.audio.clock import Clocks
 from edge_aac.audio.windows import Window
 from edge_aac.models.contract import CancelledError, WindowModel
 from edge_aac.streaming.batches import describe_loud
@@ -48,8 +48,7 @@ class Scheduler:
         sinks_error: the error that ends everything since no sink is left; None before.
         tick: called about four times a second, for health and deadlines.
         max_batch: windows in one batch.
-        monotonic: clock that rounds are timed by, in seconds.
-        wait: waits for an event, at most so many seconds; whether it is set.
+        clocks: of the machine; None for its own.
     """
 
     def __init__(  # noqa: PLR0913 - what it works between
@@ -61,8 +60,7 @@ class Scheduler:
         sinks_error: Callable[[], BaseException | None] = lambda: None,
         tick: Callable[[], None] = lambda: None,
         max_batch: int = MAX_BATCH_WINDOWS,
-        monotonic: Callable[[], float] = time.monotonic,
-        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
+        clocks: Clocks | None = None,
     ) -> None:
         self._model = model
         self._stop = stop
@@ -70,8 +68,7 @@ class Scheduler:
         self._sinks_error = sinks_error
         self._tick = tick
         self._max_batch = max_batch
-        self._monotonic = monotonic
-        self._wait = wait
+        self._clocks = clocks or Clocks()
         self._window_s = (0.0, 0.0)
         """Seconds that a window took in each of the last two batches."""
         self._awake = threading.Event()
@@ -109,8 +106,8 @@ class Scheduler:
             self._tick()
             if all(channel.ended for channel in channels):
                 break
-            if not round_ and self._wait(self._awake, TICK_S) and len(running) > 1:
-                self._wait(self._stop, GATHER_S)
+            if not round_ and self._clocks.wait(self._awake, TICK_S) and len(running) > 1:
+                self._clocks.wait(self._stop, GATHER_S)
         for channel in channels:
             channel.end()
 
@@ -160,7 +157,7 @@ class Scheduler:
 
         selective = any(channel.compares_sound for channel, _ in round_)
         loud = sum(rng is not None for _, rng in batch)
-        begun_s = self._monotonic()
+        begun_s = self._clocks.running_s()
         try:
             outcomes = describe_loud(self._model, batch, self._stop.is_set, wanted if selective else None)
         except BaseException:
@@ -170,7 +167,7 @@ class Scheduler:
         for (channel, window), outcome in zip(round_, outcomes, strict=True):
             channel.settle(window, outcome)
         if loud:
-            round_s = self._monotonic() - begun_s
+            round_s = self._clocks.running_s() - begun_s
             self._window_s = self._window_s[1], round_s / loud
             for channel in dict.fromkeys(channel for channel, _ in round_):
                 channel.note_round(round_s)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.models.contract import WindowModel
@@ -35,6 +36,7 @@ class Session:
         stop: set from another thread or a signal handler.
         health_interval_s: seconds between the health records of a source; 0 publishes none.
         max_batch: windows that are described together.
+        clocks: of the machine; None for its own.
         heat: the board's temperature, by which live sources are heard less often; None where nobody looks at it.
     """
 
@@ -47,8 +49,10 @@ class Session:
         stop: threading.Event,
         health_interval_s: float = 60.0,
         max_batch: int = MAX_BATCH_WINDOWS,
+        clocks: Clocks | None = None,
         heat: HeatWatch | None = None,
     ) -> None:
+        self._clocks = clocks
         self.channels: list[Channel] = []
         self._model = model
         self._hub = hub
@@ -62,6 +66,7 @@ class Session:
             sinks_error=lambda: hub.error,
             tick=self._tick,
             max_batch=max_batch,
+            clocks=clocks,
         )
         self._heat = heat
         self._health: HealthReporter | None = None
@@ -96,6 +101,7 @@ class Session:
             publish=self._hub.publish,
             wake=self._scheduler.wake,
             reopen=reopen,
+            clocks=self._clocks,
         )
         self.channels.append(channel)
         return channel
@@ -108,7 +114,9 @@ class Session:
                 captioned to their ends, of one of them that is not retried, of a window of a file, or of a sink. After
                 a stop these last ones are in the log alone: what ended long before is no failure of the stop.
         """
-        self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s, heat=self._heat)
+        self._health = HealthReporter(
+            self._node, self.channels, self._hub, self._health_interval_s, self._clocks, self._heat
+        )
         try:
             self._scheduler.run(self.channels)
         finally:
