@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,12 @@ import numpy.typing as npt
 
 from benchmarks.command_line import at_least, run
 from edge_aac.audio.sources.file import read_blocks
-from edge_aac.audio.windows import WINDOW_SAMPLES, file_windows
+from edge_aac.audio.windows import WINDOW_SAMPLES, Window, file_windows
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import InputMissingError
-from edge_aac.models.contract import Description
+from edge_aac.models.contract import Description, Undecoded
 from edge_aac.models.seq2seq import Captioner, window_rng
-from edge_aac.streaming.gate import SameGate
+from edge_aac.streaming.gate import SameGate, SoundMemory
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.captioning import described
 from quantize.graphs.calibration_windows import SOUND_SUFFIXES
@@ -39,8 +39,9 @@ SUDDEN = {
     "sneeze": ("sneez",),
 }
 """Sounds that come now and then, each with what is in a caption that names it."""
-THRESHOLDS = (0.94, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999)
-LEVELS_DB = (1.0, 2.0, 100.0)
+THRESHOLDS = (0.95, 0.97, 0.98, 0.99, 0.995, 0.998)
+LEVELS_DB = (2.0, 100.0)
+SETTLE_S = (0, 6, 10)
 SCENE_S = 120
 FIRST_EVENT_S, BETWEEN_EVENTS_S = 25, 30
 EVENT_RATIO_DB = (0.0, 5.0, 10.0)
@@ -78,15 +79,17 @@ class Scene:
 
 @dataclass(frozen=True)
 class Heard:
-    """A window's place and level, the embedding of its sound, what decoding gives: a caption and its embedding; and the
-    caption by another seed."""
+    """A window without its frames, what decoding gives, its caption's embedding, and the caption by another seed."""
 
-    start: int
-    audible_dbfs: float
-    audio: Array
-    text: str
+    window: Window
+    description: Description
     words: Array
     other_text: str
+
+    @property
+    def text(self) -> str:
+        """The caption."""
+        return self.description.best.text
 
 
 def main() -> None:
@@ -107,11 +110,14 @@ def main() -> None:
     for steady in ("one_recording", "several_recordings"):
         chosen = [(scene, windows) for scene, windows in heard if scene.steady == steady]
         result[steady] = {
-            f"{threshold} {level_db} dB": judged(
-                chosen, SameGate(threshold, level_db, SCENE_S * SAMPLE_RATE), captioner.same_similarity
+            f"{threshold} {level_db} dB {settle_s} s": judged(
+                chosen,
+                SameGate(threshold, level_db, settle_s * SAMPLE_RATE, SCENE_S * SAMPLE_RATE),
+                captioner.same_similarity,
             )
             for threshold in THRESHOLDS
             for level_db in LEVELS_DB
+            for settle_s in SETTLE_S
         }
     print(json.dumps(result, indent=1))
 
@@ -152,10 +158,15 @@ def judged(scenes_heard: Sequence[tuple[Scene, list[Heard]]], rule: SameGate, sa
     for scene, heard in scenes_heard:
         given: list[Heard] = []
         reference: Heard | None = None
-        for window in heard:
-            same = reference is not None and _same(rule, reference, window)
-            if not same:
-                reference = window
+        memory = SoundMemory(rule)
+        for heard_window in heard:
+            window, embedding = heard_window.window, heard_window.description.audio_embedding
+            same = memory.is_same(window, embedding)
+            if same:
+                memory.settle(window, Undecoded(embedding, heard_window.description.latency_ms))
+            else:
+                memory.settle(window, heard_window.description)
+                reference = heard_window
             assert reference is not None
             given.append(reference)
             is_steady = not any(event.overlap(window.start) for event in scene.events)
@@ -163,9 +174,9 @@ def judged(scenes_heard: Sequence[tuple[Scene, list[Heard]]], rule: SameGate, sa
             steady += is_steady
             saved += same
             steady_saved += same and is_steady
-            other += same and not _alike(reference, window, same_similarity)
+            other += same and not _alike(reference, heard_window, same_similarity)
         for event in scene.events:
-            inside = [number for number, window in enumerate(heard) if event.overlap(window.start) >= _MIN_OVERLAP]
+            inside = [number for number, one in enumerate(heard) if event.overlap(one.window.start) >= _MIN_OVERLAP]
             in_full = any(event.named_in(heard[number].text) for number in inside)
             gated = any(event.named_in(given[number].text) for number in inside)
             told += in_full
@@ -188,17 +199,13 @@ def _heard(captioner: Captioner, scene: Scene, hop_samples: int) -> list[Heard]:
     again = described(captioner, [(each, window_rng(1, each.start)) for each in windows])
     words = captioner.embed([each.best.text for each in found])
     return [
-        Heard(window.start, window.audible_dbfs, each.audio_embedding, each.best.text, text, other.best.text)
+        Heard(replace(window, fbank=window.fbank[:0]), each, text, other.best.text)
         for window, each, text, other in zip(windows, found, words, again, strict=True)
     ]
 
 
 def _alike(one: Heard, other: Heard, same_similarity: float) -> bool:
     return one.text == other.text or float(one.words @ other.words) >= same_similarity
-
-
-def _same(rule: SameGate, reference: Heard, window: Heard) -> bool:
-    return rule.alike(reference.audio, window.audio) and rule.as_loud(reference.audible_dbfs, window.audible_dbfs)
 
 
 def _recordings(folder: Path, label: str) -> list[Array]:

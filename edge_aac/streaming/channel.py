@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -125,7 +124,7 @@ class Channel:
             builder=builder,
             tracker=tracker,
             score_gate=settings.score_gate,
-            time_of=ChannelTime(self._span, self._clock.running_time_of, self.lost_samples),
+            time_of=ChannelTime(self._span, self._clock.running_time_of, self.lost_samples, self._clocks.running_s),
             counters=self.counters,
             latencies=self.latencies,
             publish=publish,
@@ -163,7 +162,7 @@ class Channel:
         live source everything is taken then, so that what is outdated is skipped at once; of a file only until
         ``ahead`` windows are due, so that its reader waits.
         """
-        now_s = time.monotonic()
+        now_s = self._clocks.running_s()
         if not self._capture.due and now_s - self._collected_s < LONGEST_WAIT_S:
             return
         self._collected_s = now_s

@@ -60,11 +60,14 @@ class SameGate:
             one bundle only.
         max_difference_db: greatest difference between the A-weighted levels of the loudest 0.1 s of the two: a sound
             over another one, which the embedding hardly shows, is louder.
+        settle_samples: samples of sound after a change in which all windows are decoded: a sound that has just begun is
+            in the end of a window, whose caption may not name it, and which the next ones resemble.
         refresh_samples: samples from one decoded window to the next at most, however alike they are.
     """
 
     min_similarity: float
     max_difference_db: float
+    settle_samples: int
     refresh_samples: int
 
     def as_loud(self, one_dbfs: float, other_dbfs: float) -> bool:
@@ -93,15 +96,21 @@ class SoundMemory:
         self._embedding: Array | None = None
         self._audible_dbfs = 0.0
         self._decoded_start = 0
+        self._changed_start = 0
         self._heard_end = 0
 
     def is_same(self, window: Window, embedding: Array) -> bool:
         """Whether a window, whose audio embedding is given, need not be decoded."""
         gate = self._gate
-        if self._embedding is None or window.start >= self._heard_end:
-            return False
         if window.start - self._decoded_start >= gate.refresh_samples:
             return False
+        return self._resembles(window, embedding) and window.start - self._changed_start >= gate.settle_samples
+
+    def _resembles(self, window: Window, embedding: Array) -> bool:
+        """Whether a window sounds like the last one that was decoded, and overlaps what was heard since."""
+        if self._embedding is None or window.start >= self._heard_end:
+            return False
+        gate = self._gate
         return gate.as_loud(self._audible_dbfs, window.audible_dbfs) and gate.alike(self._embedding, embedding)
 
     @property
@@ -114,6 +123,8 @@ class SoundMemory:
     def settle(self, window: Window, outcome: Description | DataError | Undecoded | None) -> None:
         """Take in what became of a window; windows come in order."""
         if isinstance(outcome, Description):
+            if not self._resembles(window, outcome.audio_embedding):
+                self._changed_start = window.start
             self._embedding = outcome.audio_embedding
             self._audible_dbfs = window.audible_dbfs
             self._decoded_start = window.start

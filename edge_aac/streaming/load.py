@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_aac.audio.windows import WINDOW_SAMPLES
 from edge_aac.streaming.gate import SameGate
 from edge_aac.streaming.heat import HeatLimits, HeatWatch
 from edge_aac.streaming.hop import HopLimits
@@ -18,7 +19,8 @@ def same_gate(load: LoadSettings) -> SameGate | None:
     """What tells that a live source sounds as before; None where all windows are decoded."""
     if load.same_sound is None:
         return None
-    return SameGate(load.same_sound, load.same_level_db, round(load.refresh_s * SAMPLE_RATE))
+    # A sound that begins fills a window once it has gone on for as long.
+    return SameGate(load.same_sound, load.same_level_db, WINDOW_SAMPLES, round(load.refresh_s * SAMPLE_RATE))
 
 
 def heat_watch(load: LoadSettings) -> HeatWatch:

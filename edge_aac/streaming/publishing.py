@@ -31,11 +31,13 @@ class ChannelTime:
         span: gives the time span from one position in samples to another, as records have it.
         heard_s: gives the monotonic time in seconds at which the sample before a position arrived.
         lost_samples: gives the samples at 16 kHz that were lost so far.
+        now_s: gives the monotonic time in seconds.
     """
 
     span: Callable[[int, int], TimeSpan]
     heard_s: Callable[[int], float]
     lost_samples: Callable[[], int]
+    now_s: Callable[[], float] = time.monotonic
 
 
 class DescriptionPublisher:
@@ -130,13 +132,13 @@ class DescriptionPublisher:
                 description,
                 self._newly_lost_ms(),
                 own.number,
-                1e3 * (time.monotonic() - heard_s) if self._live else None,
+                1e3 * (self._time.now_s() - heard_s) if self._live else None,
             )
             self._publish(
                 Delivery(
                     record,
                     not self._live,
-                    (lambda now_s: self._latencies.add(1e3 * (now_s - heard_s))) if self._live else None,
+                    (lambda _: self._latencies.add(1e3 * (self._time.now_s() - heard_s))) if self._live else None,
                 )
             )
             self._counters.captions += 1

@@ -38,8 +38,8 @@ class Scheduler:
     none is skipped. Where a batch is too small for all channels, those that wait the longest come first.
 
     Where live sources are heard, a batch holds no more windows than are described within the shortest of their hops,
-    by the time that windows have taken so far: the newest window of a source waits for one batch, whatever files are
-    read beside it.
+    and of files within half of it, by the time that windows have taken so far: the newest window of a source waits for
+    one short batch, whatever files are read beside it.
 
     Args:
         model: used by this thread alone.
@@ -124,11 +124,14 @@ class Scheduler:
         order = sorted(due[first:] + due[:first], key=lambda channel: self._served.get(channel, 0))
         loud = {channel: channel.queue.loud_windows for channel in order}
         counts = dict.fromkeys(order, 0)
-        left = self._batch_room(channels)
+        left, left_for_files = self._batch_room(channels)
         # One of each, the newest; then older ones, which nothing newer stands for.
         for most in (1, self._max_batch):
             for channel in order:
                 more = min(left, min(most, loud[channel]) - counts[channel])
+                if not channel.live:
+                    more = min(more, left_for_files)
+                    left_for_files -= more
                 counts[channel] += more
                 left -= more
         taken: list[tuple[Channel, Window]] = []
@@ -140,13 +143,15 @@ class Scheduler:
             taken += [(channel, window) for window in channel.queue.take(counts[channel])]
         return taken
 
-    def _batch_room(self, channels: Sequence[Channel]) -> int:
-        """How many windows a batch may hold: as many as are described within a hop, where live sources are heard."""
+    def _batch_room(self, channels: Sequence[Channel]) -> tuple[int, int]:
+        """How many windows a batch may hold, and how many of files: where live sources are heard, what is described
+        within a hop, and within half a hop."""
         hops_s = [channel.hop_s for channel in channels if channel.live]
         window_s = min(self._window_s)
         if not hops_s or not window_s:
-            return self._max_batch
-        return max(1, min(self._max_batch, int(min(hops_s) / window_s)))
+            return self._max_batch, self._max_batch
+        room = min(hops_s) / window_s
+        return max(1, min(self._max_batch, int(room))), max(1, min(self._max_batch, int(room / 2)))
 
     def _describe(self, round_: list[tuple[Channel, Window]]) -> None:
         batch = [(window, channel.rng(window) if channel.queue.is_loud(window) else None) for channel, window in round_]
