@@ -24,6 +24,8 @@ from edge_aac.sinks.stdout import StdoutSink
 from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.hub import Hub
+from edge_aac.streaming.load import heat_watch
+from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.offline import FileCaptioner
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import HealthSettings, SinkSettings, StreamSettings
@@ -113,6 +115,7 @@ def _opened(
         node=settings.get(StreamSettings).node,
         stop=stop,
         health_interval_s=settings.get(HealthSettings).interval_s,
+        heat=heat_watch(settings.get(LoadSettings)),
     )
     try:
         opened = open_sources([plan.source for plan, _ in plans], stop, wait_for_all=wait_for_all)

@@ -37,11 +37,13 @@ class Clocks:
         wall_s: Unix time, which people and NTP set.
         running_s: time that the machine was awake; the clock of every wait and latency.
         since_boot_s: the same with the time that the machine slept.
+        wait: waits for an event, at most so many seconds; whether it is set.
     """
 
     wall_s: Callable[[], float] = time.time
     running_s: Callable[[], float] = time.monotonic
     since_boot_s: Callable[[], float] = _since_boot_s
+    wait: Callable[[threading.Event, float], bool] = threading.Event.wait
 
     @property
     def wall_offset_s(self) -> float:

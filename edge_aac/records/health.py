@@ -55,7 +55,8 @@ class Health(Record):
         captions: captions published.
         silent, unsure, failed: windows below the level gate, below the score gate, and not described for an error.
         skipped: windows left out, by reason: "overlap" for a later window that holds the same sound, "behind" where
-            the machine is too slow for all sources, "stop" where the run ended before they were described.
+            the machine is too slow for all sources, "late" where what was heard in them was described before and they
+            have waited for more than two hops, "stop" where the run ended before they were described.
         dropped_ms: milliseconds of sound lost, those of an outage that goes on included.
         latency_ms: time from the end of a window's sound to its publication; absent without captions or for files.
         queued_ms: milliseconds of sound that wait to be taken.
@@ -63,6 +64,10 @@ class Health(Record):
         reconnects: number of times that the source was found again, since the start.
         sinks: state of each sink.
         warnings: what is wrong beside that, each as a sentence; empty where nothing is.
+        described: windows that were decoded, whether or not a caption of them was published.
+        same: windows that sounded like the last one that was decoded, so that they were not.
+        hop_s: seconds from one window to the next at the end of the interval; absent where it never changes.
+        temperature_c: the processor's temperature in degrees Celsius; absent where no sensor is known.
     """
 
     schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")
@@ -82,6 +87,10 @@ class Health(Record):
     reconnects: int
     sinks: dict[str, SinkHealth]
     warnings: list[str] = Field(default_factory=list)
+    described: int = 0
+    same: int = 0
+    hop_s: float | None = None
+    temperature_c: float | None = None
 
     def sentence(self) -> str:
         skipped = sum(self.skipped.values())
@@ -91,6 +100,10 @@ class Health(Record):
             parts.append(f"{self.dropped_ms} ms of sound lost")
         if self.latency_ms:
             parts.append(f"latency {self.latency_ms.median:.0f} ms, at most {self.latency_ms.maximum:.0f} ms")
+        if self.same:
+            parts.append(f"{self.same} same as before")
+        if self.temperature_c is not None:
+            parts.append(f"{self.temperature_c:.0f} °C")
         parts += [f"{name} {sink.state}" for name, sink in self.sinks.items() if sink.state != "delivering"]
         parts += self.warnings
         return ", ".join(parts)

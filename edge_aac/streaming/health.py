@@ -9,6 +9,7 @@ from edge_aac.audio.clock import Clocks
 from edge_aac.records import Health, TimeSpan, rfc3339
 from edge_aac.streaming.channel import Channel
 from edge_aac.streaming.counters import Counters
+from edge_aac.streaming.heat import HeatWatch
 from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -27,6 +28,7 @@ class HealthReporter:
         hub: takes the records, and tells how its sinks do.
         interval_s: seconds from one record to the next; 0 publishes none.
         clocks: of the machine; None for its own.
+        heat: the board's temperature; None where nobody looks at it.
     """
 
     def __init__(
@@ -36,10 +38,12 @@ class HealthReporter:
         hub: Hub,
         interval_s: float,
         clocks: Clocks | None = None,
+        heat: HeatWatch | None = None,
     ) -> None:
         self._node = node
         self.missing: Callable[[str], list[str]] = lambda _label: []
         """What does not work of a source, or of everything, one sentence each."""
+        self.heat = heat
         self._hub = hub
         self.interval_s = interval_s
         self._clocks = clocks or Clocks()
@@ -132,5 +136,19 @@ class HealthReporter:
             due_windows=len(channel.queue),
             reconnects=channel.capture.reconnects,
             sinks=self._hub.health(),
-            warnings=[*channel.warnings, *self.missing(channel.label)],
+            warnings=[*channel.warnings, *self._warnings(channel, counted), *self.missing(channel.label)],
+            described=counted.described,
+            same=counted.same,
+            hop_s=None if channel.hop is None else channel.hop.hop_s,
+            temperature_c=None if self.heat is None or self.heat.celsius is None else round(self.heat.celsius, 1),
         )
+
+    def _warnings(self, channel: Channel, counted: Counters) -> list[str]:
+        said: list[str] = []
+        if late := sum(counted.skipped[reason] for reason in ("overlap", "behind", "late")):
+            said.append(f"{late} windows were skipped: describing fell behind, or sound was missing")
+        if channel.hop is not None and channel.hop.overloaded:
+            said.append(f"describing takes longer than the hop: windows come every {channel.hop_s:.1f} s")
+        if self.heat is not None:
+            said += self.heat.warnings
+        return said

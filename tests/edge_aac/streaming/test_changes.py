@@ -88,7 +88,7 @@ def test_the_hop_changes_without_a_loss() -> None:
     (channel,) = made.channels
     with _running(made, stop):
         _wait_for(lambda: len(sink.captions) > 3)
-        made.between_rounds(lambda: channel.reconfigure(WindowSlicer(WINDOW, 2 * HOP), _SETTINGS, 0.5)).result()
+        made.between_rounds(lambda: made.reconfigure(channel, 2 * HOP, _SETTINGS, 0.5)).result()
         before = channel.counters.windows
         _wait_for(lambda: channel.counters.windows > before + 3)
     assert channel.counters.lost_samples == 0
