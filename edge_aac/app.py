@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
-from edge_aac.errors import DataError, EdgeAacError, InputMissingError
+from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.companions import OpenCompanion
 from edge_aac.service.notify import ServiceManager
@@ -93,8 +93,9 @@ def run_stream(
             if reload is not None:
                 at_end.callback(Reloader(running, reload, watchdog).close)
             session.run()
-        except EdgeAacError as error:
-            manager.failed(str(error))
+        except Exception as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            manager.failed(str(error) or type(error).__name__, cause.errno if isinstance(cause, OSError) else None)
             raise
 
 
