@@ -103,6 +103,8 @@ class Session:
             reopen=reopen,
             clocks=self._clocks,
         )
+        if self._heat is not None:
+            channel.note_heat(self._heat.share)
         self.channels.append(channel)
         return channel
 
