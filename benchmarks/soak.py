@@ -297,11 +297,12 @@ def _unexpected(planned: Sequence[Plan], channels: Sequence[Channel], kept: Even
     for plan in planned:
         heard = [(at_s / plan.rate, (at_s + SCENE_S) / plan.rate) for at_s, _ in plan.scenes]
         untold = sum(not any(_meet(scene, span) for span in spans[plan.label]) for scene in heard)
-        nothing = sum(not any(_meet(scene, span) for scene in heard) for span in spans[plan.label])
+        nothing = [span for span in spans[plan.label] if not any(_meet(scene, span) for scene in heard)]
         if untold:
             found.append(f"{plan.label}: {untold} of {len(heard)} scenes were told by no event")
         if nothing:
-            found.append(f"{plan.label}: {nothing} events of nothing that was heard")
+            first, last = nothing[0]
+            found.append(f"{plan.label}: {len(nothing)} events of no scene, as from {first:.1f} s to {last:.1f} s")
     return found
 
 
