@@ -127,6 +127,8 @@ class Session:
             reopen=reopen,
             clocks=self._clocks,
         )
+        if self._heat is not None:
+            channel.note_heat(self._heat.share)
         self.channels.append(channel)
         self.health.add(channel)
         if self._running:
