@@ -135,7 +135,7 @@ class SampleRing:
         most_unread = self.capacity_samples - min(count, self.capacity_samples)
         with self._changed:
             return self._changed.wait_for(
-                lambda: self._written - self._consumed <= most_unread or self._writing_stopped or self._closed,
+                lambda: self._written - self._consumed <= most_unread or self._writing_stopped,
                 timeout_s,
             )
 

@@ -1,4 +1,4 @@
-"""Microphones that come and go under a running stream, on a real sound server: nothing goes missing without a record."""
+"""Microphones that come and go under a running stream, on a real sound server: nothing is lost without a record."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_microphone_that_is_removed_and_recreated_five_times(
             heard.wait_for(lambda: heard.state() != "listening")
             pulse_microphone.plug_in()
             pulse_microphone.play(scene)
-            gap = heard.wait_for(lambda: heard.records("gap")[number:])[0]
+            gap = heard.wait_for(lambda number=number: heard.records("gap")[number:])[0]
             back_s = _unix_s(gap["end"])
             (first, *_) = heard.wait_for(lambda back_s=back_s: heard.captions_after(back_s))
             # A hop of sound after the return, and the way to the record.
