@@ -96,7 +96,7 @@ def test_where_none_is_there_all_are_waited_for_if_the_settings_say_so(
     monkeypatch.setattr(app, "open_source", _opening(devices))
     with caplog.at_level(logging.WARNING):
         opened = app.open_sources([_source("mic0"), _source("mic1")], wait=True)
-    assert [source.state for _, source in opened] == ["waiting", "waiting"]
+    assert [source.label for _, source in opened] == ["mic0", "mic1"]
     assert caplog.messages == ["no mic0. It is waited for.", "no mic1. It is waited for."]
     # What no later try can reach is refused all the same.
     monkeypatch.setattr(app, "open_source", _opening({"mic0": PermanentDeviceError("PyAudio is not installed.")}))
