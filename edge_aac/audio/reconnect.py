@@ -34,7 +34,11 @@ label, not its address."""
 STALL_S = 2.0
 """Seconds without sound after which an open device counts as stalled, where its source says nothing else."""
 
+FIRST_SOUND_S = 5.0
+"""The same before a connection's first sound, which takes longer: a sound server may hold back two seconds at first."""
+
 _READ_TIMEOUT_S = 0.1
+_SIGN_EVERY_S = 0.5
 _CLOSE_WAIT_S = 0.5
 _LOSS_WARNING_EVERY_S = 60.0
 
@@ -66,9 +70,12 @@ class Reconnecting:
         label: the source's name in records and messages.
         open_once: opens the device.
         wait_for_device: open it in :meth:`read`, however long that takes to succeed; otherwise here and now.
-        stall_s: seconds without sound after which an open device counts as stalled.
+        stall_s: seconds without sound after which a device that was heard counts as stalled.
+        first_sound_s: seconds without sound after which a device that was just opened does.
         backoff: waiting times between tries.
         timing: time and chance.
+        sign: gives something that changes when the device may have come, such as the kernel's list of cards: then it
+            is tried at once, however long the pause. It is asked twice a second. None for a device without such a sign.
 
     Raises:
         EdgeAacError: the device cannot be opened now, and is not to be waited for.
@@ -83,14 +90,18 @@ class Reconnecting:
         *,
         wait_for_device: bool = False,
         stall_s: float = STALL_S,
+        first_sound_s: float = FIRST_SOUND_S,
         backoff: Backoff | None = None,
         timing: Timing | None = None,
+        sign: Callable[[], object] | None = None,
     ) -> None:
         self.label = label
         self._open_once = open_once
         self._stall_s = stall_s
+        self._first_sound_s = first_sound_s
         self._backoff = backoff or Backoff()
         self._timing = timing or Timing()
+        self._sign = sign
         self._closed = threading.Event()
         self._reading = threading.Lock()
         self._state: SourceState = "waiting"
@@ -175,7 +186,7 @@ class Reconnecting:
 
     def _connected(self) -> Connection | None:
         """Waits as long as the failures before demand, and makes one try."""
-        if self._wait_s and self._timing.wait(self._closed, self._wait_s):
+        if self._wait_s and self._paused():
             return None
         try:
             connection = self._open_once(self._closed)
@@ -189,6 +200,17 @@ class Reconnecting:
         self._heard_since_s = None
         return None if self._closed.is_set() else connection
 
+    def _paused(self) -> bool:
+        """Waits before the next try, or until there is a sign of the device; True where the source was closed."""
+        if self._sign is None:
+            return self._timing.wait(self._closed, self._wait_s)
+        before, left_s = self._sign(), self._wait_s
+        while left_s > 0 and self._sign() == before:
+            if self._timing.wait(self._closed, min(left_s, _SIGN_EVERY_S)):
+                return True
+            left_s -= _SIGN_EVERY_S
+        return self._closed.is_set()
+
     def _heard(self, connection: Connection) -> npt.NDArray[np.float32] | None:
         try:
             sound = connection.read(_READ_TIMEOUT_S)
@@ -198,8 +220,9 @@ class Reconnecting:
         if sound is None:
             # Counted in waits, not by the clock: a process that was stopped for a while has missed no sound yet.
             self._quiet_s += _READ_TIMEOUT_S
-            if self._quiet_s >= self._stall_s:
-                self._fail("stalled", DeviceError(f"it is open, but there was no sound for {self._stall_s:g} s"))
+            longest_s = self._first_sound_s if self._heard_since_s is None else self._stall_s
+            if self._quiet_s >= longest_s - _READ_TIMEOUT_S / 2:  # sums of 0.1 are not exact
+                self._fail("stalled", DeviceError(f"it is open, but there was no sound for {longest_s:g} s"))
             return None
         self._quiet_s = 0.0
         if self._heard_since_s is None:

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from edge_aac import app
+from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.sources.address import Source, SourceContext
 from edge_aac.errors import ConfigError, DeviceError, InputMissingError
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import Settings, load_settings
-from edge_aac.streaming.settings import ConfiguredSource
+from edge_aac.streaming.settings import ConfiguredSource, StreamSettings
 from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.streaming.session_cases import noise
 
@@ -86,6 +87,34 @@ def test_where_nothing_can_be_heard_the_first_failure_tells_why(monkeypatch: pyt
     monkeypatch.setattr(app, "open_source", _opening(devices))
     with pytest.raises(DeviceError, match="no mic0"):
         app.open_sources([_source("mic0"), _source("mic1")])
+
+
+def test_where_none_is_there_all_are_waited_for_if_the_settings_say_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    devices: dict[str, FakeSource | Exception] = {"mic0": DeviceError("no mic0."), "mic1": DeviceError("no mic1.")}
+    monkeypatch.setattr(app, "open_source", _opening(devices))
+    with caplog.at_level(logging.WARNING):
+        opened = app.open_sources([_source("mic0"), _source("mic1")], wait=True)
+    assert [source.label for _, source in opened] == ["mic0", "mic1"]
+    assert caplog.messages == ["no mic0. It is waited for.", "no mic1. It is waited for."]
+    # What no later try can reach is refused all the same.
+    monkeypatch.setattr(app, "open_source", _opening({"mic0": PermanentDeviceError("PyAudio is not installed.")}))
+    with pytest.raises(PermanentDeviceError):
+        app.open_sources([_source("mic0")], wait=True)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "managed", "waits"),
+    [(None, False, False), (None, True, True), (True, False, True), (False, True, False)],
+)
+def test_a_start_waits_for_its_device_under_a_service_manager(
+    chosen: bool | None, managed: bool, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    if managed:
+        monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    assert StreamSettings(wait_for_device=chosen).waits_for_device is waits
 
 
 def test_what_was_opened_is_closed_when_another_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:

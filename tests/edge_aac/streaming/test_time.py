@@ -19,6 +19,7 @@ from tests.edge_aac.streaming.world_cases import (
     burst,
     clock_set,
     lost_on_the_way,
+    muted,
     sound,
     stalled,
     unplugged,
@@ -165,3 +166,31 @@ def test_time_before_a_device_first_comes_is_no_gap() -> None:
     device.run()
     assert (device.gaps, _losses_add_up(device)) == ([], 0)
     assert threading.active_count() <= threads + 1
+
+
+def test_a_source_that_gives_zeros_for_minutes_is_no_quiet_source(caplog: pytest.LogCaptureFixture) -> None:
+    device = Device([*sound(11), *muted(130), *stalled(3.0), *muted(70), *sound(11)], interval_s=10.0)
+    device.run()
+    mute = [record for record in device.health if record.state == "mute"]
+    assert len(mute) >= 4
+    assert {warning for record in mute for warning in record.warnings} == {
+        "gives digital silence for 2 minutes: it is muted, or its cable is broken",
+        "gives digital silence for 3 minutes: it is muted, or its cable is broken",
+    }
+    assert "digital silence for 3 minutes" in mute[-1].sentence()
+    assert all(not record.warnings for record in device.health if record.state == "listening")
+    assert (device.health[0].state, device.health[-1].warnings) == ("listening", [])
+    assert sum("digital silence" in message for message in caplog.messages) == 1
+    # The zeros that stand for the lost seconds in between are none of it.
+    assert [gap.reason for gap in device.gaps] == ["stalled"]
+
+
+def test_what_was_heard_before_a_sleep_is_not_pushed_out_by_it() -> None:
+    device = Device([*sound(11.9), *asleep(7_200.0), *sound(12)])
+    device.run()
+    assert device.channel._ring.overrun_samples == 0
+    assert {gap.reason for gap in device.gaps} == {"suspended"}
+    assert _losses_add_up(device) == 7_200_000
+    # The last of it is in a window of its own, which ends where the sleep began.
+    assert _unix_s(device.gaps[0].start) == pytest.approx(START_S + 11.9, abs=0.11)
+    assert any(_unix_s(caption.end) == pytest.approx(START_S + 11.9, abs=0.02) for caption in device.captions)

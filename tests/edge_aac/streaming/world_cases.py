@@ -143,6 +143,17 @@ def sound(seconds: float) -> list[Step]:
     return [lambda device: device.sound()] * round(seconds * 10)
 
 
+def muted(seconds: float) -> list[Step]:
+    """Zeros in blocks of 1 s."""
+
+    def zeros(device: Device) -> Sound:
+        device.world.running_s += 1.0
+        device.heard_samples += 16_000
+        return Sound(np.zeros(16_000, np.float32), 1.0, device.world.running_s)
+
+    return [zeros] * round(seconds)
+
+
 def burst(seconds: float) -> list[Step]:
     """Noise that arrives all at once, in blocks, when the last of it was heard."""
 
