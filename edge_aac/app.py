@@ -25,9 +25,13 @@ from edge_aac.settings.faults import Chosen
 from edge_aac.settings.tree import Settings
 from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
 from edge_aac.streaming.channel import ChannelSettings
+from edge_aac.streaming.clips.saving import open_clips
+from edge_aac.streaming.clips.settings import ClipSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.offline import FileCaptioner
+from edge_aac.streaming.privacy import PrivacyGate
+from edge_aac.streaming.privacy_settings import PrivacySettings
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import (
     ConfiguredSource,
@@ -68,6 +72,17 @@ def open_model(settings: CaptionerSettings) -> WindowModel:
     return load_model(open_bundle(settings.bundle), EngineOptions(settings.backend, settings.threads), choices)
 
 
+def privacy_gate(settings: Settings) -> PrivacyGate:
+    """What of the captions may be told, by the settings and the bundle's language.
+
+    Raises:
+        ConfigError: captions of speech are to be kept private, and nobody knows which ones in that language are.
+        EdgeAacError: the bundle is not there or is damaged.
+    """
+    bundle = settings.get(CaptionerSettings).bundle
+    return PrivacyGate.of(settings.get(PrivacySettings), lambda: open_bundle(bundle).manifest.language)
+
+
 def run_stream(settings: Settings, output: Output, stop: threading.Event) -> None:
     """Caption all configured sources until they end or ``stop`` is set.
 
@@ -87,6 +102,8 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
         return
     chosen = settings.get(CaptionerSettings)
     model = open_model(chosen)
+    privacy = privacy_gate(settings)
+    clips = open_clips(settings.get(ClipSettings))
     hub = open_hub(settings.chosen(SinkSettings), output, stop)
     session = Session(
         model=model,
@@ -94,6 +111,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
         node=stream.node,
         stop=stop,
         health_interval_s=settings.get(HealthSettings).interval_s,
+        clips=clips,
     )
     try:
         opened = open_sources(wanted, stop)
@@ -110,6 +128,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
                 ScoreGate(stream.min_score, stream.familiar_only),
                 chosen.seed,
                 output.every_window,
+                privacy,
             ),
             same_similarity=stream.same_similarity,
             reopen=partial(open_source, source.address, context),
@@ -241,7 +260,10 @@ def caption_files(files: Sequence[Path], settings: Settings, output: Output) -> 
         open_model(chosen),
         stream.node,
         ChannelSettings(
-            EnergyGate(stream.silence_dbfs), ScoreGate(stream.min_score, stream.familiar_only), chosen.seed
+            EnergyGate(stream.silence_dbfs),
+            ScoreGate(stream.min_score, stream.familiar_only),
+            chosen.seed,
+            privacy=privacy_gate(settings),
         ),
         hop_samples,
         sink.publish,

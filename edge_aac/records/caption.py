@@ -65,6 +65,7 @@ class Caption(Record):
         event: number of the event that the caption opens or belongs to; absent where windows are not tracked.
         model: the model that made the caption.
         latency_ms: milliseconds that the caption took.
+        speech: True where people may talk in the window, and the settings want that marked; else absent.
     """
 
     schema_: Literal["edge-aac/caption/1"] = Field(default="edge-aac/caption/1", alias="schema")
@@ -77,6 +78,7 @@ class Caption(Record):
     event: int | None = None
     model: Model
     latency_ms: LatencyMs
+    speech: bool | None = None
 
     def sentence(self) -> str:
         return self.caption

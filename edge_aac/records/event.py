@@ -17,6 +17,7 @@ class Event(Record):
         state: "start" with its first window, "update" with each further one, "end" when no window has it any more.
         caption: the best-scored of its captions so far.
         windows: number of windows so far whose caption is of the event.
+        speech: True where people may talk in one of them, and the settings want that marked; else absent.
     """
 
     schema_: Literal["edge-aac/event/1"] = Field(default="edge-aac/event/1", alias="schema")
@@ -24,6 +25,7 @@ class Event(Record):
     state: Literal["start", "update", "end"]
     caption: str
     windows: int
+    speech: bool | None = None
 
     def sentence(self) -> str:
         return f"[{self.state}] {self.caption}"

@@ -42,6 +42,27 @@ class SinkHealth(Part):
     reason: str | None = None
 
 
+class ClipsHealth(Part):
+    """State of the clips that are saved, of all sources.
+
+    Attributes:
+        state: "saving"; "failing" while the last one could not be written.
+        queued_ms: milliseconds of sound that wait for the disk now.
+        saved, dropped, private, removed: clips saved, clips not saved for the disk or for want of room, clips not kept
+            since people talk in them or their words are suppressed, and clips deleted for the limits, all since the
+            start.
+        reason: why the last one could not be written.
+    """
+
+    state: Literal["saving", "failing"]
+    queued_ms: int
+    saved: int
+    dropped: int
+    private: int
+    removed: int
+    reason: str | None = None
+
+
 class Health(Record):
     """Figures of a source between ``start`` and ``end``.
 
@@ -61,6 +82,8 @@ class Health(Record):
         due_windows: number of windows that wait to be described.
         reconnects: number of times that the source was found again, since the start.
         sinks: state of each sink.
+        private: windows of which nothing was published, since people talk in them or their words are suppressed.
+        clips: state of the clips that are saved; absent where none are.
     """
 
     schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")
@@ -79,14 +102,22 @@ class Health(Record):
     due_windows: int
     reconnects: int
     sinks: dict[str, SinkHealth]
+    private: int = 0
+    clips: ClipsHealth | None = None
 
     def sentence(self) -> str:
         skipped = sum(self.skipped.values())
         parts = [f"[{self.state}] {self.windows} windows", f"{self.captions} captions", f"{self.silent} silent"]
-        parts += [f"{count} {what}" for count, what in ((skipped, "skipped"), (self.failed, "failed")) if count]
+        parts += [
+            f"{count} {what}"
+            for count, what in ((skipped, "skipped"), (self.failed, "failed"), (self.private, "private"))
+            if count
+        ]
         if self.dropped_ms:
             parts.append(f"{self.dropped_ms} ms of sound lost")
         if self.latency_ms:
             parts.append(f"latency {self.latency_ms.median:.0f} ms, at most {self.latency_ms.maximum:.0f} ms")
         parts += [f"{name} {sink.state}" for name, sink in self.sinks.items() if sink.state != "delivering"]
+        if self.clips is not None and self.clips.state != "saving":
+            parts.append(f"clips {self.clips.state}")
         return ", ".join(parts)

@@ -16,9 +16,12 @@ from edge_aac.models.seq2seq import window_rng
 from edge_aac.records import TimeSpan
 from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
 from edge_aac.streaming.capture import Capture
+from edge_aac.streaming.clips.recorder import ClipRecorder
+from edge_aac.streaming.clips.saving import ClipSaving
 from edge_aac.streaming.counters import Counters, LatencyLog, LevelMeter
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
+from edge_aac.streaming.privacy import PrivacyGate
 from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher, Publish
 from edge_aac.streaming.window_queue import WindowQueue
 from edge_aac.timebase import SAMPLE_RATE
@@ -48,12 +51,14 @@ class ChannelSettings:
         score_gate: stops captions that are not sure enough.
         seed: of the candidates; each window's generator is made from it and the window's position.
         every_window: publish a caption for every window; else only for those that start an event.
+        privacy: judges what may be told of a description.
     """
 
     level_gate: EnergyGate
     score_gate: ScoreGate = ScoreGate()
     seed: int = 0
     every_window: bool = False
+    privacy: PrivacyGate = PrivacyGate()
 
 
 class Channel:
@@ -70,6 +75,7 @@ class Channel:
         publish: takes the records.
         wake: called from the capture thread when a window may be due or the source has ended.
         reopen: opens a live source anew after it failed; None for one that is not retried.
+        clips: saves the sound of a live source's events; None where none is saved.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of the data's way, each made by the caller
@@ -83,6 +89,7 @@ class Channel:
         publish: Publish,
         wake: Callable[[], None],
         reopen: Callable[[], Source] | None = None,
+        clips: ClipSaving | None = None,
     ) -> None:
         self.live = source.live
         self.label = builder.source
@@ -100,6 +107,12 @@ class Channel:
         # A window is late for one that overlaps it, or that simply comes next where the hop is longer than the window.
         reach_samples = max(slicer.hop_samples + 1, slicer.window_samples)
         self.queue = WindowQueue(self.label, settings.level_gate, self.counters, reach_samples, skips=self.live)
+        self._read_to = 0
+        self._recorder: ClipRecorder | None = None
+        if clips is not None and self.live:
+            self._recorder = clips.recorder(
+                builder, self._ring.history, self._span, publish, guarded=settings.privacy.withholds
+            )
         self.publisher = DescriptionPublisher(
             builder=builder,
             tracker=tracker,
@@ -110,6 +123,8 @@ class Channel:
             publish=publish,
             live=self.live,
             every_window=settings.every_window,
+            privacy=settings.privacy,
+            observer=self._recorder,
         )
         self._error: Exception | None = None
         self._source_ended = False
@@ -163,6 +178,7 @@ class Channel:
                 return
             self._heard_s = time.monotonic()
             self._accept(self._slicer.push(position, samples))
+            self._read_to = position + len(samples)
             self._capture.due_position = self._slicer.next_end
 
     def _accept(self, windows: list[Window]) -> None:
@@ -176,7 +192,13 @@ class Channel:
         return window_rng(self._seed, window.start)
 
     def tick(self) -> None:
-        """End the events of a live source that gives no sound, when they would have ended had it gone on in silence."""
+        """Record clips; end the events of a live source that gives no sound, when they would have ended had it gone on
+        in silence."""
+        if self._recorder is not None:
+            # No window that is yet to be cut begins before that.
+            judged_to = self._read_to - self._slicer.window_samples
+            waiting = self.queue.first_start
+            self._recorder.advance(judged_to if waiting is None else min(waiting, judged_to))
         if not self.live or self.queue or not self.publisher.open_events or self._ring.backlog_samples:
             return
         now_s = time.monotonic()
@@ -184,6 +206,8 @@ class Channel:
             return
         position = round((now_s - SILENT_WAIT_S - self._arrivals.time_of(0)) * SAMPLE_RATE)
         self.publisher.expire(position - self._slicer.window_samples)
+        if self._recorder is not None:
+            self._recorder.finish(ended_only=True)
 
     def finish(self) -> bool:
         """Once the source has ended and nothing is due: end all events. True when the channel has ended."""
@@ -198,6 +222,8 @@ class Channel:
             if self.queue:
                 self.queue.skip_all("stop")
             self.publisher.finish()
+            if self._recorder is not None:
+                self._recorder.finish()
 
     def close(self) -> None:
         """Close the source; nothing more is written to the ring."""

@@ -28,6 +28,7 @@ class Counters:
         failed: number of windows that could not be described, each for a reason that is in the log.
         skipped: left out, by reason, see :class:`edge_aac.records.Health`.
         lost_samples: samples at 16 kHz that reached no window.
+        private: described, and not published for what the caption tells of.
     """
 
     windows: int = 0
@@ -37,6 +38,7 @@ class Counters:
     failed: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     lost_samples: int = 0
+    private: int = 0
 
     def since(self, before: Counters) -> Counters:
         """The counts since ``before``, an earlier copy of the same counters."""
@@ -48,6 +50,7 @@ class Counters:
             self.failed - before.failed,
             self.skipped - before.skipped,
             self.lost_samples - before.lost_samples,
+            self.private - before.private,
         )
 
     def copy(self) -> Counters:
@@ -64,7 +67,7 @@ class Counters:
         return (
             f"{self.windows} windows: {self.captions} captions published, {self.silent} silent, "
             f"{self.unsure} unsure, {self.skipped.total()} skipped, {self.failed} failed; "
-            f"{self.lost_ms} ms of sound lost"
+            f"{self.lost_ms} ms of sound lost" + (f"; {self.private} private" if self.private else "")
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from edge_aac.records import Health, TimeSpan, rfc3339
 from edge_aac.streaming.channel import Channel
+from edge_aac.streaming.clips.saving import ClipSaving
 from edge_aac.streaming.counters import Counters
 from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.timebase import SAMPLE_RATE
@@ -24,6 +25,7 @@ class HealthReporter:
         hub: takes the records, and tells how its sinks do.
         interval_s: seconds from one record to the next; 0 publishes none.
         monotonic: the clock that the interval is measured by, in seconds.
+        clips: saves the clips; None where none are saved.
     """
 
     def __init__(
@@ -33,11 +35,13 @@ class HealthReporter:
         hub: Hub,
         interval_s: float,
         monotonic: Callable[[], float] = time.monotonic,
+        clips: ClipSaving | None = None,
     ) -> None:
         self._node = node
         self._hub = hub
         self._interval_s = interval_s
         self._monotonic = monotonic
+        self._clips = clips
         self._began_s = time.time()
         self._due_s = monotonic() + interval_s
         self._before = {channel: Counters() for channel in channels}
@@ -84,4 +88,6 @@ class HealthReporter:
             due_windows=len(channel.queue),
             reconnects=channel.capture.reconnects,
             sinks=self._hub.health(),
+            private=counted.private,
+            clips=None if self._clips is None else self._clips.health,
         )

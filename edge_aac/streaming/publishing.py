@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
@@ -16,6 +17,7 @@ from edge_aac.streaming.counters import Counters, LatencyLog
 from edge_aac.streaming.events import EventChange, EventTracker
 from edge_aac.streaming.gate import ScoreGate
 from edge_aac.streaming.hub import Delivery
+from edge_aac.streaming.privacy import PrivacyGate, Verdict
 from edge_aac.timebase import SAMPLE_RATE
 
 Publish = Callable[[Delivery], None]
@@ -38,6 +40,21 @@ class ChannelTime:
     lost_samples: Callable[[], int]
 
 
+class Observer(Protocol):
+    """What follows a source's windows and events beside what is published of them; the scheduler's thread calls it."""
+
+    def window(self, start: int, end: int, *, kept: bool) -> None:
+        """Take in a window that was judged, before the events that come of it.
+
+        Args:
+            start, end: the window in samples.
+            kept: whether its sound may be kept.
+        """
+
+    def event(self, change: EventChange, span: TimeSpan) -> None:
+        """Take in a change of an event, and the times that its record was given."""
+
+
 class DescriptionPublisher:
     """Publishes what is described of one source's windows.
 
@@ -51,6 +68,8 @@ class DescriptionPublisher:
         publish: takes the records.
         live: whether the source is live: its records may be dropped, and have a latency.
         every_window: publish a caption for every window; else only for those that start an event.
+        privacy: judges what may be told of a description.
+        observer: follows windows and events; None for nobody.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of the data's way, each made by the caller
@@ -65,6 +84,8 @@ class DescriptionPublisher:
         publish: Publish,
         live: bool,
         every_window: bool,
+        privacy: PrivacyGate | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.error: Exception | None = None
         """The first error of a window of a file."""
@@ -77,6 +98,10 @@ class DescriptionPublisher:
         self._publish = publish
         self._live = live
         self._every_window = every_window
+        self._privacy = privacy or PrivacyGate()
+        self._observer = observer
+        self._marked: set[int] = set()
+        """Open events in whose windows people may talk, where that is marked."""
         self._event_spans: dict[int, tuple[int, TimeSpan]] = {}
         """Of each open event: the sample that it reaches to, and the times that its newest record was given."""
         self._lost_reported = 0
@@ -87,6 +112,10 @@ class DescriptionPublisher:
         Windows come in order, on which events depend.
         """
         start, end = window.start, window.start + window.samples
+        described = description if isinstance(description, Description) else None
+        verdict = Verdict() if described is None else self._privacy.judge(described)
+        if self._observer is not None and not isinstance(description, DataError):
+            self._observer.window(start, end, kept=verdict.kept)
         if description is None:
             self._counters.silent += 1
         elif isinstance(description, DataError):
@@ -96,19 +125,24 @@ class DescriptionPublisher:
             log.log(level, "%s: a window could not be described: %s", self._builder.source, description)
             if not self._live:
                 self.error = self.error or undescribed(self._builder.source, start, end, description)
+        elif not verdict.published:
+            # Neither here nor in the log: who keeps a log keeps what stands in it.
+            self._counters.private += 1
         elif not self._score_gate.passes(description):
             self._counters.unsure += 1
             log.debug("%s: unsure (%s)", self._builder.source, description.confidence)
         else:
-            self._settle_described(window, description)
+            self._settle_described(window, description, verdict.speech)
             return
         # To the events it is as if nothing had been heard: one that goes on is not broken off by a doubt in it.
         self._publish_events(self._tracker.observe(start, end, None))
 
-    def _settle_described(self, window: Window, description: Description) -> None:
+    def _settle_described(self, window: Window, description: Description, speech: bool) -> None:
         start, end = window.start, window.start + window.samples
         changes = self._tracker.observe(start, end, description.best)
         own = changes[-1]
+        if speech:
+            self._marked.add(own.number)
         self._publish_events(changes[:-1])
         if self._every_window or own.state == "start":
             heard_s = self._time.heard_s(end)
@@ -121,6 +155,8 @@ class DescriptionPublisher:
                 own.number,
                 1e3 * (time.monotonic() - heard_s) if self._live else None,
             )
+            if speech:
+                record = record.model_copy(update={"speech": True})
             self._publish(
                 Delivery(
                     record,
@@ -146,7 +182,15 @@ class DescriptionPublisher:
 
     def _publish_events(self, changes: list[EventChange]) -> None:
         for change in changes:
-            self._publish(Delivery(self._builder.event(change, self._event_span(change)), not self._live))
+            span = self._event_span(change)
+            record = self._builder.event(change, span)
+            if change.number in self._marked:
+                record = record.model_copy(update={"speech": True})
+            if change.state == "end":
+                self._marked.discard(change.number)
+            self._publish(Delivery(record, not self._live))
+            if self._observer is not None:
+                self._observer.event(change, span)
 
     def _event_span(self, change: EventChange) -> TimeSpan:
         """When an event was: what one of its records gave stays, whatever is done to the clock later."""

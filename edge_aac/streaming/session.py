@@ -12,6 +12,7 @@ from edge_aac.audio.windows import WindowSlicer
 from edge_aac.models.contract import WindowModel
 from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import Channel, ChannelSettings
+from edge_aac.streaming.clips.saving import ClipSaving
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.health import HealthReporter
 from edge_aac.streaming.hub import Hub
@@ -34,6 +35,7 @@ class Session:
         stop: set from another thread or a signal handler.
         health_interval_s: seconds between the health records of a source; 0 publishes none.
         max_batch: windows that are described together.
+        clips: saves the sound of events; closed at the end; None where none is saved.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Session:
         stop: threading.Event,
         health_interval_s: float = 60.0,
         max_batch: int = MAX_BATCH_WINDOWS,
+        clips: ClipSaving | None = None,
     ) -> None:
+        self._clips = clips
         self.channels: list[Channel] = []
         self._model = model
         self._hub = hub
@@ -92,6 +96,7 @@ class Session:
             publish=self._hub.publish,
             wake=self._scheduler.wake,
             reopen=reopen,
+            clips=self._clips,
         )
         self.channels.append(channel)
         return channel
@@ -104,7 +109,7 @@ class Session:
                 captioned to their ends, of one of them that is not retried, of a window of a file, or of a sink. After
                 a stop these last ones are in the log alone: what ended long before is no failure of the stop.
         """
-        self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s)
+        self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s, clips=self._clips)
         try:
             self._scheduler.run(self.channels)
         finally:
@@ -114,6 +119,8 @@ class Session:
             deadline_s = time.monotonic() + JOIN_TIMEOUT_S
             for channel in self.channels:
                 channel.capture.join(max(0.0, deadline_s - time.monotonic()))
+            if self._clips is not None:
+                self._clips.close()
             self._health.report()
             self._hub.close(patient=not all(channel.live for channel in self.channels))
             for channel in self.channels:

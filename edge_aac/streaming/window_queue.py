@@ -38,6 +38,11 @@ class WindowQueue:
     def __len__(self) -> int:
         return len(self._due)
 
+    @property
+    def first_start(self) -> int | None:
+        """First sample of the oldest window that waits; None where none does."""
+        return self._due[0].start if self._due else None
+
     def accept(self, windows: Sequence[Window]) -> None:
         """Queue windows; earlier ones that these stand for are left out."""
         self._due.extend(windows)
