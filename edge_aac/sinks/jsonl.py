@@ -50,6 +50,11 @@ class JsonlSettings(SinkSettings):
     keep: int = Field(default=5, ge=0, le=1000, description="Rotated files that are kept.")
     fsync: bool = Field(default=False, description="Wait after each record until it is on the disk.")
 
+    def leaves(self) -> str:
+        """Where records go, see :class:`edge_aac.sinks.contract.SinkSettings`."""
+        older = f", with {self.keep} older files at most" if self.max_mb else ""
+        return f'{self.records_in_words} are kept in the file "{self.path}"{older}.'
+
     @classmethod
     def parse(cls, rest: str) -> JsonlSettings:
         """Settings from ``PATH`` of ``jsonl:PATH``."""

@@ -139,6 +139,7 @@ class SinkSettings(_Section):
 
     ARRAY: ClassVar[bool] = True
     KINDS: ClassVar[str] = "edge_aac.sinks"
+    DEFAULT_KIND: ClassVar[str] = "stdout"
 
     kind: str = Field(
         description="Where records go: the name of a sink.",

@@ -6,8 +6,8 @@ aloud, song, rap and prayer, also from a loudspeaker, a telephone or a machine (
 What does not count is a voice without words: laughter, crying, screaming, cheering, coughing, sneezing, snoring,
 humming, whistling; footsteps and whatever else people do; and a radio or television of which nothing more is told.
 
-Birds sing, squirrels chatter and brooks murmur: such verbs count unless the caption names an animal or a thing that is
-known for them and nobody else. A doubt counts as speech.
+Birds sing, squirrels chatter and brooks murmur: such verbs count unless the caption names who is known for them and no
+person. A doubt counts as speech.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _SPEECH = re.compile(
     | discuss\w* | debat(?:e|es|ed|ing|er|ers) | argu(?:e|es|ed|ing|ment|ments) | quarrel\w* | bicker\w*
     | ask(?:s|ed|ing)? | answer(?:s|ed|ing)? | repl(?:y|ies|ied|ying) | question(?:s|ed|ing)?
     | greet\w* | scold\w* | swear(?:s|ing)? | curs(?:e|es|ed|ing) | explain\w* | instruct\w* | hubbub
-    | choir\w* | chor(?:us|uses|al|ale) | lullab\w* | rapper\w* | yodel\w* | karaoke | opera(?:s|tic)? | vocalists?
-    | (?:a\ )?cappella | hymns?
+    | singers? | choir\w* | chor(?:us|uses|al|ale) | lullab\w* | rapper\w* | yodel\w* | karaoke | opera(?:s|tic)?
+    | vocalists? | cappella | hymns?
     """,
     re.VERBOSE,
 )
@@ -40,31 +40,37 @@ _SPEECH = re.compile(
 _ALOUD = re.compile(r"\b(?:read|reads|reading|counts?|counting|counted)\s+(?:\w+\s+){0,4}?(?:aloud|out)\b")
 _CALLS_OUT = re.compile(r"\bcall(?:s|ed|ing)?\s+out\b")
 
-_SHARED = re.compile(
-    r"""
-    s[iau]ng | sings | singing | singers? | songs? | chant(?:s|ed|ing)? | chatter(?:s|ed|ing)?
-    | murmur\w* | mutter\w* | mumbl\w* | babbl\w* | call(?:s|ed|ing)? | vocal\w*
-    | rap | raps | rapped | rapping | communicat\w* | cr(?:y|ies)\ out
-    """,
-    re.VERBOSE,
+_BIRDS = r"""
+    \w*birds? | robins? | larks? | nightingales? | finch(?:es)? | canar(?:y|ies) | sparrows? | wrens? | thrush(?:es)?
+    | tits? | cuckoos? | doves? | pigeons? | crows? | ravens? | magpies? | jays? | geese | goose | ducks? | swans?
+    | \w*gulls? | owls? | eagles? | hawks? | hens? | chickens? | chicks? | roosters? | cocks? | turkeys? | peacocks?
+    | loons? | herons? | crickets? | cicadas? | grasshoppers? | insects? | frogs? | toads? | whales? | wildlife
+    """
+_BEASTS = r"""
+    dolphins? | seals? | squirrels? | chipmunks? | monkeys? | apes? | gibbons? | chimpanzees? | cats? | kittens? | dogs?
+    | pupp(?:y|ies) | wol(?:f|ves) | coyotes? | fox(?:es)? | cows? | calves | bulls? | sheep | lambs? | goats? | pigs?
+    | horses? | elk | deer | elephants? | lions? | rats? | mice | mouse | animals? | bats?
+    """
+_SHARED = tuple(
+    (re.compile(verbs, re.VERBOSE), re.compile(others, re.VERBOSE))
+    for verbs, others in (
+        (r"s[au]ng | sings | sing | singing | chants? | chanting | chanted", _BIRDS),
+        (r"chatter(?:s|ed|ing)?", rf"{_BIRDS} | squirrels? | chipmunks? | monkeys? | apes? | teeth"),
+        (
+            r"murmur\w* | mutter\w* | mumbl\w* | babbl\w*",
+            r"streams? | brooks? | creeks? | rivers? | water | fountains?",
+        ),
+        (r"call(?:s|ed|ing)? | vocal\w* | communicat\w*", rf"{_BIRDS} | {_BEASTS} | (?:tele)?phones?"),
+        (r"raps? | rapped | rapping", r"doors? | windows? | wood\w* | tables?"),
+    )
 )
-"""Words that tell of people talking unless one of :data:`_OTHERS`, and nobody else, is in the caption."""
+"""Verbs that others than people are known for, and those others: such a verb tells of people talking unless one of
+them, and nobody else, is in the caption."""
 
-_OTHERS = re.compile(
-    r"""
-    birds?\w* | birdsong | songbirds? | \w*birds? | robins? | larks? | nightingales? | finch\w* | canar(?:y|ies)
-    | sparrows? | wrens? | thrush(?:es)? | tits? | cuckoos? | doves? | pigeons? | crows? | ravens? | magpies? | jays?
-    | geese | goose | ducks? | swans? | gulls? | seagulls? | owls? | eagles? | hawks? | hens? | chickens? | chicks?
-    | roosters? | cocks? | turkeys? | peacocks? | loons? | herons? | crickets? | cicadas? | grasshoppers? | insects?
-    | frogs? | toads? | whales? | dolphins? | seals? | squirrels? | chipmunks? | monkeys? | apes? | gibbons?
-    | chimpanzees? | cats? | kittens? | dogs? | pupp(?:y|ies) | wolf | wolves | coyotes? | fox | foxes | cows? | calves
-    | bulls? | sheep | lambs? | goats? | pigs? | horses? | elk | deer | elephants? | lions? | rats? | mice | mouse
-    | animals? | wildlife | bats?
-    | stream | streams | brooks? | creeks? | rivers? | water | waves? | wind | sea | teeth | doors? | windows?
-    | fountains? | phones? | telephones? | kettles?
-    """,
-    re.VERBOSE,
+_SONG = re.compile(
+    r"\b(?<!bird )(?<!birds )(?<!bird's )(?<!birds' )songs?\b(?! of (?:a |the |many |small )?\w*birds?\b)"
 )
+"""A song is of people unless it is of birds, and plays from a radio beside them."""
 
 _PEOPLE = re.compile(
     r"""
@@ -85,6 +91,10 @@ def tells_of_speech(caption: str) -> bool:
     words = [word.partition("'")[0].partition("’")[0] for word in _WORDS.findall(text)]
     if any(_SPEECH.fullmatch(word) for word in words):
         return True
-    if not any(_SHARED.fullmatch(word) for word in words):
-        return False
-    return not any(_OTHERS.fullmatch(word) for word in words) or any(_PEOPLE.fullmatch(word) for word in words)
+    if _SONG.search(text):
+        return True
+    people = any(_PEOPLE.fullmatch(word) for word in words)
+    for verbs, others in _SHARED:
+        if any(verbs.fullmatch(word) for word in words) and (people or not any(map(others.fullmatch, words))):
+            return True
+    return False
