@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from edge_aac.audio.sources.labels import label_of
+from edge_aac.bundle.hashes import cache_file
 from edge_aac.settings.faults import Chosen
 from edge_aac.settings.sections import Section
 from edge_aac.settings.toml import toml_value, without_secrets
@@ -41,6 +42,7 @@ def leaving(settings: Settings) -> list[str]:
     sentences += [
         f"Every record holds the name of this device, {node}, and the name of its source.",
         "The log on standard error names sources and faults; it holds no caption and no sound.",
+        _checksums(),
         "Nothing is downloaded while it runs. What is not named here is neither written nor sent.",
     ]
     return [escaped(without_secrets(" ".join(sentence.split()))) for sentence in sentences if sentence]
@@ -75,6 +77,11 @@ def _of_section(name: str, value: BaseModel | Chosen) -> str:
     if type(value).__module__.partition(".")[0] == _OUR_PACKAGE:
         return ""
     return f"The section [{name}] is of another package, which does not say what leaves the device because of it."
+
+
+def _checksums() -> str:
+    cache = cache_file()
+    return "" if cache is None else f"Checksums of the model's files are remembered in {toml_value(str(cache))}."
 
 
 def _told(value: Any) -> str | None:
