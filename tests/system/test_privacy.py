@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -35,8 +36,11 @@ _CALLS = "open,openat,openat2,creat,mkdir,mkdirat,mknod,mknodat,rename,renameat,
 _CALLS += ",unlink,unlinkat,rmdir,truncate,memfd_create"
 _WRITING = re.compile(r"\b(?:open|openat|openat2)\(.*O_(?:WRONLY|RDWR|CREAT|TRUNC|APPEND|TMPFILE)\b")
 _CHANGING = re.compile(
-    r"\b(?:creat|mkdir|mkdirat|mknod|mknodat|rename\w*|link|linkat|symlink\w*|unlink\w*|rmdir|truncate)\("
+    r"\b(?:creat|mkdir\w*|mknod\w*|rename\w*|link|linkat|symlink\w*|unlink\w*|rmdir|truncate|memfd_create)\("
 )
+_OF_THE_SYSTEM = re.compile(r'"/dev/(?:null|tty|urandom)"|"/proc/self/')
+_CHECKSUMS = "cache/edge-aac/hashes.json"
+"""The one file that a stream writes unasked: what the model's files hashed to."""
 
 
 class _Places:
@@ -104,6 +108,11 @@ def test_a_stream_with_its_defaults_writes_checksums_alone(places: _Places, tmp_
     assert not [caption for caption in captions if caption in result.stderr]
 
 
+def _scene(folder: Path) -> Path:
+    """Four minutes of rain and a clock."""
+    return write_wav(folder / "scene.wav", np.tile(synthesise_demo(20), 12))
+
+
 @contextmanager
 def _listening(places: _Places, env: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """``edge-aac stream`` at the microphone of ``env``, until its first caption is there."""
@@ -140,7 +149,7 @@ def _ends(process: subprocess.Popen[str]) -> None:
 
 
 def test_of_a_microphone_nothing_is_written(pulse_microphone: PulseMicrophone, places: _Places, tmp_path: Path) -> None:
-    pulse_microphone.play(write_wav(tmp_path / "scene.wav", synthesise_demo(120)))
+    pulse_microphone.play(_scene(tmp_path))
     before = sorted(Path(pulse_microphone.env["HOME"]).iterdir())
     with _listening(places, pulse_microphone.env, "--every-window") as process:
         places.check()
@@ -152,7 +161,7 @@ def test_of_a_microphone_nothing_is_written(pulse_microphone: PulseMicrophone, p
 def test_clips_are_below_their_folder_alone_and_a_killed_run_leaves_no_rest(
     pulse_microphone: PulseMicrophone, places: _Places, tmp_path: Path
 ) -> None:
-    pulse_microphone.play(write_wav(tmp_path / "scene.wav", synthesise_demo(240)))
+    pulse_microphone.play(_scene(tmp_path))
     folder, heard = places.root / "state" / "edge-aac" / "clips", places.cwd / "heard.jsonl"
     arguments = ("--save-clips", "--clips-min-free-mb", "0", "--sink", "stdout", "--sink", "jsonl:heard.jsonl")
     with _listening(places, pulse_microphone.env, *arguments) as process:
