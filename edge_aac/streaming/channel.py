@@ -109,9 +109,9 @@ class Channel:
         self.queue = WindowQueue(self.label, settings.level_gate, self.counters, reach_samples, skips=self.live)
         self._read_to = 0
         self._recorder: ClipRecorder | None = None
-        if clips is not None and self.live:
+        if clips is not None:
             self._recorder = clips.recorder(
-                builder, self._ring.history, self._span, publish, guarded=settings.privacy.withholds
+                builder, self._ring.history, self._span, publish, live=self.live, guarded=settings.privacy.withholds
             )
         self.publisher = DescriptionPublisher(
             builder=builder,

@@ -42,9 +42,18 @@ class ClipSaving:
         span: Callable[[int, int], TimeSpan],
         publish: Callable[[Delivery], None],
         *,
+        live: bool,
         guarded: bool,
-    ) -> ClipRecorder:
-        """What records the clips of one live source, see :class:`~edge_aac.streaming.clips.recorder.ClipRecorder`."""
+    ) -> ClipRecorder | None:
+        """What records the clips of one source; None for one that is not live.
+
+        Args:
+            builder, history, span, publish, guarded: see :class:`~edge_aac.streaming.clips.recorder.ClipRecorder`.
+            live: whether the source is live. The sound of any other is saved already, or comes from a program.
+        """
+        if not live:
+            log.info("%s: no clips are saved of it, its sound is in a file or a pipe", builder.source)
+            return None
         return ClipRecorder(
             self._settings,
             self._writer,

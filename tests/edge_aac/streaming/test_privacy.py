@@ -200,9 +200,11 @@ def test_no_clip_of_speech_and_none_that_speech_comes_into(tmp_path: Path) -> No
         assert health is not None and health.saved == 0 and health.private >= 1
 
 
-def test_a_file_has_no_clips(tmp_path: Path) -> None:
+def test_a_file_has_no_clips_and_the_log_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     run = _run([RAIN] * 6, PrivacyGate(), clips=_clips(tmp_path))
     assert run[Caption] and run[Clip] == [] and list(tmp_path.iterdir()) == []
+    assert "garden.wav: no clips are saved of it" in caplog.text
 
 
 def test_a_stream_that_is_stopped_completes_its_clips(tmp_path: Path) -> None:
