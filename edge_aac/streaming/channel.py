@@ -199,7 +199,8 @@ class Channel:
             judged_to = self._read_to - self._slicer.window_samples
             waiting = self.queue.first_start
             self._recorder.advance(judged_to if waiting is None else min(waiting, judged_to))
-        if not self.live or self.queue or not self.publisher.open_events or self._ring.backlog_samples:
+        waits = self.publisher.open_events or (self._recorder is not None and self._recorder.recording)
+        if not self.live or self.queue or not waits or self._ring.backlog_samples:
             return
         now_s = time.monotonic()
         if now_s - self._heard_s < SILENT_WAIT_S:

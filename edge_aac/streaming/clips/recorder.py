@@ -101,6 +101,11 @@ class ClipRecorder:
         self._over: set[int] = set()
         """Open events that have no clip any more, or none at all."""
 
+    @property
+    def recording(self) -> bool:
+        """Whether any clip is being recorded."""
+        return bool(self._recordings)
+
     def window(self, start: int, end: int, *, kept: bool) -> None:
         """Take in a window that was judged: samples ``start`` to ``end``, and whether its sound may be kept."""
         self._judged.add(start, end)

@@ -233,6 +233,31 @@ def test_a_stream_that_is_stopped_completes_its_clips(tmp_path: Path) -> None:
     assert [str(path) for path in tmp_path.iterdir()] == [clip.path]
 
 
+def test_a_source_that_falls_silent_completes_its_clips(tmp_path: Path) -> None:
+    sink, stop = FakeSink(), threading.Event()
+    session = Session(
+        model=FakeModel([RAIN]),
+        hub=Hub([Outlet("fake", sink, ("clip",), 256, stop)]),
+        node="kitchen",
+        stop=stop,
+        clips=_clips(tmp_path, post_roll_s=5.0),
+    )
+    # The event is over when no more sound comes, and 5 s after it will never come.
+    given = [*(noise(HOP, seed) for seed in range(6)), *[np.zeros(HOP, np.float32)] * 4]
+    source = FakeSource(given, live=True, pace_s=0.02, endless=True)
+    session.add(source, WindowSlicer(WINDOW, HOP), ChannelSettings(EnergyGate(-70.0)))
+    thread = threading.Thread(target=session.run)
+    thread.start()
+    for _ in range(6000):
+        if sink.records:
+            break
+        stop.wait(0.01)
+    saved = list(sink.records)
+    stop.set()
+    thread.join(60)
+    assert len(saved) == 1 and isinstance(saved[0], Clip) and saved[0].cut == "stop"
+
+
 def test_clips_are_off() -> None:
     assert open_clips(ClipSettings()) is None
 
