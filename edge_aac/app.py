@@ -29,6 +29,8 @@ from edge_aac.streaming.clips.saving import open_clips
 from edge_aac.streaming.clips.settings import ClipSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.hub import Hub, Outlet
+from edge_aac.streaming.load import heat_watch, hop_limits, same_gate
+from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.offline import FileCaptioner
 from edge_aac.streaming.privacy import PrivacyGate
 from edge_aac.streaming.privacy_settings import PrivacySettings
@@ -100,7 +102,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
     slicers = [WindowSlicer(WINDOW_SAMPLES, round(source.hop_s * SAMPLE_RATE)) for source in wanted]
     if stop.is_set():
         return
-    chosen = settings.get(CaptionerSettings)
+    chosen, load = settings.get(CaptionerSettings), settings.get(LoadSettings)
     model = open_model(chosen)
     privacy = privacy_gate(settings)
     clips = open_clips(settings.get(ClipSettings))
@@ -111,6 +113,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
         node=stream.node,
         stop=stop,
         health_interval_s=settings.get(HealthSettings).interval_s,
+        heat=heat_watch(load),
         clips=clips,
     )
     try:
@@ -128,6 +131,8 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
                 ScoreGate(stream.min_score, stream.familiar_only),
                 chosen.seed,
                 output.every_window,
+                same_gate(load),
+                hop_limits(load),
                 privacy,
             ),
             same_similarity=stream.same_similarity,

@@ -10,15 +10,15 @@ from typing import Protocol
 
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
-from edge_aac.models.contract import Description
+from edge_aac.models.contract import Description, ScoredCaption, Undecoded
 from edge_aac.records import TimeSpan
 from edge_aac.streaming.building import RecordBuilder, undescribed
 from edge_aac.streaming.counters import Counters, LatencyLog
 from edge_aac.streaming.events import EventChange, EventTracker
 from edge_aac.streaming.gate import ScoreGate
 from edge_aac.streaming.hub import Delivery
+from edge_aac.streaming.losses import milliseconds
 from edge_aac.streaming.privacy import PrivacyGate, Verdict
-from edge_aac.timebase import SAMPLE_RATE
 
 Publish = Callable[[Delivery], None]
 
@@ -33,11 +33,13 @@ class ChannelTime:
         span: gives the time span from one position in samples to another, as records have it.
         heard_s: gives the monotonic time in seconds at which the sample before a position arrived.
         lost_samples: gives the samples at 16 kHz that were lost so far.
+        now_s: gives the monotonic time in seconds.
     """
 
     span: Callable[[int, int], TimeSpan]
     heard_s: Callable[[int], float]
     lost_samples: Callable[[], int]
+    now_s: Callable[[], float] = time.monotonic
 
 
 class Observer(Protocol):
@@ -100,20 +102,26 @@ class DescriptionPublisher:
         self._every_window = every_window
         self._privacy = privacy or PrivacyGate()
         self._observer = observer
+        self._verdict = Verdict()
+        """Of the last window that was decoded."""
         self._marked: set[int] = set()
         """Open events in whose windows people may talk, where that is marked."""
         self._event_spans: dict[int, tuple[int, TimeSpan]] = {}
         """Of each open event: the sample that it reaches to, and the times that its newest record was given."""
         self._lost_reported = 0
+        self._last: ScoredCaption | None = None
+        """The caption of the last window that was decoded; None where it was not sure enough."""
 
-    def settle(self, window: Window, description: Description | DataError | None) -> None:
-        """Publish what came of a window: its description, its error, or None of a silent one.
+    def settle(self, window: Window, description: Description | DataError | Undecoded | None) -> None:
+        """Publish what came of a window: its description, its error, that it sounds as before, or None of a silent one.
 
         Windows come in order, on which events depend.
         """
         start, end = window.start, window.start + window.samples
-        described = description if isinstance(description, Description) else None
-        verdict = Verdict() if described is None else self._privacy.judge(described)
+        if isinstance(description, Description):
+            self._verdict = self._privacy.judge(description)
+        # What sounds as before is judged as before; silence tells nothing.
+        verdict = self._verdict if isinstance(description, (Description, Undecoded)) else Verdict()
         if self._observer is not None and not isinstance(description, DataError):
             self._observer.window(start, end, kept=verdict.kept)
         if description is None:
@@ -125,13 +133,24 @@ class DescriptionPublisher:
             log.log(level, "%s: a window could not be described: %s", self._builder.source, description)
             if not self._live:
                 self.error = self.error or undescribed(self._builder.source, start, end, description)
+        elif isinstance(description, Undecoded):
+            # What was heard goes on, and so does its event. No caption is published: none was made.
+            self._counters.same += 1
+            self._publish_events(self._tracker.observe(start, end, self._last))
+            return
         elif not verdict.published:
             # Neither here nor in the log: who keeps a log keeps what stands in it.
+            self._counters.described += 1
             self._counters.private += 1
+            self._last = None
         elif not self._score_gate.passes(description):
+            self._counters.described += 1
             self._counters.unsure += 1
+            self._last = None
             log.debug("%s: unsure (%s)", self._builder.source, description.confidence)
         else:
+            self._counters.described += 1
+            self._last = description.best
             self._settle_described(window, description, verdict.speech)
             return
         # To the events it is as if nothing had been heard: one that goes on is not broken off by a doubt in it.
@@ -153,7 +172,7 @@ class DescriptionPublisher:
                 description,
                 self._newly_lost_ms(),
                 own.number,
-                1e3 * (time.monotonic() - heard_s) if self._live else None,
+                1e3 * (self._time.now_s() - heard_s) if self._live else None,
             )
             if speech:
                 record = record.model_copy(update={"speech": True})
@@ -161,7 +180,7 @@ class DescriptionPublisher:
                 Delivery(
                     record,
                     not self._live,
-                    (lambda now_s: self._latencies.add(1e3 * (now_s - heard_s))) if self._live else None,
+                    (lambda _: self._latencies.add(1e3 * (self._time.now_s() - heard_s))) if self._live else None,
                 )
             )
             self._counters.captions += 1
@@ -210,5 +229,5 @@ class DescriptionPublisher:
     def _newly_lost_ms(self) -> int:
         """Milliseconds lost since the caption before, beside silent and unpublished windows too."""
         lost = self._time.lost_samples()
-        newly, self._lost_reported = lost - self._lost_reported, lost
-        return round(1000 * newly / SAMPLE_RATE)
+        before, self._lost_reported = self._lost_reported, lost
+        return milliseconds(lost) - milliseconds(before)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.models.contract import WindowModel
@@ -15,6 +16,7 @@ from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.clips.saving import ClipSaving
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.health import HealthReporter
+from edge_aac.streaming.heat import HeatWatch
 from edge_aac.streaming.hub import Hub
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
 
@@ -35,10 +37,12 @@ class Session:
         stop: set from another thread or a signal handler.
         health_interval_s: seconds between the health records of a source; 0 publishes none.
         max_batch: windows that are described together.
+        clocks: of the machine; None for its own.
+        heat: the board's temperature, by which live sources are heard less often; None where nobody looks at it.
         clips: saves the sound of events; closed at the end; None where none is saved.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works between
         self,
         *,
         model: WindowModel,
@@ -47,8 +51,11 @@ class Session:
         stop: threading.Event,
         health_interval_s: float = 60.0,
         max_batch: int = MAX_BATCH_WINDOWS,
+        clocks: Clocks | None = None,
+        heat: HeatWatch | None = None,
         clips: ClipSaving | None = None,
     ) -> None:
+        self._clocks = clocks
         self._clips = clips
         self.channels: list[Channel] = []
         self._model = model
@@ -63,7 +70,9 @@ class Session:
             sinks_error=lambda: hub.error,
             tick=self._tick,
             max_batch=max_batch,
+            clocks=clocks,
         )
+        self._heat = heat
         self._health: HealthReporter | None = None
         hub.on_room(self._scheduler.wake)
 
@@ -96,8 +105,11 @@ class Session:
             publish=self._hub.publish,
             wake=self._scheduler.wake,
             reopen=reopen,
+            clocks=self._clocks,
             clips=self._clips,
         )
+        if self._heat is not None:
+            channel.note_heat(self._heat.share)
         self.channels.append(channel)
         return channel
 
@@ -109,7 +121,9 @@ class Session:
                 captioned to their ends, of one of them that is not retried, of a window of a file, or of a sink. After
                 a stop these last ones are in the log alone: what ended long before is no failure of the stop.
         """
-        self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s, clips=self._clips)
+        self._health = HealthReporter(
+            self._node, self.channels, self._hub, self._health_interval_s, self._clocks, self._heat, self._clips
+        )
         try:
             self._scheduler.run(self.channels)
         finally:
@@ -156,5 +170,8 @@ class Session:
                 log.warning("%s does not close, it is left behind", channel.label)
 
     def _tick(self) -> None:
+        if self._heat is not None and self._heat.tick():
+            for channel in self.channels:
+                channel.note_heat(self._heat.share)
         if self._health is not None:
             self._health.tick()
