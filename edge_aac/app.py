@@ -133,7 +133,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
                 output.every_window,
                 same_gate(load),
                 hop_limits(load),
-                privacy,
+                privacy=privacy,
             ),
             same_similarity=stream.same_similarity,
             reopen=partial(open_source, source.address, context),
