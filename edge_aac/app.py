@@ -128,7 +128,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
                 ScoreGate(stream.min_score, stream.familiar_only),
                 chosen.seed,
                 output.every_window,
-                privacy,
+                privacy=privacy,
             ),
             same_similarity=stream.same_similarity,
             reopen=partial(open_source, source.address, context),

@@ -126,7 +126,7 @@ def _run(  # noqa: PLR0913 - the parts of a session
     )
     given = [noise(HOP, seed) for seed in range((count or len(script)) + 1)]
     source = FakeSource(given, live=live, pace_s=0.04 if live else 0.0)
-    settings = ChannelSettings(EnergyGate(-70.0), score_gate or ScoreGate(), 0, every_window, gate)
+    settings = ChannelSettings(EnergyGate(-70.0), score_gate or ScoreGate(), 0, every_window, privacy=gate)
     session.add(source, WindowSlicer(WINDOW, HOP), settings)
     session.run()
     return _Run(sink, session)
