@@ -61,6 +61,9 @@ _RATES = (1.0, 1.0001, 0.9999, 1.00005)
 _SLACK_S = 15.0
 """An event lasts as long as the windows that hold it."""
 
+_RINGING_S = 0.1
+"""So long, at most, the level's filter rings on: a window that begins as a scene ends may be loud enough."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -297,16 +300,22 @@ def _unexpected(planned: Sequence[Plan], channels: Sequence[Channel], kept: Even
     for plan in planned:
         heard = [(at_s / plan.rate, (at_s + SCENE_S) / plan.rate) for at_s, _ in plan.scenes]
         untold = sum(not any(_meet(scene, span) for span in spans[plan.label]) for scene in heard)
-        nothing = sum(not any(_meet(scene, span) for scene in heard) for span in spans[plan.label])
+        nothing = [span for span in spans[plan.label] if not any(_meet(scene, span) for scene in heard)]
         if untold:
             found.append(f"{plan.label}: {untold} of {len(heard)} scenes were told by no event")
         if nothing:
-            found.append(f"{plan.label}: {nothing} events of nothing that was heard")
+            first, last = nothing[0]
+            found.append(f"{plan.label}: {len(nothing)} events of no scene, as from {first:.1f} s to {last:.1f} s")
     return found
 
 
 def _meet(scene: tuple[float, float], span: tuple[float, float]) -> bool:
-    return span[0] < scene[1] and span[1] > scene[0] and span[0] > scene[0] - _SLACK_S and span[1] < scene[1] + _SLACK_S
+    return (
+        span[0] < scene[1] + _RINGING_S
+        and span[1] > scene[0]
+        and span[0] > scene[0] - _SLACK_S
+        and span[1] < scene[1] + _SLACK_S
+    )
 
 
 def _seconds(moment: str) -> float:

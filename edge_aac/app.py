@@ -117,7 +117,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
         clips=clips,
     )
     try:
-        opened = open_sources(wanted, stop)
+        opened = open_sources(wanted, stop, wait=stream.waits_for_device)
     except BaseException:
         hub.close(patient=False)
         raise
@@ -143,15 +143,15 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
 
 
 def open_sources(
-    wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None
+    wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None, *, wait: bool = False
 ) -> list[tuple[SourceContext, Source]]:
     """Open sources in order, each with a label of its own.
 
-    A device that is not there is waited for where another source can be heard meanwhile. Once ``stop`` is set, no more
-    are opened.
+    A device that is not there is waited for where another source can be heard meanwhile, or where ``wait`` says so.
+    Once ``stop`` is set, no more are opened.
 
     Raises:
-        DeviceError: none can be heard, or one that no later try can reach is among them.
+        DeviceError: none can be heard and is not to be waited for, or one that no later try can reach is among them.
         EdgeAacError: an address is wrong, or a file cannot be read.
     """
     contexts = _contexts(wanted)
@@ -168,7 +168,7 @@ def open_sources(
             except DeviceError as error:
                 failures.append(error)
                 opened.append(None)
-        if len(failures) == len(wanted):
+        if len(failures) == len(wanted) and not wait:
             raise failures[0]
         for failure in failures:
             log.warning("%s. It is waited for.", str(failure).rstrip("."))

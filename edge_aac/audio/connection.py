@@ -17,8 +17,8 @@ but silent; ``failed``: the source ended with an error that no later try can men
 
 
 LossReason = Literal["disconnected", "stalled", "suspended", "lost", "overrun"]
-"""Why sound is missing: the device was away; it was open and gave none; the machine slept; some was lost on the way, by a
-driver or network; it waited too long in the ring."""
+"""Why sound is missing: the device was away; it was open and gave none; the machine slept; a driver or network lost it;
+it waited too long in the ring."""
 
 
 class PermanentDeviceError(DeviceError):

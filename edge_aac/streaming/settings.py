@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import unicodedata
 from collections.abc import Sequence
@@ -78,6 +79,23 @@ class StreamSettings(_Section):
             "absent": "the bundle's own",
         },
     )
+    wait_for_device: bool | None = Field(
+        default=None,
+        description="Wait at the start until a microphone or another live source is there; false: end with exit code "
+        "69 where none can be heard.",
+        examples=[True],
+        json_schema_extra={
+            "flag": "--wait/--no-wait",
+            "env": "EDGE_AAC_WAIT_FOR_DEVICE",
+            "absent": "true under a service manager",
+        },
+    )
+
+    @property
+    def waits_for_device(self) -> bool:
+        """Whether a start without any source that can be heard waits for one."""
+        # A service manager would start the process again and again; nobody sits before it to read the exit code.
+        return bool(os.environ.get("NOTIFY_SOCKET")) if self.wait_for_device is None else self.wait_for_device
 
 
 class SourceSettings(_Section):
@@ -88,7 +106,8 @@ class SourceSettings(_Section):
 
     address: Annotated[str, PlainValidator(_text)] = Field(
         min_length=1,
-        description="Address: mic0, mic1 …, alsa:hw:1,0, file:PATH, stdin:[?rate=44100&channels=2] or demo:.",
+        description="Address: mic0, mic1 …, alsa:hw:1,0, usb-path:1-1.2, file:PATH, "
+        "stdin:[?rate=44100&channels=2] or demo:.",
         examples=["mic0"],
         json_schema_extra={
             "flag": "--device",
