@@ -25,6 +25,7 @@ from edge_aac.settings.faults import Chosen
 from edge_aac.settings.tree import Settings
 from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
 from edge_aac.streaming.channel import ChannelSettings
+from edge_aac.streaming.event_settings import EventSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.offline import FileCaptioner
@@ -112,6 +113,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
                 output.every_window,
             ),
             same_similarity=stream.same_similarity,
+            events=settings.get(EventSettings).rules(),
             reopen=partial(open_source, source.address, context),
         )
     log.info("listening to %s with bundle %s", ", ".join(one.label for _, one in opened), model.identity.bundle)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
-from edge_aac.models.contract import Description
-from edge_aac.records import TimeSpan
+from edge_aac.models.contract import Description, ScoredCaption
+from edge_aac.records import TimeSpan, rfc3339
 from edge_aac.streaming.building import RecordBuilder, undescribed
 from edge_aac.streaming.counters import Counters, LatencyLog
-from edge_aac.streaming.events import EventChange, EventTracker
+from edge_aac.streaming.events import EventChange, EventTracker, Observation
 from edge_aac.streaming.gate import ScoreGate
 from edge_aac.streaming.hub import Delivery
 from edge_aac.timebase import SAMPLE_RATE
@@ -80,6 +81,8 @@ class DescriptionPublisher:
         self._event_spans: dict[int, tuple[int, TimeSpan]] = {}
         """Of each open event: the sample that it reaches to, and the times that its newest record was given."""
         self._lost_reported = 0
+        self._described: tuple[Window, Description] | None = None
+        """The newest described window, without its frames: what it has may become an event when no other tells more."""
 
     def settle(self, window: Window, description: Description | DataError | None) -> None:
         """Publish what came of a window: its description, its error, or None of a silent one.
@@ -87,8 +90,10 @@ class DescriptionPublisher:
         Windows come in order, on which events depend.
         """
         start, end = window.start, window.start + window.samples
+        self.expire(start)
         if description is None:
             self._counters.silent += 1
+            self._publish_events(self._tracker.observe(start, end, ()).changes)
         elif isinstance(description, DataError):
             # One window's numbers say nothing about the next window's.
             self._counters.failed += 1
@@ -100,36 +105,43 @@ class DescriptionPublisher:
             self._counters.unsure += 1
             log.debug("%s: unsure (%s)", self._builder.source, description.confidence)
         else:
-            self._settle_described(window, description)
-            return
-        # To the events it is as if nothing had been heard: one that goes on is not broken off by a doubt in it.
-        self._publish_events(self._tracker.observe(start, end, None))
+            observation = self._tracker.observe(start, end, description.ranked)
+            if self._every_window:
+                self._publish_caption(window, description, description.best, observation.events)
+            else:
+                self._publish_opening(window, description, observation)
+            self._described = replace(window, fbank=window.fbank[:0]), description
+            self._publish_events(observation.changes)
 
-    def _settle_described(self, window: Window, description: Description) -> None:
+    def _publish_opening(self, window: Window, description: Description, observation: Observation) -> None:
+        """Publish the caption of a window that names what started, where something did."""
+        if observation.opening is not None:
+            events = observation.events if observation.opening is description.best else observation.started
+            self._publish_caption(window, description, observation.opening, events)
+
+    def _publish_caption(
+        self, window: Window, description: Description, caption: ScoredCaption, events: Sequence[int]
+    ) -> None:
         start, end = window.start, window.start + window.samples
-        changes = self._tracker.observe(start, end, description.best)
-        own = changes[-1]
-        self._publish_events(changes[:-1])
-        if self._every_window or own.state == "start":
-            heard_s = self._time.heard_s(end)
-            record = self._builder.caption(
-                self._counters.captions,
-                self._time.span(start, end),
-                window,
-                description,
-                self._newly_lost_ms(),
-                own.number,
-                1e3 * (time.monotonic() - heard_s) if self._live else None,
+        heard_s = self._time.heard_s(end)
+        record = self._builder.caption(
+            self._counters.captions,
+            self._time.span(start, end),
+            window,
+            description,
+            self._newly_lost_ms(),
+            events,
+            1e3 * (time.monotonic() - heard_s) if self._live else None,
+            caption,
+        )
+        self._publish(
+            Delivery(
+                record,
+                not self._live,
+                (lambda now_s: self._latencies.add(1e3 * (now_s - heard_s))) if self._live else None,
             )
-            self._publish(
-                Delivery(
-                    record,
-                    not self._live,
-                    (lambda now_s: self._latencies.add(1e3 * (now_s - heard_s))) if self._live else None,
-                )
-            )
-            self._counters.captions += 1
-        self._publish_events([own])
+        )
+        self._counters.captions += 1
 
     @property
     def open_events(self) -> int:
@@ -137,25 +149,36 @@ class DescriptionPublisher:
         return self._tracker.open_events
 
     def expire(self, position: int) -> None:
-        """End the events that no window from ``position`` (in samples) on can overlap."""
-        self._publish_events(self._tracker.expire(position))
+        """Let time pass for the events: no window before ``position`` (in samples) is still to come."""
+        self._publish_late(self._tracker.expire(position))
 
     def finish(self) -> None:
         """End all events."""
-        self._publish_events(self._tracker.finish())
+        self._publish_late(self._tracker.finish())
+
+    def _publish_late(self, observation: Observation) -> None:
+        """Publish what time alone changed: what started was named by the newest window, whose caption has not come."""
+        if self._described is not None and not self._every_window:
+            self._publish_opening(*self._described, observation)
+        self._publish_events(observation.changes)
 
     def _publish_events(self, changes: list[EventChange]) -> None:
         for change in changes:
             self._publish(Delivery(self._builder.event(change, self._event_span(change)), not self._live))
 
     def _event_span(self, change: EventChange) -> TimeSpan:
-        """When an event was: what one of its records gave stays, whatever is done to the clock later."""
+        """When an event was: what one of its records gave stays, whatever is done to the clock later.
+
+        Its last record may say that it ceased before the end of the window that an earlier record gave.
+        """
         span = self._time.span(change.start, change.end)
         if (earlier := self._event_spans.get(change.number)) is not None:
             end_sample, before = earlier
             span = span.model_copy(update={"start": before.start, "start_s": before.start_s})
+            if change.end < end_sample:
+                span = span.model_copy(update={"end": _before(before, end_sample - change.end)})
             # RFC 3339 in UTC sorts as text. The clock may have been set back.
-            if change.end == end_sample or (span.end or "") < (before.end or ""):
+            elif change.end == end_sample or (span.end or "") < (before.end or ""):
                 span = before
         if change.state == "end":
             self._event_spans.pop(change.number, None)
@@ -168,3 +191,11 @@ class DescriptionPublisher:
         lost = self._time.lost_samples()
         newly, self._lost_reported = lost - self._lost_reported, lost
         return round(1000 * newly / SAMPLE_RATE)
+
+
+def _before(span: TimeSpan, samples: int) -> str | None:
+    """The wall-clock time so many samples before the end of a span, and no earlier than its start; None of a file's."""
+    if span.end is None:
+        return None
+    moment = datetime.fromisoformat(span.end.replace("Z", "+00:00")) - timedelta(seconds=samples / SAMPLE_RATE)
+    return max(span.start or "", rfc3339(moment.timestamp()))
