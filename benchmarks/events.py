@@ -24,8 +24,7 @@ import numpy as np
 
 from benchmarks.command_line import at_least, run
 from edge_aac.records import Event, Record
-from edge_aac.streaming.event_settings import EventSettings
-from edge_aac.streaming.events import EventRules
+from edge_aac.streaming.event_settings import EventRules, EventSettings
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Clip, Waveform, load_clips
 from quantize.data.lexicon import LEXICON, named_events

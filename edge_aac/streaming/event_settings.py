@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge_aac.streaming.events import EventRules
 from edge_aac.timebase import SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class EventRules:
+    """When a sound is an event. The defaults confirm nothing and bridge nothing.
+
+    Attributes:
+        min_windows: windows that must have a sound before its event starts.
+        min_gap_samples: samples at 16 kHz that a sound must not be heard for before its event ends.
+        cooldown_samples: samples from the end of an event in which the same sound starts no other.
+        update_samples: samples from one record of an event to its next update at least.
+    """
+
+    min_windows: int = 1
+    min_gap_samples: int = 0
+    cooldown_samples: int = 0
+    update_samples: int = 0
+
+    def within(self, window_samples: int, hop_samples: int) -> EventRules:
+        """The rules for windows of a length and hop: a sound need be in half of the windows that hold it, no more.
+
+        A sound of a moment lies in ``window / hop`` windows. Where these are few, one is enough.
+        """
+        return replace(self, min_windows=max(1, min(self.min_windows, window_samples // hop_samples // 2)))
 
 
 class EventSettings(BaseModel):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from edge_aac.models.contract import ScoredCaption
+from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.sounds import Embed, KnownSound, NamedSound, Phrases, SoundReader, whole_caption
 
 State = Literal["start", "update", "end"]
@@ -21,30 +22,6 @@ MAX_TRACKED = 64
 
 MAX_COOLING = 64
 """Sounds that are remembered for the cool-down; of more, those that ended first are forgotten."""
-
-
-@dataclass(frozen=True)
-class EventRules:
-    """When a sound is an event. The defaults confirm nothing and bridge nothing.
-
-    Attributes:
-        min_windows: windows that must have a sound before its event starts.
-        min_gap_samples: samples at 16 kHz that a sound must not be heard for before its event ends.
-        cooldown_samples: samples from the end of an event in which the same sound starts no other.
-        update_samples: samples from one record of an event to its next update at least.
-    """
-
-    min_windows: int = 1
-    min_gap_samples: int = 0
-    cooldown_samples: int = 0
-    update_samples: int = 0
-
-    def within(self, window_samples: int, hop_samples: int) -> EventRules:
-        """The rules for windows of a length and hop: a sound need be in half of the windows that hold it, no more.
-
-        A sound of a moment lies in ``window / hop`` windows. Where these are few, one is enough.
-        """
-        return replace(self, min_windows=max(1, min(self.min_windows, window_samples // hop_samples // 2)))
 
 
 @dataclass(frozen=True)
@@ -177,8 +154,10 @@ class EventTracker:
         self._reader = SoundReader(embed, phrases)
         self._tracked: list[_Tracked] = []
         self._cooling: deque[tuple[KnownSound, int]] = deque(maxlen=MAX_COOLING)
-        self._told_until = 0
-        """End of the newest window that told what is heard."""
+        self._told_start = self._told_until = 0
+        """Bounds of the newest window that told what is heard."""
+        self._needed = self._rules.min_windows
+        """Windows that must have a sound, for the hop as it is: it may change as the stream goes on."""
         self._newest: Sequence[NamedSound] = ()
 
     @property
@@ -222,6 +201,8 @@ class EventTracker:
         return Observation(changes, (), _opening([naming for one in starting for naming in one.newest]))
 
     def _take_in(self, start: int, end: int, named: Sequence[NamedSound]) -> Observation:
+        if self._told_start < start < self._told_until:
+            self._needed = self._rules.within(end - start, start - self._told_start).min_windows
         timely = self.expire(start)
         changes, openings = timely.changes, list[NamedSound]()
         heard: dict[_Tracked, list[NamedSound]] = {}
@@ -244,7 +225,7 @@ class EventTracker:
             if best.quality > one.best.quality:
                 one.best = best
             if one.number is None:
-                if one.windows >= self._rules.min_windows and one.cooled:
+                if one.windows >= self._needed and one.cooled:
                     changes.append(self._start(one))
                     openings += heard[one]
             elif end - one.told_end >= self._rules.update_samples:
@@ -252,7 +233,7 @@ class EventTracker:
                 changes.append(one.change("update"))
         while len(self._tracked) > MAX_TRACKED:
             changes += self._drop(min(self._tracked, key=lambda one: one.end))
-        self._told_until = end
+        self._told_start, self._told_until = start, end
         self._newest = named
         events = [one.number for one, namings in heard.items() if one.number is not None and not namings[0].rank]
         return Observation(changes, tuple(events), _opening(openings) or timely.opening)

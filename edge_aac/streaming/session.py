@@ -13,7 +13,8 @@ from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
 from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import Channel, ChannelSettings
-from edge_aac.streaming.events import EventRules, EventTracker
+from edge_aac.streaming.event_settings import EventRules
+from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.health import HealthReporter
 from edge_aac.streaming.hub import Hub
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
