@@ -61,6 +61,9 @@ class Health(Record):
         due_windows: number of windows that wait to be described.
         reconnects: number of times that the source was found again, since the start.
         sinks: state of each sink.
+        events: sounds that started an event.
+        unconfirmed: sounds that too few windows had for an event.
+        cooled: sounds that came back within the cool-down of their last event, and were over within it.
     """
 
     schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")
@@ -79,6 +82,9 @@ class Health(Record):
     due_windows: int
     reconnects: int
     sinks: dict[str, SinkHealth]
+    events: int = 0
+    unconfirmed: int = 0
+    cooled: int = 0
 
     def sentence(self) -> str:
         skipped = sum(self.skipped.values())

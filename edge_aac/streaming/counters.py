@@ -28,6 +28,9 @@ class Counters:
         failed: number of windows that could not be described, each for a reason that is in the log.
         skipped: left out, by reason, see :class:`edge_aac.records.Health`.
         lost_samples: samples at 16 kHz that reached no window.
+        events: sounds that started an event.
+        unconfirmed: sounds that too few windows had for an event.
+        cooled: sounds that came back within the cool-down of their last event, and were over within it.
     """
 
     windows: int = 0
@@ -37,6 +40,9 @@ class Counters:
     failed: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     lost_samples: int = 0
+    events: int = 0
+    unconfirmed: int = 0
+    cooled: int = 0
 
     def since(self, before: Counters) -> Counters:
         """The counts since ``before``, an earlier copy of the same counters."""
@@ -48,6 +54,9 @@ class Counters:
             self.failed - before.failed,
             self.skipped - before.skipped,
             self.lost_samples - before.lost_samples,
+            self.events - before.events,
+            self.unconfirmed - before.unconfirmed,
+            self.cooled - before.cooled,
         )
 
     def copy(self) -> Counters:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edge_aac.models.contract import ScoredCaption
+from edge_aac.streaming.counters import Counters
 from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.sounds import Embed, KnownSound, NamedSound, Phrases, SoundReader, whole_caption
 
@@ -64,21 +65,6 @@ class Observation:
     def started(self) -> tuple[int, ...]:
         """Numbers of the events that started."""
         return tuple(change.number for change in self.changes if change.state == "start")
-
-
-@dataclass
-class EventCounts:
-    """Counts of what became of sounds.
-
-    Attributes:
-        started: events.
-        unconfirmed: sounds that too few windows had.
-        cooled: sounds that came back within the cool-down, and ended within it.
-    """
-
-    started: int = 0
-    unconfirmed: int = 0
-    cooled: int = 0
 
 
 @dataclass(eq=False)
@@ -148,11 +134,13 @@ class EventTracker:
         rules: EventRules | None = None,
         phrases: Phrases = whole_caption,
     ) -> None:
-        self.counts = EventCounts()
+        self.counters = Counters()
+        """Counts of what became of sounds; a channel puts its own here."""
         self._same_similarity = same_similarity
         self._rules = rules or EventRules()
         self._reader = SoundReader(embed, phrases)
         self._tracked: list[_Tracked] = []
+        self._opened = 0
         self._cooling: deque[tuple[KnownSound, int]] = deque(maxlen=MAX_COOLING)
         self._told_start = self._told_until = 0
         """Bounds of the newest window that told what is heard."""
@@ -263,8 +251,9 @@ class EventTracker:
         return one.number is None and one.absent_from is None and one.cooled
 
     def _start(self, one: _Tracked) -> EventChange:
-        one.number, one.told_end, one.cool_until = self.counts.started, one.end, None
-        self.counts.started += 1
+        one.number, one.told_end, one.cool_until = self._opened, one.end, None
+        self._opened += 1
+        self.counters.events += 1
         return one.change("start")
 
     def _drop(self, one: _Tracked) -> list[EventChange]:
@@ -275,10 +264,10 @@ class EventTracker:
                 self._cooling.append((one.sound, one.ceased + self._rules.cooldown_samples))
             return [one.change("end")]
         if one.cool_until is not None:
-            self.counts.cooled += 1
+            self.counters.cooled += 1
             self._cooling.append((one.sound, one.cool_until))
         else:
-            self.counts.unconfirmed += 1
+            self.counters.unconfirmed += 1
         return []
 
 

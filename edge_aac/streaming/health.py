@@ -84,4 +84,7 @@ class HealthReporter:
             due_windows=len(channel.queue),
             reconnects=channel.capture.reconnects,
             sinks=self._hub.health(),
+            events=counted.events,
+            unconfirmed=counted.unconfirmed,
+            cooled=counted.cooled,
         )

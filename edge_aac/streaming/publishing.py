@@ -71,6 +71,7 @@ class DescriptionPublisher:
         """The first error of a window of a file."""
         self._builder = builder
         self._tracker = tracker
+        tracker.counters = counters
         self._score_gate = score_gate
         self._time = time_of
         self._counters = counters
@@ -116,8 +117,8 @@ class DescriptionPublisher:
     def _publish_opening(self, window: Window, description: Description, observation: Observation) -> None:
         """Publish the caption of a window that names what started, where something did."""
         if observation.opening is not None:
-            events = observation.events if observation.opening is description.best else observation.started
-            self._publish_caption(window, description, observation.opening, events)
+            named = observation.events if observation.opening is description.best else ()
+            self._publish_caption(window, description, observation.opening, named or observation.started)
 
     def _publish_caption(
         self, window: Window, description: Description, caption: ScoredCaption, events: Sequence[int]

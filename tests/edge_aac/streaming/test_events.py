@@ -293,11 +293,11 @@ def test_a_start_is_confirmed(windows: int, states: list[str]) -> None:
     for _ in range(3):
         stream.hear()
     assert [change.state for change in stream.changes] == states
-    assert stream.tracker.counts.unconfirmed == 0, "it may still come"
+    assert stream.tracker.counters.unconfirmed == 0, "it may still come"
     for _ in range(30):
         stream.hear()
-    assert stream.tracker.counts.unconfirmed == (0 if states else 1)
-    assert stream.tracker.counts.started == (1 if states else 0)
+    assert stream.tracker.counters.unconfirmed == (0 if states else 1)
+    assert stream.tracker.counters.events == (1 if states else 0)
     assert stream.tracker.open_events == 0
 
 
@@ -375,11 +375,11 @@ def test_the_same_sound_starts_nothing_within_the_cool_down() -> None:
     barks(0, 6)
     # Within a minute of its end, at 6 s; and over within it, too.
     barks(40, 48)
-    assert stream.tracker.counts.cooled == 0
+    assert stream.tracker.counters.cooled == 0
     barks(58, 58)
-    assert (stream.tracker.counts.cooled, stream.tracker.counts.started) == (1, 1)
+    assert (stream.tracker.counters.cooled, stream.tracker.counters.events) == (1, 1)
     barks(60, 70)
-    assert stream.tracker.counts.started == 2
+    assert stream.tracker.counters.events == 2
 
 
 def test_what_outlasts_the_cool_down_is_an_event_from_its_own_start() -> None:
@@ -432,7 +432,7 @@ def test_an_event_that_lasts_needs_no_more_memory() -> None:
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert tracker.counts.started == 1, "wordings without end of one sound"
+    assert tracker.counters.events == 1, "wordings without end of one sound"
     assert after - before < 100_000, "2400 wordings would be more than 600 kB"
 
 
@@ -473,7 +473,7 @@ def test_whatever_is_heard_each_event_has_one_start_and_one_end(
     for change in stream.changes:
         by_number.setdefault(change.number, []).append(change)
     assert list(by_number) == list(range(len(by_number))), "numbers increase"
-    assert len(by_number) == stream.tracker.counts.started
+    assert len(by_number) == stream.tracker.counters.events
     for own in by_number.values():
         assert [change.state for change in own] == ["start", *["update"] * (len(own) - 2), "end"]
         assert len({change.start for change in own}) == 1
