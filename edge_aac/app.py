@@ -27,6 +27,7 @@ from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
 from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.clips.saving import open_clips
 from edge_aac.streaming.clips.settings import ClipSettings
+from edge_aac.streaming.event_settings import EventSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.load import heat_watch, hop_limits, same_gate
@@ -136,6 +137,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
                 privacy=privacy,
             ),
             same_similarity=stream.same_similarity,
+            events=settings.get(EventSettings).rules(),
             reopen=partial(open_source, source.address, context),
         )
     log.info("listening to %s with bundle %s", ", ".join(one.label for _, one in opened), model.identity.bundle)

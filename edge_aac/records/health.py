@@ -91,6 +91,9 @@ class Health(Record):
         temperature_c: the processor's temperature in degrees Celsius; absent where no sensor is known.
         private: windows of which nothing was published, since people talk in them or their words are suppressed.
         clips: state of the clips that are saved; absent where none are.
+        events: sounds that started an event.
+        unconfirmed: sounds that too few windows had for an event.
+        cooled: sounds that came back within the cool-down of their last event, and were over within it.
     """
 
     schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")
@@ -116,6 +119,9 @@ class Health(Record):
     temperature_c: float | None = None
     private: int = 0
     clips: ClipsHealth | None = None
+    events: int = 0
+    unconfirmed: int = 0
+    cooled: int = 0
 
     def sentence(self) -> str:
         skipped = sum(self.skipped.values())

@@ -34,6 +34,9 @@ class Counters:
     Every window is counted once: ``windows`` is the sum of ``described``, ``same``, ``silent``, ``failed``, ``skipped``
     and of those that still wait.
         private: described, and not published for what the caption tells of.
+        events: sounds that started an event.
+        unconfirmed: sounds that too few windows had for an event.
+        cooled: sounds that came back within the cool-down of their last event, and were over within it.
     """
 
     windows: int = 0
@@ -46,6 +49,9 @@ class Counters:
     described: int = 0
     same: int = 0
     private: int = 0
+    events: int = 0
+    unconfirmed: int = 0
+    cooled: int = 0
 
     def since(self, before: Counters) -> Counters:
         """The counts since ``before``, an earlier copy of the same counters."""
@@ -60,6 +66,9 @@ class Counters:
             self.described - before.described,
             self.same - before.same,
             self.private - before.private,
+            self.events - before.events,
+            self.unconfirmed - before.unconfirmed,
+            self.cooled - before.cooled,
         )
 
     def copy(self) -> Counters:

@@ -111,6 +111,9 @@ class HealthReporter:
             temperature_c=None if self._heat is None or self._heat.celsius is None else round(self._heat.celsius, 1),
             private=counted.private,
             clips=None if self._clips is None else self._clips.health,
+            events=counted.events,
+            unconfirmed=counted.unconfirmed,
+            cooled=counted.cooled,
         )
 
     def _warnings(self, channel: Channel, counted: Counters) -> list[str]:

@@ -10,15 +10,18 @@ from collections.abc import Callable
 from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
+from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
 from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.clips.saving import ClipSaving
+from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.health import HealthReporter
 from edge_aac.streaming.heat import HeatWatch
 from edge_aac.streaming.hub import Hub
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
+from edge_aac.streaming.sounds import whole_caption
 
 JOIN_TIMEOUT_S = 0.3
 CLOSE_TIMEOUT_S = 5.0
@@ -83,6 +86,7 @@ class Session:
         settings: ChannelSettings,
         *,
         same_similarity: float | None = None,
+        events: EventRules | None = None,
         reopen: Callable[[], Source] | None = None,
     ) -> Channel:
         """Add a source before the run.
@@ -91,14 +95,18 @@ class Session:
             source: opened; closed at the end.
             slicer: cuts its windows.
             settings: gates and seed.
-            same_similarity: smallest cosine between captions of one event; None for the model's own.
+            same_similarity: smallest cosine between phrases for one sound; None for the model's own.
+            events: when a sound is an event; None confirms nothing and bridges nothing.
             reopen: opens a live source anew after it failed; None for one that is not retried.
         """
         channel = Channel(
             source=source,
             slicer=slicer,
             tracker=EventTracker(
-                self._model.same_similarity if same_similarity is None else same_similarity, self._model.embed
+                self._model.same_similarity if same_similarity is None else same_similarity,
+                self._model.embed,
+                (events or EventRules()).within(slicer.window_samples, slicer.hop_samples),
+                phrase_splitter(self._model.language) or whole_caption,
             ),
             builder=RecordBuilder(self._node, source.label, self._model.identity),
             settings=settings,

@@ -71,7 +71,7 @@ class StreamSettings(_Section):
         default=None,
         ge=-1.0,
         le=1.0,
-        description="Captions of overlapping windows at least this alike (cosine) are one event.",
+        description="Phrases at least this alike (cosine) name the same sound, which is one event while it goes on.",
         examples=[0.6],
         json_schema_extra={
             "flag": "--same-similarity",
