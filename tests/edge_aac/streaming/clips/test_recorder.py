@@ -21,9 +21,9 @@ from edge_aac.streaming.clips.folder import ClipFolder, Limits
 from edge_aac.streaming.clips.recorder import MAX_OPEN_CLIPS, ClipRecorder, as_int16
 from edge_aac.streaming.clips.settings import ClipSettings
 from edge_aac.streaming.clips.writer import ClipWriter
-from edge_aac.streaming.events import EventChange, EventTracker, State
+from edge_aac.streaming.events import EventChange, State
 from edge_aac.streaming.hub import Delivery
-from tests.edge_aac.fakes import MODEL, FakeModel, scored
+from tests.edge_aac.fakes import MODEL, scored
 
 S = 16_000
 WINDOW, HOP = 10 * S, 2 * S
@@ -304,18 +304,24 @@ def test_no_sample_of_a_private_window_is_ever_in_a_clip(
 ) -> None:
     rules = {"pre_roll_s": float(pre), "post_roll_s": float(post), "max_clip_s": float(longest)}
     source = _Source(tmp_path_factory.mktemp("clips"), rules)
-    tracker = EventTracker(0.8, FakeModel().embed)
+    going: dict[str, tuple[int, int, int]] = {}
     for number, kind in enumerate(kinds):
         start, end = 2 * number * S, 2 * number * S + WINDOW
         source.written = end
         if kind != "failed":
             source.recorder.window(start, end, kept=kind != "private")
-        caption = scored(kind, direction=90.0 * (kind == "dog")) if kind in {"dog", "rain"} else None
-        for change in tracker.observe(start, end, caption):
-            source.recorder.event(change, source.span(change.start, change.end))
+        for name, (event, began, reached) in list(going.items()):
+            if reached <= start:
+                del going[name]
+                source.event("end", began / S, reached / S, name, event)
+        if kind in {"dog", "rain"}:
+            state: State = "update" if kind in going else "start"
+            event, began, _ = going.get(kind, (number, start, end))
+            going[kind] = event, began, end
+            source.event(state, began / S, end / S, kind, event)
         source.advance()
-    for change in tracker.finish():
-        source.recorder.event(change, source.span(change.start, change.end))
+    for name, (event, began, reached) in going.items():
+        source.event("end", began / S, reached / S, name, event)
     source.recorder.finish()
     private = [(2.0 * n, 2.0 * n + 10) for n, kind in enumerate(kinds) if kind == "private"]
     clips = source.clips()
