@@ -95,6 +95,7 @@ class DescriptionPublisher:
         """The first error of a window of a file."""
         self._builder = builder
         self._tracker = tracker
+        tracker.counters = counters
         self._score_gate = score_gate
         self._time = time_of
         self._counters = counters
