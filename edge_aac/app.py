@@ -13,7 +13,7 @@ from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.companions import OpenCompanion
 from edge_aac.service.notify import ServiceManager
-from edge_aac.service.opening import Output, open_model, open_outlets, open_sources, sink_plans
+from edge_aac.service.opening import Output, open_model, open_outlets, open_sources, privacy_gate, sink_plans
 from edge_aac.service.plans import SourcePlan, source_plans
 from edge_aac.service.reload import Reloader, Running
 from edge_aac.service.reload_request import ReloadRequest
@@ -22,6 +22,8 @@ from edge_aac.service.watchdog import Watchdog, dump_stacks_at_abort
 from edge_aac.settings.tree import Settings
 from edge_aac.sinks.stdout import StdoutSink
 from edge_aac.streaming.channel import ChannelSettings
+from edge_aac.streaming.clips.saving import open_clips
+from edge_aac.streaming.clips.settings import ClipSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.hub import Hub
 from edge_aac.streaming.load import heat_watch
@@ -108,6 +110,7 @@ def _opened(
 ) -> Running:
     """Everything opened and put together; see :func:`run_stream` for what it raises."""
     model = open_model(settings.get(CaptionerSettings))
+    clips = open_clips(settings.get(ClipSettings))
     sinks = sink_plans(settings.chosen(SinkSettings), output)
     hub = Hub(open_outlets(sinks, stop))
     session = Session(
@@ -117,6 +120,7 @@ def _opened(
         stop=stop,
         health_interval_s=settings.get(HealthSettings).interval_s,
         heat=heat_watch(settings.get(LoadSettings)),
+        clips=clips,
     )
     try:
         opened = open_sources([plan.source for plan, _ in plans], stop, wait=wait)
@@ -148,7 +152,10 @@ def caption_files(files: Sequence[Path], settings: Settings, output: Output) -> 
         open_model(chosen),
         stream.node,
         ChannelSettings(
-            EnergyGate(stream.silence_dbfs), ScoreGate(stream.min_score, stream.familiar_only), chosen.seed
+            EnergyGate(stream.silence_dbfs),
+            ScoreGate(stream.min_score, stream.familiar_only),
+            chosen.seed,
+            privacy=privacy_gate(settings),
         ),
         hop_samples,
         sink.publish,

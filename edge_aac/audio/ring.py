@@ -194,6 +194,23 @@ class SampleRing:
             self._changed.notify_all()
             return position, samples
 
+    def history(self, start: int, end: int) -> tuple[int, npt.NDArray[np.float32]]:
+        """Samples that were written, read or not, as long as nothing newer stands in their place.
+
+        Neither reader nor writer is disturbed: what is read here is not taken, and nobody waits.
+
+        Args:
+            start, end: absolute positions, the first sample and the one after the last.
+
+        Returns:
+            The absolute position of the first sample that is still held, ``start`` or later, and a copy of the samples
+            from there to ``end`` or to the newest, float32, shape (n,). Zeros stand for lost sound.
+        """
+        with self._changed:
+            end = min(end, self._written)
+            start = min(max(start, self._written - self.capacity_samples, 0), end)
+            return start, self._copied(start, end - start)
+
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise ValueError("the ring is closed for writing")

@@ -35,6 +35,7 @@ EXAMPLES = """Examples:
 @settings_options(
     "stream",
     "captioner",
+    "privacy",
     without={"stream.same_similarity", "stream.wait_for_device"},
     env={"stream.hop_s": "EDGE_AAC_CAPTION_HOP"},
     help_texts={

@@ -21,7 +21,7 @@ from edge_aac.settings.sections import Section, registered_sections
 from edge_aac.settings.tree import Settings, load_settings
 
 # In the order in which help shows them; what other packages register follows.
-STREAM_SECTIONS = ("sources", "stream", "sinks", "health", "captioner")
+STREAM_SECTIONS = ("sources", "stream", "events", "sinks", "health", "captioner")
 
 _CONFIG = "settings_file"
 _CONTEXT = "settings_context"

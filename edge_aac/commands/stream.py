@@ -1,6 +1,6 @@
 """Caption microphones, files or a pipe until they end or you stop it.
 
-Publishes a caption when something new is heard: overlapping windows of the same meaning are one event.
+Publishes a caption when a sound begins; one that goes on is one event, whatever its wording.
 Stops with Ctrl-C, SIGTERM or SIGHUP (its terminal is closed) within a second; ``nohup`` keeps it from the last. As a
 service it reads its configuration anew at SIGHUP.
 """

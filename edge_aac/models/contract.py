@@ -115,8 +115,12 @@ class WindowModel(Protocol):
         """The bundle, its version, and the backend and precision that run it, as each record names them."""
 
     @property
+    def language(self) -> str:
+        """Language of the captions, a BCP 47 tag."""
+
+    @property
     def same_similarity(self) -> float:
-        """Smallest cosine between the embeddings of two texts that describe the same event."""
+        """Smallest cosine between the embeddings of two phrases that name the same sound."""
 
     def describe(
         self,

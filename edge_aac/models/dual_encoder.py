@@ -139,6 +139,11 @@ class DualEncoder:
         )
 
     @property
+    def language(self) -> str:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return self._manifest.language
+
+    @property
     def same_similarity(self) -> float:
         """See :class:`edge_aac.models.contract.WindowModel`."""
         return self._manifest.same_similarity

@@ -137,6 +137,11 @@ class Captioner:
         )
 
     @property
+    def language(self) -> str:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return self.bundle.manifest.language
+
+    @property
     def same_similarity(self) -> float:
         """See :class:`edge_aac.models.contract.WindowModel`."""
         return self.bundle.manifest.same_similarity

@@ -42,6 +42,27 @@ class SinkHealth(Part):
     reason: str | None = None
 
 
+class ClipsHealth(Part):
+    """State of the clips that are saved, of all sources.
+
+    Attributes:
+        state: "saving"; "failing" while the last one could not be written.
+        queued_ms: milliseconds of sound that wait for the disk now.
+        saved, dropped, private, removed: clips saved, clips not saved for the disk or for want of room, clips not kept
+            since people talk in them or their words are suppressed, and clips deleted for the limits, all since the
+            start.
+        reason: why the last one could not be written.
+    """
+
+    state: Literal["saving", "failing"]
+    queued_ms: int
+    saved: int
+    dropped: int
+    private: int
+    removed: int
+    reason: str | None = None
+
+
 class Health(Record):
     """Figures of a source between ``start`` and ``end``.
 
@@ -68,6 +89,11 @@ class Health(Record):
         same: windows that sounded like the last one that was decoded, so that they were not.
         hop_s: seconds from one window to the next at the end of the interval; absent where it never changes.
         temperature_c: the processor's temperature in degrees Celsius; absent where no sensor is known.
+        private: windows of which nothing was published, since people talk in them or their words are suppressed.
+        clips: state of the clips that are saved; absent where none are.
+        events: sounds that started an event.
+        unconfirmed: sounds that too few windows had for an event.
+        cooled: sounds that came back within the cool-down of their last event, and were over within it.
     """
 
     schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")
@@ -91,11 +117,20 @@ class Health(Record):
     same: int = 0
     hop_s: float | None = None
     temperature_c: float | None = None
+    private: int = 0
+    clips: ClipsHealth | None = None
+    events: int = 0
+    unconfirmed: int = 0
+    cooled: int = 0
 
     def sentence(self) -> str:
         skipped = sum(self.skipped.values())
         parts = [f"[{self.state}] {self.windows} windows", f"{self.captions} captions", f"{self.silent} silent"]
-        parts += [f"{count} {what}" for count, what in ((skipped, "skipped"), (self.failed, "failed")) if count]
+        parts += [
+            f"{count} {what}"
+            for count, what in ((skipped, "skipped"), (self.failed, "failed"), (self.private, "private"))
+            if count
+        ]
         if self.dropped_ms:
             parts.append(f"{self.dropped_ms} ms of sound lost")
         if self.latency_ms:

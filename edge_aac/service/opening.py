@@ -20,9 +20,12 @@ from edge_aac.models.contract import WindowModel
 from edge_aac.models.registry import open_model as load_model
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.faults import Chosen
+from edge_aac.settings.tree import Settings
 from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
 from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.outlet import Reopening
+from edge_aac.streaming.privacy import PrivacyGate
+from edge_aac.streaming.privacy_settings import PrivacySettings
 from edge_aac.streaming.settings import ConfiguredSource
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,17 @@ def open_model(settings: CaptionerSettings) -> WindowModel:
     """
     choices = settings.model_dump(exclude={"bundle", "backend", "threads", "seed"})
     return load_model(open_bundle(settings.bundle), EngineOptions(settings.backend, settings.threads), choices)
+
+
+def privacy_gate(settings: Settings) -> PrivacyGate:
+    """What of the captions may be told, by the settings and the bundle's language.
+
+    Raises:
+        ConfigError: captions of speech are to be kept private, and nobody knows which ones in that language are.
+        EdgeAacError: the bundle is not there or is damaged.
+    """
+    bundle = settings.get(CaptionerSettings).bundle
+    return PrivacyGate.of(settings.get(PrivacySettings), lambda: open_bundle(bundle).manifest.language)
 
 
 def open_sources(

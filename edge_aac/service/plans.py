@@ -10,9 +10,10 @@ from edge_aac.audio.sources.address import Address, Source, SourceContext, open_
 from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
 from edge_aac.errors import ConfigError
 from edge_aac.models.settings import CaptionerSettings
-from edge_aac.service.opening import Output, contexts_of
+from edge_aac.service.opening import Output, contexts_of, privacy_gate
 from edge_aac.settings.tree import Settings
 from edge_aac.streaming.channel import Channel, ChannelSettings
+from edge_aac.streaming.event_settings import EventSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.load import hop_limits, same_gate
 from edge_aac.streaming.load_settings import LoadSettings
@@ -69,7 +70,7 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
     """The sources that are enabled, in order.
 
     Raises:
-        ConfigError: there is none, or two of them read standard input.
+        ConfigError: there is none, two of them read standard input, or what is private cannot be told.
     """
     stream = settings.get(StreamSettings)
     wanted = configured_sources(stream, settings.tables(SourceSettings))
@@ -78,6 +79,7 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
     if sum(Address.parse(source.address).scheme == "stdin" for source in wanted) > 1:
         raise ConfigError("standard input is named by two sources: name it once")
     seed, load = settings.get(CaptionerSettings).seed, settings.get(LoadSettings)
+    privacy, rules = privacy_gate(settings), settings.get(EventSettings).rules()
     return [
         SourcePlan(
             source,
@@ -89,6 +91,8 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
                 output.every_window,
                 same_gate(load),
                 hop_limits(load),
+                privacy,
+                rules,
             ),
             stream.same_similarity,
         )

@@ -23,9 +23,11 @@ from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.service.watchdog import Watchdog
 from edge_aac.settings.tree import Settings
 from edge_aac.streaming.channel import Channel
+from edge_aac.streaming.event_settings import EventSettings
 from edge_aac.streaming.hub import Outlet
 from edge_aac.streaming.load import heat_watch
 from edge_aac.streaming.load_settings import LoadSettings
+from edge_aac.streaming.privacy_settings import PrivacySettings
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import (
     HealthSettings,
@@ -45,6 +47,8 @@ _CHANGED_IN_PLACE = {
     CaptionerSettings: set(CaptionerSettings.model_fields),
     HealthSettings: set(HealthSettings.model_fields),
     LoadSettings: set(LoadSettings.model_fields),
+    EventSettings: set(EventSettings.model_fields),
+    PrivacySettings: set(PrivacySettings.model_fields),
 }
 """Settings that a reload puts in place, by section; every other one needs a restart."""
 

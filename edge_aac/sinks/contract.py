@@ -35,6 +35,9 @@ class SinkSettings(BaseModel):
     Attributes:
         records: the kinds of record that the sink takes.
         queue_records: how many records may wait for the sink; then the oldest of live sources are dropped and counted.
+
+    A subclass may have a method ``leaves(self) -> str`` that tells in sentences where records go, for
+    ``edge-aac config --show``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +59,13 @@ class SinkSettings(BaseModel):
             if kind not in known:
                 raise ValueError(f"there is no kind of record {kind!r}: use {', '.join(known)}")
         return kinds
+
+    @property
+    def records_in_words(self) -> str:
+        """The kinds of record as a sentence begins with them: "Caption and event records"."""
+        *others, last = self.records or ("no",)
+        names = f"{', '.join(others)} and {last}" if others else last
+        return f"{names[:1].upper()}{names[1:]} records"
 
     @classmethod
     def parse(cls, rest: str) -> SinkSettings:

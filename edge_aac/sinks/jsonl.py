@@ -35,7 +35,7 @@ class JsonlSettings(SinkSettings):
     """
 
     records: tuple[str, ...] = Field(
-        default=("caption", "event", "gap", "health"), description="Kinds of record that the sink takes."
+        default=("caption", "event", "gap", "health", "clip"), description="Kinds of record that the sink takes."
     )
     path: Path = Field(
         description="File to append to; rotated files are PATH.1, PATH.2 …", examples=["/var/log/edge-aac/heard.jsonl"]
@@ -49,6 +49,11 @@ class JsonlSettings(SinkSettings):
     )
     keep: int = Field(default=5, ge=0, le=1000, description="Rotated files that are kept.")
     fsync: bool = Field(default=False, description="Wait after each record until it is on the disk.")
+
+    def leaves(self) -> str:
+        """Where records go, see :class:`edge_aac.sinks.contract.SinkSettings`."""
+        older = f", with {self.keep} older files at most" if self.max_mb else ""
+        return f'{self.records_in_words} are kept in the file "{self.path}"{older}.'
 
     @classmethod
     def parse(cls, rest: str) -> JsonlSettings:

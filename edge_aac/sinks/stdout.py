@@ -59,6 +59,10 @@ class StdoutSettings(SinkSettings):
 
     format: Format = Field(default="auto", description="json: JSON Lines; text: sentences; auto: text on a terminal.")
 
+    def leaves(self) -> str:
+        """Where records go, see :class:`edge_aac.sinks.contract.SinkSettings`."""
+        return f"{self.records_in_words} go to standard output; of a service that is the system's journal."
+
 
 class StdoutSink:
     """Writes each record as a line and flushes it.

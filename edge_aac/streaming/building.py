@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
-from edge_aac.models.contract import Description
+from edge_aac.models.contract import Description, ScoredCaption
 from edge_aac.records import Caption, Event, Gap, LatencyMs, Model, Score, TimeSpan, as_text, rfc3339
 from edge_aac.streaming.events import EventChange
 from edge_aac.streaming.losses import LostSound
@@ -39,8 +40,9 @@ class RecordBuilder:
         window: Window,
         description: Description,
         dropped_ms: int = 0,
-        event: int | None = None,
+        events: Sequence[int] = (),
         waited_ms: float | None = None,
+        chosen: ScoredCaption | None = None,
     ) -> Caption:
         """The record of a described window.
 
@@ -50,10 +52,11 @@ class RecordBuilder:
             window: the window, whose level the record holds.
             description: the model's description of the window.
             dropped_ms: sound lost since the caption before, in milliseconds.
-            event: number of the event it belongs to.
+            events: numbers of the events that it names, in its order.
             waited_ms: milliseconds from the end of the window's sound until now; None where that means nothing.
+            chosen: which of the description's captions the record is of; None for the best.
         """
-        best, latency = description.best, description.latency_ms
+        best, latency = chosen or description.best, description.latency_ms
         total_ms = latency.total if waited_ms is None else max(waited_ms, latency.total)
         return Caption(
             node=self.node,
@@ -70,7 +73,8 @@ class RecordBuilder:
             candidates=description.candidates,
             rms_dbfs=round(window.rms_dbfs, 1),
             dropped_ms=dropped_ms,
-            event=event,
+            event=events[0] if events else None,
+            events=list(events) if len(events) > 1 else None,
             model=self.model,
             latency_ms=LatencyMs(
                 total=round(total_ms, 1),
@@ -87,6 +91,7 @@ class RecordBuilder:
             node=self.node,
             source=self.source,
             event=change.number,
+            id=None if span.start is None else f"{compact(span.start)}-{change.number}",
             state=change.state,
             **span.model_dump(),
             caption=change.caption.text,
@@ -104,6 +109,11 @@ class RecordBuilder:
             lost_ms=lost.lost_ms,
             detail=detail,
         )
+
+
+def compact(time: str) -> str:
+    """A time of RFC 3339 without what separates its parts, as it may stand in a topic or a file's name."""
+    return time.replace("-", "").replace(":", "")
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -19,13 +19,17 @@ from edge_aac.streaming.batches import Outcome
 from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
 from edge_aac.streaming.capture import Capture
 from edge_aac.streaming.channel_settings import ChannelSettings
+from edge_aac.streaming.clips.recorder import ClipRecorder
+from edge_aac.streaming.clips.saving import ClipSaving
 from edge_aac.streaming.counters import Counters, LatencyLog, LevelMeter
-from edge_aac.streaming.events import Embed, EventTracker
+from edge_aac.streaming.event_settings import EventRules
+from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.gate import SoundMemory
 from edge_aac.streaming.hop import AdaptiveHop
 from edge_aac.streaming.hub import Delivery
 from edge_aac.streaming.losses import LossAccount, LostSound
 from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher, Publish
+from edge_aac.streaming.sounds import Embed, Phrases
 from edge_aac.streaming.window_queue import WindowQueue
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -62,6 +66,7 @@ class Channel:
         wake: called from the capture thread when a window may be due or the source has ended.
         reopen: opens a live source anew after it failed; None for one that is not retried.
         clocks: of the machine; None for its own.
+        clips: saves the sound of a live source's events; None where none is saved.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of the data's way, each made by the caller
@@ -76,6 +81,7 @@ class Channel:
         wake: Callable[[], None],
         reopen: Callable[[], Source] | None = None,
         clocks: Clocks | None = None,
+        clips: ClipSaving | None = None,
     ) -> None:
         self.live = source.live
         self.label = builder.source
@@ -100,6 +106,11 @@ class Channel:
         self._own_hop_samples = slicer.hop_samples
         self._sound = self._sound_memory()
         self.hop = self._adaptive_hop()
+        self._recorder: ClipRecorder | None = None
+        if clips is not None:
+            self._recorder = clips.recorder(
+                builder, self._ring.history, self._span, publish, live=self.live, guarded=settings.privacy.withholds
+            )
         self.publisher = DescriptionPublisher(
             builder=builder,
             tracker=tracker,
@@ -110,6 +121,8 @@ class Channel:
             publish=publish,
             live=self.live,
             every_window=settings.every_window,
+            privacy=settings.privacy,
+            observer=self._recorder,
         )
         self._error: Exception | None = None
         self._source_ended = False
@@ -260,19 +273,27 @@ class Channel:
             self._capture.due_position = self._slicer.next_end
         if (settings.same_gate, settings.every_window) != (before.same_gate, before.every_window):
             self._sound = self._sound_memory()
-        self.publisher.regulate(settings.score_gate, settings.every_window, same_similarity)
+        self.publisher.regulate(settings, self._event_rules(), same_similarity)
+        if self._recorder is not None:
+            self._recorder.guarded = settings.privacy.withholds
 
-    def use(self, builder: RecordBuilder, same_similarity: float, embed: Embed) -> None:
+    def use(self, builder: RecordBuilder, same_similarity: float, embed: Embed, phrases: Phrases) -> None:
         """Publish what another model describes from now on: its embeddings are comparable with no other's.
 
         Args:
             builder: makes the records.
-            same_similarity: smallest cosine between captions of one event.
+            same_similarity: smallest cosine between the wordings of one sound.
             embed: embeds texts with that model.
+            phrases: splits its captions.
         """
         self._builder = builder
         self._sound = self._sound_memory()
-        self.publisher.use(builder, same_similarity, embed)
+        self.publisher.use(builder, same_similarity, embed, phrases)
+        if self._recorder is not None:
+            self._recorder.builder = builder
+
+    def _event_rules(self) -> EventRules:
+        return self._settings.events.within(self._slicer.window_samples, self._slicer.hop_samples)
 
     def _sound_memory(self) -> SoundMemory | None:
         # What is heard of a file depends on nothing but the file.
@@ -284,16 +305,24 @@ class Channel:
         return None if limits is None else AdaptiveHop(self.label, self._slicer, limits)
 
     def tick(self) -> None:
-        """Publish the gaps that are due. End the events of a live source that gives no sound, when they would have
-        ended had it gone on in silence."""
+        """Publish the gaps that are due, and record clips. End the events of a live source that gives no sound, when
+        they would have ended had it gone on in silence."""
         now_s = self._clocks.running_s()
         self._publish_gaps(self._losses.take_due(now_s))
-        if not self.live or self.queue or not self.publisher.open_events or self._ring.backlog_samples:
+        if self._recorder is not None:
+            # No window that is yet to be cut begins before that.
+            judged_to = self._taken_samples - self._slicer.window_samples
+            waiting = self.queue.first_start
+            self._recorder.advance(judged_to if waiting is None else min(waiting, judged_to))
+        waits = self.publisher.open_events or (self._recorder is not None and self._recorder.recording)
+        if not self.live or self.queue or not waits or self._ring.backlog_samples:
             return
         if now_s - self._heard_s < SILENT_WAIT_S:
             return
         position = self._clock.position_at(now_s - SILENT_WAIT_S)
         self.publisher.expire(position - self._slicer.window_samples)
+        if self._recorder is not None:
+            self._recorder.finish(ended_only=True)
 
     def finish(self) -> bool:
         """Once the source has ended and nothing is due: end all events. True when the channel has ended."""
@@ -312,6 +341,8 @@ class Channel:
             self._note_overrun()
             position = self._ring.written_samples
             self._publish_gaps(self._losses.close(position, self._capture.outage, self._clocks.running_s()))
+            if self._recorder is not None:
+                self._recorder.finish()
 
     def close(self) -> None:
         """Close the source; nothing more is written to the ring."""

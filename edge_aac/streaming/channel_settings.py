@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.gate import EnergyGate, SameGate, ScoreGate
 from edge_aac.streaming.hop import HopLimits
+from edge_aac.streaming.privacy import PrivacyGate
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class ChannelSettings:
         every_window: publish a caption for every window; else only for those that start an event.
         same_gate: stops windows of a live source that sound as before; None decodes all, as ``every_window`` does.
         hop_limits: limits of a live source's hop; None keeps it as it is.
+        privacy: judges what may be told of a description.
+        events: when a sound is an event; the defaults confirm nothing and bridge nothing.
     """
 
     level_gate: EnergyGate
@@ -27,3 +31,5 @@ class ChannelSettings:
     every_window: bool = False
     same_gate: SameGate | None = None
     hop_limits: HopLimits | None = None
+    privacy: PrivacyGate = PrivacyGate()
+    events: EventRules = EventRules()

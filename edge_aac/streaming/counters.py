@@ -33,6 +33,10 @@ class Counters:
 
     Every window is counted once: ``windows`` is the sum of ``described``, ``same``, ``silent``, ``failed``, ``skipped``
     and of those that still wait.
+        private: described, and not published for what the caption tells of.
+        events: sounds that started an event.
+        unconfirmed: sounds that too few windows had for an event.
+        cooled: sounds that came back within the cool-down of their last event, and were over within it.
     """
 
     windows: int = 0
@@ -44,6 +48,10 @@ class Counters:
     lost_samples: int = 0
     described: int = 0
     same: int = 0
+    private: int = 0
+    events: int = 0
+    unconfirmed: int = 0
+    cooled: int = 0
 
     def since(self, before: Counters) -> Counters:
         """The counts since ``before``, an earlier copy of the same counters."""
@@ -57,6 +65,10 @@ class Counters:
             self.lost_samples - before.lost_samples,
             self.described - before.described,
             self.same - before.same,
+            self.private - before.private,
+            self.events - before.events,
+            self.unconfirmed - before.unconfirmed,
+            self.cooled - before.cooled,
         )
 
     def copy(self) -> Counters:
@@ -73,7 +85,7 @@ class Counters:
         return (
             f"{self.windows} windows: {self.captions} captions published, {self.silent} silent, "
             f"{self.unsure} unsure, {self.same} same as before, {self.skipped.total()} skipped, {self.failed} failed; "
-            f"{self.lost_ms} ms of sound lost"
+            f"{self.lost_ms} ms of sound lost" + (f"; {self.private} private" if self.private else "")
         )
 
 

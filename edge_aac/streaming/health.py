@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from edge_aac.audio.clock import Clocks
 from edge_aac.records import Health, TimeSpan, rfc3339
 from edge_aac.streaming.channel import Channel
+from edge_aac.streaming.clips.saving import ClipSaving
 from edge_aac.streaming.counters import Counters
 from edge_aac.streaming.heat import HeatWatch
 from edge_aac.streaming.hub import Delivery, Hub
@@ -29,6 +30,7 @@ class HealthReporter:
         interval_s: seconds from one record to the next; 0 publishes none.
         clocks: of the machine; None for its own.
         heat: the board's temperature; None where nobody looks at it.
+        clips: saves the clips; None where none are saved.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class HealthReporter:
         interval_s: float,
         clocks: Clocks | None = None,
         heat: HeatWatch | None = None,
+        clips: ClipSaving | None = None,
     ) -> None:
         self._node = node
         self.missing: Callable[[str], list[str]] = lambda _label: []
@@ -50,6 +53,7 @@ class HealthReporter:
         self._began_s = self._clocks.wall_s()
         self._began_since_boot_s = self._clocks.since_boot_s()
         self._due_s = self._clocks.running_s() + interval_s
+        self._clips = clips
         self._before = {channel: Counters() for channel in channels}
         self.latest: dict[str, Health] = {}
         """The newest record of each source that is heard, by label; replaced as a whole, for other threads."""
@@ -141,6 +145,11 @@ class HealthReporter:
             same=counted.same,
             hop_s=None if channel.hop is None else channel.hop.hop_s,
             temperature_c=None if self.heat is None or self.heat.celsius is None else round(self.heat.celsius, 1),
+            private=counted.private,
+            clips=None if self._clips is None else self._clips.health,
+            events=counted.events,
+            unconfirmed=counted.unconfirmed,
+            cooled=counted.cooled,
         )
 
     def _warnings(self, channel: Channel, counted: Counters) -> list[str]:
@@ -151,4 +160,6 @@ class HealthReporter:
             said.append(f"describing takes longer than the hop: windows come every {channel.hop_s:.1f} s")
         if self.heat is not None:
             said += self.heat.warnings
+        if self._clips is not None and (reason := self._clips.health.reason) is not None:
+            said.append(f"clips cannot be saved: {reason}")
         return said

@@ -120,10 +120,13 @@ class FileCaptioner:
                     log.warning("%s: not captioned: %s", where, description)
                     end = window.start + window.samples
                     failure = failure or undescribed(name, window.start, end, description)
+                elif not (verdict := self._settings.privacy.judge(description)).published:
+                    log.info("%s: private, not published", where)
                 elif not self._settings.score_gate.passes(description):
                     log.info("%s: unsure (%s)", where, description.confidence)
                 else:
-                    self._publish(builder.caption(seq, span, window, description))
+                    record = builder.caption(seq, span, window, description)
+                    self._publish(record.model_copy(update={"speech": True}) if verdict.speech else record)
                     seq += 1
         finally:
             if silence.silent:

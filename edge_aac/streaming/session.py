@@ -13,15 +13,18 @@ from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import EdgeAacError
+from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
 from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import Channel, ChannelSettings
+from edge_aac.streaming.clips.saving import ClipSaving
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.health import HealthReporter
 from edge_aac.streaming.heat import HeatWatch
 from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.streaming.liveness import Sign
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
+from edge_aac.streaming.sounds import whole_caption
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -54,9 +57,10 @@ class Session:
         channels: the sources' channels, those that have ended included.
         captions: number of captions published so far, those of removed sources included.
         last_caption_s: when the last one was published, in seconds since the epoch; None before the first.
+        clips: saves the sound of events; closed at the end; None where none is saved.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works between
         self,
         *,
         model: WindowModel,
@@ -67,15 +71,17 @@ class Session:
         max_batch: int = MAX_BATCH_WINDOWS,
         clocks: Clocks | None = None,
         heat: HeatWatch | None = None,
+        clips: ClipSaving | None = None,
     ) -> None:
         self._clocks = clocks
+        self._clips = clips
         self.channels: list[Channel] = []
         self.captions = 0
         self.last_caption_s: float | None = None
         self.model = model
         self.hub = hub
         self.node = node
-        self.health = HealthReporter(node, (), hub, health_interval_s, clocks, heat)
+        self.health = HealthReporter(node, (), hub, health_interval_s, clocks, heat, clips)
         self.ending: Callable[[], None] = lambda: None
         """Called as soon as the run ends, before anything is closed."""
         self._stop = stop
@@ -111,14 +117,17 @@ class Session:
             source: opened; closed at the end.
             slicer: cuts its windows.
             settings: gates and seed.
-            same_similarity: smallest cosine between captions of one event; None for the model's own.
+            same_similarity: smallest cosine between phrases for one sound; None for the model's own.
             reopen: opens a live source anew after it failed; None for one that is not retried.
         """
         channel = Channel(
             source=source,
             slicer=slicer,
             tracker=EventTracker(
-                self.model.same_similarity if same_similarity is None else same_similarity, self.model.embed
+                self.model.same_similarity if same_similarity is None else same_similarity,
+                self.model.embed,
+                settings.events.within(slicer.window_samples, slicer.hop_samples),
+                phrase_splitter(self.model.language) or whole_caption,
             ),
             builder=RecordBuilder(self.node, source.label, self.model.identity),
             settings=settings,
@@ -126,6 +135,7 @@ class Session:
             wake=self._scheduler.wake,
             reopen=reopen,
             clocks=self._clocks,
+            clips=self._clips,
         )
         if self._heat is not None:
             channel.note_heat(self._heat.share)
@@ -182,7 +192,7 @@ class Session:
         threshold = model.same_similarity if same_similarity is None else same_similarity
         for channel in self.channels:
             builder = RecordBuilder(self.node, channel.label, model.identity)
-            channel.use(builder, threshold, model.embed)
+            channel.use(builder, threshold, model.embed, phrase_splitter(model.language) or whole_caption)
 
     def between_rounds(self, change: Callable[[], T]) -> Future[T]:
         """Have something done in the thread of :meth:`run`, between two rounds; called from any thread.
@@ -266,6 +276,8 @@ class Session:
             deadline_s = time.monotonic() + JOIN_TIMEOUT_S
             for channel in self.channels:
                 channel.capture.join(max(0.0, deadline_s - time.monotonic()))
+            if self._clips is not None:
+                self._clips.close()
             self.health.report()
             self.hub.close(patient=not all(channel.live for channel in self.channels))
             for channel in self.channels:
@@ -286,6 +298,8 @@ class Session:
         """Close what was given, where :meth:`run` is not called."""
         self._end_changes()
         self._close_sources()
+        if self._clips is not None:
+            self._clips.close()
         self.hub.close(patient=False)
 
     def _publish(self, delivery: Delivery) -> None:

@@ -70,7 +70,7 @@ class StreamSettings(_Section):
         default=None,
         ge=-1.0,
         le=1.0,
-        description="Captions of overlapping windows at least this alike (cosine) are one event.",
+        description="Phrases at least this alike (cosine) name the same sound, which is one event while it goes on.",
         examples=[0.6],
         json_schema_extra={
             "flag": "--same-similarity",
@@ -151,6 +151,7 @@ class SinkSettings(_Section):
 
     ARRAY: ClassVar[bool] = True
     KINDS: ClassVar[str] = "edge_aac.sinks"
+    DEFAULT_KIND: ClassVar[str] = "stdout"
 
     kind: str = Field(
         description="Where records go: the name of a sink.",

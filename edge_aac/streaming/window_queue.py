@@ -48,6 +48,11 @@ class WindowQueue:
     def __len__(self) -> int:
         return len(self._due)
 
+    @property
+    def first_start(self) -> int | None:
+        """First sample of the oldest window that waits; None where none does."""
+        return self._due[0].start if self._due else None
+
     def accept(self, windows: Sequence[Window], hop_samples: int) -> None:
         """Queue windows, ``hop_samples`` from one to the next; earlier ones that these stand for are left out."""
         self._hop_samples = hop_samples

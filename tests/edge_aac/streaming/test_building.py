@@ -28,10 +28,11 @@ def _description(similarity: float | None = 0.987654) -> Description:
 
 def test_caption() -> None:
     record = RecordBuilder("kitchen", "garden.wav", MODEL).caption(
-        3, file_span(32_000, 192_000), _WINDOW, _description(), 12, 4
+        3, file_span(32_000, 192_000), _WINDOW, _description(), 12, (4, 2)
     )
     table = record.to_table()
     assert (table["node"], table["source"], table["seq"], table["event"]) == ("kitchen", "garden.wav", 3, 4)
+    assert table["events"] == [4, 2]
     assert (table["start_s"], table["end_s"]) == (2.0, 12.0)
     assert table["score"] == {"hybrid": 0.1235, "log_likelihood": -0.6543, "similarity": 0.9877}
     assert (table["candidates"], table["rms_dbfs"], table["dropped_ms"]) == (6, -31.2, 12)
@@ -60,6 +61,20 @@ def test_event() -> None:
         "caption": "rain",
         "windows": 3,
     }
+
+
+def test_an_event_of_a_live_source_has_a_name_that_no_other_has() -> None:
+    change = EventChange(2, "start", 0, 16_000, scored("rain"), 1)
+    span = TimeSpan(start="2026-05-01T10:00:00.000Z", end="2026-05-01T10:00:01.000Z")
+    assert RecordBuilder("kitchen", "mic0", MODEL).event(change, span).id == "20260501T100000.000Z-2"
+
+
+def test_a_caption_of_one_event_lists_no_others() -> None:
+    builder = RecordBuilder("kitchen", "garden.wav", MODEL)
+    table = builder.caption(0, file_span(0, 16_000), _WINDOW, _description(), events=(3,)).to_table()
+    assert (table["event"], "events" in table) == (3, False)
+    table = builder.caption(0, file_span(0, 16_000), _WINDOW, _description(), chosen=scored("dog")).to_table()
+    assert (table["caption"], table["score"]["hybrid"], "event" in table) == ("dog", 0.5, False)
 
 
 def test_the_waiting_before_a_live_caption_is_part_of_its_latency() -> None:
