@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,9 @@ from edge_aac.errors import ConfigError, DataError, DeviceError, InputMissingErr
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.registry import open_model as load_model
 from edge_aac.models.settings import CaptionerSettings
+from edge_aac.service.metrics_endpoint import serving_metrics
+from edge_aac.service.metrics_settings import MetricsSettings
+from edge_aac.service.watched import Watched
 from edge_aac.settings.faults import Chosen
 from edge_aac.settings.tree import Settings
 from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
@@ -85,7 +88,19 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
     slicers = [WindowSlicer(WINDOW_SAMPLES, round(source.hop_s * SAMPLE_RATE)) for source in wanted]
     if stop.is_set():
         return
-    chosen = settings.get(CaptionerSettings)
+    # Before the model: a port that is taken is told at once.
+    with serving_metrics(settings.get(MetricsSettings)) as watch:
+        _run_session(settings, output, stop, list(zip(wanted, slicers, strict=True)), watch)
+
+
+def _run_session(
+    settings: Settings,
+    output: Output,
+    stop: threading.Event,
+    sliced: Sequence[tuple[ConfiguredSource, WindowSlicer]],
+    watch: Callable[[Watched], None],
+) -> None:
+    stream, chosen = settings.get(StreamSettings), settings.get(CaptionerSettings)
     model = open_model(chosen)
     hub = open_hub(settings.chosen(SinkSettings), output, stop)
     session = Session(
@@ -96,12 +111,12 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
         health_interval_s=settings.get(HealthSettings).interval_s,
     )
     try:
-        opened = open_sources(wanted, stop)
+        opened = open_sources([source for source, _ in sliced], stop)
     except BaseException:
         hub.close(patient=False)
         raise
     # Of a stream that is stopped while they are opened, some are missing.
-    for source, slicer, (context, one) in zip(wanted, slicers, opened, strict=False):
+    for (source, slicer), (context, one) in zip(sliced, opened, strict=False):
         session.add(
             one,
             slicer,
@@ -115,6 +130,7 @@ def run_stream(settings: Settings, output: Output, stop: threading.Event) -> Non
             reopen=partial(open_source, source.address, context),
         )
     log.info("listening to %s with bundle %s", ", ".join(one.label for _, one in opened), model.identity.bundle)
+    watch(Watched(session.channels, hub.health, model.identity))
     session.run()
 
 

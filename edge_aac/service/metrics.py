@@ -1,0 +1,201 @@
+"""The figures of a running session for Prometheus, read when they are asked for.
+
+Names follow Prometheus's conventions (https://prometheus.io/docs/practices/naming/): base units, ``_total`` for counts.
+``prometheus_client`` is imported with this module, so only where metrics are served.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from edge_aac import __version__
+from edge_aac.records import SinkHealth
+from edge_aac.records.health import HealthState, SinkState
+from edge_aac.service.watched import Watched
+from edge_aac.streaming.channel import Channel
+from edge_aac.streaming.counters import LATENCY_BOUNDS_S
+from edge_aac.timebase import SAMPLE_RATE
+
+_BOUNDS = [*(repr(bound) for bound in LATENCY_BOUNDS_S), "+Inf"]
+
+
+class SessionCollector(Collector):
+    """Gives the metrics of a session, or of a service that is about to start one.
+
+    Args:
+        watched: gives the session; None while there is none.
+    """
+
+    def __init__(self, watched: Callable[[], Watched | None]) -> None:
+        self._watched = watched
+
+    def collect(self) -> Iterator[Metric]:
+        """Give all metrics as they are now."""
+        watched = self._watched()
+        facts = {"version": __version__}
+        if watched is not None:
+            model = watched.model
+            facts |= {"bundle": model.bundle, "bundle_version": model.version}
+            facts |= {"backend": model.backend, "precision": model.precision}
+        build = InfoMetricFamily("edge_aac_build", "Version of edge-aac, and the model that it runs.")
+        build.add_metric([], {name: str(value) for name, value in facts.items()})
+        yield build
+        yield GaugeMetricFamily("edge_aac_threads", "Threads of the process.", threading.active_count())
+        if watched is None:
+            return
+        alive = not watched.missing()
+        yield GaugeMetricFamily("edge_aac_alive", "1 while sound is taken and windows are described, else 0.", alive)
+        yield from _of_sources(watched.channels)
+        yield from _of_sinks(watched.sinks())
+        yield _gauge("edge_aac_temperature_celsius", "Temperature of the machine.", "zone", watched.temperatures_c())
+        yield _gauge("edge_aac_power_watts", "Power that the machine takes.", "rail", watched.powers_w())
+
+
+class Exposition:
+    """Metrics as text in the form that the client asks for: Prometheus's own or OpenMetrics.
+
+    Args:
+        watched: see :class:`SessionCollector`.
+    """
+
+    def __init__(self, watched: Callable[[], Watched | None]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(SessionCollector(watched))
+        ProcessCollector(registry=self._registry)
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """All metrics now, and the content type.
+
+        Args:
+            accept: the request's header ``Accept``.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+def _of_sources(channels: Sequence[Channel]) -> Iterable[Metric]:
+    labels = [channel.label for channel in channels]
+    counters = [channel.counters for channel in channels]
+
+    def counter(name: str, text: str, values: Iterable[float]) -> Metric:
+        return _counter(f"edge_aac_{name}", text, "source", dict(zip(labels, values, strict=True)))
+
+    def gauge(name: str, text: str, values: Iterable[float]) -> Metric:
+        return _gauge(f"edge_aac_{name}", text, "source", dict(zip(labels, values, strict=True)))
+
+    yield _states("edge_aac_source_state", "source", HealthState, {each.label: each.capture.state for each in channels})
+    yield counter(
+        "source_reconnects", "Times that a source's sound came back.", (each.capture.reconnects for each in channels)
+    )
+    yield gauge(
+        "source_sound_age_seconds",
+        "Seconds since sound was last taken from a source.",
+        (each.sound_age_s for each in channels),
+    )
+    yield _gauge(
+        "edge_aac_source_level_dbfs",
+        "Level of the newest window in dB below full scale.",
+        "source",
+        {each.label: each.level.newest_dbfs for each in channels if each.level.newest_dbfs is not None},
+    )
+    yield gauge("source_hop_seconds", "Seconds from one window to the next.", (each.hop_s for each in channels))
+    yield gauge(
+        "source_queued_seconds",
+        "Sound that waits to be cut into windows.",
+        (each.queued_samples / SAMPLE_RATE for each in channels),
+    )
+    yield gauge("source_due_windows", "Windows that wait to be described.", (len(each.queue) for each in channels))
+    lost = CounterMetricFamily(
+        "edge_aac_lost_sound_seconds", "Sound that reached no window, by reason.", labels=["source", "reason"]
+    )
+    for channel in channels:
+        for reason, seconds in channel.lost_s().items():
+            lost.add_metric([channel.label, reason], seconds)
+    yield lost
+    yield counter("windows_cut", "Windows cut from the sound.", (each.windows for each in counters))
+    yield _outcomes(channels)
+    skipped = CounterMetricFamily(
+        "edge_aac_windows_skipped", "Windows left out, by reason.", labels=["source", "reason"]
+    )
+    for channel in channels:
+        for reason, count in dict(channel.counters.skipped).items():
+            skipped.add_metric([channel.label, reason], count)
+    yield skipped
+    yield counter("captions", "Captions published.", (each.captions for each in counters))
+    yield _latencies(channels)
+
+
+def _outcomes(channels: Sequence[Channel]) -> Metric:
+    metric = CounterMetricFamily(
+        "edge_aac_windows", "Windows whose fate is settled, by outcome.", labels=["source", "outcome"]
+    )
+    for channel in channels:
+        counters = channel.counters
+        outcomes = {
+            "captioned": counters.captions,
+            "silent": counters.silent,
+            "unsure": counters.unsure,
+            "failed": counters.failed,
+            "skipped": sum(dict(counters.skipped).values()),
+        }
+        for outcome, count in outcomes.items():
+            metric.add_metric([channel.label, outcome], count)
+    return metric
+
+
+def _latencies(channels: Sequence[Channel]) -> Metric:
+    metric = HistogramMetricFamily(
+        "edge_aac_latency_seconds",
+        "Time from the end of a window's sound to the delivery of its caption by the first sink.",
+        labels=["source"],
+    )
+    for channel in channels:
+        if channel.live:
+            counts = channel.latencies.counts
+            groups = [(bound, float(count)) for bound, count in zip(_BOUNDS, counts.at_most, strict=True)]
+            metric.add_metric([channel.label], groups, counts.sum_s)
+    return metric
+
+
+def _of_sinks(sinks: Mapping[str, SinkHealth]) -> Iterable[Metric]:
+    yield _states("edge_aac_sink_state", "sink", SinkState, {name: sink.state for name, sink in sinks.items()})
+    for field, text in (
+        ("delivered", "Records delivered."),
+        ("dropped", "Records dropped since the sink did not take them."),
+        ("retries", "Deliveries tried again."),
+    ):
+        counts = {name: float(getattr(sink, field)) for name, sink in sinks.items()}
+        yield _counter(f"edge_aac_sink_{field}", text, "sink", counts)
+    queued = {name: float(sink.queued) for name, sink in sinks.items()}
+    yield _gauge("edge_aac_sink_queued_records", "Records that wait for the sink.", "sink", queued)
+
+
+def _counter(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    metric = CounterMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        metric.add_metric([key], value)
+    return metric
+
+
+def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    metric = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        metric.add_metric([key], value)
+    return metric
+
+
+def _states(name: str, label: str, states: object, now: Mapping[str, str]) -> Metric:
+    """One time series for each state, 1 for the one that holds."""
+    metric = GaugeMetricFamily(name, f"1 for the state that the {label} is in, else 0.", labels=[label, "state"])
+    for key, state in now.items():
+        for each in get_args(states):
+            metric.add_metric([key, each], float(each == state))
+    return metric
