@@ -37,11 +37,13 @@ FAILED = 1
 def context_of(given: GivenSettings) -> Context:
     """What the checks are given: settings with a fault are no end of the checks, but one of their findings."""
     from edge_aac.doctor.contract import Context
+    from edge_aac.settings.layers import default_files
 
+    files = [given.config] if given.config else default_files()
     try:
-        return Context(given.load())
+        return Context(given.load(), files=files, given=given.given.table)
     except EdgeAacError as error:
-        return Context(None, str(error))
+        return Context(None, str(error), files, given.given.table)
 
 
 @app.command(epilog=EXAMPLES)

@@ -1,9 +1,9 @@
 """What a check is given, and what it gives.
 
 A package registers a check in the entry-point group ``edge_aac.checks``: the check's name → a function that is given a
-:class:`Context` and gives the parts of the check, each a :class:`Part`. Each part runs in a process of its own, which is
-ended where it takes too long: a driver that hangs or crashes ends that part alone. A part must not rely on what another
-one did.
+:class:`Context` and gives the parts of the check, each a :class:`Part`. Each part runs in a process of its own, which
+is ended where it takes too long: a driver that hangs or crashes ends that part alone. A part must not rely on what
+another one did.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edge_aac.settings.tree import Settings
 
@@ -62,12 +62,16 @@ class Context:
     Attributes:
         loaded: the settings; None where they have a fault.
         fault: why they could not be loaded.
+        files: the configuration files that the settings are read from.
+        given: what flags and environment give of the settings.
         root: folder that holds ``proc``, ``sys``, ``dev``, ``etc`` …: ``/``, but for tests.
         environment: the environment's variables.
     """
 
     loaded: Settings | None
     fault: str = ""
+    files: Sequence[Path] = ()
+    given: Mapping[str, Any] = field(default_factory=dict)
     root: Path = Path("/")
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 

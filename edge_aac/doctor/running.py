@@ -50,7 +50,7 @@ def run_checks(context: Context, debug: bool = False) -> Iterator[Result]:
         context: what every check is given.
         debug: let what the checks' processes print through.
     """
-    scrubber = Scrubber.of(context.loaded, context.environment)
+    scrubber = Scrubber.of(context)
     points = registered(GROUP)
     names = [*(name for name in ORDER if name in points), *(name for name in points if name not in ORDER)]
     for name in names:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from edge_aac.doctor.contract import Finding
+from edge_aac.doctor.contract import Context, Finding
+from edge_aac.errors import EdgeAacError
 from edge_aac.settings.faults import Chosen
 from edge_aac.settings.fields import Setting
-from edge_aac.settings.toml import HIDDEN, without_secrets
+from edge_aac.settings.layers import read_file
+from edge_aac.settings.toml import HIDDEN
 from edge_aac.settings.tree import Settings
 
 _SOUNDS_SECRET = re.compile(
     r"passw|passphrase|pwd|secret|token|credential|private|auth|(?:^|[^a-z])key(?:$|[^a-z])|apikey", re.I
 )
 _USER_INFO = re.compile(r"[a-z][a-z0-9+.-]*://(\S*)@", re.I)
+# As settings/toml.py hides them in one value; in a text of several, each ends at the quote that ends the value.
+_USER_INFO_IN_TEXT = re.compile(r'(?<=://)[^\s"]*@')
+_OPTION_IN_TEXT = re.compile(r'([?&][^=&#\s"]*(?:passw|secret|token|key|auth|pwd)[^=&#\s"]*=)[^&#\s"]*', re.I)
 _OPTION = re.compile(r"[?&]([^=&#\s]+)=([^&#\s]+)")
 # password=…, "token": "…", Authorization: Bearer … as programs log them.
 _ASSIGNMENT = re.compile(
@@ -29,6 +36,7 @@ _ASSIGNMENT = re.compile(
 )
 _HOME = re.compile(r"(?<![^\s\"'=:(,\[])(/(?:home|Users|var/home|export/home))/[^/\s\"':,;)\]]+")
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S)
+_SWITCHES = {"", "0", "1", "true", "false", "yes", "no", "on", "off", "none", "null"}
 _LONGEST_FILE = 4_096
 _SHORTEST_SUBSTRING = 4
 """A shorter secret is hidden as a whole word alone, or it would hide pieces of other words."""
@@ -42,10 +50,7 @@ class Scrubber:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {
-            form for secret in secrets for form in (secret, quote(secret, safe=""), quote(secret), unquote(secret))
-        }
-        forms = {form for form in forms if form.strip() and form != HIDDEN}
+        forms = {form for secret in secrets for form in _forms(secret) if form.strip() and form != HIDDEN}
         # The longest first: one may hold another.
         patterns = [
             re.escape(form) if len(form) >= _SHORTEST_SUBSTRING else rf"(?<!\w){re.escape(form)}(?!\w)"
@@ -54,15 +59,18 @@ class Scrubber:
         self._known = re.compile("|".join(patterns)) if patterns else None
 
     @classmethod
-    def of(cls, settings: Settings | None, environment: Mapping[str, str]) -> Scrubber:
+    def of(cls, context: Context) -> Scrubber:
         """A scrubber that knows the secrets of settings and environment.
 
         These are the values of secret settings, user and password of addresses, options of addresses, variables and
-        settings that sound secret, and what stands in files that such settings name.
+        settings that sound secret, and what stands in files that such settings name; also where the settings have a
+        fault.
         """
-        found = set(_of_environment(environment))
-        if settings is not None:
-            found |= set(_of_settings(settings))
+        found = {*_of_environment(context.environment), *_of_table("", context.given)}
+        for file in context.files:
+            found |= set(_of_file(file))
+        if context.loaded is not None:
+            found |= set(_of_settings(context.loaded))
         return cls(found)
 
     def text(self, text: str) -> str:
@@ -70,7 +78,8 @@ class Scrubber:
         text = _PEM.sub(HIDDEN, text)
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
-        text = _ASSIGNMENT.sub(rf"\g<1>{HIDDEN}", without_secrets(text))
+        text = _OPTION_IN_TEXT.sub(rf"\g<1>{HIDDEN}", _USER_INFO_IN_TEXT.sub(f"{HIDDEN}@", text))
+        text = _ASSIGNMENT.sub(_hidden, text)
         return _HOME.sub(r"\g<1>/USER", text)
 
     def finding(self, finding: Finding) -> Finding:
@@ -78,11 +87,52 @@ class Scrubber:
         return Finding(finding.status, self.text(finding.text), self.text(finding.mend))
 
 
+def _hidden(assignment: re.Match[str]) -> str:
+    """An assignment with its value hidden, in the quotes that it had."""
+    quoted = assignment[2][:1] if assignment[2][:1] in {'"', "'"} else ""
+    return f"{assignment[1]}{quoted}{HIDDEN}{quoted}"
+
+
+def _forms(secret: str) -> Iterable[str]:
+    """A secret, and what it may look like in an address, in JSON, and in Python's messages."""
+    in_json = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
+    return secret, quote(secret), quote(secret, safe=""), unquote(secret), *in_json, repr(secret)[1:-1]
+
+
 def _of_environment(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
         if _SOUNDS_SECRET.search(name):
             yield from _and_of_a_file(value)
         yield from _of_text(value)
+
+
+def _of_file(path: Path) -> Iterator[str]:
+    """Secrets of a configuration file, which may have a fault or be no TOML at all."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):
+        return
+    for line in text.splitlines():
+        yield from _of_text(line)
+        name, equals, value = line.partition("=")
+        if equals and _SOUNDS_SECRET.search(name):
+            yield from _and_of_a_file(value.strip().strip("\"'"))
+    with suppress(EdgeAacError):
+        yield from _of_table("", read_file(path).table)
+
+
+def _of_table(name: str, value: Any) -> Iterator[str]:
+    """Secrets of a table as a file has it, by the names of its keys."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _of_table(str(key), each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _of_table(name, each)
+    elif isinstance(value, (str, Path)):
+        if _SOUNDS_SECRET.search(name):
+            yield from _and_of_a_file(str(value))
+        yield from _of_text(str(value))
 
 
 def _of_settings(settings: Settings) -> Iterator[str]:
@@ -158,14 +208,4 @@ def _and_of_a_file(value: str) -> Iterator[str]:
 
 def _is_plain(value: str) -> bool:
     """Whether a value can be a secret: not a switch, nor the path of a socket such as SSH_AUTH_SOCK has."""
-    return not value.startswith("/") and value.lower() not in {
-        "",
-        "0",
-        "1",
-        "true",
-        "false",
-        "yes",
-        "no",
-        "none",
-        "null",
-    }
+    return not value.startswith("/") and value.lower() not in _SWITCHES

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -12,7 +14,7 @@ from edge_aac.doctor.contract import Context, Finding, Part
 UNITS = ("edge-aac.service", "edge-aac@*.service")
 PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "NRestarts", "Result", "StatusText"),
-    *("MainPID", "ActiveEnterTimestamp", "WatchdogUSec", "ExecMainStatus"),
+    *("MainPID", "ActiveEnterTimestamp", "WatchdogUSec", "ExecMainStatus", "User"),
 )
 
 
@@ -41,7 +43,9 @@ def findings_of(unit: dict[str, str]) -> Iterator[Finding]:
     name, state = unit.get("Id", "edge-aac.service"), unit.get("ActiveState", "unknown")
     status = f": {unit['StatusText']}" if unit.get("StatusText") else ""
     if state in {"active", "reloading"}:
-        yield Finding("ok", f"{name} runs{status}")
+        # What this process may do, the service's user may not, and the other way round.
+        user = f" as the user {unit['User']}, this check as {_own_name()}" if unit.get("User") else ""
+        yield Finding("ok", f"{name} runs{user}{status}")
     elif state == "failed":
         why = f"{unit.get('Result', 'unknown')}, exit status {unit.get('ExecMainStatus', '?')}"
         yield Finding("failed", f"{name} has failed ({why}){status}", f"see `journalctl -u {name}`")
@@ -51,6 +55,13 @@ def findings_of(unit: dict[str, str]) -> Iterator[Finding]:
         yield Finding("warning", f"{name} was restarted {restarts} times", f"see `journalctl -u {name}` for why")
     if unit.get("UnitFileState") == "disabled":
         yield Finding("warning", f"{name} does not start at boot", f"`sudo systemctl enable {name}`")
+
+
+def _own_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def unit_states() -> list[dict[str, str]] | None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edge_aac.doctor.contract import Context, Finding, Part
+from edge_aac.doctor.contract import Context, Finding, Part, Status
 
 
 def check(context: Context) -> Sequence[Part]:
@@ -22,7 +22,7 @@ def check(context: Context) -> Sequence[Part]:
 
 
 def _sound_system(context: Context, wanted: bool) -> Iterator[Finding]:
-    bad = "failed" if wanted else "ok"
+    bad: Status = "failed" if wanted else "ok"
     nodes = context.there("dev/snd/pcmC*c")
     cards = [line.strip() for line in context.text("proc/asound/cards").splitlines() if "]:" in line]
     server = sound_server(context)
@@ -33,8 +33,8 @@ def _sound_system(context: Context, wanted: bool) -> Iterator[Finding]:
             f"there is no sound device that records, and no sound server{unused}",
             "plug a microphone in; in a container give it /dev/snd" if wanted else "",
         )
-    else:
-        yield Finding("ok", "; ".join(part for part in (", ".join(cards), server) if part) or f"{len(nodes)} devices")
+        return
+    yield Finding("ok", "; ".join(part for part in (", ".join(cards), server) if part) or f"{len(nodes)} devices")
     if closed := [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]:
         yield Finding(
             bad if not server else "warning",
