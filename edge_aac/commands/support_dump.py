@@ -1,7 +1,8 @@
 """Pack what a bug report needs into one archive, without secrets, sound or anything that was heard.
 
-It holds what `edge-aac doctor` finds, the settings with their secrets hidden, versions, the bundle's manifest, the inputs,
-facts of the machine, and what the service logged last. What is inside is listed; the archive is readable for you alone.
+It holds what `edge-aac doctor` finds, the settings with their secrets hidden, versions, the bundle's manifest, the
+inputs, facts of the machine, and what the service logged last. What is inside is listed; the archive is readable for
+you alone.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import logging
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -118,6 +119,7 @@ def _run_and_exit(part: Part, descriptor: int, debug: bool) -> NoReturn:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1) if debug else (0, 1, 2):
             os.dup2(nowhere, stream)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
         logger = logging.getLogger("edge_aac")
         logger.handlers, logger.propagate = [_Warnings(descriptor)], False
         for finding in part.run():
