@@ -142,7 +142,7 @@ cat <<'END'
 2026-11-29T14:00:04.000000+0000 box edge-aac[1]: garden.wav      0.0 s -   10.0 s  a secret conversation
 2026-11-29T14:00:05.000000+0000 box edge-aac[1]: edge-aac: rtsp://logged:planted-journal-url@camera/x failed
 2026-11-29T14:00:06.000000+0000 box edge-aac[1]: edge-aac: broker refused planted-config-key
-2026-11-29T14:00:07.000000+0000 box edge-aac[1]: edge-aac: cannot read /home/planted-user/x, password=planted-journal-word
+2026-11-29T14:00:07.000000+0000 box edge-aac[1]: edge-aac: cannot read /home/planted-user/x, pwd=planted-journal-word
 END
 """
 
