@@ -1,3 +1,1 @@
-"""What makes of a stream a service that is watched over: what others can see of it, and when it is known to be dead."""
-
-from __future__ import annotations
+"""What a service needs beside the stream: a service manager that is told how it does, settings that are reloaded."""
