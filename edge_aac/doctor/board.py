@@ -1,4 +1,4 @@
-"""The machine: board, processor, and what its firmware says of its power supply."""
+"""The machine: its board, processor and power mode."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from collections.abc import Iterator, Sequence
 from edge_aac.doctor.contract import Context, Finding, Part
 
 _GOVERNORS = "sys/devices/system/cpu/cpufreq/policy*/scaling_governor"
-_THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
-_UNDER_VOLTAGE_NOW, _THROTTLED_NOW, _UNDER_VOLTAGE_SINCE = 1 << 0, 1 << 2, 1 << 16
-"""Bits of the Raspberry Pi's firmware:
-https://www.raspberrypi.com/documentation/computers/os.html#vcgencmd (get_throttled)."""
 
 
 def check(context: Context) -> Sequence[Part]:
@@ -28,16 +24,6 @@ def _board(context: Context) -> Iterator[Finding]:
     if governors := {context.text(str(path.relative_to(context.root))) for path in context.there(_GOVERNORS)}:
         facts.append(f"governor {', '.join(sorted(governors))}")
     yield Finding("ok", ", ".join(fact for fact in facts if fact))
-    try:
-        bits = int(context.text(_THROTTLED) or "0", 16)
-    except ValueError:
-        bits = 0
-    if bits & _UNDER_VOLTAGE_NOW:
-        yield Finding("warning", "the supply voltage is too low now", "use a stronger power supply or a shorter cable")
-    elif bits & _UNDER_VOLTAGE_SINCE:
-        yield Finding("warning", "the supply voltage was too low since boot", "use a stronger power supply")
-    if bits & _THROTTLED_NOW:
-        yield Finding("warning", "the processor is throttled now", "cool the board, or use a stronger power supply")
 
 
 def model(context: Context) -> str:

@@ -24,11 +24,11 @@ def check(context: Context) -> Sequence[Part]:
 
 
 def _captioned(loaded: Settings) -> Iterator[Finding]:
-    from edge_aac.app import open_model
     from edge_aac.audio.sources.demo import synthesise_demo
     from edge_aac.audio.windows import file_windows
     from edge_aac.errors import DataError
     from edge_aac.models.settings import CaptionerSettings
+    from edge_aac.service.opening import open_model
     from edge_aac.streaming.channel import ChannelSettings
     from edge_aac.streaming.gate import EnergyGate
     from edge_aac.streaming.offline import describe_windows

@@ -7,7 +7,8 @@ Names follow Prometheus's conventions (https://prometheus.io/docs/practices/nami
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -17,58 +18,75 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from edge_aac import __version__
+from edge_aac.board.power import PowerMeter
+from edge_aac.board.temperature import read_heat
 from edge_aac.records import SinkHealth
 from edge_aac.records.health import HealthState, SinkState
-from edge_aac.service.watched import Watched
 from edge_aac.streaming.channel import Channel
 from edge_aac.streaming.counters import LATENCY_BOUNDS_S
+from edge_aac.streaming.session import Session
 from edge_aac.timebase import SAMPLE_RATE
 
 _BOUNDS = [*(repr(bound) for bound in LATENCY_BOUNDS_S), "+Inf"]
 
 
 class SessionCollector(Collector):
-    """Gives the metrics of a session, or of a service that is about to start one.
+    """Gives the metrics of a session, and of the machine that it runs on.
 
     Args:
-        watched: gives the session; None while there is none.
+        session: its channels, sinks and model may change while it runs.
+        root: folder in which ``sys`` lies; a test has another.
     """
 
-    def __init__(self, watched: Callable[[], Watched | None]) -> None:
-        self._watched = watched
+    def __init__(self, session: Session, root: Path = Path("/")) -> None:
+        self._session = session
+        self._root = root
+        self._power = PowerMeter(root)
 
     def collect(self) -> Iterator[Metric]:
         """Give all metrics as they are now."""
-        watched = self._watched()
-        facts = {"version": __version__}
-        if watched is not None:
-            model = watched.model
-            facts |= {"bundle": model.bundle, "bundle_version": model.version}
-            facts |= {"backend": model.backend, "precision": model.precision}
+        session = self._session
+        channels = list(session.channels)
+        model = session.model.identity
+        facts = {"version": __version__, "bundle": model.bundle, "bundle_version": model.version}
         build = InfoMetricFamily("edge_aac_build", "Version of edge-aac, and the model that it runs.")
-        build.add_metric([], {name: str(value) for name, value in facts.items()})
+        build.add_metric([], {**facts, "backend": model.backend, "precision": model.precision})
         yield build
-        yield GaugeMetricFamily("edge_aac_threads", "Threads of the process.", threading.active_count())
-        if watched is None:
-            return
-        alive = not watched.missing()
+        alive = not missing_parts(session)
         yield GaugeMetricFamily("edge_aac_alive", "1 while sound is taken and windows are described, else 0.", alive)
-        yield from _of_sources(watched.channels)
-        yield from _of_sinks(watched.sinks())
-        yield _gauge("edge_aac_temperature_celsius", "Temperature of the machine.", "zone", watched.temperatures_c())
-        yield _gauge("edge_aac_power_watts", "Power that the machine takes.", "rail", watched.powers_w())
+        yield GaugeMetricFamily("edge_aac_threads", "Threads of the process.", threading.active_count())
+        yield from _of_sources(channels)
+        yield from _of_sinks(session.hub.health())
+        yield from self._of_board()
+
+    def _of_board(self) -> Iterator[Metric]:
+        heat = read_heat(self._root)
+        zones: dict[str, float] = {}
+        for zone in heat.zones:
+            # Two may have one name, as the packages of two processors; the warmer one tells.
+            zones[zone.name] = max(zone.celsius, zones.get(zone.name, zone.celsius))
+        yield _gauge("edge_aac_temperature_celsius", "Temperature of the processor, by zone.", "zone", zones)
+        yield GaugeMetricFamily("edge_aac_slowed", "1 while heat or want of power slows the board down.", heat.slowed)
+        yield _gauge("edge_aac_power_watts", "Power that the machine takes, by rail.", "rail", self._power.read())
+
+
+def missing_parts(session: Session) -> list[str]:
+    """A sentence for each part of a session that has stood still too long; none where everything is alive."""
+    sentences = [sentence for each in list(session.channels) for sentence in session.health.missing(each.label)]
+    return list(dict.fromkeys(sentences))
 
 
 class Exposition:
     """Metrics as text in the form that the client asks for: Prometheus's own or OpenMetrics.
 
     Args:
-        watched: see :class:`SessionCollector`.
+        collectors: what is exposed beside the figures of the process.
     """
 
-    def __init__(self, watched: Callable[[], Watched | None]) -> None:
+    def __init__(self, *collectors: Collector) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(SessionCollector(watched))
+        for collector in collectors:
+            self._registry.register(collector)
         ProcessCollector(registry=self._registry)
 
     def text(self, accept: str) -> tuple[bytes, str]:
@@ -95,10 +113,10 @@ def _of_sources(channels: Sequence[Channel]) -> Iterable[Metric]:
     yield counter(
         "source_reconnects", "Times that a source's sound came back.", (each.capture.reconnects for each in channels)
     )
-    yield gauge(
-        "source_sound_age_seconds",
-        "Seconds since sound was last taken from a source.",
-        (each.sound_age_s for each in channels),
+    yield counter(
+        "source_sound_seconds",
+        "Sound of a source so far, what was lost included.",
+        (each.written_samples / SAMPLE_RATE for each in channels),
     )
     yield _gauge(
         "edge_aac_source_level_dbfs",

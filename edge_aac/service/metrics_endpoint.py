@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from http import HTTPStatus
 
 from edge_aac.errors import ConfigError
 from edge_aac.service.http_server import HttpServer, Request, Response
 from edge_aac.service.metrics_settings import MetricsSettings, host_and_port
-from edge_aac.service.watched import Watched
+from edge_aac.settings.tree import Settings
+from edge_aac.streaming.session import Session
 
 FRESH_S = 0.2
 """Metrics that are asked for again within this time are the same text: whoever asks without end costs little."""
@@ -20,87 +19,75 @@ log = logging.getLogger(__name__)
 
 
 class MetricsEndpoint:
-    """Serves ``/metrics`` and ``/health`` while it is open.
+    """Serves ``/metrics`` and ``/health``; a :class:`~edge_aac.service.companions.Companion`.
 
     ``/health`` (``/-/healthy`` too) is 200 while every part of the session moves, else 503, with a sentence a line.
 
     Args:
         host, port: address to listen at.
-
-    Raises:
-        DeviceError: it cannot be listened at.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        from edge_aac.service.metrics import Exposition
+        self.port = port
+        """The port; once it was started the one that is listened at, where any was wanted."""
+        self._host = host
+        self._server: HttpServer | None = None
 
-        self._watched: Watched | None = None
-        self._exposition = Exposition(lambda: self._watched)
-        self._made: dict[str, tuple[float, Response]] = {}
-        self._server = HttpServer(host, port, self._respond)
+    def start(self, session: Session) -> None:
+        """Serve the figures of a session.
+
+        Raises:
+            DeviceError: the address cannot be listened at.
+        """
+        from edge_aac.service.metrics import Exposition, SessionCollector, missing_parts
+
+        exposition = Exposition(SessionCollector(session))
+        made: dict[str, tuple[float, Response]] = {}
+
+        def metrics(accept: str) -> Response:
+            made_s, response = made.get(accept, (0.0, None))
+            now_s = time.monotonic()
+            if response is None or now_s - made_s >= FRESH_S:
+                body, content_type = exposition.text(accept)
+                response = Response(HTTPStatus.OK, body, content_type)
+                made.clear()  # of one form alone: nobody fills the memory with headers of his own
+                made[accept] = now_s, response
+            return response
+
+        def respond(request: Request) -> Response:
+            if request.path == "/metrics":
+                return metrics(request.accept)
+            if request.path in {"/health", "/-/healthy"}:
+                missing = missing_parts(session)
+                status = HTTPStatus.SERVICE_UNAVAILABLE if missing else HTTPStatus.OK
+                return Response(status, "".join(f"{line}\n" for line in missing or ["ok"]).encode("utf-8", "replace"))
+            status = HTTPStatus.OK if request.path == "/" else HTTPStatus.NOT_FOUND
+            return Response(status, b"there are /metrics and /health\n")
+
+        self._server = HttpServer(self._host, self.port, respond)
         self.port = self._server.port
-        """The port that is listened at."""
-        log.info("metrics are served at http://%s:%d/metrics", f"[{host}]" if ":" in host else host, self.port)
-
-    def watch(self, watched: Watched | None) -> None:
-        """Give the figures of a session from now on; of None only those of the process."""
-        self._watched = watched
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        log.info("metrics are served at http://%s:%d/metrics", host, self.port)
 
     def close(self) -> None:
         """Stop serving; may be called again."""
-        self._server.close()
-
-    def _respond(self, request: Request) -> Response:
-        if request.path == "/metrics":
-            return self._metrics(request.accept)
-        if request.path in {"/health", "/-/healthy"}:
-            return self._health()
-        if request.path == "/":
-            return Response(HTTPStatus.OK, b"edge-aac serves /metrics and /health\n")
-        return Response(HTTPStatus.NOT_FOUND, b"there are /metrics and /health\n")
-
-    def _metrics(self, accept: str) -> Response:
-        made_s, response = self._made.get(accept, (0.0, None))
-        now_s = time.monotonic()
-        if response is None or now_s - made_s >= FRESH_S:
-            body, content_type = self._exposition.text(accept)
-            response = Response(HTTPStatus.OK, body, content_type)
-            # Of one form alone: nobody fills the memory with headers of his own.
-            self._made = {accept: (now_s, response)}
-        return response
-
-    def _health(self) -> Response:
-        watched = self._watched
-        if watched is None:
-            return Response(HTTPStatus.SERVICE_UNAVAILABLE, b"starting\n")
-        if missing := watched.missing():
-            return Response(HTTPStatus.SERVICE_UNAVAILABLE, "".join(f"{line}\n" for line in missing).encode())
-        return Response(HTTPStatus.OK, b"ok\n")
+        if self._server is not None:
+            self._server.close()
 
 
-@contextmanager
-def serving_metrics(settings: MetricsSettings) -> Iterator[Callable[[Watched], None]]:
-    """Serve the metrics while this is open, where the settings say so.
-
-    Yields:
-        A function that is given the session once there is one.
+def open_metrics(settings: Settings) -> MetricsEndpoint | None:
+    """The endpoint where the settings have one; see :data:`edge_aac.service.companions.OpenCompanion`.
 
     Raises:
         ConfigError: the package ``prometheus-client`` is missing.
-        DeviceError: the address cannot be listened at.
     """
-    if settings.listen is None:
-        yield lambda _: None
-        return
+    listen = settings.get(MetricsSettings).listen
+    if listen is None:
+        return None
     try:
-        endpoint = MetricsEndpoint(*host_and_port(settings.listen))
+        import prometheus_client  # noqa: F401 - told now, before anything runs
     except ModuleNotFoundError as error:
-        if error.name != "prometheus_client":
-            raise
         raise ConfigError(
             "metrics need the package 'prometheus-client', which is missing: install it with pip"
         ) from error
-    try:
-        yield endpoint.watch
-    finally:
-        endpoint.close()
+    return MetricsEndpoint(*host_and_port(listen))

@@ -134,11 +134,6 @@ class Channel:
         """Seconds from one window to the next."""
         return self._slicer.hop_samples / SAMPLE_RATE
 
-    @property
-    def sound_age_s(self) -> float:
-        """Seconds since sound was last taken from the ring; of a source that never gave any, since the start."""
-        return time.monotonic() - self._heard_s
-
     def lost_s(self) -> dict[str, float]:
         """Seconds of sound that reached no window, by where they were lost: before the ring, or overwritten in it."""
         gap, overrun = self._ring.gap_samples, self._ring.overrun_samples

@@ -6,6 +6,7 @@ import json
 import threading
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +15,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 from edge_aac import __version__
+from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DataError
-from edge_aac.service.metrics import Exposition
-from edge_aac.service.metrics_endpoint import MetricsEndpoint, serving_metrics
+from edge_aac.service.metrics import Exposition, SessionCollector
+from edge_aac.service.metrics_endpoint import MetricsEndpoint, open_metrics
 from edge_aac.service.metrics_settings import MetricsSettings, host_and_port
-from edge_aac.service.watched import Watched
-from edge_aac.streaming.channel import Channel
+from edge_aac.settings.layers import Layer
+from edge_aac.settings.tree import load_settings
+from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.counters import LATENCY_BOUNDS_S, LatencyLog
-from edge_aac.streaming.gate import ScoreGate
+from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.session import Session
-from tests.edge_aac.fakes import MODEL, FakeModel, FakeSink, FakeSource, scored
-from tests.edge_aac.streaming.session_cases import DOG, HOP, RAIN, blocks, noise, session
+from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, scored
+from tests.edge_aac.streaming.session_cases import DOG, HOP, RAIN, WINDOW, blocks, noise, session
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -39,13 +42,9 @@ def _samples(text: str, families: Callable[[str], Any] = text_string_to_metric_f
     return found
 
 
-def _scraped(watched: Watched | None, accept: str = "") -> Samples:
-    body, _ = Exposition(lambda: watched).text(accept)
+def _scraped(made: Session, accept: str = "") -> Samples:
+    body, _ = Exposition(SessionCollector(made)).text(accept)
     return _samples(body.decode())
-
-
-def _watched(made: Session, **changes: Any) -> Watched:
-    return Watched(made.channels, made._hub.health, MODEL, **changes)
 
 
 def _of(samples: Samples, name: str, **labels: str) -> float:
@@ -65,7 +64,7 @@ def test_what_was_counted_is_what_is_scraped() -> None:
     (channel,) = made.channels
     counters = channel.counters
     assert min(counters.silent, counters.unsure, counters.failed, counters.captions) > 0, "or the test looks at nothing"
-    samples = _scraped(_watched(made))
+    samples = _scraped(made)
     outcomes = {
         outcome: _of(samples, "edge_aac_windows_total", source="garden.wav", outcome=outcome)
         for outcome in ("captioned", "silent", "unsure", "failed", "skipped")
@@ -81,7 +80,7 @@ def test_what_was_counted_is_what_is_scraped() -> None:
     assert _of(samples, "edge_aac_captions_total", source="garden.wav") == counters.captions
     assert _of(samples, "edge_aac_source_hop_seconds", source="garden.wav") == HOP / 16_000
     assert _of(samples, "edge_aac_source_level_dbfs", source="garden.wav") == pytest.approx(-20, abs=1)
-    assert _of(samples, "edge_aac_sink_delivered_total", sink="fake") == len(made._hub._outlets[0]._sink.records)
+    assert _of(samples, "edge_aac_sink_delivered_total", sink="fake") == len(made.hub.outlets[0]._sink.records)
     model = {"bundle": "fake", "bundle_version": "1", "backend": "onnxruntime", "precision": "fp32"}
     assert _of(samples, "edge_aac_build_info", version=__version__, **model) == 1
     assert samples["process_resident_memory_bytes", ()] > 1e6
@@ -101,7 +100,7 @@ def test_states_are_one_hot_and_losses_have_reasons() -> None:
     channel._ring.write(noise(HOP), block=False)
     channel._ring.write_gap(1_600)
     channel.counters.skipped["behind"] += 3
-    samples = _scraped(_watched(made))
+    samples = _scraped(made)
     label = channel.label
     states = {
         state: _of(samples, "edge_aac_source_state", source=label, state=state)
@@ -132,7 +131,7 @@ def test_latencies_are_counted_for_good_whatever_the_health_record_takes() -> No
     made.run()
     (channel,) = made.channels
     assert channel.counters.captions, "or the test looks at nothing"
-    samples = _scraped(_watched(made))
+    samples = _scraped(made)
     assert _of(samples, "edge_aac_latency_seconds_count", source="mic7") == channel.counters.captions
     assert _of(samples, "edge_aac_latency_seconds_bucket", source="mic7", le="+Inf") == channel.counters.captions
     assert _of(samples, "edge_aac_latency_seconds_sum", source="mic7") > 0
@@ -141,26 +140,34 @@ def test_latencies_are_counted_for_good_whatever_the_health_record_takes() -> No
 def test_open_metrics_for_those_that_ask_for_it() -> None:
     made = session(FakeSource(blocks(4), live=True), FakeSink())
     made.run()
-    body, content_type = Exposition(lambda: _watched(made)).text("application/openmetrics-text; version=1.0.0")
+    body, content_type = Exposition(SessionCollector(made)).text("application/openmetrics-text; version=1.0.0")
     assert "openmetrics" in content_type
     assert body.decode().endswith("# EOF\n")
     assert _samples(body.decode(), open_metrics_families)["edge_aac_captions_total", (("source", "mic7"),)] > 0
 
 
-def test_every_metric_says_what_it_is_in_base_units() -> None:
+def test_every_metric_says_what_it_is_in_base_units(tmp_path: Path) -> None:
     made = session(FakeSource(blocks(4), live=True), FakeSink())
     made.run()
-    watched = _watched(made, temperatures_c=lambda: {"cpu": 51.5}, powers_w=lambda: {"VDD_IN": 7.25})
-    body, _ = Exposition(lambda: watched).text("")
+    zone, chip = tmp_path / "sys/class/thermal/thermal_zone0", tmp_path / "sys/class/hwmon/hwmon0"
+    for folder, files in (
+        (zone, {"type": "cpu-thermal", "temp": "51500"}),
+        (chip, {"name": "board", "power1_input": "7250000", "power1_label": "VDD_IN"}),
+    ):
+        folder.mkdir(parents=True)
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    body, _ = Exposition(SessionCollector(made, tmp_path)).text("")
     families = list(text_string_to_metric_families(body.decode()))
     assert len(families) > 20
     for family in families:
         assert family.documentation.endswith("."), family.name
         assert not any(unit in family.name.split("_") for unit in ("ms", "milliseconds", "kb", "mb")), family.name
     samples = _samples(body.decode())
-    assert _of(samples, "edge_aac_temperature_celsius", zone="cpu") == 51.5
+    assert _of(samples, "edge_aac_temperature_celsius", zone="cpu-thermal") == 51.5
     assert _of(samples, "edge_aac_power_watts", rail="VDD_IN") == 7.25
     assert samples["edge_aac_alive", ()] == 1
+    assert samples["edge_aac_slowed", ()] == 0
 
 
 def _get(endpoint: MetricsEndpoint, path: str) -> tuple[int, str]:
@@ -173,18 +180,22 @@ def _get(endpoint: MetricsEndpoint, path: str) -> tuple[int, str]:
 
 def test_health_is_that_of_the_sessions_parts() -> None:
     missing: list[str] = []
-    made = session(FakeSource(blocks(4), live=True), FakeSink())
+    made = session(
+        [FakeSource(blocks(4), live=True, label=label) for label in ("mic0", "mic1")], FakeSink(), FakeModel()
+    )
+    made.health.missing = lambda _label: missing
     endpoint = MetricsEndpoint("127.0.0.1", 0)
+    endpoint.start(made)
     try:
-        assert _get(endpoint, "/health") == (503, "starting\n")
         assert "edge_aac_build_info" in _get(endpoint, "/metrics")[1]
-        endpoint.watch(_watched(made, missing=lambda: missing))
         assert _get(endpoint, "/health") == _get(endpoint, "/-/healthy") == (200, "ok\n")
-        missing.append("mic0 gives no sound")
-        assert _get(endpoint, "/health") == (503, "mic0 gives no sound\n")
+        missing.append("describing has not come to an end for 40 s")
+        assert _get(endpoint, "/health") == (503, "describing has not come to an end for 40 s\n")
+        assert _scraped(made)["edge_aac_alive", ()] == 0
         assert _get(endpoint, "/")[0] == 200
         assert _get(endpoint, "/favicon.ico")[0] == 404
     finally:
+        endpoint.close()
         endpoint.close()
         made.run()
 
@@ -196,7 +207,7 @@ def test_scrapes_while_the_session_runs_hold_up_nothing() -> None:
         FakeSink(),
         FakeModel(by_position=HOP),
     )
-    endpoint.watch(_watched(made))
+    endpoint.start(made)
     ended = threading.Event()
     scraped: list[Samples] = []
 
@@ -219,11 +230,28 @@ def test_scrapes_while_the_session_runs_hold_up_nothing() -> None:
         assert values == sorted(values), "a counter never goes back"
 
 
-def test_nothing_is_served_unless_the_settings_say_so() -> None:
-    before = threading.active_count()
-    with serving_metrics(MetricsSettings()) as watch:
-        assert threading.active_count() == before
-        watch(_watched(session(FakeSource([]), FakeSink())))
+def test_nothing_is_served_unless_the_settings_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+    assert open_metrics(load_settings()) is None
+    endpoint = open_metrics(load_settings(None, Layer({"metrics": {"listen": "9464"}})))
+    assert endpoint is not None
+    assert endpoint.port == 9464
+    endpoint.close()  # it was never started
+
+
+def test_a_source_that_comes_later_is_scraped_too() -> None:
+    made = session(FakeSource(blocks(4), live=True), FakeSink())
+    collector = Exposition(SessionCollector(made))
+    collector.text("")
+    made.add(
+        FakeSource(blocks(4), live=True, label="garden"), WindowSlicer(WINDOW, HOP), ChannelSettings(EnergyGate(-70.0))
+    )
+    samples = _samples(collector.text("")[0].decode())
+    assert _of(samples, "edge_aac_source_state", source="garden", state="listening") == 1
+    made.run()
+    assert _of(_scraped(made), "edge_aac_source_sound_seconds_total", source="garden") == pytest.approx(
+        4 * HOP / 16_000
+    )
 
 
 @pytest.mark.parametrize(
@@ -254,4 +282,4 @@ def test_json_of_no_metric_is_lost() -> None:
     """Nothing in the text depends on the locale or on Python's repr of numbers that JSON lacks."""
     made = session(FakeSource(blocks(3), live=True), FakeSink())
     made.run()
-    assert json.dumps(sorted(value for _, value in _scraped(_watched(made)).items()), allow_nan=False)
+    assert json.dumps(sorted(value for _, value in _scraped(made).items()), allow_nan=False)
