@@ -7,7 +7,9 @@ Names follow Prometheus's conventions (https://prometheus.io/docs/practices/nami
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
@@ -27,6 +29,8 @@ from edge_aac.streaming.counters import LATENCY_BOUNDS_S
 from edge_aac.streaming.session import Session
 from edge_aac.timebase import SAMPLE_RATE
 
+_NO_OUTCOMES = {"windows", "lost_samples"}
+_OUTCOMES = {"captions": "captioned"}
 _BOUNDS = [*(repr(bound) for bound in LATENCY_BOUNDS_S), "+Inf"]
 
 
@@ -56,6 +60,7 @@ class SessionCollector(Collector):
         yield GaugeMetricFamily("edge_aac_alive", "1 while sound is taken and windows are described, else 0.", alive)
         yield GaugeMetricFamily("edge_aac_threads", "Threads of the process.", threading.active_count())
         yield from _of_sources(channels)
+        yield from _of_records(dict(session.hub.published))
         yield from _of_sinks(session.hub.health())
         yield from self._of_board()
 
@@ -152,20 +157,14 @@ def _of_sources(channels: Sequence[Channel]) -> Iterable[Metric]:
 
 
 def _outcomes(channels: Sequence[Channel]) -> Metric:
-    metric = CounterMetricFamily(
-        "edge_aac_windows", "Windows whose fate is settled, by outcome.", labels=["source", "outcome"]
-    )
+    metric = CounterMetricFamily("edge_aac_windows", "Windows by what became of them.", labels=["source", "outcome"])
     for channel in channels:
-        counters = channel.counters
-        outcomes = {
-            "captioned": counters.captions,
-            "silent": counters.silent,
-            "unsure": counters.unsure,
-            "failed": counters.failed,
-            "skipped": sum(dict(counters.skipped).values()),
-        }
-        for outcome, count in outcomes.items():
-            metric.add_metric([channel.label, outcome], count)
+        # All that is counted, so that a count that is added one day is seen at once.
+        for field in fields(channel.counters):
+            count = getattr(channel.counters, field.name)
+            if field.name not in _NO_OUTCOMES:
+                total = sum(dict(count).values()) if isinstance(count, Mapping) else count
+                metric.add_metric([channel.label, _OUTCOMES.get(field.name, field.name)], total)
     return metric
 
 
@@ -181,6 +180,19 @@ def _latencies(channels: Sequence[Channel]) -> Metric:
             groups = [(bound, float(count)) for bound, count in zip(_BOUNDS, counts.at_most, strict=True)]
             metric.add_metric([channel.label], groups, counts.sum_s)
     return metric
+
+
+def _of_records(published: Mapping[tuple[str, str, str], int]) -> Iterable[Metric]:
+    kinds: Counter[tuple[str, str]] = Counter()
+    events = CounterMetricFamily("edge_aac_events", "Event records, by state.", labels=["source", "state"])
+    for (source, kind, state), count in published.items():
+        kinds[source, kind] += count
+        if state:
+            events.add_metric([source, state], count)
+    records = CounterMetricFamily("edge_aac_records", "Records published, by kind.", labels=["source", "kind"])
+    for labels, count in kinds.items():
+        records.add_metric(labels, count)
+    return [records, events]
 
 
 def _of_sinks(sinks: Mapping[str, SinkHealth]) -> Iterable[Metric]:

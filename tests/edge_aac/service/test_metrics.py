@@ -27,7 +27,7 @@ from edge_aac.streaming.counters import LATENCY_BOUNDS_S, LatencyLog
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.session import Session
 from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, scored
-from tests.edge_aac.streaming.session_cases import DOG, HOP, RAIN, WINDOW, blocks, noise, session
+from tests.edge_aac.streaming.session_cases import DOG, HOP, RAIN, WINDOW, blocks, noise, session, states
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -80,6 +80,9 @@ def test_what_was_counted_is_what_is_scraped() -> None:
     assert _of(samples, "edge_aac_captions_total", source="garden.wav") == counters.captions
     assert _of(samples, "edge_aac_source_hop_seconds", source="garden.wav") == HOP / 16_000
     assert _of(samples, "edge_aac_source_level_dbfs", source="garden.wav") == pytest.approx(-20, abs=1)
+    starts = sum(1 for _, state in states(made.hub.outlets[0]._sink) if state == "start")
+    assert _of(samples, "edge_aac_events_total", source="garden.wav", state="start") == starts > 0
+    assert _of(samples, "edge_aac_records_total", source="garden.wav", kind="caption") == counters.captions
     assert _of(samples, "edge_aac_sink_delivered_total", sink="fake") == len(made.hub.outlets[0]._sink.records)
     model = {"bundle": "fake", "bundle_version": "1", "backend": "onnxruntime", "precision": "fp32"}
     assert _of(samples, "edge_aac_build_info", version=__version__, **model) == 1
@@ -102,11 +105,11 @@ def test_states_are_one_hot_and_losses_have_reasons() -> None:
     channel.counters.skipped["behind"] += 3
     samples = _scraped(made)
     label = channel.label
-    states = {
+    found = {
         state: _of(samples, "edge_aac_source_state", source=label, state=state)
         for state in ("waiting", "listening", "stalled", "failed", "ended")
     }
-    assert states == {"waiting": 0, "listening": 1, "stalled": 0, "failed": 0, "ended": 0}
+    assert found == {"waiting": 0, "listening": 1, "stalled": 0, "failed": 0, "ended": 0}
     assert _of(samples, "edge_aac_lost_sound_seconds_total", source=label, reason="gap") == pytest.approx(0.1)
     assert _of(samples, "edge_aac_lost_sound_seconds_total", source=label, reason="overrun") == 0
     assert _of(samples, "edge_aac_windows_skipped_total", source=label, reason="behind") == 3
