@@ -25,6 +25,8 @@ from edge_aac.sinks.stdout import StdoutSink
 from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.hub import Hub
+from edge_aac.streaming.load import heat_watch
+from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.offline import FileCaptioner
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import HealthSettings, SinkSettings, StreamSettings
@@ -73,8 +75,9 @@ def run_stream(
         try:
             watchdog = Watchdog(settings.get(StreamSettings).node, manager, state_file)
             at_end.callback(watchdog.close)
-            # A service may start before its microphone is there.
-            wait_for_all = manager.listens or state_file is not None
+            wait = settings.get(StreamSettings).wait_for_device
+            # A service manager would start it again and again; nobody sits before it to read the exit code.
+            wait_for_all = manager.listens or state_file is not None if wait is None else wait
             running = _opened(settings, output, stop, list(zip(plans, slicers, strict=True)), wait_for_all)
             session = running.session
             try:
@@ -113,6 +116,7 @@ def _opened(
         node=settings.get(StreamSettings).node,
         stop=stop,
         health_interval_s=settings.get(HealthSettings).interval_s,
+        heat=heat_watch(settings.get(LoadSettings)),
     )
     try:
         opened = open_sources([plan.source for plan, _ in plans], stop, wait_for_all=wait_for_all)

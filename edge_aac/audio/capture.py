@@ -11,6 +11,7 @@ The process writes messages to standard output and ends when its standard input 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_aac.audio.connection import PermanentDeviceError
-from edge_aac.audio.devices import InputDevice, find_input, inputs_of, start_port_audio
+from edge_aac.audio.devices import USB_PATH, InputDevice, find_input, inputs_of, start_port_audio
 from edge_aac.errors import DeviceError
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -104,20 +105,23 @@ class Opened:
 class LossMeter:
     """Estimates how much sound an overflow cost, from the clock and the frames that arrived.
 
-    Between clock and frames lies the latency of the buffers. Its lowest value is the baseline, which may creep up by
-    500 ppm so that a slow crystal does not look like loss; what a flagged overflow adds above it was lost.
+    Between clock and frames lies the latency of the buffers. Its lowest value in the last seconds is the baseline, so
+    that a slow crystal, or a device that runs percents slow, does not look like loss; what a flagged overflow adds
+    above it was lost.
 
     Args:
         rate: the device's rate in Hz.
     """
 
-    _CREEP = 500e-6
+    _PERIOD_S = 5.0
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._started_s: float | None = None
         self._frames = 0
-        self._baseline = 0.0
+        self._period_began_s = 0.0
+        self._lowest_before = self._lowest = math.inf
+        """Lowest lag in frames in the last period and in this one."""
 
     def update(self, now_s: float, frames: int, *, overflowed: bool) -> int:
         """Takes one callback's arrival, and gives the frames lost before it.
@@ -129,13 +133,16 @@ class LossMeter:
         """
         self._frames += frames
         if self._started_s is None:
-            self._started_s = now_s - frames / self._rate
+            self._started_s = self._period_began_s = now_s - frames / self._rate
         lag = (now_s - self._started_s) * self._rate - self._frames
         if overflowed:
-            lost = max(0, round(lag - self._baseline))
+            baseline = min(self._lowest_before, self._lowest)
+            lost = 0 if math.isinf(baseline) else max(0, round(lag - baseline))
             self._frames += lost
             return lost
-        self._baseline = min(lag, self._baseline + self._CREEP * frames)
+        if now_s - self._period_began_s >= self._PERIOD_S:
+            self._period_began_s, self._lowest_before, self._lowest = now_s, self._lowest, lag
+        self._lowest = min(lag, self._lowest)
         return 0
 
 
@@ -217,7 +224,8 @@ def message(kind: bytes, content: bytes, arrived_s: float = 0.0, lost_frames: in
 
 
 def _found(audio: Any, request: Request) -> InputDevice:
-    if request.device_id is None:
+    # A port is named for whatever is in it.
+    if request.device_id is None or request.address.startswith(USB_PATH):
         device = find_input(audio, request.address)
     else:
         device = find_input(audio, request.device_id) or _moved(audio, request.device_id, request.other_ids)

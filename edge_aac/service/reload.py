@@ -24,6 +24,8 @@ from edge_aac.service.watchdog import Watchdog
 from edge_aac.settings.tree import Settings
 from edge_aac.streaming.channel import Channel
 from edge_aac.streaming.hub import Outlet
+from edge_aac.streaming.load import heat_watch
+from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import (
     HealthSettings,
@@ -42,6 +44,7 @@ _CHANGED_IN_PLACE = {
     SinkSettings: set(SinkSettings.model_fields),
     CaptionerSettings: set(CaptionerSettings.model_fields),
     HealthSettings: set(HealthSettings.model_fields),
+    LoadSettings: set(LoadSettings.model_fields),
 }
 """Settings that a reload puts in place, by section; every other one needs a restart."""
 
@@ -191,11 +194,7 @@ class Running:
                 del self.channels[key]
             elif plan != before:
                 changes.append(f"{channel.label} changed")
-                channel.reconfigure(
-                    plan.slicer(),
-                    plan.settings,
-                    session.model.same_similarity if plan.same_similarity is None else plan.same_similarity,
-                )
+                session.reconfigure(channel, plan.hop_samples, plan.settings, plan.same_similarity)
                 self.channels[key] = plan, channel
         while opened.sources:
             plan, source, slicer = opened.sources.pop(0)
@@ -206,6 +205,9 @@ class Running:
         if interval_s != session.health.interval_s:
             changes.append("health interval")
             session.health.change_interval(interval_s)
+        if (load := settings.get(LoadSettings)) != self.settings.get(LoadSettings):
+            changes.append("load")
+            session.watch_heat(heat_watch(load))
         self.settings = settings
         return changes
 

@@ -17,6 +17,7 @@ from edge_aac.errors import ConfigError, DeviceError, InputMissingError
 from edge_aac.service.opening import open_sources
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import Settings, load_settings
+from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import ConfiguredSource
 from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.streaming.session_cases import noise
@@ -227,3 +228,66 @@ def test_a_stop_while_sources_are_opened_ends_in_peace(tmp_path: Path, monkeypat
     settings = _settings(tmp_path, '[[sources]]\naddress = "a"\n[[sources]]\naddress = "b"\n')
     app.run_stream(settings, app.Output(), stop)
     assert first.closed.is_set()
+
+
+def test_companions_live_beside_the_session_and_are_closed_whatever_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class _Companion:
+        def __init__(self, name: str, error: DeviceError | None = None) -> None:
+            self._name, self._error = name, error
+
+        def start(self, session: Session) -> None:
+            said.append(f"{self._name} starts with {[channel.label for channel in session.channels]}")
+            if self._error is not None:
+                raise self._error
+
+        def close(self) -> None:
+            said.append(f"{self._name} closes")
+
+    sources: list[FakeSource] = []
+
+    def open_source(_address: str, _context: SourceContext) -> Source:
+        sources.append(FakeSource([noise(_WINDOW_SAMPLES)], label="attic"))
+        return sources[-1]
+
+    monkeypatch.setattr(_OPEN_SOURCE, open_source)
+    monkeypatch.setattr(
+        app, "COMPANIONS", (lambda _: _Companion("first"), lambda _: None, lambda _: _Companion("last"))
+    )
+    settings = _settings(tmp_path, '[[sources]]\naddress = "a"\n')
+    app.run_stream(settings, app.Output(), threading.Event())
+    assert said == ["first starts with ['attic']", "last starts with ['attic']", "last closes", "first closes"]
+    said.clear()
+    failing = _Companion("last", DeviceError("the port is taken"))
+    monkeypatch.setattr(app, "COMPANIONS", (lambda _: _Companion("first"), lambda _: failing))
+    with pytest.raises(DeviceError, match="the port is taken"):
+        app.run_stream(settings, app.Output(), threading.Event())
+    assert said[-2:] == ["last closes", "first closes"]
+    assert sources[-1].closed.is_set()
+
+
+@pytest.mark.parametrize(("env", "waits"), [({}, False), ({"RUNTIME_DIRECTORY": "/nonexistent"}, True)])
+def test_a_service_waits_for_its_only_microphone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], waits: bool
+) -> None:
+    stop = threading.Event()
+
+    def opening(_address: str, context: SourceContext) -> Source:
+        if not context.wait_for_device:
+            raise DeviceError("no microphone")
+        stop.set()
+        return FakeSource([], live=True)
+
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(_OPEN_SOURCE, opening)
+    settings = _settings(tmp_path, '[[sources]]\naddress = "mic0"\n')
+    if waits:
+        app.run_stream(settings, app.Output(), stop)
+    else:
+        with pytest.raises(DeviceError, match="no microphone"):
+            app.run_stream(settings, app.Output(), stop)
+    assert stop.is_set() is waits
