@@ -140,8 +140,8 @@ def _of_sources(channels: Sequence[Channel]) -> Iterable[Metric]:
         "edge_aac_lost_sound_seconds", "Sound that reached no window, by reason.", labels=["source", "reason"]
     )
     for channel in channels:
-        for reason, seconds in channel.lost_s().items():
-            lost.add_metric([channel.label, reason], seconds)
+        for why, seconds in channel.lost_s().items():
+            lost.add_metric([channel.label, why], seconds)
     yield lost
     yield counter("windows_cut", "Windows cut from the sound.", (each.windows for each in counters))
     yield _outcomes(channels)

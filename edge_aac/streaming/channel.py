@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.clock import Clocks, SampleClock
+from edge_aac.audio.connection import LossReason
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import Window, WindowSlicer
@@ -150,15 +151,10 @@ class Channel:
         """Samples that wait in the ring."""
         return self._ring.backlog_samples
 
-    @property
-    def hop_s(self) -> float:
-        """Seconds from one window to the next."""
-        return self._slicer.hop_samples / SAMPLE_RATE
-
-    def lost_s(self) -> dict[str, float]:
-        """Seconds of sound that reached no window, by where they were lost: before the ring, or overwritten in it."""
-        gap, overrun = self._ring.gap_samples, self._ring.overrun_samples
-        return {"gap": gap / SAMPLE_RATE, "overrun": overrun / SAMPLE_RATE}
+    def lost_s(self) -> dict[LossReason, float]:
+        """Seconds of sound that were lost, by reason, up to now in an outage; may be called from another thread."""
+        lost = self._losses.reasons(self._capture.outage, self._clocks.running_s())
+        return {reason: samples / SAMPLE_RATE for reason, samples in lost.items()}
 
     @property
     def written_samples(self) -> int:

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 from edge_aac import __version__
+from edge_aac.audio.connection import Loss, Outage
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DataError
 from edge_aac.service.metrics import Exposition, SessionCollector
@@ -25,6 +26,7 @@ from edge_aac.settings.tree import load_settings
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.counters import LATENCY_BOUNDS_S, LatencyLog
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
+from edge_aac.streaming.losses import LossAccount
 from edge_aac.streaming.session import Session
 from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, scored
 from tests.edge_aac.streaming.session_cases import DOG, HOP, RAIN, WINDOW, blocks, noise, session, states
@@ -100,8 +102,8 @@ def test_states_are_one_hot_and_losses_have_reasons() -> None:
         stop=stop,
     )
     channel: Channel = made.channels[0]
-    channel._ring.write(noise(HOP), block=False)
-    channel._ring.write_gap(1_600)
+    channel._losses.note(0, [Loss("disconnected", 1_600), Loss("lost", 800)])
+    channel._losses.note_overrun(0, 0, 320)
     channel.counters.skipped["behind"] += 3
     samples = _scraped(made)
     label = channel.label
@@ -110,12 +112,29 @@ def test_states_are_one_hot_and_losses_have_reasons() -> None:
         for state in ("waiting", "listening", "stalled", "failed", "ended")
     }
     assert found == {"waiting": 0, "listening": 1, "stalled": 0, "failed": 0, "ended": 0}
-    assert _of(samples, "edge_aac_lost_sound_seconds_total", source=label, reason="gap") == pytest.approx(0.1)
-    assert _of(samples, "edge_aac_lost_sound_seconds_total", source=label, reason="overrun") == 0
+    lost_s = {
+        reason: _of(samples, "edge_aac_lost_sound_seconds_total", source=label, reason=reason)
+        for reason in ("disconnected", "stalled", "suspended", "lost", "overrun")
+    }
+    assert lost_s == {"disconnected": 0.1, "stalled": 0, "suspended": 0, "lost": 0.05, "overrun": 0.02}
     assert _of(samples, "edge_aac_windows_skipped_total", source=label, reason="behind") == 3
     assert _of(samples, "edge_aac_sink_state", sink="fake", state="delivering") == 1
     assert _of(samples, "edge_aac_sink_state", sink="fake", state="failed") == 0
     made.run()
+
+
+def test_an_outage_is_counted_while_it_goes_on_and_its_reasons_add_up() -> None:
+    account = LossAccount()
+    outage = Outage("stalled", 100.0, "no sound")
+    seen = [account.reasons(outage, now_s)["stalled"] for now_s in (100.5, 103.0, 110.0)]
+    assert seen == [0, 2 * 16_000, 9 * 16_000]
+    account.note(0, [Loss("stalled", 10 * 16_000, outage), Loss("lost", 160)])
+    account.note_overrun(0, 0, 320)
+    again = Outage("disconnected", 200.0, "gone")
+    account.close(0, again, 202.0)
+    reasons = account.reasons(again, 300.0)
+    assert reasons == {"disconnected": 32_000, "stalled": 160_000, "suspended": 0, "lost": 160, "overrun": 320}
+    assert sum(reasons.values()) == account.total_samples(None, 300.0)
 
 
 def test_latencies_are_counted_for_good_whatever_the_health_record_takes() -> None:
