@@ -19,7 +19,7 @@ from pathlib import Path
 from edge_aac.doctor.contract import Context
 from edge_aac.doctor.running import run_checks
 from edge_aac.doctor.secrets import Scrubber
-from edge_aac.doctor.service import UNITS, unit_states
+from edge_aac.doctor.service import UNITS, state_files, unit_states
 from edge_aac.errors import DeviceError, EdgeAacError, InputMissingError, UsageError
 from edge_aac.settings.show import show
 
@@ -113,7 +113,7 @@ class Dump:
         yield Entry("machine.txt", "kernel, board, memory, sound cards, mounts, temperatures", self._machine)
         yield Entry("service.json", "state of the service's units", _service)
         yield Entry("journal.txt", f"the last {LOG_LINES} lines that the service logged", self._journal)
-        for number, path in enumerate(self._state_files()):
+        for number, path in enumerate(state_files(self._context)):
             name = "health.json" if number == 0 else f"health-{number + 1}.json"
             yield Entry(name, "state of the running service", partial(_read, path))
 
@@ -150,16 +150,6 @@ class Dump:
             else:
                 kept.append(line)
         return "".join(f"{line}\n" for line in kept)
-
-    def _state_files(self) -> list[Path]:
-        environment = self._context.environment
-        named = environment.get("EDGE_AAC_STATE_FILE")
-        runtime = environment.get("XDG_RUNTIME_DIR", "").lstrip("/")
-        found = [Path(named)] if named else []
-        found += self._context.there("run/edge-aac/health.json", "run/edge-aac-*/health.json")
-        if runtime:
-            found += self._context.there(f"{runtime}/edge-aac/health.json")
-        return [path for path in found if path.is_file()]
 
 
 def is_heard(line: str) -> bool:

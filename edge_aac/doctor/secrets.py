@@ -27,7 +27,7 @@ _USER_INFO = re.compile(r"[a-z][a-z0-9+.-]*://(\S*)@", re.I)
 # As settings/toml.py hides them in one value; in a text of several, each ends at the quote that ends the value.
 _USER_INFO_IN_TEXT = re.compile(r'(?<=://)[^\s"]*@')
 _OPTION_IN_TEXT = re.compile(r'([?&][^=&#\s"]*(?:passw|secret|token|key|auth|pwd)[^=&#\s"]*=)[^&#\s"]*', re.I)
-_OPTION = re.compile(r"[?&]([^=&#\s]+)=([^&#\s]+)")
+_OPTION = re.compile(r"[?&#]([^=&#\s]+)=([^&#\s]+)")
 # password=…, "token": "…", Authorization: Bearer … as programs log them.
 _ASSIGNMENT = re.compile(
     r"""((?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|credentials?|authorization)["']?\s*[=:]\s*)"""
@@ -71,6 +71,11 @@ class Scrubber:
             found |= set(_of_file(file))
         if context.loaded is not None:
             found |= set(_of_settings(context.loaded))
+        for reference in [each for each in found if each.startswith(("file:", "env:"))]:
+            # Of an address's credentials=file:PATH; the path is no secret.
+            found.discard(reference)
+            kind, _, name = unquote(reference).partition(":")
+            found |= set(_of_login(context.environment.get(name, ""))) if kind == "env" else set(_and_of_a_file(name))
         return cls(found)
 
     def text(self, text: str) -> str:
@@ -196,14 +201,18 @@ def _and_of_a_file(value: str) -> Iterator[str]:
         if value and path.is_absolute() and path.is_file():
             if path.stat().st_size <= _LONGEST_FILE:
                 for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                    yield line.strip()
-                    # NAME:PASSWORD and NAME=PASSWORD.
-                    yield re.split(r"[:=]", line, maxsplit=1)[-1].strip()
+                    yield from _of_login(line.strip())
             return
     except (OSError, ValueError):
         pass
     if _is_plain(value):
         yield value
+
+
+def _of_login(line: str) -> Iterator[str]:
+    """A line such as USER:PASSWORD, ?NAME=VALUE or a password alone."""
+    yield line
+    yield re.split(r"[:=]", line, maxsplit=1)[-1].strip()
 
 
 def _is_plain(value: str) -> bool:

@@ -1,4 +1,4 @@
-"""The service: whether its unit is installed, enabled, running, and how often it was restarted."""
+"""The service: what it tells of itself; whether its unit is installed, enabled and running, and its restarts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge_aac.doctor.contract import Context, Finding, Part
+from edge_aac.service.state_file import FILE_NAME, FILE_VARIABLE, read_state
 
 UNITS = ("edge-aac.service", "edge-aac@*.service")
 PROPERTIES = (
@@ -24,6 +25,12 @@ def check(context: Context) -> Sequence[Part]:
 
 
 def _service(context: Context) -> Iterator[Finding]:
+    for path in state_files(context):
+        state = read_state(path)
+        if faults := state.faults():
+            yield Finding("failed", f"the service at work ({path}): {'; '.join(faults)}", "restart it, and see its log")
+        else:
+            yield Finding("ok", f"the service at work, process {state.pid}: {state.status}")
     if not (context.root / "run/systemd/system").is_dir():
         yield Finding("ok", "no systemd runs here")
         return
@@ -62,6 +69,16 @@ def _own_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
+
+
+def state_files(context: Context) -> list[Path]:
+    """The files in which running services tell how they do."""
+    named = context.environment.get(FILE_VARIABLE)
+    runtime = context.environment.get("XDG_RUNTIME_DIR", "").lstrip("/")
+    patterns = [f"run/edge-aac/{FILE_NAME}", f"run/edge-aac-*/{FILE_NAME}"]
+    patterns += [f"{runtime}/edge-aac/{FILE_NAME}"] if runtime else []
+    found = [Path(named)] if named else []
+    return [path for path in [*found, *context.there(*patterns)] if path.is_file()]
 
 
 def unit_states() -> list[dict[str, str]] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from edge_aac.doctor import board, clock, disk, gpu, memory, service, sound_system, temperature, versions
 from edge_aac.doctor.contract import Check, Context, Finding
 from edge_aac.doctor.source import findings_of
+from edge_aac.errors import DataError
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import load_settings
 
@@ -199,6 +202,25 @@ def test_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(service, "unit_states", lambda units=units: units)
         assert _statuses(_found(service.check, _context(tmp_path))) == statuses
+
+
+def test_what_the_running_service_tells(tmp_path: Path) -> None:
+    state = {
+        **{"node": "n", "version": "1", "pid": 7, "phase": "running", "status": "listening to mic0", "missing": []},
+        **{"written_s": 0.0, "monotonic_s": time.monotonic(), "captions": 3, "sources": {}, "sinks": {}, "health": {}},
+    }
+    file = tmp_path / "run/edge-aac/health.json"
+    for changes, status, word in (
+        ({}, "ok", "listening to mic0"),
+        ({"missing": ["describing has not come to an end for 40 s"]}, "failed", "not come to an end"),
+        ({"monotonic_s": time.monotonic() - 1000.0}, "failed", "hangs or has gone"),
+    ):
+        _machine(tmp_path, {"run/edge-aac/health.json": json.dumps({**state, **changes})})
+        found = _found(service.check, _context(tmp_path))[0]
+        assert (found.status, word in found.text) == (status, True), found
+    file.write_text("{")
+    with pytest.raises(DataError):
+        _found(service.check, _context(tmp_path))
 
 
 def test_what_a_second_of_sound_tells() -> None:

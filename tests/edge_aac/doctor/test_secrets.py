@@ -88,21 +88,28 @@ def test_secrets_of_settings_environment_and_files(tmp_path: Path) -> None:
     file.write_text('[mqtt]\npassword = "from-broken"\naddress = "mqtts://u:in-broken@h"\n= no toml\n')
     named = tmp_path / "password"
     named.write_text("user:from-named-file\n")
+    login = tmp_path / "login"
+    login.write_text("?key=from-query-file\n")
     other = tmp_path / "fine.toml"
     other.write_text('[mqtt]\ntoken = "fro\\u006d-escaped"\n[[x]]\nclient_key = ["in-a-list"]\n')
     context = Context(
         load_settings(None, Layer({"sources": [{"address": "rtsp://carl:of-source@h/?key=of-option"}]})),
         files=[file, other, tmp_path / "missing"],
-        given={"sinks": ["mqtt://dora:of-flag@h"]},
+        given={
+            "sinks": ["mqtt://dora:of-flag@h"],
+            "sources": [f"rtsp://h/x#credentials=file:{login}", "rtsp://h/y?credentials=env:GARDEN&z=1"],
+        },
         environment={
             "CAMERA_PASSWORD": "from-environment",
             "MQTT_PASSWORD_FILE": str(named),
             "PROXY": "http://eve:of-proxy@h",
             "SSH_AUTH_SOCK": "/run/agent",
             "USE_TOKEN": "true",
+            "GARDEN": "fred:from-login",
         },
     )
     secrets = ["from-broken", "in-broken", "from-named-file", "from-escaped", "in-a-list", "of-source", "of-option"]
     secrets += ["of-flag", "from-environment", "of-proxy", "carl", "dora"]
-    hidden = Scrubber.of(context).text(" ".join(f"<{secret}>" for secret in secrets) + " /run/agent true")
-    assert hidden == " ".join(["<********>"] * len(secrets)) + " /run/agent true"
+    secrets += ["from-query-file", "from-login"]
+    hidden = Scrubber.of(context).text(" ".join(f"<{secret}>" for secret in secrets) + f" /run/agent true {login}")
+    assert hidden == " ".join(["<********>"] * len(secrets)) + f" /run/agent true {login}"
