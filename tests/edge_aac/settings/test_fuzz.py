@@ -13,17 +13,19 @@ from contextlib import contextmanager
 from datetime import date, datetime, time, timezone
 from io import StringIO
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from edge_aac.app import WindowSlicer
 from edge_aac.audio.windows import WINDOW_SAMPLES
 from edge_aac.cli import main
 from edge_aac.errors import ConfigError, EdgeAacError, UsageError
+from edge_aac.settings.faults import Chosen
 from edge_aac.settings.fields import Setting
 from edge_aac.settings.layers import Layer, Origin
 from edge_aac.settings.sections import KIND, Section, registered_sections
@@ -150,8 +152,11 @@ def _is_sane(loaded: Settings) -> None:
     """What was accepted can be used: it is what its model takes again, can be shown, and gives windows or an error."""
     for name, section in SECTIONS.items():
         value = loaded.values[name]
-        if not isinstance(value, tuple):
-            assert section.model.model_validate(dict(value)) == value or _has_nan(value)
+        for table in value if isinstance(value, tuple) else (value,):
+            model = table.settings if isinstance(table, Chosen) else table
+            assert type(model).model_validate(dict(model)) == model
+            infinite = [key for key, each in dict(model).items() if isinstance(each, float) and not math.isfinite(each)]
+            assert not infinite, f"[{section.name}] takes a number that is none: {infinite}"
     text = show(loaded)
     parse_toml(text.encode("utf-8", "surrogateescape" if "\\ud" not in ascii(text) else "replace"))
     sources = configured_sources(loaded.get(StreamSettings), loaded.tables(SourceSettings))
@@ -160,10 +165,6 @@ def _is_sane(loaded: Settings) -> None:
             WindowSlicer(WINDOW_SAMPLES, round(source.hop_s * SAMPLE_RATE))
         except EdgeAacError as error:
             assert isinstance(error, (UsageError, ConfigError))
-
-
-def _has_nan(value: object) -> bool:
-    return "nan" in repr(value)
 
 
 @given(trees())
@@ -292,6 +293,23 @@ def test_wild_files_through_the_command(tmp_path: Path, tree: dict[str, Any]) ->
     shown = _run("config", "--show", "--config", os.fspath(path))
     _is_in_order(*shown)
     assert (checked[0], shown[0]) in {(0, 0), (78, 78)}, (checked, shown)
+
+
+def _numbers_of(section: Section) -> Iterator[tuple[str, Setting]]:
+    for known in (section.settings, *(kind.settings(section.name) for kind in section.kinds.values())):
+        yield from ((name, each) for name, each in known.items() if each.type is float)
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_no_setting_takes_a_number_that_is_none(number: float) -> None:
+    tried = 0
+    for section in SECTIONS.values():
+        for name, setting in _numbers_of(section):
+            tried += 1
+            with pytest.raises(ValidationError):
+                TypeAdapter(Annotated[setting.field.annotation, setting.field]).validate_python(number)
+                pytest.fail(f"{section.name}.{name} takes {number}")
+    assert tried > 10
 
 
 def test_every_section_is_tried() -> None:
