@@ -199,7 +199,7 @@ def _heard(captioner: Captioner, scene: Scene, hop_samples: int) -> list[Heard]:
     again = described(captioner, [(each, window_rng(1, each.start)) for each in windows])
     words = captioner.embed([each.best.text for each in found])
     return [
-        Heard(replace(window, fbank=window.fbank[:0]), each, text, other.best.text)
+        Heard(replace(window, fbank=np.zeros((0, 0), np.float32)), each, text, other.best.text)
         for window, each, text, other in zip(windows, found, words, again, strict=True)
     ]
 

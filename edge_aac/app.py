@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
-from edge_aac.errors import DataError, EdgeAacError, InputMissingError
+from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.companions import OpenCompanion
 from edge_aac.service.metrics_endpoint import open_metrics
@@ -75,10 +75,10 @@ def run_stream(
         try:
             watchdog = Watchdog(settings.get(StreamSettings).node, manager, state_file)
             at_end.callback(watchdog.close)
-            wait = settings.get(StreamSettings).wait_for_device
+            chosen = settings.get(StreamSettings).wait_for_device
             # A service manager would start it again and again; nobody sits before it to read the exit code.
-            wait_for_all = manager.listens or state_file is not None if wait is None else wait
-            running = _opened(settings, output, stop, list(zip(plans, slicers, strict=True)), wait_for_all)
+            wait = manager.listens or state_file is not None if chosen is None else chosen
+            running = _opened(settings, output, stop, list(zip(plans, slicers, strict=True)), wait)
             session = running.session
             try:
                 for open_companion in COMPANIONS:
@@ -94,8 +94,9 @@ def run_stream(
             if reload is not None:
                 at_end.callback(Reloader(running, reload, watchdog).close)
             session.run()
-        except EdgeAacError as error:
-            manager.failed(str(error))
+        except Exception as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            manager.failed(str(error) or type(error).__name__, cause.errno if isinstance(cause, OSError) else None)
             raise
 
 
@@ -104,7 +105,7 @@ def _opened(
     output: Output,
     stop: threading.Event,
     plans: Sequence[tuple[SourcePlan, WindowSlicer]],
-    wait_for_all: bool,
+    wait: bool,
 ) -> Running:
     """Everything opened and put together; see :func:`run_stream` for what it raises."""
     model = open_model(settings.get(CaptionerSettings))
@@ -119,7 +120,7 @@ def _opened(
         heat=heat_watch(settings.get(LoadSettings)),
     )
     try:
-        opened = open_sources([plan.source for plan, _ in plans], stop, wait_for_all=wait_for_all)
+        opened = open_sources([plan.source for plan, _ in plans], stop, wait=wait)
     except BaseException:
         hub.close(patient=False)
         raise

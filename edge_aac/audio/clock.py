@@ -163,6 +163,9 @@ class SampleClock:
         estimated_s = self._arrivals.time_of(position)
         if not self._knots:
             fixed_s = self._clocks.since_boot_s() if estimated_s is None else estimated_s
+            origin_s = self._arrivals.time_of(0)
+            if position > 0 and origin_s is not None:
+                self._knots.append((0, origin_s))
         else:
             last, last_s = self._knots[-1]
             length_s = (position - last) / SAMPLE_RATE

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from edge_aac.audio.devices import InputDevice, list_inputs
+from edge_aac.audio.devices import InputDevice, cards, list_inputs
 
 Change = Literal["present", "added", "removed", "changed"]
 
@@ -87,25 +87,14 @@ def _follow(
     known = listed()
     for device in known:
         changed(DeviceChange("present", device))
-    cards = _cards(root)
+    known_cards = cards(root)
     due_s = time.monotonic() + _LIST_EVERY_S
     while not stop.wait(_CARDS_EVERY_S):
-        cards_now = _cards(root)
-        if cards_now == cards and time.monotonic() < due_s:
+        cards_now = cards(root)
+        if cards_now == known_cards and time.monotonic() < due_s:
             continue
-        cards, due_s = cards_now, time.monotonic() + _LIST_EVERY_S
+        known_cards, due_s = cards_now, time.monotonic() + _LIST_EVERY_S
         now = listed()
         for change in changes_between(known, now):
             changed(change)
         known = now
-
-
-def _cards(root: Path) -> bytes:
-    """The kernel's sound cards and their devices; empty where it has none."""
-    text = b""
-    for name in ("cards", "devices"):
-        try:
-            text += (root / "proc/asound" / name).read_bytes()
-        except OSError:
-            text += b"\n"
-    return text

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def find_input(audio: Any, uri: str, root: Path = Path("/")) -> InputDevice | No
     for listed in order_inputs(devices, root):
         if uri in (listed.name, listed.id) or (uri.startswith("usb-id:") and listed.id.startswith(f"{uri}@")):
             return listed
-        if uri.startswith(USB_PATH) and _port_of(listed.id) == uri.removeprefix(USB_PATH):
+        if uri.startswith(USB_PATH) and uri.removeprefix(USB_PATH) == _port_of(listed.id):
             return listed
     if not uri.startswith("alsa:"):
         return None
@@ -135,6 +135,19 @@ def find_input(audio: Any, uri: str, root: Path = Path("/")) -> InputDevice | No
                 id=uri,
             )
     return None
+
+
+def cards(root: Path = Path("/")) -> bytes:
+    """The kernel's sound cards and their devices, whose change tells that one came or went; empty without a card.
+
+    Args:
+        root: folder that holds ``proc/asound``.
+    """
+    text = b""
+    for name in ("cards", "devices"):
+        with suppress(OSError):
+            text += (root / "proc/asound" / name).read_bytes()
+    return text
 
 
 @contextmanager
@@ -215,9 +228,9 @@ def _identity(card: int, device: int, root: Path) -> tuple[tuple[int, str, str, 
     return (1, plugged or card_id, card_id, device), f"alsa:hw:{card_id or card},{device}"
 
 
-def _port_of(identity: str) -> str:
-    """Gives the port in a USB input's address, with ``#1`` for the second input of its card; empty for any other."""
-    return identity.partition("@")[2] if identity.startswith("usb-id:") else ""
+def _port_of(identity: str) -> str | None:
+    """Gives the port in a USB input's address, with ``#1`` for the second input of its card; None for any other."""
+    return identity.partition("@")[2] if identity.startswith("usb-id:") else None
 
 
 def _plugged(device: Path) -> str:

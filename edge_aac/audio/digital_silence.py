@@ -52,6 +52,8 @@ class DigitalSilence:
         if not len(samples):
             return
         lowest, highest = float(samples.min()), float(samples.max())
+        if not math.isfinite(lowest + highest):
+            lowest, highest = -math.inf, math.inf  # no number is no value that could stay
         joined = min(self._lowest, lowest), max(self._highest, highest)
         if joined[1] - joined[0] <= _FLAT:
             self._lowest, self._highest = joined

@@ -36,6 +36,7 @@ STALL_S = 2.0
 """Seconds without sound after which an open device counts as stalled, where its source says nothing else."""
 
 _READ_TIMEOUT_S = 0.1
+_SIGN_EVERY_S = 0.5
 _CLOSE_WAIT_S = 0.5
 _OPENING_S = 45.0
 """Opening a device may take this long: a sound server that does not answer is given up after 30 s."""
@@ -72,6 +73,8 @@ class Reconnecting:
         stall_s: seconds without sound after which an open device counts as stalled.
         backoff: waiting times between tries.
         timing: time and chance.
+        sign: gives something that changes when the device may have come, such as the kernel's list of cards: then it
+            is tried at once, however long the pause. It is asked twice a second. None for a device without such a sign.
 
     Raises:
         EdgeAacError: the device cannot be opened now, and is not to be waited for.
@@ -88,6 +91,7 @@ class Reconnecting:
         stall_s: float = STALL_S,
         backoff: Backoff | None = None,
         timing: Timing | None = None,
+        sign: Callable[[], object] | None = None,
     ) -> None:
         self.label = label
         self.heartbeat = Heartbeat()
@@ -95,6 +99,7 @@ class Reconnecting:
         self._stall_s = stall_s
         self._backoff = backoff or Backoff()
         self._timing = timing or Timing()
+        self._sign = sign
         self._closed = threading.Event()
         self._reading = threading.Lock()
         self._state: SourceState = "waiting"
@@ -181,7 +186,7 @@ class Reconnecting:
     def _connected(self) -> Connection | None:
         """Waits as long as the failures before demand, and makes one try."""
         self.heartbeat.beat(self._wait_s)
-        if self._wait_s and self._timing.wait(self._closed, self._wait_s):
+        if self._wait_s and self._paused():
             return None
         self.heartbeat.beat(_OPENING_S)
         try:
@@ -195,6 +200,17 @@ class Reconnecting:
         self._quiet_s = 0.0
         self._heard_since_s = None
         return None if self._closed.is_set() else connection
+
+    def _paused(self) -> bool:
+        """Waits before the next try, or until there is a sign of the device; True where the source was closed."""
+        if self._sign is None:
+            return self._timing.wait(self._closed, self._wait_s)
+        before, left_s = self._sign(), self._wait_s
+        while left_s > 0 and self._sign() == before:
+            if self._timing.wait(self._closed, min(left_s, _SIGN_EVERY_S)):
+                return True
+            left_s -= _SIGN_EVERY_S
+        return self._closed.is_set()
 
     def _heard(self, connection: Connection) -> npt.NDArray[np.float32] | None:
         try:

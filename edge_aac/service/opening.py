@@ -55,7 +55,7 @@ def open_model(settings: CaptionerSettings) -> WindowModel:
 
 
 def open_sources(
-    wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None, *, wait_for_all: bool = False
+    wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None, *, wait: bool = False
 ) -> list[tuple[SourceContext, Source]]:
     """Open sources in order, each with a label of its own.
 
@@ -65,7 +65,7 @@ def open_sources(
     Args:
         wanted: the sources.
         stop: ends the opening.
-        wait_for_all: wait for devices even where no source can be heard: a service may start before its microphone.
+        wait: wait for devices even where no source can be heard: a service may start before its microphone.
 
     Raises:
         DeviceError: none can be heard, or one that no later try can reach is among them.
@@ -85,7 +85,7 @@ def open_sources(
             except DeviceError as error:
                 failures.append(error)
                 opened.append(None)
-        if len(failures) == len(wanted) and not wait_for_all:
+        if len(failures) == len(wanted) and not wait:
             raise failures[0]
         for failure in failures:
             log.warning("%s. It is waited for.", str(failure).rstrip("."))

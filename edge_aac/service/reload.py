@@ -254,24 +254,18 @@ class Reloader:
         self._running = running
         self._request = request
         self._watchdog = watchdog
-        self._closed = False
         self._thread = threading.Thread(target=self._run, name="edge-aac-reload", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """End: the session has ended. A reload that opens something slow is left behind."""
-        self._closed = True
-        self._request.make()
+        self._request.end()
         # Only a stop is in a hurry.
         self._thread.join(JOIN_TIMEOUT_S if self._running.stop.is_set() else None)
         self._request.left_behind = self._thread.is_alive()
 
     def _run(self) -> None:
-        while True:
-            self._request.requested.wait()
-            self._request.requested.clear()
-            if self._closed:
-                return
+        while self._request.wait():
             self._watchdog.reloading()
             note = None
             try:

@@ -34,6 +34,9 @@ OPENING_S = 45.0
 _SLEPT_S = 0.5
 """The machine was suspended where its two clocks differ by more since the last look."""
 
+_ROOM_WAIT_S = 2.0
+"""Longest wait for the reader before the zeros of a long gap; a device's own buffers hold more."""
+
 _FINAL = (UsageError, ConfigError, PermanentDeviceError)
 
 log = logging.getLogger(__name__)
@@ -91,6 +94,7 @@ class Capture:
         self._lost_before = 0
         self._closed = threading.Event()
         self._ended = False
+        self._hurried = False
         self._thread = threading.Thread(target=self._run, name="edge-aac-capture", daemon=True)
 
     @property
@@ -223,13 +227,19 @@ class Capture:
         position = self._ring.written_samples
         if lost := self._losses.note(position, losses):
             self._clock.note_gap(position, lost)
+            if source.live and not self._ring.wait_for_room(lost, 0.0):
+                # After a sleep, nobody had the time to take what was heard before it: the zeros would push it out.
+                self._hurried = True
+                self._wake()
+                self._ring.wait_for_room(lost, _ROOM_WAIT_S)
+                self._hurried = False
             self._ring.write_gap(lost)
         self._outage = None
 
     @property
     def due(self) -> bool:
         """Whether the ring's reader has something to do."""
-        return self._ended or self._is_due(self._ring.written_samples)
+        return self._ended or self._hurried or self._is_due(self._ring.written_samples)
 
     def _is_due(self, position: int) -> bool:
         return position >= self.due_position or 2 * self._ring.backlog_samples >= self._ring.capacity_samples

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +19,18 @@ from edge_aac.records import TimeSpan
 from edge_aac.streaming.batches import Outcome
 from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
 from edge_aac.streaming.capture import Capture
+from edge_aac.streaming.channel_settings import ChannelSettings
 from edge_aac.streaming.counters import Counters, LatencyLog, LevelMeter
 from edge_aac.streaming.events import Embed, EventTracker
-from edge_aac.streaming.gate import EnergyGate, SameGate, ScoreGate, SoundMemory
-from edge_aac.streaming.hop import AdaptiveHop, HopLimits
+from edge_aac.streaming.gate import SoundMemory
+from edge_aac.streaming.hop import AdaptiveHop
 from edge_aac.streaming.hub import Delivery
 from edge_aac.streaming.losses import LossAccount, LostSound
 from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher, Publish
 from edge_aac.streaming.window_queue import WindowQueue
 from edge_aac.timebase import SAMPLE_RATE
+
+__all__ = ["FILE_RING_SAMPLES", "RING_SAMPLES", "Channel", "ChannelSettings"]
 
 RING_SAMPLES = 30 * SAMPLE_RATE
 """Sound of a live source that may wait while others, or a slow model, take their time."""
@@ -44,27 +46,6 @@ LONGEST_WAIT_S = 1.0
 
 SILENT_WAIT_S = 1.0
 """A live source that has given nothing for this long is not merely late."""
-
-
-@dataclass(frozen=True)
-class ChannelSettings:
-    """How one source is listened to.
-
-    Attributes:
-        level_gate: stops silent windows.
-        score_gate: stops captions that are not sure enough.
-        seed: of the candidates; each window's generator is made from it and the window's position.
-        every_window: publish a caption for every window; else only for those that start an event.
-        same_gate: stops windows of a live source that sound as before; None decodes all, as ``every_window`` does.
-        hop_limits: limits of a live source's hop; None keeps it as it is.
-    """
-
-    level_gate: EnergyGate
-    score_gate: ScoreGate = ScoreGate()
-    seed: int = 0
-    every_window: bool = False
-    same_gate: SameGate | None = None
-    hop_limits: HopLimits | None = None
 
 
 class Channel:

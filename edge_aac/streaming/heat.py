@@ -74,6 +74,7 @@ class HeatWatch:
         self._monotonic = monotonic
         self._due_s = monotonic()
         self._heat = Heat()
+        self._told = False
         self.share = 0.0
         """How much less the board is to be given: 0 is nothing less, 1 as little as may be."""
 
@@ -102,11 +103,14 @@ class HeatWatch:
         if share == self.share:
             return False
         before, self.share = self.share, share
+        # On a summer's day it comes and goes: health records tell of it each time.
+        level = logging.DEBUG if self._told else logging.WARNING
         if not before:
-            log.warning("%s", "; ".join(self.warnings))
+            log.log(level, "%s", "; ".join(self.warnings))
         elif not share:
             celsius = "" if self.celsius is None else f" ({self.celsius:.0f} °C)"
-            log.warning("the board is cool again%s: windows come as before", celsius)
+            log.log(level, "the board is cool again%s: windows come as before", celsius)
+            self._told = True
         else:
             log.debug("heat: share %.2f", share)
         return True

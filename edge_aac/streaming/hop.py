@@ -58,6 +58,7 @@ class AdaptiveHop:
         self._rounds_s = (0.0, 0.0)
         self._slow = False
         self._heat = 0.0
+        self._told = False
 
     @property
     def hop_s(self) -> float:
@@ -90,16 +91,18 @@ class AdaptiveHop:
         slow = self._load_s > self._own_s
         if slow != self._slow:
             self._slow = slow
-            # What is near the limit comes and goes: it is told aloud where it begins.
             if slow:
-                log.warning(
+                # What is near the limit comes and goes: health records tell of it each time.
+                log.log(
+                    logging.DEBUG if self._told else logging.WARNING,
                     "%s: describing takes %.1f s, longer than the hop: windows come every %.1f s until it is faster",
                     self._label,
                     min(self._rounds_s),
                     min(self._max_s, self._load_s),
                 )
             else:
-                log.info("%s: describing keeps up again", self._label)
+                log.log(logging.DEBUG if self._told else logging.INFO, "%s: describing keeps up again", self._label)
+                self._told = True
         self._set()
 
     def note_heat(self, share: float) -> None:

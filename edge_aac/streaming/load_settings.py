@@ -56,7 +56,7 @@ class LoadSettings(BaseModel):
         le=1.0,
         description="Windows whose audio embedding is at least this close (cosine) to that of the last captioned one "
         "are not decoded: their event goes on.",
-        examples=[0.995],
+        examples=[0.98],
         json_schema_extra={"env": "EDGE_AAC_SAME_SOUND", "absent": "all are decoded"},
     )
     same_level_db: float = Field(

@@ -75,6 +75,8 @@ class Scheduler:
         self._window_s = (0.0, 0.0)
         """Seconds that a window took in each of the last two batches."""
         self._awake = threading.Event()
+        self._gathering = threading.Event()
+        """Set by nobody."""
         self._turn = 0
         self._served: dict[Channel, int] = {}
         """The round in which a channel last had a window described."""
@@ -122,7 +124,8 @@ class Scheduler:
             if all(channel.ended for channel in channels):
                 break
             if not round_ and self._clocks.wait(self._awake, TICK_S) and len(running) > 1:
-                self._clocks.wait(self._stop, GATHER_S)
+                # Not for the stop: a signal handler that sets it while this thread holds its lock would wait for ever.
+                self._clocks.wait(self._gathering, GATHER_S)
         for channel in channels:
             channel.end()
 

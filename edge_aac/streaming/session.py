@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
+from edge_aac.errors import EdgeAacError
 from edge_aac.models.contract import WindowModel
 from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import Channel, ChannelSettings
@@ -126,6 +127,8 @@ class Session:
             reopen=reopen,
             clocks=self._clocks,
         )
+        if self._heat is not None:
+            channel.note_heat(self._heat.share)
         self.channels.append(channel)
         self.health.add(channel)
         if self._running:
@@ -215,7 +218,12 @@ class Session:
         yield Sign("scheduler", rounds.beats, "describing has not come to an end", allowance_s=rounds.allowance_s)
         for channel in list(self.channels):
             capture, label = channel.capture, channel.label
-            if not channel.live or capture.state in {"ended", "failed"} and not capture.alive:
+            if not channel.live:
+                continue
+            if not capture.alive:
+                # What no retry mends is in the health records. A fault of the program may be gone after a restart.
+                if channel.error is not None and not isinstance(channel.error, EdgeAacError):
+                    yield Sign((channel, "fault"), "ended", f"the capture of {label} has broken off", label)
                 continue
             beats, allowance_s = capture.heartbeat
             yield Sign(

@@ -6,14 +6,17 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_aac import app
+from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.sources.address import Source, SourceContext
 from edge_aac.errors import ConfigError, DeviceError, InputMissingError
+from edge_aac.service.notify import ServiceManager
 from edge_aac.service.opening import open_sources
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import Settings, load_settings
@@ -92,6 +95,21 @@ def test_where_nothing_can_be_heard_the_first_failure_tells_why(monkeypatch: pyt
     monkeypatch.setattr(_OPEN_SOURCE, _opening(devices))
     with pytest.raises(DeviceError, match="no mic0"):
         open_sources([_source("mic0"), _source("mic1")])
+
+
+def test_where_none_is_there_all_are_waited_for_if_the_settings_say_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    devices: dict[str, FakeSource | Exception] = {"mic0": DeviceError("no mic0."), "mic1": DeviceError("no mic1.")}
+    monkeypatch.setattr(_OPEN_SOURCE, _opening(devices))
+    with caplog.at_level(logging.WARNING):
+        opened = open_sources([_source("mic0"), _source("mic1")], wait=True)
+    assert [source.label for _, source in opened] == ["mic0", "mic1"]
+    assert caplog.messages == ["no mic0. It is waited for.", "no mic1. It is waited for."]
+    # What no later try can reach is refused all the same.
+    monkeypatch.setattr(_OPEN_SOURCE, _opening({"mic0": PermanentDeviceError("PyAudio is not installed.")}))
+    with pytest.raises(PermanentDeviceError):
+        open_sources([_source("mic0")], wait=True)
 
 
 def test_what_was_opened_is_closed_when_another_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,9 +287,23 @@ def test_companions_live_beside_the_session_and_are_closed_whatever_happens(
     assert sources[-1].closed.is_set()
 
 
-@pytest.mark.parametrize(("env", "waits"), [({}, False), ({"RUNTIME_DIRECTORY": "/nonexistent"}, True)])
-def test_a_service_waits_for_its_only_microphone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], waits: bool
+@pytest.mark.parametrize(
+    ("chosen", "managed", "env", "waits"),
+    [
+        (None, False, {}, False),
+        (None, True, {}, True),
+        (None, False, {"RUNTIME_DIRECTORY": "/nonexistent"}, True),
+        (True, False, {}, True),
+        (False, True, {}, False),
+    ],
+)
+def test_a_service_waits_for_its_only_microphone(  # noqa: PLR0913, PLR0917 - what decides
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: bool | None,
+    managed: bool,
+    env: dict[str, str],
+    waits: bool,
 ) -> None:
     stop = threading.Event()
 
@@ -284,10 +316,9 @@ def test_a_service_waits_for_its_only_microphone(
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(_OPEN_SOURCE, opening)
-    settings = _settings(tmp_path, '[[sources]]\naddress = "mic0"\n')
-    if waits:
-        app.run_stream(settings, app.Output(), stop)
-    else:
-        with pytest.raises(DeviceError, match="no microphone"):
-            app.run_stream(settings, app.Output(), stop)
+    wait = "" if chosen is None else f"[stream]\nwait_for_device = {str(chosen).lower()}\n"
+    settings = _settings(tmp_path, f'{wait}[[sources]]\naddress = "mic0"\n')
+    manager = ServiceManager(str(tmp_path / "nobody") if managed else None)
+    with nullcontext() if waits else pytest.raises(DeviceError, match="no microphone"):
+        app.run_stream(settings, app.Output(), stop, manager=manager)
     assert stop.is_set() is waits

@@ -106,35 +106,6 @@ def test_what_is_ignored_from_the_start_stays_so(number: signal.Signals, monkeyp
     assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) == (number == signal.SIGHUP)
 
 
-@pytest.mark.parametrize("early", [True, False])
-@pytest.mark.parametrize(
-    ("numbers", "calls"),
-    [
-        ([signal.SIGHUP], ["reload"]),
-        ([signal.SIGTERM], ["stop"]),
-        ([signal.SIGHUP, signal.SIGTERM], ["reload", "stop"]),
-    ],
-)
-def test_a_hang_up_reloads_a_service_and_nothing_else_does(
-    numbers: list[signal.Signals], calls: list[str], early: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found: list[str] = []
-
-    def app(args: list[str], prog_name: str) -> None:
-        signals.hold()
-        if early:
-            for number in numbers:
-                os.kill(os.getpid(), number)
-        signals.end_by(lambda: found.append("stop"), lambda: found.append("reload"))
-        if not early:
-            for number in numbers:
-                os.kill(os.getpid(), number)
-
-    _install(monkeypatch, app)
-    assert _main("try") == 0
-    assert found == calls
-
-
 @pytest.mark.parametrize("words", [["--version"], ["-V"], ["stream", "--version"], ["caption", "x.wav", "--version"]])
 def test_version(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert _main(*words) == 0

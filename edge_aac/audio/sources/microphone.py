@@ -17,7 +17,7 @@ import numpy as np
 from edge_aac.audio.capture import FAILED, HEADER, OPENED, Opened, Request
 from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.connection import PermanentDeviceError, Sound
-from edge_aac.audio.devices import USB_PATH
+from edge_aac.audio.devices import USB_PATH, cards
 from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.reconnect import Reconnecting
 from edge_aac.audio.resample import MonoResampler
@@ -45,7 +45,7 @@ def open_microphone(address: Address, context: SourceContext) -> Reconnecting:
     label = context.label(address)
     _, options = split_query(address.uri, MIXING_OPTIONS)
     opener = MicrophoneOpener(address, label, mixing_of(options) if options else None)
-    return Reconnecting(label, opener, wait_for_device=context.wait_for_device)
+    return Reconnecting(label, opener, wait_for_device=context.wait_for_device, sign=cards)
 
 
 class MicrophoneOpener:

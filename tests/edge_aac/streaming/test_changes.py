@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.windows import Window, WindowSlicer
 from edge_aac.errors import DataError
 from edge_aac.models.contract import Description, not_cancelled
@@ -170,6 +171,25 @@ def test_a_read_that_hangs_is_found_though_the_source_seems_to_listen() -> None:
         found = _first_missing(made)
     assert any("the thread that captures hall has not come round" in sentence for sentence in found)
     assert any("no sound has come from hall" in sentence for sentence in found)
+
+
+@pytest.mark.parametrize(
+    ("error", "found"), [(AssertionError("a bug"), True), (PermanentDeviceError("no such"), False)]
+)
+def test_a_capture_that_broke_off_is_found_where_a_restart_may_mend_it(error: Exception, found: bool) -> None:
+    stop = threading.Event()
+    broken = FakeSource(blocks(3), live=True, error=error, label="attic")
+    made = session([_live("hall"), broken], FakeSink(), stop=stop)
+    attic = made.channels[1]
+    with _running(made, stop):
+        _wait_for(lambda: attic.ended)
+        now_s = 0.0
+        liveness = Liveness(made.signs, limit_s=10.0, interval_s=1.0, monotonic=lambda: now_s)
+        for _ in range(60):
+            now_s += 0.2
+            liveness.check()
+            time.sleep(0.01)
+    assert bool(liveness.missing("attic")) is found
 
 
 def test_a_pipe_that_gives_nothing_for_long_is_no_fault() -> None:

@@ -123,10 +123,9 @@ def test_windows_are_the_file_s_own_wherever_they_start() -> None:
     windows += slicer.push(17 * SECOND, sound[17 * SECOND : 30 * SECOND])
     slicer.change_hop(SECOND)
     windows += slicer.push(30 * SECOND, sound[30 * SECOND :])
-    whole = {window.start: window for window in WindowSlicer(10 * SECOND, 160).push(0, sound)}
     assert len({window.start % (2 * SECOND) for window in windows}) > 2
     for window in windows:
-        same = whole[window.start]
+        (same,) = WindowSlicer(10 * SECOND, 20 * SECOND).push(0, sound[window.start : window.start + 10 * SECOND])
         assert np.array_equal(window.fbank, same.fbank)
         assert (window.rms_dbfs, window.audible_dbfs) == (same.rms_dbfs, same.audible_dbfs)
 

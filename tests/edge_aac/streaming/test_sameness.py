@@ -182,6 +182,18 @@ def test_an_unsure_window_goes_on_as_unsure() -> None:
     assert not [record for record in sink.records if isinstance(record, Event)]
 
 
+def test_what_went_unsure_is_not_taken_for_what_was_heard_before() -> None:
+    """Rain, then something that nobody is sure of, which goes on: the rain's event does not."""
+    model = Hearing(
+        lambda place: 90.0 if place >= 6 else 0.0, lambda place: scored("dog", hybrid=0.1) if place >= 6 else RAIN
+    )
+    (counters,), sink = heard(model, one_microphone(20), score_gate=ScoreGate(0.3))
+    assert model.decoded == [0, 6]
+    assert (counters.unsure, counters.same) == (1, 18)
+    (end,) = [record for record in sink.records if isinstance(record, Event) and record.state == "end"]
+    assert end.windows == 6
+
+
 def test_after_a_window_that_failed_the_next_is_decoded() -> None:
     model = Hearing(lambda _: 0.0, lambda place: DataError("the decoder gave NaN") if place == 0 else RAIN)
     (counters,), _ = heard(model, one_microphone(10))
