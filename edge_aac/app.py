@@ -12,6 +12,7 @@ from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.companions import OpenCompanion
+from edge_aac.service.metrics_endpoint import open_metrics
 from edge_aac.service.notify import ServiceManager
 from edge_aac.service.opening import Output, open_model, open_outlets, open_sources, privacy_gate, sink_plans
 from edge_aac.service.plans import SourcePlan, source_plans
@@ -35,7 +36,7 @@ from edge_aac.timebase import SAMPLE_RATE
 
 __all__ = ["Output", "caption_files", "run_stream"]
 
-COMPANIONS: tuple[OpenCompanion, ...] = ()
+COMPANIONS: tuple[OpenCompanion, ...] = (open_metrics,)
 """What lives beside a stream, each in its own module."""
 
 log = logging.getLogger(__name__)

@@ -80,7 +80,14 @@ class SinkSettings(BaseModel):
 
 
 class SinkKind(Protocol):
-    """What the entry-point group ``edge_aac.sinks`` registers under the name of a kind of sink."""
+    """What the entry-point group ``edge_aac.sinks`` registers under the name of a kind of sink.
+
+    It may have a class method ``check(settings) -> str`` too, which `edge-aac doctor` calls in place of opening and
+    closing the sink: it goes the whole way of a record, and leaves nothing that could be taken for one (a file of its
+    own that it deletes, a message that is not retained on a topic for tests), also while the service uses the same
+    sink. It gives what it did in one sentence without its full stop, and raises what :meth:`open` and
+    :meth:`Sink.publish` raise.
+    """
 
     Settings: ClassVar[type[SinkSettings]]
 

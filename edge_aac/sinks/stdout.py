@@ -86,6 +86,11 @@ class StdoutSink:
         """See :class:`edge_aac.sinks.contract.SinkKind`."""
         return cls(settings.format)
 
+    @classmethod
+    def check(cls, settings: StdoutSettings) -> str:
+        """See :class:`edge_aac.sinks.contract.SinkKind`; nothing is written."""
+        return "standard output takes records as " + ("text" if cls.open(settings)._as_text else "JSON Lines")
+
     def publish(self, record: Record) -> None:
         """See :class:`edge_aac.sinks.contract.Sink`; raises BrokenPipeError when the reader has gone."""
         try:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.clock import Clocks, SampleClock
+from edge_aac.audio.connection import LossReason
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import Window, WindowSlicer
@@ -143,6 +144,11 @@ class Channel:
     def queued_samples(self) -> int:
         """Samples that wait in the ring."""
         return self._ring.backlog_samples
+
+    def lost_s(self) -> dict[LossReason, float]:
+        """Seconds of sound that were lost, by reason, up to now in an outage; may be called from another thread."""
+        lost = self._losses.reasons(self._capture.outage, self._clocks.running_s())
+        return {reason: samples / SAMPLE_RATE for reason, samples in lost.items()}
 
     @property
     def written_samples(self) -> int:

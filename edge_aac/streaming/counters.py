@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 import threading
+from bisect import bisect_left
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from edge_aac.audio.windows import SILENCE_DBFS, Window
 from edge_aac.records import PublishedLatencyMs
@@ -14,6 +16,9 @@ from edge_aac.streaming.losses import milliseconds
 
 MAX_LATENCIES = 4096
 """Latencies that are kept for one health record; of more, the newest."""
+
+LATENCY_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+"""Upper bounds in seconds of the groups that latencies are counted in over the channel's life."""
 
 
 @dataclass
@@ -89,17 +94,43 @@ class Counters:
         )
 
 
+@dataclass(frozen=True)
+class LatencyCounts:
+    """Latencies over a channel's life, counted in groups.
+
+    Attributes:
+        at_most: counts of those up to each of :data:`LATENCY_BOUNDS_S`, then of all.
+        sum_s: sum of all in seconds.
+    """
+
+    at_most: tuple[int, ...]
+    sum_s: float
+
+
 class LatencyLog:
-    """Latencies of published captions since they were last taken. Sinks' threads add, the scheduler takes."""
+    """Latencies of published captions since they were last taken. Sinks' threads add, the scheduler takes.
+
+    Beside them it counts all latencies since the beginning, which taking leaves as they are.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._latencies_ms: deque[float] = deque(maxlen=MAX_LATENCIES)
+        self._groups = [0] * (len(LATENCY_BOUNDS_S) + 1)
+        self._sum_s = 0.0
 
     def add(self, latency_ms: float) -> None:
         """Note one caption's latency in milliseconds."""
         with self._lock:
             self._latencies_ms.append(latency_ms)
+            self._groups[bisect_left(LATENCY_BOUNDS_S, latency_ms / 1000)] += 1
+            self._sum_s += latency_ms / 1000
+
+    @property
+    def counts(self) -> LatencyCounts:
+        """All latencies since the beginning, in groups."""
+        with self._lock:
+            return LatencyCounts(tuple(accumulate(self._groups)), self._sum_s)
 
     def take(self) -> PublishedLatencyMs | None:
         """Median and maximum since the last call; None without captions."""
@@ -114,6 +145,9 @@ class LatencyLog:
 class LevelMeter:
     """Mean power of the windows since it was last taken."""
 
+    newest_dbfs: float | None = None
+    """Level of the newest window in dB below full scale, at least -120; None before the first."""
+
     def __init__(self) -> None:
         self._power = 0.0
         self._samples = 0
@@ -122,6 +156,7 @@ class LevelMeter:
         """Take in a window's level, weighted by its samples."""
         if not math.isfinite(window.rms_dbfs):  # of samples that are no numbers, for which JSON has no level
             return
+        self.newest_dbfs = max(SILENCE_DBFS, window.rms_dbfs)
         if window.rms_dbfs > SILENCE_DBFS:
             self._power += window.samples * 10 ** (window.rms_dbfs / 10)
         self._samples += window.samples

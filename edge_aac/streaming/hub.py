@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 
-from edge_aac.records import SinkHealth
+from edge_aac.records import Event, SinkHealth
 from edge_aac.sinks.contract import reason_of
 from edge_aac.streaming.outlet import Delivery, Outlet
 
@@ -23,6 +24,8 @@ class Hub:
     """
 
     def __init__(self, outlets: Sequence[Outlet]) -> None:
+        self.published: Counter[tuple[str, str, str]] = Counter()
+        """Records so far by source, kind and, of events, state; whether or not a sink takes their kind."""
         self._outlets = tuple(outlets)
         self._reported: set[Outlet] = set()
         self._wake: Callable[[], None] = lambda: None
@@ -30,6 +33,8 @@ class Hub:
 
     def publish(self, delivery: Delivery) -> None:
         """Queue a record for each sink that takes its kind; never waits, see :attr:`Delivery.lossless`."""
+        record = delivery.record
+        self.published[record.source, record.kind, record.state if isinstance(record, Event) else ""] += 1
         takers = [outlet for outlet in self._outlets if delivery.record.kind in outlet.kinds]
         once = delivery
         if delivery.delivered is not None and len(takers) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from edge_aac.audio.connection import Loss, LossReason, Outage
 from edge_aac.timebase import SAMPLE_RATE
@@ -63,6 +64,7 @@ class LossAccount:
         self._told_s: dict[LossReason, float] = {}
         self._told_samples = 0
         self._closed = False
+        self._by_reason: dict[LossReason, int] = dict.fromkeys(get_args(LossReason), 0)
 
     def total_samples(self, outage: Outage | None, now_s: float) -> int:
         """Samples lost so far.
@@ -75,6 +77,21 @@ class LossAccount:
             if not self._closed:
                 self._show(outage, now_s - BEHIND_S)
             return self._lost_samples + self._shown_samples
+
+    def reasons(self, outage: Outage | None, now_s: float) -> dict[LossReason, int]:
+        """Samples lost so far, by reason, each of them.
+
+        Args:
+            outage: the one that goes on; None for none.
+            now_s: monotonic time in seconds.
+        """
+        with self._lock:
+            if not self._closed:
+                self._show(outage, now_s - BEHIND_S)
+            lost = dict(self._by_reason)
+            if self._shown_samples:
+                lost["disconnected" if outage is None else outage.reason] += self._shown_samples
+            return lost
 
     def note(self, position: int, losses: Sequence[Loss]) -> int:
         """Takes note of what was lost right before a block of sound, whose position is ``position`` without it.
@@ -95,10 +112,12 @@ class LossAccount:
                 longest = max(long, key=lambda loss: loss.samples)
                 detail = None if longest.outage is None else longest.outage.detail
                 self._due.append(LostSound(longest.reason, position, position + samples, samples, detail=detail))
+                self._by_reason[longest.reason] += samples
             for loss in losses:
                 if loss.reason in _SMALL and loss.samples:
                     self._gather(loss.reason, position + samples, position + samples + loss.samples, loss.samples)
                     samples += loss.samples
+                    self._by_reason[loss.reason] += loss.samples
             self._lost_samples += samples
             return samples
 
@@ -115,6 +134,7 @@ class LossAccount:
                 return
             self._overrun_samples = overrun_samples
             self._lost_samples += samples
+            self._by_reason["overrun"] += samples
             self._gather("overrun", start, max(end, start + samples), samples)
 
     def take_due(self, now_s: float) -> list[LostSound]:
@@ -145,6 +165,7 @@ class LossAccount:
                 detail = None if outage is None else outage.detail
                 self._due.append(LostSound(reason, position, position + samples, samples, detail=detail))
                 self._lost_samples += samples
+                self._by_reason[reason] += samples
                 self._shown_samples = 0
             self._due += self._gathered.values()
             self._gathered.clear()

@@ -79,7 +79,16 @@ def test_the_whole_runtime_without_anything_of_the_build_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["stream", "--help"], ["caption", "--help"], ["config", "--example"]]
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["stream", "--help"],
+        ["caption", "--help"],
+        ["config", "--example"],
+        ["doctor", "--help"],
+        ["support-dump", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     report = _fresh(_RUN_VERB, json.dumps(words))
