@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
@@ -89,16 +90,29 @@ def _verb(name: str, command: Any, summary: str) -> Verb:
     )
 
 
+def _value(parameter: Any) -> tuple[str, tuple[str, ...]]:
+    """What follows an option, in a word, and what may: Typer has types of its own since 0.29, those of Click before."""
+    described = getattr(parameter, "type_descriptor", None)
+    if described is None:
+        name = str(parameter.type.name)
+        choices = tuple(str(getattr(choice, "value", choice)) for choice in getattr(parameter.type, "choices", ()))
+        return ("path" if name in {"file", "directory", "filename"} else name), choices
+    kind = described.annotation
+    kinds = [one for one in (kind, *get_args(kind)) if isinstance(one, type)]
+    for one in kinds:
+        if issubclass(one, Enum):
+            return "text", tuple(str(member.value) for member in one)
+    names = {Path: "path", float: "float", int: "integer"}
+    return next((names[one] for one in kinds if one in names), "text"), ()
+
+
 def _option(parameter: Any) -> Option:
-    kind = getattr(parameter, "type", None)
-    choices = tuple(str(getattr(choice, "value", choice)) for choice in getattr(kind, "choices", ()))
+    kind, choices = _value(parameter)
     names = tuple(name for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("-"))
-    kind_name = str(getattr(kind, "name", "text"))
-    is_path = kind_name in {"path", "file", "directory", "filename"}
     value = ""
     if not getattr(parameter, "is_flag", False):
-        value = getattr(parameter, "metavar", None) or ("|".join(choices) if choices else kind_name.upper())
-    return Option(names, value, " ".join((getattr(parameter, "help", "") or "").split()), choices, is_path)
+        value = getattr(parameter, "metavar", None) or ("|".join(choices) if choices else kind.upper())
+    return Option(names, value, " ".join((getattr(parameter, "help", "") or "").split()), choices, kind == "path")
 
 
 def _roff(text: str) -> str:
