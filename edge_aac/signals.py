@@ -57,17 +57,24 @@ def end_by_exception() -> None:
         _exit(first, None)
 
 
-def end_by(stop: Callable[[], object]) -> None:
+def end_by(stop: Callable[[], object], reload: Callable[[], object] | None = None) -> None:
     """Let each signal call ``stop``; one that was noted does so now. SIGHUP that is ignored stays so.
 
     Args:
         stop: called in the main thread, between two of its instructions; it must not wait.
+        reload: called by SIGHUP in place of ``stop``: of a service, which has no terminal that could be closed.
     """
     for number in ENDING:
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+        if number == signal.SIGHUP and reload is not None:
+            signal.signal(number, lambda *_: reload())
+        elif number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: stop())
-    if _held:
-        _held.clear()
+    noted = set(_held)
+    _held.clear()
+    if reload is not None and signal.SIGHUP in noted:
+        noted.remove(signal.SIGHUP)
+        reload()
+    if noted:
         stop()
 
 

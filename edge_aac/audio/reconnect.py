@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edge_aac.audio.connection import Connection, PermanentDeviceError, RefusedError, SourceState
 from edge_aac.backoff import Backoff
 from edge_aac.errors import DeviceError
+from edge_aac.heartbeat import Heartbeat
 from edge_aac.timebase import SAMPLE_RATE
 
 _log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ label, not its address."""
 
 _READ_TIMEOUT_S = 0.1
 _CLOSE_WAIT_S = 0.5
+_OPENING_S = 45.0
+"""Opening a device may take this long: a sound server that does not answer is given up after 30 s."""
 _LOSS_WARNING_EVERY_S = 60.0
 
 
@@ -76,6 +79,7 @@ class Reconnecting:
         timing: Timing | None = None,
     ) -> None:
         self.label = label
+        self.heartbeat = Heartbeat()
         self._open_once = open_once
         self._stall_s = stall_s
         self._backoff = backoff or Backoff()
@@ -116,6 +120,7 @@ class Reconnecting:
         with self._reading:
             try:
                 while not self._closed.is_set():
+                    self.heartbeat.beat()
                     connection = self._connection or self._connected()
                     samples = None if connection is None else self._heard(connection)
                     if samples is not None and len(samples):
@@ -145,8 +150,10 @@ class Reconnecting:
 
     def _connected(self) -> Connection | None:
         """Waits as long as the failures before demand, and makes one try."""
+        self.heartbeat.beat(self._wait_s)
         if self._wait_s and self._timing.wait(self._closed, self._wait_s):
             return None
+        self.heartbeat.beat(_OPENING_S)
         try:
             connection = self._open_once(self._closed)
         except PermanentDeviceError:

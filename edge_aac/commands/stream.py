@@ -1,7 +1,8 @@
 """Caption microphones, files or a pipe until they end or you stop it.
 
 Publishes a caption when something new is heard: overlapping windows of the same meaning are one event.
-Stops with Ctrl-C, SIGTERM or SIGHUP (its terminal is closed) within a second; ``nohup`` keeps it from the last.
+Stops with Ctrl-C, SIGTERM or SIGHUP (its terminal is closed) within a second; ``nohup`` keeps it from the last. As a
+service it reads its configuration anew at SIGHUP.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import typer
 from edge_aac import signals
 from edge_aac.commands import options
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
+from edge_aac.errors import EdgeAacError
+from edge_aac.service.notify import ServiceManager
 
 ENDS_IN_GOOD_ORDER = True
 """See :data:`edge_aac.cli.OWN_SIGNALS`."""
@@ -43,14 +46,21 @@ def stream(
     ] = False,
     events: Annotated[bool, typer.Option("--events", help="Print event records (start, update, end) as well.")] = False,
     output_format: options.FormatOption = options.Format.AUTO,
+    log_level: options.LogLevelOption = options.LogLevel.INFO,
 ) -> None:
     """Caption microphones, files or a pipe until they end or you stop it."""
-    stop = threading.Event()
+    stop, reload = threading.Event(), threading.Event()
+    manager = ServiceManager.of_environment()
     # First of all: a stop during the imports below must end the stream as politely as a later one.
-    signals.end_by(stop.set)
-    options.log_to_stderr()
-    settings = given.load()
+    signals.end_by(stop.set, reload.set if manager.listens else None)
+    options.log_to_stderr(log_level, endless=True)
+    try:
+        settings = given.load()
+    except EdgeAacError as error:
+        manager.failed(str(error))
+        raise
 
     from edge_aac.app import Output, run_stream
 
-    run_stream(settings, Output(output_format.value, events, every_window), stop)
+    output = Output(output_format.value, events, every_window)
+    run_stream(settings, output, stop, manager=manager, reload=reload, load=given.load)

@@ -61,6 +61,7 @@ class Health(Record):
         due_windows: number of windows that wait to be described.
         reconnects: number of times that the source was found again, since the start.
         sinks: state of each sink.
+        warnings: what is wrong now, one plain sentence each.
     """
 
     schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")
@@ -79,6 +80,7 @@ class Health(Record):
     due_windows: int
     reconnects: int
     sinks: dict[str, SinkHealth]
+    warnings: list[str] = Field(default_factory=list)
 
     def sentence(self) -> str:
         skipped = sum(self.skipped.values())

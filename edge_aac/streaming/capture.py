@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.connection import PermanentDeviceError
@@ -14,12 +15,19 @@ from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.backoff import Backoff
 from edge_aac.errors import ConfigError, EdgeAacError, UsageError
+from edge_aac.heartbeat import Heartbeat
 from edge_aac.records import as_text
 from edge_aac.records.health import HealthState
 from edge_aac.timebase import SAMPLE_RATE
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 60.0
+OPENING_S = 45.0
+"""Opening a source may take this long."""
 
 _FINAL = (UsageError, ConfigError, PermanentDeviceError)
 
@@ -54,6 +62,7 @@ class Capture:
         """Position in samples from which on the reader has something to do."""
         self.reason: str | None = None
         """Why the source failed; None while it has not."""
+        self._heartbeat = Heartbeat()
         self._source = source
         self._source_lock = threading.Lock()
         self._ring = ring
@@ -82,6 +91,22 @@ class Capture:
     def reconnects(self) -> int:
         """How often its sound came back."""
         return self._reopened + self._source.reconnects
+
+    @property
+    def heartbeat(self) -> tuple[int, float]:
+        """Rounds of the thread, those inside its source's :meth:`read` included, and the seconds allowed to this one.
+
+        A source that waits for its device in ``read`` has a ``heartbeat`` of its own.
+        """
+        own, inner = self._heartbeat, getattr(self._source, "heartbeat", None)
+        if not isinstance(inner, Heartbeat):
+            return own.beats, own.allowance_s
+        return own.beats + inner.beats, max(own.allowance_s, inner.allowance_s)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
 
     def start(self) -> None:
         """Start the thread."""
@@ -118,7 +143,7 @@ class Capture:
         source = self._source
         heard = False
         try:
-            while (block := source.read()) is not None:
+            while (block := self._next_block(source)) is not None:
                 lost = source.lost_samples()
                 if lost > self._lost_before:
                     self._ring.write_gap(lost - self._lost_before)
@@ -138,6 +163,10 @@ class Capture:
             return error
         return None
 
+    def _next_block(self, source: Source) -> npt.NDArray[np.float32] | None:
+        self._heartbeat.beat()
+        return source.read()
+
     @property
     def due(self) -> bool:
         """Whether the ring's reader has something to do."""
@@ -156,9 +185,12 @@ class Capture:
             self._reopened += 1
             self.reason = None
 
-    def _next_wait_s(self) -> float:
+    def _pause(self) -> bool:
+        """Wait before the next try; True where the source was closed meanwhile."""
         self._failures += 1
-        return self._backoff.wait_s(self._failures, random.random())
+        wait_s = self._backoff.wait_s(self._failures, random.random())
+        self._heartbeat.beat(wait_s)
+        return self._closed.wait(wait_s)
 
     def _replace_source(self, failure: EdgeAacError) -> bool:
         """Open a live source anew, however often it takes; False where no retry would help or it was closed."""
@@ -172,7 +204,8 @@ class Capture:
             self._source.close()
         if time.monotonic() - self._opened_s >= self._backoff.steady_s:
             self._failures = 0
-        while not self._closed.wait(self._next_wait_s()):
+        while not self._pause():
+            self._heartbeat.beat(OPENING_S)
             try:
                 opened = self._reopen()
             except _FINAL:

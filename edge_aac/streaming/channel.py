@@ -97,9 +97,7 @@ class Channel:
         self._arrivals = SampleClock()
         self._capture = Capture(source, self._ring, self._clock, self._arrivals, wake, reopen)
         self._capture.due_position = slicer.next_end
-        # A window is late for one that overlaps it, or that simply comes next where the hop is longer than the window.
-        reach_samples = max(slicer.hop_samples + 1, slicer.window_samples)
-        self.queue = WindowQueue(self.label, settings.level_gate, self.counters, reach_samples, skips=self.live)
+        self.queue = WindowQueue(self.label, settings.level_gate, self.counters, _reach_of(slicer), skips=self.live)
         self.publisher = DescriptionPublisher(
             builder=builder,
             tracker=tracker,
@@ -130,6 +128,21 @@ class Channel:
     def queued_samples(self) -> int:
         """Samples that wait in the ring."""
         return self._ring.backlog_samples
+
+    @property
+    def written_samples(self) -> int:
+        """Samples at 16 kHz since the channel began, lost ones included."""
+        return self._ring.written_samples
+
+    @property
+    def taken_windows(self) -> int:
+        """Windows that no longer wait, whatever became of them; may be read from another thread."""
+        return self.counters.windows - len(self.queue)
+
+    @property
+    def reach_s(self) -> float:
+        """Seconds of sound within which at least one window ends."""
+        return (self._slicer.window_samples + 2 * self._slicer.hop_samples) / SAMPLE_RATE
 
     def start(self) -> None:
         """Start capturing."""
@@ -175,6 +188,25 @@ class Channel:
         """The window's own generator: what is said of it does not depend on other windows."""
         return window_rng(self._seed, window.start)
 
+    def reconfigure(self, slicer: WindowSlicer, settings: ChannelSettings, same_similarity: float) -> None:
+        """Cut and gate otherwise from now on; no sample is lost, and events go on.
+
+        Where the hop changes, the sound since the last window ends with one more window, and windows start anew.
+
+        Args:
+            slicer: fresh.
+            settings: gates and seed.
+            same_similarity: smallest cosine between captions of one event.
+        """
+        if slicer.hop_samples != self._slicer.hop_samples:
+            self._accept(self._slicer.flush())
+            self._slicer = slicer
+            self._capture.due_position = 0
+            self.queue.reach_samples = _reach_of(slicer)
+        self._seed = settings.seed
+        self.queue.level_gate = settings.level_gate
+        self.publisher.regulate(settings.score_gate, settings.every_window, same_similarity)
+
     def tick(self) -> None:
         """End the events of a live source that gives no sound, when they would have ended had it gone on in silence."""
         if not self.live or self.queue or not self.publisher.open_events or self._ring.backlog_samples:
@@ -211,3 +243,8 @@ class Channel:
 
     def _span(self, start: int, end: int) -> TimeSpan:
         return clock_span(start, end, self._clock) if self.live else file_span(start, end)
+
+
+def _reach_of(slicer: WindowSlicer) -> int:
+    # A window is late for one that overlaps it, or that simply comes next where the hop is longer than the window.
+    return max(slicer.hop_samples + 1, slicer.window_samples)

@@ -49,10 +49,15 @@ class EventTracker:
     """
 
     def __init__(self, same_similarity: float, embed: Embed) -> None:
-        self._same_similarity = same_similarity
+        self.same_similarity = same_similarity
         self._embed = embed
         self._open: list[EventChange] = []
         self._opened = 0
+
+    def use(self, same_similarity: float, embed: Embed) -> None:
+        """Compare captions otherwise from now on; no event is open."""
+        self.same_similarity = same_similarity
+        self._embed = embed
 
     @property
     def open_events(self) -> int:
@@ -85,7 +90,7 @@ class EventTracker:
     def _place(self, start: int, end: int, caption: ScoredCaption) -> EventChange:
         caption = self._comparable(caption)
         nearest = max(self._open, key=lambda event: self._similarity(event, caption), default=None)
-        if nearest is None or self._similarity(nearest, caption) < self._same_similarity:
+        if nearest is None or self._similarity(nearest, caption) < self.same_similarity:
             change = EventChange(self._opened, "start", start, end, caption, 1)
             self._opened += 1
         else:

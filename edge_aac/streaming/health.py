@@ -35,29 +35,58 @@ class HealthReporter:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = node
+        self.missing: Callable[[str], list[str]] = lambda _label: []
+        """What does not work of a source, or of everything, one sentence each."""
         self._hub = hub
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._monotonic = monotonic
         self._began_s = time.time()
         self._due_s = monotonic() + interval_s
         self._before = {channel: Counters() for channel in channels}
+        self.latest: dict[str, Health] = {}
+        """The newest record of each source that is heard, by label; replaced as a whole, for other threads."""
+
+    def begin(self) -> None:
+        """Count the interval from now on."""
+        self._began_s = time.time()
+        self._due_s = self._monotonic() + self.interval_s
+
+    def add(self, channel: Channel) -> None:
+        """Tell of a channel that came later."""
+        self._before[channel] = Counters()
+
+    def remove(self, channel: Channel) -> None:
+        """Publish the last record of a channel that is closed; it is told of no more."""
+        if channel in self._before:
+            if self.interval_s:
+                span = TimeSpan(start=rfc3339(self._began_s), end=rfc3339(time.time()))
+                self._hub.publish(Delivery(self._record(channel, span)))
+            del self._before[channel]
+            self.latest = {label: record for label, record in self.latest.items() if label != channel.label}
+
+    def change_interval(self, interval_s: float) -> None:
+        """Publish every so many seconds from now on; 0 publishes none."""
+        self.interval_s = interval_s
+        self._due_s = self._monotonic() + interval_s
 
     def tick(self) -> None:
         """Publish the records if they are due."""
-        if not self._interval_s or (now_s := self._monotonic()) < self._due_s:
+        if not self.interval_s or (now_s := self._monotonic()) < self._due_s:
             return
         # After a suspended laptop, one record is due, not one for each interval of the night.
-        self._due_s += self._interval_s * (1 + (now_s - self._due_s) // self._interval_s)
+        self._due_s += self.interval_s * (1 + (now_s - self._due_s) // self.interval_s)
         self.report()
 
     def report(self) -> None:
         """Publish the records of the time since the last ones."""
-        if not self._interval_s:
+        if not self.interval_s:
             return
         began_s, self._began_s = self._began_s, time.time()
         span = TimeSpan(start=rfc3339(began_s), end=rfc3339(self._began_s))
         for channel in list(self._before):
-            self._hub.publish(Delivery(self._record(channel, span)))
+            record = self._record(channel, span)
+            self.latest = {**self.latest, channel.label: record}
+            self._hub.publish(Delivery(record))
             if channel.capture.state == "ended" and channel.ended:
                 del self._before[channel]
 
@@ -84,4 +113,5 @@ class HealthReporter:
             due_windows=len(channel.queue),
             reconnects=channel.capture.reconnects,
             sinks=self._hub.health(),
+            warnings=self.missing(channel.label),
         )

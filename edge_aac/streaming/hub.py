@@ -233,7 +233,9 @@ class Hub:
 
     def __init__(self, outlets: Sequence[Outlet]) -> None:
         self._outlets = tuple(outlets)
-        self._reported: set[str] = set()
+        self._reported: set[Outlet] = set()
+        self._wake: Callable[[], None] = lambda: None
+        self._leaving: list[threading.Thread] = []
 
     def publish(self, delivery: Delivery) -> None:
         """Queue a record for each sink that takes its kind; never waits, see :attr:`Delivery.lossless`."""
@@ -246,6 +248,7 @@ class Hub:
 
     def on_room(self, wake: Callable[[], None]) -> None:
         """Have ``wake`` called, from any thread, whenever a sink has delivered a record or has ended."""
+        self._wake = wake
         for outlet in self._outlets:
             outlet.freed = wake
 
@@ -264,8 +267,8 @@ class Hub:
         if len(failed) == len(self._outlets):
             return self.first_error
         for outlet in failed:
-            if outlet.name not in self._reported and outlet.error is not None:
-                self._reported.add(outlet.name)
+            if outlet not in self._reported and outlet.error is not None:
+                self._reported.add(outlet)
                 log.error("sink %s has ended, the others go on: %s", outlet.name, reason_of(outlet.error))
         return None
 
@@ -282,19 +285,53 @@ class Hub:
         """State and counters of each sink, by name."""
         return {outlet.name: outlet.health for outlet in self._outlets}
 
+    @property
+    def outlets(self) -> tuple[Outlet, ...]:
+        """The sinks that take records now, in order."""
+        return self._outlets
+
+    def replace(self, outlets: Sequence[Outlet]) -> None:
+        """Have other outlets take the records from now on.
+
+        Those that are no longer among them deliver what is queued and are closed in the background; nothing waits for
+        them but :meth:`close`. To be called by the thread that publishes.
+
+        Args:
+            outlets: at least one; those that stay, and new ones.
+        """
+        leaving = [outlet for outlet in self._outlets if outlet not in outlets]
+        for outlet in outlets:
+            outlet.freed = self._wake
+        self._outlets = tuple(outlets)
+        self._leaving = [closer for closer in self._leaving if closer.is_alive()]
+        for outlet in leaving:
+            closer = threading.Thread(target=self._leave, args=(outlet,), name=f"edge-aac-sink-{outlet.name}-leaves")
+            self._leaving.append(closer)
+            closer.start()
+
+    @staticmethod
+    def _leave(outlet: Outlet) -> None:
+        outlet.close(patient=True)
+        _log_dropped(outlet)
+
     def close(self, patient: bool) -> None:
         """Deliver what is queued and close the sinks, see :meth:`Outlet.close`; what was dropped is logged."""
         closers = [threading.Thread(target=outlet.close, args=(patient,)) for outlet in self._outlets]
         for closer in closers:
             closer.start()
-        for closer in closers:
+        for closer in (*closers, *self._leaving):
             closer.join()
         ended = self.error is not None
         for outlet in self._outlets:
             # What ends the stream is raised, and tells enough.
-            if not (ended and outlet.error is not None) and (dropped := outlet.health.dropped):
-                why = "it does not take them fast enough" if outlet.error is None else "it had ended"
-                log.warning("sink %s: %d records were dropped: %s", outlet.name, dropped, why)
+            if not (ended and outlet.error is not None):
+                _log_dropped(outlet)
+
+
+def _log_dropped(outlet: Outlet) -> None:
+    if dropped := outlet.health.dropped:
+        why = "it does not take them fast enough" if outlet.error is None else "it had ended"
+        log.warning("sink %s: %d records were dropped: %s", outlet.name, dropped, why)
 
 
 class _Once:

@@ -13,7 +13,7 @@ from edge_aac.models.contract import Description
 from edge_aac.records import TimeSpan
 from edge_aac.streaming.building import RecordBuilder, undescribed
 from edge_aac.streaming.counters import Counters, LatencyLog
-from edge_aac.streaming.events import EventChange, EventTracker
+from edge_aac.streaming.events import Embed, EventChange, EventTracker
 from edge_aac.streaming.gate import ScoreGate
 from edge_aac.streaming.hub import Delivery
 from edge_aac.timebase import SAMPLE_RATE
@@ -130,6 +130,18 @@ class DescriptionPublisher:
             )
             self._counters.captions += 1
         self._publish_events([own])
+
+    def regulate(self, score_gate: ScoreGate, every_window: bool, same_similarity: float) -> None:
+        """Publish by other rules from now on; open events go on."""
+        self._score_gate = score_gate
+        self._every_window = every_window
+        self._tracker.same_similarity = same_similarity
+
+    def use(self, builder: RecordBuilder, same_similarity: float, embed: Embed) -> None:
+        """Publish what another model describes from now on. Open events end: its embeddings are others."""
+        self.finish()
+        self._builder = builder
+        self._tracker.use(same_similarity, embed)
 
     @property
     def open_events(self) -> int:

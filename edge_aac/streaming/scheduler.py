@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from edge_aac.audio.windows import Window
+from edge_aac.heartbeat import Heartbeat
 from edge_aac.models.contract import CancelledError, WindowModel
 from edge_aac.streaming.batches import describe_loud
 from edge_aac.streaming.channel import Channel
@@ -38,7 +39,7 @@ class Scheduler:
         stop: set from another thread or a signal handler.
         has_room: whether the sinks can take the records of a file's windows.
         sinks_error: the error that ends everything since no sink is left; None before.
-        tick: called about four times a second, for health and deadlines.
+        tick: called after each round and at least four times a second, for health, deadlines and changes.
         max_batch: windows in one batch.
     """
 
@@ -58,6 +59,8 @@ class Scheduler:
         self._sinks_error = sinks_error
         self._tick = tick
         self._max_batch = max_batch
+        self.heartbeat = Heartbeat()
+        """Counts rounds, and the steps of decoding within them."""
         self._awake = threading.Event()
         self._turn = 0
         self._served: dict[Channel, int] = {}
@@ -67,8 +70,19 @@ class Scheduler:
         """Tell that something may be due; called from any thread."""
         self._awake.set()
 
+    def use(self, model: WindowModel) -> None:
+        """Describe with another model from the next round on; to be called by the thread of :meth:`run`."""
+        self._model = model
+
+    def forget(self, channel: Channel) -> None:
+        """Take note that a channel is no longer among those of :meth:`run`."""
+        self._served.pop(channel, None)
+
     def run(self, channels: Sequence[Channel]) -> None:
         """Describe until the end; sources, sinks and channels are closed by the caller.
+
+        Args:
+            channels: to be described; ``tick`` may add some, started, and take some away.
 
         Raises:
             EdgeAacError: the model cannot go on.
@@ -76,9 +90,10 @@ class Scheduler:
         for channel in channels:
             channel.start()
         while not self._stop.is_set() and self._sinks_error() is None:
+            self.heartbeat.beat()
             self._awake.clear()
             running = [channel for channel in channels if not channel.ended]
-            ahead = 1 if any(channel.live for channel in running) else max(1, MAX_WINDOWS_AHEAD // len(running))
+            ahead = 1 if any(channel.live for channel in running) else max(1, MAX_WINDOWS_AHEAD // max(1, len(running)))
             for channel in running:
                 channel.collect(ahead)
             round_ = self._round(running)
@@ -128,10 +143,15 @@ class Scheduler:
     def _describe(self, round_: list[tuple[Channel, Window]]) -> None:
         batch = [(window, channel.rng(window) if channel.queue.is_loud(window) else None) for channel, window in round_]
         try:
-            descriptions = describe_loud(self._model, batch, self._stop.is_set)
+            descriptions = describe_loud(self._model, batch, self._cancelled)
         except BaseException:
             for channel, window in reversed(round_):
                 channel.queue.put_back(window)
             raise
         for (channel, window), description in zip(round_, descriptions, strict=True):
             channel.publisher.settle(window, description)
+
+    def _cancelled(self) -> bool:
+        # Asked before every step: a slow machine is not one that hangs.
+        self.heartbeat.beat()
+        return self._stop.is_set()

@@ -1,11 +1,13 @@
-"""A run over many sources: channels, scheduler, hub and health put together, and ended in good order."""
+"""A run over many sources: channels, scheduler, hub and health put together, changed while running, and ended well."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
@@ -14,18 +16,26 @@ from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.health import HealthReporter
-from edge_aac.streaming.hub import Hub
+from edge_aac.streaming.hub import Delivery, Hub
+from edge_aac.streaming.liveness import Sign
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 JOIN_TIMEOUT_S = 0.3
 CLOSE_TIMEOUT_S = 5.0
 """A source that takes longer to close is left behind."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
 class Session:
     """Captions all its sources until the last one ends or the stop is set.
+
+    While it runs, its own thread alone changes it: :meth:`between_rounds` has something done there.
 
     Args:
         model: used by the thread of :meth:`run` alone.
@@ -34,6 +44,11 @@ class Session:
         stop: set from another thread or a signal handler.
         health_interval_s: seconds between the health records of a source; 0 publishes none.
         max_batch: windows that are described together.
+
+    Attributes:
+        channels: the sources' channels, those that have ended included.
+        captions: number of captions published so far, those of removed sources included.
+        last_caption_s: when the last one was published, in seconds since the epoch; None before the first.
     """
 
     def __init__(
@@ -47,11 +62,15 @@ class Session:
         max_batch: int = MAX_BATCH_WINDOWS,
     ) -> None:
         self.channels: list[Channel] = []
-        self._model = model
-        self._hub = hub
-        self._node = node
+        self.captions = 0
+        self.last_caption_s: float | None = None
+        self.model = model
+        self.hub = hub
+        self.node = node
+        self.health = HealthReporter(node, (), hub, health_interval_s)
+        self.ending: Callable[[], None] = lambda: None
+        """Called as soon as the run ends, before anything is closed."""
         self._stop = stop
-        self._health_interval_s = health_interval_s
         self._scheduler = Scheduler(
             model=model,
             stop=stop,
@@ -60,7 +79,11 @@ class Session:
             tick=self._tick,
             max_batch=max_batch,
         )
-        self._health: HealthReporter | None = None
+        self._changes: deque[Callable[[], None]] = deque()
+        self._changing = threading.Lock()
+        self._running = False
+        self._ended = False
+        self._closers: list[tuple[Channel, threading.Thread]] = []
         hub.on_room(self._scheduler.wake)
 
     def add(
@@ -72,7 +95,7 @@ class Session:
         same_similarity: float | None = None,
         reopen: Callable[[], Source] | None = None,
     ) -> Channel:
-        """Add a source before the run.
+        """Add a source: before the run, or between two rounds of it.
 
         Args:
             source: opened; closed at the end.
@@ -85,16 +108,96 @@ class Session:
             source=source,
             slicer=slicer,
             tracker=EventTracker(
-                self._model.same_similarity if same_similarity is None else same_similarity, self._model.embed
+                self.model.same_similarity if same_similarity is None else same_similarity, self.model.embed
             ),
-            builder=RecordBuilder(self._node, source.label, self._model.identity),
+            builder=RecordBuilder(self.node, source.label, self.model.identity),
             settings=settings,
-            publish=self._hub.publish,
+            publish=self._publish,
             wake=self._scheduler.wake,
             reopen=reopen,
         )
         self.channels.append(channel)
+        self.health.add(channel)
+        if self._running:
+            channel.start()
         return channel
+
+    def remove(self, channel: Channel) -> None:
+        """Take a source out, between two rounds of the run: its events end, then it is closed in the background."""
+        self.channels.remove(channel)
+        self._scheduler.forget(channel)
+        channel.end()
+        log.info("%s: %s", channel.label, channel.counters.sentence())
+        self._close(channel, lambda: self.between_rounds(lambda: self.health.remove(channel)))
+
+    def use(self, model: WindowModel, same_similarity: float | None = None) -> None:
+        """Describe with another model, between two rounds of the run. Open events end: its embeddings are others.
+
+        Args:
+            model: opened.
+            same_similarity: smallest cosine between captions of one event; None for the model's own.
+        """
+        self.model = model
+        self._scheduler.use(model)
+        threshold = model.same_similarity if same_similarity is None else same_similarity
+        for channel in self.channels:
+            builder = RecordBuilder(self.node, channel.label, model.identity)
+            channel.publisher.use(builder, threshold, model.embed)
+
+    def between_rounds(self, change: Callable[[], T]) -> Future[T]:
+        """Have something done in the thread of :meth:`run`, between two rounds; called from any thread.
+
+        Returns:
+            What becomes of it; cancelled where the run has ended.
+        """
+        from concurrent.futures import Future
+
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(change())
+            except Exception as error:  # whoever asked for the change is told
+                future.set_exception(error)
+
+        with self._changing:
+            if self._ended:
+                future.cancel()
+            else:
+                self._changes.append(run)
+        self._scheduler.wake()
+        return future
+
+    def signs(self) -> Iterator[Sign]:
+        """Signs of life of all parts, as they are now; see :class:`edge_aac.streaming.liveness.Liveness`."""
+        if not self._running:
+            return
+        rounds = self._scheduler.heartbeat
+        yield Sign("scheduler", rounds.beats, "describing has not come to an end", allowance_s=rounds.allowance_s)
+        for channel in list(self.channels):
+            capture, label = channel.capture, channel.label
+            if not channel.live or capture.state in {"ended", "failed"} and not capture.alive:
+                continue
+            beats, allowance_s = capture.heartbeat
+            yield Sign(
+                (channel, "capture"), beats, f"the thread that captures {label} has not come round", label, allowance_s
+            )
+            listening = capture.state == "listening"
+            yield Sign(
+                (channel, "sound"),
+                channel.written_samples if listening else None,
+                f"no sound has come from {label}, which seems to be listening,",
+                label,
+            )
+            yield Sign(
+                (channel, "windows"),
+                channel.taken_windows if listening else None,
+                f"no window of {label} has been described",
+                label,
+                channel.reach_s,
+            )
 
     def run(self) -> None:
         """Run to the end. All that was opened is closed when this returns or raises.
@@ -104,50 +207,80 @@ class Session:
                 captioned to their ends, of one of them that is not retried, of a window of a file, or of a sink. After
                 a stop these last ones are in the log alone: what ended long before is no failure of the stop.
         """
-        self._health = HealthReporter(self._node, self.channels, self._hub, self._health_interval_s)
+        self.health.begin()
+        self._running = True
         try:
             self._scheduler.run(self.channels)
         finally:
+            self._running = False
+            self.ending()
+            self._end_changes()
             for channel in self.channels:
                 channel.end()
             self._close_sources()
             deadline_s = time.monotonic() + JOIN_TIMEOUT_S
             for channel in self.channels:
                 channel.capture.join(max(0.0, deadline_s - time.monotonic()))
-            self._health.report()
-            self._hub.close(patient=not all(channel.live for channel in self.channels))
+            self.health.report()
+            self.hub.close(patient=not all(channel.live for channel in self.channels))
             for channel in self.channels:
                 log.info("%s: %s", channel.label, channel.counters.sentence())
-        if self._hub.error is not None:
-            raise self._hub.error
+        if self.hub.error is not None:
+            raise self.hub.error
         if self._stop.is_set():
             return
         for channel in self.channels:
             if channel.error is not None:
                 raise channel.error
         # One that ended while others went on: its records are lost. The reader of a pipe had what it wanted.
-        error = self._hub.first_error
+        error = self.hub.first_error
         if error is not None and not isinstance(error, BrokenPipeError):
             raise error
 
+    def close(self) -> None:
+        """Close what was given, where :meth:`run` is not called."""
+        self._end_changes()
+        self._close_sources()
+        self.hub.close(patient=False)
+
+    def _publish(self, delivery: Delivery) -> None:
+        if delivery.record.kind == "caption":
+            self.captions += 1
+            self.last_caption_s = time.time()
+        self.hub.publish(delivery)
+
     def _close_sources(self) -> None:
         """Close them side by side, since each may take its time: a driver that hangs, a device that is being opened."""
-
-        def close(channel: Channel) -> None:
-            try:
-                channel.close()
-            except Exception as error:
-                log.warning("%s cannot be closed (%s: %s)", channel.label, type(error).__name__, error)
-
-        closers = [threading.Thread(target=close, args=(channel,), daemon=True) for channel in self.channels]
-        for closer in closers:
-            closer.start()
+        for channel in self.channels:
+            self._close(channel)
         deadline_s = time.monotonic() + CLOSE_TIMEOUT_S
-        for channel, closer in zip(self.channels, closers, strict=True):
+        for channel, closer in self._closers:
             closer.join(max(0.0, deadline_s - time.monotonic()))
             if closer.is_alive():
                 log.warning("%s does not close, it is left behind", channel.label)
 
+    def _close(self, channel: Channel, then: Callable[[], object] = lambda: None) -> None:
+        def close() -> None:
+            try:
+                channel.close()
+                channel.capture.join(JOIN_TIMEOUT_S)
+            except Exception as error:
+                log.warning("%s cannot be closed (%s: %s)", channel.label, type(error).__name__, error)
+            then()
+
+        closer = threading.Thread(target=close, name="edge-aac-close", daemon=True)
+        self._closers = [(one, thread) for one, thread in self._closers if thread.is_alive()]
+        self._closers.append((channel, closer))
+        closer.start()
+
     def _tick(self) -> None:
-        if self._health is not None:
-            self._health.tick()
+        while self._changes:
+            self._changes.popleft()()
+        self.health.tick()
+
+    def _end_changes(self) -> None:
+        """Carry out what was asked for before the end: a source that was opened for it is closed with the others."""
+        with self._changing:
+            self._ended = True
+        while self._changes:
+            self._changes.popleft()()

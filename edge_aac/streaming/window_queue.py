@@ -29,9 +29,9 @@ class WindowQueue:
         self, label: str, level_gate: EnergyGate, counters: Counters, reach_samples: int, *, skips: bool
     ) -> None:
         self._label = label
-        self._level_gate = level_gate
+        self.level_gate = level_gate
         self._counters = counters
-        self._reach_samples = reach_samples
+        self.reach_samples = reach_samples
         self._skips = skips
         self._due: deque[Window] = deque()
 
@@ -51,7 +51,7 @@ class WindowQueue:
         sound before it lies in an older one.
         """
         loud = [window for window in self._due if self.is_loud(window)]
-        outdated = {one.start for one, later in pairwise(loud) if later.start - one.start < self._reach_samples}
+        outdated = {one.start for one, later in pairwise(loud) if later.start - one.start < self.reach_samples}
         self._skip(outdated, "overlap")
 
     def skip_all_but_newest(self, kept: int) -> None:
@@ -80,7 +80,7 @@ class WindowQueue:
 
     def is_loud(self, window: Window) -> bool:
         """Whether a window needs the model."""
-        return self._level_gate.passes(window)
+        return self.level_gate.passes(window)
 
     def take(self, loud: int) -> list[Window]:
         """The next windows in order: as many loud ones as asked for, and the silent ones around them."""

@@ -14,6 +14,7 @@ import pytest
 from edge_aac import app
 from edge_aac.audio.sources.address import Source, SourceContext
 from edge_aac.errors import ConfigError, DeviceError, InputMissingError
+from edge_aac.service.opening import open_sources
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import Settings, load_settings
 from edge_aac.streaming.settings import ConfiguredSource
@@ -21,6 +22,7 @@ from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.streaming.session_cases import noise
 
 _WINDOW_SAMPLES = 160_000
+_OPEN_SOURCE = "edge_aac.service.opening.open_source"
 
 
 def _source(address: str, name: str | None = None) -> ConfiguredSource:
@@ -50,7 +52,7 @@ def _settings(tmp_path: Path, text: str) -> Settings:
     ],
 )
 def test_each_source_has_a_label_of_its_own(wanted: list[ConfiguredSource], labels: list[str]) -> None:
-    opened = app.open_sources(wanted)
+    opened = open_sources(wanted)
     assert [source.label for _, source in opened] == labels
     for _, source in opened:
         source.close()
@@ -74,25 +76,28 @@ def test_a_device_that_is_away_is_waited_for_beside_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = FakeSource([], live=True)
-    monkeypatch.setattr(app, "open_source", _opening({"mic0": DeviceError("There is no input 'mic0'."), "mic1": there}))
+    monkeypatch.setattr(
+        _OPEN_SOURCE,
+        _opening({"mic0": DeviceError("There is no input 'mic0'."), "mic1": there}),
+    )
     with caplog.at_level(logging.WARNING):
-        opened = app.open_sources([_source("mic0"), _source("mic1")])
+        opened = open_sources([_source("mic0"), _source("mic1")])
     assert [source.label for _, source in opened] == ["mic0", "mic7"]
     assert caplog.messages == ["There is no input 'mic0'. It is waited for."]
 
 
 def test_where_nothing_can_be_heard_the_first_failure_tells_why(monkeypatch: pytest.MonkeyPatch) -> None:
     devices: dict[str, FakeSource | Exception] = {"mic0": DeviceError("no mic0"), "mic1": DeviceError("no mic1")}
-    monkeypatch.setattr(app, "open_source", _opening(devices))
+    monkeypatch.setattr(_OPEN_SOURCE, _opening(devices))
     with pytest.raises(DeviceError, match="no mic0"):
-        app.open_sources([_source("mic0"), _source("mic1")])
+        open_sources([_source("mic0"), _source("mic1")])
 
 
 def test_what_was_opened_is_closed_when_another_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     there = FakeSource([])
-    monkeypatch.setattr(app, "open_source", _opening({"a": there, "b": InputMissingError("no file")}))
+    monkeypatch.setattr(_OPEN_SOURCE, _opening({"a": there, "b": InputMissingError("no file")}))
     with pytest.raises(InputMissingError):
-        app.open_sources([_source("a"), _source("b")])
+        open_sources([_source("a"), _source("b")])
     assert there.closed.is_set()
 
 
@@ -118,8 +123,7 @@ def test_many_sources_and_sinks_from_one_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        app,
-        "open_source",
+        _OPEN_SOURCE,
         lambda address, context: FakeSource([noise(_WINDOW_SAMPLES + 32_000)], label=context.name or address),
     )
     settings = _settings(
@@ -175,7 +179,7 @@ def test_many_sources_and_sinks_from_one_file(
 
 def test_an_address_that_no_package_knows_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), pytest.raises(DeviceError, match="no source 'gramophone:0'"):
-        app.open_sources([_source("demo:"), _source("gramophone:0")])
+        open_sources([_source("demo:"), _source("gramophone:0")])
     assert caplog.messages == []
 
 
@@ -187,8 +191,8 @@ def test_a_factory_that_cannot_wait_disturbs_no_other(monkeypatch: pytest.Monkey
             return there
         raise failure
 
-    monkeypatch.setattr(app, "open_source", opened)
-    (_, absent), (_, other) = app.open_sources([_source("camera://u:secret@host"), _source("mic0")])
+    monkeypatch.setattr(_OPEN_SOURCE, opened)
+    (_, absent), (_, other) = open_sources([_source("camera://u:secret@host"), _source("mic0")])
     assert other is there
     assert (absent.label, absent.live, absent.state) == ("camera://host", True, "waiting")
     with pytest.raises(DeviceError, match="no route"):
@@ -207,8 +211,8 @@ def test_a_stop_ends_the_opening_of_many_sources(monkeypatch: pytest.MonkeyPatch
             stop.set()
         return opened[-1]
 
-    monkeypatch.setattr(app, "open_source", opening)
-    assert len(app.open_sources([_source("demo:")] * 9, stop)) == len(opened) == 2
+    monkeypatch.setattr(_OPEN_SOURCE, opening)
+    assert len(open_sources([_source("demo:")] * 9, stop)) == len(opened) == 2
 
 
 def test_a_stop_while_sources_are_opened_ends_in_peace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +223,7 @@ def test_a_stop_while_sources_are_opened_ends_in_peace(tmp_path: Path, monkeypat
         stop.set()
         return first
 
-    monkeypatch.setattr(app, "open_source", opening)
+    monkeypatch.setattr(_OPEN_SOURCE, opening)
     settings = _settings(tmp_path, '[[sources]]\naddress = "a"\n[[sources]]\naddress = "b"\n')
     app.run_stream(settings, app.Output(), stop)
     assert first.closed.is_set()

@@ -1,0 +1,196 @@
+"""Opens what is configured: the model, the sources and the sinks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edge_aac.audio.connection import PermanentDeviceError
+from edge_aac.audio.sources.absent import AbsentSource
+from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
+from edge_aac.bundle.store import open_bundle
+from edge_aac.engines.contract import EngineOptions
+from edge_aac.errors import DeviceError
+from edge_aac.models.contract import WindowModel
+from edge_aac.models.registry import open_model as load_model
+from edge_aac.models.settings import CaptionerSettings
+from edge_aac.settings.faults import Chosen
+from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
+from edge_aac.streaming.hub import Hub, Outlet
+from edge_aac.streaming.settings import ConfiguredSource
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is published beside what the sinks' own settings say.
+
+    Attributes:
+        output_format: of standard output, where its settings have none: "auto" is text on a terminal, JSON Lines
+            elsewhere.
+        events: standard output takes event records too, where its settings name no kinds of record.
+        every_window: publish a caption for every window, not only for those that start an event.
+    """
+
+    output_format: Literal["auto", "json", "text"] = "auto"
+    events: bool = False
+    every_window: bool = False
+
+
+def open_model(settings: CaptionerSettings) -> WindowModel:
+    """The model that the settings describe.
+
+    Raises:
+        EdgeAacError: the bundle is not there, is damaged, or cannot be run here.
+    """
+    choices = settings.model_dump(exclude={"bundle", "backend", "threads", "seed"})
+    return load_model(open_bundle(settings.bundle), EngineOptions(settings.backend, settings.threads), choices)
+
+
+def open_sources(
+    wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None, *, wait_for_all: bool = False
+) -> list[tuple[SourceContext, Source]]:
+    """Open sources in order, each with a label of its own.
+
+    A device that is not there is waited for where another source can be heard meanwhile. Once ``stop`` is set, no more
+    are opened.
+
+    Args:
+        wanted: the sources.
+        stop: ends the opening.
+        wait_for_all: wait for devices even where no source can be heard: a service may start before its microphone.
+
+    Raises:
+        DeviceError: none can be heard, or one that no later try can reach is among them.
+        EdgeAacError: an address is wrong, or a file cannot be read.
+    """
+    contexts = contexts_of(wanted)
+    opened: list[Source | None] = []
+    failures: list[DeviceError] = []
+    try:
+        for source, context in zip(wanted, contexts, strict=True):
+            if stop is not None and stop.is_set():
+                break
+            try:
+                opened.append(open_source(source.address, context))
+            except PermanentDeviceError:
+                raise
+            except DeviceError as error:
+                failures.append(error)
+                opened.append(None)
+        if len(failures) == len(wanted) and not wait_for_all:
+            raise failures[0]
+        for failure in failures:
+            log.warning("%s. It is waited for.", str(failure).rstrip("."))
+        for place, (source, context) in enumerate(zip(wanted, contexts, strict=True)):
+            if stop is not None and stop.is_set():
+                break
+            if opened[place] is None:
+                opened[place] = open_waiting(source.address, context)
+    except BaseException:
+        for one in opened:
+            if one is not None:
+                one.close()
+        raise
+    return [(context, one) for context, one in zip(contexts, opened, strict=False) if one is not None]
+
+
+def open_waiting(address: str, context: SourceContext) -> Source:
+    """Open a source whose device may come later.
+
+    Raises:
+        PermanentDeviceError: no later try can reach the device.
+        EdgeAacError: the address is wrong, or a file cannot be read.
+    """
+    try:
+        return open_source(address, SourceContext(context.name, wait_for_device=True))
+    except PermanentDeviceError:
+        raise
+    except DeviceError as error:  # its factory cannot wait: the capture does
+        return AbsentSource(context.label(Address.parse(address)), error)
+
+
+def contexts_of(wanted: Sequence[ConfiguredSource]) -> list[SourceContext]:
+    """The sources' contexts: a name for each whose label another one has already; the others keep theirs."""
+    taken = Counter(source.name for source in wanted if source.name is not None)
+    contexts = []
+    for source in wanted:
+        name = source.name
+        if name is None:
+            label = Address.parse(source.address).label
+            taken[label] += 1
+            number = taken[label]
+            while number > 1 and taken[f"{label}-{number}"]:
+                number += 1
+            if number > 1:
+                name = f"{label}-{number}"
+                taken[name] += 1
+        contexts.append(SourceContext(name))
+    return contexts
+
+
+@dataclass(frozen=True)
+class SinkPlan:
+    """A sink as it is configured.
+
+    Attributes:
+        name: of the sink in logs and health records.
+        chosen: its kind and settings.
+    """
+
+    name: str
+    chosen: Chosen
+
+    def open(self, stop: threading.Event) -> Outlet:
+        """Open the sink, behind a queue.
+
+        Raises:
+            EdgeAacError: it cannot be opened.
+        """
+        settings: Any = self.chosen.settings
+        sink = self.chosen.factory.open(settings)
+        return Outlet(self.name, sink, settings.records, settings.queue_records, stop)
+
+
+def sink_plans(sinks: Sequence[Chosen], output: Output) -> list[SinkPlan]:
+    """The configured sinks, or standard output where there are none."""
+    plans: list[SinkPlan] = []
+    names: Counter[str] = Counter()
+    for chosen in sinks or [Chosen("stdout", StdoutSettings(), StdoutSink)]:
+        names[chosen.kind] += 1
+        name = chosen.kind if names[chosen.kind] == 1 else f"{chosen.kind}-{names[chosen.kind]}"
+        plans.append(SinkPlan(name, Chosen(chosen.kind, _with_output(chosen.settings, output), chosen.factory)))
+    return plans
+
+
+def open_outlets(plans: Sequence[SinkPlan], stop: threading.Event) -> list[Outlet]:
+    """Open sinks in order.
+
+    Raises:
+        EdgeAacError: one of them cannot be opened; the others are closed.
+    """
+    outlets: list[Outlet] = []
+    try:
+        for plan in plans:
+            outlets.append(plan.open(stop))
+    except BaseException:
+        Hub(outlets).close(patient=False)
+        raise
+    return outlets
+
+
+def _with_output(settings: Any, output: Output) -> Any:
+    """Standard output's settings with what the verb's own flags say of it; any other sink's as they are."""
+    if not isinstance(settings, StdoutSettings):
+        return settings
+    changes: dict[str, Any] = {}
+    if "format" not in settings.model_fields_set:
+        changes["format"] = output.output_format
+    if output.events and "records" not in settings.model_fields_set:
+        changes["records"] = (*settings.records, "event")
+    return settings.model_copy(update=changes)

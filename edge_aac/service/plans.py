@@ -1,0 +1,87 @@
+"""What the settings say of each source, decided to the last value, so that two readings can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
+from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
+from edge_aac.errors import ConfigError
+from edge_aac.models.settings import CaptionerSettings
+from edge_aac.service.opening import Output, contexts_of
+from edge_aac.settings.tree import Settings
+from edge_aac.streaming.channel import Channel, ChannelSettings
+from edge_aac.streaming.gate import EnergyGate, ScoreGate
+from edge_aac.streaming.session import Session
+from edge_aac.streaming.settings import ConfiguredSource, SourceSettings, StreamSettings, configured_sources
+from edge_aac.timebase import SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """A source as it is configured.
+
+    Attributes:
+        source: its address, and the settings of its own.
+        context: what its factory is given beside the address.
+        settings: how its channel listens.
+        same_similarity: smallest cosine between captions of one event; None for the model's own.
+    """
+
+    source: ConfiguredSource
+    context: SourceContext
+    settings: ChannelSettings
+    same_similarity: float | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it the same source in other settings: its address, and its label in records."""
+        return self.source.address, self.context.label(Address.parse(self.source.address))
+
+    @property
+    def reopen(self) -> Callable[[], Source]:
+        """Opens the source anew."""
+        return partial(open_source, self.source.address, self.context)
+
+    def slicer(self) -> WindowSlicer:
+        """A slicer of its hop.
+
+        Raises:
+            ConfigError: the hop is unusable.
+        """
+        return WindowSlicer(WINDOW_SAMPLES, round(self.source.hop_s * SAMPLE_RATE))
+
+    def add_to(self, session: Session, opened: Source, slicer: WindowSlicer) -> Channel:
+        """Have a session listen to the source, once it is opened."""
+        return session.add(opened, slicer, self.settings, same_similarity=self.same_similarity, reopen=self.reopen)
+
+
+def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
+    """The sources that are enabled, in order.
+
+    Raises:
+        ConfigError: there is none, or two of them read standard input.
+    """
+    stream = settings.get(StreamSettings)
+    wanted = configured_sources(stream, settings.tables(SourceSettings))
+    if not wanted:
+        raise ConfigError("no source is enabled: enable one of the [[sources]]")
+    if sum(Address.parse(source.address).scheme == "stdin" for source in wanted) > 1:
+        raise ConfigError("standard input is named by two sources: name it once")
+    seed = settings.get(CaptionerSettings).seed
+    return [
+        SourcePlan(
+            source,
+            context,
+            ChannelSettings(
+                EnergyGate(source.silence_dbfs),
+                ScoreGate(stream.min_score, stream.familiar_only),
+                seed,
+                output.every_window,
+            ),
+            stream.same_similarity,
+        )
+        for source, context in zip(wanted, contexts_of(wanted), strict=True)
+    ]

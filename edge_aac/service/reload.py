@@ -1,0 +1,261 @@
+"""Settings that are read anew while the service runs: what changed is opened, then put in place between two rounds.
+
+Nothing is touched before everything new is open, so that settings that cannot be used leave the old ones in use. A
+source that stays loses no sample: its capture goes on, and only what is made of its sound may change.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+
+from edge_aac.audio.sources.address import Address, Source
+from edge_aac.audio.windows import WindowSlicer
+from edge_aac.errors import ConfigError, EdgeAacError
+from edge_aac.models.contract import WindowModel
+from edge_aac.models.settings import CaptionerSettings
+from edge_aac.service.opening import Output, SinkPlan, open_model, open_waiting, sink_plans
+from edge_aac.service.plans import SourcePlan, source_plans
+from edge_aac.service.watchdog import Watchdog
+from edge_aac.settings.tree import Settings
+from edge_aac.streaming.channel import Channel
+from edge_aac.streaming.hub import Outlet
+from edge_aac.streaming.session import Session
+from edge_aac.streaming.settings import (
+    HealthSettings,
+    SinkSettings,
+    SourceSettings,
+    StreamSettings,
+)
+
+JOIN_TIMEOUT_S = 0.3
+
+_CHANGED_IN_PLACE = {
+    StreamSettings: {"device", "hop_s", "silence_dbfs", "min_score", "familiar_only", "same_similarity"},
+    SourceSettings: set(SourceSettings.model_fields),
+    SinkSettings: set(SinkSettings.model_fields),
+    CaptionerSettings: set(CaptionerSettings.model_fields),
+    HealthSettings: set(HealthSettings.model_fields),
+}
+"""Settings that a reload puts in place, by section; every other one needs a restart."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Opened:
+    """What was opened for new settings, and is not in use yet."""
+
+    model: WindowModel | None = None
+    sources: list[tuple[SourcePlan, Source, WindowSlicer]] = field(default_factory=list)
+    outlets: list[tuple[SinkPlan, Outlet]] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close it: it will not be used."""
+        for _, source, _ in self.sources:
+            source.close()
+        for _, outlet in self.outlets:
+            outlet.close(patient=False)
+
+
+@dataclass
+class Running:
+    """What runs now, and the settings that it was made of.
+
+    Attributes:
+        session: captions.
+        settings: in use.
+        output: what the verb's own flags say of standard output.
+        stop: ends the session.
+        channels: each source as it is configured, with its channel, by :attr:`SourcePlan.key`.
+        outlets: each sink as it is configured, with its outlet.
+    """
+
+    session: Session
+    settings: Settings
+    output: Output
+    stop: threading.Event
+    channels: dict[tuple[str, str], tuple[SourcePlan, Channel]]
+    outlets: list[tuple[SinkPlan, Outlet]]
+
+    def change_to(self, settings: Settings) -> list[str]:
+        """Put other settings in place; to be called by any thread but the session's.
+
+        Returns:
+            What changed, in words; empty where nothing did.
+
+        Raises:
+            EdgeAacError: they cannot be used; the old ones go on.
+            CancelledError: the session ended meanwhile.
+        """
+        sources = {plan.key: plan for plan in source_plans(settings, self.output)}
+        sinks = sink_plans(settings.chosen(SinkSettings), self.output)
+        opened = Opened()
+        try:
+            self._open(settings, sources, sinks, opened)
+            return self.session.between_rounds(lambda: self._put_in_place(settings, sources, sinks, opened)).result()
+        except BaseException:
+            opened.close()
+            raise
+
+    def _open(
+        self,
+        settings: Settings,
+        sources: Mapping[tuple[str, str], SourcePlan],
+        sinks: list[SinkPlan],
+        opened: Opened,
+    ) -> None:
+        """Open what is new; see :meth:`change_to` for what it raises."""
+        for plan in sources.values():
+            plan.slicer()  # refuses an unusable hop before anything is opened
+        if _needs_model(self.settings.get(CaptionerSettings), settings.get(CaptionerSettings)):
+            opened.model = open_model(settings.get(CaptionerSettings))
+        for key, plan in sources.items():
+            if key in self.channels:
+                continue
+            if Address.parse(plan.source.address).scheme == "stdin":
+                raise ConfigError("standard input cannot be opened anew: restart the service for it")
+            opened.sources.append((plan, open_waiting(plan.source.address, plan.context), plan.slicer()))
+        for sink in sinks:
+            if self._outlet_of(sink) is None:
+                opened.outlets.append((sink, sink.open(self.stop)))
+
+    def _put_in_place(
+        self,
+        settings: Settings,
+        sources: Mapping[tuple[str, str], SourcePlan],
+        sinks: list[SinkPlan],
+        opened: Opened,
+    ) -> list[str]:
+        """Change the session between two of its rounds; nothing here can be refused any more."""
+        changes: list[str] = []
+        session = self.session
+        kept = [(sink, outlet) for sink in sinks if (outlet := self._outlet_of(sink)) is not None]
+        if opened.outlets or len(kept) < len(self.outlets):
+            changes.append("sinks")
+            self.outlets = kept + opened.outlets
+            opened.outlets = []
+            for sink, outlet in self.outlets:
+                outlet.name = sink.name
+            session.hub.replace([outlet for _, outlet in self.outlets])
+        stream = settings.get(StreamSettings)
+        if opened.model is not None:
+            changes.append(f"bundle {opened.model.identity.bundle}")
+            session.use(opened.model, stream.same_similarity)
+        for key, (before, channel) in list(self.channels.items()):
+            plan = sources.get(key)
+            if plan is None:
+                changes.append(f"without {channel.label}")
+                session.remove(channel)
+                del self.channels[key]
+            elif plan != before:
+                changes.append(f"{channel.label} changed")
+                channel.reconfigure(
+                    plan.slicer(),
+                    plan.settings,
+                    session.model.same_similarity if plan.same_similarity is None else plan.same_similarity,
+                )
+                self.channels[key] = plan, channel
+        while opened.sources:
+            plan, source, slicer = opened.sources.pop(0)
+            channel = plan.add_to(session, source, slicer)
+            self.channels[plan.key] = plan, channel
+            changes.append(f"with {channel.label}")
+        interval_s = settings.get(HealthSettings).interval_s
+        if interval_s != session.health.interval_s:
+            changes.append("health interval")
+            session.health.change_interval(interval_s)
+        self.settings = settings
+        return changes
+
+    def _outlet_of(self, sink: SinkPlan) -> Outlet | None:
+        """The outlet in use that has a sink's settings; its name may be another. One that has failed is not used on."""
+        found = (outlet for before, outlet in self.outlets if before.chosen == sink.chosen and outlet.error is None)
+        return next(found, None)
+
+
+def _needs_model(before: CaptionerSettings, after: CaptionerSettings) -> bool:
+    return before.model_copy(update={"seed": after.seed}) != after
+
+
+def need_restart(before: Settings, after: Settings) -> Iterator[str]:
+    """Names of the settings that differ, and that only a restart puts in place."""
+    for name, section in after.sections.items():
+        old, new = before.values.get(name), after.values.get(name)
+        if old == new:
+            continue
+        in_place = _CHANGED_IN_PLACE.get(section.model, set())
+        if in_place == set(section.model.model_fields):
+            continue
+        if isinstance(old, tuple) or isinstance(new, tuple) or old is None or new is None:
+            yield name
+            continue
+        yield from (
+            f"{name}.{setting}"
+            for setting in type(new).model_fields
+            if setting not in in_place and getattr(old, setting, None) != getattr(new, setting)
+        )
+
+
+class Reloader:
+    """Reads the settings anew whenever that is asked for, in a thread of its own.
+
+    Args:
+        running: what is changed.
+        requested: set from anywhere, also from a signal handler, where the settings are to be read anew.
+        load: reads the settings; it raises an EdgeAacError where they cannot be used.
+        watchdog: is told, and tells the service manager.
+    """
+
+    def __init__(
+        self, running: Running, requested: threading.Event, load: Callable[[], Settings], watchdog: Watchdog
+    ) -> None:
+        self._started_with = running.settings
+        self._running = running
+        self._requested = requested
+        self._load = load
+        self._watchdog = watchdog
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="edge-aac-reload", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End: the session has ended. A reload that opens something slow is left behind."""
+        self._closed = True
+        self._requested.set()
+        self._thread.join(JOIN_TIMEOUT_S)
+
+    def _run(self) -> None:
+        while True:
+            self._requested.wait()
+            self._requested.clear()
+            if self._closed:
+                return
+            self._watchdog.reloading()
+            note = None
+            try:
+                note = self._reload()
+            except CancelledError:
+                return
+            except EdgeAacError as error:
+                note = f"the new settings are refused, the old ones are in use: {error}"
+                log.error("%s", note)
+            except Exception as error:
+                note = f"the new settings cannot be used, the old ones go on: {type(error).__name__}: {error}"
+                log.exception("%s", note)
+            self._watchdog.reloaded(note)
+
+    def _reload(self) -> str | None:
+        after = self._load()
+        # What needs a restart is what it was at the start, however often it was read since.
+        restart = list(need_restart(self._started_with, after))
+        changes = self._running.change_to(after)
+        log.info("the settings were read anew: %s", ", ".join(changes) or "nothing changed")
+        if not restart:
+            return None
+        note = f"a change of {', '.join(restart)} needs a restart"
+        log.warning("%s", note)
+        return note
