@@ -56,6 +56,12 @@ apt_install() {
     -o DPkg::Lock::Timeout=120 "${missing[@]}" >/dev/null
 }
 
+# A mirror of Debian in this machine's apt settings; nothing where it has none, and then mmdebstrap takes its own.
+debian_mirror() {
+  # shellcheck disable=SC2016 # apt's variable, not the shell's
+  apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sed -n 1p
+}
+
 # Offers to install ffmpeg, which decodes what phones and cameras record, where it is missing. Nobody is asked who cannot
 # answer, and nothing is installed without a yes.
 offer_ffmpeg() {
