@@ -1,10 +1,11 @@
-"""A whole machine with systemd, in a container: what is installed on it is started, watched and stopped by a real one."""
+"""A whole machine with systemd, in a container: a real one starts, watches and stops what is installed on it."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -91,7 +92,18 @@ class Machine:
 
     def files(self) -> set[str]:
         """All files of the machine but its volatile ones and what it writes whatever is installed."""
-        pruned = ("proc", "sys", "dev", "run", "tmp", "var/tmp", "var/log/journal", "root", "var/cache/man", "var/lib/systemd")
+        pruned = (
+            "proc",
+            "sys",
+            "dev",
+            "run",
+            "tmp",
+            "var/tmp",
+            "var/log/journal",
+            "root",
+            "var/cache/man",
+            "var/lib/systemd",
+        )
         found = set()
         for folder, folders, names in os.walk(self.root):
             inside = os.path.relpath(folder, self.root)
@@ -122,23 +134,26 @@ def running_machine(base: Path, root: Path) -> Iterator[Machine]:
     try:
         yield Machine(root, _wait_for_systemd(container, log_path))
     finally:
-        # An orderly end: what hangs is killed with the container.
-        container.terminate()
-        try:
-            container.wait(30)
-        except subprocess.TimeoutExpired:
-            container.kill()
-            container.wait()
+        # With its systemd everything in the container ends, and the container with it.
+        for inside in _children(container.pid):
+            os.kill(inside, signal.SIGKILL)
+        container.wait(TIMEOUT_S)
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _wait_for_systemd(container: subprocess.Popen[bytes], log_path: Path) -> int:
     deadline_s = time.monotonic() + BOOT_TIMEOUT_S
     while time.monotonic() < deadline_s and container.poll() is None:
-        for child in Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split():
-            inside = ["nsenter", "-t", child, "-a", "systemctl", "is-system-running"]
-            state = subprocess.run(inside, check=False, capture_output=True, text=True, timeout=TIMEOUT_S).stdout.strip()
+        for child in _children(container.pid):
+            inside = ["nsenter", "-t", str(child), "-a", "systemctl", "is-system-running"]
+            state = subprocess.run(
+                inside, check=False, capture_output=True, text=True, timeout=TIMEOUT_S
+            ).stdout.strip()
             if state in {"running", "degraded"}:
-                return int(child)
+                return child
         time.sleep(0.2)
     raise AssertionError(f"the machine does not start:\n{log_path.read_text(errors='replace')[-4000:]}")
