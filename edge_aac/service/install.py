@@ -90,13 +90,14 @@ def uninstall(place: Place, *, purge: bool) -> list[str]:
         return done + (_removed([place.config_file]) if purge else [])
     drop_ins = place.tensorrt_drop_ins
     done += _removed([*place.installed, *drop_ins])
-    for folder in {path.parent for path in drop_ins}:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    emptied = {path.parent for path in drop_ins} | ({place.config_file.parent} if place.user else set())
     if purge:
         done += _removed([place.config_file] if place.user else [place.root / "etc/edge-aac", *place.state_folders])
-        if place.user and place.config_file.parent.is_dir() and not any(place.config_file.parent.iterdir()):
-            place.config_file.parent.rmdir()
+    if not place.user:
+        emptied.add(place.root / "etc/sysusers.d")  # not there on a new machine
+    for folder in emptied:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
     if here and systemd.runs_here():
         systemd.systemctl("daemon-reload", user=place.user)
     if purge and here and not place.user and _has_user():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -22,12 +21,10 @@ class Machine:
     """A machine that runs.
 
     Args:
-        root: its files.
         pid: its systemd's number among this machine's processes.
     """
 
-    def __init__(self, root: Path, pid: int) -> None:
-        self.root = root
+    def __init__(self, pid: int) -> None:
         self._pid = pid
 
     def run(self, *words: str, check: bool = True, env: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
@@ -51,8 +48,8 @@ class Machine:
         return self.run(*words).stdout
 
     def path(self, inside: str) -> Path:
-        """A file of the machine, as this one sees it. What lies on file systems of its own, as /run, is not there."""
-        return self.root / inside.lstrip("/")
+        """A file of the machine, as this one sees it; of a link to an absolute path, this one's file."""
+        return Path(f"/proc/{self._pid}/root") / inside.lstrip("/")
 
     def write(self, inside: str, text: str) -> None:
         """Write a file of the machine."""
@@ -105,40 +102,37 @@ class Machine:
             "var/lib/systemd",
         )
         found = set()
-        for folder, folders, names in os.walk(self.root):
-            inside = os.path.relpath(folder, self.root)
+        for folder, folders, names in os.walk(root):
+            inside = os.path.relpath(folder, root)
             folders[:] = [name for name in folders if os.path.normpath(f"{inside}/{name}") not in pruned]
             found |= {os.path.normpath(f"{inside}/{name}") for name in (*folders, *names)}
         return found
 
 
 @contextmanager
-def running_machine(base: Path, root: Path) -> Iterator[Machine]:
-    """Start a machine from a copy of its files.
+def running_machine(base: Path, log_path: Path) -> Iterator[Machine]:
+    """Start a machine. What is changed on it is in memory, and gone with it.
 
     Args:
-        base: files to copy.
-        root: where to.
+        base: its files, which stay as they are.
+        log_path: where its console goes.
     """
-    subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(root)], check=True)
-    command = ["systemd-nspawn", "--quiet", f"--directory={root}", "--machine=edge-aac-test", "--register=no"]
-    log_path = root.with_name(f"{root.name}.log")
+    command = ["systemd-nspawn", "--quiet", f"--directory={base}", "--volatile=overlay", "--machine=edge-aac-test"]
     with log_path.open("wb") as log:
         container = subprocess.Popen(
-            [*command, "--keep-unit", "--private-network", "--console=read-only", "--boot"],
+            [*command, "--register=no", "--keep-unit", "--private-network", "--console=read-only", "--boot"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
     try:
-        yield Machine(root, _wait_for_systemd(container, log_path))
+        yield Machine(_wait_for_systemd(container, log_path))
     finally:
         # With its systemd everything in the container ends, and the container with it.
         for inside in _children(container.pid):
             os.kill(inside, signal.SIGKILL)
         container.wait(TIMEOUT_S)
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def _children(pid: int) -> list[int]:
