@@ -101,7 +101,7 @@ class Machine:
             "var/cache/man",
             "var/lib/systemd",
         )
-        found = set()
+        found, root = set(), self.path("/")
         for folder, folders, names in os.walk(root):
             inside = os.path.relpath(folder, root)
             folders[:] = [name for name in folders if os.path.normpath(f"{inside}/{name}") not in pruned]
