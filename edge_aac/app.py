@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
-from edge_aac.errors import DataError, EdgeAacError, InputMissingError
+from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.companions import OpenCompanion
 from edge_aac.service.notify import ServiceManager
 from edge_aac.service.opening import Output, open_model, open_outlets, open_sources, sink_plans
 from edge_aac.service.plans import SourcePlan, source_plans
 from edge_aac.service.reload import Reloader, Running
+from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.service.state_file import StateFile, path_of_environment
 from edge_aac.service.watchdog import Watchdog, dump_stacks_at_abort
 from edge_aac.settings.tree import Settings
@@ -23,6 +24,8 @@ from edge_aac.sinks.stdout import StdoutSink
 from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.hub import Hub
+from edge_aac.streaming.load import heat_watch
+from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.offline import FileCaptioner
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import HealthSettings, SinkSettings, StreamSettings
@@ -42,8 +45,7 @@ def run_stream(
     stop: threading.Event,
     *,
     manager: ServiceManager | None = None,
-    reload: threading.Event | None = None,
-    load: Callable[[], Settings] | None = None,
+    reload: ReloadRequest | None = None,
 ) -> None:
     """Caption all configured sources until they end or ``stop`` is set.
 
@@ -52,8 +54,7 @@ def run_stream(
         output: what the verb's own flags say of standard output.
         stop: ends the stream.
         manager: is told how the service does; None where nobody is.
-        reload: set where the settings are to be read anew, by ``load``.
-        load: reads the settings; it raises an EdgeAacError where they cannot be used.
+        reload: says when settings are read anew; None where they never are.
 
     Raises:
         ConfigError: nothing is configured that can be heard, or a setting is unusable.
@@ -73,9 +74,10 @@ def run_stream(
         try:
             watchdog = Watchdog(settings.get(StreamSettings).node, manager, state_file)
             at_end.callback(watchdog.close)
-            # A service may start before its microphone is there.
-            wait_for_all = manager.listens or state_file is not None
-            running = _opened(settings, output, stop, list(zip(plans, slicers, strict=True)), wait_for_all)
+            chosen = settings.get(StreamSettings).wait_for_device
+            # A service manager would start it again and again; nobody sits before it to read the exit code.
+            wait = manager.listens or state_file is not None if chosen is None else chosen
+            running = _opened(settings, output, stop, list(zip(plans, slicers, strict=True)), wait)
             session = running.session
             try:
                 for open_companion in COMPANIONS:
@@ -88,11 +90,12 @@ def run_stream(
             labels = ", ".join(channel.label for channel in session.channels)
             log.info("listening to %s with bundle %s", labels, session.model.identity.bundle)
             watchdog.watch(session)
-            if reload is not None and load is not None:
-                at_end.callback(Reloader(running, reload, load, watchdog).close)
+            if reload is not None:
+                at_end.callback(Reloader(running, reload, watchdog).close)
             session.run()
-        except EdgeAacError as error:
-            manager.failed(str(error))
+        except Exception as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            manager.failed(str(error) or type(error).__name__, cause.errno if isinstance(cause, OSError) else None)
             raise
 
 
@@ -101,7 +104,7 @@ def _opened(
     output: Output,
     stop: threading.Event,
     plans: Sequence[tuple[SourcePlan, WindowSlicer]],
-    wait_for_all: bool,
+    wait: bool,
 ) -> Running:
     """Everything opened and put together; see :func:`run_stream` for what it raises."""
     model = open_model(settings.get(CaptionerSettings))
@@ -113,9 +116,10 @@ def _opened(
         node=settings.get(StreamSettings).node,
         stop=stop,
         health_interval_s=settings.get(HealthSettings).interval_s,
+        heat=heat_watch(settings.get(LoadSettings)),
     )
     try:
-        opened = open_sources([plan.source for plan, _ in plans], stop, wait_for_all=wait_for_all)
+        opened = open_sources([plan.source for plan, _ in plans], stop, wait=wait)
     except BaseException:
         hub.close(patient=False)
         raise

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from edge_aac.errors import DeviceError
 _SERVER_NAMES = ("pulse", "pipewire", "default")
 _HARDWARE = re.compile(r"^(?P<label>.*?)\s*\(hw:(?P<card>\d+),(?P<device>\d+)\)$")
 _ALSA_TYPE = 8  # paALSA
+
+USB_PATH = "usb-path:"
+"""Begins the address of whatever microphone is in a USB port."""
 
 _stderr_lock = threading.Lock()
 
@@ -103,8 +106,9 @@ def find_input(audio: Any, uri: str, root: Path = Path("/")) -> InputDevice | No
 
     Args:
         audio: a running ``pyaudio.PyAudio``.
-        uri: ``mic0``; ``usb-id:0d8c:0014``, with or without what follows ``@`` in the listing; ``alsa:hw:1,0``,
-            ``alsa:hw:PCH,0``, or ``alsa:NAME`` of any virtual device, listed or not.
+        uri: ``mic0``; ``usb-id:0d8c:0014``, with or without what follows ``@`` in the listing; ``usb-path:1-1.2``,
+            which is what follows the ``@``, for whatever is in that port; ``alsa:hw:1,0``, ``alsa:hw:PCH,0``, or
+            ``alsa:NAME`` of any virtual device, listed or not.
         root: folder that holds ``proc/asound`` and ``sys/class/sound``.
 
     Returns:
@@ -113,6 +117,8 @@ def find_input(audio: Any, uri: str, root: Path = Path("/")) -> InputDevice | No
     devices = _alsa_devices(audio)
     for listed in order_inputs(devices, root):
         if uri in (listed.name, listed.id) or (uri.startswith("usb-id:") and listed.id.startswith(f"{uri}@")):
+            return listed
+        if uri.startswith(USB_PATH) and uri.removeprefix(USB_PATH) == _port_of(listed.id):
             return listed
     if not uri.startswith("alsa:"):
         return None
@@ -129,6 +135,19 @@ def find_input(audio: Any, uri: str, root: Path = Path("/")) -> InputDevice | No
                 id=uri,
             )
     return None
+
+
+def cards(root: Path = Path("/")) -> bytes:
+    """The kernel's sound cards and their devices, whose change tells that one came or went; empty without a card.
+
+    Args:
+        root: folder that holds ``proc/asound``.
+    """
+    text = b""
+    for name in ("cards", "devices"):
+        with suppress(OSError):
+            text += (root / "proc/asound" / name).read_bytes()
+    return text
 
 
 @contextmanager
@@ -207,6 +226,11 @@ def _identity(card: int, device: int, root: Path) -> tuple[tuple[int, str, str, 
         return (0, usb_id, plugged, device), f"usb-id:{usb_id}@{plugged}{suffix}"
     card_id = _text(proc / "id")
     return (1, plugged or card_id, card_id, device), f"alsa:hw:{card_id or card},{device}"
+
+
+def _port_of(identity: str) -> str | None:
+    """Gives the port in a USB input's address, with ``#1`` for the second input of its card; None for any other."""
+    return identity.partition("@")[2] if identity.startswith("usb-id:") else None
 
 
 def _plugged(device: Path) -> str:

@@ -122,6 +122,23 @@ class SampleRing:
             self._store(np.zeros(held, np.float32))
             self._changed.notify_all()
 
+    def wait_for_room(self, count: int, timeout_s: float) -> bool:
+        """Called by the writer: waits until ``count`` samples, or the whole ring, fit without pushing anything out.
+
+        Args:
+            count: samples that are to be written.
+            timeout_s: longest wait in seconds.
+
+        Returns:
+            Whether there is room, or nobody reads any more.
+        """
+        most_unread = self.capacity_samples - min(count, self.capacity_samples)
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._written - self._consumed <= most_unread or self._writing_stopped,
+                timeout_s,
+            )
+
     def close(self, error: BaseException | None = None) -> None:
         """Ends the stream. The reader drains what is left, then sees the end, or has ``error`` raised.
 

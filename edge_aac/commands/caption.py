@@ -35,7 +35,7 @@ EXAMPLES = """Examples:
 @settings_options(
     "stream",
     "captioner",
-    without={"stream.same_similarity"},
+    without={"stream.same_similarity", "stream.wait_for_device"},
     env={"stream.hop_s": "EDGE_AAC_CAPTION_HOP"},
     help_texts={
         "stream.hop_s": "Seconds from one 10 s window to the next. "

@@ -7,6 +7,8 @@ service it reads its configuration anew at SIGHUP.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from typing import Annotated
 
@@ -17,6 +19,7 @@ from edge_aac.commands import options
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
 from edge_aac.errors import EdgeAacError
 from edge_aac.service.notify import ServiceManager
+from edge_aac.service.reload_request import ReloadRequest
 
 ENDS_IN_GOOD_ORDER = True
 """See :data:`edge_aac.cli.OWN_SIGNALS`."""
@@ -49,10 +52,10 @@ def stream(
     log_level: options.LogLevelOption = options.LogLevel.INFO,
 ) -> None:
     """Caption microphones, files or a pipe until they end or you stop it."""
-    stop, reload = threading.Event(), threading.Event()
+    stop, reload = threading.Event(), ReloadRequest(given.load)
     manager = ServiceManager.of_environment()
     # First of all: a stop during the imports below must end the stream as politely as a later one.
-    signals.end_by(stop.set, reload.set if manager.listens else None)
+    signals.end_by(stop.set, reload.make if manager.listens else None)
     options.log_to_stderr(log_level, endless=True)
     try:
         settings = given.load()
@@ -63,4 +66,8 @@ def stream(
     from edge_aac.app import Output, run_stream
 
     output = Output(output_format.value, events, every_window)
-    run_stream(settings, output, stop, manager=manager, reload=reload, load=given.load)
+    run_stream(settings, output, stop, manager=manager, reload=reload if manager.listens else None)
+    if reload.left_behind:
+        for stream_ in (sys.stdout, sys.stderr):
+            stream_.flush()
+        os._exit(0)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from edge_aac.records.base import Part, Record
 
-HealthState = Literal["waiting", "listening", "stalled", "failed", "ended"]
+HealthState = Literal["waiting", "listening", "mute", "stalled", "failed", "ended"]
 SinkState = Literal["delivering", "retrying", "failed"]
 
 
@@ -46,22 +46,28 @@ class Health(Record):
     """Figures of a source between ``start`` and ``end``.
 
     Attributes:
-        state: "waiting" for the device to come, "listening", "stalled" when it is there and gives no sound, "failed",
-            "ended" after the last sound of a file or pipe.
+        state: "waiting" for the device to come, "listening", "mute" when it has given digital silence or one constant
+            value for minutes, "stalled" when it is there and gives no sound, "failed", "ended" after the last sound of
+            a file or pipe.
         reason: why it is not listening, where that is known.
         level_dbfs: mean level of the interval's windows in dB below full scale; absent without windows.
         windows: number of windows that were cut from the sound.
         captions: captions published.
         silent, unsure, failed: windows below the level gate, below the score gate, and not described for an error.
         skipped: windows left out, by reason: "overlap" for a later window that holds the same sound, "behind" where
-            the machine is too slow for all sources, "stop" where the run ended before they were described.
-        dropped_ms: milliseconds of sound lost.
+            the machine is too slow for all sources, "late" where what was heard in them was described before and they
+            have waited for more than two hops, "stop" where the run ended before they were described.
+        dropped_ms: milliseconds of sound lost, those of an outage that goes on included.
         latency_ms: time from the end of a window's sound to its publication; absent without captions or for files.
         queued_ms: milliseconds of sound that wait to be taken.
         due_windows: number of windows that wait to be described.
         reconnects: number of times that the source was found again, since the start.
         sinks: state of each sink.
-        warnings: what is wrong now, one plain sentence each.
+        warnings: what is wrong beside that, each as a sentence; empty where nothing is.
+        described: windows that were decoded, whether or not a caption of them was published.
+        same: windows that sounded like the last one that was decoded, so that they were not.
+        hop_s: seconds from one window to the next at the end of the interval; absent where it never changes.
+        temperature_c: the processor's temperature in degrees Celsius; absent where no sensor is known.
     """
 
     schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")
@@ -81,6 +87,10 @@ class Health(Record):
     reconnects: int
     sinks: dict[str, SinkHealth]
     warnings: list[str] = Field(default_factory=list)
+    described: int = 0
+    same: int = 0
+    hop_s: float | None = None
+    temperature_c: float | None = None
 
     def sentence(self) -> str:
         skipped = sum(self.skipped.values())
@@ -90,5 +100,10 @@ class Health(Record):
             parts.append(f"{self.dropped_ms} ms of sound lost")
         if self.latency_ms:
             parts.append(f"latency {self.latency_ms.median:.0f} ms, at most {self.latency_ms.maximum:.0f} ms")
+        if self.same:
+            parts.append(f"{self.same} same as before")
+        if self.temperature_c is not None:
+            parts.append(f"{self.temperature_c:.0f} °C")
         parts += [f"{name} {sink.state}" for name, sink in self.sinks.items() if sink.state != "delivering"]
+        parts += self.warnings
         return ", ".join(parts)

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from edge_aac.audio.connection import PermanentDeviceError
@@ -21,6 +22,7 @@ from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.faults import Chosen
 from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
 from edge_aac.streaming.hub import Hub, Outlet
+from edge_aac.streaming.outlet import Reopening
 from edge_aac.streaming.settings import ConfiguredSource
 
 log = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ def open_model(settings: CaptionerSettings) -> WindowModel:
 
 
 def open_sources(
-    wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None, *, wait_for_all: bool = False
+    wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None, *, wait: bool = False
 ) -> list[tuple[SourceContext, Source]]:
     """Open sources in order, each with a label of its own.
 
@@ -63,7 +65,7 @@ def open_sources(
     Args:
         wanted: the sources.
         stop: ends the opening.
-        wait_for_all: wait for devices even where no source can be heard: a service may start before its microphone.
+        wait: wait for devices even where no source can be heard: a service may start before its microphone.
 
     Raises:
         DeviceError: none can be heard, or one that no later try can reach is among them.
@@ -83,7 +85,7 @@ def open_sources(
             except DeviceError as error:
                 failures.append(error)
                 opened.append(None)
-        if len(failures) == len(wanted) and not wait_for_all:
+        if len(failures) == len(wanted) and not wait:
             raise failures[0]
         for failure in failures:
             log.warning("%s. It is waited for.", str(failure).rstrip("."))
@@ -152,9 +154,14 @@ class SinkPlan:
         Raises:
             EdgeAacError: it cannot be opened.
         """
+        how = self.reopening
+        return Outlet(self.name, how.open(), how.kinds, how.queue_records, stop)
+
+    @property
+    def reopening(self) -> Reopening:
+        """Opens the sink in an outlet that is there."""
         settings: Any = self.chosen.settings
-        sink = self.chosen.factory.open(settings)
-        return Outlet(self.name, sink, settings.records, settings.queue_records, stop)
+        return Reopening(partial(self.chosen.factory.open, settings), settings.records, settings.queue_records)
 
 
 def sink_plans(sinks: Sequence[Chosen], output: Output) -> list[SinkPlan]:

@@ -14,6 +14,8 @@ from edge_aac.service.opening import Output, contexts_of
 from edge_aac.settings.tree import Settings
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
+from edge_aac.streaming.load import hop_limits, same_gate
+from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import ConfiguredSource, SourceSettings, StreamSettings, configured_sources
 from edge_aac.timebase import SAMPLE_RATE
@@ -45,13 +47,18 @@ class SourcePlan:
         """Opens the source anew."""
         return partial(open_source, self.source.address, self.context)
 
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one window to the next."""
+        return round(self.source.hop_s * SAMPLE_RATE)
+
     def slicer(self) -> WindowSlicer:
         """A slicer of its hop.
 
         Raises:
             ConfigError: the hop is unusable.
         """
-        return WindowSlicer(WINDOW_SAMPLES, round(self.source.hop_s * SAMPLE_RATE))
+        return WindowSlicer(WINDOW_SAMPLES, self.hop_samples)
 
     def add_to(self, session: Session, opened: Source, slicer: WindowSlicer) -> Channel:
         """Have a session listen to the source, once it is opened."""
@@ -70,7 +77,7 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
         raise ConfigError("no source is enabled: enable one of the [[sources]]")
     if sum(Address.parse(source.address).scheme == "stdin" for source in wanted) > 1:
         raise ConfigError("standard input is named by two sources: name it once")
-    seed = settings.get(CaptionerSettings).seed
+    seed, load = settings.get(CaptionerSettings).seed, settings.get(LoadSettings)
     return [
         SourcePlan(
             source,
@@ -80,6 +87,8 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
                 ScoreGate(stream.min_score, stream.familiar_only),
                 seed,
                 output.every_window,
+                same_gate(load),
+                hop_limits(load),
             ),
             stream.same_similarity,
         )

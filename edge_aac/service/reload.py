@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 
@@ -19,10 +19,13 @@ from edge_aac.models.contract import WindowModel
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.opening import Output, SinkPlan, open_model, open_waiting, sink_plans
 from edge_aac.service.plans import SourcePlan, source_plans
+from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.service.watchdog import Watchdog
 from edge_aac.settings.tree import Settings
 from edge_aac.streaming.channel import Channel
 from edge_aac.streaming.hub import Outlet
+from edge_aac.streaming.load import heat_watch
+from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import (
     HealthSettings,
@@ -32,6 +35,8 @@ from edge_aac.streaming.settings import (
 )
 
 JOIN_TIMEOUT_S = 0.3
+EXCHANGE_TIMEOUT_S = 5.0
+"""A sink has so long to deliver the record in hand before another one takes its place."""
 
 _CHANGED_IN_PLACE = {
     StreamSettings: {"device", "hop_s", "silence_dbfs", "min_score", "familiar_only", "same_similarity"},
@@ -39,6 +44,7 @@ _CHANGED_IN_PLACE = {
     SinkSettings: set(SinkSettings.model_fields),
     CaptionerSettings: set(CaptionerSettings.model_fields),
     HealthSettings: set(HealthSettings.model_fields),
+    LoadSettings: set(LoadSettings.model_fields),
 }
 """Settings that a reload puts in place, by section; every other one needs a restart."""
 
@@ -119,9 +125,44 @@ class Running:
             if Address.parse(plan.source.address).scheme == "stdin":
                 raise ConfigError("standard input cannot be opened anew: restart the service for it")
             opened.sources.append((plan, open_waiting(plan.source.address, plan.context), plan.slicer()))
-        for sink in sinks:
-            if self._outlet_of(sink) is None:
-                opened.outlets.append((sink, sink.open(self.stop)))
+        self._open_sinks(sinks, opened)
+
+    def _open_sinks(self, sinks: list[SinkPlan], opened: Opened) -> None:
+        """Open new sinks, last of all.
+
+        One that cannot be open beside the one that it follows, as two that write one file, takes its place in the same
+        outlet, and its queue.
+        """
+        exchanged: list[tuple[int, SinkPlan]] = []
+        try:
+            for sink in sinks:
+                if self._outlet_of(sink) is not None:
+                    continue
+                try:
+                    opened.outlets.append((sink, sink.open(self.stop)))
+                except EdgeAacError as error:
+                    place = self._followed_by(sink, sinks)
+                    if place is None:
+                        raise
+                    log.debug("sink %s takes the place of the one before it: %s", sink.name, error)
+                    before, outlet = self.outlets[place]
+                    outlet.exchange(sink.reopening, before.reopening, EXCHANGE_TIMEOUT_S)
+                    exchanged.append((place, before))
+                    self.outlets[place] = sink, outlet
+        except BaseException:
+            for place, before in exchanged:
+                sink, outlet = self.outlets[place]
+                outlet.exchange(before.reopening, sink.reopening, EXCHANGE_TIMEOUT_S)
+                self.outlets[place] = before, outlet
+            raise
+
+    def _followed_by(self, sink: SinkPlan, sinks: list[SinkPlan]) -> int | None:
+        """Place of an outlet of the same kind that the new settings have no more."""
+        for place, (before, outlet) in enumerate(self.outlets):
+            unused = all(before.chosen != other.chosen for other in sinks)
+            if before.chosen.kind == sink.chosen.kind and outlet.error is None and unused:
+                return place
+        return None
 
     def _put_in_place(
         self,
@@ -153,11 +194,7 @@ class Running:
                 del self.channels[key]
             elif plan != before:
                 changes.append(f"{channel.label} changed")
-                channel.reconfigure(
-                    plan.slicer(),
-                    plan.settings,
-                    session.model.same_similarity if plan.same_similarity is None else plan.same_similarity,
-                )
+                session.reconfigure(channel, plan.hop_samples, plan.settings, plan.same_similarity)
                 self.channels[key] = plan, channel
         while opened.sources:
             plan, source, slicer = opened.sources.pop(0)
@@ -168,6 +205,9 @@ class Running:
         if interval_s != session.health.interval_s:
             changes.append("health interval")
             session.health.change_interval(interval_s)
+        if (load := settings.get(LoadSettings)) != self.settings.get(LoadSettings):
+            changes.append("load")
+            session.watch_heat(heat_watch(load))
         self.settings = settings
         return changes
 
@@ -205,35 +245,27 @@ class Reloader:
 
     Args:
         running: what is changed.
-        requested: set from anywhere, also from a signal handler, where the settings are to be read anew.
-        load: reads the settings; it raises an EdgeAacError where they cannot be used.
+        request: says when, and reads the settings.
         watchdog: is told, and tells the service manager.
     """
 
-    def __init__(
-        self, running: Running, requested: threading.Event, load: Callable[[], Settings], watchdog: Watchdog
-    ) -> None:
+    def __init__(self, running: Running, request: ReloadRequest, watchdog: Watchdog) -> None:
         self._started_with = running.settings
         self._running = running
-        self._requested = requested
-        self._load = load
+        self._request = request
         self._watchdog = watchdog
-        self._closed = False
         self._thread = threading.Thread(target=self._run, name="edge-aac-reload", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """End: the session has ended. A reload that opens something slow is left behind."""
-        self._closed = True
-        self._requested.set()
-        self._thread.join(JOIN_TIMEOUT_S)
+        self._request.end()
+        # Only a stop is in a hurry.
+        self._thread.join(JOIN_TIMEOUT_S if self._running.stop.is_set() else None)
+        self._request.left_behind = self._thread.is_alive()
 
     def _run(self) -> None:
-        while True:
-            self._requested.wait()
-            self._requested.clear()
-            if self._closed:
-                return
+        while self._request.wait():
             self._watchdog.reloading()
             note = None
             try:
@@ -249,7 +281,7 @@ class Reloader:
             self._watchdog.reloaded(note)
 
     def _reload(self) -> str | None:
-        after = self._load()
+        after = self._request.load()
         # What needs a restart is what it was at the start, however often it was read since.
         restart = list(need_restart(self._started_with, after))
         changes = self._running.change_to(after)

@@ -26,6 +26,7 @@ from edge_aac.streaming.session import Session
 INTERVAL_S = 5.0
 """Seconds between two looks where no manager wants more; status and state file are renewed no more often."""
 
+CLOSE_TIMEOUT_S = 1.0
 START_STEP_S = 30.0
 MAX_START_S = 900.0
 """A start that takes longer is no longer excused: engines are read within minutes even from a slow card."""
@@ -102,7 +103,7 @@ class Watchdog:
         """End the thread: the service has ended."""
         self._closed = True
         self._awake.set()
-        self._thread.join()
+        self._thread.join(CLOSE_TIMEOUT_S)
         if self._state_file is not None:
             self._state_file.remove()
 

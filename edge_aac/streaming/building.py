@@ -9,8 +9,9 @@ from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
 from edge_aac.models.contract import Description
-from edge_aac.records import Caption, Event, LatencyMs, Model, Score, TimeSpan, as_text, rfc3339
+from edge_aac.records import Caption, Event, Gap, LatencyMs, Model, Score, TimeSpan, as_text, rfc3339
 from edge_aac.streaming.events import EventChange
+from edge_aac.streaming.losses import LostSound
 from edge_aac.timebase import SAMPLE_RATE
 
 
@@ -92,6 +93,18 @@ class RecordBuilder:
             windows=change.windows,
         )
 
+    def gap(self, lost: LostSound, span: TimeSpan) -> Gap:
+        """The record of sound that was lost within a time span."""
+        detail = None if lost.detail is None else as_text(lost.detail)
+        return Gap(
+            node=self.node,
+            source=self.source,
+            **span.model_dump(),
+            reason=lost.reason,
+            lost_ms=lost.lost_ms,
+            detail=detail,
+        )
+
 
 def _rounded(value: float | None, digits: int) -> float | None:
     """A number for JSON, which has no infinity; None where there is none."""
@@ -119,4 +132,5 @@ def file_span(start: int, end: int) -> TimeSpan:
 
 def clock_span(start: int, end: int, clock: SampleClock) -> TimeSpan:
     """Positions in samples as wall-clock times."""
-    return TimeSpan(start=rfc3339(clock.time_of(start)), end=rfc3339(clock.time_of(end)))
+    start_s, end_s = clock.span_s(start, end)
+    return TimeSpan(start=rfc3339(start_s), end=rfc3339(end_s))

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edge_aac.audio.clock import SampleClock
-from edge_aac.audio.connection import PermanentDeviceError
+from edge_aac.audio.clock import Clocks, SampleClock
+from edge_aac.audio.connection import ExplainsLosses, Loss, Outage, PermanentDeviceError
+from edge_aac.audio.digital_silence import DigitalSilence
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.backoff import Backoff
@@ -18,6 +19,7 @@ from edge_aac.errors import ConfigError, EdgeAacError, UsageError
 from edge_aac.heartbeat import Heartbeat
 from edge_aac.records import as_text
 from edge_aac.records.health import HealthState
+from edge_aac.streaming.losses import LossAccount
 from edge_aac.timebase import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -29,13 +31,19 @@ MAX_BACKOFF_S = 60.0
 OPENING_S = 45.0
 """Opening a source may take this long."""
 
+_SLEPT_S = 0.5
+"""The machine was suspended where its two clocks differ by more since the last look."""
+
+_ROOM_WAIT_S = 2.0
+"""Longest wait for the reader before the zeros of a long gap; a device's own buffers hold more."""
+
 _FINAL = (UsageError, ConfigError, PermanentDeviceError)
 
 log = logging.getLogger(__name__)
 
 
 class Capture:
-    """Reads a source into a ring, and keeps the clocks that say when each sample arrived.
+    """Reads a source into a ring, and keeps the clock that says when each sample arrived, and the account of losses.
 
     A live source that fails is closed and opened again with growing pauses, for ever; the time without it is a gap.
     Only an error that no retry mends ends it: a wrong address or setting, a device that cannot be reached at all
@@ -44,7 +52,9 @@ class Capture:
     Args:
         source: opened.
         ring: written by this thread alone.
-        clock: learns the wall-clock time of each sample, and ``arrivals`` its monotonic time.
+        clock: learns when each sample was heard.
+        losses: learns what is missing.
+        clocks: of the machine.
         wake: called when the ring has reached :attr:`due_position`, is half full, or was closed.
         reopen: opens the source anew; None where it is not retried.
     """
@@ -54,20 +64,26 @@ class Capture:
         source: Source,
         ring: SampleRing,
         clock: SampleClock,
-        arrivals: SampleClock,
+        losses: LossAccount,
+        clocks: Clocks,
         wake: Callable[[], None],
         reopen: Callable[[], Source] | None = None,
     ) -> None:
         self.due_position = 0
         """Position in samples from which on the reader has something to do."""
-        self.reason: str | None = None
+        self._reason: str | None = None
         """Why the source failed; None while it has not."""
         self._heartbeat = Heartbeat()
         self._source = source
         self._source_lock = threading.Lock()
         self._ring = ring
         self._clock = clock
-        self._arrivals = arrivals
+        self._losses = losses
+        self._clocks = clocks
+        self._slept_s = clocks.slept_s
+        self._outage: Outage | None = None
+        """That of a source which is opened anew here."""
+        self._silence = DigitalSilence(source.label)
         self._wake = wake
         self._reopen = reopen if source.live else None
         self._reopened = 0
@@ -78,14 +94,41 @@ class Capture:
         self._lost_before = 0
         self._closed = threading.Event()
         self._ended = False
+        self._hurried = False
         self._thread = threading.Thread(target=self._run, name="edge-aac-capture", daemon=True)
 
     @property
     def state(self) -> HealthState:
         """What the source does now, see :class:`edge_aac.records.Health`."""
-        if self.reason is not None:
+        if self._reason is not None:
             return "failed"
-        return "ended" if self._ended else self._source.state
+        if self._ended:
+            return "ended"
+        state = self._source.state
+        return "mute" if state == "listening" and self._silence.warning else state
+
+    @property
+    def reason(self) -> str | None:
+        """Why the source is not heard; None while it is."""
+        if self._reason is not None:
+            return self._reason
+        source = self._source
+        reason = source.reason if isinstance(source, ExplainsLosses) and not self._ended else None
+        return None if reason is None else as_text(reason)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with sound that arrives, each as a sentence."""
+        warning = self._silence.warning
+        return [] if warning is None or self._ended else [as_text(warning)]
+
+    @property
+    def outage(self) -> Outage | None:
+        """The outage that goes on now; None for none."""
+        if self._outage is not None:
+            return self._outage
+        source = self._source
+        return source.outage if isinstance(source, ExplainsLosses) else None
 
     @property
     def reconnects(self) -> int:
@@ -133,7 +176,7 @@ class Capture:
         except BaseException as fault:  # a fault of the program: raised again where the ring is read
             error = fault
         if error is not None:
-            self.reason = as_text(str(error) or type(error).__name__)
+            self._reason = as_text(str(error) or type(error).__name__)
         self._ring.close(error)
         self._ended = True
         self._wake()
@@ -144,14 +187,12 @@ class Capture:
         heard = False
         try:
             while (block := self._next_block(source)) is not None:
-                lost = source.lost_samples()
-                if lost > self._lost_before:
-                    self._ring.write_gap(lost - self._lost_before)
-                    self._lost_before = lost
+                self._note_losses(source, len(block))
                 # Before the write: whoever reads the samples finds their time there.
                 position = self._ring.written_samples + len(block)
-                self._clock.note(position, time.time())
-                self._arrivals.note(position, time.monotonic())
+                if source.live:
+                    self._clock.note(position)
+                    self._silence.observe(block)
                 # Before the write too, which may wait for the reader.
                 self._wake_at(position)
                 self._ring.write(block, block=not source.live)
@@ -167,10 +208,38 @@ class Capture:
         self._heartbeat.beat()
         return source.read()
 
+    def _note_losses(self, source: Source, block_samples: int) -> None:
+        """Put zeros in the place of what was lost before a block."""
+        if isinstance(source, ExplainsLosses):
+            losses = source.take_losses()
+        else:
+            lost = source.lost_samples()
+            losses = [Loss("lost", lost - self._lost_before)] if lost > self._lost_before else []
+            self._lost_before = max(lost, self._lost_before)
+        if source.live:
+            slept_s = self._clocks.slept_s
+            if (asleep_s := slept_s - self._slept_s) > _SLEPT_S:
+                self._slept_s = slept_s
+                losses = [*losses, Loss("suspended", round(asleep_s * SAMPLE_RATE))]
+        if self._outage is not None:
+            missed_s = self._clocks.running_s() - block_samples / SAMPLE_RATE - self._outage.since_s
+            losses = [Loss(self._outage.reason, max(0, round(missed_s * SAMPLE_RATE)), self._outage), *losses]
+        position = self._ring.written_samples
+        if lost := self._losses.note(position, losses):
+            self._clock.note_gap(position, lost)
+            if source.live and not self._ring.wait_for_room(lost, 0.0):
+                # After a sleep, nobody had the time to take what was heard before it: the zeros would push it out.
+                self._hurried = True
+                self._wake()
+                self._ring.wait_for_room(lost, _ROOM_WAIT_S)
+                self._hurried = False
+            self._ring.write_gap(lost)
+        self._outage = None
+
     @property
     def due(self) -> bool:
         """Whether the ring's reader has something to do."""
-        return self._ended or self._is_due(self._ring.written_samples)
+        return self._ended or self._hurried or self._is_due(self._ring.written_samples)
 
     def _is_due(self, position: int) -> bool:
         return position >= self.due_position or 2 * self._ring.backlog_samples >= self._ring.capacity_samples
@@ -180,10 +249,10 @@ class Capture:
             self._wake()
 
     def _note_sound(self) -> None:
-        if self.reason is not None:
+        if self._reason is not None:
             log.warning("%s is back", self._source.label)
             self._reopened += 1
-            self.reason = None
+            self._reason = None
 
     def _pause(self) -> bool:
         """Wait before the next try; True where the source was closed meanwhile."""
@@ -197,9 +266,13 @@ class Capture:
         if self._reopen is None or isinstance(failure, _FINAL):
             return False
         label = self._source.label
-        if self.reason is None:
+        if self._reason is None:
             log.warning("%s failed and is tried again: %s", label, failure)
-        self.reason = as_text(str(failure))
+        self._reason = as_text(str(failure))
+        # From the last sound on, not from the failure, which may have taken long to show. The time before a source
+        # first came is no loss.
+        if self._outage is None and (position := self._ring.written_samples):
+            self._outage = Outage("disconnected", self._clock.running_time_of(position), self._reason)
         with self._source_lock:
             self._source.close()
         if time.monotonic() - self._opened_s >= self._backoff.steady_s:
@@ -211,7 +284,7 @@ class Capture:
             except _FINAL:
                 raise
             except EdgeAacError as error:
-                self.reason = as_text(str(error))
+                self._reason = as_text(str(error))
                 log.debug("%s: %s", label, error)
                 continue
             self._opened_s = time.monotonic()
@@ -222,10 +295,5 @@ class Capture:
                     opened.close()
                     return False
             self._lost_before = 0
-            # From the last sound on, not from the failure, which may have taken long to show. The time before a source
-            # first came is no loss.
-            if position := self._ring.written_samples:
-                missed_s = time.monotonic() - self._arrivals.time_of(position)
-                self._ring.write_gap(max(0, round(missed_s * SAMPLE_RATE)))
             return True
         return False

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from edge_aac.audio.windows import SILENCE_DBFS, Window
 from edge_aac.records import PublishedLatencyMs
-from edge_aac.timebase import SAMPLE_RATE
+from edge_aac.streaming.losses import milliseconds
 
 MAX_LATENCIES = 4096
 """Latencies that are kept for one health record; of more, the newest."""
@@ -28,6 +28,11 @@ class Counters:
         failed: number of windows that could not be described, each for a reason that is in the log.
         skipped: left out, by reason, see :class:`edge_aac.records.Health`.
         lost_samples: samples at 16 kHz that reached no window.
+        described: number of windows that were decoded, whether or not a caption of them was published.
+        same: sounding like the last one that was decoded, so that they were not.
+
+    Every window is counted once: ``windows`` is the sum of ``described``, ``same``, ``silent``, ``failed``, ``skipped``
+    and of those that still wait.
     """
 
     windows: int = 0
@@ -37,6 +42,8 @@ class Counters:
     failed: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     lost_samples: int = 0
+    described: int = 0
+    same: int = 0
 
     def since(self, before: Counters) -> Counters:
         """The counts since ``before``, an earlier copy of the same counters."""
@@ -48,6 +55,8 @@ class Counters:
             self.failed - before.failed,
             self.skipped - before.skipped,
             self.lost_samples - before.lost_samples,
+            self.described - before.described,
+            self.same - before.same,
         )
 
     def copy(self) -> Counters:
@@ -57,13 +66,13 @@ class Counters:
     @property
     def lost_ms(self) -> int:
         """Milliseconds of sound that reached no window."""
-        return 1000 * self.lost_samples // SAMPLE_RATE
+        return milliseconds(self.lost_samples)
 
     def sentence(self) -> str:
         """The counters as one line for a log."""
         return (
             f"{self.windows} windows: {self.captions} captions published, {self.silent} silent, "
-            f"{self.unsure} unsure, {self.skipped.total()} skipped, {self.failed} failed; "
+            f"{self.unsure} unsure, {self.same} same as before, {self.skipped.total()} skipped, {self.failed} failed; "
             f"{self.lost_ms} ms of sound lost"
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from edge_aac import signals
 from edge_aac.audio.windows import Window, file_windows
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
-from edge_aac.models.contract import Description, WindowModel
+from edge_aac.models.contract import Description, Undecoded, WindowModel
 from edge_aac.models.seq2seq import window_rng
 from edge_aac.records import Record
 from edge_aac.streaming.batches import describe_loud
@@ -58,7 +58,10 @@ def describe_windows(
         rngs = [
             window_rng(settings.seed, window.start) if settings.level_gate.passes(window) else None for window in batch
         ]
-        yield from zip(batch, describe_loud(model, list(zip(batch, rngs, strict=True))), strict=True)
+        # Nothing is left undecoded where no question is given.
+        for window, outcome in zip(batch, describe_loud(model, list(zip(batch, rngs, strict=True))), strict=True):
+            assert not isinstance(outcome, Undecoded)
+            yield window, outcome
         if ended:
             return
     raise failure

@@ -10,6 +10,7 @@ from edge_aac.streaming.session import Session
 
 _STATES = {
     "waiting": "{} waits for its device",
+    "mute": "{} gives digital silence only",
     "stalled": "{} is there but gives no sound",
     "failed": "{} failed",
     "ended": "{} has ended",

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
-from edge_aac.models.contract import Description
+from edge_aac.models.contract import Description, ScoredCaption, Undecoded
 from edge_aac.records import TimeSpan
 from edge_aac.streaming.building import RecordBuilder, undescribed
 from edge_aac.streaming.counters import Counters, LatencyLog
 from edge_aac.streaming.events import Embed, EventChange, EventTracker
 from edge_aac.streaming.gate import ScoreGate
 from edge_aac.streaming.hub import Delivery
-from edge_aac.timebase import SAMPLE_RATE
+from edge_aac.streaming.losses import milliseconds
 
 Publish = Callable[[Delivery], None]
 
@@ -31,11 +31,13 @@ class ChannelTime:
         span: gives the time span from one position in samples to another, as records have it.
         heard_s: gives the monotonic time in seconds at which the sample before a position arrived.
         lost_samples: gives the samples at 16 kHz that were lost so far.
+        now_s: gives the monotonic time in seconds.
     """
 
     span: Callable[[int, int], TimeSpan]
     heard_s: Callable[[int], float]
     lost_samples: Callable[[], int]
+    now_s: Callable[[], float] = time.monotonic
 
 
 class DescriptionPublisher:
@@ -80,9 +82,11 @@ class DescriptionPublisher:
         self._event_spans: dict[int, tuple[int, TimeSpan]] = {}
         """Of each open event: the sample that it reaches to, and the times that its newest record was given."""
         self._lost_reported = 0
+        self._last: ScoredCaption | None = None
+        """The caption of the last window that was decoded; None where it was not sure enough."""
 
-    def settle(self, window: Window, description: Description | DataError | None) -> None:
-        """Publish what came of a window: its description, its error, or None of a silent one.
+    def settle(self, window: Window, description: Description | DataError | Undecoded | None) -> None:
+        """Publish what came of a window: its description, its error, that it sounds as before, or None of a silent one.
 
         Windows come in order, on which events depend.
         """
@@ -96,10 +100,19 @@ class DescriptionPublisher:
             log.log(level, "%s: a window could not be described: %s", self._builder.source, description)
             if not self._live:
                 self.error = self.error or undescribed(self._builder.source, start, end, description)
+        elif isinstance(description, Undecoded):
+            # What was heard goes on, and so does its event. No caption is published: none was made.
+            self._counters.same += 1
+            self._publish_events(self._tracker.observe(start, end, self._last))
+            return
         elif not self._score_gate.passes(description):
+            self._counters.described += 1
             self._counters.unsure += 1
+            self._last = None
             log.debug("%s: unsure (%s)", self._builder.source, description.confidence)
         else:
+            self._counters.described += 1
+            self._last = description.best
             self._settle_described(window, description)
             return
         # To the events it is as if nothing had been heard: one that goes on is not broken off by a doubt in it.
@@ -119,13 +132,13 @@ class DescriptionPublisher:
                 description,
                 self._newly_lost_ms(),
                 own.number,
-                1e3 * (time.monotonic() - heard_s) if self._live else None,
+                1e3 * (self._time.now_s() - heard_s) if self._live else None,
             )
             self._publish(
                 Delivery(
                     record,
                     not self._live,
-                    (lambda now_s: self._latencies.add(1e3 * (now_s - heard_s))) if self._live else None,
+                    (lambda _: self._latencies.add(1e3 * (self._time.now_s() - heard_s))) if self._live else None,
                 )
             )
             self._counters.captions += 1
@@ -178,5 +191,5 @@ class DescriptionPublisher:
     def _newly_lost_ms(self) -> int:
         """Milliseconds lost since the caption before, beside silent and unpublished windows too."""
         lost = self._time.lost_samples()
-        newly, self._lost_reported = lost - self._lost_reported, lost
-        return round(1000 * newly / SAMPLE_RATE)
+        before, self._lost_reported = self._lost_reported, lost
+        return milliseconds(lost) - milliseconds(before)

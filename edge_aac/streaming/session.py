@@ -9,13 +9,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
+from edge_aac.errors import EdgeAacError
 from edge_aac.models.contract import WindowModel
 from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.health import HealthReporter
+from edge_aac.streaming.heat import HeatWatch
 from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.streaming.liveness import Sign
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
@@ -44,6 +47,8 @@ class Session:
         stop: set from another thread or a signal handler.
         health_interval_s: seconds between the health records of a source; 0 publishes none.
         max_batch: windows that are described together.
+        clocks: of the machine; None for its own.
+        heat: the board's temperature, by which live sources are heard less often; None where nobody looks at it.
 
     Attributes:
         channels: the sources' channels, those that have ended included.
@@ -60,14 +65,17 @@ class Session:
         stop: threading.Event,
         health_interval_s: float = 60.0,
         max_batch: int = MAX_BATCH_WINDOWS,
+        clocks: Clocks | None = None,
+        heat: HeatWatch | None = None,
     ) -> None:
+        self._clocks = clocks
         self.channels: list[Channel] = []
         self.captions = 0
         self.last_caption_s: float | None = None
         self.model = model
         self.hub = hub
         self.node = node
-        self.health = HealthReporter(node, (), hub, health_interval_s)
+        self.health = HealthReporter(node, (), hub, health_interval_s, clocks, heat)
         self.ending: Callable[[], None] = lambda: None
         """Called as soon as the run ends, before anything is closed."""
         self._stop = stop
@@ -78,7 +86,9 @@ class Session:
             sinks_error=lambda: hub.error,
             tick=self._tick,
             max_batch=max_batch,
+            clocks=clocks,
         )
+        self._heat = heat
         self._changes: deque[Callable[[], None]] = deque()
         self._changing = threading.Lock()
         self._running = False
@@ -115,12 +125,42 @@ class Session:
             publish=self._publish,
             wake=self._scheduler.wake,
             reopen=reopen,
+            clocks=self._clocks,
         )
+        if self._heat is not None:
+            channel.note_heat(self._heat.share)
         self.channels.append(channel)
         self.health.add(channel)
         if self._running:
+            self._note_heat(channel)
             channel.start()
         return channel
+
+    def reconfigure(
+        self, channel: Channel, hop_samples: int, settings: ChannelSettings, same_similarity: float | None = None
+    ) -> None:
+        """Have a source heard otherwise, between two rounds of the run; see :meth:`Channel.reconfigure`.
+
+        Args:
+            channel: of the source.
+            hop_samples: samples from one window to the next.
+            settings: gates and seed.
+            same_similarity: smallest cosine between captions of one event; None for the model's own.
+        """
+        channel.reconfigure(
+            hop_samples, settings, self.model.same_similarity if same_similarity is None else same_similarity
+        )
+        self._note_heat(channel)
+
+    def watch_heat(self, heat: HeatWatch) -> None:
+        """Have the board's temperature watched otherwise, between two rounds of the run."""
+        self._heat = self.health.heat = heat
+        for channel in self.channels:
+            self._note_heat(channel)
+
+    def _note_heat(self, channel: Channel) -> None:
+        if self._heat is not None:
+            channel.note_heat(self._heat.share)
 
     def remove(self, channel: Channel) -> None:
         """Take a source out, between two rounds of the run: its events end, then it is closed in the background."""
@@ -142,7 +182,7 @@ class Session:
         threshold = model.same_similarity if same_similarity is None else same_similarity
         for channel in self.channels:
             builder = RecordBuilder(self.node, channel.label, model.identity)
-            channel.publisher.use(builder, threshold, model.embed)
+            channel.use(builder, threshold, model.embed)
 
     def between_rounds(self, change: Callable[[], T]) -> Future[T]:
         """Have something done in the thread of :meth:`run`, between two rounds; called from any thread.
@@ -178,13 +218,18 @@ class Session:
         yield Sign("scheduler", rounds.beats, "describing has not come to an end", allowance_s=rounds.allowance_s)
         for channel in list(self.channels):
             capture, label = channel.capture, channel.label
-            if not channel.live or capture.state in {"ended", "failed"} and not capture.alive:
+            if not channel.live:
+                continue
+            if not capture.alive:
+                # What no retry mends is in the health records. A fault of the program may be gone after a restart.
+                if channel.error is not None and not isinstance(channel.error, EdgeAacError):
+                    yield Sign((channel, "fault"), "ended", f"the capture of {label} has broken off", label)
                 continue
             beats, allowance_s = capture.heartbeat
             yield Sign(
                 (channel, "capture"), beats, f"the thread that captures {label} has not come round", label, allowance_s
             )
-            listening = capture.state == "listening"
+            listening = capture.state in {"listening", "mute"}
             yield Sign(
                 (channel, "sound"),
                 channel.written_samples if listening else None,
@@ -276,6 +321,9 @@ class Session:
     def _tick(self) -> None:
         while self._changes:
             self._changes.popleft()()
+        if self._heat is not None and self._heat.tick():
+            for channel in self.channels:
+                channel.note_heat(self._heat.share)
         self.health.tick()
 
     def _end_changes(self) -> None:

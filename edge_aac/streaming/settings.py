@@ -78,6 +78,17 @@ class StreamSettings(_Section):
             "absent": "the bundle's own",
         },
     )
+    wait_for_device: bool | None = Field(
+        default=None,
+        description="Wait at the start until a microphone or another live source is there; false: end with exit code "
+        "69 where none can be heard.",
+        examples=[True],
+        json_schema_extra={
+            "flag": "--wait/--no-wait",
+            "env": "EDGE_AAC_WAIT_FOR_DEVICE",
+            "absent": "true under a service manager",
+        },
+    )
 
 
 class SourceSettings(_Section):
@@ -88,7 +99,8 @@ class SourceSettings(_Section):
 
     address: Annotated[str, PlainValidator(_text)] = Field(
         min_length=1,
-        description="Address: mic0, mic1 …, alsa:hw:1,0, file:PATH, stdin:[?rate=44100&channels=2] or demo:.",
+        description="Address: mic0, mic1 …, alsa:hw:1,0, usb-path:1-1.2, file:PATH, "
+        "stdin:[?rate=44100&channels=2] or demo:.",
         examples=["mic0"],
         json_schema_extra={
             "flag": "--device",

@@ -6,17 +6,21 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_aac import app
+from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.sources.address import Source, SourceContext
 from edge_aac.errors import ConfigError, DeviceError, InputMissingError
+from edge_aac.service.notify import ServiceManager
 from edge_aac.service.opening import open_sources
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import Settings, load_settings
+from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import ConfiguredSource
 from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.streaming.session_cases import noise
@@ -91,6 +95,21 @@ def test_where_nothing_can_be_heard_the_first_failure_tells_why(monkeypatch: pyt
     monkeypatch.setattr(_OPEN_SOURCE, _opening(devices))
     with pytest.raises(DeviceError, match="no mic0"):
         open_sources([_source("mic0"), _source("mic1")])
+
+
+def test_where_none_is_there_all_are_waited_for_if_the_settings_say_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    devices: dict[str, FakeSource | Exception] = {"mic0": DeviceError("no mic0."), "mic1": DeviceError("no mic1.")}
+    monkeypatch.setattr(_OPEN_SOURCE, _opening(devices))
+    with caplog.at_level(logging.WARNING):
+        opened = open_sources([_source("mic0"), _source("mic1")], wait=True)
+    assert [source.label for _, source in opened] == ["mic0", "mic1"]
+    assert caplog.messages == ["no mic0. It is waited for.", "no mic1. It is waited for."]
+    # What no later try can reach is refused all the same.
+    monkeypatch.setattr(_OPEN_SOURCE, _opening({"mic0": PermanentDeviceError("PyAudio is not installed.")}))
+    with pytest.raises(PermanentDeviceError):
+        open_sources([_source("mic0")], wait=True)
 
 
 def test_what_was_opened_is_closed_when_another_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,3 +246,79 @@ def test_a_stop_while_sources_are_opened_ends_in_peace(tmp_path: Path, monkeypat
     settings = _settings(tmp_path, '[[sources]]\naddress = "a"\n[[sources]]\naddress = "b"\n')
     app.run_stream(settings, app.Output(), stop)
     assert first.closed.is_set()
+
+
+def test_companions_live_beside_the_session_and_are_closed_whatever_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class _Companion:
+        def __init__(self, name: str, error: DeviceError | None = None) -> None:
+            self._name, self._error = name, error
+
+        def start(self, session: Session) -> None:
+            said.append(f"{self._name} starts with {[channel.label for channel in session.channels]}")
+            if self._error is not None:
+                raise self._error
+
+        def close(self) -> None:
+            said.append(f"{self._name} closes")
+
+    sources: list[FakeSource] = []
+
+    def open_source(_address: str, _context: SourceContext) -> Source:
+        sources.append(FakeSource([noise(_WINDOW_SAMPLES)], label="attic"))
+        return sources[-1]
+
+    monkeypatch.setattr(_OPEN_SOURCE, open_source)
+    monkeypatch.setattr(
+        app, "COMPANIONS", (lambda _: _Companion("first"), lambda _: None, lambda _: _Companion("last"))
+    )
+    settings = _settings(tmp_path, '[[sources]]\naddress = "a"\n')
+    app.run_stream(settings, app.Output(), threading.Event())
+    assert said == ["first starts with ['attic']", "last starts with ['attic']", "last closes", "first closes"]
+    said.clear()
+    failing = _Companion("last", DeviceError("the port is taken"))
+    monkeypatch.setattr(app, "COMPANIONS", (lambda _: _Companion("first"), lambda _: failing))
+    with pytest.raises(DeviceError, match="the port is taken"):
+        app.run_stream(settings, app.Output(), threading.Event())
+    assert said[-2:] == ["last closes", "first closes"]
+    assert sources[-1].closed.is_set()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "managed", "env", "waits"),
+    [
+        (None, False, {}, False),
+        (None, True, {}, True),
+        (None, False, {"RUNTIME_DIRECTORY": "/nonexistent"}, True),
+        (True, False, {}, True),
+        (False, True, {}, False),
+    ],
+)
+def test_a_service_waits_for_its_only_microphone(  # noqa: PLR0913, PLR0917 - what decides
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: bool | None,
+    managed: bool,
+    env: dict[str, str],
+    waits: bool,
+) -> None:
+    stop = threading.Event()
+
+    def opening(_address: str, context: SourceContext) -> Source:
+        if not context.wait_for_device:
+            raise DeviceError("no microphone")
+        stop.set()
+        return FakeSource([], live=True)
+
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(_OPEN_SOURCE, opening)
+    wait = "" if chosen is None else f"[stream]\nwait_for_device = {str(chosen).lower()}\n"
+    settings = _settings(tmp_path, f'{wait}[[sources]]\naddress = "mic0"\n')
+    manager = ServiceManager(str(tmp_path / "nobody") if managed else None)
+    with nullcontext() if waits else pytest.raises(DeviceError, match="no microphone"):
+        app.run_stream(settings, app.Output(), stop, manager=manager)
+    assert stop.is_set() is waits

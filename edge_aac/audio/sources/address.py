@@ -19,8 +19,8 @@ from edge_aac.plugins import load, registered
 
 ENTRY_POINT_GROUP = "edge_aac.sources"
 
-# Two more ways to name a microphone; one factory understands all of them.
-_SCHEME_ALIASES = {"alsa": "mic", "usb-id": "mic"}
+# More ways to name a microphone; one factory understands all of them.
+_SCHEME_ALIASES = {"alsa": "mic", "usb-id": "mic", "usb-path": "mic"}
 _MICROPHONE_NAME = re.compile(r"mic\d+(\?.*)?")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 # Names of other programs' for what has another name here.
@@ -120,7 +120,8 @@ def open_source(uri: str, context: SourceContext | None = None) -> Source:
     """Opens a source of sound.
 
     Args:
-        uri: ``mic0[?channel=2]``, ``alsa:hw:1,0``, ``usb-id:0d8c:0014``, ``file:PATH[?speed=1&mix=mean]``,
+        uri: ``mic0[?channel=2]``, ``alsa:hw:1,0``, ``usb-id:0d8c:0014``, ``usb-path:1-1.2``,
+            ``file:PATH[?speed=1&mix=mean]``,
             ``stdin:[?rate=44100&channels=2]``, ``demo:[?seconds=20]``, or any scheme that an installed package
             registers in the entry-point group ``edge_aac.sources``.
         context: the source's name, and whether to wait for its device.

@@ -224,3 +224,17 @@ def test_misuse() -> None:
         ring.write(_ramp(0, 1), block=True)
     with pytest.raises(ValueError, match="closed"):
         ring.write_gap(1)
+
+
+def test_a_writer_waits_for_room() -> None:
+    ring = SampleRing(10)
+    ring.write(_ramp(0, 6), block=False)
+    assert ring.wait_for_room(4, 0.0)
+    assert not ring.wait_for_room(5, 0.0)
+    assert not ring.wait_for_room(1_000, 0.01)
+    reader = threading.Timer(0.05, ring.read, (100, 0.0))
+    reader.start()
+    assert ring.wait_for_room(1_000, 30.0), "all was read"
+    ring.write(_ramp(6, 10), block=False)
+    ring.stop_writing()
+    assert ring.wait_for_room(1_000, 30.0), "nobody reads"

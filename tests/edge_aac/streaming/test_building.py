@@ -15,6 +15,7 @@ from edge_aac.models.contract import Description, Latency, ScoredCaption
 from edge_aac.records import TimeSpan
 from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
 from edge_aac.streaming.events import EventChange
+from tests.edge_aac.fake_clocks import FakeClocks
 from tests.edge_aac.fakes import MODEL, scored
 
 _WINDOW = Window(32_000, 160_000, np.zeros((998, 128), np.float32), -31.2345, -3.0, -31.2345)
@@ -81,8 +82,8 @@ def test_file_span() -> None:
 
 
 def test_clock_span_is_wall_clock_time_of_the_samples() -> None:
-    clock = SampleClock()
-    clock.note(192_000, 1_777_629_600.0)
+    clock = SampleClock(FakeClocks(1_777_629_600.0).clocks)
+    clock.note(192_000)
     span = clock_span(16_000, 176_000, clock)
     assert span == TimeSpan(start="2026-05-01T09:59:49.000Z", end="2026-05-01T09:59:59.000Z")
 
