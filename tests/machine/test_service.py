@@ -363,3 +363,11 @@ def test_the_package_for_arm_holds_arm_code_alone(tmp_path: Path) -> None:
     for library in libraries:
         header = library.read_bytes()[:20]
         assert header[:5] == b"\x7fELF\x02" and int.from_bytes(header[18:20], "little") == 183, library  # EM_AARCH64
+
+
+def test_lintian_finds_nothing_but_what_is_explained() -> None:
+    """What is overridden, and why, stands in debian/lintian-overrides."""
+    (deb,) = Path(FOLDER, "amd64").glob("*.deb")
+    words = ["lintian", "--allow-root", "--fail-on", "error,warning", deb]
+    found = subprocess.run(words, check=False, capture_output=True, text=True, timeout=1200)
+    assert found.returncode == 0, found.stdout
