@@ -262,10 +262,13 @@ def test_a_restart_with_a_bad_configuration_fails_once_and_does_not_spin(machine
 
 
 def test_a_microphone_of_a_sound_server_is_heard_in_the_sandbox(machine: Machine) -> None:
-    """A sound server of the machine, through ALSA's plug-in, as docs/service.md has it."""
+    """A sound server of the machine, through ALSA's plug-in, that comes later than the service."""
     machine.write(
         "/etc/asound.conf", "pcm.!default { type pulse }\nctl.!default { type pulse }\npcm.pulse { type pulse }\n"
     )
+    machine.write(CONFIG, configuration("alsa:pulse", "/var/log/edge-aac/microphone.jsonl"))
+    machine.run("systemctl", "restart", "edge-aac")
+    machine.wait_for("a word of waiting", lambda: "yard waits for its device" in machine.property("StatusText"))
     server = ["pulseaudio", "--system", "--disallow-exit", "--exit-idle-time=-1", "-n", "--daemonize=no"]
     modules = ["native-protocol-unix auth-anonymous=1", "null-sink sink_name=test rate=48000"]
     loads = [f"--load=module-{module}" for module in modules]
@@ -278,8 +281,6 @@ def test_a_microphone_of_a_sound_server_is_heard_in_the_sandbox(machine: Machine
     pactl = ["pactl", "--server=/run/pulse/native"]
     machine.run(*pactl, "set-default-source", "test.monitor")
     machine.run("systemd-run", "--quiet", "--unit=player", "paplay", "--server=/run/pulse/native", "/srv/scene.wav")
-    machine.write(CONFIG, configuration("alsa:pulse", "/var/log/edge-aac/microphone.jsonl"))
-    machine.run("systemctl", "restart", "edge-aac")
     new_captions(machine, "/var/log/edge-aac/microphone.jsonl")
     machine.run("systemctl", "stop", "player", "pulse")
     machine.write(CONFIG, configuration("paced:/srv/scene.wav?fault=yard"))
