@@ -28,6 +28,8 @@ _KEPT_IN_A_PATH = "!$%&'()*+,/:;=?@[]~"
 _ENCODE = "user and password with one of / ? # @ : % in them are percent-encoded, or given by credentials=file:PATH"
 
 _STALL_S = 2.0
+# Radio servers pass on what their sources send in pieces.
+_STALL_OF_HTTP_S = 5.0
 # A playlist's segments of 2 to 10 s arrive at once, and a server may be one of them late.
 _STALL_OF_A_PLAYLIST_S = 30.0
 _CONNECT_S = 15.0
@@ -107,7 +109,8 @@ class NetworkAddress:
                 "The source has its user and password twice, in the address and by 'credentials': give one."
             )
         playlist = path.partition("?")[0].lower().endswith((".m3u8", ".m3u"))
-        stall_s = _STALL_OF_A_PLAYLIST_S if playlist else _STALL_S
+        stall_s = _STALL_S if scheme.startswith("rtsp") else _STALL_OF_HTTP_S
+        stall_s = _STALL_OF_A_PLAYLIST_S if playlist else stall_s
         mixing = {name: options[name] for name in MIXING_OPTIONS if name in options}
         return NetworkAddress(
             label=address.label,

@@ -35,6 +35,12 @@ _SAMPLE_BYTES = 4
 # The reader of the connection notices silence first; this is for one that has stopped reading.
 _RELAY_MARGIN_S = 60.0
 
+# A stream that comes at this many times its pace comes from a buffer.
+_BURST_PACE = 3.0
+_LONGEST_BURST_WAIT_S = 3.0
+# Of the length of a file: an estimated one is not exact.
+_WHOLE_SHARE = 0.9
+
 _RTSP_PROTOCOLS = "rtsp,rtp,tcp,udp"
 _HTTP_PROTOCOLS = "http,https,tcp,tls,httpproxy,crypto"
 # Neither scripts (ffconcat) nor devices, whatever a server sends.
@@ -71,7 +77,9 @@ class NetworkStream:
         self._log = NetworkLog(label=address.label, secrets=address.secrets(login))
         self._losses = LossMeter()
         self._progress: tuple[int, int] | None = None
+        self._rate = self._channels = 1
         self._unread = b""
+        self._received_bytes = 0
         self._doorman = Doorman(address, login)
         self._relay: Relay | None = None
         try:
@@ -86,13 +94,13 @@ class NetworkStream:
             self._poll = select.poll()
             self._poll.register(self._relay.output, select.POLLIN)
             self._rate, self._channels, self._head_bytes = format_of(self._head(closed))
-            self._check_length()
             self._resampler = MonoResampler(self._rate, address.mixing, watch)
             chosen = address.mixing.channel if address.mixing is not None else None
             if chosen is not None and chosen > self._channels:
                 raise PermanentDeviceError(
                     f"'{address.label}' has no channel {chosen}, only {self._channels}: choose another one."
                 )
+            self._pass_over_buffered(closed)
         except OSError as error:
             self.close()
             raise DeviceError(
@@ -109,18 +117,14 @@ class NetworkStream:
         if len(self._unread) < frame_bytes:
             if not self._poll.poll(1000 * timeout_s):
                 return None
-            data = os.read(self._relay.output, _READ_BYTES)
-            if not data:
-                raise self._ended("has ended the stream")
-            self._unread += data
-        arrived_s = time.monotonic()
-        count = len(self._unread) // frame_bytes
-        data, self._unread = self._unread[: count * frame_bytes], self._unread[count * frame_bytes :]
+            self._receive()
+        count = min(len(self._unread), _READ_BYTES) // frame_bytes
         if not count:
             return None
+        data, self._unread = self._unread[: count * frame_bytes], self._unread[count * frame_bytes :]
         frames = np.frombuffer(data, dtype="<f4").reshape(count, self._channels)
         samples = self._resampler.accept(np.nan_to_num(frames, posinf=0.0, neginf=0.0))
-        return Sound(samples, count / self._rate, arrived_s, self._lost_s())
+        return Sound(samples, count / self._rate, time.monotonic(), self._lost_s())
 
     def close(self) -> None:
         """Ends ffmpeg, waits for it, and closes the port that it was sent from."""
@@ -142,6 +146,7 @@ class NetworkStream:
             if found is not None:
                 # Without sound the head alone is a connection that opens and stays mute: that is for the reader to see.
                 self._unread = head[found[1] :]
+                self._received_bytes = len(self._unread)
                 return head[: found[1]]
             if time.monotonic() > give_up_s:
                 raise self._log.error(f"gave no sound within {self._address.connect_s:g} s")
@@ -152,19 +157,53 @@ class NetworkStream:
                     raise self._ended("gave no sound")
         raise DeviceError("The source was closed while it was being opened.")
 
-    def _check_length(self) -> None:
-        length_s = self._log.file_s
-        if length_s is not None and not self._address.is_rtsp:
-            raise PermanentDeviceError(
-                f"'{self._address.label}' is a file of {length_s:.1f} s and no live stream: download it, and "
-                "caption it as a file."
-            )
+    def _receive(self) -> None:
+        """Reads what there is, at least a byte."""
+        assert self._relay is not None, "it is open"
+        data = os.read(self._relay.output, _READ_BYTES)
+        if not data:
+            raise self._ended("has ended the stream")
+        self._unread += data
+        self._received_bytes += len(data)
+
+    def _pass_over_buffered(self, closed: threading.Event) -> None:
+        """Leaves out the past that a server sends first from its buffer, at once: a live source begins with now.
+
+        Raises:
+            PermanentDeviceError: it goes on like that to the end of a file whose length is known.
+        """
+        give_up_s = time.monotonic() + _LONGEST_BURST_WAIT_S
+        while not closed.is_set():
+            frame_bytes = _SAMPLE_BYTES * self._channels
+            before_bytes, since_s = self._received_bytes, time.monotonic()
+            self._unread = self._unread[len(self._unread) // frame_bytes * frame_bytes :]
+            while (left_s := since_s + _CHECK_S - time.monotonic()) > 0 and self._poll.poll(1000 * left_s):
+                self._receive()
+            if (self._received_bytes - before_bytes) * self._byte_s < _BURST_PACE * _CHECK_S:
+                return
+            if time.monotonic() > give_up_s:
+                if self._log.file_s is not None:
+                    raise self._is_a_file()
+                return
+
+    @property
+    def _byte_s(self) -> float:
+        """Seconds of sound in a byte."""
+        return 1 / (_SAMPLE_BYTES * self._channels * self._rate)
 
     def _ended(self, otherwise: str) -> DeviceError:
         """Waits for the end of ffmpeg and gives its reason."""
         assert self._relay is not None, "it is open"
         self._relay.wait()
+        length_s = self._log.file_s
+        if length_s is not None and self._received_bytes * self._byte_s >= _WHOLE_SHARE * length_s:
+            return self._is_a_file()
         return self._doorman.error or self._log.error(otherwise)
+
+    def _is_a_file(self) -> PermanentDeviceError:
+        return PermanentDeviceError(
+            f"'{self._address.label}' is a file with an end and no live stream: download it, and caption it as a file."
+        )
 
     def _lost_s(self) -> float:
         """Gives the seconds that were newly found to be lost."""
