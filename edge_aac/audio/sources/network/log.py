@@ -119,6 +119,8 @@ class NetworkLog(FfmpegLog):
             return DeviceError(f"{where} is not known to its server ({status}): check the path.")
         if status == _NO_SUCH_TRANSPORT:
             return DeviceError(f"{where} is not sent over this transport ({status}): try the other, tcp or udp.")
+        if status is not None and any("method PLAY failed" in text for text in self._problems):
+            return DeviceError(f"{where} has nothing to hear ({status}): switch its sound on.")
         if status is not None:
             return DeviceError(f"{where} answers with error {status}.")
         for pattern, sentence in _COMPILED:

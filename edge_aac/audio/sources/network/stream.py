@@ -15,7 +15,6 @@ import numpy as np
 
 from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.connection import PermanentDeviceError, Sound
-from edge_aac.audio.formats.completeness import environment
 from edge_aac.audio.formats.ffmpeg_log import LOG_OPTIONS
 from edge_aac.audio.formats.relay import Relay
 from edge_aac.audio.formats.wav_head import HIGHEST_WAV_HEAD_BYTES, format_end, format_of
@@ -47,6 +46,9 @@ _HTTP_PROTOCOLS = "http,https,tcp,tls,httpproxy,crypto"
 _HTTP_FORMATS = (
     "aac,ac3,adts,aiff,amr,amrnb,amrwb,asf,au,caf,eac3,flac,flv,hls,latm,loas,matroska,mov,mp3,mpegts,ogg,wav,webm"
 )
+
+
+_KEPT_VARIABLES = frozenset({"PATH", "LD_LIBRARY_PATH", "http_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 
 
 class NetworkStream:
@@ -224,6 +226,8 @@ def _command(program: str, address: NetworkAddress, url: str) -> Iterator[str]:
         yield from ("-allowed_media_types", "audio", "-f", "rtsp")
     else:
         yield from ("-protocol_whitelist", _HTTP_PROTOCOLS, "-format_whitelist", _HTTP_FORMATS)
+        # Of an MP3 that begins in the middle of a frame it would take 200 frames, 4.8 s, to be sure.
+        yield from ("-formatprobesize", "16384")
         yield from ("-rw_timeout", str(round(1e6 * max(address.connect_s, address.stall_s))))
         if address.has_tls:
             yield from ("-tls_verify", "1" if address.verify else "0")
@@ -236,7 +240,10 @@ def _command(program: str, address: NetworkAddress, url: str) -> Iterator[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Gives the environment for ffmpeg: a proxy is not asked for addresses of this machine."""
-    env = environment()
-    env["no_proxy"] = ",".join(filter(None, (env.get("no_proxy"), "127.0.0.1")))
-    return env
+    """Gives the environment for ffmpeg: what finds libraries, proxies and certificates, and no secret of this process.
+
+    A proxy is not asked for addresses of this machine.
+    """
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT_VARIABLES}
+    no_proxy = ",".join(filter(None, (kept.get("no_proxy"), "127.0.0.1")))
+    return {**kept, "no_proxy": no_proxy, "AV_LOG_FORCE_NOCOLOR": "1", "LC_ALL": "C"}
