@@ -121,8 +121,9 @@ def open_source(uri: str, context: SourceContext | None = None) -> Source:
 
     Args:
         uri: ``mic0[?channel=2]``, ``alsa:hw:1,0``, ``usb-id:0d8c:0014``, ``file:PATH[?speed=1&mix=mean]``,
-            ``stdin:[?rate=44100&channels=2]``, ``demo:[?seconds=20]``, or any scheme that an installed package
-            registers in the entry-point group ``edge_aac.sources``.
+            ``stdin:[?rate=44100&channels=2]``, ``demo:[?seconds=20]``, ``rtsp://HOST/PATH``,
+            ``http://HOST/PATH``, or any scheme that an installed package registers in the entry-point group
+            ``edge_aac.sources``.
         context: the source's name, and whether to wait for its device.
 
     Raises:

@@ -228,6 +228,8 @@ def _command(program: str, address: NetworkAddress, url: str) -> Iterator[str]:
         yield from ("-protocol_whitelist", _HTTP_PROTOCOLS, "-format_whitelist", _HTTP_FORMATS)
         # Of an MP3 that begins in the middle of a frame it would take 200 frames, 4.8 s, to be sure.
         yield from ("-formatprobesize", "16384")
+        # Of a WAV ffmpeg looks 5 s for other formats within it.
+        yield from ("-analyzeduration", "1000000")
         yield from ("-rw_timeout", str(round(1e6 * max(address.connect_s, address.stall_s))))
         if address.has_tls:
             yield from ("-tls_verify", "1" if address.verify else "0")

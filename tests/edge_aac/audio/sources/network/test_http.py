@@ -190,11 +190,11 @@ def test_a_file_is_no_live_stream(name: str, web: tuple[int, Path]) -> None:
 
 def test_a_live_playlist(web: tuple[int, Path], listeners: Listen) -> None:
     command = ["ffmpeg", "-v", "quiet", "-re", "-f", "lavfi", "-i", "sine=frequency=440", "-hls_time", "1"]
-    command += ["-hls_list_size", "4", "-hls_flags", "delete_segments", "-f", "hls", str(web[1] / "live.m3u8")]
+    command += ["-hls_list_size", "4", "-hls_flags", "delete_segments", "-f", "hls", str(web[1] / "radio.m3u8")]
     feeder = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
-        eventually((web[1] / "live.m3u8").exists, "there is no playlist")
-        listener = listeners(_source(f"http://127.0.0.1:{web[0]}/to//live.m3u8"))
+        eventually((web[1] / "radio.m3u8").exists, "there is no playlist")
+        listener = listeners(_source(f"http://127.0.0.1:{web[0]}/to//radio.m3u8"))
         listener.hear(2.5)
         listener.assert_tone()
         assert listener.source.reconnects == 0
