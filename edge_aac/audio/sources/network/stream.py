@@ -200,7 +200,13 @@ class NetworkStream:
         length_s = self._log.file_s
         if length_s is not None and self._received_bytes * self._byte_s >= _WHOLE_SHARE * length_s:
             return self._is_a_file()
-        return self._doorman.error or self._log.error(otherwise)
+        if self._doorman.error is not None:
+            return self._doorman.error
+        if self._relay.status is not None and self._relay.status < 0:
+            return DeviceError(
+                f"ffmpeg, which receives '{self._address.label}', ended by signal {-self._relay.status}."
+            )
+        return self._log.error(otherwise)
 
     def _is_a_file(self) -> PermanentDeviceError:
         return PermanentDeviceError(

@@ -77,10 +77,11 @@ def test_a_server_that_is_restarted(mount: str, times: int, listeners: Listen, f
     try:
         # On a machine that has much to do a server may give nothing for longer than the usual 2 s.
         listener = listeners(_source(f"rtsp://127.0.0.1:{server.port}/{mount}?stall_s=20"))
-        for restarts in range(1, times + 1):
+        for _ in range(times):
             listener.hear(0.3)
+            before = listener.source.reconnects
             server.restart()
-            eventually(lambda expected=restarts: listener.source.reconnects == expected, "it does not come back")
+            eventually(lambda before=before: listener.source.reconnects > before, "it does not come back")
         listener.hear(1.2)
     finally:
         server.kill()
@@ -97,10 +98,11 @@ def test_a_connection_that_is_cut_in_the_middle(
 ) -> None:
     proxy = Proxy(server.port)
     listener = listeners(_source(f"rtsp://127.0.0.1:{proxy.port}/g711?stall_s=20"))
-    for cuts in range(1, 4):
+    for _ in range(3):
         listener.hear(0.3)
+        before = listener.source.reconnects
         proxy.cut()
-        eventually(lambda expected=cuts: listener.source.reconnects == expected, "it does not come back")
+        eventually(lambda before=before: listener.source.reconnects > before, "it does not come back")
     listener.hear(1.2)
     listener.assert_tone()
     listener.assert_all_time_is_accounted_for(tolerance_s=1.2)
@@ -120,7 +122,7 @@ def test_silence_on_an_open_connection(
         # Nor does a new connection answer: it is given up, too.
         eventually(lambda: "gave no sound within 2 s" in caplog.text, "it waits for ever")
         proxy.passes.set()
-        eventually(lambda: listener.source.reconnects == 1, "it does not come back")
+        eventually(lambda: listener.source.reconnects >= 1, "it does not come back")
         listener.hear(1.2)
     listener.assert_tone()
     listener.assert_all_time_is_accounted_for(tolerance_s=1.0)
@@ -139,7 +141,7 @@ def test_a_server_that_is_frozen(listeners: Listen, ffmpeg_watch: FfmpegWatch) -
         server.process.send_signal(signal.SIGSTOP)
         eventually(lambda: listener.source.state == "stalled", "the silence is not found")
         server.process.send_signal(signal.SIGCONT)
-        eventually(lambda: listener.source.reconnects == 1, "it does not come back")
+        eventually(lambda: listener.source.reconnects >= 1, "it does not come back")
         _only_ours(ffmpeg_watch)
     finally:
         server.kill()
