@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -42,6 +43,10 @@ def test_a_camera_is_captioned_until_kill_9(tmp_path: Path) -> None:
             while json.loads(lines[-1])["dropped_ms"] == 0:
                 lines.append(process.stdout.readline().decode())
             readable = watch.readable + Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            # An ffmpeg that has nothing to write does not notice that nobody reads.
+            assert server.process is not None
+            server.process.send_signal(signal.SIGSTOP)
+            assert any(map(_runs, watch.seen))
             process.kill()
             process.wait()
             eventually(lambda: not any(map(_runs, watch.seen)), "an ffmpeg is left")

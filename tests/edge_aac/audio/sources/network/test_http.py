@@ -103,7 +103,8 @@ def test_the_past_in_a_buffer_is_passed_over(icecast: IcecastServer, listeners: 
     started_s = time.monotonic()
     listener = listeners(_source(f"http://127.0.0.1:{icecast.port}/live"))
     listener.hear(1.2)
-    assert listener.heard_s < time.monotonic() - started_s + 0.3
+    time.sleep(1)  # the whole of the buffer would have come by now
+    assert listener.heard_s < time.monotonic() - started_s
     listener.assert_tone()
 
 
