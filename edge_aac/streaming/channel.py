@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_aac.audio.clock import Clocks, SampleClock
 from edge_aac.audio.connection import LossReason
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import Window, WindowSlicer
-from edge_aac.models.contract import Undecoded
 from edge_aac.models.seq2seq import window_rng
 from edge_aac.records import TimeSpan
+from edge_aac.streaming.adaptation import Adaptation
 from edge_aac.streaming.batches import Outcome
 from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
 from edge_aac.streaming.capture import Capture
@@ -25,8 +23,6 @@ from edge_aac.streaming.clips.saving import ClipSaving
 from edge_aac.streaming.counters import Counters, LatencyLog, LevelMeter
 from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.events import EventTracker
-from edge_aac.streaming.gate import SoundMemory
-from edge_aac.streaming.hop import AdaptiveHop
 from edge_aac.streaming.hub import Delivery
 from edge_aac.streaming.losses import LossAccount, LostSound
 from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher, Publish
@@ -100,13 +96,10 @@ class Channel:
         self._builder = builder
         self._publish = publish
         self._capture = Capture(source, self._ring, self._clock, self._losses, self._clocks, wake, reopen)
-        self._capture.due_position = slicer.next_end
+        self._wake_when_due()
         self.queue = WindowQueue(self.label, settings.level_gate, self.counters, slicer.window_samples, skips=self.live)
-        self._level_gate = settings.level_gate
         self._settings = settings
-        self._own_hop_samples = slicer.hop_samples
-        self._sound = self._sound_memory()
-        self.hop = self._adaptive_hop()
+        self.adaptation = Adaptation(self.label, slicer, settings, live=self.live)
         self._recorder: ClipRecorder | None = None
         if clips is not None:
             self._recorder = clips.recorder(
@@ -199,8 +192,8 @@ class Channel:
             self._taken_samples = position + len(samples)
             self._heard_s = self._clocks.running_s()
             self._accept(self._slicer.push(position, samples))
-            self._look_for_new_sound()
-            self._capture.due_position = self._slicer.next_end
+            self.adaptation.look_for_new_sound()
+            self._wake_when_due()
 
     def _accept(self, windows: list[Window]) -> None:
         self.counters.windows += len(windows)
@@ -208,49 +201,30 @@ class Channel:
             self.level.add(window)
         self.queue.accept(windows, self._slicer.hop_samples)
 
-    def _look_for_new_sound(self) -> None:
-        """Where the hop is long, what begins between two windows is noticed within a second."""
-        if self.hop is None:
-            return
-        loudest_dbfs = self._level_gate.audible_dbfs
-        if self._sound is not None and (same_dbfs := self._sound.loudest_same_dbfs) < math.inf:
-            loudest_dbfs = max(loudest_dbfs, same_dbfs)
-        self.hop.note_fresh_sound(loudest_dbfs)
-
     @property
     def hop_s(self) -> float:
         """Seconds from the start of a window to the start of the next, at this moment."""
         return self._slicer.hop_samples / SAMPLE_RATE
 
-    @property
-    def compares_sound(self) -> bool:
-        """Whether windows are compared with what was heard before, so that some need no decoding."""
-        return self._sound is not None
-
-    def wants(self, window: Window, embedding: npt.NDArray[np.float32]) -> bool:
-        """Whether a window is to be decoded, by its audio embedding."""
-        return self._sound is None or not self._sound.is_same(window, embedding)
-
     def settle(self, window: Window, outcome: Outcome) -> None:
         """Publish what became of a window; windows come in order."""
-        if self._sound is not None:
-            self._sound.settle(window, outcome)
+        self.adaptation.settle(window, outcome)
         self.publisher.settle(window, outcome)
-        if self.hop is not None:
-            self.hop.note_window(changed=not (outcome is None or isinstance(outcome, Undecoded)))
-            self._capture.due_position = self._slicer.next_end
+        self.adaptation.note_window(outcome)
+        self._wake_when_due()
 
     def note_round(self, seconds: float) -> None:
         """Take note of how long a round of describing took."""
-        if self.hop is not None:
-            self.hop.note_round(seconds)
-            self._capture.due_position = self._slicer.next_end
+        self.adaptation.note_round(seconds)
+        self._wake_when_due()
 
     def note_heat(self, share: float) -> None:
         """Take note of how much less the board is to be given, from 0 to 1."""
-        if self.hop is not None:
-            self.hop.note_heat(share)
-            self._capture.due_position = self._slicer.next_end
+        self.adaptation.note_heat(share)
+        self._wake_when_due()
+
+    def _wake_when_due(self) -> None:
+        self._capture.due_position = self._slicer.next_end
 
     def skip_late(self) -> None:
         """Leave out windows that have waited too long and tell nothing new."""
@@ -269,16 +243,11 @@ class Channel:
             settings: gates and seed.
             same_similarity: smallest cosine between captions of one event.
         """
-        before, self._settings = self._settings, settings
+        self._settings = settings
         self._seed = settings.seed
-        self._level_gate = self.queue.level_gate = settings.level_gate
-        if (hop_samples, settings.hop_limits) != (self._own_hop_samples, before.hop_limits):
-            self._own_hop_samples = hop_samples
-            self._slicer.change_hop(hop_samples)
-            self.hop = self._adaptive_hop()
-            self._capture.due_position = self._slicer.next_end
-        if (settings.same_gate, settings.every_window) != (before.same_gate, before.every_window):
-            self._sound = self._sound_memory()
+        self.queue.level_gate = settings.level_gate
+        self.adaptation.change(hop_samples, settings)
+        self._wake_when_due()
         self.publisher.regulate(settings, self._event_rules(), same_similarity)
         if self._recorder is not None:
             self._recorder.guarded = settings.privacy.withholds
@@ -293,22 +262,13 @@ class Channel:
             phrases: splits its captions.
         """
         self._builder = builder
-        self._sound = self._sound_memory()
+        self.adaptation.forget()
         self.publisher.use(builder, same_similarity, embed, phrases)
         if self._recorder is not None:
             self._recorder.builder = builder
 
     def _event_rules(self) -> EventRules:
         return self._settings.events.within(self._slicer.window_samples, self._slicer.hop_samples)
-
-    def _sound_memory(self) -> SoundMemory | None:
-        # What is heard of a file depends on nothing but the file.
-        gate = self._settings.same_gate if self.live and not self._settings.every_window else None
-        return None if gate is None else SoundMemory(gate)
-
-    def _adaptive_hop(self) -> AdaptiveHop | None:
-        limits = self._settings.hop_limits if self.live else None
-        return None if limits is None else AdaptiveHop(self.label, self._slicer, limits)
 
     def tick(self) -> None:
         """Publish the gaps that are due, and record clips. End the events of a live source that gives no sound, when

@@ -143,7 +143,7 @@ class HealthReporter:
             warnings=[*channel.warnings, *self._warnings(channel, counted), *self.missing(channel.label)],
             described=counted.described,
             same=counted.same,
-            hop_s=None if channel.hop is None else channel.hop.hop_s,
+            hop_s=None if (hop := channel.adaptation.hop) is None else hop.hop_s,
             temperature_c=None if self.heat is None or self.heat.celsius is None else round(self.heat.celsius, 1),
             private=counted.private,
             clips=None if self._clips is None else self._clips.health,
@@ -156,7 +156,7 @@ class HealthReporter:
         said: list[str] = []
         if late := sum(counted.skipped[reason] for reason in ("overlap", "behind", "late")):
             said.append(f"{late} windows were skipped: describing fell behind, or sound was missing")
-        if channel.hop is not None and channel.hop.overloaded:
+        if (hop := channel.adaptation.hop) is not None and hop.overloaded:
             said.append(f"describing takes longer than the hop: windows come every {channel.hop_s:.1f} s")
         if self.heat is not None:
             said += self.heat.warnings

@@ -176,9 +176,9 @@ class Scheduler:
 
         def wanted(number: int, embedding: npt.NDArray[np.float32]) -> bool:
             channel, window = round_[number]
-            return channel.wants(window, embedding)
+            return channel.adaptation.wants(window, embedding)
 
-        selective = any(channel.compares_sound for channel, _ in round_)
+        selective = any(channel.adaptation.compares_sound for channel, _ in round_)
         loud = sum(rng is not None for _, rng in batch)
         begun_s = self._clocks.running_s()
         try:

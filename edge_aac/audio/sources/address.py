@@ -119,18 +119,18 @@ SourceFactory = Callable[[Address, SourceContext], Source]
 def open_source(uri: str, context: SourceContext | None = None) -> Source:
     """Opens a source of sound.
 
-        Args:
-            uri: ``mic0[?channel=2]``, ``alsa:hw:1,0``, ``usb-id:0d8c:0014``, ``usb-path:1-1.2``,
-            ``file:PATH[?speed=1&mix=mean]``, ``stdin:[?rate=44100&channels=2]``, ``demo:[?seconds=20]``,
-            ``rtsp://HOST/PATH``, ``http://HOST/PATH``, or any scheme that an installed package registers in the
-            entry-point group ``edge_aac.sources``.
-            context: the source's name, and whether to wait for its device.
+    Args:
+        uri: ``mic0[?channel=2]``, ``alsa:hw:1,0``, ``usb-id:0d8c:0014``, ``usb-path:1-1.2``,
+        ``file:PATH[?speed=1&mix=mean]``, ``stdin:[?rate=44100&channels=2]``, ``demo:[?seconds=20]``,
+        ``rtsp://HOST/PATH``, ``http://HOST/PATH``, or any scheme that an installed package registers in the
+        entry-point group ``edge_aac.sources``.
+        context: the source's name, and whether to wait for its device.
 
-        Raises:
-            PermanentDeviceError: there is no such scheme.
-            DeviceError: the device is not there and not to be waited for.
-            UsageError: the address has an unknown or unusable option.
-            ConfigError: a package registers the scheme, but its code cannot be loaded.
+    Raises:
+        PermanentDeviceError: there is no such scheme.
+        DeviceError: the device is not there and not to be waited for.
+        UsageError: the address has an unknown or unusable option.
+        ConfigError: a package registers the scheme, but its code cannot be loaded.
     """
     address = Address.parse(uri)
     factories = registered(ENTRY_POINT_GROUP)
