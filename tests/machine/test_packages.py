@@ -29,6 +29,7 @@ def test_the_package_for_arm_holds_arm_code_alone(tmp_path: Path) -> None:
         assert header[:5] == b"\x7fELF\x02" and int.from_bytes(header[18:20], "little") == EM_AARCH64, library
 
 
+@pytest.mark.slow
 def test_lintian_finds_nothing_but_what_is_explained() -> None:
     """What is overridden, and why, stands in debian/lintian-overrides."""
     (deb,) = Path(FOLDER, "amd64").glob("*.deb")
