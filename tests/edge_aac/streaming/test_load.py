@@ -254,7 +254,7 @@ def test_nothing_but_live_sources_has_another_hop() -> None:
     file = FakeSource([np.zeros(30 * HOP, np.float32), noise(30 * HOP)], label="garden.wav")
     made, _ = simulated(time, model, [file], limits=HopLimits(10.0, 4.0))
     assert made.channels[0].counters.windows == (60 * 2 - 10) // 2 + 1
-    assert made.channels[0].hop is None
+    assert made.channels[0].adaptation.hop is None
 
 
 def test_windows_without_sound_keep_no_frames() -> None:
