@@ -39,9 +39,11 @@ from edge_aac.records import Event, Record
 from edge_aac.sinks.jsonl import JsonlSettings, JsonlSink
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.counters import Counters
+from edge_aac.streaming.event_settings import EventSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.heat import HeatWatch
 from edge_aac.streaming.hub import Hub, Outlet
+from edge_aac.streaming.liveness import Liveness
 from edge_aac.streaming.load import hop_limits, same_gate
 from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.session import Session
@@ -52,6 +54,7 @@ SCENE_S = 24
 SCENES = 3
 WARM_UP_SHARE, END_SHARE = 0.1, 0.9
 SAMPLED_EVERY_S = 30.0
+LOOK_S = 5.0
 MIB = 1 << 20
 UNIX_S = 1_777_629_600.0
 SAME_SOUND = 0.98
@@ -88,13 +91,15 @@ class Watch:
 
     Attributes:
         resident, descriptors, threads: bytes, open files and threads of the process, once each half simulated minute.
-        stalled: simulated seconds at which a source that gave sound had finished no window for too long.
+        looks: number of looks at the signs of life, as the watchdog takes them.
+        unfed: simulated seconds at which one was missing, and the watchdog was not fed, with what was missing.
     """
 
     resident: list[int] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
-    stalled: list[float] = field(default_factory=list)
+    looks: int = 0
+    unfed: list[tuple[float, str]] = field(default_factory=list)
 
     def sample(self) -> None:
         """Look at the process."""
@@ -229,9 +234,15 @@ def soak(bundle: str, hours: float, every_minutes: float, max_growth: float) -> 
             session.add(
                 SteppedSource(simulated, plan.label, room.block, rate=plan.rate),
                 WindowSlicer(WINDOW_SAMPLES, HOP_SAMPLES),
-                ChannelSettings(EnergyGate(-70.0), ScoreGate(), same_gate=same_gate(load), hop_limits=hop_limits(load)),
+                ChannelSettings(
+                    EnergyGate(-70.0),
+                    ScoreGate(),
+                    same_gate=same_gate(load),
+                    hop_limits=hop_limits(load),
+                    events=EventSettings().rules(),
+                ),
             )
-        _watched(simulated, session.channels, watch)
+        _watched(simulated, session, watch)
         began_s, began_processor_s = time.perf_counter(), time.process_time()
         session.run()
         wall_s, processor_s = time.perf_counter() - began_s, time.process_time() - began_processor_s
@@ -247,6 +258,7 @@ def soak(bundle: str, hours: float, every_minutes: float, max_growth: float) -> 
         "descriptors": [min(watch.descriptors), max(watch.descriptors)],
         "threads": [min(watch.threads), max(watch.threads)],
         "records": dict(kept.counts),
+        "watchdog_fed": watch.looks - len(watch.unfed),
         "scenes": sum(len(plan.scenes) for plan in planned),
         "events": len(kept.spans),
         "counters": {channel.label: _table(channel.counters) for channel in session.channels},
@@ -256,7 +268,8 @@ def soak(bundle: str, hours: float, every_minutes: float, max_growth: float) -> 
     figures["failures"] = [
         *_unexpected(planned, session.channels, kept),
         *[f"{count} records were dropped by {name}" for name, count in dropped.items() if count],
-        *([f"no window finished for too long at {watch.stalled[0]} s"] if watch.stalled else []),
+        *([f"the watchdog was not fed at {watch.unfed[0][0]} s: {watch.unfed[0][1]}"] if watch.unfed else []),
+        *([] if watch.looks > seconds / LOOK_S / 2 else [f"the watchdog looked {watch.looks} times only"]),
         *(["descriptors grew"] if watch.descriptors[-1] > watch.descriptors[len(watch.descriptors) // 10] else []),
         *(["threads grew"] if watch.threads[-1] > watch.threads[len(watch.threads) // 10] else []),
         *(["resident memory grew"] if figures["resident_growth_percent"] >= max_growth else []),
@@ -264,22 +277,21 @@ def soak(bundle: str, hours: float, every_minutes: float, max_growth: float) -> 
     return figures
 
 
-def _watched(simulated: SimulatedTime, channels: Sequence[Channel], watch: Watch) -> None:
-    """Look at the process each half simulated minute, and whether windows have been finished since."""
-    finished = {channel: 0 for channel in channels}
-    next_s = [SAMPLED_EVERY_S]
+def _watched(simulated: SimulatedTime, session: Session, watch: Watch) -> None:
+    """Look at the process each half simulated minute, and for signs of life as often as the watchdog does."""
+    liveness = Liveness(session.signs, interval_s=LOOK_S, monotonic=lambda: simulated.now_s)
+    next_s = {"sample": SAMPLED_EVERY_S, "look": LOOK_S}
 
     def look() -> None:
-        if simulated.now_s < next_s[0]:
-            return
-        next_s[0] += SAMPLED_EVERY_S
-        watch.sample()
-        for channel in channels:
-            now = channel.counters.windows - len(channel.queue)
-            # Half a minute holds seven windows at the longest hop in quiet.
-            if now <= finished[channel] and channel.capture.state == "listening":
-                watch.stalled.append(simulated.now_s)
-            finished[channel] = now
+        now_s = simulated.now_s
+        if now_s >= next_s["sample"]:
+            next_s["sample"] += SAMPLED_EVERY_S
+            watch.sample()
+        if now_s >= next_s["look"]:
+            next_s["look"] += LOOK_S
+            watch.looks += 1
+            if missing := liveness.check():
+                watch.unfed.append((now_s, missing[0]))
 
     simulated.each_step = look
 
