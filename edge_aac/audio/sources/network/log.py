@@ -13,7 +13,6 @@ from edge_aac.errors import DeviceError
 
 _QUOTED_CHARACTERS = 200
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://\S*|\S*%40\S*|\S+@\S+\.?\S*", re.IGNORECASE)
-_MISSED = re.compile(r"RTP: missed (\d+) packets")
 _STATUS = re.compile(r"(?:HTTP error|method [A-Z_]+ failed:|Server returned) ([1-6]\d\d)\b")
 _PROBLEM = re.compile(r"\[(?:panic|fatal|error|warning)\] ?(.*)")
 _SIZE = re.compile(r"^total_size=(\d+)$")
@@ -61,13 +60,11 @@ class NetworkLog(FfmpegLog):
         secrets: texts that no message may hold.
         progress: size of the output in bytes and the time of its end by the server's clock in microseconds, as told
             last; None before the first time.
-        missed_packets: number of packets of RTP that never arrived.
     """
 
     label: str = ""
     secrets: Sequence[str] = ()
     progress: tuple[int, int] | None = None
-    missed_packets: int = 0
     _problems: deque[str] = field(default_factory=lambda: deque(maxlen=8))
     _size: int | None = None
 
@@ -81,9 +78,6 @@ class NetworkLog(FfmpegLog):
         if time is not None and self._size is not None:
             self.progress = (self._size, int(time[1]))
         super().take_line(line)
-        missed = _MISSED.search(line)
-        if missed is not None:
-            self.missed_packets += int(missed[1])
         problem = _PROBLEM.search(line)
         if problem is not None:
             self._problems.append(problem[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -40,9 +41,15 @@ def require_parts(*programs: str) -> None:
 
 
 def free_port() -> int:
-    """Gives a port that was free a moment ago: a server that is restarted needs the same again."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Gives a port that was free a moment ago, for a server that is restarted and needs the same again.
+
+    None of those that the kernel gives to clients: a client that tries again and again where nobody listens would
+    be given the very port in the end, and be connected with itself.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
@@ -103,9 +110,21 @@ class IcecastServer:
         target = f"icecast://source:of-the-test@127.0.0.1:{self.port}/{self.mount}"
         tone = "sine=frequency=440:sample_rate=48000,aformat=channel_layouts=stereo"
         command = ["ffmpeg", "-v", "quiet", "-re", "-f", "lavfi", "-i", tone, *self._encoding, "-flush_packets", "1"]
-        self.feeder = subprocess.Popen(
-            [*command, "-content_type", self._content_type, target], stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        self._command = [*command, "-content_type", self._content_type, target]
+        self.feeder = self._fed()
+        eventually(self._has_sound, "Icecast has no sound")
+
+    def _fed(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def _has_sound(self) -> bool:
+        """Whether the mount is there; the feeder, which tries only once, is started again where it has ended."""
+        if self.feeder.poll() is not None:
+            self.feeder = self._fed()
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(f"GET /{self.mount} HTTP/1.0\r\n\r\n".encode("ascii"))
+            return b" 200 " in connection.recv(64)
+        return False
 
     def kill(self) -> None:
         for process in (self.feeder, self.server):
