@@ -61,6 +61,9 @@ _RATES = (1.0, 1.0001, 0.9999, 1.00005)
 _SLACK_S = 15.0
 """An event lasts as long as the windows that hold it."""
 
+_RINGING_S = 0.1
+"""So long, at most, the level's filter rings on: a window that begins as a scene ends may be loud enough."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -307,7 +310,12 @@ def _unexpected(planned: Sequence[Plan], channels: Sequence[Channel], kept: Even
 
 
 def _meet(scene: tuple[float, float], span: tuple[float, float]) -> bool:
-    return span[0] < scene[1] and span[1] > scene[0] and span[0] > scene[0] - _SLACK_S and span[1] < scene[1] + _SLACK_S
+    return (
+        span[0] < scene[1] + _RINGING_S
+        and span[1] > scene[0]
+        and span[0] > scene[0] - _SLACK_S
+        and span[1] < scene[1] + _SLACK_S
+    )
 
 
 def _seconds(moment: str) -> float:

@@ -48,22 +48,25 @@ class Clocks:
     @property
     def wall_offset_s(self) -> float:
         """Unix time less the time since boot: it changes where the wall clock is set, not where it is slewed."""
-        best_s, offset_s = float("inf"), 0.0
-        for _ in range(_MOST_LOOKS):
-            # Another thread may run between two looks at clocks.
-            before_s = self.since_boot_s()
-            wall_s = self.wall_s()
-            took_s = self.since_boot_s() - before_s
-            if took_s < best_s:
-                best_s, offset_s = took_s, wall_s - before_s - took_s / 2
-            if best_s <= _UNDISTURBED_S:
-                break
-        return offset_s
+        return self._ahead_s(self.wall_s)
 
     @property
     def slept_s(self) -> float:
         """Seconds that the machine has slept since it was started."""
-        return self.since_boot_s() - self.running_s()
+        return -self._ahead_s(self.running_s)
+
+    def _ahead_s(self, other_s: Callable[[], float]) -> float:
+        """How far another clock is ahead of the time since boot: another thread may run between two looks at clocks."""
+        best_s, ahead_s = float("inf"), 0.0
+        for _ in range(_MOST_LOOKS):
+            before_s = self.since_boot_s()
+            read_s = other_s()
+            took_s = self.since_boot_s() - before_s
+            if took_s < best_s:
+                best_s, ahead_s = took_s, read_s - before_s - took_s / 2
+            if best_s <= _UNDISTURBED_S:
+                break
+        return ahead_s
 
 
 class SampleClock:

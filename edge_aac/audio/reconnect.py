@@ -35,6 +35,9 @@ label, not its address."""
 STALL_S = 2.0
 """Seconds without sound after which an open device counts as stalled, where its source says nothing else."""
 
+FIRST_SOUND_S = 5.0
+"""The same before a connection's first sound, which takes longer: a sound server may hold back two seconds at first."""
+
 _READ_TIMEOUT_S = 0.1
 _SIGN_EVERY_S = 0.5
 _CLOSE_WAIT_S = 0.5
@@ -70,7 +73,8 @@ class Reconnecting:
         label: the source's name in records and messages.
         open_once: opens the device.
         wait_for_device: open it in :meth:`read`, however long that takes to succeed; otherwise here and now.
-        stall_s: seconds without sound after which an open device counts as stalled.
+        stall_s: seconds without sound after which a device that was heard counts as stalled.
+        first_sound_s: seconds without sound after which a device that was just opened does.
         backoff: waiting times between tries.
         timing: time and chance.
         sign: gives something that changes when the device may have come, such as the kernel's list of cards: then it
@@ -89,6 +93,7 @@ class Reconnecting:
         *,
         wait_for_device: bool = False,
         stall_s: float = STALL_S,
+        first_sound_s: float = FIRST_SOUND_S,
         backoff: Backoff | None = None,
         timing: Timing | None = None,
         sign: Callable[[], object] | None = None,
@@ -97,6 +102,7 @@ class Reconnecting:
         self.heartbeat = Heartbeat()
         self._open_once = open_once
         self._stall_s = stall_s
+        self._first_sound_s = first_sound_s
         self._backoff = backoff or Backoff()
         self._timing = timing or Timing()
         self._sign = sign
@@ -221,8 +227,9 @@ class Reconnecting:
         if sound is None:
             # Counted in waits, not by the clock: a process that was stopped for a while has missed no sound yet.
             self._quiet_s += _READ_TIMEOUT_S
-            if self._quiet_s >= self._stall_s:
-                self._fail("stalled", DeviceError(f"it is open, but there was no sound for {self._stall_s:g} s"))
+            longest_s = self._first_sound_s if self._heard_since_s is None else self._stall_s
+            if self._quiet_s >= longest_s - _READ_TIMEOUT_S / 2:  # sums of 0.1 are not exact
+                self._fail("stalled", DeviceError(f"it is open, but there was no sound for {longest_s:g} s"))
             return None
         self._quiet_s = 0.0
         if self._heard_since_s is None:

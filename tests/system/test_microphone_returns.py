@@ -119,7 +119,7 @@ def test_a_microphone_that_is_removed_and_recreated_five_times(
         for record in health
     )
     for gap in gaps:
-        assert abs(_unix_s(gap["end"]) - _unix_s(gap["start"]) - gap["lost_ms"] / 1e3) < 0.1
+        assert abs(_unix_s(gap["end"]) - _unix_s(gap["start"]) - gap["lost_ms"] / 1e3) < 1.0
 
 
 def test_one_of_two_microphones_is_pulled(pulse_microphone: PulseMicrophone, tmp_path: Path) -> None:

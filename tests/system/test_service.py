@@ -285,6 +285,9 @@ def test_what_hangs_is_named_and_the_watchdog_fed_no_more(service: Service, what
     fed = service.manager.count(WATCHDOG="1")
     state = service.folder / "run" / "health.json"
     wait_for(lambda: complaint in " ".join(json.loads(state.read_text())["missing"]), "the state file names it")
+    # Its seconds are counted on by the looks at which the watchdog would have been fed.
+    before = json.loads(state.read_text())["missing"]
+    wait_for(lambda: json.loads(state.read_text())["missing"] != before, "the watchdog looks again")
     assert service.manager.count(WATCHDOG="1") == fed
     os.kill(service.process.pid, signal.SIGABRT)  # as the manager does now
     _, err = service.process.communicate(timeout=TIMEOUT_S)

@@ -10,6 +10,8 @@ import pytest
 from edge_aac.audio.clock import Clocks, SampleClock
 from tests.edge_aac.fake_clocks import FakeClocks
 
+pytestmark = pytest.mark.one_python
+
 _BLOCK = 1_600
 _START_S = 1_777_629_600.0
 _WINDOW, _HOP = 160_000, 32_000

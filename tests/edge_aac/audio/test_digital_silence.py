@@ -10,6 +10,8 @@ import pytest
 from edge_aac.audio.digital_silence import DigitalSilence
 from edge_aac.audio.resample import MonoResampler
 
+pytestmark = pytest.mark.one_python
+
 _SECOND = 16_000
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.connection import PermanentDeviceError, RefusedError, Sound
-from edge_aac.audio.reconnect import STALL_S, Reconnecting, Timing
+from edge_aac.audio.reconnect import FIRST_SOUND_S, STALL_S, Reconnecting, Timing
 from edge_aac.backoff import Backoff
 from edge_aac.errors import DeviceError, UsageError
 from tests.edge_aac.fakes import read_until_closed
@@ -156,7 +156,7 @@ def test_one_that_comes_and_goes_is_tried_seldom_and_logged_once(opens: bool, ca
 
 def test_one_that_opens_but_stays_mute_is_not_back(caplog: pytest.LogCaptureFixture) -> None:
     world = World(["sound", *["quiet"] * 20], ["quiet"] * 20, ["quiet"] * 20, ["sound"])
-    source = world.source(stall_s=1.0)
+    source = world.source(stall_s=1.0, first_sound_s=1.0)
     states = []
     world.on_wait = lambda: states.append(source.state)
     with caplog.at_level(logging.WARNING):
@@ -308,3 +308,13 @@ def test_a_sign_of_the_device_ends_the_pause() -> None:
     _read(source, 2)
     assert max(world.waits) == 0.5
     assert world.tries_at[-1] == pytest.approx(plugged_s + 0.5), "not thirty seconds after the try before"
+
+
+def test_the_first_sound_of_a_connection_may_take_longer() -> None:
+    world = World([*["quiet"] * 40, "sound", *["quiet"] * 30], [*["quiet"] * 60], ["sound"])
+    source = world.source()
+    _read(source, 2)
+    assert [later - earlier for earlier, later in zip(world.tries_at, world.tries_at[1:], strict=False)] == [
+        pytest.approx(4.0 + _BLOCK_S + STALL_S),
+        pytest.approx(FIRST_SOUND_S + 0.5),
+    ]

@@ -75,6 +75,9 @@ def test_what_does_not_move_ends_the_feeding_and_is_in_the_health_and_state(
         )
     )
     _wait_for(lambda: any(complaint in fault for fault in read_state(state).faults()))
+    # Its seconds are counted on by the looks at which the watchdog would have been fed.
+    before = manager.status
+    _wait_for(lambda: complaint in manager.status and manager.status != before)
     assert manager.count(WATCHDOG="1") == fed
     stop.set()
     thread.join(_PATIENCE_S)

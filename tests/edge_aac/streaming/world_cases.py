@@ -121,7 +121,7 @@ class Device:
         counters = self.channel.counters
         while not self.stop.is_set():
             settled = counters.captions + counters.silent + counters.skipped.total()
-            cut = self.channel._slicer.next_end > self.channel._ring.written_samples
+            cut = self.channel.capture.due_position > self.channel._ring.written_samples
             if (cut and settled == counters.windows) or time.monotonic() > give_up_s:
                 return
             time.sleep(0.0005)

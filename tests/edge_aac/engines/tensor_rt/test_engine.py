@@ -20,7 +20,7 @@ from edge_aac.engines.steps import Memory
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from edge_aac.models.choices import Choices
-from edge_aac.models.contract import Description, Undecoded
+from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import Captioner, window_rng
 from tests.edge_aac.engines.tensor_rt.trt_api import VERSIONS
 from tests.edge_aac.engines.tensor_rt.trt_cases import (
@@ -96,26 +96,6 @@ def test_as_many_windows_at_once_as_both_plans_take(
     assert installed.cuda.did["cudaMemcpy2DAsync"] > 0, "within the device's memory"
     encoder = engines["encoder"]
     assert isinstance(encoder, TensorRtEngine) and encoder._runs == runs
-
-
-def test_some_of_what_stayed_on_the_device_is_decoded(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(monkeypatch)
-    context = DeviceContext()
-    roles: tuple[GraphRole, ...] = ("encoder", "decoder")
-    engines: dict[GraphRole, Engine] = {
-        role: TensorRtEngine(plan_of(bundle, role, tmp_path, windows=4), context) for role in roles
-    }
-    plain, here = Captioner(bundle, ONE_THREAD), captioner_of(bundle, engines, monkeypatch)
-    windows = [Window(seed, WINDOW_SAMPLES, fbank(seed), -20.0, -3.0, -20.0) for seed in range(4)]
-    found = here.describe_wanted(windows, [window_rng(seed, 0) for seed in range(4)], lambda number, _: number % 2 == 1)
-    for seed, one in enumerate(found):
-        if seed % 2:
-            assert isinstance(one, Description)
-            same(one, noise_described(plain, seed), 1e-5)
-        else:
-            assert isinstance(one, Undecoded)
 
 
 @pytest.mark.parametrize("role", _ROLES)
