@@ -95,8 +95,10 @@ class StateFile:
         """Replace what the file holds."""
         partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            # Others may read it: a health check runs as another user. It holds no secret, and no sound.
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w", encoding="utf-8") as file:
+            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                # Others may read it, whatever the service's umask keeps from them: a health check runs as another user.
+                # It holds no secret, and no sound.
+                os.fchmod(file.fileno(), 0o644)
                 json.dump(state, file, ensure_ascii=True)
                 file.write("\n")
             partial.replace(self._path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,15 @@ def test_what_is_written_is_read_and_leaves_nothing_beside_it(tmp_path: Path) ->
     file.remove()
     file.remove()
     assert not list(tmp_path.iterdir())
+
+
+def test_every_user_may_ask_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        StateFile(tmp_path / "health.json").write({})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "health.json").stat().st_mode & 0o777 == 0o644
 
 
 def test_faults_are_what_does_not_move_and_a_state_that_is_old(tmp_path: Path) -> None:
