@@ -10,7 +10,6 @@ import soundfile
 
 from tests.edge_aac.audio.sound_files import encoded, needs_ffmpeg, noise, refusal, seconds_heard
 
-
 pytestmark = pytest.mark.one_python
 
 
