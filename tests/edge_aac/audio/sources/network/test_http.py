@@ -92,7 +92,9 @@ def test_silence_and_a_cut(icecast: IcecastServer, listeners: Listen, caplog: py
         eventually(lambda: listener.source.reconnects > before, "it does not come back")
         listener.hear(1.2)
     listener.assert_tone()
-    listener.assert_all_time_is_accounted_for(tolerance_s=1.5)
+    # What the proxy held comes late, and Icecast's buffer with it; the silence itself is counted.
+    listener.assert_all_time_is_accounted_for(tolerance_s=3.0)
+    assert listener.source.lost_samples() > 16_000
     proxy.close()
 
 
