@@ -1,6 +1,6 @@
 """Free memory of the C library's heap is given back to the system now and then.
 
-Blocks of many sizes, from a thread for each source, the model and each sink, leave holes in glibc's heap: over a day of a
+Blocks of many sizes, from a thread for each source, the model and each sink, leave holes in the heap: over a day of a
 stream its resident memory grows by megabytes of which little is in use. ``malloc_trim`` gives whole free pages back.
 """
 
