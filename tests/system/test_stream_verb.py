@@ -309,7 +309,7 @@ def _wait_until_full(pipe: IO[bytes]) -> None:
     """Until a pipe of ``_SMALL_PIPE_BYTES`` has no room for another record, and what writes to it is stuck."""
     deadline_s = time.monotonic() + TIMEOUT_S
     waiting = 0
-    while waiting < _SMALL_PIPE_BYTES - 500:
+    while waiting < _SMALL_PIPE_BYTES - 700:
         assert time.monotonic() < deadline_s, f"only {waiting} bytes were written"
         time.sleep(0.05)
         (waiting,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
