@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from edge_aac.audio.sources.address import Address, Source
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import ConfigError, EdgeAacError
+from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.opening import Output, SinkPlan, open_model, open_waiting, sink_plans
@@ -123,6 +124,7 @@ class Running:
             plan.slicer()  # refuses an unusable hop before anything is opened
         if _needs_model(self.settings.get(CaptionerSettings), settings.get(CaptionerSettings)):
             opened.model = open_model(settings.get(CaptionerSettings))
+            phrase_splitter(opened.model.language)  # refuses one that cannot be loaded before anything is changed
         for key, plan in sources.items():
             if key in self.channels:
                 continue
@@ -187,9 +189,6 @@ class Running:
                 outlet.name = sink.name
             session.hub.replace([outlet for _, outlet in self.outlets])
         stream = settings.get(StreamSettings)
-        if opened.model is not None:
-            changes.append(f"bundle {opened.model.identity.bundle}")
-            session.use(opened.model, stream.same_similarity)
         for key, (before, channel) in list(self.channels.items()):
             plan = sources.get(key)
             if plan is None:
@@ -200,9 +199,14 @@ class Running:
                 changes.append(f"{channel.label} changed")
                 session.reconfigure(channel, plan.hop_samples, plan.settings, plan.same_similarity)
                 self.channels[key] = plan, channel
+        if opened.model is not None:
+            # After what may be told has changed: the events that end now are told by that.
+            changes.append(f"bundle {opened.model.identity.bundle}")
+            session.use(opened.model, stream.same_similarity)
         while opened.sources:
-            plan, source, slicer = opened.sources.pop(0)
+            plan, source, slicer = opened.sources[0]
             channel = plan.add_to(session, source, slicer)
+            del opened.sources[0]
             self.channels[plan.key] = plan, channel
             changes.append(f"with {channel.label}")
         interval_s = settings.get(HealthSettings).interval_s

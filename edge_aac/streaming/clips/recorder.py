@@ -142,16 +142,34 @@ class ClipRecorder:
             if recording.written >= end and (recording.change.state == "end" or end == recording.limit):
                 self._complete(recording, recording.limit_cut if end == recording.limit else None)
 
-    def finish(self, *, ended_only: bool = False) -> None:
+    def change_rules(self, *, guarded: bool) -> None:
+        """Take in that windows are judged by other rules from now on.
+
+        Where these keep something private, no sound is written that only the rules before let pass: clips that are
+        being recorded are given up, and no later one reaches back to the windows that were judged by them.
+
+        Args:
+            guarded: see the class.
+        """
+        self.guarded = guarded
+        if not guarded:
+            return
+        for recording in list(self._recordings.values()):
+            self._forget(recording)
+            self._writer.discard(recording.clip, private=True)
+        self._withheld.fill(self._judged.end)
+
+    def finish(self, passed: int | None = None) -> None:
         """Complete clips with what sound there is: no more will come, or not soon.
 
         Args:
-            ended_only: leave those whose event goes on.
+            passed: sample that time has passed, though no sound came: only those are completed whose event is over and
+                that reach no farther. None for all.
         """
         for recording in list(self._recordings.values()):
-            if ended_only and recording.change.state != "end":
-                continue
             end = self._planned_end(recording)
+            if passed is not None and (recording.change.state != "end" or passed < end):
+                continue
             known = self._judged.end_of(recording.change.start) if self.guarded else end
             if self._give(recording, min(end, known)):
                 self._complete(recording, "stop" if recording.written < end else None)
