@@ -120,7 +120,8 @@ class LatencyLog:
         self._sum_s = 0.0
 
     def add(self, latency_ms: float) -> None:
-        """Note one caption's latency in milliseconds."""
+        """Note one caption's latency in milliseconds; an estimate of when it was heard may be later than now."""
+        latency_ms = max(0.0, latency_ms)
         with self._lock:
             self._latencies_ms.append(latency_ms)
             self._groups[bisect_left(LATENCY_BOUNDS_S, latency_ms / 1000)] += 1
