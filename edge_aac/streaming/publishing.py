@@ -131,7 +131,9 @@ class DescriptionPublisher:
             self._verdict = self._privacy.judge(description)
         # What sounds as before is judged as before; silence tells nothing.
         verdict = self._verdict if isinstance(description, (Description, Undecoded)) else Verdict()
-        if self._observer is not None and not isinstance(description, DataError):
+        # Nothing is known of a window that failed, and of a silent one not that nobody talks below the gate's level.
+        unknown = isinstance(description, DataError) or (description is None and self._privacy.withholds)
+        if self._observer is not None and not unknown:
             self._observer.window(start, end, kept=verdict.kept)
         self.expire(start)
         if description is None:

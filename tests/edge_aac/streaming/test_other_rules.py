@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,17 +60,21 @@ def _hear(
     settings: ChannelSettings,
     changes: Mapping[int, Callable[[Session], object]],
     clips: Path | None = None,
+    *,
+    post_roll_s: float = 0.5,
+    silent: Sequence[int] = (),
 ) -> _Heard:
     """Have a microphone heard whose session is changed when so many windows have been cut."""
     time, sink, stop = SimulatedTime(), FakeSink(), threading.Event()
     saving = None
     if clips is not None:
-        saving = open_clips(ClipSettings(enabled=True, folder=clips, pre_roll_s=1.0, post_roll_s=0.5, min_free_mb=0.0))
+        rules = {"pre_roll_s": 1.0, "post_roll_s": post_roll_s, "min_free_mb": 0.0}
+        saving = open_clips(ClipSettings(enabled=True, folder=clips, **rules))
     hub = Hub([Outlet("fake", sink, ("caption", "event", "health", "clip"), 100_000, stop)])
     made = Session(
         model=model, hub=hub, node="kitchen", stop=stop, health_interval_s=1e6, clocks=time.clocks, clips=saving
     )
-    (source,) = one_microphone(windows)(time)
+    (source,) = one_microphone(windows, silent)(time)
     channel = made.add(source, WindowSlicer(WINDOW, HOP), settings)
     waiting = dict(changes)
     at_change: list[int] = []
@@ -209,6 +213,20 @@ def test_a_reload_in_quiet_asks_for_no_fewer_windows_later() -> None:
     assert run({}) == ["rain", "cat"]
     other = replace(settings, events=replace(settings.events, update_samples=5))
     assert run({12: _by(other)}) == ["rain", "cat"]
+
+
+@pytest.mark.parametrize(("gate", "seconds"), [(PrivacyGate(), 5.0), (PRIVATE, 3.8)])
+def test_no_sound_below_the_level_gate_is_kept_where_something_is_private(
+    tmp_path: Path, gate: PrivacyGate, seconds: float
+) -> None:
+    """Whoever talks softly is in no window that is described."""
+    settings = replace(OPEN, privacy=gate, events=EventRules())
+    # The last block that is heard is number 29: the last window that is described begins with it.
+    heard = _hear(
+        Hearing(lambda place: 40.0 * place), 60, settings, {}, tmp_path, post_roll_s=2.0, silent=range(30, 200)
+    )
+    (clip,) = [record for record in heard.of(Clip) if isinstance(record, Clip)]
+    assert clip.seconds == seconds and clip.cut == ("private" if gate is PRIVATE else None)
 
 
 def test_the_health_record_says_what_became_of_every_window() -> None:
