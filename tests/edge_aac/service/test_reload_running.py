@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -85,8 +86,8 @@ def _stream(settings: Settings, request: ReloadRequest | None = None) -> Iterato
     parts: list[Running] = []
     build = app._opened
 
-    def noting(*arguments: object) -> Running:
-        parts.append(build(*arguments))  # type: ignore[arg-type]
+    def noting(*arguments: Any) -> Running:
+        parts.append(build(*arguments))
         return parts[-1]
 
     with pytest.MonkeyPatch.context() as patch:
