@@ -127,11 +127,21 @@ class Running:
             phrase_splitter(opened.model.language)  # refuses one that cannot be loaded before anything is changed
         for key, plan in sources.items():
             if key in self.channels:
+                if _has_failed(self.channels[key][1]):
+                    self._open_again(plan, opened)
                 continue
             if Address.parse(plan.source.address).scheme == "stdin":
                 raise ConfigError("standard input cannot be opened anew: restart the service for it")
             opened.sources.append((plan, open_waiting(plan.source.address, plan.context), plan.slicer()))
         self._open_sinks(sinks, opened)
+
+    @staticmethod
+    def _open_again(plan: SourcePlan, opened: Opened) -> None:
+        """Open a source that ended with an error: what kept it from being heard may be mended, or not yet."""
+        try:
+            opened.sources.append((plan, open_waiting(plan.source.address, plan.context), plan.slicer()))
+        except EdgeAacError as error:
+            log.warning("%s", error)
 
     def _open_sinks(self, sinks: list[SinkPlan], opened: Opened) -> None:
         """Open new sinks, last of all.
@@ -189,9 +199,10 @@ class Running:
                 outlet.name = sink.name
             session.hub.replace([outlet for _, outlet in self.outlets])
         stream = settings.get(StreamSettings)
+        again = {plan.key for plan, _, _ in opened.sources}
         for key, (before, channel) in list(self.channels.items()):
             plan = sources.get(key)
-            if plan is None:
+            if plan is None or key in again:
                 changes.append(f"without {channel.label}")
                 session.remove(channel)
                 del self.channels[key]
@@ -223,6 +234,11 @@ class Running:
         """The outlet in use that has a sink's settings; its name may be another. One that has failed is not used on."""
         found = (outlet for before, outlet in self.outlets if before.chosen == sink.chosen and outlet.error is None)
         return next(found, None)
+
+
+def _has_failed(channel: Channel) -> bool:
+    """Whether a live source is heard no more, though nobody has taken it out."""
+    return channel.live and channel.ended and channel.capture.state == "failed"
 
 
 def _needs_model(before: CaptionerSettings, after: CaptionerSettings) -> bool:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_aac.audio.clock import Clocks
@@ -247,20 +248,7 @@ class Session:
             self._scheduler.run(self.channels)
         finally:
             self._running = False
-            self.ending()
-            self._end_changes()
-            for channel in self.channels:
-                channel.end()
-            self._close_sources()
-            deadline_s = time.monotonic() + JOIN_TIMEOUT_S
-            for channel in self.channels:
-                channel.capture.join(max(0.0, deadline_s - time.monotonic()))
-            if self._clips is not None:
-                self._clips.close()
-            self.health.report()
-            self.hub.close(patient=not all(channel.live for channel in self.channels))
-            for channel in self.channels:
-                log.info("%s: %s", channel.label, channel.counters.sentence())
+            self._end()
         if self.hub.error is not None:
             raise self.hub.error
         if self._stop.is_set():
@@ -281,6 +269,28 @@ class Session:
             self._clips.close()
         self.hub.close(patient=False)
 
+    def _end(self) -> None:
+        """End and close everything, in this order; what fails of one is raised when all others are closed."""
+        with ExitStack() as last_first:
+            last_first.callback(self._log_counters)
+            last_first.callback(lambda: self.hub.close(patient=not all(channel.live for channel in self.channels)))
+            last_first.callback(self.health.report)
+            if self._clips is not None:
+                last_first.callback(self._clips.close)
+            last_first.callback(self._close_sources)
+            last_first.callback(self._end_channels)
+            last_first.callback(self._end_changes)
+            last_first.callback(self.ending)
+
+    def _end_channels(self) -> None:
+        with ExitStack() as ends:
+            for channel in reversed(self.channels):
+                ends.callback(channel.end)
+
+    def _log_counters(self) -> None:
+        for channel in self.channels:
+            log.info("%s: %s", channel.label, channel.counters.sentence())
+
     def _publish(self, delivery: Delivery) -> None:
         if delivery.record.kind == "caption":
             self.captions += 1
@@ -296,6 +306,9 @@ class Session:
             closer.join(max(0.0, deadline_s - time.monotonic()))
             if closer.is_alive():
                 log.warning("%s does not close, it is left behind", channel.label)
+        deadline_s = time.monotonic() + JOIN_TIMEOUT_S
+        for channel in self.channels:
+            channel.capture.join(max(0.0, deadline_s - time.monotonic()))
 
     def _close(self, channel: Channel, then: Callable[[], object] = lambda: None) -> None:
         def close() -> None:

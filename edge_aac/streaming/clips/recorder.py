@@ -48,6 +48,7 @@ class _Recording:
         change: the newest of the event.
         span: times that the event's newest record was given.
         began_s: Unix time of the first sample.
+        builder: whose node, source and model described it.
     """
 
     clip: Clip
@@ -58,6 +59,7 @@ class _Recording:
     change: EventChange
     span: TimeSpan
     began_s: float
+    builder: RecordBuilder
 
 
 class ClipRecorder:
@@ -199,7 +201,9 @@ class ClipRecorder:
             return
         began_s = _unix_time(self._span(start, change.end))
         limit = start + self._max_samples
-        self._recordings[change.number] = _Recording(clip, start, start, limit, "long", change, span, began_s)
+        self._recordings[change.number] = _Recording(
+            clip, start, start, limit, "long", change, span, began_s, self.builder
+        )
 
     def _spare_withheld(self, recording: _Recording) -> None:
         """Give a clip up whose event lies in what must not be kept; end one before it that has its event already."""
@@ -270,7 +274,7 @@ class ClipRecorder:
 
     def _tags(self, recording: _Recording, caption: str, span: TimeSpan, cut: Cut | None) -> Mapping[str, str]:
         """Vorbis comments; players show the first ones."""
-        model = self.builder.model
+        model = recording.builder.model
         tags = {
             "TITLE": caption,
             "DATE": span.start,

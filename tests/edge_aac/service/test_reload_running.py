@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from edge_aac import app
+from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.sources.address import Source, SourceContext
 from edge_aac.errors import ConfigError, EdgeAacError, InputMissingError
 from edge_aac.service import reload
@@ -158,12 +159,9 @@ def test_two_hundred_reloads_leave_nothing_behind(tmp_path: Path, opened: list[F
             "stream": f'node = "house"\nhop_s = {1 + number % 3}.0',
             "privacy": f'speech = "{("publish", "suppress", "mark")[number % 3]}"',
         }
-        made = _settings(tmp_path, **changes)
-        if number % 20 == 0:
-            path = tmp_path / "config.toml"
-            path.write_text(path.read_text().replace("records.jsonl", f"records-{number}.jsonl"))
-            made = load_settings(path, Layer())
-        return made
+        path = tmp_path / "config.toml"
+        path.write_text(_text(tmp_path, **changes).replace("records.jsonl", f"records-{number // 20}.jsonl"))
+        return load_settings(path, Layer())
 
     with _stream(settings(1)) as parts:
         running = parts()
@@ -240,3 +238,32 @@ def test_a_model_whose_language_cannot_be_read_is_refused_before_anything_change
             running.change_to(_settings(tmp_path, captioner="candidates = 3", sources="attic"))
         assert running.session.model is before
         assert [channel.label for channel in running.session.channels] == ["hall"]
+
+
+def test_a_source_that_failed_is_opened_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What kept it from being heard may be mended by now; where it is not, the rest of the settings are used."""
+    broken = [PermanentDeviceError("its sound library is not installed")]
+
+    def open_source_once_broken(address: str, context: SourceContext) -> Source:
+        error = broken.pop() if broken and address == "attic" else None
+        return FakeSource([noise(8_000)] * 3, live=True, endless=True, error=error, label=address)
+
+    monkeypatch.setattr(_OPEN_SOURCE, open_source_once_broken)
+    with _stream(_settings(tmp_path, sources="hall attic")) as parts:
+        running = parts()
+        attic = running.session.channels[1]
+        _wait_for(lambda: attic.ended)
+        opening = [PermanentDeviceError("it is still not installed")]
+        open_source = reload.open_waiting
+
+        def fails_once(address: str, context: SourceContext) -> Source:
+            if opening:
+                raise opening.pop()
+            return open_source(address, context)
+
+        monkeypatch.setattr(reload, "open_waiting", fails_once)
+        other = _settings(tmp_path, sources="hall attic", events="min_windows = 4")
+        assert running.change_to(other) == ["hall changed", "attic changed"]
+        assert running.change_to(other) == ["without attic", "with attic"]
+        assert [channel.capture.state for channel in running.session.channels] == ["listening", "listening"]
+        assert running.change_to(other) == []

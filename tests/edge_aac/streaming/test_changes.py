@@ -251,3 +251,39 @@ def test_a_hop_that_becomes_shorter_makes_nothing_missing() -> None:
         made.between_rounds(lambda: made.reconfigure(channel, 5_000 * HOP, _SETTINGS)).result()
         now_s += 1.0
         assert not [each for each in liveness.check() if "no window" in each]
+
+
+def test_what_fails_at_the_end_of_one_source_leaves_nothing_open() -> None:
+    sink, stop = FakeSink(), threading.Event()
+    broken, other = _live("hall"), _live("attic")
+    made = session([broken, other], sink, stop=stop, health_interval_s=3600.0)
+
+    def fails() -> None:
+        raise AssertionError("a bug")
+
+    made.channels[0].publisher.finish = fails  # type: ignore[method-assign]
+    stop.set()
+    with pytest.raises(AssertionError, match="a bug"):
+        made.run()
+    assert broken.closed.is_set() and other.closed.is_set() and sink.closed
+    assert {record.source for record in sink.records if isinstance(record, Health)} == {"hall", "attic"}
+
+
+def test_another_source_of_the_same_name_keeps_its_health() -> None:
+    sink, stop = FakeSink(), threading.Event()
+    made = session(_live("hall"), sink, stop=stop, health_interval_s=3600.0)
+    with _running(made, stop):
+        _wait_for(lambda: bool(sink.captions))
+        made.between_rounds(made.health.report).result()
+        (old,) = made.channels
+
+        def exchange() -> None:
+            made.remove(old)
+            made.add(_live("hall"), WindowSlicer(WINDOW, HOP), _SETTINGS)
+            assert "hall" not in made.health.latest
+            made.health.report()
+
+        made.between_rounds(exchange).result()
+        _wait_for(lambda: old not in made.health._before)
+        assert made.health.latest["hall"].state == "listening"
+        assert any(source == "hall" for source, _, _ in made.hub.published)
