@@ -253,7 +253,7 @@ def test_a_hop_that_becomes_shorter_makes_nothing_missing() -> None:
         assert not [each for each in liveness.check() if "no window" in each]
 
 
-def test_what_fails_at_the_end_of_one_source_leaves_nothing_open() -> None:
+def test_what_fails_at_the_end_of_one_source_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     sink, stop = FakeSink(), threading.Event()
     broken, other = _live("hall"), _live("attic")
     made = session([broken, other], sink, stop=stop, health_interval_s=3600.0)
@@ -261,7 +261,7 @@ def test_what_fails_at_the_end_of_one_source_leaves_nothing_open() -> None:
     def fails() -> None:
         raise AssertionError("a bug")
 
-    made.channels[0].publisher.finish = fails  # type: ignore[method-assign]
+    monkeypatch.setattr(made.channels[0].publisher, "finish", fails)
     stop.set()
     with pytest.raises(AssertionError, match="a bug"):
         made.run()
