@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from edge_aac.audio.sources.address import Address, Source
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import ConfigError, EdgeAacError
+from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.opening import Output, SinkPlan, open_model, open_waiting, sink_plans
@@ -123,13 +124,24 @@ class Running:
             plan.slicer()  # refuses an unusable hop before anything is opened
         if _needs_model(self.settings.get(CaptionerSettings), settings.get(CaptionerSettings)):
             opened.model = open_model(settings.get(CaptionerSettings))
+            phrase_splitter(opened.model.language)  # refuses one that cannot be loaded before anything is changed
         for key, plan in sources.items():
             if key in self.channels:
+                if _has_failed(self.channels[key][1]):
+                    self._open_again(plan, opened)
                 continue
             if Address.parse(plan.source.address).scheme == "stdin":
                 raise ConfigError("standard input cannot be opened anew: restart the service for it")
             opened.sources.append((plan, open_waiting(plan.source.address, plan.context), plan.slicer()))
         self._open_sinks(sinks, opened)
+
+    @staticmethod
+    def _open_again(plan: SourcePlan, opened: Opened) -> None:
+        """Open a source that ended with an error: what kept it from being heard may be mended, or not yet."""
+        try:
+            opened.sources.append((plan, open_waiting(plan.source.address, plan.context), plan.slicer()))
+        except EdgeAacError as error:
+            log.warning("%s", error)
 
     def _open_sinks(self, sinks: list[SinkPlan], opened: Opened) -> None:
         """Open new sinks, last of all.
@@ -187,12 +199,10 @@ class Running:
                 outlet.name = sink.name
             session.hub.replace([outlet for _, outlet in self.outlets])
         stream = settings.get(StreamSettings)
-        if opened.model is not None:
-            changes.append(f"bundle {opened.model.identity.bundle}")
-            session.use(opened.model, stream.same_similarity)
+        again = {plan.key for plan, _, _ in opened.sources}
         for key, (before, channel) in list(self.channels.items()):
             plan = sources.get(key)
-            if plan is None:
+            if plan is None or key in again:
                 changes.append(f"without {channel.label}")
                 session.remove(channel)
                 del self.channels[key]
@@ -200,9 +210,14 @@ class Running:
                 changes.append(f"{channel.label} changed")
                 session.reconfigure(channel, plan.hop_samples, plan.settings, plan.same_similarity)
                 self.channels[key] = plan, channel
+        if opened.model is not None:
+            # After what may be told has changed: the events that end now are told by that.
+            changes.append(f"bundle {opened.model.identity.bundle}")
+            session.use(opened.model, stream.same_similarity)
         while opened.sources:
-            plan, source, slicer = opened.sources.pop(0)
+            plan, source, slicer = opened.sources[0]
             channel = plan.add_to(session, source, slicer)
+            del opened.sources[0]
             self.channels[plan.key] = plan, channel
             changes.append(f"with {channel.label}")
         interval_s = settings.get(HealthSettings).interval_s
@@ -219,6 +234,11 @@ class Running:
         """The outlet in use that has a sink's settings; its name may be another. One that has failed is not used on."""
         found = (outlet for before, outlet in self.outlets if before.chosen == sink.chosen and outlet.error is None)
         return next(found, None)
+
+
+def _has_failed(channel: Channel) -> bool:
+    """Whether a live source is heard no more, though nobody has taken it out."""
+    return channel.live and channel.ended and channel.capture.state == "failed"
 
 
 def _needs_model(before: CaptionerSettings, after: CaptionerSettings) -> bool:

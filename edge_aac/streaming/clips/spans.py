@@ -27,6 +27,15 @@ class Spans:
         while self._spans[0][1] < end - REMEMBERED_SAMPLES:
             del self._spans[0]
 
+    def fill(self, end: int) -> None:
+        """Add all samples up to ``end``."""
+        self._spans = [(0, max(end, self.end))]
+
+    @property
+    def end(self) -> int:
+        """The end of the newest; 0 where there is none."""
+        return self._spans[-1][1] if self._spans else 0
+
     def overlaps(self, start: int, end: int) -> bool:
         """Whether any sample from ``start`` to ``end`` is in one."""
         return any(first < end and start < last for first, last in self._spans)

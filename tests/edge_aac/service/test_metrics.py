@@ -82,6 +82,14 @@ def test_what_was_counted_is_what_is_scraped() -> None:
     assert _of(samples, "edge_aac_captions_total", source="garden.wav") == counters.captions
     assert _of(samples, "edge_aac_source_hop_seconds", source="garden.wav") == HOP / 16_000
     assert _of(samples, "edge_aac_source_level_dbfs", source="garden.wav") == pytest.approx(-20, abs=1)
+    sounds = {
+        outcome: _of(samples, "edge_aac_sounds_total", source="garden.wav", outcome=outcome)
+        for outcome in ("event", "unconfirmed", "cooled")
+    }
+    assert sounds == {"event": counters.events, "unconfirmed": counters.unconfirmed, "cooled": counters.cooled}
+    # What sounds became of is not what windows became of.
+    counted = {dict(labels)["outcome"] for name, labels in samples if name == "edge_aac_windows_total"}
+    assert counted == {*outcomes, "described", "same", "private"}
     starts = sum(1 for _, state in states(made.hub.outlets[0]._sink) if state == "start")
     assert _of(samples, "edge_aac_events_total", source="garden.wav", state="start") == starts > 0
     assert _of(samples, "edge_aac_records_total", source="garden.wav", kind="caption") == counters.captions

@@ -26,12 +26,12 @@ def _asked(doorman: Doorman, request: bytes) -> bytes:
     host, _, port = doorman.url.rpartition("/")[0].rpartition("//")[2].partition(":")
     with socket.create_connection((host, int(port)), timeout=_TIMEOUT_S) as connection:
         connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
         answer = b""
         try:
+            connection.shutdown(socket.SHUT_WR)
             while data := connection.recv(4096):
                 answer += data
-        except ConnectionError:
+        except OSError:  # it may be closed by then, with what was sent unread
             pass
         return answer
 
