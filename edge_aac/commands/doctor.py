@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_aac.commands.grouped_help import GroupedCommand
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
 from edge_aac.errors import EdgeAacError
 from edge_aac.terminal import escaped
@@ -46,7 +47,7 @@ def context_of(given: GivenSettings) -> Context:
         return Context(None, str(error), files, given.given.table)
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(cls=GroupedCommand, epilog=EXAMPLES)
 @settings_options(*STREAM_SECTIONS, others=True)
 def doctor(
     given: GivenSettings,

@@ -35,13 +35,13 @@ class Counters:
         lost_samples: samples at 16 kHz that reached no window.
         described: number of windows that were decoded, whether or not a caption of them was published.
         same: sounding like the last one that was decoded, so that they were not.
-
-    Every window is counted once: ``windows`` is the sum of ``described``, ``same``, ``silent``, ``failed``, ``skipped``
-    and of those that still wait.
-        private: described, and not published for what the caption tells of.
+        private: windows that were described, and whose caption was not published for what it tells of.
         events: sounds that started an event.
         unconfirmed: sounds that too few windows had for an event.
         cooled: sounds that came back within the cool-down of their last event, and were over within it.
+
+    Every window is counted once: ``windows`` is the sum of ``described``, ``same``, ``silent``, ``failed``, ``skipped``
+    and of those that still wait.
     """
 
     windows: int = 0
