@@ -30,6 +30,8 @@ from edge_aac.streaming.session import Session
 from edge_aac.timebase import SAMPLE_RATE
 
 _NO_OUTCOMES = {"windows", "lost_samples"}
+_OF_SOUNDS = {"events": "event", "unconfirmed": "unconfirmed", "cooled": "cooled"}
+"""Counts of sounds, not of windows: one sound has many windows."""
 _OUTCOMES = {"captions": "captioned"}
 _BOUNDS = [*(repr(bound) for bound in LATENCY_BOUNDS_S), "+Inf"]
 
@@ -145,6 +147,13 @@ def _of_sources(channels: Sequence[Channel]) -> Iterable[Metric]:
     yield lost
     yield counter("windows_cut", "Windows cut from the sound.", (each.windows for each in counters))
     yield _outcomes(channels)
+    sounds = CounterMetricFamily(
+        "edge_aac_sounds", "Sounds that captions named, by what became of them.", labels=["source", "outcome"]
+    )
+    for channel in channels:
+        for field, outcome in _OF_SOUNDS.items():
+            sounds.add_metric([channel.label, outcome], getattr(channel.counters, field))
+    yield sounds
     skipped = CounterMetricFamily(
         "edge_aac_windows_skipped", "Windows left out, by reason.", labels=["source", "reason"]
     )
@@ -162,7 +171,7 @@ def _outcomes(channels: Sequence[Channel]) -> Metric:
         # All that is counted, so that a count that is added one day is seen at once.
         for field in fields(channel.counters):
             count = getattr(channel.counters, field.name)
-            if field.name not in _NO_OUTCOMES:
+            if field.name not in _NO_OUTCOMES | _OF_SOUNDS.keys():
                 total = sum(dict(count).values()) if isinstance(count, Mapping) else count
                 metric.add_metric([channel.label, _OUTCOMES.get(field.name, field.name)], total)
     return metric

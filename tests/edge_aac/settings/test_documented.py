@@ -11,6 +11,7 @@ import pytest
 from edge_aac.settings.fields import Setting
 from edge_aac.settings.sections import registered_sections
 from edge_aac.settings.toml import shown
+from edge_aac.settings.tree import faults_of
 
 PAGE = Path(__file__).parents[3] / "docs" / "configuration.md"
 
@@ -107,3 +108,17 @@ def test_the_comparison_finds_what_differs() -> None:
             for problem in _problems(key, setting, tables[name][key])
         ]
         assert found, wrong
+
+
+def test_examples_of_the_pages_have_no_fault(tmp_path: Path) -> None:
+    found, path = [], tmp_path / "config.toml"
+    for page in (PAGE.parents[1] / "README.md", *sorted(PAGE.parent.glob("*.md"))):
+        for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            headers = re.findall(r"^\[+([\w-]+)\]+", block, re.MULTILINE)
+            if not set(headers) & registered_sections().keys():
+                continue  # a package's entry points, or a recipe of a training
+            path.write_text(block, encoding="utf-8")
+            found += [(page.name, *headers)]
+            assert not [(fault.key, fault.problem) for fault in faults_of(path)], f"{page.name}: {block}"
+    pages = {name for name, *_ in found}
+    assert {"README.md", "network.md", "privacy.md", "service.md"} <= pages
