@@ -65,6 +65,7 @@ def doctor(
         counts[result.finding.status] += 1
         typer.echo(json.dumps(result.table(), ensure_ascii=False) if as_json else escaped(result.line()))
     if not as_json:
-        typer.echo(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['failed']} failed")
+        warnings = "1 warning" if counts["warning"] == 1 else f"{counts['warning']} warnings"
+        typer.echo(f"{counts['ok']} ok, {warnings}, {counts['failed']} failed")
     if counts["failed"]:
         raise typer.Exit(FAILED)

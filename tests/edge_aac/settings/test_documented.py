@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import get_args
 
@@ -113,7 +114,9 @@ def test_the_comparison_finds_what_differs() -> None:
 def test_examples_of_the_pages_have_no_fault(tmp_path: Path) -> None:
     found, path = [], tmp_path / "config.toml"
     for page in (PAGE.parents[1] / "README.md", *sorted(PAGE.parent.glob("*.md"))):
-        for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        # In a list a block is indented.
+        for indented in re.findall(r"^ *```toml\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.M | re.S):
+            block = textwrap.dedent(indented)
             headers = re.findall(r"^\[+([\w-]+)\]+", block, re.MULTILINE)
             if not set(headers) & registered_sections().keys():
                 continue  # a package's entry points, or a recipe of a training
