@@ -19,10 +19,10 @@ from edge_aac import __version__
 from edge_aac.audio.connection import Loss, Outage
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DataError
+from edge_aac.records.health import HealthState
 from edge_aac.service.metrics import Exposition, SessionCollector
 from edge_aac.service.metrics_endpoint import MetricsEndpoint, open_metrics
 from edge_aac.service.metrics_settings import MetricsSettings, host_and_port
-from edge_aac.records.health import HealthState
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import load_settings
 from edge_aac.streaming.channel import Channel, ChannelSettings
