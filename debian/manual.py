@@ -189,7 +189,9 @@ SECTIONS: dict[str, Sequence[tuple[str, str]]] = {
     ),
     "EXIT STATUS": (
         ("0", "Done, or stopped by SIGINT or SIGTERM in good order."),
+        ("1", "doctor: a check has failed. service status, service health: a part does not work."),
         ("2", "Wrong usage."),
+        ("3", "service status: the service does not run."),
         ("65", "Bad data."),
         ("66", "An input is missing."),
         ("69", "A device, broker or accelerator is unavailable."),
