@@ -102,7 +102,7 @@ class CredentialsPlace:
             return  # each try tells
         if mode & (stat.S_IROTH | stat.S_IWOTH):
             _log.warning(
-                "'%s' holds credentials and every user of this machine may read or change it: `chmod 600 '%s'`",
+                "'%s' holds credentials and every user of this machine may read or change it: `chmod o= '%s'`",
                 self.name,
                 self.name,
             )
