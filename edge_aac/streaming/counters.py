@@ -120,7 +120,12 @@ class LatencyLog:
         self._sum_s = 0.0
 
     def add(self, latency_ms: float) -> None:
-        """Note one caption's latency in milliseconds."""
+        """Note one caption's latency in milliseconds.
+
+        A device that is ahead of its own rate gives sound whose time is still to come: that is no latency, and a
+        negative one would make the sum of a histogram fall, which a reader of OpenMetrics refuses.
+        """
+        latency_ms = max(latency_ms, 0.0)
         with self._lock:
             self._latencies_ms.append(latency_ms)
             self._groups[bisect_left(LATENCY_BOUNDS_S, latency_ms / 1000)] += 1

@@ -158,7 +158,15 @@ def test_latencies_are_counted_for_good_whatever_the_health_record_takes() -> No
     samples = _scraped(made)
     assert _of(samples, "edge_aac_latency_seconds_count", source="mic7") == channel.counters.captions
     assert _of(samples, "edge_aac_latency_seconds_bucket", source="mic7", le="+Inf") == channel.counters.captions
-    assert _of(samples, "edge_aac_latency_seconds_sum", source="mic7") > 0
+    assert _of(samples, "edge_aac_latency_seconds_sum", source="mic7") >= 0
+
+
+def test_sound_that_comes_before_its_time_has_no_negative_latency() -> None:
+    log = LatencyLog()
+    log.add(-40.0)
+    assert (log.counts.sum_s, log.counts.at_most[0]) == (0.0, 1)
+    taken = log.take()
+    assert taken is not None and taken.maximum == 0.0
 
 
 def test_open_metrics_for_those_that_ask_for_it() -> None:
