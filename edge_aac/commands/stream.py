@@ -16,6 +16,7 @@ import typer
 
 from edge_aac import signals
 from edge_aac.commands import options
+from edge_aac.commands.grouped_help import GroupedCommand
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
 from edge_aac.errors import EdgeAacError
 from edge_aac.service.notify import ServiceManager
@@ -40,7 +41,7 @@ EXAMPLES = """Examples:
 """
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(cls=GroupedCommand, epilog=EXAMPLES)
 @settings_options(*STREAM_SECTIONS, others=True)
 def stream(
     given: GivenSettings,

@@ -79,7 +79,7 @@ class Watchdog:
         self._awake.set()
 
     def reloading(self) -> None:
-        """The settings are read anew."""
+        """Take note that the settings are read anew, until :meth:`reloaded`."""
         with self._lock:
             if self._phase == "stopping":
                 return
@@ -87,7 +87,7 @@ class Watchdog:
             self._manager.reloading()
 
     def reloaded(self, note: str | None) -> None:
-        """The new settings are in use, or refused.
+        """Take note that the new settings are in use, or refused.
 
         Args:
             note: what is wrong with them, shown in the status line from now on; None where nothing is.

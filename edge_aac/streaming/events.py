@@ -99,7 +99,7 @@ class _Tracked:
 
     @property
     def ceased(self) -> int:
-        """Where it ceased: where the first window begins that has it no more, or where its last window ends."""
+        """Where the sound ceased: where the first window without it begins, or where its last window ends."""
         if self.absent_from is None or self.absent_from <= self.start:
             return self.end
         return min(self.end, self.absent_from)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
@@ -18,6 +19,7 @@ from edge_aac import __version__
 from edge_aac.audio.connection import Loss, Outage
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DataError
+from edge_aac.records.health import HealthState
 from edge_aac.service.metrics import Exposition, SessionCollector
 from edge_aac.service.metrics_endpoint import MetricsEndpoint, open_metrics
 from edge_aac.service.metrics_settings import MetricsSettings, host_and_port
@@ -167,6 +169,14 @@ def test_latencies_are_counted_for_good_whatever_the_health_record_takes() -> No
     assert _of(samples, "edge_aac_latency_seconds_sum", source="mic7") >= 0
 
 
+def test_sound_that_comes_before_its_time_has_no_negative_latency() -> None:
+    log = LatencyLog()
+    log.add(-40.0)
+    assert (log.counts.sum_s, log.counts.at_most[0]) == (0.0, 1)
+    taken = log.take()
+    assert taken is not None and taken.maximum == 0.0
+
+
 def test_open_metrics_for_those_that_ask_for_it() -> None:
     made = session(FakeSource(blocks(4), live=True), FakeSink())
     made.run()
@@ -198,6 +208,22 @@ def test_every_metric_says_what_it_is_in_base_units(tmp_path: Path) -> None:
     assert _of(samples, "edge_aac_power_watts", rail="VDD_IN") == 7.25
     assert samples["edge_aac_alive", ()] == 1
     assert samples["edge_aac_slowed", ()] == 0
+    page = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`(edge_aac_\w+)`", "".join(re.findall(r"^\| `edge_aac_.*$", page, re.MULTILINE))))
+    names = {name for name, _ in samples if name.startswith("edge_aac_")}
+    assert {re.sub("_(bucket|sum|count)$", "", name) for name in names} == documented
+    (states_,) = re.findall(r"^\| `edge_aac_source_state` \|.*$", page, re.MULTILINE)
+    assert all(f"`{state}`" in states_ for state in get_args(HealthState))
+
+
+def test_sounds_are_not_counted_as_windows() -> None:
+    made = session(FakeSource(blocks(8), live=False), FakeSink())
+    made.run()
+    (channel,) = made.channels
+    samples = _scraped(made)
+    assert _of(samples, "edge_aac_sounds_total", source="garden.wav", outcome="event") == channel.counters.events > 0
+    outcomes = {dict(labels)["outcome"] for name, labels in samples if name == "edge_aac_windows_total"}
+    assert outcomes == {"captioned", "described", "same", "silent", "unsure", "private", "failed", "skipped"}
 
 
 def _get(endpoint: MetricsEndpoint, path: str) -> tuple[int, str]:
