@@ -15,6 +15,8 @@ Change = Literal["present", "added", "removed", "changed"]
 
 _CARDS_EVERY_S = 0.5
 _LIST_EVERY_S = 5.0
+_LAST_CHANGE_S = 1.0
+"""So long a change that is just being given may take, when the watch is stopped."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def watch_devices(
 
     Args:
         stop: set from another thread or a signal handler.
-        changed: function that is given each change, from another thread.
+        changed: function that is given each change, from another thread; none is given when this has returned.
         listed: lists the inputs.
         root: folder that holds ``proc/asound``.
 
@@ -67,16 +69,24 @@ def watch_devices(
         DeviceError: PyAudio is not installed, or PortAudio does not start.
     """
     failures: list[Exception] = []
+    telling = threading.Lock()
+
+    def told(change: DeviceChange) -> None:
+        with telling:
+            if not stop.is_set():
+                changed(change)
 
     def follow() -> None:
         try:
-            _follow(stop, changed, listed, root)
+            _follow(stop, told, listed, root)
         except Exception as error:
             failures.append(error)
             stop.set()
 
     threading.Thread(target=follow, name="edge-aac-devices", daemon=True).start()
     stop.wait()
+    # A thread that still prints while Python ends would have it abort.
+    telling.acquire(timeout=_LAST_CHANGE_S)
     if failures:
         raise failures[0]
 

@@ -1,9 +1,9 @@
 """The thread that watches over the service: it feeds the manager's watchdog only while everything is alive.
 
-Whatever hangs, the model, a driver or an accelerator, this thread finds it, logs which part it is, and feeds no more:
-the manager then ends the process by SIGABRT, at which the stacks of all threads are written to the log
-(:func:`dump_stacks_at_abort`), and starts it anew. Without a manager the same is logged and shown in health
-records.
+Whatever hangs, the model, a driver or an accelerator, this thread finds it, logs which part it is with the stacks of
+all threads, and feeds no more: the manager then ends the process by SIGABRT, at which the stacks are written once more
+(:func:`dump_stacks_at_abort`, of what let this thread do nothing either), and starts it anew. Without a manager the
+same is logged and shown in health records.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from edge_aac import __version__
@@ -37,6 +38,13 @@ log = logging.getLogger(__name__)
 def dump_stacks_at_abort() -> None:
     """Write the stacks of all threads to standard error when the process is aborted, by a watchdog for example."""
     faulthandler.enable(file=sys.stderr, all_threads=True)
+
+
+def _dump_stacks() -> None:
+    # Here the other threads stand still. The handler of a signal reads their stacks while they run, and now and then
+    # ends with a segmentation fault before it has come to the one that hangs.
+    with suppress(OSError, ValueError, AttributeError):  # a standard error without a descriptor, or none at all
+        faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
 
 
 class Watchdog:
@@ -128,6 +136,7 @@ class Watchdog:
     def _run(self) -> None:
         began_s = renewed_s = time.monotonic()
         extended_s = began_s - START_STEP_S
+        were_missing: list[str] = []
         self._write_state()
         while not self._closed:
             self._awake.clear()
@@ -136,8 +145,13 @@ class Watchdog:
                 if now_s - extended_s >= START_STEP_S / 3 and now_s - began_s < MAX_START_S:
                     extended_s = now_s
                     self._manager.extend_timeout(START_STEP_S)
-            elif not self._liveness.check() and self._phase != "stopping":
-                self._manager.feed_watchdog()
+            else:
+                missing = self._liveness.check()
+                if missing and not were_missing:
+                    _dump_stacks()
+                elif not missing and self._phase != "stopping":
+                    self._manager.feed_watchdog()
+                were_missing = missing
             if now_s - renewed_s >= INTERVAL_S:
                 renewed_s = now_s
                 self._renew_status()

@@ -209,13 +209,13 @@ class DescriptionPublisher:
         )
         if speech:
             record = record.model_copy(update={"speech": True})
-        self._publish(
-            Delivery(
-                record,
-                not self._live,
-                (lambda _: self._latencies.add(1e3 * self._waited_s(heard_s))) if self._live else None,
-            )
-        )
+        # Of sound that came sooner than by its source's clock the end may lie ahead: the time that it took is sure.
+        took_ms = record.latency_ms.total
+
+        def delivered(_: float) -> None:
+            self._latencies.add(max(took_ms, 1e3 * (self._time.now_s() - heard_s)))
+
+        self._publish(Delivery(record, not self._live, delivered if self._live else None))
         self._counters.captions += 1
 
     def regulate(self, settings: ChannelSettings, rules: EventRules, same_similarity: float) -> None:

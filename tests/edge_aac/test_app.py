@@ -26,6 +26,7 @@ from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.streaming.session_cases import noise
 
 _WINDOW_SAMPLES = 160_000
+_DEMO = "demo:?seconds=1"
 _OPEN_SOURCE = "edge_aac.service.opening.open_source"
 
 
@@ -49,10 +50,10 @@ def _settings(tmp_path: Path, text: str) -> Settings:
 @pytest.mark.parametrize(
     ("wanted", "labels"),
     [
-        ([_source("demo:"), _source("demo:?seed=1"), _source("demo:?seed=2")], ["demo", "demo-2", "demo-3"]),
-        ([_source("demo:", "attic"), _source("demo:")], ["attic", "demo"]),
-        ([_source("demo:"), _source("demo:", "demo"), _source("demo:")], ["demo-2", "demo", "demo-3"]),
-        ([_source("demo:", "demo-2"), _source("demo:"), _source("demo:")], ["demo-2", "demo", "demo-3"]),
+        ([_source(_DEMO), _source(f"{_DEMO}&seed=1"), _source(f"{_DEMO}&seed=2")], ["demo", "demo-2", "demo-3"]),
+        ([_source(_DEMO, "attic"), _source(_DEMO)], ["attic", "demo"]),
+        ([_source(_DEMO), _source(_DEMO, "demo"), _source(_DEMO)], ["demo-2", "demo", "demo-3"]),
+        ([_source(_DEMO, "demo-2"), _source(_DEMO), _source(_DEMO)], ["demo-2", "demo", "demo-3"]),
     ],
 )
 def test_each_source_has_a_label_of_its_own(wanted: list[ConfiguredSource], labels: list[str]) -> None:
@@ -198,7 +199,7 @@ def test_many_sources_and_sinks_from_one_file(
 
 def test_an_address_that_no_package_knows_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), pytest.raises(DeviceError, match="no source 'gramophone:0'"):
-        open_sources([_source("demo:"), _source("gramophone:0")])
+        open_sources([_source(_DEMO), _source("gramophone:0")])
     assert caplog.messages == []
 
 
@@ -231,7 +232,7 @@ def test_a_stop_ends_the_opening_of_many_sources(monkeypatch: pytest.MonkeyPatch
         return opened[-1]
 
     monkeypatch.setattr(_OPEN_SOURCE, opening)
-    assert len(open_sources([_source("demo:")] * 9, stop)) == len(opened) == 2
+    assert len(open_sources([_source(_DEMO)] * 9, stop)) == len(opened) == 2
 
 
 def test_a_stop_while_sources_are_opened_ends_in_peace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,9 +126,12 @@ def running_machine(base: Path, log_path: Path) -> Iterator[Machine]:
             stderr=log,
             start_new_session=True,
         )
+    # script/test ends what it runs in the background by SIGTERM: no machine is left then.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield Machine(_wait_for_systemd(container, log_path))
     finally:
+        signal.signal(signal.SIGTERM, before)
         # With its systemd everything in the container ends, and the container with it.
         for inside in _children(container.pid):
             os.kill(inside, signal.SIGKILL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.one_python
 ROOT = Path(__file__).parents[2]
 
 
+@cache
 def made(form: str) -> str:
     """What debian/manual.py prints."""
     done = subprocess.run(

@@ -49,13 +49,14 @@ class Manager:
 
     def close(self) -> None:
         """Listen no more."""
+        self._socket.shutdown(socket.SHUT_RDWR)  # or the thread would wait for ever
+        self._thread.join(TIMEOUT_S)
         self._socket.close()
 
     def _listen(self) -> None:
         while True:
-            try:
-                data = self._socket.recv(1 << 16)
-            except OSError:
+            data = self._socket.recv(1 << 16)
+            if not data:
                 return
             message = dict(line.split("=", 1) for line in data.decode().splitlines())
             with self._lock:

@@ -13,7 +13,7 @@ from tests.system.pulse import PulseMicrophone, pulse_microphone
 
 __all__ = ["pulse_microphone"]
 
-pytestmark = pytest.mark.one_python
+pytestmark = [pytest.mark.one_python, pytest.mark.waits]
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])

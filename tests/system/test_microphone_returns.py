@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_aac.audio.sources.demo import synthesise_demo
@@ -19,7 +20,7 @@ from tests.system.pulse import PulseMicrophone, pulse_microphone, running_pulse_
 
 __all__ = ["pulse_microphone"]
 
-pytestmark = pytest.mark.one_python
+pytestmark = [pytest.mark.one_python, pytest.mark.waits]
 
 _RETURNS = 5
 _HOP_S = 2.0
@@ -77,7 +78,7 @@ def _ended(process: subprocess.Popen[bytes]) -> str:
 def test_a_microphone_that_is_removed_and_recreated_five_times(
     pulse_microphone: PulseMicrophone, tmp_path: Path
 ) -> None:
-    scene = write_wav(tmp_path / "scene.wav", synthesise_demo(120))
+    scene = write_wav(tmp_path / "scene.wav", np.tile(synthesise_demo(20), 6))
     pulse_microphone.play(scene)
     path = tmp_path / "heard.jsonl"
     words = ["stream", "--device", "mic0", "--hop", f"{_HOP_S:g}", "--every-window", "--threads", "1"]
@@ -123,7 +124,7 @@ def test_a_microphone_that_is_removed_and_recreated_five_times(
 
 
 def test_one_of_two_microphones_is_pulled(pulse_microphone: PulseMicrophone, tmp_path: Path) -> None:
-    scene = write_wav(tmp_path / "scene.wav", synthesise_demo(120))
+    scene = write_wav(tmp_path / "scene.wav", np.tile(synthesise_demo(20), 6))
     pulse_microphone.play(scene)
     path = tmp_path / "heard.jsonl"
     words = ["stream", "--device", "alsa:garden", "--device", "mic0", "--every-window", "--threads", "1"]

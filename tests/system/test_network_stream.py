@@ -20,7 +20,7 @@ from tests.edge_aac.audio.sources.network.servers import (
 )
 from tests.system.command import run_edge_aac, started_edge_aac
 
-pytestmark = pytest.mark.one_python
+pytestmark = [pytest.mark.one_python, pytest.mark.waits]
 
 _LIMIT_S = 200.0
 

@@ -26,7 +26,7 @@ from tests.system.pulse import PulseMicrophone, pulse_microphone
 
 __all__ = ["pulse_microphone"]
 
-pytestmark = pytest.mark.one_python
+pytestmark = [pytest.mark.one_python, pytest.mark.waits]
 
 _CAPTION_S = 120.0  # a window is 10 s of sound
 

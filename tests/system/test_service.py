@@ -16,7 +16,7 @@ from tests.edge_aac.outside_package import NAME, OutsidePackage
 from tests.system.command import TIMEOUT_S, started_edge_aac
 from tests.system.service_manager import Manager, wait_for
 
-pytestmark = pytest.mark.one_python
+pytestmark = [pytest.mark.one_python, pytest.mark.waits]
 
 _CODE = '''
 """Live sources of noise, ten times as fast as they sound, that hang where a file tells them to."""
@@ -291,8 +291,11 @@ def test_what_hangs_is_named_and_the_watchdog_fed_no_more(service: Service, what
     assert service.manager.count(WATCHDOG="1") == fed
     os.kill(service.process.pid, signal.SIGABRT)  # as the manager does now
     _, err = service.process.communicate(timeout=TIMEOUT_S)
-    assert service.process.returncode == -signal.SIGABRT
+    # Python's handler of SIGABRT reads the stacks of threads that run, at which it may fail itself.
+    assert service.process.returncode in {-signal.SIGABRT, -signal.SIGSEGV}
     log = err.decode()
     assert log.count(complaint) == 1
-    assert "Fatal Python error: Aborted" in log and "in describe_loud" not in log
-    assert log.count("hread 0x") > 2, "the stacks of all threads"
+    found, aborted = log.split("Fatal Python error: Aborted", 1)
+    assert "in describe_loud" not in log
+    assert found.count("hread 0x") > 2, "the stacks of all threads, as they were when what hangs was found"
+    assert "hread 0x" in aborted, "and at the end"

@@ -35,6 +35,7 @@ from tests.system.command import (
 # benchmarks/stopping.py measures.
 _LONGER_THAN_ANY_WAIT_S = 600.0
 _SMALL_PIPE_BYTES = 4096
+_LONGEST_RECORD_BYTES = 1000
 
 
 @pytest.fixture(scope="module")
@@ -308,10 +309,11 @@ def _catches(pid: int, number: int) -> bool:
 def _wait_until_full(pipe: IO[bytes]) -> None:
     """Until a pipe of ``_SMALL_PIPE_BYTES`` has no room for another record, and what writes to it is stuck."""
     deadline_s = time.monotonic() + TIMEOUT_S
-    waiting = 0
-    while waiting < _SMALL_PIPE_BYTES - 700:
+    waiting, before = 0, -1
+    while waiting < _SMALL_PIPE_BYTES - _LONGEST_RECORD_BYTES or waiting != before:
         assert time.monotonic() < deadline_s, f"only {waiting} bytes were written"
-        time.sleep(0.05)
+        time.sleep(0.1)
+        before = waiting
         (waiting,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
 
 

@@ -109,6 +109,25 @@ def test_a_driver_that_hangs_keeps_nobody_from_stopping(tmp_path: Path) -> None:
     hanging.set()
 
 
+def test_a_change_that_is_just_given_is_given_to_the_end_and_none_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that prints while Python ends has it abort."""
+    monkeypatch.setattr(device_watch, "_LAST_CHANGE_S", 60.0)
+    stop = threading.Event()
+    given: list[str] = []
+
+    def changed(change: DeviceChange) -> None:
+        stop.set()
+        time.sleep(0.3)
+        given.append(change.device.id)
+
+    watch_devices(stop, changed, lambda: [_SERVER, _USB], tmp_path)
+    assert given == [_SERVER.id]
+    time.sleep(0.3)
+    assert given == [_SERVER.id]
+
+
 def test_a_failure_is_raised_where_it_is_seen(tmp_path: Path) -> None:
     def listed() -> list[InputDevice]:
         raise DeviceError("PortAudio does not start.")

@@ -23,6 +23,8 @@ from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.session import Session
 from tests.edge_aac.fakes import FakeSink, scored
 
+pytestmark = pytest.mark.one_python
+
 _RATE = 16_000
 _SOUNDS = {
     "rain": ["rain falls", "a rain shower drums down", "a rainstorm sprinkles and splatters", "there is rain falling",

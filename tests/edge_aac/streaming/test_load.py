@@ -30,6 +30,9 @@ HOP_S, WINDOW_S, BLOCK_S = 2.0, 10.0, 0.1
 HOP, WINDOW, BLOCK = 32_000, 160_000, 1_600
 
 
+pytestmark = pytest.mark.one_python
+
+
 class SlowModel(FakeModel):
     """A model whose batches take simulated time.
 

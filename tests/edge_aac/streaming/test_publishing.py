@@ -13,6 +13,7 @@ from edge_aac.streaming.counters import Counters, LatencyLog
 from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.gate import ScoreGate
+from edge_aac.streaming.outlet import Delivery
 from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher
 from tests.edge_aac.fakes import MODEL, FakeModel, scored
 
@@ -27,19 +28,25 @@ class _Bench:
     def __init__(self, rules: EventRules, *, every_window: bool = False, min_score: float | None = None) -> None:
         self.records: list[Record] = []
         self.clock_s = _NOON_S
-        self.counters = Counters()
+        self.now_s = 0.0
+        self.counters, self.latencies = Counters(), LatencyLog()
         self.number = 0
         self.publisher = DescriptionPublisher(
             builder=RecordBuilder("kitchen", "mic0", MODEL),
             tracker=EventTracker(0.8, FakeModel().embed, rules, lambda text: tuple(text.split(" while "))),
             score_gate=ScoreGate(min_score),
-            time_of=ChannelTime(self._span, lambda position: position / _RATE, lambda: 0),
+            time_of=ChannelTime(self._span, lambda position: position / _RATE, lambda: 0, lambda: self.now_s),
             counters=self.counters,
-            latencies=LatencyLog(),
-            publish=lambda delivery: self.records.append(delivery.record),
+            latencies=self.latencies,
+            publish=self._deliver,
             live=True,
             every_window=every_window,
         )
+
+    def _deliver(self, delivery: Delivery) -> None:
+        self.records.append(delivery.record)
+        if delivery.delivered is not None:
+            delivery.delivered(self.now_s)
 
     def _span(self, start: int, end: int) -> TimeSpan:
         return TimeSpan(start=rfc3339(self.clock_s + start / _RATE), end=rfc3339(self.clock_s + end / _RATE))
@@ -56,6 +63,10 @@ class _Bench:
         self.publisher.settle(window, Description(captions, np.ones(2, np.float32), 2, latency) if captions else None)
 
     @property
+    def latest_caption(self) -> Caption:
+        return [one for one in self.records if isinstance(one, Caption)][-1]
+
+    @property
     def captions(self) -> list[tuple[str, int | None, list[int] | None]]:
         return [(one.caption, one.event, one.events) for one in self.records if isinstance(one, Caption)]
 
@@ -66,6 +77,15 @@ class _Bench:
 
 def _after_noon(seconds: float) -> str:
     return rfc3339(_NOON_S + seconds)
+
+
+def test_a_latency_counts_from_the_end_of_the_sound_and_is_never_less_than_the_caption_took() -> None:
+    bench = _Bench(EventRules(), every_window=True)
+    for bench.now_s, latency_ms in ((9.9, 3.0), (12.5, 500.0)):  # the first window ends at 10 s, the second at 12 s
+        bench.hear(RAIN)
+        taken = bench.latencies.take()
+        assert taken is not None
+        assert taken.median == bench.latest_caption.latency_ms.total == latency_ms
 
 
 def test_a_caption_that_names_two_events_lists_both() -> None:

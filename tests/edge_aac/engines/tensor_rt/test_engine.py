@@ -36,6 +36,8 @@ from tests.edge_aac.engines.tensor_rt.trt_cases import (
 )
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
 
+pytestmark = pytest.mark.one_python
+
 _ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 
 

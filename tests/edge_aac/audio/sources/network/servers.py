@@ -102,10 +102,7 @@ class IcecastServer:
     def start(self) -> None:
         config = self._folder / "icecast.xml"
         config.write_text(self._config())
-        program = shutil.which("icecast2", path=f"{os.environ['PATH']}:/usr/sbin") or "icecast2"
-        self.server = subprocess.Popen(
-            [program, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        self.server = self._served()
         eventually(self._listens, "Icecast does not listen")
         target = f"icecast://source:of-the-test@127.0.0.1:{self.port}/{self.mount}"
         tone = "sine=frequency=440:sample_rate=48000,aformat=channel_layouts=stereo"
@@ -114,11 +111,18 @@ class IcecastServer:
         self.feeder = self._fed()
         eventually(self._has_sound, "Icecast has no sound")
 
+    def _served(self) -> subprocess.Popen[bytes]:
+        program = shutil.which("icecast2", path=f"{os.environ['PATH']}:/usr/sbin") or "icecast2"
+        command = [program, "-c", str(self._folder / "icecast.xml")]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     def _fed(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def _has_sound(self) -> bool:
         """Whether the mount is there; the feeder, which tries only once, is started again where it has ended."""
+        if not self._listens():
+            return False
         if self.feeder.poll() is not None:
             self.feeder = self._fed()
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
@@ -140,6 +144,9 @@ class IcecastServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _listens(self) -> bool:
+        """Whether it can be connected to; where it has ended, for its port was not free yet, it is started again."""
+        if self.server.poll() is not None:
+            self.server = self._served()
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
             return True
         return False

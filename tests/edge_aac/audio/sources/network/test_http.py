@@ -34,7 +34,7 @@ from tests.edge_aac.audio.sources.network.servers import (
 
 __all__ = ["listeners"]
 
-pytestmark = pytest.mark.one_python
+pytestmark = [pytest.mark.one_python, pytest.mark.waits]
 
 Listen = Callable[[Reconnecting], Listener]
 _QUICK = Backoff(first_s=0.1, longest_s=0.2, steady_s=0.5)
