@@ -91,7 +91,8 @@ def run_stream(
                 session.close()
                 raise
             labels = ", ".join(channel.label for channel in session.channels)
-            log.info("listening to %s with bundle %s", labels, session.model.identity.bundle)
+            if labels:  # there are none where it was stopped meanwhile
+                log.info("listening to %s with bundle %s", labels, session.model.identity.bundle)
             watchdog.watch(session)
             if reload is not None:
                 at_end.callback(Reloader(running, reload, watchdog).close)
@@ -128,7 +129,7 @@ def _opened(
     except BaseException:
         hub.close(patient=False)
         raise
-    # Of a stream that is stopped while they are opened, some are missing.
+    # Of a stream that is stopped while they are opened, all are missing.
     pairs = zip(plans, opened, strict=False)
     channels = {plan.key: (plan, plan.add_to(session, source, slicer)) for (plan, slicer), (_, source) in pairs}
     return Running(session, settings, output, stop, channels, list(zip(sinks, hub.outlets, strict=True)))

@@ -32,7 +32,7 @@ def open_network(address: Address, context: SourceContext) -> Reconnecting:
             label,
         )
     opener = NetworkOpener(server, label)
-    return opener.source(wait_for_device=context.wait_for_device)
+    return opener.source(wait_for_device=context.wait_for_device, stop=context.stop)
 
 
 class NetworkOpener:
@@ -68,13 +68,21 @@ class NetworkOpener:
             )
         return NetworkStream(address, login, closed, self._watch)
 
-    def source(self, *, wait_for_device: bool, backoff: Backoff | None = None) -> Reconnecting:
+    def source(
+        self, *, wait_for_device: bool, backoff: Backoff | None = None, stop: threading.Event | None = None
+    ) -> Reconnecting:
         """Gives the source that keeps this stream connected.
 
         Args:
             wait_for_device: see :class:`~edge_aac.audio.reconnect.Reconnecting`.
             backoff: waiting times between tries; None for the usual ones.
+            stop: once set, the opening here and now is given up; None for never.
         """
         return Reconnecting(
-            self._label, self, wait_for_device=wait_for_device, stall_s=self._address.stall_s, backoff=backoff
+            self._label,
+            self,
+            wait_for_device=wait_for_device,
+            stall_s=self._address.stall_s,
+            backoff=backoff,
+            stop=stop,
         )
