@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import select
-from typing import Literal, Protocol
+import sys
+from typing import Literal, Protocol, TextIO
 
 from pydantic import Field
 
 from edge_aac.errors import DeviceError
 from edge_aac.records import Record
 from edge_aac.sinks.contract import SinkSettings
-from edge_aac.standard_streams import standard_output
 from edge_aac.terminal import escaped
 
 Format = Literal["auto", "json", "text"]
@@ -109,7 +109,9 @@ class StdoutSink:
 
 
 def _standard_output() -> TextStream:
-    standard = standard_output()
+    standard: TextIO | None = sys.stdout
+    if standard is None:
+        raise DeviceError("standard output is closed: leave it open, or send it to a file")
     try:
         number = standard.fileno()
     except OSError:  # replaced by something that is no file, as a test runner does
