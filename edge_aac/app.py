@@ -88,7 +88,8 @@ def run_stream(
                         at_end.callback(companion.close)
                         companion.start(session)
                 labels = ", ".join(channel.label for channel in session.channels)
-                log.info("listening to %s with bundle %s", labels, session.model.identity.bundle)
+                if labels:  # there are none where it was stopped meanwhile
+                    log.info("listening to %s with bundle %s", labels, session.model.identity.bundle)
                 watchdog.watch(session)
                 if reload is not None:
                     at_end.callback(Reloader(running, reload, watchdog).close)
@@ -130,7 +131,7 @@ def _opened(
         opened = open_sources([plan.source for plan, _ in plans], stop, wait=wait)
         for _, source in opened:
             on_failure.callback(source.close)
-        # Of a stream that is stopped while they are opened, some are missing.
+        # Of a stream that is stopped while they are opened, all are missing.
         pairs = zip(plans, opened, strict=False)
         channels = {plan.key: (plan, plan.add_to(session, source, slicer)) for (plan, slicer), (_, source) in pairs}
         on_failure.pop_all()

@@ -80,6 +80,7 @@ class Reconnecting:
         timing: time and chance.
         sign: gives something that changes when the device may have come, such as the kernel's list of cards: then it
             is tried at once, however long the pause. It is asked twice a second. None for a device without such a sign.
+        stop: once set, the opening here and now is given up; None for never.
 
     Raises:
         EdgeAacError: the device cannot be opened now, and is not to be waited for.
@@ -99,6 +100,7 @@ class Reconnecting:
         backoff: Backoff | None = None,
         timing: Timing | None = None,
         sign: Callable[[], object] | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self.label = label
         self.heartbeat = Heartbeat()
@@ -131,7 +133,7 @@ class Reconnecting:
         """Monotonic time from which on sound is missed; None before the first connection."""
         self._connection: Connection | None = None
         if not wait_for_device:
-            self._connection = open_once(self._closed)
+            self._connection = open_once(self._closed if stop is None else stop)
             self._heard_until_s = self._timing.now_s()
 
     @property

@@ -15,6 +15,9 @@ WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
 _SEND_TIMEOUT_S = 1.0
 """The manager reads at once; one that does not must hold up nobody."""
 
+_MAX_VALUE_BYTES = 2048
+"""systemd leaves messages of more than 4096 bytes unread, and with a long status a READY would be lost."""
+
 log = logging.getLogger(__name__)
 
 
@@ -83,10 +86,10 @@ class ServiceManager:
             self.send(STATUS=status, ERRNO=errno)
 
     def send(self, **assignments: object) -> None:
-        """Send variables of sd_notify(3) in one datagram; a value of several lines becomes one line."""
+        """Send variables of sd_notify(3) in one datagram; each value becomes one line, and a long one is cut."""
         if self._address is None:
             return
-        lines = (f"{name}={' '.join(str(value).split())}" for name, value in assignments.items())
+        lines = (f"{name}={_cut(' '.join(str(value).split()))}" for name, value in assignments.items())
         message = "\n".join(lines).encode("utf-8", "replace")
         try:
             # A socket a message: nothing is kept open, and the manager may have been started anew meanwhile.
@@ -99,3 +102,8 @@ class ServiceManager:
             log.log(level, "the service manager cannot be told (%s)", error)
         else:
             self._failed = False
+
+
+def _cut(value: str) -> str:
+    data = value.encode("utf-8", "replace")
+    return value if len(data) <= _MAX_VALUE_BYTES else f"{data[:_MAX_VALUE_BYTES].decode('utf-8', 'ignore')}…"

@@ -38,6 +38,8 @@ from edge_aac.streaming.settings import (
 )
 
 JOIN_TIMEOUT_S = 0.3
+SETTLE_S = 0.25
+"""Time between two looks at settings that are read anew."""
 EXCHANGE_TIMEOUT_S = 5.0
 """A sink has so long to deliver the record in hand before another one takes its place."""
 
@@ -305,7 +307,7 @@ class Reloader:
             self._watchdog.reloaded(note)
 
     def _reload(self) -> str | None:
-        after = self._request.load()
+        after = self._settled()
         # What needs a restart is what it was at the start, however often it was read since.
         restart = list(need_restart(self._started_with, after))
         changes = self._running.change_to(after)
@@ -315,3 +317,27 @@ class Reloader:
         note = f"a change of {', '.join(restart)} needs a restart"
         log.warning("%s", note)
         return note
+
+    def _settled(self) -> Settings:
+        """The settings once they are the same at two looks: an editor that is half done leaves an empty file.
+
+        Raises:
+            EdgeAacError: they cannot be used.
+            CancelledError: the session ended meanwhile.
+        """
+        before = self._look()
+        while not self._running.stop.wait(SETTLE_S):
+            after = self._look()
+            if isinstance(after, EdgeAacError):
+                if str(after) == str(before):
+                    raise after
+            elif after == before:
+                return after
+            before = after
+        raise CancelledError
+
+    def _look(self) -> Settings | EdgeAacError:
+        try:
+            return self._request.load()
+        except EdgeAacError as error:
+            return error
