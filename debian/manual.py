@@ -8,6 +8,7 @@ A verb whose packages are not installed is named without its options.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ class Option:
         help: what it does.
         choices: values, where there are few.
         is_path: whether the value is a file or a folder.
+        group: heading that it stands under in the help; "" where it stands under none.
     """
 
     names: tuple[str, ...]
@@ -43,6 +45,7 @@ class Option:
     help: str
     choices: tuple[str, ...] = ()
     is_path: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,10 @@ def _option(parameter: Any) -> Option:
     value = ""
     if not getattr(parameter, "is_flag", False):
         value = getattr(parameter, "metavar", None) or ("|".join(choices) if choices else kind.upper())
-    return Option(names, value, " ".join((getattr(parameter, "help", "") or "").split()), choices, kind == "path")
+        if not choices and re.fullmatch(r"[a-z0-9]+(\|[a-z0-9]+)+", value):
+            choices = tuple(value.split("|"))
+    text = " ".join((getattr(parameter, "help", "") or "").split())
+    return Option(names, value, text, choices, kind == "path", getattr(parameter, "rich_help_panel", None) or "")
 
 
 def _roff(text: str) -> str:
@@ -151,7 +157,13 @@ def manual() -> str:
 
 def _manual_of(verb: Verb) -> list[str]:
     lines = [f'.SS "edge\\-aac {_roff(verb.name)}"', _roff(verb.summary)]
-    for option in verb.options:
+    # Those of no group first, as the help has them.
+    groups = ["", *dict.fromkeys(option.group for option in verb.options if option.group)]
+    before = ""
+    for option in sorted(verb.options, key=lambda one: groups.index(one.group)):
+        if option.group != before:
+            lines += [".PP", f"\\fI{_roff(option.group)}\\fR"]
+            before = option.group
         names = ", ".join(option.names)
         head = f"\\fB{_roff(names)}\\fR" if names else ""
         if option.value:
@@ -177,7 +189,9 @@ SECTIONS: dict[str, Sequence[tuple[str, str]]] = {
     ),
     "EXIT STATUS": (
         ("0", "Done, or stopped by SIGINT or SIGTERM in good order."),
+        ("1", "doctor: a check has failed. service status, service health: a part does not work."),
         ("2", "Wrong usage."),
+        ("3", "service status: the service does not run."),
         ("65", "Bad data."),
         ("66", "An input is missing."),
         ("69", "A device, broker or accelerator is unavailable."),

@@ -87,14 +87,15 @@ def run_stream(
                     if (companion := open_companion(settings)) is not None:
                         at_end.callback(companion.close)
                         companion.start(session)
+                labels = ", ".join(channel.label for channel in session.channels)
+                if labels:  # there are none where it was stopped meanwhile
+                    log.info("listening to %s with bundle %s", labels, session.model.identity.bundle)
+                watchdog.watch(session)
+                if reload is not None:
+                    at_end.callback(Reloader(running, reload, watchdog).close)
             except BaseException:
                 session.close()
                 raise
-            labels = ", ".join(channel.label for channel in session.channels)
-            log.info("listening to %s with bundle %s", labels, session.model.identity.bundle)
-            watchdog.watch(session)
-            if reload is not None:
-                at_end.callback(Reloader(running, reload, watchdog).close)
             session.run()
         except Exception as error:
             cause = error if isinstance(error, OSError) else error.__cause__
@@ -111,26 +112,29 @@ def _opened(
 ) -> Running:
     """Everything opened and put together; see :func:`run_stream` for what it raises."""
     model = open_model(settings.get(CaptionerSettings))
-    clips = open_clips(settings.get(ClipSettings))
     sinks = sink_plans(settings.chosen(SinkSettings), output)
-    hub = Hub(open_outlets(sinks, stop))
-    session = Session(
-        model=model,
-        hub=hub,
-        node=settings.get(StreamSettings).node,
-        stop=stop,
-        health_interval_s=settings.get(HealthSettings).interval_s,
-        heat=heat_watch(settings.get(LoadSettings)),
-        clips=clips,
-    )
-    try:
+    with ExitStack() as on_failure:
+        clips = open_clips(settings.get(ClipSettings))
+        if clips is not None:
+            on_failure.callback(clips.close)
+        hub = Hub(open_outlets(sinks, stop))
+        on_failure.callback(hub.close, patient=False)
+        session = Session(
+            model=model,
+            hub=hub,
+            node=settings.get(StreamSettings).node,
+            stop=stop,
+            health_interval_s=settings.get(HealthSettings).interval_s,
+            heat=heat_watch(settings.get(LoadSettings)),
+            clips=clips,
+        )
         opened = open_sources([plan.source for plan, _ in plans], stop, wait=wait)
-    except BaseException:
-        hub.close(patient=False)
-        raise
-    # Of a stream that is stopped while they are opened, some are missing.
-    pairs = zip(plans, opened, strict=False)
-    channels = {plan.key: (plan, plan.add_to(session, source, slicer)) for (plan, slicer), (_, source) in pairs}
+        for _, source in opened:
+            on_failure.callback(source.close)
+        # Of a stream that is stopped while they are opened, all are missing.
+        pairs = zip(plans, opened, strict=False)
+        channels = {plan.key: (plan, plan.add_to(session, source, slicer)) for (plan, slicer), (_, source) in pairs}
+        on_failure.pop_all()
     return Running(session, settings, output, stop, channels, list(zip(sinks, hub.outlets, strict=True)))
 
 

@@ -41,7 +41,7 @@ FIRST_SOUND_S = 5.0
 _READ_TIMEOUT_S = 0.1
 _SIGN_EVERY_S = 0.5
 _CLOSE_WAIT_S = 0.5
-_OPENING_S = 45.0
+OPENING_S = 45.0
 """Opening a device may take this long: a sound server that does not answer is given up after 30 s."""
 _LOSS_WARNING_EVERY_S = 60.0
 
@@ -75,10 +75,12 @@ class Reconnecting:
         wait_for_device: open it in :meth:`read`, however long that takes to succeed; otherwise here and now.
         stall_s: seconds without sound after which a device that was heard counts as stalled.
         first_sound_s: seconds without sound after which a device that was just opened does.
+        opening_s: seconds that ``open_once`` may take and is not taken for hung.
         backoff: waiting times between tries.
         timing: time and chance.
         sign: gives something that changes when the device may have come, such as the kernel's list of cards: then it
             is tried at once, however long the pause. It is asked twice a second. None for a device without such a sign.
+        stop: once set, the opening here and now is given up; None for never.
 
     Raises:
         EdgeAacError: the device cannot be opened now, and is not to be waited for.
@@ -94,14 +96,17 @@ class Reconnecting:
         wait_for_device: bool = False,
         stall_s: float = STALL_S,
         first_sound_s: float = FIRST_SOUND_S,
+        opening_s: float = OPENING_S,
         backoff: Backoff | None = None,
         timing: Timing | None = None,
         sign: Callable[[], object] | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self.label = label
         self.heartbeat = Heartbeat()
         self._open_once = open_once
-        self._stall_s = stall_s
+        self.stall_s = stall_s
+        self._opening_s = opening_s
         self._first_sound_s = first_sound_s
         self._backoff = backoff or Backoff()
         self._timing = timing or Timing()
@@ -128,7 +133,7 @@ class Reconnecting:
         """Monotonic time from which on sound is missed; None before the first connection."""
         self._connection: Connection | None = None
         if not wait_for_device:
-            self._connection = open_once(self._closed)
+            self._connection = open_once(self._closed if stop is None else stop)
             self._heard_until_s = self._timing.now_s()
 
     @property
@@ -194,7 +199,7 @@ class Reconnecting:
         self.heartbeat.beat(self._wait_s)
         if self._wait_s and self._paused():
             return None
-        self.heartbeat.beat(_OPENING_S)
+        self.heartbeat.beat(self._opening_s)
         try:
             connection = self._open_once(self._closed)
         except PermanentDeviceError:
@@ -227,7 +232,7 @@ class Reconnecting:
         if sound is None:
             # Counted in waits, not by the clock: a process that was stopped for a while has missed no sound yet.
             self._quiet_s += _READ_TIMEOUT_S
-            longest_s = self._first_sound_s if self._heard_since_s is None else self._stall_s
+            longest_s = self._first_sound_s if self._heard_since_s is None else self.stall_s
             if self._quiet_s >= longest_s - _READ_TIMEOUT_S / 2:  # sums of 0.1 are not exact
                 self._fail("stalled", DeviceError(f"it is open, but there was no sound for {longest_s:g} s"))
             return None

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from edge_aac.commands import options
+from edge_aac.commands.grouped_help import GroupedCommand
 from edge_aac.commands.setting_options import GivenSettings, settings_options
 from edge_aac.errors import UsageError
 
@@ -31,7 +32,7 @@ EXAMPLES = """Examples:
 """
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(cls=GroupedCommand, epilog=EXAMPLES)
 @settings_options(
     "stream",
     "captioner",

@@ -6,7 +6,6 @@ A person gets one line for each input; a program, or a pipe, gets JSON Lines.
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ import typer
 
 from edge_aac import signals
 from edge_aac.commands.options import Format
+from edge_aac.standard_streams import standard_output
 from edge_aac.terminal import escaped
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def devices(
     from edge_aac.audio.device_watch import watch_devices
     from edge_aac.audio.devices import list_inputs
 
-    as_text = output_format is Format.TEXT or (output_format is Format.AUTO and sys.stdout.isatty())
+    output = standard_output()
+    as_text = output_format is Format.TEXT or (output_format is Format.AUTO and output.isatty())
     if watch:
 
         def changed(change: DeviceChange) -> None:

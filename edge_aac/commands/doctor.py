@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_aac.commands.grouped_help import GroupedCommand
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
 from edge_aac.errors import EdgeAacError
 from edge_aac.terminal import escaped
@@ -46,7 +47,7 @@ def context_of(given: GivenSettings) -> Context:
         return Context(None, str(error), files, given.given.table)
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(cls=GroupedCommand, epilog=EXAMPLES)
 @settings_options(*STREAM_SECTIONS, others=True)
 def doctor(
     given: GivenSettings,
@@ -64,6 +65,7 @@ def doctor(
         counts[result.finding.status] += 1
         typer.echo(json.dumps(result.table(), ensure_ascii=False) if as_json else escaped(result.line()))
     if not as_json:
-        typer.echo(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['failed']} failed")
+        warnings = "1 warning" if counts["warning"] == 1 else f"{counts['warning']} warnings"
+        typer.echo(f"{counts['ok']} ok, {warnings}, {counts['failed']} failed")
     if counts["failed"]:
         raise typer.Exit(FAILED)

@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Install the captioner as a service of systemd, ask after it, read its log.",
     epilog="Examples: `sudo edge-aac service install`; `edge-aac service install --user`; `edge-aac service status`; "
-    "`edge-aac service logs -- -f`; `sudo edge-aac service uninstall --purge`.",
+    "`edge-aac service logs -f`; `sudo edge-aac service uninstall --purge`.",
 )
 
 _Name = Annotated[
@@ -38,7 +38,7 @@ _Root = Annotated[
 ]
 
 
-@app.command("install")
+@app.command("install", short_help="Install, enable and start the service.")
 def install_verb(
     name: _Name = None,
     user: _User = False,
@@ -71,7 +71,7 @@ def install_verb(
     _show(done)
 
 
-@app.command("uninstall")
+@app.command("uninstall", short_help="Stop and remove the service.")
 def uninstall_verb(
     name: _Name = None,
     user: _User = False,
@@ -90,7 +90,7 @@ def uninstall_verb(
     _show(done or ["nothing was installed"])
 
 
-@app.command("status")
+@app.command("status", short_help="Tell whether the service runs and hears.")
 def status_verb(name: _Name = None, user: _User = False) -> None:
     """Tell whether the service runs and hears: exit code 0; 1 where a part does not work; 3 where it is down."""
     from edge_aac.service.places import Place
@@ -127,7 +127,7 @@ def status_verb(name: _Name = None, user: _User = False) -> None:
         raise typer.Exit(UNHEALTHY)
 
 
-@app.command("health")
+@app.command("health", short_help="One sentence and an exit code, for monitors.")
 def health_verb(
     name: _Name = None,
     user: _User = False,
@@ -151,7 +151,11 @@ def health_verb(
         raise typer.Exit(UNHEALTHY)
 
 
-@app.command("logs", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@app.command(
+    "logs",
+    short_help="Show the service's log.",
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
 def logs_verb(
     context: typer.Context,
     user: _User = False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import types
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,18 @@ from edge_aac.settings.sections import Section, registered_sections
 from edge_aac.settings.tree import Settings, load_settings
 
 # In the order in which help shows them; what other packages register follows.
-STREAM_SECTIONS = ("sources", "stream", "events", "sinks", "health", "captioner")
+STREAM_SECTIONS = (
+    "sources",
+    "sinks",
+    "stream",
+    "events",
+    "privacy",
+    "clips",
+    "captioner",
+    "load",
+    "health",
+    "metrics",
+)
 
 _CONFIG = "settings_file"
 _CONTEXT = "settings_context"
@@ -66,8 +78,15 @@ class _Option:
     parameter: str
     env: str | None
     help: str
-    array: bool
-    has_kinds: bool
+    section: Section
+
+    @property
+    def array(self) -> bool:
+        return self.section.array
+
+    @property
+    def has_kinds(self) -> bool:
+        return self.section.has_kinds
 
     @property
     def repeated(self) -> bool:
@@ -82,8 +101,9 @@ class _Option:
             # Lists are split here, not by Typer: at line breaks, since addresses hold blanks.
             envvar=None if self.repeated else self.env,
             help=self.help,
-            metavar=self.setting.metavar,
+            metavar=self.setting.metavar or _metavar(self.setting),
             show_default=False,
+            rich_help_panel=_heading(self.section),
         )
         return _parameter(self.parameter, Annotated[annotation, option], None)
 
@@ -191,8 +211,7 @@ def _options(
             env.get(_dotted(setting), setting.env),
             help_texts.get(_dotted(setting))
             or _help(setting, section.array or get_origin(setting.type) in {list, tuple}),
-            section.array,
-            section.has_kinds,
+            section,
         )
         for section in (_known(sections, name) for name in names)
         for setting in section.settings.values()
@@ -233,15 +252,34 @@ def _layer(options: list[_Option], values: Mapping[str, Any], context: typer.Con
 
 def _help(setting: Setting, repeated: bool) -> str:
     default = setting.default_text()
+    if setting.absent is None and default and setting.type is float and setting.unit:
+        default = f"{default} {setting.unit}"
     parts = [
         setting.description,
-        f"{setting.expected().capitalize()}." if get_origin(setting.type) is Literal else "",
         "Repeat it for several." if repeated else "",
         f"Default: {default}." if default else "",
         # Typer names the variables that it reads itself; those of several values are read here.
         f"Environment: {setting.env}, one a line." if repeated and setting.env else "",
     ]
     return " ".join(part for part in parts if part)
+
+
+def _metavar(setting: Setting) -> str | None:
+    """Name of a flag's value; None for a flag without one."""
+    kind = setting.type
+    if get_origin(kind) is Literal:
+        return "|".join(str(choice) for choice in get_args(kind))
+    if get_origin(kind) in {list, tuple}:
+        kind = get_args(kind)[0]
+    names: dict[Any, str | None] = {bool: None, int: "NUMBER", float: "NUMBER", Path: "PATH"}
+    return names.get(kind, "TEXT")
+
+
+def _heading(section: Section) -> str:
+    """Heading in the help: the section's summary, and its name, which the configuration has."""
+    name = f"[[{section.name}]]" if section.array else f"[{section.name}]"
+    summary = re.split("[;:]", section.summary)[0].rstrip(".")
+    return f"{summary}, {name}" if summary else name
 
 
 def _given_type(setting: Setting) -> Any:

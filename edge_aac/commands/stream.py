@@ -16,6 +16,7 @@ import typer
 
 from edge_aac import signals
 from edge_aac.commands import options
+from edge_aac.commands.grouped_help import GroupedCommand
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
 from edge_aac.errors import EdgeAacError
 from edge_aac.service.notify import ServiceManager
@@ -40,7 +41,7 @@ EXAMPLES = """Examples:
 """
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(cls=GroupedCommand, epilog=EXAMPLES)
 @settings_options(*STREAM_SECTIONS, others=True)
 def stream(
     given: GivenSettings,
@@ -52,6 +53,15 @@ def stream(
     log_level: options.LogLevelOption = options.LogLevel.INFO,
 ) -> None:
     """Caption microphones, files or a pipe until they end or you stop it."""
+    try:
+        _run(given, every_window, events, output_format, log_level)
+    finally:
+        signals.ended()
+
+
+def _run(
+    given: GivenSettings, every_window: bool, events: bool, output_format: options.Format, log_level: options.LogLevel
+) -> None:
     stop, reload = threading.Event(), ReloadRequest(given.load)
     manager = ServiceManager.of_environment()
     # First of all: a stop during the imports below must end the stream as politely as a later one.
@@ -69,5 +79,6 @@ def stream(
     run_stream(settings, output, stop, manager=manager, reload=reload if manager.listens else None)
     if reload.left_behind:
         for stream_ in (sys.stdout, sys.stderr):
-            stream_.flush()
+            if stream_ is not None:  # closed
+                stream_.flush()
         os._exit(0)

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from edge_aac.commands.doctor import context_of
+from edge_aac.commands.grouped_help import GroupedCommand
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
 from edge_aac.terminal import escaped
 
@@ -29,7 +30,7 @@ EXAMPLES = """Examples:
 """
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(cls=GroupedCommand, epilog=EXAMPLES)
 @settings_options(*STREAM_SECTIONS, others=True)
 def support_dump(
     given: GivenSettings,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge_aac.doctor.contract import Context, Finding, Part
+from edge_aac.errors import ConfigError, EdgeAacError, UsageError
 from edge_aac.settings.tree import Settings
 
 
@@ -27,7 +28,22 @@ def _configuration(context: Context) -> Iterator[Finding]:
     )
     given = ", ".join(f"{count} from {where}" for where, count in counts.items())
     yield Finding("ok", f"settings: {given}" if given else "nothing is set, the defaults hold")
+    yield from _unusable(context.loaded)
     yield from _open_secrets(context.loaded)
+
+
+def _unusable(settings: Settings) -> Iterator[Finding]:
+    """What the stream would refuse at its start, though each setting is one that may be."""
+    from edge_aac.service.opening import Output
+    from edge_aac.service.plans import source_plans
+
+    try:
+        for plan in source_plans(settings, Output()):
+            plan.slicer()
+    except (ConfigError, UsageError) as error:
+        yield Finding("failed", str(error).rstrip("."))
+    except EdgeAacError:
+        return  # of the bundle, which another check tells
 
 
 def _open_secrets(settings: Settings) -> Iterator[Finding]:

@@ -29,7 +29,8 @@ from edge_aac.streaming.counters import LATENCY_BOUNDS_S
 from edge_aac.streaming.session import Session
 from edge_aac.timebase import SAMPLE_RATE
 
-_NO_OUTCOMES = {"windows", "lost_samples"}
+_SOUNDS = {"events": "event", "unconfirmed": "unconfirmed", "cooled": "cooled"}
+_NO_OUTCOMES = {"windows", "lost_samples", *_SOUNDS}
 _OUTCOMES = {"captions": "captioned"}
 _BOUNDS = [*(repr(bound) for bound in LATENCY_BOUNDS_S), "+Inf"]
 
@@ -145,6 +146,13 @@ def _of_sources(channels: Sequence[Channel]) -> Iterable[Metric]:
     yield lost
     yield counter("windows_cut", "Windows cut from the sound.", (each.windows for each in counters))
     yield _outcomes(channels)
+    sounds = CounterMetricFamily(
+        "edge_aac_sounds", "Sounds that were followed, by what became of them.", labels=["source", "outcome"]
+    )
+    for channel in channels:
+        for field, outcome in _SOUNDS.items():
+            sounds.add_metric([channel.label, outcome], getattr(channel.counters, field))
+    yield sounds
     skipped = CounterMetricFamily(
         "edge_aac_windows_skipped", "Windows left out, by reason.", labels=["source", "reason"]
     )

@@ -15,6 +15,9 @@ WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
 _SEND_TIMEOUT_S = 1.0
 """The manager reads at once; one that does not must hold up nobody."""
 
+_MAX_VALUE_BYTES = 2048
+"""systemd leaves messages of more than 4096 bytes unread, and with a long status a READY would be lost."""
+
 log = logging.getLogger(__name__)
 
 
@@ -52,41 +55,41 @@ class ServiceManager:
         return self._address is not None
 
     def ready(self, status: str) -> None:
-        """The start, or a reload, is done."""
+        """Tell the manager that the start, or a reload, is done."""
         self.send(READY=1, STATUS=status)
 
     def status(self, status: str) -> None:
-        """What the process does, in one line for ``systemctl status``."""
+        """Tell the manager what the process does, in one line for ``systemctl status``."""
         self.send(STATUS=status)
 
     def reloading(self) -> None:
-        """The settings are read anew; :meth:`ready` tells that it is done."""
+        """Tell the manager that the settings are read anew, which :meth:`ready` ends."""
         self.send(RELOADING=1, MONOTONIC_USEC=time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
 
     def stopping(self) -> None:
-        """The process ends by itself."""
+        """Tell the manager that the process is about to end."""
         self.send(STOPPING=1, STATUS="stopping")
 
     def feed_watchdog(self) -> None:
-        """Everything was found alive."""
+        """Tell the manager's watchdog that everything was found alive."""
         self.send(WATCHDOG=1)
 
     def extend_timeout(self, seconds: float) -> None:
-        """What goes on, a start or a stop, needs so many seconds more from now on."""
+        """Ask the manager for so many seconds more, from now on, for the start or stop that goes on."""
         self.send(EXTEND_TIMEOUT_USEC=round(1e6 * seconds))
 
     def failed(self, status: str, errno: int | None = None) -> None:
-        """The process ends with an error; the exit code tells which kind."""
+        """Tell the manager the error that the process ends with; the exit code tells its kind."""
         if errno is None:
             self.send(STATUS=status)
         else:
             self.send(STATUS=status, ERRNO=errno)
 
     def send(self, **assignments: object) -> None:
-        """Send variables of sd_notify(3) in one datagram; a value of several lines becomes one line."""
+        """Send variables of sd_notify(3) in one datagram; each value becomes one line, and a long one is cut."""
         if self._address is None:
             return
-        lines = (f"{name}={' '.join(str(value).split())}" for name, value in assignments.items())
+        lines = (f"{name}={_cut(' '.join(str(value).split()))}" for name, value in assignments.items())
         message = "\n".join(lines).encode("utf-8", "replace")
         try:
             # A socket a message: nothing is kept open, and the manager may have been started anew meanwhile.
@@ -99,3 +102,8 @@ class ServiceManager:
             log.log(level, "the service manager cannot be told (%s)", error)
         else:
             self._failed = False
+
+
+def _cut(value: str) -> str:
+    data = value.encode("utf-8", "replace")
+    return value if len(data) <= _MAX_VALUE_BYTES else f"{data[:_MAX_VALUE_BYTES].decode('utf-8', 'ignore')}…"

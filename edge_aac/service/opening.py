@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -27,6 +28,10 @@ from edge_aac.streaming.outlet import Reopening
 from edge_aac.streaming.privacy import PrivacyGate
 from edge_aac.streaming.privacy_settings import PrivacySettings
 from edge_aac.streaming.settings import ConfiguredSource
+
+_CHECK_S = 0.1
+_GIVE_UP_S = 0.5
+"""What is being opened when a stop comes is waited for so long: it closes its processes."""
 
 log = logging.getLogger(__name__)
 
@@ -71,49 +76,124 @@ def privacy_gate(settings: Settings) -> PrivacyGate:
 def open_sources(
     wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None, *, wait: bool = False
 ) -> list[tuple[SourceContext, Source]]:
-    """Open sources in order, each with a label of its own.
+    """Open sources side by side, since each may take its time: a server that accepts and never answers takes 15 s.
 
-    A device that is not there is waited for where another source can be heard meanwhile. Once ``stop`` is set, no more
-    are opened.
+    A device that is not there is waited for where another source can be heard meanwhile.
 
     Args:
         wanted: the sources.
         stop: ends the opening.
-        wait: wait for devices even where no source can be heard: a service may start before its microphone.
+        wait: wait for devices even where no source can be heard: a service may start before its microphone. None holds
+            up the others then: each is opened by the thread that captures it.
+
+    Returns:
+        The sources in the order of ``wanted``; none where ``stop`` was set meanwhile.
 
     Raises:
         DeviceError: none can be heard, or one that no later try can reach is among them.
         EdgeAacError: an address is wrong, or a file cannot be read.
     """
-    contexts = contexts_of(wanted)
-    opened: list[Source | None] = []
-    failures: list[DeviceError] = []
+    stop = threading.Event() if stop is None else stop
+    contexts = [replace(context, stop=stop) for context in contexts_of(wanted)]
+    openings = [
+        _Opening(partial(open_waiting if wait else open_source, source.address, context))
+        for source, context in zip(wanted, contexts, strict=True)
+    ]
     try:
-        for source, context in zip(wanted, contexts, strict=True):
-            if stop is not None and stop.is_set():
-                break
-            try:
-                opened.append(open_source(source.address, context))
-            except PermanentDeviceError:
-                raise
-            except DeviceError as error:
-                failures.append(error)
-                opened.append(None)
-        if len(failures) == len(wanted) and not wait:
+        if not _ended(openings, stop):
+            raise _StoppedError
+        failures = [opening.error for opening in openings if opening.error is not None]
+        if len(failures) == len(wanted):
             raise failures[0]
         for failure in failures:
             log.warning("%s. It is waited for.", str(failure).rstrip("."))
-        for place, (source, context) in enumerate(zip(wanted, contexts, strict=True)):
-            if stop is not None and stop.is_set():
-                break
-            if opened[place] is None:
-                opened[place] = open_waiting(source.address, context)
+        opened: list[tuple[SourceContext, Source]] = []
+        for source, context, opening in zip(wanted, contexts, openings, strict=True):
+            if opening.source is None:
+                opening.source = open_waiting(source.address, context)
+            opened.append((context, opening.source))
+    except _StoppedError:
+        for opening in openings:
+            opening.give_up()
+        return []
     except BaseException:
-        for one in opened:
-            if one is not None:
-                one.close()
+        for opening in openings:
+            opening.give_up()
         raise
-    return [(context, one) for context, one in zip(contexts, opened, strict=False) if one is not None]
+    return opened
+
+
+class _StoppedError(Exception):
+    """The opening of sources was ended by a stop."""
+
+
+class _Opening:
+    """A source that is being opened, in a thread of its own.
+
+    Args:
+        work: opens it.
+
+    Attributes:
+        source: what was opened; None as long as nothing is.
+        error: why it could not be opened; None while there is no error.
+    """
+
+    def __init__(self, work: Callable[[], Source]) -> None:
+        self.source: Source | None = None
+        self.error: Exception | None = None
+        self._work = work
+        self._lock = threading.Lock()
+        self._given_up = False
+        self.thread = threading.Thread(target=self._run, name="edge-aac-opening", daemon=True)
+        self.thread.start()
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it failed in a way that no later try mends."""
+        return self.error is not None and (
+            isinstance(self.error, PermanentDeviceError) or not isinstance(self.error, DeviceError)
+        )
+
+    def give_up(self) -> None:
+        """Close the source, now or as soon as it is open."""
+        with self._lock:
+            self._given_up = True
+        if self.source is not None:
+            self.source.close()
+
+    def _run(self) -> None:
+        try:
+            source = self._work()
+        except Exception as error:  # raised again by whoever waits for it
+            self.error = error
+            return
+        with self._lock:
+            self.source = source
+            too_late = self._given_up
+        if too_late:
+            source.close()
+
+
+def _ended(openings: Sequence[_Opening], stop: threading.Event) -> bool:
+    """Wait until all are open or have failed; False once ``stop`` is set.
+
+    Raises:
+        Exception: the error of one that no later try mends.
+    """
+    for opening in openings:
+        while opening.thread.is_alive() and not stop.is_set():
+            opening.thread.join(_CHECK_S)
+            for other in openings:
+                if other.hopeless and other.error is not None:
+                    raise other.error
+        if opening.hopeless and opening.error is not None:
+            raise opening.error
+    if not stop.is_set():
+        return True
+    deadline_s = time.monotonic() + _GIVE_UP_S
+    for opening in openings:
+        opening.thread.join(max(0.0, deadline_s - time.monotonic()))
+    return False
 
 
 def open_waiting(address: str, context: SourceContext) -> Source:

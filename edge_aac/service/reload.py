@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from edge_aac.audio.sources.address import Address, Source
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import ConfigError, EdgeAacError
+from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.opening import Output, SinkPlan, open_model, open_waiting, sink_plans
@@ -37,6 +38,8 @@ from edge_aac.streaming.settings import (
 )
 
 JOIN_TIMEOUT_S = 0.3
+SETTLE_S = 0.25
+"""Time between two looks at settings that are read anew."""
 EXCHANGE_TIMEOUT_S = 5.0
 """A sink has so long to deliver the record in hand before another one takes its place."""
 
@@ -123,13 +126,24 @@ class Running:
             plan.slicer()  # refuses an unusable hop before anything is opened
         if _needs_model(self.settings.get(CaptionerSettings), settings.get(CaptionerSettings)):
             opened.model = open_model(settings.get(CaptionerSettings))
+            phrase_splitter(opened.model.language)  # refuses one that cannot be loaded before anything is changed
         for key, plan in sources.items():
             if key in self.channels:
+                if _has_failed(self.channels[key][1]):
+                    self._open_again(plan, opened)
                 continue
             if Address.parse(plan.source.address).scheme == "stdin":
                 raise ConfigError("standard input cannot be opened anew: restart the service for it")
             opened.sources.append((plan, open_waiting(plan.source.address, plan.context), plan.slicer()))
         self._open_sinks(sinks, opened)
+
+    @staticmethod
+    def _open_again(plan: SourcePlan, opened: Opened) -> None:
+        """Open a source that ended with an error: what kept it from being heard may be mended, or not yet."""
+        try:
+            opened.sources.append((plan, open_waiting(plan.source.address, plan.context), plan.slicer()))
+        except EdgeAacError as error:
+            log.warning("%s", error)
 
     def _open_sinks(self, sinks: list[SinkPlan], opened: Opened) -> None:
         """Open new sinks, last of all.
@@ -187,12 +201,10 @@ class Running:
                 outlet.name = sink.name
             session.hub.replace([outlet for _, outlet in self.outlets])
         stream = settings.get(StreamSettings)
-        if opened.model is not None:
-            changes.append(f"bundle {opened.model.identity.bundle}")
-            session.use(opened.model, stream.same_similarity)
+        again = {plan.key for plan, _, _ in opened.sources}
         for key, (before, channel) in list(self.channels.items()):
             plan = sources.get(key)
-            if plan is None:
+            if plan is None or key in again:
                 changes.append(f"without {channel.label}")
                 session.remove(channel)
                 del self.channels[key]
@@ -200,9 +212,14 @@ class Running:
                 changes.append(f"{channel.label} changed")
                 session.reconfigure(channel, plan.hop_samples, plan.settings, plan.same_similarity)
                 self.channels[key] = plan, channel
+        if opened.model is not None:
+            # After what may be told has changed: the events that end now are told by that.
+            changes.append(f"bundle {opened.model.identity.bundle}")
+            session.use(opened.model, stream.same_similarity)
         while opened.sources:
-            plan, source, slicer = opened.sources.pop(0)
+            plan, source, slicer = opened.sources[0]
             channel = plan.add_to(session, source, slicer)
+            del opened.sources[0]
             self.channels[plan.key] = plan, channel
             changes.append(f"with {channel.label}")
         interval_s = settings.get(HealthSettings).interval_s
@@ -219,6 +236,11 @@ class Running:
         """The outlet in use that has a sink's settings; its name may be another. One that has failed is not used on."""
         found = (outlet for before, outlet in self.outlets if before.chosen == sink.chosen and outlet.error is None)
         return next(found, None)
+
+
+def _has_failed(channel: Channel) -> bool:
+    """Whether a live source is heard no more, though nobody has taken it out."""
+    return channel.live and channel.ended and channel.capture.state == "failed"
 
 
 def _needs_model(before: CaptionerSettings, after: CaptionerSettings) -> bool:
@@ -285,7 +307,7 @@ class Reloader:
             self._watchdog.reloaded(note)
 
     def _reload(self) -> str | None:
-        after = self._request.load()
+        after = self._settled()
         # What needs a restart is what it was at the start, however often it was read since.
         restart = list(need_restart(self._started_with, after))
         changes = self._running.change_to(after)
@@ -295,3 +317,27 @@ class Reloader:
         note = f"a change of {', '.join(restart)} needs a restart"
         log.warning("%s", note)
         return note
+
+    def _settled(self) -> Settings:
+        """The settings once they are the same at two looks: an editor that is half done leaves an empty file.
+
+        Raises:
+            EdgeAacError: they cannot be used.
+            CancelledError: the session ended meanwhile.
+        """
+        before = self._look()
+        while not self._running.stop.wait(SETTLE_S):
+            after = self._look()
+            if isinstance(after, EdgeAacError):
+                if str(after) == str(before):
+                    raise after
+            elif after == before:
+                return after
+            before = after
+        raise CancelledError
+
+    def _look(self) -> Settings | EdgeAacError:
+        try:
+            return self._request.load()
+        except EdgeAacError as error:
+            return error

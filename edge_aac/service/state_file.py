@@ -93,8 +93,8 @@ class StateFile:
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Replace what the file holds."""
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
+            partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
             with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
                 # Others may read it, whatever the service's umask keeps from them: a health check runs as another user.
                 # It holds no secret, and no sound.
@@ -102,10 +102,11 @@ class StateFile:
                 json.dump(state, file, ensure_ascii=True)
                 file.write("\n")
             partial.replace(self._path)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a path that names no file, as /
             level = logging.DEBUG if self._failed else logging.WARNING
             self._failed = True
-            log.log(level, "the state file '%s' cannot be written (%s)", self._path, error.strerror)
+            reason = error.strerror if isinstance(error, OSError) else error
+            log.log(level, "the state file '%s' cannot be written (%s)", self._path, reason)
         else:
             self._failed = False
 

@@ -66,6 +66,7 @@ class Watchdog:
         self._phase = "starting"
         self._sent = ""
         self._lock = threading.Lock()
+        """Held while the manager is told of a phase, so that nothing that belongs to an earlier one comes after it."""
         self._awake = threading.Event()
         self._closed = False
         interval_s = INTERVAL_S if manager.watchdog_s is None else min(1.0, manager.watchdog_s / 4)
@@ -82,30 +83,34 @@ class Watchdog:
         session.ending = self._stopping
         with self._lock:
             self._session, self._liveness, self._phase = session, liveness, "running"
-        self._tell_ready()
+            self._tell_ready()
         self._awake.set()
 
     def reloading(self) -> None:
-        """The settings are read anew."""
+        """Take note that the settings are read anew, until :meth:`reloaded`."""
         with self._lock:
+            if self._phase == "stopping":
+                return
             self._phase = "reloading"
-        self._manager.reloading()
+            self._manager.reloading()
 
     def reloaded(self, note: str | None) -> None:
-        """The new settings are in use, or refused.
+        """Take note that the new settings are in use, or refused.
 
         Args:
             note: what is wrong with them, shown in the status line from now on; None where nothing is.
         """
         with self._lock:
+            if self._phase == "stopping":
+                return
             self._phase, self._note = "running", note
-        self._tell_ready()
+            self._tell_ready()
         self._awake.set()
 
     def _stopping(self) -> None:
         with self._lock:
             self._phase = "stopping"
-        self._manager.stopping()
+            self._manager.stopping()
 
     def close(self) -> None:
         """End the thread: the service has ended."""
@@ -154,7 +159,9 @@ class Watchdog:
             self._awake.wait(self._interval_s)
 
     def _renew_status(self) -> None:
-        if self._phase != "stopping" and self._session is not None and (sentence := self._sentence()) != self._sent:
+        with self._lock:
+            if self._phase == "stopping" or self._session is None or (sentence := self._sentence()) == self._sent:
+                return
             self._sent = sentence
             self._manager.status(sentence)
 

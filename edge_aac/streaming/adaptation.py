@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 
 import numpy as np
 import numpy.typing as npt
@@ -49,11 +50,12 @@ class Adaptation:
             self._own_hop_samples = hop_samples
             self._slicer.change_hop(hop_samples)
             self.hop = self._new_hop()
-        if (settings.same_gate, settings.every_window) != (before.same_gate, before.every_window):
+        # What sounds as before is told as before: that was decided by the gates before.
+        if _telling(settings) != _telling(before):
             self.forget()
 
     def forget(self) -> None:
-        """Forget what was heard: the embeddings of another model are comparable with none before."""
+        """Forget what was heard: the next window is decoded, whatever it sounds like."""
         self._memory = self._new_memory()
 
     @property
@@ -101,3 +103,8 @@ class Adaptation:
     def _new_hop(self) -> AdaptiveHop | None:
         limits = self._settings.hop_limits if self._live else None
         return None if limits is None else AdaptiveHop(self._label, self._slicer, limits)
+
+
+def _telling(settings: ChannelSettings) -> tuple[Hashable, ...]:
+    """The settings that decide what is told of a window that sounds as before."""
+    return settings.same_gate, settings.every_window, settings.score_gate, settings.privacy

@@ -147,6 +147,11 @@ class Capture:
         return own.beats + inner.beats, max(own.allowance_s, inner.allowance_s)
 
     @property
+    def silence_s(self) -> float:
+        """Seconds for which its source may give no sound and still be listening; 0 where it says nothing of that."""
+        return float(getattr(self._source, "stall_s", 0.0))
+
+    @property
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()

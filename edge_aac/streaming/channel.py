@@ -21,7 +21,6 @@ from edge_aac.streaming.channel_settings import ChannelSettings
 from edge_aac.streaming.clips.recorder import ClipRecorder
 from edge_aac.streaming.clips.saving import ClipSaving
 from edge_aac.streaming.counters import Counters, LatencyLog, LevelMeter
-from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.hub import Delivery
 from edge_aac.streaming.losses import LossAccount, LostSound
@@ -243,14 +242,16 @@ class Channel:
             settings: gates and seed.
             same_similarity: smallest cosine between captions of one event.
         """
-        self._settings = settings
+        before, self._settings = self._settings, settings
         self._seed = settings.seed
         self.queue.level_gate = settings.level_gate
         self.adaptation.change(hop_samples, settings)
         self._wake_when_due()
-        self.publisher.regulate(settings, self._event_rules(), same_similarity)
-        if self._recorder is not None:
-            self._recorder.guarded = settings.privacy.withholds
+        if self._recorder is not None and settings.privacy != before.privacy:
+            self._recorder.change_rules(guarded=settings.privacy.withholds)
+        # By the source's own hop: that of this moment may be longer, and the windows of the next one closer.
+        rules = settings.events.within(self._slicer.window_samples, hop_samples)
+        self.publisher.regulate(settings, rules, same_similarity)
 
     def use(self, builder: RecordBuilder, same_similarity: float, embed: Embed, phrases: Phrases) -> None:
         """Publish what another model describes from now on: its embeddings are comparable with no other's.
@@ -267,9 +268,6 @@ class Channel:
         if self._recorder is not None:
             self._recorder.builder = builder
 
-    def _event_rules(self) -> EventRules:
-        return self._settings.events.within(self._slicer.window_samples, self._slicer.hop_samples)
-
     def tick(self) -> None:
         """Publish the gaps that are due, and record clips. End the events of a live source that gives no sound, when
         they would have ended had it gone on in silence."""
@@ -285,10 +283,10 @@ class Channel:
             return
         if now_s - self._heard_s < SILENT_WAIT_S:
             return
-        position = self._clock.position_at(now_s - SILENT_WAIT_S)
-        self.publisher.expire(position - self._slicer.window_samples)
+        position = self._clock.position_at(now_s - SILENT_WAIT_S) - self._slicer.window_samples
+        self.publisher.expire(position)
         if self._recorder is not None:
-            self._recorder.finish(ended_only=True)
+            self._recorder.finish(passed=position)
 
     def finish(self) -> bool:
         """Once the source has ended and nothing is due: end all events. True when the channel has ended."""

@@ -35,13 +35,13 @@ class Counters:
         lost_samples: samples at 16 kHz that reached no window.
         described: number of windows that were decoded, whether or not a caption of them was published.
         same: sounding like the last one that was decoded, so that they were not.
-
-    Every window is counted once: ``windows`` is the sum of ``described``, ``same``, ``silent``, ``failed``, ``skipped``
-    and of those that still wait.
-        private: described, and not published for what the caption tells of.
+        private: windows that were described, and whose caption was not published for what it tells of.
         events: sounds that started an event.
         unconfirmed: sounds that too few windows had for an event.
         cooled: sounds that came back within the cool-down of their last event, and were over within it.
+
+    Every window is counted once: ``windows`` is the sum of ``described``, ``same``, ``silent``, ``failed``, ``skipped``
+    and of those that still wait; ``unsure`` and ``private`` are among the described ones.
     """
 
     windows: int = 0
@@ -120,7 +120,12 @@ class LatencyLog:
         self._sum_s = 0.0
 
     def add(self, latency_ms: float) -> None:
-        """Note one caption's latency in milliseconds."""
+        """Note one caption's latency in milliseconds.
+
+        A device that is ahead of its own rate gives sound whose time is still to come: that is no latency, and a
+        negative one would make the sum of a histogram fall, which a reader of OpenMetrics refuses.
+        """
+        latency_ms = max(latency_ms, 0.0)
         with self._lock:
             self._latencies_ms.append(latency_ms)
             self._groups[bisect_left(LATENCY_BOUNDS_S, latency_ms / 1000)] += 1

@@ -7,7 +7,7 @@ event is in spite of that, and when it starts and ends, is in docs/events.md.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -82,6 +82,7 @@ class _Tracked:
         number: number of the event; None before its start.
         told_end: end of the window of its newest change.
         cool_until: sample before which it starts no event; None where nothing cools down.
+        told: how the newest record of its event names it; None before its start.
     """
 
     sound: KnownSound
@@ -94,10 +95,11 @@ class _Tracked:
     number: int | None = None
     told_end: int = 0
     cool_until: int | None = None
+    told: NamedSound | None = None
 
     @property
     def ceased(self) -> int:
-        """Where it ceased: where the first window begins that has it no more, or where its last window ends."""
+        """Where the sound ceased: where the first window without it begins, or where its last window ends."""
         if self.absent_from is None or self.absent_from <= self.start:
             return self.end
         return min(self.end, self.absent_from)
@@ -160,6 +162,25 @@ class EventTracker:
         self._reader = SoundReader(embed, phrases)
         self._cooling.clear()
         self._newest = ()
+
+    @property
+    def wordings(self) -> dict[int, tuple[str, ...]]:
+        """What each open event was called so far, by its number."""
+        return {one.number: (*one.sound.wordings, one.best.text) for one in self._tracked if one.number is not None}
+
+    def give_up(self, numbers: Container[int]) -> list[EventChange]:
+        """End events at once, in the words that were told last, and follow nothing that has not started.
+
+        Args:
+            numbers: of the events.
+        """
+        changes: list[EventChange] = []
+        for one in list(self._tracked):
+            if one.number is None or one.number in numbers:
+                one.best = one.told or one.best
+                changes += self._drop(one)
+        self._newest = ()
+        return changes
 
     @property
     def open_events(self) -> int:
@@ -230,7 +251,7 @@ class EventTracker:
                     changes.append(self._start(one))
                     openings += heard[one]
             elif end - one.told_end >= self._rules.update_samples:
-                one.told_end = end
+                one.told_end, one.told = end, one.best
                 changes.append(one.change("update"))
         while len(self._tracked) > MAX_TRACKED:
             changes += self._drop(min(self._tracked, key=lambda one: one.end))
@@ -264,7 +285,7 @@ class EventTracker:
         return one.number is None and one.absent_from is None and one.cooled
 
     def _start(self, one: _Tracked) -> EventChange:
-        one.number, one.told_end, one.cool_until = self._opened, one.end, None
+        one.number, one.told_end, one.cool_until, one.told = self._opened, one.end, None, one.best
         self._opened += 1
         self.counters.events += 1
         return one.change("start")

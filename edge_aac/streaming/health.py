@@ -64,8 +64,9 @@ class HealthReporter:
         self._due_s = self._clocks.running_s() + self.interval_s
 
     def add(self, channel: Channel) -> None:
-        """Tell of a channel that came later."""
+        """Tell of a channel that came later; one of its name that is being closed is no longer the newest."""
         self._before[channel] = Counters()
+        self.latest = {label: record for label, record in self.latest.items() if label != channel.label}
 
     def remove(self, channel: Channel) -> None:
         """Publish the last record of a channel that is closed; it is told of no more."""
@@ -73,7 +74,8 @@ class HealthReporter:
             if self.interval_s:
                 self._hub.publish(Delivery(self._record(channel, self._span_so_far()[0])))
             del self._before[channel]
-            self.latest = {label: record for label, record in self.latest.items() if label != channel.label}
+            if all(other.label != channel.label for other in self._before):
+                self.latest = {label: record for label, record in self.latest.items() if label != channel.label}
 
     def change_interval(self, interval_s: float) -> None:
         """Publish every so many seconds from now on; 0 publishes none."""

@@ -42,6 +42,11 @@ class Hub:
         for outlet in takers:
             outlet.put(once)
 
+    def forget(self, source: str) -> None:
+        """Count a source's records no more: it was taken out."""
+        for key in [key for key in list(self.published) if key[0] == source]:
+            del self.published[key]
+
     def on_room(self, wake: Callable[[], None]) -> None:
         """Have ``wake`` called, from any thread, whenever a sink has delivered a record or has ended."""
         self._wake = wake

@@ -89,7 +89,7 @@ class Liveness:
             now = watched[sign.key] = before or _Watched(sign.value)
             if sign.value is None or sign.value != now.value:
                 if now.missing:
-                    log.warning("it goes on: %s", sign.complaint)
+                    log.warning("this is over: %s", sign.complaint)
                 now.value, now.still_s, now.missing = sign.value, 0.0, False
                 continue
             now.still_s += step_s if before else 0.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from edge_aac.errors import ConfigError
 from edge_aac.fluency.speech import GROUP, SpeechCheck, speech_check
@@ -102,14 +102,19 @@ class PrivacyGate:
         """
         if not self.withholds:
             return Verdict()
-        texts = _possible(description)
+        verdict = self.judge_texts(_possible(description))
+        unknown = not description.familiar and self._tells_of_speech is not None
+        return replace(verdict, kept=False) if unknown else verdict
+
+    def judge_texts(self, texts: Sequence[str]) -> Verdict:
+        """What may become of sound that one of these texts may tell of."""
         check = self._tells_of_speech
         speech = check is not None and any(check(text) for text in texts)
         suppressed = any(self._suppressed.matches(text) for text in texts)
         return Verdict(
             published=not suppressed and not (speech and self._speech == "suppress"),
             speech=speech,
-            kept=not speech and not suppressed and (description.familiar or check is None),
+            kept=not speech and not suppressed,
         )
 
 

@@ -131,7 +131,9 @@ class DescriptionPublisher:
             self._verdict = self._privacy.judge(description)
         # What sounds as before is judged as before; silence tells nothing.
         verdict = self._verdict if isinstance(description, (Description, Undecoded)) else Verdict()
-        if self._observer is not None and not isinstance(description, DataError):
+        # Nothing is known of a window that failed, and of a silent one not that nobody talks below the gate's level.
+        unknown = isinstance(description, DataError) or (description is None and self._privacy.withholds)
+        if self._observer is not None and not unknown:
             self._observer.window(start, end, kept=verdict.kept)
         self.expire(start)
         if description is None:
@@ -145,10 +147,10 @@ class DescriptionPublisher:
             if not self._live:
                 self.error = self.error or undescribed(self._builder.source, start, end, description)
         elif isinstance(description, Undecoded):
-            # What was heard goes on, and so do its events. No caption is published: none was made.
+            # What was heard goes on, and so do its events.
             self._counters.same += 1
             if self._goes_on:
-                self._publish_observation(self._tracker.repeat(start, end), speech=verdict.speech)
+                self._settle_same(window, verdict.speech)
         else:
             self._counters.described += 1
             self._goes_on = verdict.published and self._score_gate.passes(description)
@@ -168,6 +170,13 @@ class DescriptionPublisher:
         else:
             self._publish_opening(window, description, observation, speech)
         self._described = replace(window, fbank=window.fbank[:0]), description, speech
+        self._publish_observation(observation, speech=speech)
+
+    def _settle_same(self, window: Window, speech: bool) -> None:
+        observation = self._tracker.repeat(window.start, window.start + window.samples)
+        # What starts now has waited, for the end of a cool-down say: its words are those of the sound that goes on.
+        if self._described is not None:
+            self._publish_opening(window, self._described[1], observation, speech)
         self._publish_observation(observation, speech=speech)
 
     def _publish_opening(
@@ -195,7 +204,7 @@ class DescriptionPublisher:
             description,
             self._newly_lost_ms(),
             events,
-            1e3 * (self._time.now_s() - heard_s) if self._live else None,
+            1e3 * self._waited_s(heard_s) if self._live else None,
             caption,
         )
         if speech:
@@ -210,13 +219,18 @@ class DescriptionPublisher:
         self._counters.captions += 1
 
     def regulate(self, settings: ChannelSettings, rules: EventRules, same_similarity: float) -> None:
-        """Publish by other rules from now on; open events go on."""
+        """Publish by other rules from now on; open events go on, but for those that may not be told any more."""
         self._score_gate = settings.score_gate
         self._every_window = settings.every_window
         if settings.privacy != self._privacy:
             self._privacy = settings.privacy
             # What was judged by the old rules may not be told, nor repeated, by the new ones.
-            self._described, self._goes_on, self._verdict = None, False, Verdict()
+            self._described, self._goes_on, self._verdict = None, False, Verdict(kept=not self._privacy.withholds)
+            verdicts = {number: self._privacy.judge_texts(texts) for number, texts in self._tracker.wordings.items()}
+            self._marked = {number for number, verdict in verdicts.items() if verdict.published and verdict.speech}
+            untold = {number for number, verdict in verdicts.items() if not verdict.published}
+            # Whoever was told of their start waits for their end. Nothing is said of it that was not said before.
+            self._publish_events(self._tracker.give_up(untold))
         self._tracker.regulate(same_similarity, rules)
 
     def use(self, builder: RecordBuilder, same_similarity: float, embed: Embed, phrases: Phrases) -> None:
@@ -286,6 +300,10 @@ class DescriptionPublisher:
         else:
             self._event_spans[change.number] = (change.end, span)
         return span
+
+    def _waited_s(self, heard_s: float) -> float:
+        """Seconds since a moment; none where the estimate of a source's rate puts it after now."""
+        return max(0.0, self._time.now_s() - heard_s)
 
     def _newly_lost_ms(self) -> int:
         """Milliseconds lost since the caption before, beside silent and unpublished windows too."""

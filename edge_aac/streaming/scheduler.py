@@ -15,6 +15,7 @@ from edge_aac.heartbeat import Heartbeat
 from edge_aac.models.contract import CancelledError, WindowModel
 from edge_aac.streaming.batches import describe_loud
 from edge_aac.streaming.channel import Channel
+from edge_aac.streaming.heap import HeapTrimmer
 
 MAX_BATCH_WINDOWS = 16
 """More gain little on a processor, and make the first of them wait for the last."""
@@ -102,6 +103,7 @@ class Scheduler:
         Raises:
             EdgeAacError: the model cannot go on.
         """
+        heap = HeapTrimmer(self._clocks.running_s())
         for channel in channels:
             channel.start()
         while not self._stop.is_set() and self._sinks_error() is None:
@@ -121,6 +123,7 @@ class Scheduler:
                 if channel.finish() and channel.error is not None and len(channels) > 1:
                     log.error("%s has ended, the others go on: %s", channel.label, channel.error)
             self._tick()
+            heap.tick(self._clocks.running_s())
             if all(channel.ended for channel in channels):
                 break
             if not round_ and self._clocks.wait(self._awake, TICK_S) and len(running) > 1:

@@ -7,12 +7,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
-from edge_aac.errors import EdgeAacError
 from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
 from edge_aac.streaming.building import RecordBuilder
@@ -24,6 +24,7 @@ from edge_aac.streaming.heat import HeatWatch
 from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.streaming.liveness import Sign
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
+from edge_aac.streaming.signs import signs_of
 from edge_aac.streaming.sounds import whole_caption
 
 if TYPE_CHECKING:
@@ -178,7 +179,13 @@ class Session:
         self._scheduler.forget(channel)
         channel.end()
         log.info("%s: %s", channel.label, channel.counters.sentence())
-        self._close(channel, lambda: self.between_rounds(lambda: self.health.remove(channel)))
+        self._close(channel, lambda: self.between_rounds(lambda: self._forget(channel)))
+
+    def _forget(self, channel: Channel) -> None:
+        """Tell of a channel for the last time, once it is closed."""
+        self.health.remove(channel)
+        if all(other.label != channel.label for other in self.channels):
+            self.hub.forget(channel.label)
 
     def use(self, model: WindowModel, same_similarity: float | None = None) -> None:
         """Describe with another model, between two rounds of the run. Open events end: its embeddings are others.
@@ -187,12 +194,13 @@ class Session:
             model: opened.
             same_similarity: smallest cosine between captions of one event; None for the model's own.
         """
+        phrases = phrase_splitter(model.language) or whole_caption
         self.model = model
         self._scheduler.use(model)
         threshold = model.same_similarity if same_similarity is None else same_similarity
         for channel in self.channels:
             builder = RecordBuilder(self.node, channel.label, model.identity)
-            channel.use(builder, threshold, model.embed, phrase_splitter(model.language) or whole_caption)
+            channel.use(builder, threshold, model.embed, phrases)
 
     def between_rounds(self, change: Callable[[], T]) -> Future[T]:
         """Have something done in the thread of :meth:`run`, between two rounds; called from any thread.
@@ -224,35 +232,7 @@ class Session:
         """Signs of life of all parts, as they are now; see :class:`edge_aac.streaming.liveness.Liveness`."""
         if not self._running:
             return
-        rounds = self._scheduler.heartbeat
-        yield Sign("scheduler", rounds.beats, "describing has not come to an end", allowance_s=rounds.allowance_s)
-        for channel in list(self.channels):
-            capture, label = channel.capture, channel.label
-            if not channel.live:
-                continue
-            if not capture.alive:
-                # What no retry mends is in the health records. A fault of the program may be gone after a restart.
-                if channel.error is not None and not isinstance(channel.error, EdgeAacError):
-                    yield Sign((channel, "fault"), "ended", f"the capture of {label} has broken off", label)
-                continue
-            beats, allowance_s = capture.heartbeat
-            yield Sign(
-                (channel, "capture"), beats, f"the thread that captures {label} has not come round", label, allowance_s
-            )
-            listening = capture.state in {"listening", "mute"}
-            yield Sign(
-                (channel, "sound"),
-                channel.written_samples if listening else None,
-                f"no sound has come from {label}, which seems to be listening,",
-                label,
-            )
-            yield Sign(
-                (channel, "windows"),
-                channel.taken_windows if listening else None,
-                f"no window of {label} has been described",
-                label,
-                channel.reach_s,
-            )
+        yield from signs_of(self._scheduler.heartbeat, list(self.channels))
 
     def run(self) -> None:
         """Run to the end. All that was opened is closed when this returns or raises.
@@ -268,20 +248,7 @@ class Session:
             self._scheduler.run(self.channels)
         finally:
             self._running = False
-            self.ending()
-            self._end_changes()
-            for channel in self.channels:
-                channel.end()
-            self._close_sources()
-            deadline_s = time.monotonic() + JOIN_TIMEOUT_S
-            for channel in self.channels:
-                channel.capture.join(max(0.0, deadline_s - time.monotonic()))
-            if self._clips is not None:
-                self._clips.close()
-            self.health.report()
-            self.hub.close(patient=not all(channel.live for channel in self.channels))
-            for channel in self.channels:
-                log.info("%s: %s", channel.label, channel.counters.sentence())
+            self._end()
         if self.hub.error is not None:
             raise self.hub.error
         if self._stop.is_set():
@@ -302,6 +269,28 @@ class Session:
             self._clips.close()
         self.hub.close(patient=False)
 
+    def _end(self) -> None:
+        """End and close everything, in this order; what fails of one is raised when all others are closed."""
+        with ExitStack() as last_first:
+            last_first.callback(self._log_counters)
+            last_first.callback(lambda: self.hub.close(patient=not all(channel.live for channel in self.channels)))
+            last_first.callback(self.health.report)
+            if self._clips is not None:
+                last_first.callback(self._clips.close)
+            last_first.callback(self._close_sources)
+            last_first.callback(self._end_channels)
+            last_first.callback(self._end_changes)
+            last_first.callback(self.ending)
+
+    def _end_channels(self) -> None:
+        with ExitStack() as ends:
+            for channel in reversed(self.channels):
+                ends.callback(channel.end)
+
+    def _log_counters(self) -> None:
+        for channel in self.channels:
+            log.info("%s: %s", channel.label, channel.counters.sentence())
+
     def _publish(self, delivery: Delivery) -> None:
         if delivery.record.kind == "caption":
             self.captions += 1
@@ -317,6 +306,9 @@ class Session:
             closer.join(max(0.0, deadline_s - time.monotonic()))
             if closer.is_alive():
                 log.warning("%s does not close, it is left behind", channel.label)
+        deadline_s = time.monotonic() + JOIN_TIMEOUT_S
+        for channel in self.channels:
+            channel.capture.join(max(0.0, deadline_s - time.monotonic()))
 
     def _close(self, channel: Channel, then: Callable[[], object] = lambda: None) -> None:
         def close() -> None:

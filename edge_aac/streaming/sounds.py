@@ -108,6 +108,11 @@ class KnownSound:
         self._wordings: OrderedDict[str, None] = OrderedDict()
         self.add(named)
 
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """Its newest wordings, the oldest first."""
+        return tuple(self._wordings)
+
     def add(self, named: NamedSound) -> None:
         """Take in a wording; one that is known adds nothing, lest the commonest outvote all others."""
         if named.text in self._wordings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -42,3 +43,23 @@ def test_a_hang_up_reloads_a_service_and_nothing_else_does(
         for number in numbers:
             os.kill(os.getpid(), number)
     assert found == calls
+
+
+def test_a_signal_within_a_stop_is_part_of_it(kept_handlers: None) -> None:
+    stop, found = threading.Event(), []
+
+    def stopping() -> None:
+        found.append("stop")
+        os.kill(os.getpid(), signal.SIGINT)
+        stop.set()
+
+    signals.end_by(stopping)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (found, stop.is_set()) == (["stop"], True)
+
+
+def test_signals_after_the_end_are_ignored(kept_handlers: None) -> None:
+    signals.end_by(lambda: pytest.fail("it has ended"))
+    signals.ended()
+    for number in signals.ENDING:
+        os.kill(os.getpid(), number)

@@ -71,7 +71,7 @@ def test_a_microphone_is_captioned(pulse_microphone: PulseMicrophone, tmp_path: 
     assert process.returncode == 0, log
     assert "Traceback" not in log and "ALSA" not in log
     for record in (first, second, *rest):
-        # The numbers of events are absent while what it names has not started one yet.
+        # A window whose sounds are not yet confirmed is of no event; one with two of them is of both.
         assert set(record) - {"event", "events"} == CAPTION_FIELDS | CLOCK_TIMES
         assert (record["source"], record["dropped_ms"]) == ("mic0", 0)
         assert -45 < record["rms_dbfs"] < -10

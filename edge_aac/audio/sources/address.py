@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,10 +68,12 @@ class SourceContext:
         name: the source's name in the configuration, which then is its label; None where it has none.
         wait_for_device: whether a live source whose device is not there yet is opened all the same, and waits for it in
             :meth:`Source.read`.
+        stop: once set, an opening that takes its time is given up; None for never.
     """
 
     name: str | None = None
     wait_for_device: bool = False
+    stop: threading.Event | None = None
 
     def label(self, address: Address) -> str:
         """Gives the name of a source at this address in records, logs and messages."""

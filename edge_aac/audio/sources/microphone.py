@@ -45,7 +45,7 @@ def open_microphone(address: Address, context: SourceContext) -> Reconnecting:
     label = context.label(address)
     _, options = split_query(address.uri, MIXING_OPTIONS)
     opener = MicrophoneOpener(address, label, mixing_of(options) if options else None)
-    return Reconnecting(label, opener, wait_for_device=context.wait_for_device, sign=cards)
+    return Reconnecting(label, opener, wait_for_device=context.wait_for_device, sign=cards, stop=context.stop)
 
 
 class MicrophoneOpener:

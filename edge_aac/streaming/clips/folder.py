@@ -114,12 +114,17 @@ class ClipFolder:
         return sum(clip.size for clip in self._clips) + sum(self._open.values())
 
     def tidy(self) -> None:
-        """Look at what the folder holds, and delete what is too old or too much.
+        """Look at what the folder holds, and delete what is too old or too much. A folder that is gone is made anew.
 
         Raises:
             OSError: the folder cannot be read.
         """
-        self._clips = sorted(self._stored())
+        try:
+            self._clips = sorted(self._stored())
+        except FileNotFoundError:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            log.warning("the folder of the clips was gone and is made anew: '%s'", self._path)
+            self._clips = sorted(self._stored())
         if self._limits.max_age_s is not None:
             oldest_s = self._now() - self._limits.max_age_s
             for clip in [clip for clip in self._clips if clip.began_s < oldest_s]:

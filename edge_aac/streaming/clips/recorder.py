@@ -48,6 +48,7 @@ class _Recording:
         change: the newest of the event.
         span: times that the event's newest record was given.
         began_s: Unix time of the first sample.
+        builder: whose node, source and model described it.
     """
 
     clip: Clip
@@ -58,6 +59,7 @@ class _Recording:
     change: EventChange
     span: TimeSpan
     began_s: float
+    builder: RecordBuilder
 
 
 class ClipRecorder:
@@ -142,16 +144,34 @@ class ClipRecorder:
             if recording.written >= end and (recording.change.state == "end" or end == recording.limit):
                 self._complete(recording, recording.limit_cut if end == recording.limit else None)
 
-    def finish(self, *, ended_only: bool = False) -> None:
+    def change_rules(self, *, guarded: bool) -> None:
+        """Take in that windows are judged by other rules from now on.
+
+        Where these keep something private, no sound is written that only the rules before let pass: clips that are
+        being recorded are given up, and no later one reaches back to the windows that were judged by them.
+
+        Args:
+            guarded: see the class.
+        """
+        self.guarded = guarded
+        if not guarded:
+            return
+        for recording in list(self._recordings.values()):
+            self._forget(recording)
+            self._writer.discard(recording.clip, private=True)
+        self._withheld.fill(self._judged.end)
+
+    def finish(self, passed: int | None = None) -> None:
         """Complete clips with what sound there is: no more will come, or not soon.
 
         Args:
-            ended_only: leave those whose event goes on.
+            passed: sample that time has passed, though no sound came: only those are completed whose event is over and
+                that reach no farther. None for all.
         """
         for recording in list(self._recordings.values()):
-            if ended_only and recording.change.state != "end":
-                continue
             end = self._planned_end(recording)
+            if passed is not None and (recording.change.state != "end" or passed < end):
+                continue
             known = self._judged.end_of(recording.change.start) if self.guarded else end
             if self._give(recording, min(end, known)):
                 self._complete(recording, "stop" if recording.written < end else None)
@@ -181,7 +201,9 @@ class ClipRecorder:
             return
         began_s = _unix_time(self._span(start, change.end))
         limit = start + self._max_samples
-        self._recordings[change.number] = _Recording(clip, start, start, limit, "long", change, span, began_s)
+        self._recordings[change.number] = _Recording(
+            clip, start, start, limit, "long", change, span, began_s, self.builder
+        )
 
     def _spare_withheld(self, recording: _Recording) -> None:
         """Give a clip up whose event lies in what must not be kept; end one before it that has its event already."""
@@ -252,7 +274,7 @@ class ClipRecorder:
 
     def _tags(self, recording: _Recording, caption: str, span: TimeSpan, cut: Cut | None) -> Mapping[str, str]:
         """Vorbis comments; players show the first ones."""
-        model = self.builder.model
+        model = recording.builder.model
         tags = {
             "TITLE": caption,
             "DATE": span.start,

@@ -27,22 +27,31 @@ class Spans:
         while self._spans[0][1] < end - REMEMBERED_SAMPLES:
             del self._spans[0]
 
+    def fill(self, end: int) -> None:
+        """Add all samples up to ``end``."""
+        self._spans = [(0, max(end, self.end))]
+
+    @property
+    def end(self) -> int:
+        """The end of the newest; 0 where there is none."""
+        return self._spans[-1][1] if self._spans else 0
+
     def overlaps(self, start: int, end: int) -> bool:
-        """Whether any sample from ``start`` to ``end`` is in one."""
+        """Whether any sample from ``start`` to ``end`` lies in a stretch."""
         return any(first < end and start < last for first, last in self._spans)
 
     def end_before(self, position: int) -> int:
-        """The end of the last one that ends at ``position`` or before; 0 where none does."""
+        """The end of the last stretch that ends at ``position`` or before; 0 where none does."""
         return max((last for _, last in self._spans if last <= position), default=0)
 
     def start_after(self, position: int) -> int | None:
-        """The start of the first one that starts at ``position`` or after; None where none does."""
+        """The start of the first stretch that starts at ``position`` or after; None where none does."""
         return min((first for first, _ in self._spans if first >= position), default=None)
 
     def start_of(self, position: int) -> int:
-        """The start of the one that ``position`` is in; ``position`` where it is in none."""
+        """The start of the stretch that ``position`` is in; ``position`` where it is in none."""
         return next((first for first, last in self._spans if first <= position < last), position)
 
     def end_of(self, position: int) -> int:
-        """The end of the one that ``position`` is in; ``position`` where it is in none."""
+        """The end of the stretch that ``position`` is in; ``position`` where it is in none."""
         return next((last for first, last in self._spans if first <= position < last), position)

@@ -318,3 +318,16 @@ def test_the_first_sound_of_a_connection_may_take_longer() -> None:
         pytest.approx(4.0 + _BLOCK_S + STALL_S),
         pytest.approx(FIRST_SOUND_S + 0.5),
     ]
+
+
+def test_an_opening_may_take_as_long_as_its_source_says() -> None:
+    allowed: list[float] = []
+
+    def open_once(closed: threading.Event) -> FakeConnection:
+        allowed.append(source.heartbeat.allowance_s)
+        closed.set()
+        raise DeviceError("nobody answers")
+
+    source = Reconnecting("yard", open_once, wait_for_device=True, opening_s=700.0)
+    assert source.read() is None
+    assert allowed == [700.0]

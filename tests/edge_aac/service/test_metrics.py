@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
@@ -18,6 +19,7 @@ from edge_aac import __version__
 from edge_aac.audio.connection import Loss, Outage
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DataError
+from edge_aac.records.health import HealthState
 from edge_aac.service.metrics import Exposition, SessionCollector
 from edge_aac.service.metrics_endpoint import MetricsEndpoint, open_metrics
 from edge_aac.service.metrics_settings import MetricsSettings, host_and_port
@@ -82,6 +84,14 @@ def test_what_was_counted_is_what_is_scraped() -> None:
     assert _of(samples, "edge_aac_captions_total", source="garden.wav") == counters.captions
     assert _of(samples, "edge_aac_source_hop_seconds", source="garden.wav") == HOP / 16_000
     assert _of(samples, "edge_aac_source_level_dbfs", source="garden.wav") == pytest.approx(-20, abs=1)
+    sounds = {
+        outcome: _of(samples, "edge_aac_sounds_total", source="garden.wav", outcome=outcome)
+        for outcome in ("event", "unconfirmed", "cooled")
+    }
+    assert sounds == {"event": counters.events, "unconfirmed": counters.unconfirmed, "cooled": counters.cooled}
+    # What sounds became of is not what windows became of.
+    counted = {dict(labels)["outcome"] for name, labels in samples if name == "edge_aac_windows_total"}
+    assert counted == {*outcomes, "described", "same", "private"}
     starts = sum(1 for _, state in states(made.hub.outlets[0]._sink) if state == "start")
     assert _of(samples, "edge_aac_events_total", source="garden.wav", state="start") == starts > 0
     assert _of(samples, "edge_aac_records_total", source="garden.wav", kind="caption") == counters.captions
@@ -156,7 +166,15 @@ def test_latencies_are_counted_for_good_whatever_the_health_record_takes() -> No
     samples = _scraped(made)
     assert _of(samples, "edge_aac_latency_seconds_count", source="mic7") == channel.counters.captions
     assert _of(samples, "edge_aac_latency_seconds_bucket", source="mic7", le="+Inf") == channel.counters.captions
-    assert _of(samples, "edge_aac_latency_seconds_sum", source="mic7") > 0
+    assert _of(samples, "edge_aac_latency_seconds_sum", source="mic7") >= 0
+
+
+def test_sound_that_comes_before_its_time_has_no_negative_latency() -> None:
+    log = LatencyLog()
+    log.add(-40.0)
+    assert (log.counts.sum_s, log.counts.at_most[0]) == (0.0, 1)
+    taken = log.take()
+    assert taken is not None and taken.maximum == 0.0
 
 
 def test_open_metrics_for_those_that_ask_for_it() -> None:
@@ -190,6 +208,22 @@ def test_every_metric_says_what_it_is_in_base_units(tmp_path: Path) -> None:
     assert _of(samples, "edge_aac_power_watts", rail="VDD_IN") == 7.25
     assert samples["edge_aac_alive", ()] == 1
     assert samples["edge_aac_slowed", ()] == 0
+    page = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`(edge_aac_\w+)`", "".join(re.findall(r"^\| `edge_aac_.*$", page, re.MULTILINE))))
+    names = {name for name, _ in samples if name.startswith("edge_aac_")}
+    assert {re.sub("_(bucket|sum|count)$", "", name) for name in names} == documented
+    (states_,) = re.findall(r"^\| `edge_aac_source_state` \|.*$", page, re.MULTILINE)
+    assert all(f"`{state}`" in states_ for state in get_args(HealthState))
+
+
+def test_sounds_are_not_counted_as_windows() -> None:
+    made = session(FakeSource(blocks(8), live=False), FakeSink())
+    made.run()
+    (channel,) = made.channels
+    samples = _scraped(made)
+    assert _of(samples, "edge_aac_sounds_total", source="garden.wav", outcome="event") == channel.counters.events > 0
+    outcomes = {dict(labels)["outcome"] for name, labels in samples if name == "edge_aac_windows_total"}
+    assert outcomes == {"captioned", "described", "same", "silent", "unsure", "private", "failed", "skipped"}
 
 
 def _get(endpoint: MetricsEndpoint, path: str) -> tuple[int, str]:

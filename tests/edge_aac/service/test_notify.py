@@ -50,6 +50,14 @@ def test_messages_reach_the_manager(manager_socket: tuple[str, socket.socket]) -
     assert listening.recv(4096) == b"STATUS=no disk\nERRNO=28"
 
 
+def test_systemd_reads_a_long_status_to_its_end(manager_socket: tuple[str, socket.socket]) -> None:
+    address, listening = manager_socket
+    ServiceManager(address).ready("ü" * 10_000)
+    message = listening.recv(1 << 20)
+    assert len(message) < 4096, "systemd ignores longer ones"
+    assert message.startswith(b"READY=1\nSTATUS=") and message.decode().endswith("ü…")
+
+
 def test_what_children_must_not_inherit_is_taken_out_of_the_environment() -> None:
     environment = {
         "NOTIFY_SOCKET": "/run/x",

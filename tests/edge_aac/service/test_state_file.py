@@ -102,3 +102,12 @@ def test_something_else_is_no_state(tmp_path: Path, text: str) -> None:
 def test_no_file_is_no_service(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError, match="is the service running"):
         read_state(tmp_path / "health.json")
+
+
+def test_a_path_that_names_no_file_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    file = StateFile(Path("/"))
+    with caplog.at_level(logging.WARNING):
+        file.write(_state())
+        file.write(_state())
+    (message,) = caplog.messages
+    assert message.startswith("the state file '/' cannot be written")

@@ -84,3 +84,19 @@ def test_what_does_not_move_ends_the_feeding_and_is_in_the_health_and_state(
     made.close()
     assert manager.messages[-1] == {"STOPPING": "1", "STATUS": "stopping"}
     assert not state.exists()
+
+
+def test_a_reload_that_ends_during_the_stop_does_not_make_it_ready_again(manager: Manager) -> None:
+    made = Watchdog("kitchen", ServiceManager(str(manager.address), watchdog_s=0.4))
+    stop = threading.Event()
+    stop.set()
+    running = session(FakeSource(blocks(3), live=True, endless=True), FakeSink(), FakeModel(), stop=stop)
+    made.watch(running)
+    running.run()
+    _wait_for(lambda: manager.count(STOPPING="1") == 1)
+    before = len(manager.messages)
+    made.reloading()
+    made.reloaded("the new settings are refused")
+    time.sleep(0.5)
+    assert manager.messages[before:] == []
+    made.close()

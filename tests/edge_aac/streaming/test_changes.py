@@ -18,7 +18,7 @@ from edge_aac.models.contract import Description, not_cancelled
 from edge_aac.records import Caption, Event, Gap, Health
 from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.gate import EnergyGate
-from edge_aac.streaming.liveness import Liveness
+from edge_aac.streaming.liveness import Liveness, Sign
 from edge_aac.streaming.session import Session
 from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource
 from tests.edge_aac.streaming.session_cases import DOG, HOP, RAIN, WINDOW, blocks, session
@@ -214,3 +214,76 @@ def test_a_slow_model_that_goes_on_is_no_fault() -> None:
             now_s += 0.2
             assert not [sentence for sentence in liveness.check() if "describing" in sentence]
             time.sleep(0.01)
+
+
+def _signs(made: Session) -> dict[str, Sign]:
+    return {sign.key[1]: sign for sign in made.signs() if isinstance(sign.key, tuple)}
+
+
+class _Patient(FakeSource):
+    stall_s = 120.0
+
+
+def test_a_source_that_may_be_silent_for_long_is_not_missed_before() -> None:
+    stop = threading.Event()
+    patient = _Patient(blocks(1) * 2000, live=True, endless=True, pace_s=0.02, label="hall")
+    made = session(patient, FakeSink(), stop=stop)
+    with _running(made, stop):
+        _wait_for(lambda: "sound" in _signs(made))
+        signs = _signs(made)
+        assert signs["sound"].allowance_s == 120.0
+        assert signs["windows"].allowance_s == 120.0 + made.channels[0].reach_s
+
+
+def test_a_hop_that_becomes_shorter_makes_nothing_missing() -> None:
+    """Under a long hop no window ends for long: by the new one's limit it would have been missed long ago."""
+    stop = threading.Event()
+    made = session(_live("hall"), FakeSink(), stop=stop, hop=10_000 * HOP)
+    (channel,) = made.channels
+    with _running(made, stop):
+        _wait_for(lambda: channel.taken_windows == 1)
+        now_s = 0.0
+        liveness = Liveness(made.signs, limit_s=10.0, interval_s=30.0, monotonic=lambda: now_s)
+        liveness.check()
+        for _ in range(20):
+            now_s += 30.0
+            assert not [each for each in liveness.check() if "no window" in each]
+        made.between_rounds(lambda: made.reconfigure(channel, 5_000 * HOP, _SETTINGS)).result()
+        now_s += 1.0
+        assert not [each for each in liveness.check() if "no window" in each]
+
+
+def test_what_fails_at_the_end_of_one_source_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink, stop = FakeSink(), threading.Event()
+    broken, other = _live("hall"), _live("attic")
+    made = session([broken, other], sink, stop=stop, health_interval_s=3600.0)
+
+    def fails() -> None:
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr(made.channels[0].publisher, "finish", fails)
+    stop.set()
+    with pytest.raises(AssertionError, match="a bug"):
+        made.run()
+    assert broken.closed.is_set() and other.closed.is_set() and sink.closed
+    assert {record.source for record in sink.records if isinstance(record, Health)} == {"hall", "attic"}
+
+
+def test_another_source_of_the_same_name_keeps_its_health() -> None:
+    sink, stop = FakeSink(), threading.Event()
+    made = session(_live("hall"), sink, stop=stop, health_interval_s=3600.0)
+    with _running(made, stop):
+        _wait_for(lambda: bool(sink.captions))
+        made.between_rounds(made.health.report).result()
+        (old,) = made.channels
+
+        def exchange() -> None:
+            made.remove(old)
+            made.add(_live("hall"), WindowSlicer(WINDOW, HOP), _SETTINGS)
+            assert "hall" not in made.health.latest
+            made.health.report()
+
+        made.between_rounds(exchange).result()
+        _wait_for(lambda: old not in made.health._before)
+        assert made.health.latest["hall"].state == "listening"
+        assert any(source == "hall" for source, _, _ in made.hub.published)

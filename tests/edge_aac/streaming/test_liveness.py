@@ -47,7 +47,7 @@ def test_a_part_that_stands_still_is_found_logged_once_and_forgiven(caplog: pyte
         assert liveness.missing() == liveness.missing("mic1") == ["mic1 stands still for 15 s"]
         assert liveness.missing("mic0") == []
         assert parts.pass_s(liveness, 1, "mic0", "mic1") == liveness.missing() == []
-    assert caplog.messages == ["mic1 stands still for 11 s", "it goes on: mic1 stands still"]
+    assert caplog.messages == ["mic1 stands still for 11 s", "this is over: mic1 stands still"]
 
 
 def test_a_part_that_has_nothing_to_do_is_not_missed() -> None:

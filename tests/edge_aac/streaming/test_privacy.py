@@ -258,9 +258,9 @@ def test_a_source_that_falls_silent_completes_its_clips(tmp_path: Path) -> None:
         hub=Hub([Outlet("fake", sink, ("clip",), 256, stop)]),
         node="kitchen",
         stop=stop,
-        clips=_clips(tmp_path, post_roll_s=5.0),
+        clips=_clips(tmp_path, post_roll_s=0.5),
     )
-    # The event is over when no more sound comes, and 5 s after it will never come.
+    # The event is over when no more sound comes, and what comes after it will never come.
     given = [*(noise(HOP, seed) for seed in range(6)), *[np.zeros(HOP, np.float32)] * 4]
     source = FakeSource(given, live=True, pace_s=0.02, endless=True)
     session.add(source, WindowSlicer(WINDOW, HOP), ChannelSettings(EnergyGate(-70.0)))

@@ -20,7 +20,7 @@ _OPTIONS = ("connect_s", "credentials", "stall_s", *MIXING_OPTIONS, *_TLS_OPTION
 # Many cameras have a parameter "channel" of their own, in the query: ours stands behind the # alone.
 _OPTIONS_IN_A_QUERY = frozenset(_OPTIONS) - {"channel"}
 
-_DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9_~.-]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9_.~-]+)?\]")
 _PORT = re.compile(r"[0-9]{1,5}")
 _HIGHEST_PORT = 65_535
@@ -168,7 +168,7 @@ def _host_and_port(place: str, scheme: str, label: str) -> tuple[str, int]:
     if not _HOST.fullmatch(host):
         raise UsageError(f"'{label}' has no usable host: write {scheme}://HOST[:PORT]/PATH; {_ENCODE}.")
     if not port:
-        return host, _DEFAULT_PORTS[scheme]
+        return host, DEFAULT_PORTS[scheme]
     if not _PORT.fullmatch(port) or not 0 < int(port) <= _HIGHEST_PORT:
         # It may be a password with a slash in it.
         raise UsageError(

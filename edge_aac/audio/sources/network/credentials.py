@@ -23,7 +23,7 @@ _FORM = "one line, USER:PASSWORD, or ?NAME=VALUE for a token in the address"
 
 @dataclass(frozen=True)
 class Login:
-    """What a server lets its clients in for.
+    """User and password, or a query with a token, that a server lets its clients in for.
 
     Attributes:
         user: name of the user; empty where only a query is given.
@@ -102,7 +102,7 @@ class CredentialsPlace:
             return  # each try tells
         if mode & (stat.S_IROTH | stat.S_IWOTH):
             _log.warning(
-                "'%s' holds credentials and every user of this machine may read or change it: `chmod 600 '%s'`",
+                "'%s' holds credentials and every user of this machine may read or change it: `chmod o= '%s'`",
                 self.name,
                 self.name,
             )

@@ -1,32 +1,36 @@
 """How ffmpeg learns a server's address without anybody reading it from the list of processes.
 
 ffmpeg is given the address of a port of this machine, and is redirected from there to the server: RTSP and HTTP know
-redirections, and all versions of ffmpeg follow them. Of RTSP with TLS, which ffmpeg 4 to 7 do not verify, the port also
-carries the connection, and Python's TLS verifies the server.
+redirections, and all versions of ffmpeg follow them. The port also carries the connection itself
+
+- of RTSP with TLS, which ffmpeg 4 to 7 do not verify: Python's TLS verifies the server;
+- of RTSP over TCP with a login, which ffmpeg 4 to 7 send along to wherever a server redirects them (over HTTP they do
+  not): a redirection to another server is not followed then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import socket
 import ssl
 import struct
 import threading
 import time
+from urllib.parse import urlsplit
 
-from edge_aac.audio.sources.network.address import NetworkAddress
+from edge_aac.audio.sources.network.address import DEFAULT_PORTS, NetworkAddress
 from edge_aac.audio.sources.network.credentials import Login
 from edge_aac.audio.sources.network.log import UNTRUSTED
-from edge_aac.errors import DeviceError
+from edge_aac.audio.sources.network.rtsp_answers import RedirectedError, RtspAnswers, sequence_of
+from edge_aac.errors import DataError, DeviceError
 
 _HIGHEST_REQUEST_BYTES = 16 * 1024
 _REQUEST_TIMEOUT_S = 5.0
 _TICK_S = 0.25
 _READ_BYTES = 64 * 1024
-_CSEQ = re.compile(rb"^cseq:[ \t]*([0-9]{1,10})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_MAX_REDIRECTIONS = 5
 
 
 class Doorman:
@@ -49,7 +53,8 @@ class Doorman:
     def __init__(self, address: NetworkAddress, login: Login | None) -> None:
         self.error: DeviceError | None = None
         self._address = address
-        self._carries = address.is_rtsp and address.has_tls
+        has_password = login is not None and login.user_info != ""
+        self._carries = address.is_rtsp and (address.has_tls or (has_password and address.transport == "tcp"))
         self._closing = False
         self._sockets: list[socket.socket] = []
         try:
@@ -57,10 +62,10 @@ class Doorman:
         except OSError as error:
             raise DeviceError(f"No port of 127.0.0.1 can be opened ({error.strerror}).") from error
         self._listener.settimeout(_TICK_S)
-        here = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.url = f"{'rtsp' if address.is_rtsp else 'http'}://{here}/"
+        self._here = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"{'rtsp' if address.is_rtsp else 'http'}://{self._here}/"
         # No byte of the target is sent but to a program of this user.
-        self._target = address.url(login, at=here if self._carries else None)
+        self._target = address.url(login, at=self._here if self._carries else None)
         self._thread = threading.Thread(target=self._serve, name="network doorman", daemon=True)
         self._thread.start()
 
@@ -104,13 +109,8 @@ class Doorman:
                 request = _request(connection)
                 if request is None:
                     continue
-                protocol, sequence = "HTTP/1.1", _CSEQ.search(request)
-                head = ""
-                if self._address.is_rtsp:
-                    protocol = "RTSP/1.0"
-                    head = f"CSeq: {sequence[1].decode('ascii')}\r\n" if sequence else ""
-                answer = f"{protocol} 302 Found\r\n{head}Location: {self._target}\r\nContent-Length: 0\r\n"
-                connection.sendall(f"{answer}Connection: close\r\n\r\n".encode("ascii"))
+                sequence = sequence_of(request) if self._address.is_rtsp else ""
+                connection.sendall(self._redirection(sequence, self._target))
                 return True
             except OSError:
                 continue
@@ -119,37 +119,90 @@ class Doorman:
                 connection.close()
         return False
 
+    def _redirection(self, sequence: str, target: str) -> bytes:
+        protocol = "RTSP/1.0" if self._address.is_rtsp else "HTTP/1.1"
+        answer = f"{protocol} 302 Found\r\n{sequence}Location: {target}\r\nContent-Length: 0\r\n"
+        return f"{answer}Connection: close\r\n\r\n".encode("ascii")
+
     def _carry(self) -> None:
-        """Carries the bytes of the second connection to the server through TLS, and back."""
-        near = self._accepted()
-        if near is None:
-            return
-        far = self._reached()
-        self._sockets.append(far)
-        far.settimeout(_REQUEST_TIMEOUT_S)
+        """Carries the next connection to the server and back, and the one after it where that redirects to itself."""
+        for _ in range(_MAX_REDIRECTIONS):
+            near = self._accepted()
+            if near is None:
+                return
+            far = self._reached()
+            try:
+                self._pass_on(near, far)
+                return
+            except RedirectedError as redirection:
+                near.sendall(self._redirection(redirection.sequence, self._target_here(redirection.location)))
+            except DataError as error:
+                self.error = DeviceError(f"'{self._address.label}' does not speak RTSP.")
+                raise OSError(0, str(error)) from error
+            finally:
+                for each in (near, far):
+                    self._sockets.remove(each)
+                    each.close()
+        self.error = DeviceError(f"'{self._address.label}' redirects without end.")
+
+    def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
+        """Passes on the bytes of one connection in both directions, to its end.
+
+        Raises:
+            RedirectedError: the server sends its client elsewhere.
+            DataError: the server does not speak RTSP.
+            OSError: the connection is lost.
+        """
+        answers = RtspAnswers()
         poll = select.poll()
         for each in (near, far):
             poll.register(each, select.POLLIN)
         while not self._closing:
             ready = {descriptor for descriptor, _ in poll.poll(1000 * _TICK_S)}
-            if near.fileno() in ready and not _moved(near, far):
-                return
+            if near.fileno() in ready:
+                data = _received(near)
+                if data == b"":
+                    return
+                far.sendall(data or b"")
             if far.fileno() in ready:
                 # What TLS has taken from the socket already makes no descriptor ready.
                 while True:
-                    if not _moved(far, near):
+                    data = _received(far)
+                    if data == b"":
                         return
-                    if not far.pending():
+                    near.sendall(answers.feed(data or b""))
+                    if not isinstance(far, ssl.SSLSocket) or not far.pending():
                         break
 
-    def _reached(self) -> ssl.SSLSocket:
-        address = self._address
+    def _target_here(self, location: str) -> str:
+        """Gives the address here of where the server sends its client.
+
+        Raises:
+            OSError: it is another server, which would be given the login.
+        """
         try:
-            context = ssl.create_default_context(cafile=address.authorities)
-            if not address.verify:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            host = address.host.strip("[]")
+            parts = urlsplit(location)
+            host, port = (parts.hostname or "").lower(), parts.port or DEFAULT_PORTS.get(parts.scheme)
+        except ValueError:
+            host, port = "", None
+        own = self._address.host.strip("[]").lower()
+        if host != own or port != self._address.port or not location.isascii():
+            self.error = DeviceError(
+                f"'{self._address.label}' redirects to another server, which is not given the login: write its address."
+            )
+            raise OSError(0, "redirected to another server")
+        return f"rtsp://{self._here}{parts.path}{f'?{parts.query}' if parts.query else ''}"
+
+    def _reached(self) -> socket.socket:
+        """Connects to the server, through TLS if its address has it.
+
+        Raises:
+            OSError: there is no connection; :attr:`error` tells why.
+        """
+        address = self._address
+        host = address.host.strip("[]")
+        try:
+            context = _tls_context(address)
             plain = socket.create_connection((host, address.port), timeout=address.connect_s)
         except ssl.SSLError as error:
             self.error = DeviceError(f"'{address.authorities}' holds no certificates of authorities.")
@@ -157,9 +210,14 @@ class Doorman:
         except OSError as error:
             self.error = DeviceError(f"'{address.label}' cannot be reached ({_reason(error)}).")
             raise
+        plain.settimeout(_REQUEST_TIMEOUT_S)
         self._sockets.append(plain)
+        if context is None:
+            return plain
         try:
-            return context.wrap_socket(plain, server_hostname=host)
+            # It takes the descriptor over.
+            self._sockets[-1] = context.wrap_socket(plain, server_hostname=host)
+            return self._sockets[-1]
         except ssl.SSLCertVerificationError as error:
             self.error = DeviceError(
                 f"The certificate of '{address.label}' is not valid ({error.verify_message.rstrip('.')}): {UNTRUSTED}."
@@ -182,15 +240,22 @@ def _request(connection: socket.socket) -> bytes | None:
     return request
 
 
-def _moved(source: socket.socket, target: socket.socket) -> bool:
-    """Carries what is there; False at the end."""
+def _tls_context(address: NetworkAddress) -> ssl.SSLContext | None:
+    if not address.has_tls:
+        return None
+    context = ssl.create_default_context(cafile=address.authorities)
+    if not address.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _received(source: socket.socket) -> bytes | None:
+    """Gives what is there: nothing at the end, None where it is not there yet."""
     try:
-        data = source.recv(_READ_BYTES)
+        return source.recv(_READ_BYTES)
     except (ssl.SSLWantReadError, TimeoutError):
-        return True
-    if data:
-        target.sendall(data)
-    return bool(data)
+        return None
 
 
 def _owner_of(peer: tuple[str, int], here: tuple[str, int]) -> int | None:

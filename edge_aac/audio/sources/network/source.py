@@ -7,7 +7,7 @@ import sys
 import threading
 
 from edge_aac.audio.channel_watch import ChannelWatch
-from edge_aac.audio.reconnect import Reconnecting
+from edge_aac.audio.reconnect import OPENING_S, Reconnecting
 from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.audio.sources.network.address import NetworkAddress
 from edge_aac.audio.sources.network.stream import NetworkStream
@@ -32,7 +32,7 @@ def open_network(address: Address, context: SourceContext) -> Reconnecting:
             label,
         )
     opener = NetworkOpener(server, label)
-    return opener.source(wait_for_device=context.wait_for_device)
+    return opener.source(wait_for_device=context.wait_for_device, stop=context.stop)
 
 
 class NetworkOpener:
@@ -68,13 +68,24 @@ class NetworkOpener:
             )
         return NetworkStream(address, login, closed, self._watch)
 
-    def source(self, *, wait_for_device: bool, backoff: Backoff | None = None) -> Reconnecting:
+    def source(
+        self, *, wait_for_device: bool, backoff: Backoff | None = None, stop: threading.Event | None = None
+    ) -> Reconnecting:
         """Gives the source that keeps this stream connected.
 
         Args:
             wait_for_device: see :class:`~edge_aac.audio.reconnect.Reconnecting`.
             backoff: waiting times between tries; None for the usual ones.
+            stop: once set, the opening here and now is given up; None for never.
         """
+        address = self._address
         return Reconnecting(
-            self._label, self, wait_for_device=wait_for_device, stall_s=self._address.stall_s, backoff=backoff
+            self._label,
+            self,
+            wait_for_device=wait_for_device,
+            stall_s=address.stall_s,
+            # ffmpeg waits for the server, and what leads it there may do so again while it is closed.
+            opening_s=OPENING_S + 2 * address.connect_s,
+            backoff=backoff,
+            stop=stop,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,20 @@ def _saved(folder: ClipFolder, size: int, began_s: float = NOW_S) -> Path | None
 
 def _ours(path: Path) -> list[Path]:
     return sorted(each for each in path.iterdir() if CLIP.fullmatch(each.name))
+
+
+def test_a_folder_that_was_removed_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "clips"
+    folder = _folder(path, Limits(10**6))
+    file = folder.new_file()
+    shutil.rmtree(path.parent)
+    with pytest.raises(FileNotFoundError):
+        folder.keep(file, NOW_S, "mic0", "a dog barks")
+    folder.discard(file)
+    folder.tidy()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert _saved(folder, 100) is not None
+    assert folder.size_bytes == 100
 
 
 def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:

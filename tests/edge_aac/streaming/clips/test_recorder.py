@@ -43,7 +43,7 @@ def _position(samples: np.ndarray) -> int:
 
 
 @dataclass
-class _Source:
+class HandMadeSource:
     """A source whose windows and events are given by hand; its ring holds 30 s."""
 
     folder: Path
@@ -118,7 +118,7 @@ class _Source:
 
 
 def test_what_comes_before_and_after_is_in_it(tmp_path: Path) -> None:
-    source = _Source(tmp_path)
+    source = HandMadeSource(tmp_path)
     source.run(60, event=(4, 12))
     assert source.clips() == [(1.0, 22.0)]
     (record,) = source.records
@@ -142,13 +142,13 @@ def test_what_comes_before_and_after_is_in_it(tmp_path: Path) -> None:
 
 
 def test_a_clip_begins_with_the_stream_where_that_is_younger(tmp_path: Path) -> None:
-    source = _Source(tmp_path)
+    source = HandMadeSource(tmp_path)
     source.run(60, event=(0, 2))
     assert source.clips() == [(0.0, 12.0)]
 
 
 def test_of_a_long_event_the_beginning_is_kept(tmp_path: Path) -> None:
-    source = _Source(tmp_path, {"max_clip_s": 45.0})
+    source = HandMadeSource(tmp_path, {"max_clip_s": 45.0})
     source.run(150, event=(20, 120))
     assert source.clips() == [(17.0, 62.0)], "longer than the ring"
     (record,) = source.records
@@ -156,7 +156,7 @@ def test_of_a_long_event_the_beginning_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_end_of_the_run_completes_it_with_what_there_is(tmp_path: Path) -> None:
-    source = _Source(tmp_path)
+    source = HandMadeSource(tmp_path)
     source.run(30, event=(10, 100))
     source.recorder.finish()
     assert source.clips() == [(7.0, 30.0)]
@@ -165,10 +165,13 @@ def test_the_end_of_the_run_completes_it_with_what_there_is(tmp_path: Path) -> N
 
 
 def test_a_source_that_goes_quiet_completes_clips_of_events_that_are_over(tmp_path: Path) -> None:
-    source = _Source(tmp_path, guarded=False)
+    source = HandMadeSource(tmp_path, guarded=False)
     source.run(30, event=(10, 100))
     source.event("start", 20, 30, "rain", number=1)
-    source.recorder.finish(ended_only=True)
+    # What is late may come yet: the 2 s after the event end at 32 s.
+    source.recorder.finish(passed=31 * S)
+    assert source.recorder.recording and not source.records
+    source.recorder.finish(passed=32 * S)
     assert source.clips() == [(7.0, 30.0)]
 
 
@@ -183,13 +186,13 @@ def test_a_source_that_goes_quiet_completes_clips_of_events_that_are_over(tmp_pa
     ],
 )
 def test_which_events_have_a_clip(rules: dict[str, Any], saved: int, tmp_path: Path) -> None:
-    source = _Source(tmp_path, rules)
+    source = HandMadeSource(tmp_path, rules)
     source.run(60)
     assert len(source.clips()) == saved == len(source.records)
 
 
 def test_a_caption_that_matches_later_has_the_event_from_its_beginning(tmp_path: Path) -> None:
-    source = _Source(tmp_path, {"match": ("dog*",)})
+    source = HandMadeSource(tmp_path, {"match": ("dog*",)})
     source.window(0)
     source.event("start", 0, 10, "an unknown sound")
     source.advance()
@@ -204,7 +207,7 @@ def test_a_caption_that_matches_later_has_the_event_from_its_beginning(tmp_path:
 
 
 def test_so_many_at_once(tmp_path: Path) -> None:
-    source = _Source(tmp_path)
+    source = HandMadeSource(tmp_path)
     for number in range(MAX_OPEN_CLIPS + 2):
         source.window(2 * number)
         source.event("start", 2 * number, 2 * number + 10, f"sound {number}", number)
@@ -214,14 +217,14 @@ def test_so_many_at_once(tmp_path: Path) -> None:
 
 
 def test_sound_that_was_lost_before_an_event_is_not_in_it(tmp_path: Path) -> None:
-    source = _Source(tmp_path, guarded=False)
+    source = HandMadeSource(tmp_path, guarded=False)
     source.lost_before = round(2.5 * S)
     source.run(60, event=(4, 12))
     assert source.clips() == [(2.5, 22.0)]
 
 
 def test_a_clip_ends_where_sound_was_lost(tmp_path: Path) -> None:
-    source = _Source(tmp_path, guarded=False)
+    source = HandMadeSource(tmp_path, guarded=False)
     source.run(30, event=(4, 100))
     source.lost_before = 27 * S
     source.run(40, event=(100, 101))
@@ -235,25 +238,25 @@ def test_a_clip_ends_where_sound_was_lost(tmp_path: Path) -> None:
 
 
 def test_an_event_that_begins_in_what_must_not_be_kept_has_no_clip(tmp_path: Path) -> None:
-    source = _Source(tmp_path)
+    source = HandMadeSource(tmp_path)
     source.run(60, event=(4, 12), private=[2])
     assert source.clips() == [] and source.writer.health.private == 1
 
 
 def test_a_later_window_gives_the_clip_up(tmp_path: Path) -> None:
-    source = _Source(tmp_path)
+    source = HandMadeSource(tmp_path)
     source.run(60, event=(4, 20), private=[8])
     assert source.clips() == [] and source.writer.health.private == 1 and source.records == []
 
 
 def test_what_comes_before_is_cut_at_what_must_not_be_kept(tmp_path: Path) -> None:
-    source = _Source(tmp_path)
+    source = HandMadeSource(tmp_path)
     source.run(60, event=(14, 16), private=[2])
     assert source.clips() == [(12.0, 26.0)]
 
 
 def test_what_comes_after_is_cut_at_what_must_not_be_kept(tmp_path: Path) -> None:
-    source = _Source(tmp_path, {"post_roll_s": 20.0})
+    source = HandMadeSource(tmp_path, {"post_roll_s": 20.0})
     source.run(60, event=(4, 6), private=[18])
     assert source.clips() == [(1.0, 18.0)]
     (record,) = source.records
@@ -261,7 +264,7 @@ def test_what_comes_after_is_cut_at_what_must_not_be_kept(tmp_path: Path) -> Non
 
 
 def test_nothing_of_it_is_written_not_even_for_a_moment(tmp_path: Path) -> None:
-    source = _Source(tmp_path)
+    source = HandMadeSource(tmp_path)
     given: list[int] = []
     append = source.writer.append
 
@@ -278,7 +281,7 @@ def test_nothing_of_it_is_written_not_even_for_a_moment(tmp_path: Path) -> None:
 def test_sound_of_which_nothing_is_known_is_not_kept_where_something_is_private(tmp_path: Path) -> None:
     for guarded, expected in ((True, (4.0, 14.0)), (False, (1.0, 16.0))):
         folder = tmp_path / str(guarded)
-        source = _Source(folder, guarded=guarded)
+        source = HandMadeSource(folder, guarded=guarded)
         source.written = 4 * S
         source.window(4)
         source.event("start", 4, 14)
@@ -303,7 +306,7 @@ def test_no_sample_of_a_private_window_is_ever_in_a_clip(
     kinds: list[str], pre: int, post: int, longest: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     rules = {"pre_roll_s": float(pre), "post_roll_s": float(post), "max_clip_s": float(longest)}
-    source = _Source(tmp_path_factory.mktemp("clips"), rules)
+    source = HandMadeSource(tmp_path_factory.mktemp("clips"), rules)
     going: dict[str, tuple[int, int, int]] = {}
     for number, kind in enumerate(kinds):
         start, end = 2 * number * S, 2 * number * S + WINDOW

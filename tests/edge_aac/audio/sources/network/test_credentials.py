@@ -73,7 +73,7 @@ def test_a_file_that_everybody_may_read(
     path.chmod(mode)
     with caplog.at_level(logging.WARNING):
         CredentialsPlace("file", str(path)).warn_if_open()
-    assert ("chmod 600" in caplog.text) is warned and "hunter2" not in caplog.text
+    assert ("chmod o=" in caplog.text) is warned and "hunter2" not in caplog.text
 
 
 def test_a_login_shows_nothing_and_fits() -> None:
