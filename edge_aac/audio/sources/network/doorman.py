@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from edge_aac.audio.sources.network.address import DEFAULT_PORTS, NetworkAddress
 from edge_aac.audio.sources.network.credentials import Login
-from edge_aac.audio.sources.network.log import UNTRUSTED
+from edge_aac.audio.sources.network.log import UNTRUSTED, reason_in_words
 from edge_aac.audio.sources.network.rtsp_answers import RedirectedError, RtspAnswers, sequence_of
 from edge_aac.errors import DataError, DeviceError
 
@@ -208,7 +208,7 @@ class Doorman:
             self.error = DeviceError(f"'{address.authorities}' holds no certificates of authorities.")
             raise self.error from error
         except OSError as error:
-            self.error = DeviceError(f"'{address.label}' cannot be reached ({_reason(error)}).")
+            self.error = DeviceError(f"'{address.label}' {_unreached(error)}.")
             raise
         plain.settimeout(_REQUEST_TIMEOUT_S)
         self._sockets.append(plain)
@@ -275,6 +275,17 @@ def _owner_of(peer: tuple[str, int], here: tuple[str, int]) -> int | None:
 def _as_listed(place: tuple[str, int]) -> str:
     (word,) = struct.unpack("=I", socket.inet_aton(place[0]))
     return f"{word:08X}:{place[1]:04X}"
+
+
+def _unreached(error: OSError) -> str:
+    """Why there is no connection, as the rest of a sentence about the address."""
+    if isinstance(error, socket.gaierror):
+        problem = "Failed to resolve hostname"
+    elif isinstance(error, TimeoutError):
+        problem = "timed out"
+    else:
+        problem = _reason(error)
+    return reason_in_words(problem) or f"cannot be reached ({problem})"
 
 
 def _reason(error: OSError) -> str:

@@ -51,6 +51,11 @@ _REASONS = (
 _COMPILED = tuple((re.compile(pattern), sentence) for pattern, sentence in _REASONS)
 
 
+def reason_in_words(problem: str) -> str | None:
+    """What a message of ffmpeg or the system means, as the rest of a sentence about the address; None of others."""
+    return next((sentence for pattern, sentence in _COMPILED if pattern.search(problem)), None)
+
+
 @dataclass
 class NetworkLog(FfmpegLog):
     """An account of what ffmpeg prints about a stream from the network.
