@@ -53,7 +53,7 @@ class _Course(NamedTuple):
         return self.price, len(self.named), -len(self.begun), self.abrupt
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def sound_phrases(text: str) -> tuple[str, ...]:
     """The phrases of a caption that each name a sound, in its order and its words; the caption itself where it has one.
 

@@ -62,7 +62,7 @@ class _WordClass:
 
 
 # Bounded: a device that captions for months meets ever new combinations.
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=2048)
 def moves(word: _WordClass, state: State) -> tuple[Move, ...]:
     """The cheapest move to each state that a word of a class leads to."""
     best = {state: Move(state, UNREADABLE)}
