@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
+from edge_aac.audio.windows import check_hop
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.companions import OpenCompanion
@@ -66,7 +66,6 @@ def run_stream(
     """
     manager = manager or ServiceManager()
     plans = source_plans(settings, output)
-    slicers = [plan.slicer() for plan in plans]
     if stop.is_set():
         return
     state_path = path_of_environment()
@@ -80,7 +79,7 @@ def run_stream(
             chosen = settings.get(StreamSettings).wait_for_device
             # A service manager would start it again and again; nobody sits before it to read the exit code.
             wait = manager.listens or state_file is not None if chosen is None else chosen
-            running = _opened(settings, output, stop, list(zip(plans, slicers, strict=True)), wait)
+            running = _opened(settings, output, stop, plans, wait)
             session = running.session
             try:
                 for open_companion in COMPANIONS:
@@ -107,7 +106,7 @@ def _opened(
     settings: Settings,
     output: Output,
     stop: threading.Event,
-    plans: Sequence[tuple[SourcePlan, WindowSlicer]],
+    plans: Sequence[SourcePlan],
     wait: bool,
 ) -> Running:
     """Everything opened and put together; see :func:`run_stream` for what it raises."""
@@ -128,12 +127,12 @@ def _opened(
             heat=heat_watch(settings.get(LoadSettings)),
             clips=clips,
         )
-        opened = open_sources([plan.source for plan, _ in plans], stop, wait=wait)
+        opened = open_sources([plan.source for plan in plans], stop, wait=wait)
         for _, source in opened:
             on_failure.callback(source.close)
         # Of a stream that is stopped while they are opened, all are missing.
         pairs = zip(plans, opened, strict=False)
-        channels = {plan.key: (plan, plan.add_to(session, source, slicer)) for (plan, slicer), (_, source) in pairs}
+        channels = {plan.key: (plan, plan.add_to(session, source)) for plan, (_, source) in pairs}
         on_failure.pop_all()
     return Running(session, settings, output, stop, channels, list(zip(sinks, hub.outlets, strict=True)))
 
@@ -151,7 +150,7 @@ def caption_files(files: Sequence[Path], settings: Settings, output: Output) -> 
     """
     stream, chosen = settings.get(StreamSettings), settings.get(CaptionerSettings)
     hop_samples = round(stream.hop_s * SAMPLE_RATE)
-    WindowSlicer(WINDOW_SAMPLES, hop_samples)  # refuses an unusable hop once, not once a file
+    check_hop(hop_samples)  # once, not once a file
     sink = StdoutSink(output.output_format)
     captioner = FileCaptioner(
         open_model(chosen),

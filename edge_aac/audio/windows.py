@@ -49,6 +49,15 @@ class Window:
     audible_dbfs: float
 
 
+def check_hop(hop_samples: int) -> None:
+    """See that windows can come so far apart: see :class:`WindowSlicer`.
+
+    Raises:
+        ConfigError: the hop is not a usable multiple of 160.
+    """
+    _check_multiple("hop", hop_samples, FRAME_SHIFT_SAMPLES)
+
+
 class WindowSlicer:
     """Cuts a stream into overlapping windows; each frame is computed once.
 
@@ -67,7 +76,7 @@ class WindowSlicer:
 
     def __init__(self, window_samples: int = WINDOW_SAMPLES, hop_samples: int = HOP_SAMPLES) -> None:
         _check_multiple("window", window_samples, 3 * FRAME_SHIFT_SAMPLES)
-        _check_multiple("hop", hop_samples, FRAME_SHIFT_SAMPLES)
+        check_hop(hop_samples)
         self.window_samples = window_samples
         self.hop_samples = hop_samples
         self.window_frames = 1 + (window_samples - FRAME_LENGTH_SAMPLES) // FRAME_SHIFT_SAMPLES
@@ -99,7 +108,7 @@ class WindowSlicer:
         Raises:
             ConfigError: the hop is unusable.
         """
-        _check_multiple("hop", hop_samples, FRAME_SHIFT_SAMPLES)
+        check_hop(hop_samples)
         self.hop_samples = hop_samples
         if self._last_start is None:
             return

@@ -38,8 +38,7 @@ def _unusable(settings: Settings) -> Iterator[Finding]:
     from edge_aac.service.plans import source_plans
 
     try:
-        for plan in source_plans(settings, Output()):
-            plan.slicer()
+        source_plans(settings, Output())
     except (ConfigError, UsageError) as error:
         yield Finding("failed", str(error).rstrip("."))
     except EdgeAacError:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edge_aac.doctor.contract import Context, Finding, Part
+from edge_aac.errors import DeviceError
+from edge_aac.service import systemd
 from edge_aac.service.state_file import FILE_NAME, FILE_VARIABLE, read_state
 
 UNITS = ("edge-aac.service", "edge-aac@*.service")
@@ -17,6 +17,8 @@ PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "NRestarts", "Result", "StatusText"),
     *("MainPID", "ActiveEnterTimestamp", "WatchdogUSec", "ExecMainStatus", "User"),
 )
+
+_TIMEOUT_S = 20.0
 
 
 def check(context: Context) -> Sequence[Part]:
@@ -83,23 +85,13 @@ def state_files(context: Context) -> list[Path]:
 
 def unit_states() -> list[dict[str, str]] | None:
     """Properties of all edge-aac units that systemd knows; None where it does not answer."""
-    if shutil.which("systemctl") is None:
-        return None
     command = ["systemctl", "show", "--no-pager", f"--property={','.join(PROPERTIES)}", *UNITS]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return systemd.properties_of(systemd.run(command, _TIMEOUT_S))
+    except (OSError, DeviceError):
         return None
-    if done.returncode:
-        return None
-    blocks = done.stdout.strip().split("\n\n")
-    return [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks if block.strip()]
 
 
 def is_running() -> bool:
     """Whether an edge-aac unit runs."""
-    if not Path("/run/systemd/system").is_dir():
-        return False
-    return any(unit.get("ActiveState") == "active" for unit in unit_states() or ())
+    return systemd.runs_here() and any(unit.get("ActiveState") == "active" for unit in unit_states() or ())

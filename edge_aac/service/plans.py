@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
-from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
+from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer, check_hop
 from edge_aac.errors import ConfigError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.opening import Output, contexts_of, privacy_gate
@@ -53,16 +53,9 @@ class SourcePlan:
         """Samples from one window to the next."""
         return round(self.source.hop_s * SAMPLE_RATE)
 
-    def slicer(self) -> WindowSlicer:
-        """A slicer of its hop.
-
-        Raises:
-            ConfigError: the hop is unusable.
-        """
-        return WindowSlicer(WINDOW_SAMPLES, self.hop_samples)
-
-    def add_to(self, session: Session, opened: Source, slicer: WindowSlicer) -> Channel:
+    def add_to(self, session: Session, opened: Source) -> Channel:
         """Have a session listen to the source, once it is opened."""
+        slicer = WindowSlicer(WINDOW_SAMPLES, self.hop_samples)
         return session.add(opened, slicer, self.settings, same_similarity=self.same_similarity, reopen=self.reopen)
 
 
@@ -70,7 +63,8 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
     """The sources that are enabled, in order.
 
     Raises:
-        ConfigError: there is none, two of them read standard input, or what is private cannot be told.
+        ConfigError: there is none, two of them read standard input, a hop is unusable, or what is private cannot be
+            told.
     """
     stream = settings.get(StreamSettings)
     wanted = configured_sources(stream, settings.tables(SourceSettings))
@@ -80,7 +74,7 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
         raise ConfigError("standard input is named by two sources: name it once")
     seed, load = settings.get(CaptionerSettings).seed, settings.get(LoadSettings)
     privacy, rules = privacy_gate(settings), settings.get(EventSettings).rules()
-    return [
+    plans = [
         SourcePlan(
             source,
             context,
@@ -98,3 +92,6 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
         )
         for source, context in zip(wanted, contexts_of(wanted), strict=True)
     ]
+    for plan in plans:
+        check_hop(plan.hop_samples)
+    return plans

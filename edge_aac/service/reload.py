@@ -13,7 +13,6 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 
 from edge_aac.audio.sources.address import Address, Source
-from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import ConfigError, EdgeAacError
 from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
@@ -63,12 +62,12 @@ class Opened:
     """What was opened for new settings, and is not in use yet."""
 
     model: WindowModel | None = None
-    sources: list[tuple[SourcePlan, Source, WindowSlicer]] = field(default_factory=list)
+    sources: list[tuple[SourcePlan, Source]] = field(default_factory=list)
     outlets: list[tuple[SinkPlan, Outlet]] = field(default_factory=list)
 
     def close(self) -> None:
         """Close it: it will not be used."""
-        for _, source, _ in self.sources:
+        for _, source in self.sources:
             source.close()
         for _, outlet in self.outlets:
             outlet.close(patient=False)
@@ -122,8 +121,6 @@ class Running:
         opened: Opened,
     ) -> None:
         """Open what is new; see :meth:`change_to` for what it raises."""
-        for plan in sources.values():
-            plan.slicer()  # refuses an unusable hop before anything is opened
         if _needs_model(self.settings.get(CaptionerSettings), settings.get(CaptionerSettings)):
             opened.model = open_model(settings.get(CaptionerSettings))
             phrase_splitter(opened.model.language)  # refuses one that cannot be loaded before anything is changed
@@ -134,14 +131,14 @@ class Running:
                 continue
             if Address.parse(plan.source.address).scheme == "stdin":
                 raise ConfigError("standard input cannot be opened anew: restart the service for it")
-            opened.sources.append((plan, open_waiting(plan.source.address, plan.context), plan.slicer()))
+            opened.sources.append((plan, open_waiting(plan.source.address, plan.context)))
         self._open_sinks(sinks, opened)
 
     @staticmethod
     def _open_again(plan: SourcePlan, opened: Opened) -> None:
         """Open a source that ended with an error: what kept it from being heard may be mended, or not yet."""
         try:
-            opened.sources.append((plan, open_waiting(plan.source.address, plan.context), plan.slicer()))
+            opened.sources.append((plan, open_waiting(plan.source.address, plan.context)))
         except EdgeAacError as error:
             log.warning("%s", error)
 
@@ -201,7 +198,7 @@ class Running:
                 outlet.name = sink.name
             session.hub.replace([outlet for _, outlet in self.outlets])
         stream = settings.get(StreamSettings)
-        again = {plan.key for plan, _, _ in opened.sources}
+        again = {plan.key for plan, _ in opened.sources}
         for key, (before, channel) in list(self.channels.items()):
             plan = sources.get(key)
             if plan is None or key in again:
@@ -217,8 +214,8 @@ class Running:
             changes.append(f"bundle {opened.model.identity.bundle}")
             session.use(opened.model, stream.same_similarity)
         while opened.sources:
-            plan, source, slicer = opened.sources[0]
-            channel = plan.add_to(session, source, slicer)
+            plan, source = opened.sources[0]
+            channel = plan.add_to(session, source)
             del opened.sources[0]
             self.channels[plan.key] = plan, channel
             changes.append(f"with {channel.label}")

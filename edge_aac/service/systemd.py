@@ -19,8 +19,12 @@ def runs_here() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
-def run(words: Sequence[str]) -> str:
+def run(words: Sequence[str], timeout_s: float = _TIMEOUT_S) -> str:
     """Run one of systemd's programs and give what it prints.
+
+    Args:
+        words: the program and its words.
+        timeout_s: seconds after which it is ended.
 
     Raises:
         DeviceError: it is not there, fails, or does not end.
@@ -35,7 +39,7 @@ def run(words: Sequence[str]) -> str:
             text=True,
             errors="replace",
             check=True,
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
         )
     except subprocess.CalledProcessError as error:
         lines = (error.stderr or error.stdout or "").split("\n")
@@ -49,6 +53,12 @@ def run(words: Sequence[str]) -> str:
 def systemctl(*words: str, user: bool = False) -> str:
     """Run systemctl; see :func:`run`."""
     return run(["systemctl", *(["--user"] if user else []), *words])
+
+
+def properties_of(text: str) -> list[dict[str, str]]:
+    """Properties of each unit, as ``systemctl show`` prints them: a line each, and an empty line between units."""
+    blocks = [block for block in text.split("\n\n") if block.strip()]
+    return [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in blocks]
 
 
 @dataclass(frozen=True)
@@ -82,8 +92,8 @@ def status_of(unit: str, user: bool = False) -> UnitStatus:
     Raises:
         DeviceError: systemd does not answer.
     """
-    lines = systemctl("show", unit, f"--property={','.join(_PROPERTIES)}", user=user).splitlines()
-    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    units = properties_of(systemctl("show", unit, f"--property={','.join(_PROPERTIES)}", user=user))
+    found = units[0] if units else {}
     return UnitStatus(
         load=found.get("LoadState", ""),
         active=found.get("ActiveState", ""),

@@ -66,7 +66,7 @@ class HealthReporter:
     def add(self, channel: Channel) -> None:
         """Tell of a channel that came later; one of its name that is being closed is no longer the newest."""
         self._before[channel] = Counters()
-        self.latest = {label: record for label, record in self.latest.items() if label != channel.label}
+        self._forget_latest(channel.label)
 
     def remove(self, channel: Channel) -> None:
         """Publish the last record of a channel that is closed; it is told of no more."""
@@ -75,7 +75,10 @@ class HealthReporter:
                 self._hub.publish(Delivery(self._record(channel, self._span_so_far()[0])))
             del self._before[channel]
             if all(other.label != channel.label for other in self._before):
-                self.latest = {label: record for label, record in self.latest.items() if label != channel.label}
+                self._forget_latest(channel.label)
+
+    def _forget_latest(self, label: str) -> None:
+        self.latest = {other: record for other, record in self.latest.items() if other != label}
 
     def change_interval(self, interval_s: float) -> None:
         """Publish every so many seconds from now on; 0 publishes none."""

@@ -74,8 +74,7 @@ class LossAccount:
             now_s: monotonic time in seconds.
         """
         with self._lock:
-            if not self._closed:
-                self._show(outage, now_s - BEHIND_S)
+            self._show(outage, now_s - BEHIND_S)
             return self._lost_samples + self._shown_samples
 
     def reasons(self, outage: Outage | None, now_s: float) -> dict[LossReason, int]:
@@ -86,8 +85,7 @@ class LossAccount:
             now_s: monotonic time in seconds.
         """
         with self._lock:
-            if not self._closed:
-                self._show(outage, now_s - BEHIND_S)
+            self._show(outage, now_s - BEHIND_S)
             lost = dict(self._by_reason)
             if self._shown_samples:
                 lost["disconnected" if outage is None else outage.reason] += self._shown_samples
@@ -158,8 +156,8 @@ class LossAccount:
         with self._lock:
             if self._closed:
                 return []
-            self._closed = True
             self._show(outage, now_s)
+            self._closed = True
             if samples := self._shown_samples:
                 reason: LossReason = "disconnected" if outage is None else outage.reason
                 detail = None if outage is None else outage.detail
@@ -172,7 +170,7 @@ class LossAccount:
             return self._take()
 
     def _show(self, outage: Outage | None, until_s: float) -> None:
-        if outage is not None and outage is not self._over:
+        if not self._closed and outage is not None and outage is not self._over:
             self._shown_samples = max(self._shown_samples, int((until_s - outage.since_s) * SAMPLE_RATE))
 
     def _gather(self, reason: LossReason, start: int, end: int, samples: int) -> None:

@@ -204,7 +204,7 @@ class DescriptionPublisher:
             description,
             self._newly_lost_ms(),
             events,
-            1e3 * self._waited_s(heard_s) if self._live else None,
+            1e3 * (self._time.now_s() - heard_s) if self._live else None,
             caption,
         )
         if speech:
@@ -300,10 +300,6 @@ class DescriptionPublisher:
         else:
             self._event_spans[change.number] = (change.end, span)
         return span
-
-    def _waited_s(self, heard_s: float) -> float:
-        """Seconds since a moment; none where the estimate of a source's rate puts it after now."""
-        return max(0.0, self._time.now_s() - heard_s)
 
     def _newly_lost_ms(self) -> int:
         """Milliseconds lost since the caption before, beside silent and unpublished windows too."""

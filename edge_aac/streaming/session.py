@@ -125,7 +125,7 @@ class Session:
             source=source,
             slicer=slicer,
             tracker=EventTracker(
-                self.model.same_similarity if same_similarity is None else same_similarity,
+                self._threshold(same_similarity),
                 self.model.embed,
                 settings.events.within(slicer.window_samples, slicer.hop_samples),
                 phrase_splitter(self.model.language) or whole_caption,
@@ -138,12 +138,10 @@ class Session:
             clocks=self._clocks,
             clips=self._clips,
         )
-        if self._heat is not None:
-            channel.note_heat(self._heat.share)
+        self._note_heat(channel)
         self.channels.append(channel)
         self.health.add(channel)
         if self._running:
-            self._note_heat(channel)
             channel.start()
         return channel
 
@@ -158,9 +156,7 @@ class Session:
             settings: gates and seed.
             same_similarity: smallest cosine between captions of one event; None for the model's own.
         """
-        channel.reconfigure(
-            hop_samples, settings, self.model.same_similarity if same_similarity is None else same_similarity
-        )
+        channel.reconfigure(hop_samples, settings, self._threshold(same_similarity))
         self._note_heat(channel)
 
     def watch_heat(self, heat: HeatWatch) -> None:
@@ -168,6 +164,9 @@ class Session:
         self._heat = self.health.heat = heat
         for channel in self.channels:
             self._note_heat(channel)
+
+    def _threshold(self, same_similarity: float | None) -> float:
+        return self.model.same_similarity if same_similarity is None else same_similarity
 
     def _note_heat(self, channel: Channel) -> None:
         if self._heat is not None:
@@ -197,7 +196,7 @@ class Session:
         phrases = phrase_splitter(model.language) or whole_caption
         self.model = model
         self._scheduler.use(model)
-        threshold = model.same_similarity if same_similarity is None else same_similarity
+        threshold = self._threshold(same_similarity)
         for channel in self.channels:
             builder = RecordBuilder(self.node, channel.label, model.identity)
             channel.use(builder, threshold, model.embed, phrases)
@@ -329,7 +328,7 @@ class Session:
             self._changes.popleft()()
         if self._heat is not None and self._heat.tick():
             for channel in self.channels:
-                channel.note_heat(self._heat.share)
+                self._note_heat(channel)
         self.health.tick()
 
     def _end_changes(self) -> None:
