@@ -94,10 +94,11 @@ def watch_devices(
 def _follow(
     stop: threading.Event, changed: Callable[[DeviceChange], None], listed: Callable[[], list[InputDevice]], root: Path
 ) -> None:
+    # Before the listing: a card that comes while inputs are listed is a change.
+    known_cards = cards(root)
     known = listed()
     for device in known:
         changed(DeviceChange("present", device))
-    known_cards = cards(root)
     due_s = time.monotonic() + _LIST_EVERY_S
     while not stop.wait(_CARDS_EVERY_S):
         cards_now = cards(root)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_aac.audio.connection import PermanentDeviceError
+from edge_aac.board.sysfs import text_of
 from edge_aac.errors import DeviceError
 
 # One of these stands for the sound server, which shares the hardware and follows the user's choice of input.
@@ -219,12 +220,12 @@ def _alsa_devices(audio: Any) -> list[Mapping[str, Any]]:
 def _identity(card: int, device: int, root: Path) -> tuple[tuple[int, str, str, int], str]:
     """Gives a sort key and an address for a sound card's input, both free of the card's number."""
     proc = root / "proc/asound" / f"card{card}"
-    usb_id = _text(proc / "usbid")
+    usb_id = text_of(proc / "usbid")
     plugged = _plugged(root / "sys/class/sound" / f"card{card}" / "device")
     if usb_id:
         suffix = f"#{device}" if device else ""
         return (0, usb_id, plugged, device), f"usb-id:{usb_id}@{plugged}{suffix}"
-    card_id = _text(proc / "id")
+    card_id = text_of(proc / "id") or ""
     return (1, plugged or card_id, card_id, device), f"alsa:hw:{card_id or card},{device}"
 
 
@@ -252,14 +253,7 @@ def _numbered(pcm: str, root: Path) -> str:
     card, device = match[1], match[2] or "0"
     if not card.isdigit():
         for path in sorted((root / "proc/asound").glob("card[0-9]*/id")):
-            if _text(path) == card:
+            if text_of(path) == card:
                 card = path.parent.name.removeprefix("card")
                 break
     return f"hw:{card},{device}"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

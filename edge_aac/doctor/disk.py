@@ -30,12 +30,11 @@ def places(context: Context) -> dict[Path, str]:
     """Folders that are written to → what for; those of the settings, the service's state and temporary files."""
     found: dict[Path, str] = {}
     if context.loaded is not None:
-        for section, value in context.loaded.values.items():
-            for table in value if isinstance(value, tuple) else (value,):
-                model = table.settings if isinstance(table, Chosen) else table
-                name = f"{section} {table.kind}" if isinstance(table, Chosen) else section
-                for path in _paths(model):
-                    found.setdefault(path, f"written by [{name}]")
+        for section, table in context.loaded.every_table():
+            model = table.settings if isinstance(table, Chosen) else table
+            name = f"{section} {table.kind}" if isinstance(table, Chosen) else section
+            for path in _paths(model):
+                found.setdefault(path, f"written by [{name}]")
     for state in context.environment.get("STATE_DIRECTORY", "/var/lib/edge-aac").split(":"):
         if Path(state).is_dir():
             found.setdefault(Path(state), "the service's state")

@@ -141,13 +141,12 @@ def _of_table(name: str, value: Any) -> Iterator[str]:
 
 
 def _of_settings(settings: Settings) -> Iterator[str]:
-    for section, value in settings.values.items():
+    for section, table in settings.every_table():
         known = settings.sections[section]
-        for table in value if isinstance(value, tuple) else (value,):
-            if isinstance(table, Chosen):
-                yield from _of_model(table.settings, known.kinds[table.kind].settings(section))
-            else:
-                yield from _of_model(table, known.settings)
+        if isinstance(table, Chosen):
+            yield from _of_model(table.settings, known.kinds[table.kind].settings(section))
+        else:
+            yield from _of_model(table, known.settings)
 
 
 def _of_model(model: BaseModel, settings: Mapping[str, Setting]) -> Iterator[str]:

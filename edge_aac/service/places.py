@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge_aac.errors import ConfigError, UsageError
 from edge_aac.service.state_file import FILE_NAME
+from edge_aac.settings.layers import config_home
 
 PACKAGED_UNIT = Path("usr/lib/systemd/system/edge-aac.service")
 _COMMAND = "/usr/bin/edge-aac"  # in the unit files, and where the Debian package has it
@@ -51,12 +52,12 @@ class Place:
     @property
     def units_folder(self) -> Path:
         """Folder of the units that an administrator, or the user, installs."""
-        return self._home_config / "systemd/user" if self.user else self.root / "etc/systemd/system"
+        return config_home() / "systemd/user" if self.user else self.root / "etc/systemd/system"
 
     @property
     def config_file(self) -> Path:
         """Configuration that the service reads."""
-        folder = self._home_config / "edge-aac" if self.user else self.root / "etc/edge-aac"
+        folder = config_home() / "edge-aac" if self.user else self.root / "etc/edge-aac"
         return folder / f"{self.instance or 'config'}.toml"
 
     @property
@@ -98,11 +99,6 @@ class Place:
             *sorted(var.glob("lib/edge-aac-*")),
             *sorted(var.glob("log/edge-aac-*")),
         ]
-
-    @property
-    def _home_config(self) -> Path:
-        configured = os.environ.get("XDG_CONFIG_HOME") or ""
-        return Path(configured) if os.path.isabs(configured) else Path.home() / ".config"
 
 
 def own_command(root: Path = Path("/")) -> Path:

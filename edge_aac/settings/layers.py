@@ -95,6 +95,16 @@ def origin_of(path: Key, origins: Mapping[Key, Origin]) -> Origin | None:
     return None
 
 
+def config_home() -> Path:
+    """The folder of the user's configuration files. A relative XDG_CONFIG_HOME is none, as its specification has it.
+
+    Raises:
+        RuntimeError: the user has no home, as in many containers.
+    """
+    configured = os.environ.get("XDG_CONFIG_HOME") or ""
+    return Path(configured) if os.path.isabs(configured) else Path.home() / ".config"
+
+
 def default_files() -> list[Path]:
     """The machine's file and the user's, as far as they are there; the later one overrules.
 
@@ -102,9 +112,8 @@ def default_files() -> list[Path]:
     XDG_CONFIG_HOME is none, as its specification has it.
     """
     folders = [Path("/etc")]
-    with suppress(RuntimeError):  # a user without a home, as in many containers
-        configured = os.environ.get("XDG_CONFIG_HOME") or ""
-        folders.append(Path(configured) if os.path.isabs(configured) else Path.home() / ".config")
+    with suppress(RuntimeError):
+        folders.append(config_home())
     found = []
     for folder in folders:
         path = folder / "edge-aac" / "config.toml"

@@ -21,8 +21,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from edge_aac.app import WindowSlicer
-from edge_aac.audio.windows import WINDOW_SAMPLES
+from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
 from edge_aac.cli import main
 from edge_aac.errors import ConfigError, EdgeAacError, UsageError
 from edge_aac.settings.faults import Chosen
