@@ -122,13 +122,10 @@ def _disable(place: Place, here: bool) -> list[str]:
                 systemd.run(["systemctl", f"--root={place.root}", "disable", unit])
         elif systemd.runs_here() and systemd.status_of(unit, place.user).load != "not-found":
             systemd.systemctl("disable", "--now", unit, user=place.user)
-            systemd.systemctl("reset-failed", unit, user=place.user) if _failed(unit, place.user) else None
+            if systemd.status_of(unit, place.user).active == "failed":
+                systemd.systemctl("reset-failed", unit, user=place.user)
             done.append(f"{unit} is stopped")
     return done
-
-
-def _failed(unit: str, user: bool) -> bool:
-    return systemd.status_of(unit, user).active == "failed"
 
 
 def _tensorrt(place: Place, wanted: bool) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edge_aac.audio.clock import Clocks, SampleClock
 from edge_aac.audio.connection import ExplainsLosses, Loss, Outage, PermanentDeviceError
 from edge_aac.audio.digital_silence import DigitalSilence
+from edge_aac.audio.reconnect import OPENING_S
 from edge_aac.audio.ring import SampleRing
 from edge_aac.audio.sources.address import Source
 from edge_aac.backoff import Backoff
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 60.0
-OPENING_S = 45.0
-"""Opening a source may take this long."""
 
 _SLEPT_S = 0.5
 """The machine was suspended where its two clocks differ by more since the last look."""
