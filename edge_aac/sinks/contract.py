@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -10,14 +11,42 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge_aac.errors import EdgeAacError
 from edge_aac.records import Record, as_text, known_kinds
+from edge_aac.records.health import SinkState
+
+_log = logging.getLogger(__name__)
 
 
 class TransientSinkError(Exception):
     """A delivery failed for a reason that may pass: the same record is delivered again later."""
 
 
+@dataclass(frozen=True)
+class SinkStatus:
+    """How a sink does that takes records at once and delivers them later, by a thread of its own.
+
+    Attributes:
+        state: "delivering"; "retrying" while a fault that may pass is waited out; "failed" when it takes no more.
+        queued: messages that the sink itself holds now, those under way included.
+        dropped: messages that it gave up, since it was opened.
+        retries: deliveries that it tried again, since it was opened.
+        delivered: messages whose arrival was confirmed, since it was opened; None where the sink does not count them.
+        reason: why it retries or failed, or what is wrong although it delivers.
+    """
+
+    state: SinkState = "delivering"
+    queued: int = 0
+    dropped: int = 0
+    retries: int = 0
+    delivered: int | None = None
+    reason: str | None = None
+
+
 class Sink(Protocol):
-    """Where records go. One thread at a time uses it."""
+    """Where records go. One thread at a time uses it.
+
+    A sink that keeps messages of its own has a property ``status`` too, a :class:`SinkStatus`, which any thread may
+    read at any time and which never waits: health records and metrics show it together with the queue before the sink.
+    """
 
     def publish(self, record: Record) -> None:
         """Deliver one record; may block.
@@ -100,6 +129,16 @@ class SinkKind(Protocol):
         Raises:
             EdgeAacError: it cannot be opened, and trying again would not help.
         """
+
+
+def status_of(sink: Sink) -> SinkStatus | None:
+    """Status of a sink that has one; None of any other. It never raises: one sink's fault is not the stream's."""
+    try:
+        status = getattr(sink, "status", None)
+    except Exception as error:
+        _log.debug("a sink has no status now", exc_info=True)
+        return SinkStatus("retrying", reason=f"its status cannot be read ({reason_of(error)})")
+    return status if isinstance(status, SinkStatus) else None
 
 
 @dataclass(frozen=True)
