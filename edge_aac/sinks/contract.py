@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -138,6 +139,77 @@ def status_of(sink: Sink) -> SinkStatus | None:
         _log.debug("a sink has no status now", exc_info=True)
         return SinkStatus("retrying", reason=f"its status cannot be read ({reason_of(error)})")
     return status if isinstance(status, SinkStatus) else None
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """A source as it is listened to now.
+
+    Attributes:
+        label: name of the source in records.
+        enabled: False where a command has paused it: its device is closed, and nothing of it is heard.
+        min_score: captions with a lower hybrid score are not published; None: all are.
+        hop_s: seconds from one window to the next, where nothing makes it longer for a while.
+        can_pause: whether it may be paused: a file or pipe, whose reader sets the pace, may not.
+        state: as health records have it: "listening", "paused", "failed" …
+    """
+
+    label: str
+    enabled: bool
+    min_score: float | None
+    hop_s: float
+    can_pause: bool
+    state: str
+
+
+class SourceControl(Protocol):
+    """Changes how sources are listened to, while they are. Any thread may call it; a call waits for the change.
+
+    A value that was set here holds, over restarts and reloads too, until the configuration's own value of the same
+    setting is another one than it was when the command came.
+    """
+
+    def sources(self) -> Sequence[SourceState]:
+        """The sources that are configured now, in order."""
+
+    def set_enabled(self, label: str, enabled: bool) -> None:
+        """Pause a source, which closes its device, or listen again.
+
+        Raises:
+            ValueError: there is no such source, it cannot be paused, or the stream has ended; the message says which.
+        """
+
+    def set_threshold(self, label: str, min_score: float | None) -> None:
+        """Publish no caption of a source with a lower hybrid score; None publishes all.
+
+        Raises:
+            ValueError: there is no such source, the score is no number, or the stream has ended.
+        """
+
+    def set_hop(self, label: str, hop_s: float) -> None:
+        """Have a source's windows begin so many seconds apart.
+
+        Raises:
+            ValueError: there is no such source, the hop is unusable, or the stream has ended.
+        """
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called after sources or their settings have changed, whoever changed them.
+
+        It is called in the thread that describes sound: it must not wait, and must not call this object; it may let
+        another thread do so.
+
+        Returns:
+            Ends the subscription.
+        """
+
+
+@runtime_checkable
+class TakesCommands(Protocol):
+    """A sink by which others may change how sources are listened to."""
+
+    def take_commands(self, control: SourceControl) -> None:
+        """Take commands from now on, until the sink is closed; called once, after the sink was opened."""
 
 
 def reason_of(error: BaseException) -> str:
