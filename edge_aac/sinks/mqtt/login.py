@@ -83,5 +83,3 @@ def _of_file(name: str) -> str:
         raise InputMissingError(f"the file of credentials '{name}' cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"the file of credentials '{name}' is no text in UTF-8") from error
-
-
