@@ -117,6 +117,7 @@ def _opened(
     clips = open_clips(settings.get(ClipSettings))
     overrides = Overrides.load(folder_of_environment() / OVERRIDES_FILE)
     overrides.keep_only(plan for plan, _ in plans)
+    overrides.save()
     control = Control(overrides)
     sinks = sink_plans(settings.chosen(SinkSettings), output, control)
     hub = Hub(open_outlets(sinks, stop))
