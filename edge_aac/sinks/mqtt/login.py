@@ -11,8 +11,9 @@ from pathlib import Path
 from edge_aac.errors import ConfigError, InputMissingError
 
 _HIGHEST_BYTES = 131_072
-"""A token may take the place of the password; MQTT's longest is 65 535 bytes, as is its longest user."""
+"""A token may take the place of the password; both can be 65 535 bytes long."""
 
+_HIGHEST_PART_BYTES = 65_535
 _FORM = "one line, USER:PASSWORD"
 
 
@@ -53,7 +54,7 @@ def read_login(place: str) -> Login:
     text = _of_variable(name) if kind == "env" else _of_file(name)
     lines = [line for line in text.splitlines() if line.strip()]
     user, colon, password = lines[0].partition(":") if len(lines) == 1 else ("", "", "")
-    if not user or "\0" in lines[0] or any(len(part.encode()) > 65_535 for part in (user, password)):
+    if not user or "\0" in lines[0] or any(len(part.encode()) > _HIGHEST_PART_BYTES for part in (user, password)):
         where = f"the variable {name}" if kind == "env" else f"'{name}'"
         raise ConfigError(f"{where} holds no credentials: it holds {_FORM}")
     return Login(user, password if colon else None)

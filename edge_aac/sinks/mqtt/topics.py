@@ -106,7 +106,7 @@ class Topics:
         levels of the labels that are known.
         """
         before, _, rest = topic.partition(f"{self.base}/")
-        levels = rest.split("/")
-        if before or len(levels) != 3 or levels[1] != "set" or not levels[0] or not levels[2]:
+        source, _, name = rest.partition("/set/")
+        if before or not source or not name or "/" in source or "/" in name:
             return None
-        return levels[0], levels[2]
+        return source, name
