@@ -8,11 +8,12 @@ import threading
 from edge_aac.backoff import Backoff
 from edge_aac.errors import ConfigError
 from edge_aac.records import Record
-from edge_aac.sinks.contract import SinkStatus, TransientSinkError
+from edge_aac.sinks.contract import SinkStatus, SourceControl, TransientSinkError
 from edge_aac.sinks.mqtt.connection import BACKOFF, Connection
 from edge_aac.sinks.mqtt.login import is_open, read_login
 from edge_aac.sinks.mqtt.messages import Message, message_of
 from edge_aac.sinks.mqtt.settings import MqttSettings
+from edge_aac.sinks.mqtt.steering import Steering
 
 WAIT_S = 2.0
 """How long a record waits for a connection before it is handed back, to be tried again later."""
@@ -51,6 +52,7 @@ class MqttSink:
         self._retries = 0
         self._under_way = 0
         self._warned = False
+        self._steering: Steering | None = None
         self._client = (settings.broker.host, settings.broker.port, settings.client)
         self._claim()
         warn_of_open_ways(settings)
@@ -74,6 +76,11 @@ class MqttSink:
         from edge_aac.sinks.mqtt.check import check
 
         return check(settings)
+
+    def take_commands(self, control: SourceControl) -> None:
+        """See :class:`edge_aac.sinks.contract.TakesCommands`: the device is announced and, where wanted, steered."""
+        if self._settings.commands or self._settings.discovery:
+            self._steering = Steering(self.connection, self._settings, control)
 
     @property
     def status(self) -> SinkStatus:
@@ -120,6 +127,8 @@ class MqttSink:
 
     def close(self) -> None:
         """See :class:`edge_aac.sinks.contract.Sink`: the device is told to be offline."""
+        if self._steering is not None:
+            self._steering.close()
         try:
             self.connection.close([self._status_message("offline")])
         finally:
