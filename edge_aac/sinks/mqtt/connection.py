@@ -143,24 +143,31 @@ class Connection:
             self._unsent[message.topic] = kept
             self._changed.notify_all()
 
-    def send(self, messages: Sequence[Message]) -> list[Fault | None]:
+    def send(self, messages: Sequence[Message], settled: Callable[[int, Fault | None], None]) -> None:
         """Deliver messages in order, several at once.
 
-        Returns:
-            For each message None where the broker has confirmed it (with QoS 0: where it was written), else why not.
-            After a loss of the connection some may have arrived all the same.
+        Args:
+            messages: in order.
+            settled: called with the place of each message, and None where the broker has confirmed it (with QoS 0:
+                where it was written), else why not. After a loss of the connection it may have arrived all the same.
         """
         link = self._link
         if link is None or link.lost.is_set():
-            return [self.fault or self._loss()] * len(messages)
-        results = deliver(link, messages, self._settings)
-        for message, fault in zip(messages, results, strict=True):
+            fault = self.fault or self._loss()
+            for place in range(len(messages)):
+                settled(place, fault)
+            return
+
+        def note(place: int, fault: Fault | None) -> None:
+            topic = messages[place].topic
             if fault is None:
                 with self._changed:
-                    self._refusals.pop(message.topic, None)
+                    self._refusals.pop(topic, None)
             elif fault.stage == "publish" and not fault.hopeless:
-                self._refused(message.topic, fault)
-        return results
+                self._refused(topic, fault)
+            settled(place, fault)
+
+        deliver(link, messages, self._settings, note)
 
     def close(self, farewell: Sequence[Message] = ()) -> None:
         """Publish the last messages, where it is connected, and take leave of the broker."""
