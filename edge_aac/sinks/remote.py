@@ -30,10 +30,12 @@ class RemoteFault(TransientSinkError):
         reason: a sentence without its full stop.
         wait_s: seconds to wait before the next try, where the remote place says so; at least these.
         refused: whether the credentials were refused, which is tried again after the longest wait.
+        logged: whether the remote place logs it itself, and when it is over.
     """
 
-    def __init__(self, reason: str, *, wait_s: float = 0.0, refused: bool = False) -> None:
+    def __init__(self, reason: str, *, wait_s: float = 0.0, refused: bool = False, logged: bool = False) -> None:
         super().__init__(reason)
+        self.logged = logged
         self.wait_s = wait_s
         self.refused = refused
 
@@ -116,6 +118,7 @@ class Spooled:
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._reason: str | None = None
+        self._logged_elsewhere = False
         self._delivered = 0
         self._retries = 0
         self._refused = 0
@@ -210,7 +213,8 @@ class Spooled:
             self._progress_s = time.monotonic()
             if self._reason is not None:
                 self._reason = None
-                _log.warning("%s: messages arrive again", self._name)
+                level = logging.DEBUG if self._logged_elsewhere else logging.WARNING
+                _log.log(level, "%s: messages arrive again", self._name)
             self._changed.notify_all()
 
     def _run(self) -> None:
@@ -257,7 +261,8 @@ class Spooled:
             if self._closing:
                 return
             # Once a sentence; the further tries are of interest to nobody but a developer.
-            level = logging.WARNING if self._reason is None else logging.DEBUG
+            self._logged_elsewhere = isinstance(fault, RemoteFault) and fault.logged
+            level = logging.WARNING if self._reason is None and not self._logged_elsewhere else logging.DEBUG
             self._reason = reason
             self._retries += 1
         _log.log(level, "%s: %s; it is tried again, %d messages wait", self._name, reason, self._spool.queued)
