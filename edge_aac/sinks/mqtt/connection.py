@@ -82,7 +82,10 @@ class Connection:
         self._unanswered = 0
         self._speaks_v5 = False
         self._retained_will = True
-        self._connections = 0
+        self.connections = 0
+        """Times that the broker accepted the client."""
+        self.tries = 0
+        """Times that a connection was tried."""
         self._thread = threading.Thread(target=self._run, name=f"edge-aac-mqtt-{settings.client}", daemon=True)
 
     def start(self) -> None:
@@ -94,11 +97,6 @@ class Connection:
         """Whether the broker has accepted the client, and the connection is not lost since."""
         link = self._link
         return link is not None and not link.lost.is_set()
-
-    @property
-    def connections(self) -> int:
-        """Times that the broker accepted the client."""
-        return self._connections
 
     @property
     def fault(self) -> Fault | None:
@@ -201,6 +199,7 @@ class Connection:
             )
             began_s = time.monotonic()
             login = self._login()
+            self.tries += 1
             fault = self._opened(link)
             if fault is None:
                 fault = self._stay(link)
@@ -238,7 +237,7 @@ class Connection:
             self._unsent = {**self._states, **self._unsent}
             self._link, self._fault = link, None
             self._refusals.clear()
-            self._connections += 1
+            self.connections += 1
             self._speaks_v5 |= link.protocol == V5
             again = bool(self._logged)
             subscriptions = list(self._subscriptions)

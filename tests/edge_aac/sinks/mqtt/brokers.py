@@ -21,10 +21,19 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge_aac.backoff import Backoff
-from tests.edge_aac.audio.sources.network.servers import eventually, free_port, require_parts
+from tests.edge_aac.audio.sources.network.servers import free_port, require_parts
 
 QUICK = Backoff(first_s=0.02, longest_s=0.2, refused_s=1.0, jitter=0.5, steady_s=0.5)
+TIMEOUT_S = 5.0
 CONNECT, PUBLISH, PUBACK = 1, 3, 4
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Waits until a condition holds."""
+    give_up_s = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < give_up_s, what
+        time.sleep(0.01)
 
 
 class Mosquitto:
@@ -46,6 +55,8 @@ class Mosquitto:
         self._config.write_text(
             "\n".join(
                 [
+                    # mosquitto 2.0.11 ends where it has listeners for WebSocket alone.
+                    *([f"listener {free_port()} 127.0.0.1"] if "protocol websockets" in lines else []),
                     f"listener {self.port} 127.0.0.1",
                     *lines,
                     f"allow_anonymous {'true' if anonymous else 'false'}",

@@ -13,9 +13,9 @@ from edge_aac.errors import ConfigError, InputMissingError
 from edge_aac.records import Event, Gap, Health
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.sink import MqttSink
-from tests.edge_aac.audio.sources.network.servers import eventually, free_port
+from tests.edge_aac.audio.sources.network.servers import free_port
 from tests.edge_aac.fakes import caption_record
-from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber
+from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber, eventually
 from tests.edge_aac.sinks.mqtt.conftest import MakeSink
 
 
