@@ -82,7 +82,10 @@ class Connection:
         self._unanswered = 0
         self._speaks_v5 = False
         self._retained_will = True
-        self._connections = 0
+        self.connections = 0
+        """Times that the broker accepted the client."""
+        self.tries = 0
+        """Times that a connection was tried."""
         self._thread = threading.Thread(target=self._run, name=f"edge-aac-mqtt-{settings.client}", daemon=True)
 
     def start(self) -> None:
@@ -94,11 +97,6 @@ class Connection:
         """Whether the broker has accepted the client, and the connection is not lost since."""
         link = self._link
         return link is not None and not link.lost.is_set()
-
-    @property
-    def connections(self) -> int:
-        """Times that the broker accepted the client."""
-        return self._connections
 
     @property
     def fault(self) -> Fault | None:
@@ -143,24 +141,31 @@ class Connection:
             self._unsent[message.topic] = kept
             self._changed.notify_all()
 
-    def send(self, messages: Sequence[Message]) -> list[Fault | None]:
+    def send(self, messages: Sequence[Message], settled: Callable[[int, Fault | None], None]) -> None:
         """Deliver messages in order, several at once.
 
-        Returns:
-            For each message None where the broker has confirmed it (with QoS 0: where it was written), else why not.
-            After a loss of the connection some may have arrived all the same.
+        Args:
+            messages: in order.
+            settled: called with the place of each message, and None where the broker has confirmed it (with QoS 0:
+                where it was written), else why not. After a loss of the connection it may have arrived all the same.
         """
         link = self._link
         if link is None or link.lost.is_set():
-            return [self.fault or self._loss()] * len(messages)
-        results = deliver(link, messages, self._settings)
-        for message, fault in zip(messages, results, strict=True):
+            fault = self.fault or self._loss()
+            for place in range(len(messages)):
+                settled(place, fault)
+            return
+
+        def note(place: int, fault: Fault | None) -> None:
+            topic = messages[place].topic
             if fault is None:
                 with self._changed:
-                    self._refusals.pop(message.topic, None)
+                    self._refusals.pop(topic, None)
             elif fault.stage == "publish" and not fault.hopeless:
-                self._refused(message.topic, fault)
-        return results
+                self._refused(topic, fault)
+            settled(place, fault)
+
+        deliver(link, messages, self._settings, note)
 
     def close(self, farewell: Sequence[Message] = ()) -> None:
         """Publish the last messages, where it is connected, and take leave of the broker."""
@@ -194,6 +199,7 @@ class Connection:
             )
             began_s = time.monotonic()
             login = self._login()
+            self.tries += 1
             fault = self._opened(link)
             if fault is None:
                 fault = self._stay(link)
@@ -231,7 +237,7 @@ class Connection:
             self._unsent = {**self._states, **self._unsent}
             self._link, self._fault = link, None
             self._refusals.clear()
-            self._connections += 1
+            self.connections += 1
             self._speaks_v5 |= link.protocol == V5
             again = bool(self._logged)
             subscriptions = list(self._subscriptions)

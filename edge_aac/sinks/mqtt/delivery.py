@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
@@ -16,16 +16,20 @@ _PACKET_OVERHEAD_BYTES = 64
 """More than the fixed header, the packet's number and our properties of a PUBLISH take beside topic and payload."""
 
 
-def deliver(link: Link, messages: Sequence[Message], settings: MqttSettings) -> list[Fault | None]:
+def deliver(
+    link: Link, messages: Sequence[Message], settings: MqttSettings, settled: Callable[[int, Fault | None], None]
+) -> None:
     """Send messages by one connection and wait for their confirmation.
 
     No more are unconfirmed at once than settings and broker allow. A connection on which nothing is confirmed any more
     is dropped.
 
-    Returns:
-        For each message None where it was confirmed, else why not.
+    Args:
+        link: the connection.
+        messages: in order.
+        settings: of the broker.
+        settled: called with the place of each message, and None where it was confirmed, else why it was not.
     """
-    results: list[Fault | None] = [None] * len(messages)
     under_way: deque[tuple[int, Future[None]]] = deque()
     window = max(1, min(settings.in_flight, link.limits.in_flight))
 
@@ -34,22 +38,23 @@ def deliver(link: Link, messages: Sequence[Message], settings: MqttSettings) -> 
         try:
             future.result(settings.confirm_s)
         except BrokerError as error:
-            results[place] = error.fault
+            settled(place, error.fault)
         except FutureTimeoutError:
-            sentence = f"{settings.broker.label} confirms nothing any more: the connection is made anew"
-            results[place] = Fault("tcp", sentence)
-            link.drop(Fault("tcp", sentence))
+            fault = Fault("tcp", f"{settings.broker.label} confirms nothing any more: the connection is made anew")
+            link.drop(fault)
+            settled(place, fault)
+        else:
+            settled(place, None)
 
     for place, message in enumerate(messages):
         if (fault := _too_long(link, message)) is not None:
-            results[place] = fault
+            settled(place, fault)
             continue
         if len(under_way) >= window:
             confirm()
         under_way.append((place, link.publish(message)))
     while under_way:
         confirm()
-    return results
 
 
 def _too_long(link: Link, message: Message) -> Fault | None:

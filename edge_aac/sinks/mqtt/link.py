@@ -149,9 +149,7 @@ class Link:
         self.made = True
         client.loop_start()
         if not self._accepted.wait(self._settings.connect_s) and self.fault is None:
-            self.close()
-            fault = Fault("connack", f"{self._broker.label} does not answer in MQTT: correct the port")
-            self._end(fault)
+            self._end(Fault("connack", f"{self._broker.label} does not answer in MQTT: correct the port"))
         if self.fault is not None:
             self.close()
             raise BrokerError(self.fault)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edge_aac.records import Record, as_text
+from edge_aac.sinks.message import Message as StoredMessage
 from edge_aac.sinks.mqtt.topics import Topics
 
 _STATES = frozenset({"caption", "health"})
@@ -63,3 +64,38 @@ def message_of(record: Record, topics: Topics, *, qos: int, retain: bool, expiry
         retain=state and retain,
         expiry_s=expiry_s if state and retain else None,
     )
+
+
+def to_stored(message: Message, source: str, made_s: float) -> StoredMessage:
+    """The message as it waits for its delivery.
+
+    Args:
+        message: any.
+        source: label of the source that it tells of.
+        made_s: when it was made, in seconds since the epoch.
+    """
+    properties = {"qos": str(message.qos), "made_s": f"{made_s:.0f}"}
+    if message.retain:
+        properties["retain"] = "1"
+    if message.expiry_s is not None:
+        properties["expiry_s"] = str(message.expiry_s)
+    return StoredMessage(message.topic, source, message.payload, properties)
+
+
+def of_stored(stored: StoredMessage, now_s: float) -> Message:
+    """The message of one that has waited.
+
+    Args:
+        stored: see :func:`to_stored`.
+        now_s: the time in seconds since the epoch; a clock that was set changes the message's expiry at most.
+    """
+    properties = stored.properties
+    expiry = properties.get("expiry_s")
+    message = Message(
+        stored.topic,
+        stored.payload,
+        qos=int(properties.get("qos", "1")),
+        retain="retain" in properties,
+        expiry_s=None if expiry is None else int(expiry),
+    )
+    return message.aged(now_s - float(properties.get("made_s", now_s)))

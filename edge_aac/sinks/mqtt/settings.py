@@ -13,10 +13,10 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from edge_aac.errors import ConfigError, InputMissingError
-from edge_aac.sinks.contract import SinkSettings
 from edge_aac.sinks.mqtt.entity_names import parse_names
 from edge_aac.sinks.mqtt.login import fault_of_place
 from edge_aac.sinks.mqtt.topics import Topics, fault_of_root, segment
+from edge_aac.sinks.spool_settings import SpooledSettings
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 _HOST = re.compile(r"[A-Za-z0-9_.:%~-]+")
@@ -71,7 +71,7 @@ def parse_url(url: str) -> Broker:
     return Broker(parts.hostname, port or _PORTS[parts.scheme], parts.scheme in {"mqtts", "wss"}, path if web else None)
 
 
-class MqttSettings(SinkSettings):
+class MqttSettings(SpooledSettings):
     """Records are published to an MQTT broker, each source under a topic of its own."""
 
     records: tuple[str, ...] = Field(
@@ -257,7 +257,8 @@ class MqttSettings(SinkSettings):
         how = "encrypted" if self.broker.tls else "not encrypted"
         who = "Who may publish there can change how sources are listened to." if self.commands else ""
         kept = ", which keeps the newest caption and health of each source" if self.retain else ""
-        return f'{self.records_in_words} go, {how}, to the MQTT broker "{self.broker.label}"{kept}. {who}'
+        goes = f'{self.records_in_words} go, {how}, to the MQTT broker "{self.broker.label}"{kept}.'
+        return f"{goes} {self.waits_in_words} {who}"
 
     @property
     def broker(self) -> Broker:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 from edge_aac.backoff import Backoff
-from edge_aac.errors import ConfigError
+from edge_aac.errors import ConfigError, DataError
 from edge_aac.records import Record
-from edge_aac.sinks.contract import SinkStatus, SourceControl, TransientSinkError
+from edge_aac.sinks.contract import SinkStatus, SourceControl
+from edge_aac.sinks.message import Message as StoredMessage
 from edge_aac.sinks.mqtt.connection import BACKOFF, Connection
+from edge_aac.sinks.mqtt.faults import Fault
 from edge_aac.sinks.mqtt.login import is_open, read_login
-from edge_aac.sinks.mqtt.messages import Message, message_of
+from edge_aac.sinks.mqtt.messages import Message, message_of, of_stored, to_stored
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.steering import Steering
+from edge_aac.sinks.remote import Receipts, RemoteFault, Spooled, Window
+from edge_aac.sinks.spool import Spool
 
 WAIT_S = 2.0
-"""How long a record waits for a connection before it is handed back, to be tried again later."""
+"""How long a try to deliver waits for a connection."""
+
+REFUSED_WAIT_S = 30.0
+"""Pause after the broker has refused a topic: its ACL may have been corrected meanwhile."""
+
+MIN_WINDOW = 100
+"""Messages that are taken from the disk at once, or more."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,16 +40,17 @@ _clients_lock = threading.Lock()
 class MqttSink:
     """Publishes records to a broker, which it stays connected to.
 
-    A record counts as delivered when the broker has confirmed it. Where there is no connection, or the broker refuses
-    a topic, the record is handed back. One that is longer than the settings or the broker allow is dropped and counted.
+    Records wait on disk until the broker has confirmed them. Those of which only the newest is of use, as health, do
+    not: the newest goes when there is a connection. One that is longer than the settings or the broker allow is
+    dropped and counted.
 
     Args:
         settings: see :class:`MqttSettings`.
         backoff: pauses between tries to connect.
 
     Raises:
-        ConfigError: the credentials or certificates hold nothing of use, or another sink of this process is the same
-            client, which a broker would disconnect.
+        ConfigError: the credentials or certificates hold nothing of use, another process uses the file of waiting
+            messages, or another sink of this process is the same client, which a broker would disconnect.
         InputMissingError: a file of credentials or certificates is not there.
     """
 
@@ -48,13 +62,14 @@ class MqttSink:
         settings.tls_context()
         self._settings = settings
         self._topics = settings.topics
-        self._dropped = 0
-        self._retries = 0
-        self._under_way = 0
-        self._warned = False
         self._steering: Steering | None = None
         self._client = (settings.broker.host, settings.broker.port, settings.client)
         self._claim()
+        try:
+            spool = Spool(settings.spool_file("mqtt", f"{settings.url} {settings.client}"), settings.spool_limits)
+        except BaseException:
+            self._release()
+            raise
         warn_of_open_ways(settings)
         self.connection = Connection(
             settings,
@@ -63,6 +78,10 @@ class MqttSink:
             keep_session=settings.commands,
             backoff=backoff,
         )
+        window = Window(messages=max(settings.in_flight, MIN_WINDOW))
+        remote = _Broker(settings, self.connection)
+        self._spooled = Spooled(remote, spool, f"MQTT {settings.broker.label}", window=window)
+        self.connection.on_connected(self._spooled.retry_now)
         self.connection.start()
 
     @classmethod
@@ -84,64 +103,33 @@ class MqttSink:
 
     @property
     def status(self) -> SinkStatus:
-        """See :class:`edge_aac.sinks.contract.Sink`."""
+        """See :class:`edge_aac.sinks.contract.Sink`. It delivers only while it is connected and nothing is refused."""
+        status = self._spooled.status
         fault = self.connection.fault
-        return SinkStatus(
-            state="delivering" if fault is None else "retrying",
-            queued=0,
-            dropped=self._dropped,
-            retries=self._retries,
-            reason=None if fault is None else fault.sentence,
-        )
+        if fault is None or status.state == "failed":
+            return status
+        return replace(status, state="retrying", reason=fault.sentence)
 
     def publish(self, record: Record) -> None:
-        """See :class:`edge_aac.sinks.contract.Sink`."""
-        message = self.message(record)
-        if message is None:
-            return
-        if message.qos == 0 and self._settings.qos:
+        """See :class:`edge_aac.sinks.contract.Sink`: the record is on its way, or on the disk, when it returns."""
+        message = _message_of(record, self._settings)
+        if message.qos == 0 and self._settings.qos and len(message.payload) <= self._settings.payload_limit:
             self.connection.keep(message)
-            return
-        if not self.connection.wait(WAIT_S):
-            fault = self.connection.fault
-            raise TransientSinkError(fault.sentence if fault else "the broker is not connected")
-        (fault,) = self.connection.send([message])
-        if fault is None:
-            return
-        if fault.hopeless:
-            self._drop(fault.sentence)
-            return
-        self._retries += 1
-        raise TransientSinkError(fault.sentence)
-
-    def message(self, record: Record) -> Message | None:
-        """The message of a record; None for one that is too long, which is counted."""
-        settings = self._settings
-        message = message_of(
-            record, self._topics, qos=settings.qos, retain=settings.retain, expiry_s=settings.state_expiry_s or None
-        )
-        if len(message.payload) <= settings.payload_limit:
-            return message
-        self._drop(f"a {record.kind} record has {len(message.payload)} bytes, more than 'payload_limit'")
-        return None
+        else:
+            self._spooled.publish(record)
 
     def close(self) -> None:
-        """See :class:`edge_aac.sinks.contract.Sink`: the device is told to be offline."""
+        """See :class:`edge_aac.sinks.contract.Sink`: what waits is delivered, and the device is told to be offline."""
         if self._steering is not None:
             self._steering.close()
         try:
-            self.connection.close([self._status_message("offline")])
+            self._spooled.close()
         finally:
-            with _clients_lock:
-                _clients.discard(self._client)
+            self.connection.close([self._status_message("offline")])
+            self._release()
 
     def _status_message(self, text: str) -> Message:
         return Message(self._topics.status, text.encode(), qos=1, retain=True, json=False)
-
-    def _drop(self, why: str) -> None:
-        self._dropped += 1
-        _log.log(logging.DEBUG if self._warned else logging.WARNING, "MQTT: %s: it is dropped and counted", why)
-        self._warned = True
 
     def _claim(self) -> None:
         with _clients_lock:
@@ -151,6 +139,53 @@ class MqttSink:
                     "of them another 'client_id'"
                 )
             _clients.add(self._client)
+
+    def _release(self) -> None:
+        with _clients_lock:
+            _clients.discard(self._client)
+
+
+class _Broker:
+    """The broker as the store of waiting messages delivers to it, see :class:`edge_aac.sinks.remote.Remote`."""
+
+    def __init__(self, settings: MqttSettings, connection: Connection) -> None:
+        self._settings = settings
+        self._connection = connection
+
+    def messages(self, record: Record) -> Sequence[StoredMessage]:
+        message = _message_of(record, self._settings)
+        if len(message.payload) > self._settings.payload_limit:
+            raise DataError(f"a {record.kind} record has {len(message.payload)} bytes, more than 'payload_limit'")
+        return [to_stored(message, record.source, time.time())]
+
+    def send(self, messages: Sequence[StoredMessage], receipts: Receipts) -> None:
+        if not self._connection.wait(WAIT_S):
+            fault = self._connection.fault
+            raise RemoteFault(fault.sentence if fault else "the broker is not connected", logged=True)
+        faults: list[Fault] = []
+
+        def settled(place: int, fault: Fault | None) -> None:
+            if fault is None:
+                receipts.acknowledged(messages[place])
+            elif fault.hopeless:
+                receipts.refused(messages[place], fault.sentence)
+            else:
+                faults.append(fault)
+
+        now_s = time.time()
+        self._connection.send([of_stored(message, now_s) for message in messages], settled)
+        if faults:
+            wait_s = REFUSED_WAIT_S if faults[0].stage == "publish" else 0.0
+            raise RemoteFault(faults[0].sentence, wait_s=wait_s, logged=True)
+
+    def close(self) -> None:
+        """Nothing is to be done: the sink closes the connection after its last words."""
+
+
+def _message_of(record: Record, settings: MqttSettings) -> Message:
+    return message_of(
+        record, settings.topics, qos=settings.qos, retain=settings.retain, expiry_s=settings.state_expiry_s or None
+    )
 
 
 def warn_of_open_ways(settings: MqttSettings) -> None:
