@@ -186,10 +186,10 @@ class Radio:
                 self.wfile.write(head + b"data" + long)
                 random, began_s, sent = np.random.default_rng(0), time.monotonic(), 0
                 while True:
-                    # Another sound every 12 s, so that captions change.
-                    loud = 3000.0 if sent // 192_000 % 2 else 9000.0
-                    tone = loud * np.sin(np.arange(sent, sent + 1600) * (0.05 + 0.1 * (sent // 192_000 % 3)))
-                    self.wfile.write((tone + random.normal(0, 500, 1600)).astype("<i2").tobytes())
+                    # 10 s of sound and 14 s of silence in turns: each sound is an event, and has a caption.
+                    loud = 9000.0 if sent % 384_000 < 160_000 else 0.0
+                    tone = np.sin(np.arange(sent, sent + 1600) * (0.05 + 0.1 * (sent // 384_000 % 3)))
+                    self.wfile.write((loud * (tone + random.normal(0, 0.3, 1600))).astype("<i2").tobytes())
                     self.wfile.flush()
                     sent += 1600
                     time.sleep(max(0.0, began_s + sent / 16_000 - time.monotonic()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import edge_aac
@@ -31,6 +31,9 @@ class KeepsMessages(Protocol):
 
     def keep(self, message: Message) -> None:
         """Have the newest message of a topic sent, now or later."""
+
+    def send(self, messages: Sequence[Message]) -> object:
+        """Deliver messages, all of them, where it is connected."""
 
     def subscribe(self, subscription: Subscription) -> None:
         """Subscribe now and after each connection."""
@@ -155,7 +158,7 @@ class Steering:
         log.warning("MQTT: a command is refused: %s", refusal.reason)
         label = refusal.label
         error = f"{self._topics.base}/error" if label is None else self._topics.error(label)
-        self._connection.keep(self._message(error, refusal.reason, retain=False))
+        self._connection.send([self._message(error, refusal.reason, retain=False)])
         # Whoever has shown the change before it was obeyed is shown what is.
         if label is not None:
             for source in self._control.sources():

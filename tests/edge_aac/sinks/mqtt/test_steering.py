@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -43,6 +43,10 @@ class _Broker:
             self.retained[message.topic] = message.payload
             if not message.payload:
                 del self.retained[message.topic]
+
+    def send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self.keep(message)
 
     def subscribe(self, subscription: Subscription) -> None:
         self.subscriptions.append(subscription)
