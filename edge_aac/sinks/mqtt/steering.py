@@ -14,6 +14,7 @@ from edge_aac.sinks.contract import SourceControl, SourceState
 from edge_aac.sinks.mqtt.commands import Refusal, carry_out, parse, state_texts
 from edge_aac.sinks.mqtt.discovery import Facts, filters, is_ours, messages, outdated, version_message
 from edge_aac.sinks.mqtt.entity_names import parse_names
+from edge_aac.sinks.mqtt.faults import Fault
 from edge_aac.sinks.mqtt.link import Subscription
 from edge_aac.sinks.mqtt.messages import Message
 from edge_aac.sinks.mqtt.settings import MqttSettings
@@ -32,8 +33,8 @@ class KeepsMessages(Protocol):
     def keep(self, message: Message) -> None:
         """Have the newest message of a topic sent, now or later."""
 
-    def send(self, messages: Sequence[Message]) -> object:
-        """Deliver messages, all of them, where it is connected."""
+    def send(self, messages: Sequence[Message], settled: Callable[[int, Fault | None], None]) -> None:
+        """Deliver messages, all of them, where it is connected; ``settled`` is called with what became of each."""
 
     def subscribe(self, subscription: Subscription) -> None:
         """Subscribe now and after each connection."""
@@ -158,7 +159,8 @@ class Steering:
         log.warning("MQTT: a command is refused: %s", refusal.reason)
         label = refusal.label
         error = f"{self._topics.base}/error" if label is None else self._topics.error(label)
-        self._connection.send([self._message(error, refusal.reason, retain=False)])
+        # Each of them: of what is kept, the newest of a topic stands for all.
+        self._connection.send([self._message(error, refusal.reason, retain=False)], _unheeded)
         # Whoever has shown the change before it was obeyed is shown what is.
         if label is not None:
             for source in self._control.sources():
@@ -185,3 +187,7 @@ class Steering:
 
     def _message(self, topic: str, text: str, *, retain: bool) -> Message:
         return Message(topic, as_text(text).encode(), qos=1, retain=retain, json=False)
+
+
+def _unheeded(_place: int, _fault: Fault | None) -> None:
+    """Whoever sent a bad command and is not told of it now can see that nothing changed."""

@@ -13,6 +13,7 @@ import pytest
 from paho.mqtt.client import topic_matches_sub
 
 from edge_aac.sinks.contract import SourceState
+from edge_aac.sinks.mqtt.faults import Fault
 from edge_aac.sinks.mqtt.link import Subscription
 from edge_aac.sinks.mqtt.messages import Message
 from edge_aac.sinks.mqtt.settings import MqttSettings
@@ -44,9 +45,10 @@ class _Broker:
             if not message.payload:
                 del self.retained[message.topic]
 
-    def send(self, messages: Sequence[Message]) -> None:
-        for message in messages:
+    def send(self, messages: Sequence[Message], settled: Callable[[int, Fault | None], None]) -> None:
+        for place, message in enumerate(messages):
             self.keep(message)
+            settled(place, None)
 
     def subscribe(self, subscription: Subscription) -> None:
         self.subscriptions.append(subscription)
