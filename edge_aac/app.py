@@ -15,7 +15,15 @@ from edge_aac.service.companions import OpenCompanion
 from edge_aac.service.control import Control
 from edge_aac.service.metrics_endpoint import open_metrics
 from edge_aac.service.notify import ServiceManager
-from edge_aac.service.opening import Output, open_model, open_outlets, open_sources, privacy_gate, sink_plans
+from edge_aac.service.opening import (
+    Output,
+    open_model,
+    open_outlets,
+    open_sources,
+    privacy_gate,
+    sink_plans,
+    takes_commands,
+)
 from edge_aac.service.overrides import FILE_NAME as OVERRIDES_FILE
 from edge_aac.service.overrides import Overrides, folder_of_environment
 from edge_aac.service.plans import SourcePlan, source_plans
@@ -116,6 +124,11 @@ def _opened(
     model = open_model(settings.get(CaptionerSettings))
     clips = open_clips(settings.get(ClipSettings))
     overrides = Overrides.load(folder_of_environment() / OVERRIDES_FILE)
+    if not takes_commands(settings.chosen(SinkSettings)):
+        # Nobody could end a pause.
+        if overrides.by_label:
+            log.warning("what commands have set before does not count: no sink takes commands")
+        overrides = Overrides()
     overrides.keep_only(plan for plan, _ in plans)
     overrides.save()
     control = Control(overrides)

@@ -208,6 +208,11 @@ def sink_plans(sinks: Sequence[Chosen], output: Output, control: SourceControl |
     return plans
 
 
+def takes_commands(sinks: Sequence[Chosen]) -> bool:
+    """Whether one of the sinks is set to take commands: its settings have ``commands = true``."""
+    return any(getattr(chosen.settings, "commands", False) is True for chosen in sinks)
+
+
 def open_outlets(plans: Sequence[SinkPlan], stop: threading.Event) -> list[Outlet]:
     """Open sinks in order.
 
