@@ -326,7 +326,7 @@ def node(home: Home, radio: Radio, name: str, sources: list[str], more: str = ""
     """
     write_configuration(home, radio, name, sources, more)
     folder = home.folder / name
-    words = [*COMMAND, "stream", "--config", str(folder / "config.toml")]
+    words = [*COMMAND, "stream", "--every-window", "--config", str(folder / "config.toml")]
     return Process(words, folder / "log", {"XDG_STATE_HOME": str(folder / "state")})
 
 
