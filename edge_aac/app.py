@@ -12,9 +12,12 @@ from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.companions import OpenCompanion
+from edge_aac.service.control import Control
 from edge_aac.service.metrics_endpoint import open_metrics
 from edge_aac.service.notify import ServiceManager
 from edge_aac.service.opening import Output, open_model, open_outlets, open_sources, privacy_gate, sink_plans
+from edge_aac.service.overrides import FILE_NAME as OVERRIDES_FILE
+from edge_aac.service.overrides import Overrides, folder_of_environment
 from edge_aac.service.plans import SourcePlan, source_plans
 from edge_aac.service.reload import Reloader, Running
 from edge_aac.service.reload_request import ReloadRequest
@@ -112,7 +115,11 @@ def _opened(
     """Everything opened and put together; see :func:`run_stream` for what it raises."""
     model = open_model(settings.get(CaptionerSettings))
     clips = open_clips(settings.get(ClipSettings))
-    sinks = sink_plans(settings.chosen(SinkSettings), output)
+    overrides = Overrides.load(folder_of_environment() / OVERRIDES_FILE)
+    overrides.keep_only(plan for plan, _ in plans)
+    overrides.save()
+    control = Control(overrides)
+    sinks = sink_plans(settings.chosen(SinkSettings), output, control)
     hub = Hub(open_outlets(sinks, stop))
     session = Session(
         model=model,
@@ -124,14 +131,21 @@ def _opened(
         clips=clips,
     )
     try:
-        opened = open_sources([plan.source for plan, _ in plans], stop, wait=wait)
+        paused = [plan.label for plan, _ in plans if overrides.listening(plan).paused]
+        opened = open_sources([plan.source for plan, _ in plans], stop, wait=wait, paused=paused)
     except BaseException:
         hub.close(patient=False)
         raise
     # Of a stream that is stopped while they are opened, some are missing.
     pairs = zip(plans, opened, strict=False)
     channels = {plan.key: (plan, plan.add_to(session, source, slicer)) for (plan, slicer), (_, source) in pairs}
-    return Running(session, settings, output, stop, channels, list(zip(sinks, hub.outlets, strict=True)))
+    for plan, channel in channels.values():
+        listening = overrides.listening(plan)
+        session.reconfigure(channel, listening.hop_samples, listening.settings, plan.same_similarity)
+    outlets = list(zip(sinks, hub.outlets, strict=True))
+    running = Running(session, settings, output, stop, channels, outlets, overrides, control)
+    control.attach(running)
+    return running
 
 
 def caption_files(files: Sequence[Path], settings: Settings, output: Output) -> int:

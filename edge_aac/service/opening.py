@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.sources.absent import AbsentSource
 from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
+from edge_aac.audio.sources.paused import PausedSource
 from edge_aac.bundle.store import open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DeviceError
@@ -21,6 +21,7 @@ from edge_aac.models.registry import open_model as load_model
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.faults import Chosen
 from edge_aac.settings.tree import Settings
+from edge_aac.sinks.contract import Sink, SourceControl, TakesCommands
 from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
 from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.outlet import Reopening
@@ -69,7 +70,11 @@ def privacy_gate(settings: Settings) -> PrivacyGate:
 
 
 def open_sources(
-    wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None, *, wait: bool = False
+    wanted: Sequence[ConfiguredSource],
+    stop: threading.Event | None = None,
+    *,
+    wait: bool = False,
+    paused: Collection[str] = (),
 ) -> list[tuple[SourceContext, Source]]:
     """Open sources in order, each with a label of its own.
 
@@ -80,6 +85,7 @@ def open_sources(
         wanted: the sources.
         stop: ends the opening.
         wait: wait for devices even where no source can be heard: a service may start before its microphone.
+        paused: labels of those whose device is not opened, since a command has paused them.
 
     Raises:
         DeviceError: none can be heard, or one that no later try can reach is among them.
@@ -92,6 +98,9 @@ def open_sources(
         for source, context in zip(wanted, contexts, strict=True):
             if stop is not None and stop.is_set():
                 break
+            if (label := context.label(Address.parse(source.address))) in paused:
+                opened.append(PausedSource(label))
+                continue
             try:
                 opened.append(open_source(source.address, context))
             except PermanentDeviceError:
@@ -157,10 +166,12 @@ class SinkPlan:
     Attributes:
         name: of the sink in logs and health records.
         chosen: its kind and settings.
+        control: given to a sink that takes commands; None where nothing is controlled.
     """
 
     name: str
     chosen: Chosen
+    control: SourceControl | None = None
 
     def open(self, stop: threading.Event) -> Outlet:
         """Open the sink, behind a queue.
@@ -175,17 +186,25 @@ class SinkPlan:
     def reopening(self) -> Reopening:
         """Opens the sink in an outlet that is there."""
         settings: Any = self.chosen.settings
-        return Reopening(partial(self.chosen.factory.open, settings), settings.records, settings.queue_records)
+        return Reopening(self._opened, settings.records, settings.queue_records)
+
+    def _opened(self) -> Sink:
+        sink: Sink = self.chosen.factory.open(self.chosen.settings)
+        if self.control is not None and isinstance(sink, TakesCommands):
+            sink.take_commands(self.control)
+        return sink
 
 
-def sink_plans(sinks: Sequence[Chosen], output: Output) -> list[SinkPlan]:
-    """The configured sinks, or standard output where there are none."""
+def sink_plans(sinks: Sequence[Chosen], output: Output, control: SourceControl | None = None) -> list[SinkPlan]:
+    """The configured sinks, or standard output where there are none; those that take commands are given ``control``."""
     plans: list[SinkPlan] = []
     names: Counter[str] = Counter()
     for chosen in sinks or [Chosen("stdout", StdoutSettings(), StdoutSink)]:
         names[chosen.kind] += 1
         name = chosen.kind if names[chosen.kind] == 1 else f"{chosen.kind}-{names[chosen.kind]}"
-        plans.append(SinkPlan(name, Chosen(chosen.kind, _with_output(chosen.settings, output), chosen.factory)))
+        plans.append(
+            SinkPlan(name, Chosen(chosen.kind, _with_output(chosen.settings, output), chosen.factory), control)
+        )
     return plans
 
 

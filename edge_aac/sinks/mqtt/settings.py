@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from edge_aac.errors import ConfigError, InputMissingError
+from edge_aac.sinks.mqtt.entity_names import parse_names
 from edge_aac.sinks.mqtt.login import fault_of_place
 from edge_aac.sinks.mqtt.topics import Topics, fault_of_root, segment
 from edge_aac.sinks.spool_settings import SpooledSettings
@@ -183,6 +184,20 @@ class MqttSettings(SpooledSettings):
     discovery_prefix: str = Field(
         default="homeassistant", description="What Home Assistant's topics of discovery begin with."
     )
+    discovery_form: Literal["device", "components"] = Field(
+        default="device", description="device: Home Assistant 2024.11 and later; components: older ones too."
+    )
+    device_name: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Name of this device in Home Assistant.",
+        examples=["Kitchen"],
+        json_schema_extra={"absent": "the node"},
+    )
+    entity_names: tuple[str, ...] = Field(
+        default=(), description="Names of entities in Home Assistant, each KEY=NAME, such as caption=Gehört."
+    )
 
     @field_validator("url")
     @classmethod
@@ -203,6 +218,12 @@ class MqttSettings(SpooledSettings):
         if fault := fault_of_root(root):
             raise ValueError(f"the beginning of a topic {fault}")
         return root
+
+    @field_validator("entity_names")
+    @classmethod
+    def _names(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        parse_names(texts)
+        return texts
 
     @field_validator("client_id")
     @classmethod
