@@ -27,7 +27,7 @@ from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.outlet import Reopening
 from edge_aac.streaming.privacy import PrivacyGate
 from edge_aac.streaming.privacy_settings import PrivacySettings
-from edge_aac.streaming.settings import ConfiguredSource
+from edge_aac.streaming.settings import ConfiguredSource, SinkSettings, StreamSettings
 
 log = logging.getLogger(__name__)
 
@@ -195,9 +195,10 @@ class SinkPlan:
         return sink
 
 
-def sink_plans(sinks: Sequence[Chosen], output: Output, control: SourceControl | None = None) -> list[SinkPlan]:
+def sink_plans(settings: Settings, output: Output, control: SourceControl | None = None) -> list[SinkPlan]:
     """The configured sinks, or standard output where there are none; those that take commands are given ``control``."""
     plans: list[SinkPlan] = []
+    sinks = for_node(settings.chosen(SinkSettings), settings.get(StreamSettings).node)
     names: Counter[str] = Counter()
     for chosen in sinks or [Chosen("stdout", StdoutSettings(), StdoutSink)]:
         names[chosen.kind] += 1
@@ -206,6 +207,15 @@ def sink_plans(sinks: Sequence[Chosen], output: Output, control: SourceControl |
             SinkPlan(name, Chosen(chosen.kind, _with_output(chosen.settings, output), chosen.factory), control)
         )
     return plans
+
+
+def for_node(sinks: Sequence[Chosen], node: str) -> list[Chosen]:
+    """Sinks whose settings have a method ``for_node(node)``, with what that gives; the others as they are."""
+    found = []
+    for chosen in sinks:
+        hook = getattr(chosen.settings, "for_node", None)
+        found.append(chosen if hook is None else Chosen(chosen.kind, hook(node), chosen.factory))
+    return found
 
 
 def open_outlets(plans: Sequence[SinkPlan], stop: threading.Event) -> list[Outlet]:

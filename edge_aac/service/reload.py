@@ -111,7 +111,7 @@ class Running:
             CancelledError: the session ended meanwhile.
         """
         sources = {plan.key: plan for plan in source_plans(settings, self.output)}
-        sinks = sink_plans(settings.chosen(SinkSettings), self.output, self.control)
+        sinks = sink_plans(settings, self.output, self.control)
         opened = Opened()
         try:
             self._open(settings, sources, sinks, opened)

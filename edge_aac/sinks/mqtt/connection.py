@@ -16,7 +16,7 @@ from edge_aac.backoff import Backoff
 from edge_aac.errors import EdgeAacError
 from edge_aac.sinks.mqtt.client import V5, V311
 from edge_aac.sinks.mqtt.delivery import deliver
-from edge_aac.sinks.mqtt.faults import BAD_PROTOCOL, NO_RETAIN, BrokerError, Fault, fault_of_loss
+from edge_aac.sinks.mqtt.faults import BAD_PROTOCOL, NO_RETAIN, BrokerError, Fault, fault_of_loss, fault_of_short_lives
 from edge_aac.sinks.mqtt.link import Link, Subscription
 from edge_aac.sinks.mqtt.login import Login, read_login
 from edge_aac.sinks.mqtt.messages import Message
@@ -27,8 +27,8 @@ from edge_aac.sinks.mqtt.states import KeptState, KeptStates
 BACKOFF = Backoff(first_s=0.5, longest_s=30.0, refused_s=300.0, jitter=0.5, steady_s=10.0)
 LOOK_AT_LOGIN_S = 2.0
 FAREWELL_S = 1.0
-SILENT_TRIES = 2
-"""Connections that were closed before the broker's answer, after which the other version of MQTT is tried."""
+SHORT_LIVES = 4  # connections in a row that were lost soon, which is no outage any more
+SILENT_TRIES = 2  # connections closed before the broker's answer, after which the other version of MQTT is tried
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +36,8 @@ _log = logging.getLogger(__name__)
 class Connection:
     """A client that stays connected.
 
-    A thread of its own connects, waits, and connects again with growing pauses. It counts as connected from the
-    broker's consent (CONNACK) to the loss, not before and not after. Each fault is logged once until a connection has
-    held.
+    A thread of its own connects again and again, with growing pauses. It counts as connected from the broker's consent
+    (CONNACK) to the loss. Each fault is logged once until a connection has held.
 
     Args:
         settings: of the broker.
@@ -78,10 +77,8 @@ class Connection:
         self._unanswered = 0
         self._speaks_v5 = False
         self._retained_will = True
-        self.connections = 0
-        """Times that the broker accepted the client."""
+        self.connections = 0  # that the broker accepted
         self.tries = 0
-        """Times that a connection was tried."""
         self._thread = threading.Thread(target=self._run, name=f"edge-aac-mqtt-{settings.client}", daemon=True)
 
     def start(self) -> None:
@@ -175,7 +172,7 @@ class Connection:
         return fault_of_loss(0, "it was closed", self._settings.broker, self._settings.client)
 
     def _run(self) -> None:
-        failures = 0
+        failures = short = 0
         link: Link | None = None
         while not self._stop.is_set():
             link = Link(
@@ -194,8 +191,9 @@ class Connection:
             if fault is None:
                 fault = self._stay(link)
                 if time.monotonic() - began_s >= self._backoff.steady_s:
-                    failures = 0
+                    failures = short = 0
                     self._logged.clear()
+                short += 1
             if self._stop.is_set():
                 break
             link.close()
@@ -203,6 +201,8 @@ class Connection:
                 continue
             failures += 1
             cause = self.refusals.cause_of_loss if link.accepted else None
+            if link.accepted and cause is None and short >= SHORT_LIVES and not fault.refused:
+                fault = fault_of_short_lives(self._settings.broker, self._settings.client)
             self._note(cause or fault, consequence=cause is not None)
             self._pause(failures, fault, login)
         if link is not None:

@@ -176,6 +176,15 @@ def fault_of_loss(code: int, name: str, broker: Broker, client: str) -> Fault:
     return Fault("tcp", f"the connection to {broker.label} was lost ({name})", code=code)
 
 
+def fault_of_short_lives(broker: Broker, client: str) -> Fault:
+    """Why each connection is lost soon: brokers that end one for another of the same client do not always say so."""
+    return Fault(
+        "connack",
+        f"{broker.label} ends each connection soon: another client may connect as '{client}' too, so give one of them "
+        "another name or 'client_id'; else see the broker's log",
+    )
+
+
 def fault_of_publish(code: int, name: str, topic: str) -> Fault:
     """Why the broker refused a message."""
     if code == NOT_AUTHORIZED:
