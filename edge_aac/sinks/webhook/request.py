@@ -94,7 +94,10 @@ class Server:
         timer.daemon = True
         timer.start()
         try:
-            return self._exchange(target, body, headers)
+            answer = self._exchange(target, body, headers)
+            if late.is_set():  # what was cut off reads like an answer without further headers
+                raise TimeoutError
+            return answer
         except ssl.SSLCertVerificationError as error:
             raise RemoteFault(
                 f"the certificate of {self.host} is not accepted ({error.verify_message}): correct it, or ca"
@@ -103,11 +106,11 @@ class Server:
             raise RemoteFault(f"{self.host} does not speak TLS as it should ({error.reason})") from error
         except socket.gaierror as error:
             raise RemoteFault(f"the name {self.host} is not known ({error.strerror})") from error
-        except TimeoutError as error:
-            raise RemoteFault(f"{self.host} did not answer for {self._timeout_s:g} s") from error
         except (OSError, HTTPException, ValueError) as error:
             if late.is_set():
                 raise RemoteFault(f"{self.host} did not come to the end of an answer") from error
+            if isinstance(error, TimeoutError):
+                raise RemoteFault(f"{self.host} did not answer for {self._timeout_s:g} s") from error
             reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
             raise RemoteFault(f"{self.host} cannot be reached ({reason})") from error
         finally:
