@@ -119,20 +119,19 @@ class WebServer:
         self._server.server_close()
 
 
-def make_certificate(folder: Path, name: str, *options: str) -> tuple[Path, Path]:
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
     """A certificate that is its own authority, and its key.
 
     Args:
         folder: where to.
         name: as subject alternative name has it, such as ``IP:127.0.0.1``.
-        options: further ones of ``openssl req``.
     """
     folder.mkdir(exist_ok=True)
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         + ["-keyout", str(key), "-out", str(certificate), "-subj", "/CN=test", "-addext", f"subjectAltName={name}"]
-        + list(options or ("-days", "2")),
+        + ["-days", "2"],
         check=True,
         capture_output=True,
         timeout=60,
