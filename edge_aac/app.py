@@ -15,7 +15,15 @@ from edge_aac.service.companions import OpenCompanion
 from edge_aac.service.control import Control
 from edge_aac.service.metrics_endpoint import open_metrics
 from edge_aac.service.notify import ServiceManager
-from edge_aac.service.opening import Output, open_model, open_outlets, open_sources, privacy_gate, sink_plans
+from edge_aac.service.opening import (
+    Output,
+    configured_sinks,
+    open_model,
+    open_outlets,
+    open_sources,
+    privacy_gate,
+    sink_plans,
+)
 from edge_aac.service.overrides import FILE_NAME as OVERRIDES_FILE
 from edge_aac.service.overrides import Overrides, folder_of_environment
 from edge_aac.service.plans import SourcePlan, source_plans
@@ -119,7 +127,7 @@ def _opened(
     overrides.keep_only(plan for plan, _ in plans)
     overrides.save()
     control = Control(overrides)
-    sinks = sink_plans(settings, output, control)
+    sinks = sink_plans(configured_sinks(settings), output, control)
     hub = Hub(open_outlets(sinks, stop))
     session = Session(
         model=model,

@@ -195,10 +195,9 @@ class SinkPlan:
         return sink
 
 
-def sink_plans(settings: Settings, output: Output, control: SourceControl | None = None) -> list[SinkPlan]:
+def sink_plans(sinks: Sequence[Chosen], output: Output, control: SourceControl | None = None) -> list[SinkPlan]:
     """The configured sinks, or standard output where there are none; those that take commands are given ``control``."""
     plans: list[SinkPlan] = []
-    sinks = for_node(settings.chosen(SinkSettings), settings.get(StreamSettings).node)
     names: Counter[str] = Counter()
     for chosen in sinks or [Chosen("stdout", StdoutSettings(), StdoutSink)]:
         names[chosen.kind] += 1
@@ -209,10 +208,11 @@ def sink_plans(settings: Settings, output: Output, control: SourceControl | None
     return plans
 
 
-def for_node(sinks: Sequence[Chosen], node: str) -> list[Chosen]:
-    """Sinks whose settings have a method ``for_node(node)``, with what that gives; the others as they are."""
+def configured_sinks(settings: Settings) -> list[Chosen]:
+    """The configured sinks; settings that have a method ``for_node(node)`` are those that it gives."""
+    node = settings.get(StreamSettings).node
     found = []
-    for chosen in sinks:
+    for chosen in settings.chosen(SinkSettings):
         hook = getattr(chosen.settings, "for_node", None)
         found.append(chosen if hook is None else Chosen(chosen.kind, hook(node), chosen.factory))
     return found
