@@ -17,6 +17,7 @@ from edge_aac.service.metrics_endpoint import open_metrics
 from edge_aac.service.notify import ServiceManager
 from edge_aac.service.opening import (
     Output,
+    configured_sinks,
     open_model,
     open_outlets,
     open_sources,
@@ -42,7 +43,7 @@ from edge_aac.streaming.load import heat_watch
 from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.offline import FileCaptioner
 from edge_aac.streaming.session import Session
-from edge_aac.streaming.settings import HealthSettings, SinkSettings, StreamSettings
+from edge_aac.streaming.settings import HealthSettings, StreamSettings
 from edge_aac.timebase import SAMPLE_RATE
 
 __all__ = ["Output", "caption_files", "run_stream"]
@@ -132,7 +133,7 @@ def _opened(
     overrides.keep_only(plan for plan, _ in plans)
     overrides.save()
     control = Control(overrides)
-    sinks = sink_plans(settings.chosen(SinkSettings), output, control)
+    sinks = sink_plans(configured_sinks(settings), output, control)
     hub = Hub(open_outlets(sinks, stop))
     session = Session(
         model=model,

@@ -32,6 +32,8 @@ EXAMPLES = """Examples:
 
   edge-aac stream --device mic0 --device mic1 --sink stdout --sink jsonl:heard.jsonl
 
+  edge-aac stream --device mic0 --mqtt mqtts://broker:8883
+
   edge-aac stream --device file:garden.flac --format json
 
   arecord -q -f S16_LE -r 16000 -t raw | edge-aac stream --device stdin:
@@ -44,6 +46,7 @@ EXAMPLES = """Examples:
 @settings_options(*STREAM_SECTIONS, others=True)
 def stream(
     given: GivenSettings,
+    mqtt: options.MqttOption = None,
     every_window: Annotated[
         bool, typer.Option("--every-window", help="Print a caption for every window, not for every event.")
     ] = False,
@@ -52,6 +55,7 @@ def stream(
     log_level: options.LogLevelOption = options.LogLevel.INFO,
 ) -> None:
     """Caption microphones, files or a pipe until they end or you stop it."""
+    given = given.with_sinks("mqtt", mqtt or (), "--mqtt")
     stop, reload = threading.Event(), ReloadRequest(given.load)
     manager = ServiceManager.of_environment()
     # First of all: a stop during the imports below must end the stream as politely as a later one.

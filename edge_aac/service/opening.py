@@ -27,7 +27,7 @@ from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.outlet import Reopening
 from edge_aac.streaming.privacy import PrivacyGate
 from edge_aac.streaming.privacy_settings import PrivacySettings
-from edge_aac.streaming.settings import ConfiguredSource
+from edge_aac.streaming.settings import ConfiguredSource, SinkSettings, StreamSettings
 
 log = logging.getLogger(__name__)
 
@@ -208,9 +208,20 @@ def sink_plans(sinks: Sequence[Chosen], output: Output, control: SourceControl |
     return plans
 
 
+<<<<<<< HEAD
 def takes_commands(sinks: Sequence[Chosen]) -> bool:
     """Whether one of the sinks is set to take commands: its settings have ``commands = true``."""
     return any(getattr(chosen.settings, "commands", False) is True for chosen in sinks)
+=======
+def configured_sinks(settings: Settings) -> list[Chosen]:
+    """The configured sinks; settings that have a method ``for_node(node)`` are those that it gives."""
+    node = settings.get(StreamSettings).node
+    found = []
+    for chosen in settings.chosen(SinkSettings):
+        hook = getattr(chosen.settings, "for_node", None)
+        found.append(chosen if hook is None else Chosen(chosen.kind, hook(node), chosen.factory))
+    return found
+>>>>>>> w-mqtt
 
 
 def open_outlets(plans: Sequence[SinkPlan], stop: threading.Event) -> list[Outlet]:

@@ -18,7 +18,7 @@ from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import ConfigError, EdgeAacError
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.settings import CaptionerSettings
-from edge_aac.service.opening import Output, SinkPlan, open_model, open_waiting, sink_plans
+from edge_aac.service.opening import Output, SinkPlan, configured_sinks, open_model, open_waiting, sink_plans
 from edge_aac.service.overrides import Overrides
 from edge_aac.service.plans import SourcePlan, source_plans
 from edge_aac.service.reload_request import ReloadRequest
@@ -111,7 +111,7 @@ class Running:
             CancelledError: the session ended meanwhile.
         """
         sources = {plan.key: plan for plan in source_plans(settings, self.output)}
-        sinks = sink_plans(settings.chosen(SinkSettings), self.output, self.control)
+        sinks = sink_plans(configured_sinks(settings), self.output, self.control)
         opened = Opened()
         try:
             self._open(settings, sources, sinks, opened)

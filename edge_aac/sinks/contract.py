@@ -68,7 +68,8 @@ class SinkSettings(BaseModel):
         queue_records: how many records may wait for the sink; then the oldest of live sources are dropped and counted.
 
     A subclass may have a method ``leaves(self) -> str`` that tells in sentences where records go, for
-    ``edge-aac config --show``.
+    ``edge-aac config --show``, and a method ``for_node(self, node)`` that gives the settings to open the sink with on
+    the device of that name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

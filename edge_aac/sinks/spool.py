@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
+from edge_aac.errors import ConfigError
 from edge_aac.sinks.message import Message
 from edge_aac.sinks.spool_file import DamagedFile, DiskFault, SpoolFile, rescued, set_aside
+from edge_aac.sinks.spool_memory import MemoryQueue
 from edge_aac.sinks.spool_settings import SpoolLimits, since_boot_s, this_boot
 
 FORGET_MESSAGES = 256
@@ -47,6 +48,8 @@ class Spool:
         clock: Callable[[], float] = since_boot_s,
         boot: str | None = None,
     ) -> None:
+        self.queued = 0
+        """Number of messages that wait."""
         self.dropped = 0
         """Messages that were given up: too many, too old, or lost with a damaged file."""
         self.fault: str | None = None
@@ -58,24 +61,17 @@ class Spool:
         self._lock = threading.RLock()
         self._file: SpoolFile | None = None
         self._offset_s = 0.0
-        self._memory: dict[int, tuple[Message, float]] = {}
-        self._memory_bytes = 0
+        self._memory = MemoryQueue()
         self._disk = (0, 0)
         """Number and bytes of the messages in the file."""
         self._delivered: dict[int, int] = {}
         """Number → bytes of messages in the file that are to be deleted."""
-        self._renumbered: dict[int, tuple[Message, int]] = {}
-        """Identity → message and new number, of those that were taken before the file could be opened."""
-        self._next = 1
         self._retry_at_s = float("-inf")
         self._unsynced_since_s: float | None = None
         self._logged_drops = 0
-        self._use_disk()
-
-    @property
-    def queued(self) -> int:
-        """Number of messages that wait; never waits itself."""
-        return self._disk[0] - len(self._delivered) + len(self._memory)
+        if path is not None:
+            with self._held():
+                self._use_disk(path)
 
     @property
     def in_memory(self) -> int:
@@ -84,23 +80,21 @@ class Spool:
 
     def put(self, messages: Iterable[Message]) -> None:
         """Store messages behind all others; never raises for the disk's sake."""
-        with self._lock:
+        with self._held():
             now_s = self._now_s
             for message in messages:
-                self._memory[self._next] = replace(message, number=self._next), now_s
-                self._memory_bytes += message.size
-                self._next += 1
+                self._memory.add(message, now_s)
             self._settle()
 
     def first(self, limit: int, limit_bytes: int = 1_000_000) -> list[Message]:
         """The oldest messages that wait: at most so many, and of so many bytes, but one at least where there is one."""
-        with self._lock:
+        with self._held():
             found: list[Message] = []
             if self._file is not None and self._disk[0] > len(self._delivered):
                 file = self._file
                 self._guarded(lambda: found.extend(file.read(self._delivered, limit, limit_bytes)))
             size = sum(message.size for message in found)
-            for message, _ in self._memory.values():
+            for message, _ in self._memory.entries.values():
                 size += message.size
                 if len(found) >= limit or (found and size > limit_bytes):
                     break
@@ -113,25 +107,23 @@ class Spool:
         Args:
             messages: the very objects that :meth:`first` gave.
         """
-        with self._lock:
+        with self._held():
             for message in messages:
-                _, number = self._renumbered.pop(id(message), (message, message.number))
-                if self._memory.pop(number, None) is not None:
-                    self._memory_bytes -= message.size
-                else:
+                number = self._memory.number_of(message)
+                if not self._memory.discard(number):
                     self._forget_on_disk(number)
             if len(self._delivered) >= FORGET_MESSAGES:
                 self._settle()
 
     def tick(self) -> None:
         """Do what is due: to be called every second or so."""
-        with self._lock:
+        with self._held():
             self._follow_the_name()
             self._settle()
             since_s, file = self._unsynced_since_s, self._file
             if since_s is None or file is None or self._clock() - since_s < self._limits.sync_s:
                 return
-            if self.queued == 0:  # nothing is left that a power cut could take
+            if self._count == 0:  # nothing is left that a power cut could take
                 self._unsynced_since_s = None
                 self._guarded(file.shrink)
                 return
@@ -141,26 +133,38 @@ class Spool:
 
     def flush(self) -> None:
         """Have all that waits on the disk, where there is one."""
-        with self._lock:
+        with self._held():
             self._retry_at_s = float("-inf")
             self._settle()
-            if self._file is not None and self.queued:
+            if self._file is not None and self._count:
                 self._guarded(self._file.sync)
             self._unsynced_since_s = None
 
     def close(self) -> None:
         """Write what is in memory if that can be done, and let go. What is lost then is counted and logged."""
-        with self._lock:
+        with self._held():
             self.flush()
             if self._memory:
                 self.dropped += len(self._memory)
                 _log.warning("%d messages that were kept in memory are lost", len(self._memory))
                 self._memory.clear()
-                self._memory_bytes = 0
             if self._file is not None:
                 self._file.close()
                 self._file = None
             self._path = None
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """The lock; what others may read without it is brought up to date at the end."""
+        with self._lock:
+            try:
+                yield
+            finally:
+                self.queued = self._count
+
+    @property
+    def _count(self) -> int:
+        return self._disk[0] - len(self._delivered) + len(self._memory)
 
     @property
     def _now_s(self) -> float:
@@ -181,25 +185,24 @@ class Spool:
     def _settle(self) -> None:
         """Bring the store within its bounds, and what is in memory into the file."""
         if self._file is None and self._path is not None and self._clock() >= self._retry_at_s:
-            self._use_disk()
+            self._use_disk_again()
         self._trim()
         for _ in range(2):  # once more where the file turned out damaged and was begun anew
             if self._file is not None and (self._memory or self._delivered) and self._clock() >= self._retry_at_s:
                 self._guarded(partial(self._write, self._file))
-        while self._memory_bytes > self._limits.memory_bytes:
-            self._drop({next(iter(self._memory)): 0})
+        while self._memory.bytes > self._limits.memory_bytes:
+            self._drop({next(iter(self._memory.entries)): 0})
 
     def _write(self, file: SpoolFile) -> None:
-        file.write(list(self._memory.values()), self._delivered)
+        file.write(list(self._memory.entries.values()), self._delivered)
         count, size = self._disk
         self._disk = (
             count - len(self._delivered) + len(self._memory),
-            size - sum(self._delivered.values()) + self._memory_bytes,
+            size - sum(self._delivered.values()) + self._memory.bytes,
         )
         if self._memory and self._unsynced_since_s is None:
             self._unsynced_since_s = self._clock()
         self._memory.clear()
-        self._memory_bytes = 0
         self._delivered.clear()
         if self.fault is not None:
             _log.warning("messages are kept in '%s' again", self._path)
@@ -207,8 +210,8 @@ class Spool:
 
     def _trim(self) -> None:
         """Drop the oldest messages while there are too many, and those that are too old."""
-        excess = self.queued - self._limits.messages
-        excess_bytes = self._disk[1] - sum(self._delivered.values()) + self._memory_bytes - self._limits.bytes
+        excess = self._count - self._limits.messages
+        excess_bytes = self._disk[1] - sum(self._delivered.values()) + self._memory.bytes - self._limits.bytes
         before_s = self._now_s - self._limits.age_s if self._limits.age_s else float("-inf")
         if excess <= 0 and excess_bytes <= 0 and not self._limits.age_s:
             return
@@ -231,14 +234,12 @@ class Spool:
         if self._file is not None and self._disk[0] > len(self._delivered):
             with closing(self._file.oldest()) as kept:
                 yield from (row for row in kept if row[0] not in self._delivered)
-        yield from ((number, message.size, stored_s) for number, (message, stored_s) in self._memory.items())
+        yield from ((number, message.size, stored_s) for number, (message, stored_s) in self._memory.entries.items())
 
     def _drop(self, victims: Mapping[int, int]) -> None:
         """Give up messages by number, with their bytes."""
         for number, size in victims.items():
-            if number in self._memory:
-                self._memory_bytes -= self._memory.pop(number)[0].size
-            else:
+            if not self._memory.discard(number):
                 self._delivered[number] = size
         self._note_dropped(len(victims))
 
@@ -283,8 +284,9 @@ class Spool:
             "'%s' cannot be used: %s; it is kept as '%s' and begun anew with the %d messages that could be read",
             *(self._path, damage, aside.name, len(saved)),
         )
-        self._take_over(saved)
-        self._use_disk()
+        self._delivered.clear()
+        self._memory.prepend(saved, self._now_s)
+        self._use_disk_again()
 
     def _follow_the_name(self) -> None:
         """Open the path anew where it no longer leads to the open file, with what that holds."""
@@ -296,36 +298,26 @@ class Spool:
         if self._file is file:
             _log.error("'%s' was moved or deleted: it is begun anew with what it held", self._path)
             self._let_go()
-            self._take_over(saved)
-            self._use_disk()
+            self._delivered.clear()
+            self._memory.prepend(saved, self._now_s)
+            self._use_disk_again()
 
     def _let_go(self) -> None:
         if self._file is not None:
             self._file.close()
         self._file, self._disk = None, (0, 0)
 
-    def _take_over(self, messages: Sequence[Message]) -> None:
-        """Put messages that were in a file before those in memory."""
-        self._delivered.clear()
-        self._shift_above(max((message.number for message in messages), default=0))
-        now_s = self._now_s
-        self._memory = {message.number: (message, now_s) for message in messages} | self._memory
-        self._memory_bytes = sum(message.size for message, _ in self._memory.values())
-
-    def _shift_above(self, greatest: int) -> None:
-        """Have the messages in memory come after a number that a file holds."""
-        if (shift := greatest + 1 - min(self._memory, default=self._next)) <= 0:
-            return
-        for number, (message, _) in self._memory.items():
-            self._renumbered[id(message)] = message, number + shift
-        self._memory = {n + shift: (replace(m, number=n + shift), at_s) for n, (m, at_s) in self._memory.items()}
-        self._next += shift
-
-    def _use_disk(self) -> None:
+    def _use_disk_again(self) -> None:
         if self._path is None:
             return
         try:
-            self._open(self._path)
+            self._use_disk(self._path)
+        except ConfigError as error:  # somebody else took the place of the file: that ends the start alone
+            self._note_fault(str(error))
+
+    def _use_disk(self, path: Path) -> None:
+        try:
+            self._open(path)
         except DiskFault as fault:
             self._note_fault(str(fault))
         except DamagedFile as damage:
@@ -342,6 +334,6 @@ class Spool:
         except BaseException:
             file.close()
             raise
-        self._shift_above(greatest)
-        self._memory = {n: (m, at_s + offset_s - self._offset_s) for n, (m, at_s) in self._memory.items()}
+        self._memory.shift_above(greatest)
+        self._memory.delay(offset_s - self._offset_s)
         self._file, self._offset_s, self._disk = file, offset_s, (count, size)

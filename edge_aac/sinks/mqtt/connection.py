@@ -10,40 +10,34 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from edge_aac.backoff import Backoff
 from edge_aac.errors import EdgeAacError
 from edge_aac.sinks.mqtt.client import V5, V311
 from edge_aac.sinks.mqtt.delivery import deliver
-from edge_aac.sinks.mqtt.faults import BAD_PROTOCOL, NO_RETAIN, BrokerError, Fault, fault_of_loss
+from edge_aac.sinks.mqtt.faults import BAD_PROTOCOL, NO_RETAIN, BrokerError, Fault, fault_of_loss, fault_of_short_lives
 from edge_aac.sinks.mqtt.link import Link, Subscription
 from edge_aac.sinks.mqtt.login import Login, read_login
 from edge_aac.sinks.mqtt.messages import Message
+from edge_aac.sinks.mqtt.refusals import Refusals
 from edge_aac.sinks.mqtt.settings import MqttSettings
+from edge_aac.sinks.mqtt.states import KeptState, KeptStates
 
 BACKOFF = Backoff(first_s=0.5, longest_s=30.0, refused_s=300.0, jitter=0.5, steady_s=10.0)
 LOOK_AT_LOGIN_S = 2.0
 FAREWELL_S = 1.0
-SILENT_TRIES = 2
-"""Connections that were closed before the broker's answer, after which the other version of MQTT is tried."""
+SHORT_LIVES = 4  # connections in a row that were lost soon, which is no outage any more
+SILENT_TRIES = 2  # connections closed before the broker's answer, after which the other version of MQTT is tried
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Kept:
-    message: Message
-    since_s: float
 
 
 class Connection:
     """A client that stays connected.
 
-    A thread of its own connects, waits, and connects again with growing pauses. It counts as connected from the
-    broker's consent (CONNACK) to the loss, not before and not after. Each fault is logged once until a connection has
-    held.
+    A thread of its own connects again and again, with growing pauses. It counts as connected from the broker's consent
+    (CONNACK) to the loss. Each fault is logged once until a connection has held.
 
     Args:
         settings: of the broker.
@@ -71,21 +65,20 @@ class Connection:
         self._stop = threading.Event()
         self._link: Link | None = None
         self._fault: Fault | None = None
-        self._refusals: dict[str, Fault] = {}
-        """What the broker refuses although it is connected, by topic."""
-        self._states: dict[str, _Kept] = {}
-        self._unsent: dict[str, _Kept] = {}
+        self.refusals = Refusals(backoff.refused_s)
+        """What the broker refuses although it is connected."""
+        self._states = KeptStates(self.refusals.resting)
         self._subscriptions: list[Subscription] = []
         self._on_connected: list[Callable[[], None]] = []
         self._logged: set[str] = set()
+        self._down = False
+        """Whether it was logged that there is no connection."""
         self._protocol = V311 if settings.protocol == "3.1.1" else V5
         self._unanswered = 0
         self._speaks_v5 = False
         self._retained_will = True
-        self.connections = 0
-        """Times that the broker accepted the client."""
+        self.connections = 0  # that the broker accepted
         self.tries = 0
-        """Times that a connection was tried."""
         self._thread = threading.Thread(target=self._run, name=f"edge-aac-mqtt-{settings.client}", daemon=True)
 
     def start(self) -> None:
@@ -104,7 +97,7 @@ class Connection:
         with self._changed:
             if not self.connected:
                 return self._fault or Fault("tcp", f"not connected to {self._settings.broker.label} yet")
-            return next(iter(self._refusals.values()), None)
+            return self.refusals.fault
 
     @property
     def protocol(self) -> str:
@@ -132,13 +125,8 @@ class Connection:
         A retained one is sent again after each connection, since a broker may have lost what it kept. An empty
         retained one deletes what the broker keeps.
         """
+        self._states.keep(message)
         with self._changed:
-            kept = _Kept(message, time.monotonic())
-            if message.retain and message.payload:
-                self._states[message.topic] = kept
-            else:
-                self._states.pop(message.topic, None)
-            self._unsent[message.topic] = kept
             self._changed.notify_all()
 
     def send(self, messages: Sequence[Message], settled: Callable[[int, Fault | None], None]) -> None:
@@ -159,8 +147,7 @@ class Connection:
         def note(place: int, fault: Fault | None) -> None:
             topic = messages[place].topic
             if fault is None:
-                with self._changed:
-                    self._refusals.pop(topic, None)
+                self._taken(topic)
             elif fault.stage == "publish" and not fault.hopeless:
                 self._refused(topic, fault)
             settled(place, fault)
@@ -185,7 +172,7 @@ class Connection:
         return fault_of_loss(0, "it was closed", self._settings.broker, self._settings.client)
 
     def _run(self) -> None:
-        failures = 0
+        failures = short = 0
         link: Link | None = None
         while not self._stop.is_set():
             link = Link(
@@ -204,15 +191,19 @@ class Connection:
             if fault is None:
                 fault = self._stay(link)
                 if time.monotonic() - began_s >= self._backoff.steady_s:
-                    failures = 0
+                    failures = short = 0
                     self._logged.clear()
+                short += 1
             if self._stop.is_set():
                 break
             link.close()
             if self._adapted(link, fault):
                 continue
             failures += 1
-            self._note(fault)
+            cause = self.refusals.cause_of_loss if link.accepted else None
+            if link.accepted and cause is None and short >= SHORT_LIVES and not fault.refused:
+                fault = fault_of_short_lives(self._settings.broker, self._settings.client)
+            self._note(cause or fault, consequence=cause is not None)
             self._pause(failures, fault, login)
         if link is not None:
             link.close()
@@ -232,18 +223,18 @@ class Connection:
     def _stay(self, link: Link) -> Fault:
         """Greet the broker and send what is kept until the connection is lost; gives why it was."""
         for message in self._birth():
-            self._post(link, message)
+            if not self.refusals.resting(message.topic):
+                self._post(link, message)
         with self._changed:
-            self._unsent = {**self._states, **self._unsent}
+            self._states.send_all()
             self._link, self._fault = link, None
-            self._refusals.clear()
             self.connections += 1
             self._speaks_v5 |= link.protocol == V5
-            again = bool(self._logged)
+            again, self._down = self._down, False
             subscriptions = list(self._subscriptions)
             self._changed.notify_all()
         _log.log(
-            logging.WARNING if again else logging.INFO,
+            logging.WARNING if again else logging.INFO if self.connections == 1 else logging.DEBUG,
             "MQTT: connected to %s%s (MQTT %s)",
             self._settings.broker.label,
             " again" if again else "",
@@ -256,25 +247,18 @@ class Connection:
         while not link.lost.is_set() and not self._stop.is_set():
             self._send_kept(link)
             with self._changed:
-                self._changed.wait_for(lambda: self._unsent or link.lost.is_set() or self._stop.is_set(), 0.25)
+                self._changed.wait_for(lambda: self._states.waiting or link.lost.is_set() or self._stop.is_set(), 0.25)
         with self._changed:
             self._link = None
         return link.fault or self._loss()
 
     def _send_kept(self, link: Link) -> None:
-        with self._changed:
-            unsent, self._unsent = self._unsent, {}
-        for topic, kept in unsent.items():
-            future = self._post(link, kept.message.aged(time.monotonic() - kept.since_s))
-            if kept.message.qos and kept.message.retain:
-                future.add_done_callback(partial(self._keep_again, topic, kept))
+        for message, kept in self._states.take():
+            self._post(link, message).add_done_callback(partial(self._keep_again, kept))
 
-    def _keep_again(self, topic: str, kept: _Kept, done: Future[None]) -> None:
-        error = done.exception()
-        if isinstance(error, BrokerError) and error.fault.stage != "publish":
-            # Not confirmed: it goes with the next connection, unless a newer one is there.
-            with self._changed:
-                self._unsent.setdefault(topic, kept)
+    def _keep_again(self, kept: KeptState, done: Future[None]) -> None:
+        if isinstance(done.exception(), BrokerError) and kept.message.qos and kept.message.retain:
+            self._states.keep_again(kept)
 
     def _post(self, link: Link, message: Message) -> Future[None]:
         """Send without waiting; a refusal is noted."""
@@ -282,7 +266,9 @@ class Connection:
 
         def note(done: Future[None]) -> None:
             error = done.exception()
-            if isinstance(error, BrokerError) and error.fault.stage == "publish":
+            if error is None:
+                self._taken(message.topic)
+            elif isinstance(error, BrokerError) and error.fault.stage == "publish":
                 self._refused(message.topic, error.fault)
 
         future.add_done_callback(note)
@@ -291,17 +277,20 @@ class Connection:
     def _subscribe(self, link: Link, subscription: Subscription) -> None:
         def note(done: Future[None]) -> None:
             error = done.exception()
-            if isinstance(error, BrokerError) and error.fault.stage == "receive":
+            if error is None:
+                self._taken(subscription.filter)
+            elif isinstance(error, BrokerError) and error.fault.stage == "receive":
                 self._refused(subscription.filter, error.fault)
 
         link.subscribe(subscription).add_done_callback(note)
 
     def _refused(self, topic: str, fault: Fault) -> None:
-        with self._changed:
-            self._refusals[topic] = fault
-            first = fault.sentence not in self._logged
-            self._logged.add(fault.sentence)
+        first = self.refusals.add(topic, fault)
         _log.log(logging.WARNING if first else logging.DEBUG, "MQTT: %s", fault.sentence)
+
+    def _taken(self, topic: str) -> None:
+        if self.refusals.accepted(topic):
+            _log.warning("MQTT: the broker takes '%s' now", topic)
 
     def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
         from paho.mqtt.client import topic_matches_sub
@@ -332,11 +321,12 @@ class Connection:
         self._protocol, self._unanswered = (V311 if self._protocol == V5 else V5), 0
         return self._protocol == V311
 
-    def _note(self, fault: Fault) -> None:
+    def _note(self, fault: Fault, *, consequence: bool) -> None:
         with self._changed:
             self._fault = fault
-            first = fault.sentence not in self._logged
+            first = fault.sentence not in self._logged and not consequence
             self._logged.add(fault.sentence)
+            self._down |= first
             self._changed.notify_all()
         _log.log(logging.WARNING if first else logging.DEBUG, "MQTT: %s; it is tried again", fault.sentence.rstrip("."))
 

@@ -80,15 +80,21 @@ def fault_of_opening(error: Exception, broker: Broker) -> Fault:
         return Fault("tcp", f"nothing listens at {where}: start the broker, or correct host and port")
     if isinstance(error, TimeoutError):
         return Fault("tcp", f"{where} does not answer: start the broker, or let its port through the firewall")
-    if "websocket" in str(error).lower():
-        return Fault("websocket", f"{where} speaks no MQTT over WebSocket at '{broker.path}': correct port and path")
-    if isinstance(error, (ConnectionError, EOFError)) and broker.tls:
-        return Fault(
-            "tls", f"{where} closes the connection before TLS is agreed: correct the port, or use mqtt:// or ws://"
-        )
     if isinstance(error, (ConnectionError, EOFError)):
-        return Fault("tcp", f"{where} closes the connection at once: correct the port, or see the broker's log")
+        return _fault_of_end(error, broker)
     return Fault("tcp", f"{where} is not reached ({_reason(error)}): see the network and the broker's log")
+
+
+def _fault_of_end(error: Exception, broker: Broker) -> Fault:
+    """Why a server has ended a connection that was being agreed on."""
+    where = broker.label
+    if broker.path is not None and "websocket" in str(error).lower():
+        return Fault("websocket", f"{where} speaks no MQTT over WebSocket at '{broker.path}': correct port and path")
+    if broker.tls:
+        return Fault(
+            "tls", f"{where} ends the connection before TLS is agreed: correct the port, or use mqtt:// or ws://"
+        )
+    return Fault("tcp", f"{where} closes the connection at once: correct the port, or see the broker's log")
 
 
 def fault_of_tls(text: str, broker: Broker) -> Fault:
@@ -168,6 +174,15 @@ def fault_of_loss(code: int, name: str, broker: Broker, client: str) -> Fault:
             code=code,
         )
     return Fault("tcp", f"the connection to {broker.label} was lost ({name})", code=code)
+
+
+def fault_of_short_lives(broker: Broker, client: str) -> Fault:
+    """Why each connection is lost soon: brokers that end one for another of the same client do not always say so."""
+    return Fault(
+        "connack",
+        f"{broker.label} ends each connection soon: another client may connect as '{client}' too, so give one of them "
+        "another name or 'client_id'; else see the broker's log",
+    )
 
 
 def fault_of_publish(code: int, name: str, topic: str) -> Fault:

@@ -25,11 +25,11 @@ from edge_aac.sinks.spool import Spool
 WAIT_S = 2.0
 """How long a try to deliver waits for a connection."""
 
-REFUSED_WAIT_S = 30.0
-"""Pause after the broker has refused a topic: its ACL may have been corrected meanwhile."""
+LONGEST_RETRY_S = 5.0
+"""Longest pause between two looks at whether waiting messages can be sent."""
 
 MIN_WINDOW = 100
-"""Messages that are taken from the disk at once, or more."""
+"""Messages that are taken from the disk at once, or more; half of them may be of topics that the broker refuses."""
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,9 @@ class MqttSink:
         )
         window = Window(messages=max(settings.in_flight, MIN_WINDOW))
         remote = _Broker(settings, self.connection)
-        self._spooled = Spooled(remote, spool, f"MQTT {settings.broker.label}", window=window)
+        # The connection itself waits as long as it should: this only sees whether it is there.
+        retries = replace(backoff, longest_s=min(backoff.longest_s, LONGEST_RETRY_S))
+        self._spooled = Spooled(remote, spool, f"MQTT {settings.broker.label}", window=window, backoff=retries)
         self.connection.on_connected(self._spooled.retry_now)
         self.connection.start()
 
@@ -162,7 +164,12 @@ class _Broker:
         if not self._connection.wait(WAIT_S):
             fault = self._connection.fault
             raise RemoteFault(fault.sentence if fault else "the broker is not connected", logged=True)
-        faults: list[Fault] = []
+        faults = self._give_up_refused(messages, receipts)
+        ready = [message for message in messages if self._connection.refusals.resting(message.topic) is None]
+        # A refused topic whose rest is over is tried last, by one message: the broker may end the connection for it.
+        ready.sort(key=lambda message: self._connection.refusals.known(message.topic))
+        messages = [message for message in ready if not self._connection.refusals.known(message.topic)]
+        messages += ready[len(messages) : len(messages) + 1]
 
         def settled(place: int, fault: Fault | None) -> None:
             if fault is None:
@@ -175,8 +182,16 @@ class _Broker:
         now_s = time.time()
         self._connection.send([of_stored(message, now_s) for message in messages], settled)
         if faults:
-            wait_s = REFUSED_WAIT_S if faults[0].stage == "publish" else 0.0
-            raise RemoteFault(faults[0].sentence, wait_s=wait_s, logged=True)
+            raise RemoteFault(faults[0].sentence, logged=True)
+
+    def _give_up_refused(self, messages: Sequence[StoredMessage], receipts: Receipts) -> list[Fault]:
+        """Drop the oldest messages of topics that rest where they leave no room for others; why the rest waits."""
+        resting = [
+            (message, fault) for message in messages if (fault := self._connection.refusals.resting(message.topic))
+        ]
+        for message, fault in resting[: max(0, len(resting) - MIN_WINDOW // 2)]:
+            receipts.refused(message, fault.sentence)
+        return [fault for _, fault in resting]
 
     def close(self) -> None:
         """Nothing is to be done: the sink closes the connection after its last words."""

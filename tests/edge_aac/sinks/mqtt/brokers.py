@@ -24,7 +24,7 @@ from edge_aac.backoff import Backoff
 from tests.edge_aac.audio.sources.network.servers import free_port, require_parts
 
 QUICK = Backoff(first_s=0.02, longest_s=0.2, refused_s=1.0, jitter=0.5, steady_s=0.5)
-TIMEOUT_S = 5.0
+TIMEOUT_S = 20.0
 CONNECT, PUBLISH, PUBACK = 1, 3, 4
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edge_aac.backoff import Backoff
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.sink import MqttSink
 from tests.edge_aac.sinks.mqtt.brokers import QUICK, Certificates, Mosquitto, Subscriber, Wire
@@ -46,9 +47,9 @@ def make_sink(tmp_path: Path) -> Iterator[MakeSink]:
     """Opens sinks of the node "kitchen", and closes them."""
     opened: list[MqttSink] = []
 
-    def make(url: str, **settings: Any) -> MqttSink:
+    def make(url: str, backoff: Backoff = QUICK, **settings: Any) -> MqttSink:
         given = {"node": "kitchen", "spool_path": tmp_path / "spool.sqlite", "keepalive_s": 5, "confirm_s": 1.0}
-        opened.append(MqttSink(MqttSettings(url=url, **{**given, **settings}), QUICK))
+        opened.append(MqttSink(MqttSettings(url=url, **{**given, **settings}), backoff))
         return opened[-1]
 
     yield make
