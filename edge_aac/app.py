@@ -125,7 +125,7 @@ def _opened(
     model = open_model(settings.get(CaptionerSettings))
     clips = open_clips(settings.get(ClipSettings))
     overrides = Overrides.load(folder_of_environment() / OVERRIDES_FILE)
-    if not takes_commands(settings.chosen(SinkSettings)):
+    if not takes_commands(configured_sinks(settings)):
         # Nobody could end a pause.
         if overrides.by_label:
             log.warning("what commands have set before does not count: no sink takes commands")

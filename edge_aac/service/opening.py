@@ -208,11 +208,11 @@ def sink_plans(sinks: Sequence[Chosen], output: Output, control: SourceControl |
     return plans
 
 
-<<<<<<< HEAD
 def takes_commands(sinks: Sequence[Chosen]) -> bool:
     """Whether one of the sinks is set to take commands: its settings have ``commands = true``."""
     return any(getattr(chosen.settings, "commands", False) is True for chosen in sinks)
-=======
+
+
 def configured_sinks(settings: Settings) -> list[Chosen]:
     """The configured sinks; settings that have a method ``for_node(node)`` are those that it gives."""
     node = settings.get(StreamSettings).node
@@ -221,7 +221,6 @@ def configured_sinks(settings: Settings) -> list[Chosen]:
         hook = getattr(chosen.settings, "for_node", None)
         found.append(chosen if hook is None else Chosen(chosen.kind, hook(node), chosen.factory))
     return found
->>>>>>> w-mqtt
 
 
 def open_outlets(plans: Sequence[SinkPlan], stop: threading.Event) -> list[Outlet]:
