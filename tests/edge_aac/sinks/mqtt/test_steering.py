@@ -188,17 +188,19 @@ def test_what_a_run_before_announced_is_taken_back_and_nothing_of_others(broker:
 
 def test_before_the_stream_begins_nothing_is_announced_and_nothing_taken_back(broker: _Broker) -> None:
     topic = "homeassistant/device/edge-aac_kitchen_s-hall/config"
-    broker.retained[topic] = b"{}"
+    stale = "homeassistant/device/edge-aac_kitchen_s-cellar/config"
+    broker.retained = {topic: b"{}", stale: b"{}"}
     control = _Control()
     made = Steering(broker, _SETTINGS, control)
     try:
         broker.publish("homeassistant/status", b"online")
         time.sleep(0.1)
-        assert broker.retained == {topic: b"{}"} and not broker.sent
+        assert broker.retained == {topic: b"{}", stale: b"{}"} and not broker.sent
         control.states["hall"] = SourceState("hall", True, None, 2.0, True, "listening")
         control.changed()
         _wait_for(lambda: "edge-aac/kitchen/hall/hop" in broker.retained)
         assert json.loads(broker.retained[topic])["components"]
+        _wait_for(lambda: stale not in broker.retained)
     finally:
         made.close()
 
