@@ -145,6 +145,17 @@ def test_all_that_was_heard_before_a_pause_is_told_and_its_events_end(world: _Wo
     assert {number for number, state in events if state == "start"} == {n for n, state in events if state == "end"}
 
 
+def test_sound_that_no_window_has_yet_is_told_at_the_pause_and_not_at_its_end(world: _World) -> None:
+    _wait_for(lambda: world.captions > 2)
+    world.control.set_hop("hall", 60.0)
+    _wait_for(lambda: world.captions == world.channel.counters.captions)
+    before, written = world.captions, world.channel.written_samples
+    _wait_for(lambda: world.channel.written_samples > written + 8 * HOP)
+    assert world.captions == before, "the next window is due in a minute"
+    world.control.set_enabled("hall", False)
+    _wait_for(lambda: world.captions == before + 1)
+
+
 def test_a_pause_and_its_end_in_one_moment_lose_nothing(world: _World) -> None:
     for _ in range(20):
         world.control.set_enabled("hall", False)
