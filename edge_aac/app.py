@@ -23,6 +23,7 @@ from edge_aac.service.opening import (
     open_sources,
     privacy_gate,
     sink_plans,
+    takes_commands,
 )
 from edge_aac.service.overrides import FILE_NAME as OVERRIDES_FILE
 from edge_aac.service.overrides import Overrides, folder_of_environment
@@ -124,6 +125,11 @@ def _opened(
     model = open_model(settings.get(CaptionerSettings))
     clips = open_clips(settings.get(ClipSettings))
     overrides = Overrides.load(folder_of_environment() / OVERRIDES_FILE)
+    if not takes_commands(configured_sinks(settings)):
+        # Nobody could end a pause.
+        if overrides.by_label:
+            log.warning("what commands have set before does not count: no sink takes commands")
+        overrides = Overrides()
     overrides.keep_only(plan for plan, _ in plans)
     overrides.save()
     control = Control(overrides)

@@ -208,6 +208,11 @@ def sink_plans(sinks: Sequence[Chosen], output: Output, control: SourceControl |
     return plans
 
 
+def takes_commands(sinks: Sequence[Chosen]) -> bool:
+    """Whether one of the sinks is set to take commands: its settings have ``commands = true``."""
+    return any(getattr(chosen.settings, "commands", False) is True for chosen in sinks)
+
+
 def configured_sinks(settings: Settings) -> list[Chosen]:
     """The configured sinks; settings that have a method ``for_node(node)`` are those that it gives."""
     node = settings.get(StreamSettings).node

@@ -207,7 +207,10 @@ class SourceControl(Protocol):
 
 @runtime_checkable
 class TakesCommands(Protocol):
-    """A sink by which others may change how sources are listened to."""
+    """A sink by which others may change how sources are listened to.
+
+    Its settings have a field ``commands``: where that is true of no sink, what commands have set before does not count.
+    """
 
     def take_commands(self, control: SourceControl) -> None:
         """Take commands from now on, until the sink is closed; called once, after the sink was opened."""

@@ -186,10 +186,10 @@ class Radio:
                 self.wfile.write(head + b"data" + long)
                 random, began_s, sent = np.random.default_rng(0), time.monotonic(), 0
                 while True:
-                    # Another sound every 12 s, so that captions change.
-                    loud = 3000.0 if sent // 192_000 % 2 else 9000.0
-                    tone = loud * np.sin(np.arange(sent, sent + 1600) * (0.05 + 0.1 * (sent // 192_000 % 3)))
-                    self.wfile.write((tone + random.normal(0, 500, 1600)).astype("<i2").tobytes())
+                    # 10 s of sound and 14 s of silence in turns: each sound is an event, and has a caption.
+                    loud = 9000.0 if sent % 384_000 < 160_000 else 0.0
+                    tone = np.sin(np.arange(sent, sent + 1600) * (0.05 + 0.1 * (sent // 384_000 % 3)))
+                    self.wfile.write((loud * (tone + random.normal(0, 0.3, 1600))).astype("<i2").tobytes())
                     self.wfile.flush()
                     sent += 1600
                     time.sleep(max(0.0, began_s + sent / 16_000 - time.monotonic()))
@@ -326,7 +326,7 @@ def node(home: Home, radio: Radio, name: str, sources: list[str], more: str = ""
     """
     write_configuration(home, radio, name, sources, more)
     folder = home.folder / name
-    words = [*COMMAND, "stream", "--config", str(folder / "config.toml")]
+    words = [*COMMAND, "stream", "--every-window", "--config", str(folder / "config.toml")]
     return Process(words, folder / "log", {"XDG_STATE_HOME": str(folder / "state")})
 
 

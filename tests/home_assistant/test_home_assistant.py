@@ -104,7 +104,7 @@ def test_entities_appear_with_names_units_classes_and_states(world: World) -> No
     }
     told = world.home.eventually(lambda now: now["sensor.attic_garden_state"]["state"] == "listening", "no health")
     assert told["switch.attic_garden_listening"]["state"] == "on"
-    assert told["number.attic_garden_hop"]["state"] == "3.0"
+    assert told["number.attic_garden_hop"]["state"] == "3"
     assert told["number.attic_garden_threshold"]["state"] == "unknown", "there is none"
     assert told["binary_sensor.attic_garden_problem"]["state"] == "off"
     assert told["event.kitchen_garden_event"]["event_type"] in {"start", "update", "end"}

@@ -90,23 +90,18 @@ class Facts:
 
 
 def messages(facts: Facts) -> list[Message]:
-    """All discovery messages, those included that take back what the other form or other settings announced."""
+    """All discovery messages. What other settings announced before is found by :func:`filters` and :func:`outdated`."""
     found: list[Message] = []
     for part, entities, platforms in _parts(facts):
-        absent = {key: platform for key, platform in platforms.items() if key not in entities}
-        component_topics = {key: _component_topic(facts, platforms[key], part, key) for key in platforms}
         if facts.form == "device":
-            found += [_removal(topic) for topic in component_topics.values()]
-            components: dict[str, Any] = {key: {"platform": platform} for key, platform in absent.items()}
-            components |= {key: {"platform": platforms[key], **entity} for key, entity in entities.items()}
+            # One of a platform and nothing else is removed, where it was there.
+            components = {key: {"platform": platform, **entities.get(key, {})} for key, platform in platforms.items()}
             payload = {"device": _device(facts), "origin": _origin(facts), "components": components}
             found.append(_message(_device_topic(facts, part), payload | _availability(facts)))
             continue
-        found.append(_removal(_device_topic(facts, part)))
-        found += [_removal(component_topics[key]) for key in absent]
         for key, entity in entities.items():
             payload = {**entity, "device": _device(facts), "origin": _origin(facts), **_availability(facts)}
-            found.append(_message(component_topics[key], payload))
+            found.append(_message(_component_topic(facts, platforms[key], part, key), payload))
     return found
 
 
@@ -130,13 +125,9 @@ def is_ours(facts: Facts, topic: str) -> bool:
 
 def outdated(facts: Facts, topic: str, payload: bytes) -> Message | None:
     """The message that takes back what is retained on a topic, where it is this node's and announced no more."""
-    if (
-        not payload
-        or not is_ours(facts, topic)
-        or topic in {message.topic for message in messages(facts) if message.payload}
-    ):
+    if not payload or not is_ours(facts, topic) or topic in {message.topic for message in messages(facts)}:
         return None
-    return _removal(topic)
+    return Message(topic, b"", qos=1, retain=True, json=False)
 
 
 def identifier(name: str) -> str:
@@ -320,7 +311,3 @@ def _component_topic(facts: Facts, platform: str, part: str, key: Key) -> str:
 
 def _message(topic: str, payload: Mapping[str, Any]) -> Message:
     return Message(topic, json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace"), qos=1, retain=True)
-
-
-def _removal(topic: str) -> Message:
-    return Message(topic, b"", qos=1, retain=True, json=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import edge_aac
@@ -14,12 +14,16 @@ from edge_aac.sinks.contract import SourceControl, SourceState
 from edge_aac.sinks.mqtt.commands import Refusal, carry_out, parse, state_texts
 from edge_aac.sinks.mqtt.discovery import Facts, filters, is_ours, messages, outdated, version_message
 from edge_aac.sinks.mqtt.entity_names import parse_names
+from edge_aac.sinks.mqtt.faults import Fault
 from edge_aac.sinks.mqtt.link import Subscription
 from edge_aac.sinks.mqtt.messages import Message
 from edge_aac.sinks.mqtt.settings import MqttSettings
 
 MAX_WAITING = 256
 """Messages that may wait for those before them; more are dropped, which the log tells."""
+
+MAX_FOUND = 4096
+"""Announcements of earlier runs that are looked at; of more, the rest at the next connection."""
 
 JOIN_TIMEOUT_S = 0.5
 
@@ -31,6 +35,9 @@ class KeepsMessages(Protocol):
 
     def keep(self, message: Message) -> None:
         """Have the newest message of a topic sent, now or later."""
+
+    def send(self, messages: Sequence[Message], settled: Callable[[int, Fault | None], None]) -> None:
+        """Deliver messages, all of them, where it is connected; ``settled`` is called with what became of each."""
 
     def subscribe(self, subscription: Subscription) -> None:
         """Subscribe now and after each connection."""
@@ -58,6 +65,8 @@ class Steering:
         self._announce_due = threading.Event()
         self._shown: dict[str, bytes] = {}
         """Payloads of the states and announcements that are there, by topic."""
+        self._found: dict[str, bytes] = {}
+        """Announcements of this node that the broker had, by topic, until it is known which of them still hold."""
         self._dropped = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"edge-aac-mqtt-commands-{settings.client}", daemon=True)
@@ -135,6 +144,7 @@ class Steering:
             if self._shown.get(message.topic) != message.payload:
                 self._connection.keep(message)
         self._shown = {message.topic: message.payload for message in wanted if message.topic in topics}
+        self._take_back()
 
     def _take_command(self, topic: str, payload: bytes) -> None:
         if not self._put(lambda: self._obey(topic, payload)):
@@ -155,7 +165,8 @@ class Steering:
         log.warning("MQTT: a command is refused: %s", refusal.reason)
         label = refusal.label
         error = f"{self._topics.base}/error" if label is None else self._topics.error(label)
-        self._connection.keep(self._message(error, refusal.reason, retain=False))
+        # Each of them: of what is kept, the newest of a topic stands for all.
+        self._connection.send([self._message(error, refusal.reason, retain=False)], _unheeded)
         # Whoever has shown the change before it was obeyed is shown what is.
         if label is not None:
             for source in self._control.sources():
@@ -170,15 +181,27 @@ class Steering:
     def _take_announcement(self, topic: str, payload: bytes) -> None:
         # Those of all other devices come too.
         if payload and is_ours(self._facts([]), topic):
-            self._put(lambda: self._take_back(topic, payload))
+            self._put(lambda: self._note_announcement(topic, payload))
 
-    def _take_back(self, topic: str, payload: bytes) -> None:
+    def _note_announcement(self, topic: str, payload: bytes) -> None:
+        if len(self._found) < MAX_FOUND:
+            self._found[topic] = payload
+        self._take_back()
+
+    def _take_back(self) -> None:
+        """Take back what was announced before and is no more, as soon as it is known what is."""
         sources = list(self._control.sources())
-        if not sources:
+        if not sources or not self._found:
             return  # the stream has not begun: what stands there may be announced again
-        removal = outdated(self._facts(sources), topic, payload)
-        if removal is not None:
-            self._connection.keep(removal)
+        facts, found, self._found = self._facts(sources), self._found, {}
+        for topic, payload in found.items():
+            removal = outdated(facts, topic, payload)
+            if removal is not None:
+                self._connection.keep(removal)
 
     def _message(self, topic: str, text: str, *, retain: bool) -> Message:
         return Message(topic, as_text(text).encode(), qos=1, retain=retain, json=False)
+
+
+def _unheeded(_place: int, _fault: Fault | None) -> None:
+    """Whoever sent a bad command and is not told of it now can see that nothing changed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,22 +11,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge_aac.audio.sources.address import SourceContext
 from edge_aac.audio.sources.paused import PausedSource
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DeviceError
 from edge_aac.records import Event, Gap, Health
 from edge_aac.service.control import Control
 from edge_aac.service.opening import Output
-from edge_aac.service.overrides import Override, Overrides, Setting
-from edge_aac.service.plans import SourcePlan
+from edge_aac.service.overrides import Overrides
 from edge_aac.service.reload import Running
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import load_settings
-from edge_aac.streaming.channel import ChannelSettings
-from edge_aac.streaming.gate import EnergyGate, ScoreGate
-from edge_aac.streaming.settings import ConfiguredSource
 from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, scored
+from tests.edge_aac.service.control_cases import plan
 from tests.edge_aac.streaming.session_cases import HOP, WINDOW, blocks, session
 
 _PATIENCE_S = 30.0
@@ -39,15 +34,6 @@ def _wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
-
-
-def _plan(label: str, address: str = "mic0", min_score: float | None = None, hop_s: float = 2.0) -> SourcePlan:
-    settings = ChannelSettings(EnergyGate(-70.0), ScoreGate(min_score), every_window=True)
-    return SourcePlan(ConfiguredSource(address, None, hop_s, -70.0), SourceContext(label), settings, None)
-
-
-def _kept(source: bytes) -> bytes:
-    return b'{"schema": "edge-aac/commands/1", "sources": {"hall": %s}}' % source
 
 
 class _World:
@@ -65,7 +51,7 @@ class _World:
         self.session = session(
             [], self.sink, model, stop=self.stop, health_interval_s=3600.0, kinds=("caption", "event", "health", "gap")
         )
-        self.plan = _plan("hall", hop_s=_HOP_S)
+        self.plan = plan("hall", hop_s=_HOP_S)
         self.overrides = Overrides.load(folder / "commands.json")
         self.overrides.keep_only([self.plan])
         paused = self.overrides.listening(self.plan).paused
@@ -273,7 +259,7 @@ def test_a_file_is_not_paused(tmp_path: Path) -> None:
     channel = world.session.add(
         FakeSource(blocks(3)), WindowSlicer(WINDOW, HOP), world.plan.settings, reopen=world.open
     )
-    world.running.channels["file:garden.wav", "garden.wav"] = _plan("garden.wav", "file:garden.wav"), channel
+    world.running.channels["file:garden.wav", "garden.wav"] = plan("garden.wav", "file:garden.wav"), channel
     world.start()
     try:
         assert [each.can_pause for each in world.control.sources()] == [True, False]
@@ -296,95 +282,6 @@ def test_whoever_subscribes_is_told_until_he_ends_it_and_a_fault_of_his_hurts_no
     end()
     world.control.set_hop("hall", 2.0)
     assert calls == ["changed"]
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "expected"),
-    [
-        (None, None, 0.3),  # nothing changed in the configuration
-        (0.1, 0.1, 0.3),
-        (0.1, 0.2, 0.2),  # the configuration is the newer word
-        (None, 0.2, 0.2),
-        (0.1, None, None),
-    ],
-)
-def test_a_value_set_by_command_holds_until_the_configuration_changes_its_own(
-    before: float | None, after: float | None, expected: float | None
-) -> None:
-    overrides = Overrides()
-    overrides.set("hall", Override(paused=True, min_score=Setting(0.3, before)))
-    plan = _plan("hall", min_score=after)
-    overrides.keep_only([plan])
-    listening = overrides.listening(plan)
-    assert listening.settings.score_gate.min_score == expected
-    assert listening.paused, "no change of a threshold ends a pause"
-    # What the configuration has overruled does not come back where it is changed back.
-    if after != before:
-        overrides.keep_only([_plan("hall", min_score=before)])
-        assert overrides.listening(_plan("hall", min_score=before)).settings.score_gate.min_score == before
-
-
-def test_a_source_that_is_taken_out_is_forgotten() -> None:
-    overrides = Overrides()
-    overrides.set("hall", Override(paused=True))
-    overrides.keep_only([_plan("attic")])
-    assert not overrides.listening(_plan("hall")).paused
-
-
-def test_a_file_with_the_label_of_a_paused_microphone_is_heard() -> None:
-    overrides = Overrides()
-    overrides.set("hall", Override(paused=True))
-    assert not overrides.listening(_plan("hall", "file:hall.wav")).paused
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b"\xff\xfe",
-        b"[]",
-        b"null",
-        b'{"schema": "edge-aac/commands/2", "sources": {}}',
-        b'{"schema": "edge-aac/commands/1", "sources": []}',
-        _kept(b"{}"),
-        _kept(b'{"paused": true, "min_score": {"value": "x", "instead_of": 1}}'),
-        _kept(b'{"paused": true, "hop_s": {"value": 0, "instead_of": 2}}'),
-        _kept(b'{"paused": true, "hop_s": {"value": NaN, "instead_of": 2}}'),
-        _kept(b'{"paused": true, "hop_s": 2}'),
-        b"[" * 100_000,
-        b" " * 2_000_000,
-    ],
-)
-def test_a_file_that_holds_anything_else_is_named_in_the_log_and_forgotten(
-    text: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "commands.json"
-    path.write_bytes(text)
-    assert Overrides.load(path).by_label == {}
-    assert "cannot be read" in caplog.text
-
-
-def test_what_was_set_is_kept_whole_and_for_nobody_else_to_read(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "commands.json"
-    overrides = Overrides.load(path)
-    overrides.set("Küche", Override(True, Setting(0.25, None), Setting(4.0, 2.0)))
-    overrides.save()
-    assert Overrides.load(path).by_label == overrides.by_label
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert [entry.name for entry in path.parent.iterdir()] == ["commands.json"]
-    assert json.loads(path.read_text())["sources"]["Küche"]["paused"] is True
-
-
-def test_a_folder_that_cannot_be_written_is_named_once_and_the_command_counts(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "state").write_text("a file where a folder should be")
-    overrides = Overrides(tmp_path / "state" / "commands.json")
-    for hop_s in (1.0, 2.0):
-        overrides.set("hall", Override(hop_s=Setting(hop_s, 3.0)))
-        overrides.save()
-    assert caplog.text.count("are lost with a restart") == 1
-    assert overrides.listening(_plan("hall", hop_s=3.0)).hop_samples == 32_000
 
 
 def test_a_sink_that_takes_commands_is_given_the_control(tmp_path: Path) -> None:

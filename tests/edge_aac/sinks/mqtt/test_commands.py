@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import random
 from collections.abc import Callable
 
 import pytest
@@ -24,7 +26,7 @@ class _Control:
     """A control that keeps what it was given, and refuses what the real one refuses."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, str, object]] = []
+        self.calls: list[tuple[str, str, float | None]] = []
 
     def sources(self) -> tuple[SourceState, ...]:
         return _SOURCES
@@ -166,3 +168,31 @@ def test_what_is_published_of_a_state_is_a_command_that_sets_it(hop: float, scor
 def test_a_refusal_of_the_stream_is_one_of_the_command() -> None:
     refusal = carry_out(Command("mic0", "hop", 0.0), _Control())
     assert refusal == Refusal("a hop is between 0.1 and 3600 seconds", "mic0")
+
+
+def test_mutated_commands_neither_crash_nor_set_what_cannot_be() -> None:
+    """Mutations of whole commands; ``EDGE_AAC_FUZZ_MESSAGES=1000000`` is what was run before a release."""
+    count, random_ = int(os.environ.get("EDGE_AAC_FUZZ_MESSAGES", "20000")), random.Random(0)
+    seeds = [b"on", b"off", b"none", b"0.25", b"-1e-3", b"2.5", b'{"state": "ON"}', "ü٣".encode(), b"\xff\xfe\0"]
+    topics = [
+        _TOPICS.command(source.label, name) for source in _SOURCES for name in ("enabled", "threshold", "hop", "x")
+    ]
+    control, carried_out = _Control(), 0
+    for _ in range(count):
+        payload = bytearray(random_.choice(seeds))
+        for _ in range(random_.randrange(0, 4)):
+            place = random_.randrange(len(payload) + 1)
+            payload[place : place + random_.randrange(2)] = random_.choice(
+                (b"", b"0", b".", b"e", random_.randbytes(2))
+            )
+        topic = random_.choice(topics)
+        if random_.random() < 0.2:
+            place = random_.randrange(len(topic))
+            topic = topic[:place] + random_.choice(("", "/", "+", "\0", "\ud800", "x" * 300)) + topic[place + 1 :]
+        found = parse(_TOPICS, _SOURCES, topic, bytes(payload))
+        if isinstance(found, Command):
+            carried_out += carry_out(found, control) is None
+            assert len(control.calls) == carried_out
+    assert carried_out > count / 100, "or the test looks at refusals only"
+    assert all(value is None or math.isfinite(value) for _, _, value in control.calls)
+    assert all(value is not None and 0.1 <= value <= 3600 for name, _, value in control.calls if name == "hop")
