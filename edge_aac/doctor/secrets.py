@@ -199,8 +199,9 @@ def _and_of_a_file(value: str) -> Iterator[str]:
     """A value, or, where it names a file or a variable (``file:PATH``, ``env:NAME``), what that holds."""
     kind, _, name = value.partition(":")
     if kind == "env":
-        value = os.environ.get(name, "")
-    elif kind == "file":
+        yield from _of_login(os.environ.get(name, ""))
+        return
+    if kind == "file":
         value = os.path.expanduser(name)
     path = Path(value)
     try:

@@ -295,8 +295,9 @@ class ExecSink:
     Settings = ExecSettings
 
     def __init__(self, settings: ExecSettings) -> None:
-        remote = ProgramRemote(settings)
+        program_of(settings)
         spool = Spool(settings.spool_file("exec", "\0".join(settings.command)), settings.spool_limits)
+        remote = ProgramRemote(settings)
         self._spooled = Spooled(remote, spool, f"exec {Path(settings.command[0]).name}", window=Window(messages=1))
 
     @classmethod

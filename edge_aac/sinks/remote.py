@@ -19,6 +19,8 @@ from edge_aac.sinks.spool import Spool
 TICK_S = 1.0
 CLOSE_JOIN_S = 2.0
 _REFUSALS_BETWEEN_LINES = 100
+_OUTAGE_HASTE = 5
+"""A sink that is closed during an outage waits for so much less."""
 
 _log = logging.getLogger(__name__)
 
@@ -175,12 +177,7 @@ class Spooled:
         self._spool.flush()
         self._progress_s = time.monotonic()
         with self._changed:
-            while (
-                self._spool.queued
-                and self._reason is None
-                and self._error is None
-                and time.monotonic() - self._progress_s < self._patience_s
-            ):
+            while self._spool.queued and self._error is None and self._is_worth_waiting:
                 self._changed.wait(0.05)
             self._closing = True
             self._changed.notify_all()
@@ -189,8 +186,13 @@ class Spooled:
         finally:
             self._thread.join(CLOSE_JOIN_S)
             if (left := self._spool.queued - self._spool.in_memory) > 0:
-                _log.info("%s: %d messages wait on disk for the next start", self._name, left)
+                _log.warning("%s: %d messages wait on disk for the next start", self._name, left)
             self._spool.close()
+
+    @property
+    def _is_worth_waiting(self) -> bool:
+        patience_s = self._patience_s if self._reason is None else self._patience_s / _OUTAGE_HASTE
+        return time.monotonic() - self._progress_s < patience_s
 
     def acknowledged(self, message: Message) -> None:
         """See :class:`Receipts`."""

@@ -85,7 +85,8 @@ class MqttSettings(SpooledSettings):
         default=None,
         description="Where user and password are read from: file:PATH or env:NAME, one line USER:PASSWORD.",
         examples=["file:/etc/edge-aac/mqtt"],
-        json_schema_extra={"absent": "none are sent"},
+        # It names a place; but whoever writes the password itself there must not see it in the message.
+        json_schema_extra={"absent": "none are sent", "secret": True},
     )
     ca: Path | None = Field(
         default=None,

@@ -43,8 +43,14 @@ class WebhookSettings(SpooledSettings):
     shape: str = Field(default="json", description=f"Form of what is posted: {', '.join(SHAPES)}.")
     template: str = Field(default="{line}", description="Text in shapes that people read.")
     chat: str | None = Field(default=None, description="Chat of the shape telegram.")
-    token: str | None = Field(default=None, description="Place of a token: file:PATH or env:NAME.")
-    secret: str | None = Field(default=None, description="Place of the signing key: file:PATH or env:NAME.")
+    token: str | None = Field(
+        default=None, description="Place of a token: file:PATH or env:NAME.", examples=["file:/etc/edge-aac/token"]
+    )
+    secret: str | None = Field(
+        default=None,
+        description="Place of the signing key: file:PATH or env:NAME.",
+        examples=["file:/etc/edge-aac/signing-key"],
+    )
     headers: dict[str, str] = Field(default_factory=dict, description="Further headers.")
     ca: Path | None = Field(default=None, description="File of certificates to trust; absent: those of the system.")
     timeout_s: float = Field(

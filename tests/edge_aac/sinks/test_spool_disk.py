@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -287,4 +289,37 @@ def test_after_a_power_cut_there_is_what_was_there_up_to_some_moment(path: Path,
         _put(after, 100)
         assert _waiting(after) == [*waiting, 100]
         after.close()
+    spool.close()
+
+
+_ON_A_SMALL_DISK = """
+import resource, sys
+from pathlib import Path
+from edge_aac.sinks.message import Message
+from edge_aac.sinks.spool import Spool
+from edge_aac.sinks.spool_settings import SpoolLimits
+
+spool = Spool(Path(sys.argv[1]), SpoolLimits(retry_s=0.0))
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+for number in range(500):
+    spool.put([Message("caption", "mic0", str(number).encode().ljust(1000))])
+print(spool.fault, spool.queued, spool.in_memory, spool.dropped, sep="|")
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+spool.tick()
+print(spool.fault, spool.queued, spool.in_memory, spool.dropped, sep="|")
+spool.close()
+"""
+
+
+def test_where_the_kernel_itself_refuses_to_write_nothing_is_lost(path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _ON_A_SMALL_DISK, str(path)], capture_output=True, text=True, timeout=120, check=True
+    )
+    before, after = result.stdout.splitlines()
+    fault, queued, in_memory, dropped = before.split("|")
+    assert "cannot be used" in fault and (queued, dropped) == ("500", "0") and int(in_memory) > 100
+    assert after == "None|500|0|0"
+    spool = Spool(path, SpoolLimits())
+    assert _waiting(spool) == list(range(500))
     spool.close()

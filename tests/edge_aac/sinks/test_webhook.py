@@ -143,8 +143,9 @@ def test_what_a_person_must_mend_loses_nothing_and_is_not_asked_again_and_again(
     assert not threading.Event().wait(1.5)  # the usual pause is at most half a second
     assert (len(server.requests), sink.status.queued, sink.status.dropped) == (1, 2, 0)
     assert words in (sink.status.reason or "")
-    sink.close()
     assert len([line for line in caplog.records if line.levelno >= logging.WARNING]) == 1
+    sink.close()
+    assert "2 messages wait on disk for the next start" in caplog.text
     mended = serve()
     sink = WebhookSink.open(settings(mended.url()))
     until(lambda: sink.status.queued == 0)

@@ -173,10 +173,11 @@ def packets(buffer: bytearray) -> Iterator[bytes]:
 class Wire:
     """A proxy before a broker, whose ``pass_on`` decides of each packet.
 
+    It is given the packet and whether it comes from the client, and gives what is to be passed on: less than the packet
+    and the connection is cut after it, nothing (``b""``) and it is as if lost, None and the connection is cut.
+
     Args:
         port: of the broker.
-        pass_on: given the packet and whether it comes from the client; gives what is to be passed on, or None to cut
-            the connection, after what it put into ``last_words``.
     """
 
     def __init__(self, port: int) -> None:
@@ -280,13 +281,3 @@ class Certificates:
 
 
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-
-
-def steady(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether a condition holds all the time."""
-    until_s = time.monotonic() + seconds
-    while time.monotonic() < until_s:
-        if not condition():
-            return False
-        time.sleep(0.02)
-    return True

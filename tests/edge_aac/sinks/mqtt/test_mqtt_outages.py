@@ -165,7 +165,7 @@ def test_a_process_that_is_killed(broker: Mosquitto, watcher: Subscriber, tmp_pa
                     process.send_signal(signal.SIGKILL)
                     break
             rest = process.stdout.read().split("\n")
-            first = max(int(line), *(int(each) for each in rest if each.isdigit() and each)) + 1 if rest else first
+            first = max([int(line), *(int(each) for each in rest if each.isdigit())]) + 1
         eventually(lambda: watcher.texts("edge-aac/kitchen/status")[-1:] == ["offline"], "its will")
     # The last run delivers what the others left.
     last = MqttSink.open(MqttSettings(url=f"mqtt://127.0.0.1:{broker.port}", node="kitchen", spool_path=tmp_path / "s"))
