@@ -12,9 +12,21 @@ from edge_aac.audio.windows import check_hop
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.companions import OpenCompanion
+from edge_aac.service.control import Control
 from edge_aac.service.metrics_endpoint import open_metrics
 from edge_aac.service.notify import ServiceManager
-from edge_aac.service.opening import Output, open_model, open_outlets, open_sources, privacy_gate, sink_plans
+from edge_aac.service.opening import (
+    Output,
+    configured_sinks,
+    open_model,
+    open_outlets,
+    open_sources,
+    privacy_gate,
+    sink_plans,
+    takes_commands,
+)
+from edge_aac.service.overrides import FILE_NAME as OVERRIDES_FILE
+from edge_aac.service.overrides import Overrides, folder_of_environment
 from edge_aac.service.plans import SourcePlan, source_plans
 from edge_aac.service.reload import Reloader, Running
 from edge_aac.service.reload_request import ReloadRequest
@@ -31,7 +43,7 @@ from edge_aac.streaming.load import heat_watch
 from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.offline import FileCaptioner
 from edge_aac.streaming.session import Session
-from edge_aac.streaming.settings import HealthSettings, SinkSettings, StreamSettings
+from edge_aac.streaming.settings import HealthSettings, StreamSettings
 from edge_aac.timebase import SAMPLE_RATE
 
 __all__ = ["Output", "caption_files", "run_stream"]
@@ -111,7 +123,16 @@ def _opened(
 ) -> Running:
     """Everything opened and put together; see :func:`run_stream` for what it raises."""
     model = open_model(settings.get(CaptionerSettings))
-    sinks = sink_plans(settings.chosen(SinkSettings), output)
+    overrides = Overrides.load(folder_of_environment() / OVERRIDES_FILE)
+    if not takes_commands(configured_sinks(settings)):
+        # Nobody could end a pause.
+        if overrides.by_label:
+            log.warning("what commands have set before does not count: no sink takes commands")
+        overrides = Overrides()
+    overrides.keep_only(plans)
+    overrides.save()
+    control = Control(overrides)
+    sinks = sink_plans(configured_sinks(settings), output, control)
     with ExitStack() as on_failure:
         clips = open_clips(settings.get(ClipSettings))
         if clips is not None:
@@ -127,14 +148,21 @@ def _opened(
             heat=heat_watch(settings.get(LoadSettings)),
             clips=clips,
         )
-        opened = open_sources([plan.source for plan in plans], stop, wait=wait)
+        paused = [plan.label for plan in plans if overrides.listening(plan).paused]
+        opened = open_sources([plan.source for plan in plans], stop, wait=wait, paused=paused)
         for _, source in opened:
             on_failure.callback(source.close)
         # Of a stream that is stopped while they are opened, all are missing.
         pairs = zip(plans, opened, strict=False)
         channels = {plan.key: (plan, plan.add_to(session, source)) for plan, (_, source) in pairs}
+        for plan, channel in channels.values():
+            listening = overrides.listening(plan)
+            session.reconfigure(channel, listening.hop_samples, listening.settings, plan.same_similarity)
         on_failure.pop_all()
-    return Running(session, settings, output, stop, channels, list(zip(sinks, hub.outlets, strict=True)))
+    outlets = list(zip(sinks, hub.outlets, strict=True))
+    running = Running(session, settings, output, stop, channels, outlets, overrides, control)
+    control.attach(running)
+    return running
 
 
 def caption_files(files: Sequence[Path], settings: Settings, output: Output) -> int:

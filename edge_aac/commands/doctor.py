@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge_aac.commands import options
 from edge_aac.commands.grouped_help import GroupedCommand
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
 from edge_aac.errors import EdgeAacError
@@ -27,6 +28,8 @@ EXAMPLES = """Examples:
   edge-aac doctor --config /etc/edge-aac/config.toml
 
   edge-aac doctor --device mic0 --sink jsonl:heard.jsonl
+
+  edge-aac doctor --mqtt mqtts://broker:8883
 
   edge-aac doctor --json | jq -r 'select(.status != "ok")'
 """
@@ -51,6 +54,7 @@ def context_of(given: GivenSettings) -> Context:
 @settings_options(*STREAM_SECTIONS, others=True)
 def doctor(
     given: GivenSettings,
+    mqtt: options.MqttOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each finding as a line of JSON.")] = False,
 ) -> None:
     """Check everything that a bug report needs, by doing it: record, caption, publish, look at the machine."""
@@ -61,6 +65,7 @@ def doctor(
 
     debug = logging.getLogger("edge_aac").level == logging.DEBUG
     counts: Counter[str] = Counter()
+    given = given.with_sinks("mqtt", mqtt or (), "--mqtt")
     for result in run_checks(context_of(given), debug):
         counts[result.finding.status] += 1
         typer.echo(json.dumps(result.table(), ensure_ascii=False) if as_json else escaped(result.line()))

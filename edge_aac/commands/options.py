@@ -28,6 +28,17 @@ FormatOption = Annotated[
 ]
 
 
+MqttOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mqtt",
+        metavar="URL",
+        help="Publish to an MQTT broker, mqtts://HOST[:PORT]; short for --sink mqtt:URL. Repeat it for several.",
+        show_default=False,
+    ),
+]
+
+
 class LogLevel(str, Enum):
     """Levels of what is logged on standard error."""
 

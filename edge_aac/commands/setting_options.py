@@ -6,8 +6,8 @@ import inspect
 import os
 import re
 import types
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -59,6 +59,22 @@ class GivenSettings:
     config: Path | None
     given: Layer
     defaults: Layer
+
+    def with_sinks(self, kind: str, texts: Sequence[str], flag: str) -> GivenSettings:
+        """These settings with further sinks of one kind, as a short form of ``--sink KIND:TEXT`` gives them.
+
+        Args:
+            kind: of the sinks.
+            texts: what follows the kind, for each.
+            flag: that gave them.
+        """
+        if not texts:
+            return self
+        before = self.given.table.get("sinks", [])
+        added = [TextForm(f"{kind}:{text}") for text in texts]
+        places: list[Key] = [("sinks",), *(("sinks", len(before) + number) for number in range(len(added)))]
+        origins = {**self.given.origins, **dict.fromkeys(places, Origin("flag", flag))}
+        return replace(self, given=Layer({**self.given.table, "sinks": [*before, *added]}, origins))
 
     def load(self) -> Settings:
         """The settings; see :func:`edge_aac.settings.tree.load_settings` for what they raise."""

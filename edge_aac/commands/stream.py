@@ -33,6 +33,8 @@ EXAMPLES = """Examples:
 
   edge-aac stream --device mic0 --device mic1 --sink stdout --sink jsonl:heard.jsonl
 
+  edge-aac stream --device mic0 --mqtt mqtts://broker:8883
+
   edge-aac stream --device file:garden.flac --format json
 
   arecord -q -f S16_LE -r 16000 -t raw | edge-aac stream --device stdin:
@@ -45,6 +47,7 @@ EXAMPLES = """Examples:
 @settings_options(*STREAM_SECTIONS, others=True)
 def stream(
     given: GivenSettings,
+    mqtt: options.MqttOption = None,
     every_window: Annotated[
         bool, typer.Option("--every-window", help="Print a caption for every window, not for every event.")
     ] = False,
@@ -53,6 +56,7 @@ def stream(
     log_level: options.LogLevelOption = options.LogLevel.INFO,
 ) -> None:
     """Caption microphones, files or a pipe until they end or you stop it."""
+    given = given.with_sinks("mqtt", mqtt or (), "--mqtt")
     try:
         _run(given, every_window, events, output_format, log_level)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -194,7 +195,13 @@ def _of_text(text: str) -> Iterator[str]:
 
 
 def _and_of_a_file(value: str) -> Iterator[str]:
-    """A value, or, where it names a file, the lines of that file."""
+    """A value, or, where it names a file or a variable (``file:PATH``, ``env:NAME``), what that holds."""
+    kind, _, name = value.partition(":")
+    if kind == "env":
+        yield from _of_login(os.environ.get(name, ""))
+        return
+    if kind == "file":
+        value = os.path.expanduser(name)
     path = Path(value)
     try:
         if value and path.is_absolute() and path.is_file():

@@ -14,10 +14,10 @@ LIMIT_S = 30.0
 
 def check(context: Context) -> Sequence[Part]:
     """See :data:`edge_aac.doctor.contract.Check`."""
+    from edge_aac.service.opening import configured_sinks
     from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
-    from edge_aac.streaming.settings import SinkSettings
 
-    sinks = context.settings.chosen(SinkSettings) or (Chosen("stdout", StdoutSettings(), StdoutSink),)
+    sinks = configured_sinks(context.settings) or [Chosen("stdout", StdoutSettings(), StdoutSink)]
     names: Counter[str] = Counter()
     parts = []
     for chosen in sinks:

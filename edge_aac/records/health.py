@@ -8,7 +8,7 @@ from pydantic import Field
 
 from edge_aac.records.base import Part, Record
 
-HealthState = Literal["waiting", "listening", "mute", "stalled", "failed", "ended"]
+HealthState = Literal["waiting", "listening", "mute", "stalled", "paused", "failed", "ended"]
 SinkState = Literal["delivering", "retrying", "failed"]
 
 
@@ -68,8 +68,8 @@ class Health(Record):
 
     Attributes:
         state: "waiting" for the device to come, "listening", "mute" when it has given digital silence or one constant
-            value for minutes, "stalled" when it is there and gives no sound, "failed", "ended" after the last sound of
-            a file or pipe.
+            value for minutes, "stalled" when it is there and gives no sound, "paused" while a command keeps it closed,
+            which is no loss, "failed", "ended" after the last sound of a file or pipe.
         reason: why it is not listening, where that is known.
         level_dbfs: mean level of the interval's windows in dB below full scale; absent without windows.
         windows: number of windows that were cut from the sound.

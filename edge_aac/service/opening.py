@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.sources.absent import AbsentSource
 from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
+from edge_aac.audio.sources.paused import PausedSource
 from edge_aac.bundle.store import open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DeviceError
@@ -22,12 +23,13 @@ from edge_aac.models.registry import open_model as load_model
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.faults import Chosen
 from edge_aac.settings.tree import Settings
+from edge_aac.sinks.contract import Sink, SourceControl, TakesCommands
 from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
 from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.outlet import Reopening
 from edge_aac.streaming.privacy import PrivacyGate
 from edge_aac.streaming.privacy_settings import PrivacySettings
-from edge_aac.streaming.settings import ConfiguredSource
+from edge_aac.streaming.settings import ConfiguredSource, SinkSettings, StreamSettings
 
 _CHECK_S = 0.1
 _GIVE_UP_S = 0.5
@@ -74,7 +76,11 @@ def privacy_gate(settings: Settings) -> PrivacyGate:
 
 
 def open_sources(
-    wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None, *, wait: bool = False
+    wanted: Sequence[ConfiguredSource],
+    stop: threading.Event | None = None,
+    *,
+    wait: bool = False,
+    paused: Collection[str] = (),
 ) -> list[tuple[SourceContext, Source]]:
     """Open sources side by side, since each may take its time: a server that accepts and never answers takes 15 s.
 
@@ -85,6 +91,7 @@ def open_sources(
         stop: ends the opening.
         wait: wait for devices even where no source can be heard: a service may start before its microphone. None holds
             up the others then: each is opened by the thread that captures it.
+        paused: labels of those whose device is not opened, since a command has paused them.
 
     Returns:
         The sources in the order of ``wanted``; none where ``stop`` was set meanwhile.
@@ -96,7 +103,7 @@ def open_sources(
     stop = threading.Event() if stop is None else stop
     contexts = [replace(context, stop=stop) for context in contexts_of(wanted)]
     openings = [
-        _Opening(partial(open_waiting if wait else open_source, source.address, context))
+        _Opening(_opener(source.address, context, wait=wait, paused=paused))
         for source, context in zip(wanted, contexts, strict=True)
     ]
     try:
@@ -196,6 +203,12 @@ def _ended(openings: Sequence[_Opening], stop: threading.Event) -> bool:
     return False
 
 
+def _opener(address: str, context: SourceContext, *, wait: bool, paused: Collection[str]) -> Callable[[], Source]:
+    if (label := context.label(Address.parse(address))) in paused:
+        return partial(PausedSource, label)
+    return partial(open_waiting if wait else open_source, address, context)
+
+
 def open_waiting(address: str, context: SourceContext) -> Source:
     """Open a source whose device may come later.
 
@@ -237,10 +250,12 @@ class SinkPlan:
     Attributes:
         name: of the sink in logs and health records.
         chosen: its kind and settings.
+        control: given to a sink that takes commands; None where nothing is controlled.
     """
 
     name: str
     chosen: Chosen
+    control: SourceControl | None = None
 
     def open(self, stop: threading.Event) -> Outlet:
         """Open the sink, behind a queue.
@@ -255,18 +270,41 @@ class SinkPlan:
     def reopening(self) -> Reopening:
         """Opens the sink in an outlet that is there."""
         settings: Any = self.chosen.settings
-        return Reopening(partial(self.chosen.factory.open, settings), settings.records, settings.queue_records)
+        return Reopening(self._opened, settings.records, settings.queue_records)
+
+    def _opened(self) -> Sink:
+        sink: Sink = self.chosen.factory.open(self.chosen.settings)
+        if self.control is not None and isinstance(sink, TakesCommands):
+            sink.take_commands(self.control)
+        return sink
 
 
-def sink_plans(sinks: Sequence[Chosen], output: Output) -> list[SinkPlan]:
-    """The configured sinks, or standard output where there are none."""
+def sink_plans(sinks: Sequence[Chosen], output: Output, control: SourceControl | None = None) -> list[SinkPlan]:
+    """The configured sinks, or standard output where there are none; those that take commands are given ``control``."""
     plans: list[SinkPlan] = []
     names: Counter[str] = Counter()
     for chosen in sinks or [Chosen("stdout", StdoutSettings(), StdoutSink)]:
         names[chosen.kind] += 1
         name = chosen.kind if names[chosen.kind] == 1 else f"{chosen.kind}-{names[chosen.kind]}"
-        plans.append(SinkPlan(name, Chosen(chosen.kind, _with_output(chosen.settings, output), chosen.factory)))
+        plans.append(
+            SinkPlan(name, Chosen(chosen.kind, _with_output(chosen.settings, output), chosen.factory), control)
+        )
     return plans
+
+
+def takes_commands(sinks: Sequence[Chosen]) -> bool:
+    """Whether one of the sinks is set to take commands: its settings have ``commands = true``."""
+    return any(getattr(chosen.settings, "commands", False) is True for chosen in sinks)
+
+
+def configured_sinks(settings: Settings) -> list[Chosen]:
+    """The configured sinks; settings that have a method ``for_node(node)`` are those that it gives."""
+    node = settings.get(StreamSettings).node
+    found = []
+    for chosen in settings.chosen(SinkSettings):
+        hook = getattr(chosen.settings, "for_node", None)
+        found.append(chosen if hook is None else Chosen(chosen.kind, hook(node), chosen.factory))
+    return found
 
 
 def open_outlets(plans: Sequence[SinkPlan], stop: threading.Event) -> list[Outlet]:

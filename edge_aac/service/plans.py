@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
+from edge_aac.audio.sources.paused import PausedSource
 from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer, check_hop
 from edge_aac.errors import ConfigError
 from edge_aac.models.settings import CaptionerSettings
@@ -41,7 +42,12 @@ class SourcePlan:
     @property
     def key(self) -> tuple[str, str]:
         """What makes it the same source in other settings: its address, and its label in records."""
-        return self.source.address, self.context.label(Address.parse(self.source.address))
+        return self.source.address, self.label
+
+    @property
+    def label(self) -> str:
+        """Name of the source in records."""
+        return self.context.label(Address.parse(self.source.address))
 
     @property
     def reopen(self) -> Callable[[], Source]:
@@ -56,7 +62,10 @@ class SourcePlan:
     def add_to(self, session: Session, opened: Source) -> Channel:
         """Have a session listen to the source, once it is opened."""
         slicer = WindowSlicer(WINDOW_SAMPLES, self.hop_samples)
-        return session.add(opened, slicer, self.settings, same_similarity=self.same_similarity, reopen=self.reopen)
+        channel = session.add(opened, slicer, self.settings, same_similarity=self.same_similarity, reopen=self.reopen)
+        if isinstance(opened, PausedSource):
+            channel.capture.pause()
+        return channel
 
 
 def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 
 from edge_aac.audio.sources.address import Address, Source
+from edge_aac.audio.sources.paused import PausedSource
 from edge_aac.errors import ConfigError, EdgeAacError
 from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.settings import CaptionerSettings
-from edge_aac.service.opening import Output, SinkPlan, open_model, open_waiting, sink_plans
+from edge_aac.service.opening import Output, SinkPlan, configured_sinks, open_model, open_waiting, sink_plans
+from edge_aac.service.overrides import Overrides
 from edge_aac.service.plans import SourcePlan, source_plans
 from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.service.watchdog import Watchdog
 from edge_aac.settings.tree import Settings
+from edge_aac.sinks.contract import SourceControl
 from edge_aac.streaming.channel import Channel
 from edge_aac.streaming.event_settings import EventSettings
 from edge_aac.streaming.hub import Outlet
@@ -84,6 +87,9 @@ class Running:
         stop: ends the session.
         channels: each source as it is configured, with its channel, by :attr:`SourcePlan.key`.
         outlets: each sink as it is configured, with its outlet.
+        overrides: what commands have set of the sources.
+        control: given to sinks that take commands.
+        changed: called after other settings were put in place.
     """
 
     session: Session
@@ -92,6 +98,9 @@ class Running:
     stop: threading.Event
     channels: dict[tuple[str, str], tuple[SourcePlan, Channel]]
     outlets: list[tuple[SinkPlan, Outlet]]
+    overrides: Overrides = field(default_factory=Overrides)
+    control: SourceControl | None = None
+    changed: Callable[[], None] = lambda: None
 
     def change_to(self, settings: Settings) -> list[str]:
         """Put other settings in place; to be called by any thread but the session's.
@@ -104,11 +113,13 @@ class Running:
             CancelledError: the session ended meanwhile.
         """
         sources = {plan.key: plan for plan in source_plans(settings, self.output)}
-        sinks = sink_plans(settings.chosen(SinkSettings), self.output)
+        sinks = sink_plans(configured_sinks(settings), self.output, self.control)
         opened = Opened()
         try:
             self._open(settings, sources, sinks, opened)
-            return self.session.between_rounds(lambda: self._put_in_place(settings, sources, sinks, opened)).result()
+            changes = self.session.between_rounds(lambda: self._put_in_place(settings, sources, sinks, opened)).result()
+            self.overrides.save()
+            return changes
         except BaseException:
             opened.close()
             raise
@@ -131,7 +142,9 @@ class Running:
                 continue
             if Address.parse(plan.source.address).scheme == "stdin":
                 raise ConfigError("standard input cannot be opened anew: restart the service for it")
-            opened.sources.append((plan, open_waiting(plan.source.address, plan.context)))
+            paused = self.overrides.listening(plan).paused
+            source = PausedSource(plan.label) if paused else open_waiting(plan.source.address, plan.context)
+            opened.sources.append((plan, source))
         self._open_sinks(sinks, opened)
 
     @staticmethod
@@ -198,6 +211,7 @@ class Running:
                 outlet.name = sink.name
             session.hub.replace([outlet for _, outlet in self.outlets])
         stream = settings.get(StreamSettings)
+        self.overrides.keep_only(sources.values())
         again = {plan.key for plan, _ in opened.sources}
         for key, (before, channel) in list(self.channels.items()):
             plan = sources.get(key)
@@ -207,7 +221,8 @@ class Running:
                 del self.channels[key]
             elif plan != before:
                 changes.append(f"{channel.label} changed")
-                session.reconfigure(channel, plan.hop_samples, plan.settings, plan.same_similarity)
+                listening = self.overrides.listening(plan)
+                session.reconfigure(channel, listening.hop_samples, listening.settings, plan.same_similarity)
                 self.channels[key] = plan, channel
         if opened.model is not None:
             # After what may be told has changed: the events that end now are told by that.
@@ -227,6 +242,7 @@ class Running:
             changes.append("load")
             session.watch_heat(heat_watch(load))
         self.settings = settings
+        self.changed()
         return changes
 
     def _outlet_of(self, sink: SinkPlan) -> Outlet | None:

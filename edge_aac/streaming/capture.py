@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edge_aac.audio.clock import Clocks, SampleClock
-from edge_aac.audio.connection import ExplainsLosses, Loss, Outage, PermanentDeviceError
+from edge_aac.audio.connection import ExplainsLosses, Outage, PermanentDeviceError
 from edge_aac.audio.digital_silence import DigitalSilence
 from edge_aac.audio.reconnect import OPENING_S
 from edge_aac.audio.ring import SampleRing
@@ -21,7 +21,7 @@ from edge_aac.heartbeat import Heartbeat
 from edge_aac.records import as_text
 from edge_aac.records.health import HealthState
 from edge_aac.streaming.losses import LossAccount
-from edge_aac.timebase import SAMPLE_RATE
+from edge_aac.streaming.missing import MissingSound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,11 +30,9 @@ if TYPE_CHECKING:
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 60.0
 
-_SLEPT_S = 0.5
-"""The machine was suspended where its two clocks differ by more since the last look."""
+PAUSED = "it is paused by a command"
 
-_ROOM_WAIT_S = 2.0
-"""Longest wait for the reader before the zeros of a long gap; a device's own buffers hold more."""
+_PAUSED_LOOK_S = 5.0
 
 _FINAL = (UsageError, ConfigError, PermanentDeviceError)
 
@@ -47,6 +45,8 @@ class Capture:
     A live source that fails is closed and opened again with growing pauses, for ever; the time without it is a gap.
     Only an error that no retry mends ends it: a wrong address or setting, a device that cannot be reached at all
     (:class:`~edge_aac.audio.connection.PermanentDeviceError`), or a fault of the program.
+
+    One that can be opened anew may be paused: it is closed, and the time until it is opened again is no loss.
 
     Args:
         source: opened.
@@ -77,11 +77,7 @@ class Capture:
         self._source_lock = threading.Lock()
         self._ring = ring
         self._clock = clock
-        self._losses = losses
-        self._clocks = clocks
-        self._slept_s = clocks.slept_s
-        self._outage: Outage | None = None
-        """That of a source which is opened anew here."""
+        self._missing = MissingSound(ring, clock, losses, clocks, wake)
         self._silence = DigitalSilence(source.label)
         self._wake = wake
         self._reopen = reopen if source.live else None
@@ -90,25 +86,30 @@ class Capture:
         self._backoff = Backoff(FIRST_BACKOFF_S, MAX_BACKOFF_S)
         self._failures = 0
         """Tries in a row that failed, since a source lasted."""
-        self._lost_before = 0
         self._closed = threading.Event()
+        self._changed = threading.Event()
+        """Set where it was closed, paused or resumed: ends a wait."""
+        self._paused = self._pause_due = self._parked = False
         self._ended = False
-        self._hurried = False
         self._thread = threading.Thread(target=self._run, name="edge-aac-capture", daemon=True)
 
     @property
     def state(self) -> HealthState:
         """What the source does now, see :class:`edge_aac.records.Health`."""
-        if self._reason is not None:
+        if self._reason is not None and not self.paused:
             return "failed"
         if self._ended:
             return "ended"
+        if self._paused:
+            return "paused"
         state = self._source.state
         return "mute" if state == "listening" and self._silence.warning else state
 
     @property
     def reason(self) -> str | None:
         """Why the source is not heard; None while it is."""
+        if self.paused:
+            return PAUSED
         if self._reason is not None:
             return self._reason
         source = self._source
@@ -119,13 +120,15 @@ class Capture:
     def warnings(self) -> list[str]:
         """What is wrong with sound that arrives, each as a sentence."""
         warning = self._silence.warning
-        return [] if warning is None or self._ended else [as_text(warning)]
+        return [] if warning is None or self._ended or self._paused else [as_text(warning)]
 
     @property
     def outage(self) -> Outage | None:
         """The outage that goes on now; None for none."""
-        if self._outage is not None:
-            return self._outage
+        if self._parked:
+            return None
+        if self._missing.outage is not None:
+            return self._missing.outage
         source = self._source
         return source.outage if isinstance(source, ExplainsLosses) else None
 
@@ -155,6 +158,34 @@ class Capture:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def can_pause(self) -> bool:
+        """Whether the source may be paused: one that can be opened anew."""
+        return self._reopen is not None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the source is paused, and could be heard otherwise."""
+        return self._paused and not self._ended
+
+    @property
+    def parked(self) -> bool:
+        """Whether the source is paused and closed, and nothing more of it comes into the ring."""
+        return self._parked
+
+    def pause(self) -> None:
+        """Close the source until :meth:`resume`; from this call on nothing is written. Any thread may call it."""
+        if not self._paused:
+            self._paused = self._pause_due = True
+            self._changed.set()
+            with self._source_lock:
+                self._source.close()
+
+    def resume(self) -> None:
+        """Open the source again, however often it takes. Any thread may call it."""
+        self._paused = False
+        self._changed.set()
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
@@ -162,6 +193,7 @@ class Capture:
     def close(self) -> None:
         """Close the source, which ends a read that waits."""
         self._closed.set()
+        self._changed.set()
         with self._source_lock:
             self._source.close()
 
@@ -173,10 +205,7 @@ class Capture:
     def _run(self) -> None:
         error: BaseException | None = None
         try:
-            while (failure := self._read_to_the_end()) is not None:
-                if not self._replace_source(failure):
-                    break
-            error = failure
+            error = self._read_and_replace()
         except BaseException as fault:  # a fault of the program: raised again where the ring is read
             error = fault
         if error is not None:
@@ -185,13 +214,23 @@ class Capture:
         self._ended = True
         self._wake()
 
+    def _read_and_replace(self) -> EdgeAacError | None:
+        """Read the source, and those that take its place, to the last end; the error of that one, or None."""
+        while True:
+            failure = self._read_to_the_end()
+            if self._pause_due and not self._closed.is_set():
+                if not self._park():
+                    return None
+            elif failure is None or not self._replace_source(failure):
+                return failure
+
     def _read_to_the_end(self) -> EdgeAacError | None:
-        """Write what the source gives; its own error, or None where it ended."""
+        """Write what the source gives; its own error, or None where it ended or was paused."""
         source = self._source
         heard = False
         try:
-            while (block := self._next_block(source)) is not None:
-                self._note_losses(source, len(block))
+            while not self._pause_due and (block := self._next_block(source)) is not None and not self._pause_due:
+                self._missing.note(source, len(block))
                 # Before the write: whoever reads the samples finds their time there.
                 position = self._ring.written_samples + len(block)
                 if source.live:
@@ -212,38 +251,10 @@ class Capture:
         self._heartbeat.beat()
         return source.read()
 
-    def _note_losses(self, source: Source, block_samples: int) -> None:
-        """Put zeros in the place of what was lost before a block."""
-        if isinstance(source, ExplainsLosses):
-            losses = source.take_losses()
-        else:
-            lost = source.lost_samples()
-            losses = [Loss("lost", lost - self._lost_before)] if lost > self._lost_before else []
-            self._lost_before = max(lost, self._lost_before)
-        if source.live:
-            slept_s = self._clocks.slept_s
-            if (asleep_s := slept_s - self._slept_s) > _SLEPT_S:
-                self._slept_s = slept_s
-                losses = [*losses, Loss("suspended", round(asleep_s * SAMPLE_RATE))]
-        if self._outage is not None:
-            missed_s = self._clocks.running_s() - block_samples / SAMPLE_RATE - self._outage.since_s
-            losses = [Loss(self._outage.reason, max(0, round(missed_s * SAMPLE_RATE)), self._outage), *losses]
-        position = self._ring.written_samples
-        if lost := self._losses.note(position, losses):
-            self._clock.note_gap(position, lost)
-            if source.live and not self._ring.wait_for_room(lost, 0.0):
-                # After a sleep, nobody had the time to take what was heard before it: the zeros would push it out.
-                self._hurried = True
-                self._wake()
-                self._ring.wait_for_room(lost, _ROOM_WAIT_S)
-                self._hurried = False
-            self._ring.write_gap(lost)
-        self._outage = None
-
     @property
     def due(self) -> bool:
         """Whether the ring's reader has something to do."""
-        return self._ended or self._hurried or self._is_due(self._ring.written_samples)
+        return self._ended or self._missing.hurried or self._is_due(self._ring.written_samples)
 
     def _is_due(self, position: int) -> bool:
         return position >= self.due_position or 2 * self._ring.backlog_samples >= self._ring.capacity_samples
@@ -258,30 +269,55 @@ class Capture:
             self._reopened += 1
             self._reason = None
 
-    def _pause(self) -> bool:
-        """Wait before the next try; True where the source was closed meanwhile."""
+    def _park(self) -> bool:
+        """Wait for the end of a pause, and open the source again; False where it was closed or cannot be opened."""
+        self._missing.begin_pause(self.outage)
+        self._reason = None
+        self._pause_due, self._parked = False, True
+        self._wake()
+        while self._paused and not self._closed.is_set():
+            self._heartbeat.beat(_PAUSED_LOOK_S)
+            self._changed.wait(_PAUSED_LOOK_S)
+            self._changed.clear()
+        self._missing.end_pause()
+        self._parked = False
+        if self._closed.is_set() or self._reopen is None:
+            return False
+        self._heartbeat.beat(OPENING_S)
+        try:
+            opened = self._reopen()
+        except EdgeAacError as error:
+            if isinstance(error, _FINAL):
+                raise
+            return self._replace_source(error)
+        return self._put_in_place(opened)
+
+    def _wait_for_try(self) -> bool:
+        """Wait before the next try; False where the source was closed or paused meanwhile."""
         self._failures += 1
         wait_s = self._backoff.wait_s(self._failures, random.random())
         self._heartbeat.beat(wait_s)
-        return self._closed.wait(wait_s)
+        self._changed.wait(wait_s)
+        self._changed.clear()
+        return not self._closed.is_set() and not self._pause_due
 
     def _replace_source(self, failure: EdgeAacError) -> bool:
-        """Open a live source anew, however often it takes; False where no retry would help or it was closed."""
+        """Open a live source anew, however often it takes; False where no retry would help or it was closed.
+
+        Where it is paused meanwhile, it is left closed.
+        """
         if self._reopen is None or isinstance(failure, _FINAL):
             return False
         label = self._source.label
         if self._reason is None:
             log.warning("%s failed and is tried again: %s", label, failure)
         self._reason = as_text(str(failure))
-        # From the last sound on, not from the failure, which may have taken long to show. The time before a source
-        # first came is no loss.
-        if self._outage is None and (position := self._ring.written_samples):
-            self._outage = Outage("disconnected", self._clock.running_time_of(position), self._reason)
+        self._missing.begin_outage(self._reason)
         with self._source_lock:
             self._source.close()
         if time.monotonic() - self._opened_s >= self._backoff.steady_s:
             self._failures = 0
-        while not self._pause():
+        while self._wait_for_try():
             self._heartbeat.beat(OPENING_S)
             try:
                 opened = self._reopen()
@@ -291,13 +327,16 @@ class Capture:
                 self._reason = as_text(str(error))
                 log.debug("%s: %s", label, error)
                 continue
-            self._opened_s = time.monotonic()
-            with self._source_lock:
-                self._reopened += self._source.reconnects
-                self._source = opened
-                if self._closed.is_set():
-                    opened.close()
-                    return False
-            self._lost_before = 0
-            return True
-        return False
+            return self._put_in_place(opened)
+        return not self._closed.is_set()
+
+    def _put_in_place(self, opened: Source) -> bool:
+        """Read another source from now on; False where this one was closed meanwhile."""
+        self._opened_s = time.monotonic()
+        with self._source_lock:
+            self._reopened += self._source.reconnects
+            self._source = opened
+            if self._closed.is_set() or self._pause_due:
+                opened.close()
+        self._missing.forget_source()
+        return not self._closed.is_set()

@@ -24,6 +24,7 @@ from edge_aac.streaming.counters import Counters, LatencyLog, LevelMeter
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.hub import Delivery
 from edge_aac.streaming.losses import LossAccount, LostSound
+from edge_aac.streaming.pausing import Pausing
 from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher, Publish
 from edge_aac.streaming.sounds import Embed, Phrases
 from edge_aac.streaming.window_queue import WindowQueue
@@ -117,6 +118,7 @@ class Channel:
             privacy=settings.privacy,
             observer=self._recorder,
         )
+        self._pausing = Pausing(self._capture, self._flush, self.queue, self.publisher, self._recorder)
         self._error: Exception | None = None
         self._source_ended = False
         self._heard_s = self._clocks.running_s()
@@ -169,8 +171,10 @@ class Channel:
         ``ahead`` windows are due, so that its reader waits.
         """
         now_s = self._clocks.running_s()
-        if not self._capture.due and now_s - self._collected_s < LONGEST_WAIT_S:
-            return
+        if self._capture.due or now_s - self._collected_s >= LONGEST_WAIT_S:
+            self._take_all(now_s, ahead)
+
+    def _take_all(self, now_s: float, ahead: int = 1) -> None:
         self._collected_s = now_s
         while not self._source_ended:
             if not self.live and len(self.queue) >= ahead:
@@ -193,6 +197,10 @@ class Channel:
             self._accept(self._slicer.push(position, samples))
             self.adaptation.look_for_new_sound()
             self._wake_when_due()
+
+    def _flush(self) -> None:
+        self._take_all(self._clocks.running_s())
+        self._accept(self._slicer.flush())
 
     def _accept(self, windows: list[Window]) -> None:
         self.counters.windows += len(windows)
@@ -278,6 +286,7 @@ class Channel:
             judged_to = self._taken_samples - self._slicer.window_samples
             waiting = self.queue.first_start
             self._recorder.advance(judged_to if waiting is None else min(waiting, judged_to))
+        self._pausing.tick()
         waits = self.publisher.open_events or (self._recorder is not None and self._recorder.recording)
         if not self.live or self.queue or not waits or self._ring.backlog_samples:
             return

@@ -130,7 +130,7 @@ class Hub:
 
 
 def _log_dropped(outlet: Outlet) -> None:
-    if dropped := outlet.health.dropped:
+    if dropped := outlet.dropped:  # a sink tells itself what it gave up
         why = "it does not take them fast enough" if outlet.error is None else "it had ended"
         log.warning("sink %s: %d records were dropped: %s", outlet.name, dropped, why)
 

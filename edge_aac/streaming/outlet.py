@@ -15,11 +15,12 @@ from edge_aac.backoff import Backoff
 from edge_aac.errors import DeviceError, EdgeAacError
 from edge_aac.records import Record, SinkHealth
 from edge_aac.records.health import SinkState
-from edge_aac.sinks.contract import Sink, TransientSinkError, reason_of
+from edge_aac.sinks.contract import Sink, SinkStatus, TransientSinkError, reason_of, status_of
 
 CLOSE_TIMEOUT_S = 0.5
 FIRST_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 30.0
+_SEVERITY: dict[SinkState, int] = {"delivering": 0, "retrying": 1, "failed": 2}
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +109,10 @@ class Outlet:
 
     @property
     def health(self) -> SinkHealth:
-        """The sink's state and counters now."""
+        """The sink's state and counters now, together with what the sink says of itself, if it does."""
+        own = status_of(self._sink) or SinkStatus()
         with self._changed:
-            return SinkHealth(
+            before = SinkHealth(
                 state=self._state,
                 queued=len(self._queue) + (self._in_hand is not None),
                 delivered=self._delivered,
@@ -118,6 +120,21 @@ class Outlet:
                 retries=self._retries,
                 reason=self._reason,
             )
+        worse = own if _SEVERITY[own.state] > _SEVERITY[before.state] else before
+        return SinkHealth(
+            state=worse.state,
+            queued=before.queued + own.queued,
+            delivered=before.delivered if own.delivered is None else own.delivered,
+            dropped=before.dropped + own.dropped,
+            retries=before.retries + own.retries,
+            reason=worse.reason or before.reason or own.reason,
+        )
+
+    @property
+    def dropped(self) -> int:
+        """Records that were dropped before they reached the sink."""
+        with self._changed:
+            return self._dropped
 
     @property
     def has_room(self) -> bool:

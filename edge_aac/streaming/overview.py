@@ -12,6 +12,7 @@ _STATES = {
     "waiting": "{} waits for its device",
     "mute": "{} gives digital silence only",
     "stalled": "{} is there but gives no sound",
+    "paused": "{} is paused",
     "failed": "{} failed",
     "ended": "{} has ended",
 }
