@@ -124,7 +124,7 @@ quiet_pip() { try_pip "$@" || fail "pip install ${*:2} failed: see the lines abo
 # system calls, and a compiler for the PyAudio of each of the interpreters "$@".
 test_packages() {
   local python packages=(pulseaudio pulseaudio-utils libasound2-plugins alsa-utils shellcheck ffmpeg strace)
-  packages+=(gir1.2-gst-rtsp-server-1.0 python3-gi icecast2)
+  packages+=(gir1.2-gst-rtsp-server-1.0 python3-gi icecast2 mosquitto mosquitto-clients openssl)
   packages+=(gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad)
   for python in "$@"; do
     # shellcheck disable=SC2207 # one word a package

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 
@@ -18,6 +18,7 @@ from edge_aac.errors import ConfigError, EdgeAacError
 from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.settings import CaptionerSettings
+from edge_aac.service.changed_settings import need_restart
 from edge_aac.service.opening import Output, SinkPlan, configured_sinks, open_model, open_waiting, sink_plans
 from edge_aac.service.overrides import Overrides
 from edge_aac.service.plans import SourcePlan, source_plans
@@ -26,16 +27,12 @@ from edge_aac.service.watchdog import Watchdog
 from edge_aac.settings.tree import Settings
 from edge_aac.sinks.contract import SourceControl
 from edge_aac.streaming.channel import Channel
-from edge_aac.streaming.event_settings import EventSettings
 from edge_aac.streaming.hub import Outlet
 from edge_aac.streaming.load import heat_watch
 from edge_aac.streaming.load_settings import LoadSettings
-from edge_aac.streaming.privacy_settings import PrivacySettings
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import (
     HealthSettings,
-    SinkSettings,
-    SourceSettings,
     StreamSettings,
 )
 
@@ -44,18 +41,6 @@ SETTLE_S = 0.25
 """Time between two looks at settings that are read anew."""
 EXCHANGE_TIMEOUT_S = 5.0
 """A sink has so long to deliver the record in hand before another one takes its place."""
-
-_CHANGED_IN_PLACE = {
-    StreamSettings: {"device", "hop_s", "silence_dbfs", "min_score", "familiar_only", "same_similarity"},
-    SourceSettings: set(SourceSettings.model_fields),
-    SinkSettings: set(SinkSettings.model_fields),
-    CaptionerSettings: set(CaptionerSettings.model_fields),
-    HealthSettings: set(HealthSettings.model_fields),
-    LoadSettings: set(LoadSettings.model_fields),
-    EventSettings: set(EventSettings.model_fields),
-    PrivacySettings: set(PrivacySettings.model_fields),
-}
-"""Settings that a reload puts in place, by section; every other one needs a restart."""
 
 log = logging.getLogger(__name__)
 
@@ -258,25 +243,6 @@ def _has_failed(channel: Channel) -> bool:
 
 def _needs_model(before: CaptionerSettings, after: CaptionerSettings) -> bool:
     return before.model_copy(update={"seed": after.seed}) != after
-
-
-def need_restart(before: Settings, after: Settings) -> Iterator[str]:
-    """Names of the settings that differ, and that only a restart puts in place."""
-    for name, section in after.sections.items():
-        old, new = before.values.get(name), after.values.get(name)
-        if old == new:
-            continue
-        in_place = _CHANGED_IN_PLACE.get(section.model, set())
-        if in_place == set(section.model.model_fields):
-            continue
-        if isinstance(old, tuple) or isinstance(new, tuple) or old is None or new is None:
-            yield name
-            continue
-        yield from (
-            f"{name}.{setting}"
-            for setting in type(new).model_fields
-            if setting not in in_place and getattr(old, setting, None) != getattr(new, setting)
-        )
 
 
 class Reloader:

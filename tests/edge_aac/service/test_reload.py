@@ -11,7 +11,8 @@ import pytest
 
 from edge_aac.errors import ConfigError
 from edge_aac.service import reload as reload_module
-from edge_aac.service.reload import Reloader, Running, need_restart
+from edge_aac.service.changed_settings import need_restart
+from edge_aac.service.reload import Reloader, Running
 from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.service.watchdog import Watchdog
 from edge_aac.settings.layers import Layer
