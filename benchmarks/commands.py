@@ -80,7 +80,7 @@ def bench_verb(
 
 def _decoding(bundle: Bundle, candidates: int | None, method: str | None, max_length: int | None) -> Decoding:
     from benchmarks.roofline import Decoding
-    from edge_aac.models.seq2seq import Choices
+    from edge_aac.models.choices import Choices
     from edge_aac.models.tokens import load_tokenizer
 
     manifest = bundle.manifest

@@ -2,35 +2,23 @@
 # What the Jetson image starts.
 #   jetson-entrypoint [OPTIONS of edge-aac stream]   builds the engines where they are missing, then captions
 #   jetson-entrypoint VERB …                         another verb of edge-aac, as it is
-#   jetson-entrypoint health [PID]                   for Docker: does the stream (process PID, default 1) still work?
+#   jetson-entrypoint health [PID]                   for Docker: does the stream do its work? (PID: of this script, default 1)
 # Engines fit one board, one TensorRT, one edge-aac and one bundle. What they were built for stands in a file beside them:
 # while that stays the same a start takes seconds.
 set -euo pipefail
 
 say() { printf 'edge-aac image: %s\n' "$*" >&2; }
 
-# Listening costs computing time, all the time: where none was spent since the last look, the stream hangs or has lost
-# its microphone. While engines are built there is no stream yet, and Docker goes on calling the container "starting".
+# The stream writes how it does into $EDGE_AAC_STATE_FILE, as under systemd: sources that hang, a model that does not
+# answer, and a file that nobody renews any more are faults. While engines are built there is no stream yet, and Docker
+# goes on calling the container "starting".
 health() {
-  local pid=$1 memory line last now
-  memory=${TMPDIR:-/tmp}/edge-aac-health.$pid
-  if ! line=$(cat "/proc/$pid/stat" 2>/dev/null); then
-    say "process $pid is gone"
-    return 1
-  fi
-  if tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q jetson-entrypoint; then
+  local pid=$1
+  if [ ! -e "$EDGE_AAC_STATE_FILE" ] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q jetson-entrypoint; then
     say "engines are being built"
     return 1
   fi
-  # utime and stime, fields 14 and 15 of proc(5); the name before them may hold spaces.
-  read -ra fields <<<"${line##*) }"
-  now=$((fields[11] + fields[12]))
-  last=$(cat "$memory" 2>/dev/null || echo -1)
-  printf '%s\n' "$now" >"$memory"
-  if [ "$now" -le "$last" ]; then
-    say "the stream did nothing since the last look"
-    return 1
-  fi
+  edge-aac service health
 }
 
 # What engines depend on, in one line, and whether they are there.
@@ -110,6 +98,9 @@ build_where_missing() {
   mv "$built.new" "$built"
 }
 
+: "${EDGE_AAC_STATE_FILE:=${TMPDIR:-/tmp}/edge-aac-health.json}"
+export EDGE_AAC_STATE_FILE
+
 case ${1:-} in
   health)
     health "${2:-1}"
@@ -124,6 +115,8 @@ for word in "$@"; do
 done
 : "${XDG_DATA_HOME:=$HOME/.local/share}"
 export XDG_DATA_HOME
+# Of a container that was ended the hard way and starts again.
+rm -f "$EDGE_AAC_STATE_FILE"
 bundle=$(option_of --bundle "${EDGE_AAC_BUNDLE:-esc10-tiny}" "$@")
 backend=$(option_of --backend "${EDGE_AAC_BACKEND:-tensorrt}" "$@")
 build_where_missing "$bundle" "$backend" || exit

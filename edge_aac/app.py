@@ -4,222 +4,165 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
 
-from edge_aac.audio.connection import PermanentDeviceError
-from edge_aac.audio.sources.absent import AbsentSource
-from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
-from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
-from edge_aac.bundle.store import open_bundle
-from edge_aac.engines.contract import EngineOptions
-from edge_aac.errors import ConfigError, DataError, DeviceError, InputMissingError
-from edge_aac.models.contract import WindowModel
-from edge_aac.models.registry import open_model as load_model
+from edge_aac.audio.windows import check_hop
+from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
-from edge_aac.settings.faults import Chosen
+from edge_aac.service.companions import OpenCompanion
+from edge_aac.service.control import Control
+from edge_aac.service.metrics_endpoint import open_metrics
+from edge_aac.service.notify import ServiceManager
+from edge_aac.service.opening import (
+    Output,
+    configured_sinks,
+    open_model,
+    open_outlets,
+    open_sources,
+    privacy_gate,
+    sink_plans,
+    takes_commands,
+)
+from edge_aac.service.overrides import FILE_NAME as OVERRIDES_FILE
+from edge_aac.service.overrides import Overrides, folder_of_environment
+from edge_aac.service.plans import SourcePlan, source_plans
+from edge_aac.service.reload import Reloader, Running
+from edge_aac.service.reload_request import ReloadRequest
+from edge_aac.service.state_file import StateFile, path_of_environment
+from edge_aac.service.watchdog import Watchdog, dump_stacks_at_abort
 from edge_aac.settings.tree import Settings
-from edge_aac.sinks.stdout import StdoutSettings, StdoutSink
+from edge_aac.sinks.stdout import StdoutSink
 from edge_aac.streaming.channel import ChannelSettings
+from edge_aac.streaming.clips.saving import open_clips
+from edge_aac.streaming.clips.settings import ClipSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
-from edge_aac.streaming.hub import Hub, Outlet
+from edge_aac.streaming.hub import Hub
+from edge_aac.streaming.load import heat_watch
+from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.offline import FileCaptioner
 from edge_aac.streaming.session import Session
-from edge_aac.streaming.settings import (
-    ConfiguredSource,
-    HealthSettings,
-    SinkSettings,
-    SourceSettings,
-    StreamSettings,
-    configured_sources,
-)
+from edge_aac.streaming.settings import HealthSettings, StreamSettings
 from edge_aac.timebase import SAMPLE_RATE
+
+__all__ = ["Output", "caption_files", "run_stream"]
+
+COMPANIONS: tuple[OpenCompanion, ...] = (open_metrics,)
+"""What lives beside a stream, each in its own module."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Output:
-    """What is published beside what the sinks' own settings say.
-
-    Attributes:
-        output_format: of standard output, where its settings have none: "auto" is text on a terminal, JSON Lines
-            elsewhere.
-        events: standard output takes event records too, where its settings name no kinds of record.
-        every_window: publish a caption for every window, not only for those that start an event.
-    """
-
-    output_format: Literal["auto", "json", "text"] = "auto"
-    events: bool = False
-    every_window: bool = False
-
-
-def open_model(settings: CaptionerSettings) -> WindowModel:
-    """The model that the settings describe.
-
-    Raises:
-        EdgeAacError: the bundle is not there, is damaged, or cannot be run here.
-    """
-    choices = settings.model_dump(exclude={"bundle", "backend", "threads", "seed"})
-    return load_model(open_bundle(settings.bundle), EngineOptions(settings.backend, settings.threads), choices)
-
-
-def run_stream(settings: Settings, output: Output, stop: threading.Event) -> None:
+def run_stream(
+    settings: Settings,
+    output: Output,
+    stop: threading.Event,
+    *,
+    manager: ServiceManager | None = None,
+    reload: ReloadRequest | None = None,
+) -> None:
     """Caption all configured sources until they end or ``stop`` is set.
+
+    Args:
+        settings: what is configured.
+        output: what the verb's own flags say of standard output.
+        stop: ends the stream.
+        manager: is told how the service does; None where nobody is.
+        reload: says when settings are read anew; None where they never are.
 
     Raises:
         ConfigError: nothing is configured that can be heard, or a setting is unusable.
         EdgeAacError: the model, a sink or a source cannot be opened; see :meth:`edge_aac.streaming.session.Session.run`
             for what ends a stream later.
     """
-    stream = settings.get(StreamSettings)
-    wanted = configured_sources(stream, settings.tables(SourceSettings))
-    if not wanted:
-        raise ConfigError("no source is enabled: enable one of the [[sources]]")
-    if sum(Address.parse(source.address).scheme == "stdin" for source in wanted) > 1:
-        raise ConfigError("standard input is named by two sources: name it once")
-    slicers = [WindowSlicer(WINDOW_SAMPLES, round(source.hop_s * SAMPLE_RATE)) for source in wanted]
+    manager = manager or ServiceManager()
+    plans = source_plans(settings, output)
     if stop.is_set():
         return
-    chosen = settings.get(CaptionerSettings)
-    model = open_model(chosen)
-    hub = open_hub(settings.chosen(SinkSettings), output, stop)
-    session = Session(
-        model=model,
-        hub=hub,
-        node=stream.node,
-        stop=stop,
-        health_interval_s=settings.get(HealthSettings).interval_s,
-    )
-    try:
-        opened = open_sources(wanted, stop)
-    except BaseException:
-        hub.close(patient=False)
-        raise
-    # Of a stream that is stopped while they are opened, some are missing.
-    for source, slicer, (context, one) in zip(wanted, slicers, opened, strict=False):
-        session.add(
-            one,
-            slicer,
-            ChannelSettings(
-                EnergyGate(source.silence_dbfs),
-                ScoreGate(stream.min_score, stream.familiar_only),
-                chosen.seed,
-                output.every_window,
-            ),
-            same_similarity=stream.same_similarity,
-            reopen=partial(open_source, source.address, context),
-        )
-    log.info("listening to %s with bundle %s", ", ".join(one.label for _, one in opened), model.identity.bundle)
-    session.run()
-
-
-def open_sources(
-    wanted: Sequence[ConfiguredSource], stop: threading.Event | None = None
-) -> list[tuple[SourceContext, Source]]:
-    """Open sources in order, each with a label of its own.
-
-    A device that is not there is waited for where another source can be heard meanwhile. Once ``stop`` is set, no more
-    are opened.
-
-    Raises:
-        DeviceError: none can be heard, or one that no later try can reach is among them.
-        EdgeAacError: an address is wrong, or a file cannot be read.
-    """
-    contexts = _contexts(wanted)
-    opened: list[Source | None] = []
-    failures: list[DeviceError] = []
-    try:
-        for source, context in zip(wanted, contexts, strict=True):
-            if stop is not None and stop.is_set():
-                break
+    state_path = path_of_environment()
+    state_file = None if state_path is None else StateFile(state_path)
+    with ExitStack() as at_end:
+        if manager.listens:
+            dump_stacks_at_abort()
+        try:
+            watchdog = Watchdog(settings.get(StreamSettings).node, manager, state_file)
+            at_end.callback(watchdog.close)
+            chosen = settings.get(StreamSettings).wait_for_device
+            # A service manager would start it again and again; nobody sits before it to read the exit code.
+            wait = manager.listens or state_file is not None if chosen is None else chosen
+            running = _opened(settings, output, stop, plans, wait)
+            session = running.session
             try:
-                opened.append(open_source(source.address, context))
-            except PermanentDeviceError:
+                for open_companion in COMPANIONS:
+                    if (companion := open_companion(settings)) is not None:
+                        at_end.callback(companion.close)
+                        companion.start(session)
+                labels = ", ".join(channel.label for channel in session.channels)
+                if labels:  # there are none where it was stopped meanwhile
+                    log.info("listening to %s with bundle %s", labels, session.model.identity.bundle)
+                watchdog.watch(session)
+                if reload is not None:
+                    at_end.callback(Reloader(running, reload, watchdog).close)
+            except BaseException:
+                session.close()
                 raise
-            except DeviceError as error:
-                failures.append(error)
-                opened.append(None)
-        if len(failures) == len(wanted):
-            raise failures[0]
-        for failure in failures:
-            log.warning("%s. It is waited for.", str(failure).rstrip("."))
-        for place, (source, context) in enumerate(zip(wanted, contexts, strict=True)):
-            if stop is not None and stop.is_set():
-                break
-            if opened[place] is None:
-                opened[place] = _waiting(source.address, SourceContext(context.name, wait_for_device=True))
-    except BaseException:
-        for one in opened:
-            if one is not None:
-                one.close()
-        raise
-    return [(context, one) for context, one in zip(contexts, opened, strict=False) if one is not None]
+            session.run()
+        except Exception as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            manager.failed(str(error) or type(error).__name__, cause.errno if isinstance(cause, OSError) else None)
+            raise
 
 
-def _waiting(address: str, context: SourceContext) -> Source:
-    try:
-        return open_source(address, context)
-    except PermanentDeviceError:
-        raise
-    except DeviceError as error:  # its factory cannot wait: the capture does
-        return AbsentSource(context.label(Address.parse(address)), error)
-
-
-def _contexts(wanted: Sequence[ConfiguredSource]) -> list[SourceContext]:
-    """A name for each source whose label another one has already; the others keep theirs."""
-    taken = Counter(source.name for source in wanted if source.name is not None)
-    contexts = []
-    for source in wanted:
-        name = source.name
-        if name is None:
-            label = Address.parse(source.address).label
-            taken[label] += 1
-            number = taken[label]
-            while number > 1 and taken[f"{label}-{number}"]:
-                number += 1
-            if number > 1:
-                name = f"{label}-{number}"
-                taken[name] += 1
-        contexts.append(SourceContext(name))
-    return contexts
-
-
-def open_hub(sinks: Sequence[Chosen], output: Output, stop: threading.Event) -> Hub:
-    """Open the configured sinks, or standard output where there are none.
-
-    Raises:
-        EdgeAacError: a sink cannot be opened.
-    """
-    outlets: list[Outlet] = []
-    names: Counter[str] = Counter()
-    try:
-        for chosen in sinks or [Chosen("stdout", StdoutSettings(), StdoutSink)]:
-            kind_settings = _with_output(chosen.settings, output)
-            names[chosen.kind] += 1
-            name = chosen.kind if names[chosen.kind] == 1 else f"{chosen.kind}-{names[chosen.kind]}"
-            sink = chosen.factory.open(kind_settings)
-            outlets.append(Outlet(name, sink, kind_settings.records, kind_settings.queue_records, stop))
-    except BaseException:
-        Hub(outlets).close(patient=False)
-        raise
-    return Hub(outlets)
-
-
-def _with_output(settings: Any, output: Output) -> Any:
-    """Standard output's settings with what the verb's own flags say of it; any other sink's as they are."""
-    if not isinstance(settings, StdoutSettings):
-        return settings
-    changes: dict[str, Any] = {}
-    if "format" not in settings.model_fields_set:
-        changes["format"] = output.output_format
-    if output.events and "records" not in settings.model_fields_set:
-        changes["records"] = (*settings.records, "event")
-    return settings.model_copy(update=changes)
+def _opened(
+    settings: Settings,
+    output: Output,
+    stop: threading.Event,
+    plans: Sequence[SourcePlan],
+    wait: bool,
+) -> Running:
+    """Everything opened and put together; see :func:`run_stream` for what it raises."""
+    model = open_model(settings.get(CaptionerSettings))
+    overrides = Overrides.load(folder_of_environment() / OVERRIDES_FILE)
+    if not takes_commands(configured_sinks(settings)):
+        # Nobody could end a pause.
+        if overrides.by_label:
+            log.warning("what commands have set before does not count: no sink takes commands")
+        overrides = Overrides()
+    overrides.keep_only(plans)
+    overrides.save()
+    control = Control(overrides)
+    sinks = sink_plans(configured_sinks(settings), output, control)
+    with ExitStack() as on_failure:
+        clips = open_clips(settings.get(ClipSettings))
+        if clips is not None:
+            on_failure.callback(clips.close)
+        hub = Hub(open_outlets(sinks, stop))
+        on_failure.callback(hub.close, patient=False)
+        session = Session(
+            model=model,
+            hub=hub,
+            node=settings.get(StreamSettings).node,
+            stop=stop,
+            health_interval_s=settings.get(HealthSettings).interval_s,
+            heat=heat_watch(settings.get(LoadSettings)),
+            clips=clips,
+        )
+        paused = [plan.label for plan in plans if overrides.listening(plan).paused]
+        opened = open_sources([plan.source for plan in plans], stop, wait=wait, paused=paused)
+        for _, source in opened:
+            on_failure.callback(source.close)
+        # Of a stream that is stopped while they are opened, all are missing.
+        pairs = zip(plans, opened, strict=False)
+        channels = {plan.key: (plan, plan.add_to(session, source)) for plan, (_, source) in pairs}
+        for plan, channel in channels.values():
+            listening = overrides.listening(plan)
+            session.reconfigure(channel, listening.hop_samples, listening.settings, plan.same_similarity)
+        on_failure.pop_all()
+    outlets = list(zip(sinks, hub.outlets, strict=True))
+    running = Running(session, settings, output, stop, channels, outlets, overrides, control)
+    control.attach(running)
+    return running
 
 
 def caption_files(files: Sequence[Path], settings: Settings, output: Output) -> int:
@@ -235,13 +178,16 @@ def caption_files(files: Sequence[Path], settings: Settings, output: Output) -> 
     """
     stream, chosen = settings.get(StreamSettings), settings.get(CaptionerSettings)
     hop_samples = round(stream.hop_s * SAMPLE_RATE)
-    WindowSlicer(WINDOW_SAMPLES, hop_samples)  # refuses an unusable hop once, not once a file
+    check_hop(hop_samples)  # once, not once a file
     sink = StdoutSink(output.output_format)
     captioner = FileCaptioner(
         open_model(chosen),
         stream.node,
         ChannelSettings(
-            EnergyGate(stream.silence_dbfs), ScoreGate(stream.min_score, stream.familiar_only), chosen.seed
+            EnergyGate(stream.silence_dbfs),
+            ScoreGate(stream.min_score, stream.familiar_only),
+            chosen.seed,
+            privacy=privacy_gate(settings),
         ),
         hop_samples,
         sink.publish,

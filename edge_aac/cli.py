@@ -145,13 +145,13 @@ def _summary(entry: EntryPoint) -> str:
 
 
 def _complain(error: Exception, debug: bool) -> None:
-    from edge_aac.terminal import escaped
+    from edge_aac.log_lines import error_line
 
     if debug:
         import traceback
 
         traceback.print_exception(error)
-    print(escaped(f"edge-aac: {str(error) or type(error).__name__}"), file=sys.stderr)
+    print(error_line(str(error) or type(error).__name__, sys.stderr), file=sys.stderr)
 
 
 if __name__ == "__main__":

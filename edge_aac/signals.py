@@ -57,18 +57,43 @@ def end_by_exception() -> None:
         _exit(first, None)
 
 
-def end_by(stop: Callable[[], object]) -> None:
+def end_by(stop: Callable[[], object], reload: Callable[[], object] | None = None) -> None:
     """Let each signal call ``stop``; one that was noted does so now. SIGHUP that is ignored stays so.
 
     Args:
         stop: called in the main thread, between two of its instructions; it must not wait.
+        reload: called by SIGHUP in place of ``stop``: of a service, which has no terminal that could be closed.
+    """
+    stopped: list[bool] = []
+
+    def stop_once() -> None:
+        # A second signal may come while the first one's call is under way, in the same thread: an event that is set
+        # within its own ``set`` waits for itself.
+        if not stopped:
+            stopped.append(True)
+            stop()
+
+    for number in ENDING:
+        if number == signal.SIGHUP and reload is not None:
+            signal.signal(number, lambda *_: reload())
+        elif number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop_once())
+    noted = set(_held)
+    _held.clear()
+    if reload is not None and signal.SIGHUP in noted:
+        noted.remove(signal.SIGHUP)
+        reload()
+    if noted:
+        stop_once()
+
+
+def ended() -> None:
+    """Ignore signals from now on: all is done, and one that comes while Python ends changes no exit code.
+
+    Python gives its own handlers back to the system before it has ended, and SIGTERM would then count as a crash.
     """
     for number in ENDING:
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: stop())
-    if _held:
-        _held.clear()
-        stop()
+        signal.signal(number, signal.SIG_IGN)
 
 
 def exit_if_swallowed() -> None:

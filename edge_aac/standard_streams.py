@@ -84,6 +84,18 @@ def open_streams() -> None:
         sys.stderr = text
 
 
+def standard_output() -> TextIO:
+    """Gives standard output.
+
+    Raises:
+        DeviceError: it is closed.
+    """
+    standard: TextIO | None = sys.stdout
+    if standard is None:
+        raise DeviceError("standard output is closed: leave it open, or send it to a file")
+    return standard
+
+
 def _number_of(stream: TextIO) -> int | None:
     try:
         return stream.fileno()

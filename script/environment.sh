@@ -56,6 +56,12 @@ apt_install() {
     -o DPkg::Lock::Timeout=120 "${missing[@]}" >/dev/null
 }
 
+# A mirror of Debian in this machine's apt settings; nothing where it has none, and then mmdebstrap takes its own.
+debian_mirror() {
+  # shellcheck disable=SC2016 # apt's variable, not the shell's
+  apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sed -n 1p
+}
+
 # Offers to install ffmpeg, which decodes what phones and cameras record, where it is missing. Nobody is asked who cannot
 # answer, and nothing is installed without a yes.
 offer_ffmpeg() {
@@ -114,10 +120,12 @@ try_pip() {
 
 quiet_pip() { try_pip "$@" || fail "pip install ${*:2} failed: see the lines above"; }
 
-# Real parts that the tests drive: a sound server, its ALSA plug-in, a decoder, and a compiler for the PyAudio of each of
-# the interpreters "$@".
+# Real parts that the tests drive: a sound server, its ALSA plug-in, a decoder, servers of RTSP and of Icecast, a tracer of
+# system calls, and a compiler for the PyAudio of each of the interpreters "$@".
 test_packages() {
-  local python packages=(pulseaudio pulseaudio-utils libasound2-plugins alsa-utils shellcheck ffmpeg)
+  local python packages=(pulseaudio pulseaudio-utils libasound2-plugins alsa-utils shellcheck ffmpeg strace)
+  packages+=(gir1.2-gst-rtsp-server-1.0 python3-gi icecast2 mosquitto mosquitto-clients openssl)
+  packages+=(gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad)
   for python in "$@"; do
     # shellcheck disable=SC2207 # one word a package
     packages+=($(pyaudio_packages "$python"))

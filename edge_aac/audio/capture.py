@@ -18,13 +18,13 @@ import struct
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edge_aac.audio.block_queue import BlockQueue
 from edge_aac.audio.connection import PermanentDeviceError
-from edge_aac.audio.devices import InputDevice, find_input, inputs_of, start_port_audio
+from edge_aac.audio.devices import USB_PATH, InputDevice, find_input, inputs_of, start_port_audio
 from edge_aac.errors import DeviceError
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -37,14 +37,13 @@ process ends: ``message``, and ``permanent`` where no later try can succeed."""
 _QUEUE_S = 10.0
 _CALLBACKS_PER_S = 10
 _CHECK_S = 0.5
+_PATIENCE_S = 10.0
 _COMMON_RATES = (48_000, 44_100, 32_000, 96_000, 22_050, 8_000)
 # A sound server claims 32 channels or 128, whatever the hardware has.
 _MOST_HARDWARE_CHANNELS = 16
 
-# PortAudio's constants, fixed by its ABI; spelled here so that a test needs no PyAudio.
+# PortAudio's constant, fixed by its ABI; spelled here so that a test needs no PyAudio.
 _PA_INT16 = 8
-_PA_INPUT_OVERFLOW = 2
-_PA_CONTINUE = 0
 
 
 @dataclass(frozen=True)
@@ -101,91 +100,6 @@ class Opened:
         return Opened(table["device_id"], tuple(table["other_ids"]), table["rate"], table["channels"])
 
 
-class LossMeter:
-    """Estimates how much sound an overflow cost, from the clock and the frames that arrived.
-
-    Between clock and frames lies the latency of the buffers. Its lowest value is the baseline, which may creep up by
-    500 ppm so that a slow crystal does not look like loss; what a flagged overflow adds above it was lost.
-
-    Args:
-        rate: the device's rate in Hz.
-    """
-
-    _CREEP = 500e-6
-
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._started_s: float | None = None
-        self._frames = 0
-        self._baseline = 0.0
-
-    def update(self, now_s: float, frames: int, *, overflowed: bool) -> int:
-        """Takes one callback's arrival, and gives the frames lost before it.
-
-        Args:
-            now_s: monotonic time of arrival in seconds.
-            frames: frames that it brought.
-            overflowed: PortAudio says that frames were lost before these.
-        """
-        self._frames += frames
-        if self._started_s is None:
-            self._started_s = now_s - frames / self._rate
-        lag = (now_s - self._started_s) * self._rate - self._frames
-        if overflowed:
-            lost = max(0, round(lag - self._baseline))
-            self._frames += lost
-            return lost
-        self._baseline = min(lag, self._baseline + self._CREEP * frames)
-        return 0
-
-
-class BlockQueue:
-    """Bounded hand-over from PortAudio's thread: the oldest blocks are dropped, and counted with the one after them.
-
-    Args:
-        rate: the stream's rate in Hz.
-        channels: the stream's channels.
-        capacity_blocks: blocks that it holds at most.
-    """
-
-    def __init__(self, rate: int, channels: int, capacity_blocks: int) -> None:
-        self.rate = rate
-        self.channels = channels
-        self._blocks: deque[tuple[float, int, bytes]] = deque()
-        self._frame_bytes = 2 * channels
-        self._capacity_blocks = capacity_blocks
-        self._meter = LossMeter(rate)
-        self._changed = threading.Condition()
-
-    def callback(self, data: bytes, frames: int, _times: object, status: int) -> tuple[None, int]:
-        """Takes sound as PortAudio's callback; it must be short, since the device waits for it."""
-        now_s = time.monotonic()
-        with self._changed:
-            lost = self._meter.update(now_s, frames, overflowed=bool(status & _PA_INPUT_OVERFLOW))
-            if len(self._blocks) >= self._capacity_blocks:
-                _, dropped_lost, dropped = self._blocks.popleft()
-                gone = dropped_lost + len(dropped) // self._frame_bytes
-                if self._blocks:
-                    next_s, next_lost, next_data = self._blocks[0]
-                    self._blocks[0] = (next_s, next_lost + gone, next_data)
-                else:
-                    lost += gone
-            self._blocks.append((now_s, lost, data))
-            self._changed.notify_all()
-        return None, _PA_CONTINUE
-
-    def take(self, timeout_s: float) -> tuple[float, int, bytes] | None:
-        """Gives the oldest block: its arrival in monotonic seconds, the frames lost before it, and its frames.
-
-        Returns:
-            None where there is no block within ``timeout_s``.
-        """
-        with self._changed:
-            if not self._blocks:
-                self._changed.wait(timeout_s)
-            return self._blocks.popleft() if self._blocks else None
-
-
 def capture(audio: Any, request: Request, write: Callable[[bytes], object]) -> None:
     """Captures a microphone until its stream ends.
 
@@ -211,13 +125,51 @@ def capture(audio: Any, request: Request, write: Callable[[bytes], object]) -> N
             raise DeviceError(f"The input '{request.address}' stopped.")
 
 
+def capture_patiently(
+    start: Callable[[], Any], request: Request, write: Callable[[bytes], object], patience_s: float = _PATIENCE_S
+) -> None:
+    """Captures a microphone as :func:`capture` does, and looks for one that was heard before again and again.
+
+    A look costs a thirtieth of a second here, and a process that is started for it thirty times as much.
+
+    Args:
+        start: gives a running ``pyaudio.PyAudio``, which lists the devices that are there now.
+        request: the microphone to be captured.
+        write: function that is given each message, whole.
+        patience_s: seconds after which a microphone that is not there is one; at once where it was never heard.
+
+    Raises:
+        DeviceError: as :func:`capture`.
+    """
+    written = False
+
+    def noted(content: bytes) -> None:
+        nonlocal written
+        written = True
+        write(content)
+
+    give_up_s = time.monotonic() + (0.0 if request.device_id is None else patience_s)
+    while True:
+        audio = start()
+        try:
+            return capture(audio, request, noted)
+        except PermanentDeviceError:
+            raise
+        except DeviceError:
+            if written or time.monotonic() >= give_up_s:
+                raise
+        audio.terminate()
+        time.sleep(_CHECK_S)
+
+
 def message(kind: bytes, content: bytes, arrived_s: float = 0.0, lost_frames: int = 0) -> bytes:
     """Gives a message as bytes; see :data:`HEADER`."""
     return HEADER.pack(kind, arrived_s, lost_frames, len(content)) + content
 
 
 def _found(audio: Any, request: Request) -> InputDevice:
-    if request.device_id is None:
+    # A port is named for whatever is in it.
+    if request.device_id is None or request.address.startswith(USB_PATH):
         device = find_input(audio, request.address)
     else:
         device = find_input(audio, request.device_id) or _moved(audio, request.device_id, request.other_ids)
@@ -295,7 +247,7 @@ def main() -> None:
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     try:
-        capture(start_port_audio(), Request.from_json(sys.argv[1]), output.write)
+        capture_patiently(start_port_audio, Request.from_json(sys.argv[1]), output.write)
     except BrokenPipeError:
         pass  # the parent is gone
     except Exception as error:

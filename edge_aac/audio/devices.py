@@ -6,18 +6,22 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_aac.audio.connection import PermanentDeviceError
+from edge_aac.board.sysfs import text_of
 from edge_aac.errors import DeviceError
 
 # One of these stands for the sound server, which shares the hardware and follows the user's choice of input.
 _SERVER_NAMES = ("pulse", "pipewire", "default")
 _HARDWARE = re.compile(r"^(?P<label>.*?)\s*\(hw:(?P<card>\d+),(?P<device>\d+)\)$")
 _ALSA_TYPE = 8  # paALSA
+
+USB_PATH = "usb-path:"
+"""Begins the address of whatever microphone is in a USB port."""
 
 _stderr_lock = threading.Lock()
 
@@ -103,8 +107,9 @@ def find_input(audio: Any, uri: str, root: Path = Path("/")) -> InputDevice | No
 
     Args:
         audio: a running ``pyaudio.PyAudio``.
-        uri: ``mic0``; ``usb-id:0d8c:0014``, with or without what follows ``@`` in the listing; ``alsa:hw:1,0``,
-            ``alsa:hw:PCH,0``, or ``alsa:NAME`` of any virtual device, listed or not.
+        uri: ``mic0``; ``usb-id:0d8c:0014``, with or without what follows ``@`` in the listing; ``usb-path:1-1.2``,
+            which is what follows the ``@``, for whatever is in that port; ``alsa:hw:1,0``, ``alsa:hw:PCH,0``, or
+            ``alsa:NAME`` of any virtual device, listed or not.
         root: folder that holds ``proc/asound`` and ``sys/class/sound``.
 
     Returns:
@@ -113,6 +118,8 @@ def find_input(audio: Any, uri: str, root: Path = Path("/")) -> InputDevice | No
     devices = _alsa_devices(audio)
     for listed in order_inputs(devices, root):
         if uri in (listed.name, listed.id) or (uri.startswith("usb-id:") and listed.id.startswith(f"{uri}@")):
+            return listed
+        if uri.startswith(USB_PATH) and uri.removeprefix(USB_PATH) == _port_of(listed.id):
             return listed
     if not uri.startswith("alsa:"):
         return None
@@ -129,6 +136,19 @@ def find_input(audio: Any, uri: str, root: Path = Path("/")) -> InputDevice | No
                 id=uri,
             )
     return None
+
+
+def cards(root: Path = Path("/")) -> bytes:
+    """The kernel's sound cards and their devices, whose change tells that one came or went; empty without a card.
+
+    Args:
+        root: folder that holds ``proc/asound``.
+    """
+    text = b""
+    for name in ("cards", "devices"):
+        with suppress(OSError):
+            text += (root / "proc/asound" / name).read_bytes()
+    return text
 
 
 @contextmanager
@@ -200,13 +220,18 @@ def _alsa_devices(audio: Any) -> list[Mapping[str, Any]]:
 def _identity(card: int, device: int, root: Path) -> tuple[tuple[int, str, str, int], str]:
     """Gives a sort key and an address for a sound card's input, both free of the card's number."""
     proc = root / "proc/asound" / f"card{card}"
-    usb_id = _text(proc / "usbid")
+    usb_id = text_of(proc / "usbid")
     plugged = _plugged(root / "sys/class/sound" / f"card{card}" / "device")
     if usb_id:
         suffix = f"#{device}" if device else ""
         return (0, usb_id, plugged, device), f"usb-id:{usb_id}@{plugged}{suffix}"
-    card_id = _text(proc / "id")
+    card_id = text_of(proc / "id") or ""
     return (1, plugged or card_id, card_id, device), f"alsa:hw:{card_id or card},{device}"
+
+
+def _port_of(identity: str) -> str | None:
+    """Gives the port in a USB input's address, with ``#1`` for the second input of its card; None for any other."""
+    return identity.partition("@")[2] if identity.startswith("usb-id:") else None
 
 
 def _plugged(device: Path) -> str:
@@ -228,14 +253,7 @@ def _numbered(pcm: str, root: Path) -> str:
     card, device = match[1], match[2] or "0"
     if not card.isdigit():
         for path in sorted((root / "proc/asound").glob("card[0-9]*/id")):
-            if _text(path) == card:
+            if text_of(path) == card:
                 card = path.parent.name.removeprefix("card")
                 break
     return f"hw:{card},{device}"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

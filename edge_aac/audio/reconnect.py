@@ -12,9 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.connection import Connection, PermanentDeviceError, RefusedError, SourceState
+from edge_aac.audio.connection import (
+    Connection,
+    Loss,
+    LossReason,
+    Outage,
+    PermanentDeviceError,
+    RefusedError,
+    SourceState,
+)
 from edge_aac.backoff import Backoff
 from edge_aac.errors import DeviceError
+from edge_aac.heartbeat import Heartbeat
 from edge_aac.timebase import SAMPLE_RATE
 
 _log = logging.getLogger(__name__)
@@ -23,8 +32,17 @@ OpenOnce = Callable[[threading.Event], Connection]
 """Opens the device, once; it may give up with a DeviceError as soon as the event is set. Its errors show the source's
 label, not its address."""
 
+STALL_S = 2.0
+"""Seconds without sound after which an open device counts as stalled, where its source says nothing else."""
+
+FIRST_SOUND_S = 5.0
+"""The same before a connection's first sound, which takes longer: a sound server may hold back two seconds at first."""
+
 _READ_TIMEOUT_S = 0.1
+_SIGN_EVERY_S = 0.5
 _CLOSE_WAIT_S = 0.5
+OPENING_S = 45.0
+"""Opening a device may take this long: a sound server that does not answer is given up after 30 s."""
 _LOSS_WARNING_EVERY_S = 60.0
 
 
@@ -55,9 +73,14 @@ class Reconnecting:
         label: the source's name in records and messages.
         open_once: opens the device.
         wait_for_device: open it in :meth:`read`, however long that takes to succeed; otherwise here and now.
-        stall_s: seconds without sound after which an open device counts as stalled.
+        stall_s: seconds without sound after which a device that was heard counts as stalled.
+        first_sound_s: seconds without sound after which a device that was just opened does.
+        opening_s: seconds that ``open_once`` may take and is not taken for hung.
         backoff: waiting times between tries.
         timing: time and chance.
+        sign: gives something that changes when the device may have come, such as the kernel's list of cards: then it
+            is tried at once, however long the pause. It is asked twice a second. None for a device without such a sign.
+        stop: once set, the opening here and now is given up; None for never.
 
     Raises:
         EdgeAacError: the device cannot be opened now, and is not to be waited for.
@@ -71,20 +94,32 @@ class Reconnecting:
         open_once: OpenOnce,
         *,
         wait_for_device: bool = False,
-        stall_s: float = 5.0,
+        stall_s: float = STALL_S,
+        first_sound_s: float = FIRST_SOUND_S,
+        opening_s: float = OPENING_S,
         backoff: Backoff | None = None,
         timing: Timing | None = None,
+        sign: Callable[[], object] | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self.label = label
+        self.heartbeat = Heartbeat()
         self._open_once = open_once
-        self._stall_s = stall_s
+        self.stall_s = stall_s
+        self._opening_s = opening_s
+        self._first_sound_s = first_sound_s
         self._backoff = backoff or Backoff()
         self._timing = timing or Timing()
+        self._sign = sign
         self._closed = threading.Event()
         self._reading = threading.Lock()
         self._state: SourceState = "waiting"
         self._reconnects = 0
         self._lost_samples = 0.0
+        self._taken_samples = 0
+        self._losses: list[Loss] = []
+        self._outage: Outage | None = None
+        self._reason: str | None = None
         self._unreported_loss_s = 0.0
         self._loss_reported_s = float("-inf")
         self._failures = 0
@@ -98,7 +133,7 @@ class Reconnecting:
         """Monotonic time from which on sound is missed; None before the first connection."""
         self._connection: Connection | None = None
         if not wait_for_device:
-            self._connection = open_once(self._closed)
+            self._connection = open_once(self._closed if stop is None else stop)
             self._heard_until_s = self._timing.now_s()
 
     @property
@@ -111,17 +146,28 @@ class Reconnecting:
         """Number of times that sound came back after the connection had been lost."""
         return self._reconnects
 
+    @property
+    def outage(self) -> Outage | None:
+        """The outage that goes on; see :class:`~edge_aac.audio.connection.ExplainsLosses`."""
+        return self._outage
+
+    @property
+    def reason(self) -> str | None:
+        """Why the source is not heard now; None while it is."""
+        return self._reason
+
     def read(self) -> npt.NDArray[np.float32] | None:
         """Gives the next block; see :meth:`edge_aac.audio.sources.address.Source.read`."""
         with self._reading:
             try:
                 while not self._closed.is_set():
+                    self.heartbeat.beat()
                     connection = self._connection or self._connected()
                     samples = None if connection is None else self._heard(connection)
                     if samples is not None and len(samples):
                         return samples
-            except BaseException:
-                self._state = "failed"
+            except BaseException as error:
+                self._state, self._reason = "failed", str(error) or type(error).__name__
                 self._closed.set()
                 self._let_go()
                 raise
@@ -135,6 +181,11 @@ class Reconnecting:
         """
         return int(self._lost_samples)
 
+    def take_losses(self) -> list[Loss]:
+        """Gives what was lost before the last block; see :class:`~edge_aac.audio.connection.ExplainsLosses`."""
+        losses, self._losses = self._losses, []
+        return losses
+
     def close(self) -> None:
         """Ends a :meth:`read` that waits, and releases the device."""
         self._closed.set()
@@ -145,8 +196,10 @@ class Reconnecting:
 
     def _connected(self) -> Connection | None:
         """Waits as long as the failures before demand, and makes one try."""
-        if self._wait_s and self._timing.wait(self._closed, self._wait_s):
+        self.heartbeat.beat(self._wait_s)
+        if self._wait_s and self._paused():
             return None
+        self.heartbeat.beat(self._opening_s)
         try:
             connection = self._open_once(self._closed)
         except PermanentDeviceError:
@@ -159,6 +212,17 @@ class Reconnecting:
         self._heard_since_s = None
         return None if self._closed.is_set() else connection
 
+    def _paused(self) -> bool:
+        """Waits before the next try, or until there is a sign of the device; True where the source was closed."""
+        if self._sign is None:
+            return self._timing.wait(self._closed, self._wait_s)
+        before, left_s = self._sign(), self._wait_s
+        while left_s > 0 and self._sign() == before:
+            if self._timing.wait(self._closed, min(left_s, _SIGN_EVERY_S)):
+                return True
+            left_s -= _SIGN_EVERY_S
+        return self._closed.is_set()
+
     def _heard(self, connection: Connection) -> npt.NDArray[np.float32] | None:
         try:
             sound = connection.read(_READ_TIMEOUT_S)
@@ -168,17 +232,21 @@ class Reconnecting:
         if sound is None:
             # Counted in waits, not by the clock: a process that was stopped for a while has missed no sound yet.
             self._quiet_s += _READ_TIMEOUT_S
-            if self._quiet_s >= self._stall_s:
-                self._fail("stalled", DeviceError(f"it is open, but there was no sound for {self._stall_s:g} s"))
+            longest_s = self._first_sound_s if self._heard_since_s is None else self.stall_s
+            if self._quiet_s >= longest_s - _READ_TIMEOUT_S / 2:  # sums of 0.1 are not exact
+                self._fail("stalled", DeviceError(f"it is open, but there was no sound for {longest_s:g} s"))
             return None
         self._quiet_s = 0.0
         if self._heard_since_s is None:
             self._heard_since_s = sound.arrived_s - sound.duration_s
-            self._state = "listening"
+            self._state, self._reason = "listening", None
             if self._failures:
                 self._log_return()
                 # What the connection lost before its first sound is part of the gap.
                 self._count_gap(self._heard_since_s)
+                if (outage := self._outage) is not None:
+                    self._outage = None
+                    self._note_loss(outage.reason, outage)
             else:
                 self._count_loss(sound.lost_s)
         else:
@@ -203,7 +271,10 @@ class Reconnecting:
         self._let_go()
         if self._closed.is_set():
             return
-        self._state = state
+        self._state, self._reason = state, str(error)
+        if self._outage is None and self._heard_until_s is not None:
+            reason: LossReason = "stalled" if state == "stalled" else "disconnected"
+            self._outage = Outage(reason, self._heard_until_s, str(error))
         self._count_gap(self._timing.now_s())
         refused = isinstance(error, RefusedError)
         warn = not self._failures or (refused and not self._refusal_logged)
@@ -229,12 +300,19 @@ class Reconnecting:
         if not lost_s:
             return
         self._lost_samples += lost_s * SAMPLE_RATE
+        self._note_loss("lost")
         self._unreported_loss_s += lost_s
         now_s = self._timing.now_s()
         if now_s - self._loss_reported_s >= _LOSS_WARNING_EVERY_S:
             _log.warning("%s: %.2f s of sound were lost on the way", self.label, self._unreported_loss_s)
             self._unreported_loss_s = 0.0
             self._loss_reported_s = now_s
+
+    def _note_loss(self, reason: LossReason, outage: Outage | None = None) -> None:
+        """Puts down all that was counted since the loss before; parts of a sample wait for the next one."""
+        samples = int(self._lost_samples) - self._taken_samples
+        self._taken_samples += samples
+        self._losses.append(Loss(reason, samples, outage))
 
     def _let_go(self) -> None:
         connection, self._connection = self._connection, None

@@ -122,6 +122,23 @@ class SampleRing:
             self._store(np.zeros(held, np.float32))
             self._changed.notify_all()
 
+    def wait_for_room(self, count: int, timeout_s: float) -> bool:
+        """Called by the writer: waits until ``count`` samples, or the whole ring, fit without pushing anything out.
+
+        Args:
+            count: samples that are to be written.
+            timeout_s: longest wait in seconds.
+
+        Returns:
+            Whether there is room, or nobody reads any more.
+        """
+        most_unread = self.capacity_samples - min(count, self.capacity_samples)
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._written - self._consumed <= most_unread or self._writing_stopped,
+                timeout_s,
+            )
+
     def close(self, error: BaseException | None = None) -> None:
         """Ends the stream. The reader drains what is left, then sees the end, or has ``error`` raised.
 
@@ -176,6 +193,23 @@ class SampleRing:
             self._consumed += count
             self._changed.notify_all()
             return position, samples
+
+    def history(self, start: int, end: int) -> tuple[int, npt.NDArray[np.float32]]:
+        """Samples that were written, read or not, as long as nothing newer stands in their place.
+
+        Neither reader nor writer is disturbed: what is read here is not taken, and nobody waits.
+
+        Args:
+            start, end: absolute positions, the first sample and the one after the last.
+
+        Returns:
+            The absolute position of the first sample that is still held, ``start`` or later, and a copy of the samples
+            from there to ``end`` or to the newest, float32, shape (n,). Zeros stand for lost sound.
+        """
+        with self._changed:
+            end = min(end, self._written)
+            start = min(max(start, self._written - self.capacity_samples, 0), end)
+            return start, self._copied(start, end - start)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

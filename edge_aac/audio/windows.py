@@ -49,11 +49,21 @@ class Window:
     audible_dbfs: float
 
 
+def check_hop(hop_samples: int) -> None:
+    """See that windows can come so far apart: see :class:`WindowSlicer`.
+
+    Raises:
+        ConfigError: the hop is not a usable multiple of 160.
+    """
+    _check_multiple("hop", hop_samples, FRAME_SHIFT_SAMPLES)
+
+
 class WindowSlicer:
     """Cuts a stream into overlapping windows; each frame is computed once.
 
     Windows start at multiples of the hop, counted from where the stream (re)started. They are the same, bit for bit,
-    however the samples are pushed. Memory holds one window and one second, not more.
+    however the samples are pushed, unless :meth:`change_hop` is called in between. Memory holds one window and one
+    second, not more.
 
     Args:
         window_samples: length of a window, a multiple of 160 and at least 480.
@@ -66,7 +76,7 @@ class WindowSlicer:
 
     def __init__(self, window_samples: int = WINDOW_SAMPLES, hop_samples: int = HOP_SAMPLES) -> None:
         _check_multiple("window", window_samples, 3 * FRAME_SHIFT_SAMPLES)
-        _check_multiple("hop", hop_samples, FRAME_SHIFT_SAMPLES)
+        check_hop(hop_samples)
         self.window_samples = window_samples
         self.hop_samples = hop_samples
         self.window_frames = 1 + (window_samples - FRAME_LENGTH_SAMPLES) // FRAME_SHIFT_SAMPLES
@@ -84,7 +94,32 @@ class WindowSlicer:
         self._received = 0
         self._covered = 0
         self._next_start = 0
+        self._last_start: int | None = None
         self._any_window = False
+
+    def change_hop(self, hop_samples: int) -> None:
+        """Have the next window start so far after the last one.
+
+        Windows that would have ended by now are left out: the next one ends now at the earliest.
+
+        Args:
+            hop_samples: a multiple of 160.
+
+        Raises:
+            ConfigError: the hop is unusable.
+        """
+        check_hop(hop_samples)
+        self.hop_samples = hop_samples
+        if self._last_start is None:
+            return
+        earliest = -(-(self._received - self.window_samples) // FRAME_SHIFT_SAMPLES) * FRAME_SHIFT_SAMPLES
+        self._next_start = max(self._last_start + hop_samples, earliest)
+
+    @property
+    def fresh_dbfs(self) -> float:
+        """A-weighted level of the loudest 0.1 s of the sound that has been in no window yet, as a window has it."""
+        rows = self._audible.copied_from(self._covered // FRAME_SHIFT_SAMPLES)
+        return _loudest_dbfs(rows, len(rows) * FRAME_SHIFT_SAMPLES) if len(rows) else SILENCE_DBFS
 
     @property
     def next_end(self) -> int:
@@ -111,6 +146,7 @@ class WindowSlicer:
             while self._next_start + self.window_samples <= self._received:
                 windows.append(self._window(self._next_start, self.window_samples))
                 self._covered = self._next_start + self.window_samples
+                self._last_start = self._next_start
                 self._next_start += self.hop_samples
             self._forget()
         return windows
@@ -153,6 +189,7 @@ class WindowSlicer:
         self._received = 0
         self._covered = 0
         self._next_start = 0
+        self._last_start = None
         self._partial_block = np.zeros(0, np.float32)
         self._frames.clear()
         self._levels.clear()
@@ -265,6 +302,10 @@ class _Rows:
         dropped = min(max(0, number - self._first), self._end - self._begin)
         self._first += dropped
         self._begin += dropped
+
+    def copied_from(self, number: int) -> npt.NDArray[Any]:
+        """The rows that are held from ``number`` on."""
+        return self._buffer[self._begin + max(0, number - self._first) : self._end].copy()
 
     def copied(self, number: int, count: int) -> npt.NDArray[Any]:
         start = self._begin + number - self._first

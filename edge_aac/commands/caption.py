@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from edge_aac.commands import options
+from edge_aac.commands.grouped_help import GroupedCommand
 from edge_aac.commands.setting_options import GivenSettings, settings_options
 from edge_aac.errors import UsageError
 
@@ -31,11 +32,12 @@ EXAMPLES = """Examples:
 """
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(cls=GroupedCommand, epilog=EXAMPLES)
 @settings_options(
     "stream",
     "captioner",
-    without={"stream.same_similarity"},
+    "privacy",
+    without={"stream.same_similarity", "stream.wait_for_device"},
     env={"stream.hop_s": "EDGE_AAC_CAPTION_HOP"},
     help_texts={
         "stream.hop_s": "Seconds from one 10 s window to the next. "

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from edge_aac.commands.grouped_help import GroupedCommand
 from edge_aac.commands.setting_options import STREAM_SECTIONS, GivenSettings, settings_options
 from edge_aac.errors import ConfigError, UsageError
 from edge_aac.terminal import escaped, escaped_lines
@@ -28,7 +29,7 @@ EXAMPLES = """Examples:
 """
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(cls=GroupedCommand, epilog=EXAMPLES)
 @settings_options(*STREAM_SECTIONS, others=True)
 def config(
     given: GivenSettings,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import types
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -21,7 +22,18 @@ from edge_aac.settings.sections import Section, registered_sections
 from edge_aac.settings.tree import Settings, load_settings
 
 # In the order in which help shows them; what other packages register follows.
-STREAM_SECTIONS = ("sources", "stream", "sinks", "health", "captioner")
+STREAM_SECTIONS = (
+    "sources",
+    "sinks",
+    "stream",
+    "events",
+    "privacy",
+    "clips",
+    "captioner",
+    "load",
+    "health",
+    "metrics",
+)
 
 _CONFIG = "settings_file"
 _CONTEXT = "settings_context"
@@ -48,6 +60,22 @@ class GivenSettings:
     given: Layer
     defaults: Layer
 
+    def with_sinks(self, kind: str, texts: Sequence[str], flag: str) -> GivenSettings:
+        """These settings with further sinks of one kind, as a short form of ``--sink KIND:TEXT`` gives them.
+
+        Args:
+            kind: of the sinks.
+            texts: what follows the kind, for each.
+            flag: that gave them.
+        """
+        if not texts:
+            return self
+        before = self.given.table.get("sinks", [])
+        added = [TextForm(f"{kind}:{text}") for text in texts]
+        places: list[Key] = [("sinks",), *(("sinks", len(before) + number) for number in range(len(added)))]
+        origins = {**self.given.origins, **dict.fromkeys(places, Origin("flag", flag))}
+        return replace(self, given=Layer({**self.given.table, "sinks": [*before, *added]}, origins))
+
     def load(self) -> Settings:
         """The settings; see :func:`edge_aac.settings.tree.load_settings` for what they raise."""
         try:
@@ -66,8 +94,15 @@ class _Option:
     parameter: str
     env: str | None
     help: str
-    array: bool
-    has_kinds: bool
+    section: Section
+
+    @property
+    def array(self) -> bool:
+        return self.section.array
+
+    @property
+    def has_kinds(self) -> bool:
+        return self.section.has_kinds
 
     @property
     def repeated(self) -> bool:
@@ -82,8 +117,9 @@ class _Option:
             # Lists are split here, not by Typer: at line breaks, since addresses hold blanks.
             envvar=None if self.repeated else self.env,
             help=self.help,
-            metavar=self.setting.metavar,
+            metavar=self.setting.metavar or _metavar(self.setting),
             show_default=False,
+            rich_help_panel=_heading(self.section),
         )
         return _parameter(self.parameter, Annotated[annotation, option], None)
 
@@ -191,8 +227,7 @@ def _options(
             env.get(_dotted(setting), setting.env),
             help_texts.get(_dotted(setting))
             or _help(setting, section.array or get_origin(setting.type) in {list, tuple}),
-            section.array,
-            section.has_kinds,
+            section,
         )
         for section in (_known(sections, name) for name in names)
         for setting in section.settings.values()
@@ -233,15 +268,34 @@ def _layer(options: list[_Option], values: Mapping[str, Any], context: typer.Con
 
 def _help(setting: Setting, repeated: bool) -> str:
     default = setting.default_text()
+    if setting.absent is None and default and setting.type is float and setting.unit:
+        default = f"{default} {setting.unit}"
     parts = [
         setting.description,
-        f"{setting.expected().capitalize()}." if get_origin(setting.type) is Literal else "",
         "Repeat it for several." if repeated else "",
         f"Default: {default}." if default else "",
         # Typer names the variables that it reads itself; those of several values are read here.
         f"Environment: {setting.env}, one a line." if repeated and setting.env else "",
     ]
     return " ".join(part for part in parts if part)
+
+
+def _metavar(setting: Setting) -> str | None:
+    """Name of a flag's value; None for a flag without one."""
+    kind = setting.type
+    if get_origin(kind) is Literal:
+        return "|".join(str(choice) for choice in get_args(kind))
+    if get_origin(kind) in {list, tuple}:
+        kind = get_args(kind)[0]
+    names: dict[Any, str | None] = {bool: None, int: "NUMBER", float: "NUMBER", Path: "PATH"}
+    return names.get(kind, "TEXT")
+
+
+def _heading(section: Section) -> str:
+    """Heading in the help: the section's summary, and its name, which the configuration has."""
+    name = f"[[{section.name}]]" if section.array else f"[{section.name}]"
+    summary = re.split("[;:]", section.summary)[0].rstrip(".")
+    return f"{summary}, {name}" if summary else name
 
 
 def _given_type(setting: Setting) -> Any:

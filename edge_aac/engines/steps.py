@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -64,6 +64,15 @@ class Memory:
         if not isinstance(self.keys, np.ndarray) or not isinstance(self.values, np.ndarray):
             raise ValueError("what stayed on a device is decoded whole")
         return Memory(self.keys[start:stop], self.values[start:stop], self.padding[start:stop])
+
+    def selected(self, numbers: Sequence[int]) -> Memory:
+        """The windows with these numbers, in ascending order; what stayed on a device is copied to the host for that,
+        unless all are selected."""
+        if len(numbers) == self.windows:
+            return self
+        keys, values = (part if isinstance(part, np.ndarray) else part.host() for part in (self.keys, self.values))
+        chosen = list(numbers)
+        return Memory(keys[chosen], values[chosen], self.padding[chosen])
 
 
 class DecodingSteps(Protocol):

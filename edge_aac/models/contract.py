@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +90,23 @@ class Description:
         return f"score {self.best.hybrid:.2f}{familiarity}"
 
 
+@dataclass(frozen=True)
+class Undecoded:
+    """A window that was encoded, and not wanted: it has no caption.
+
+    Attributes:
+        audio_embedding: audio embedding from the encoder, shape (E,).
+        latency_ms: milliseconds that encoding took.
+    """
+
+    audio_embedding: npt.NDArray[np.float32]
+    latency_ms: Latency
+
+
+Wanted: TypeAlias = Callable[[int, npt.NDArray[np.float32]], bool]
+"""Whether window ``number`` of a batch is to be decoded, by its audio embedding of shape (E,)."""
+
+
 class WindowModel(Protocol):
     """A loaded bundle of any kind. One thread at a time uses it."""
 
@@ -98,8 +115,12 @@ class WindowModel(Protocol):
         """The bundle, its version, and the backend and precision that run it, as each record names them."""
 
     @property
+    def language(self) -> str:
+        """Language of the captions, a BCP 47 tag."""
+
+    @property
     def same_similarity(self) -> float:
-        """Smallest cosine between the embeddings of two texts that describe the same event."""
+        """Smallest cosine between the embeddings of two phrases that name the same sound."""
 
     def describe(
         self,
@@ -126,3 +147,36 @@ class WindowModel(Protocol):
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embed texts, as captions are compared with each other: shape (N, E), each row of unit length."""
+
+
+@runtime_checkable
+class SelectiveModel(Protocol):
+    """A model that encodes a batch, asks which of its windows are wanted, and decodes those alone.
+
+    Encoding is the smaller part of the work: sound that goes on as it was need not be decoded again.
+    """
+
+    def describe_wanted(
+        self,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        wanted: Wanted,
+        cancelled: Callable[[], bool] = not_cancelled,
+    ) -> list[Description | DataError | Undecoded]:
+        """Describe those windows of a batch that are wanted, as :meth:`WindowModel.describe` would.
+
+        Args:
+            windows: W windows; any number, in any order.
+            rngs: generators, one a window; that of a window that is not wanted is left as it was.
+            wanted: called once for each window, in order, between its encoding and its decoding. It is called for a
+                window whose embedding is no number (NaN), too.
+            cancelled: function that is called before every decoding step; True ends the work.
+
+        Returns:
+            One entry a window, in order: its description, the error that this window alone caused, or
+            :class:`Undecoded` where it was not wanted.
+
+        Raises:
+            CancelledError: ``cancelled`` returned True.
+            EdgeAacError: the whole model cannot go on, as when an accelerator is gone.
+        """

@@ -20,7 +20,15 @@ from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
 from edge_aac.errors import ConfigError, DataError, first_complaint
-from edge_aac.models.contract import CancelledError, Description, Latency, ScoredCaption, not_cancelled
+from edge_aac.models.contract import (
+    CancelledError,
+    Description,
+    Latency,
+    ScoredCaption,
+    Undecoded,
+    Wanted,
+    not_cancelled,
+)
 from edge_aac.models.graph_contracts import AUDIO_ENCODER, GraphChecks, text_embedder
 from edge_aac.models.tokens import load_tokenizer, plain_text, to_arrays
 from edge_aac.models.trial import MAX_TEXT_TOKENS, Trial
@@ -131,6 +139,11 @@ class DualEncoder:
         )
 
     @property
+    def language(self) -> str:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return self._manifest.language
+
+    @property
     def same_similarity(self) -> float:
         """See :class:`edge_aac.models.contract.WindowModel`."""
         return self._manifest.same_similarity
@@ -142,12 +155,29 @@ class DualEncoder:
         cancelled: Callable[[], bool] = not_cancelled,
     ) -> list[Description | DataError]:
         """See :class:`edge_aac.models.contract.WindowModel`; nothing is random here, ``rngs`` are not used."""
+        described = self._in_runs(windows, cancelled, lambda _number, _embedding: True)
+        return [found for found in described if not isinstance(found, Undecoded)]
+
+    def describe_wanted(
+        self,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        wanted: Wanted,
+        cancelled: Callable[[], bool] = not_cancelled,
+    ) -> list[Description | DataError | Undecoded]:
+        """See :class:`edge_aac.models.contract.SelectiveModel`; little is saved, since ranking costs little."""
+        return self._in_runs(windows, cancelled, wanted)
+
+    def _in_runs(
+        self, windows: Sequence[Window], cancelled: Callable[[], bool], wanted: Wanted
+    ) -> list[Description | DataError | Undecoded]:
+        """Describe all windows, in as many runs as the encoder needs for them."""
         at_once = self._at_once or max(1, len(windows))
-        described: list[Description | DataError] = []
+        described: list[Description | DataError | Undecoded] = []
         for start in range(0, len(windows), at_once):
             if cancelled():
                 raise CancelledError
-            described += self._described(windows[start : start + at_once])
+            described += self._described(windows[start : start + at_once], start, wanted)
         return described
 
     def embed(self, texts: Sequence[str]) -> Array:
@@ -172,18 +202,30 @@ class DualEncoder:
             inputs["frame_padding"] = np.stack([frames >= window.samples for window in windows])
         return self._encoder.run(inputs)["audio_embedding"]
 
-    def _described(self, windows: Sequence[Window]) -> list[Description | DataError]:
-        """As :meth:`describe`, of one run of the encoder."""
+    def _described(
+        self, windows: Sequence[Window], first: int, wanted: Wanted
+    ) -> list[Description | DataError | Undecoded]:
+        """As :meth:`_in_runs`, of one run of the encoder; the first window is number ``first`` of the batch."""
         started = time.perf_counter()
         audio_embeddings = self._embedded(windows)
-        encoded = time.perf_counter()
-        ranked = [self._ranked(embedding) for embedding in audio_embeddings]
-        share = 1e3 / len(windows)
-        latency = Latency(share * (encoded - started), 0.0, share * (time.perf_counter() - encoded))
-        return [
-            found if isinstance(found, DataError) else Description(found, embedding, len(self._texts), latency)
-            for found, embedding in zip(ranked, audio_embeddings, strict=True)
+        encode_ms = 1e3 * (time.perf_counter() - started) / len(windows)
+        kept = [wanted(number, embedding) for number, embedding in enumerate(audio_embeddings, first)]
+        begun = time.perf_counter()
+        ranked = [
+            self._ranked(embedding) if keep else None for keep, embedding in zip(kept, audio_embeddings, strict=True)
         ]
+        latency = Latency(encode_ms, 0.0, 1e3 * (time.perf_counter() - begun) / max(1, sum(kept)))
+
+        def outcome(
+            found: list[ScoredCaption] | DataError | None, embedding: Array
+        ) -> Description | DataError | Undecoded:
+            if found is None:
+                return Undecoded(embedding, Latency(encode_ms, 0.0, 0.0))
+            if isinstance(found, DataError):
+                return found
+            return Description(found, embedding, len(self._texts), latency)
+
+        return [outcome(found, embedding) for found, embedding in zip(ranked, audio_embeddings, strict=True)]
 
     def _ranked(self, audio_embedding: Array) -> list[ScoredCaption] | DataError:
         length = float(np.linalg.norm(audio_embedding))

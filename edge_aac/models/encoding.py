@@ -33,6 +33,14 @@ class Encoded:
     audio_embeddings: Array
     familiarity: Array | None
 
+    def selected(self, numbers: Sequence[int]) -> Encoded:
+        """Those of the windows with these numbers, in ascending order; see :meth:`Memory.selected`."""
+        if len(numbers) == len(self.audio_embeddings):
+            return self
+        chosen = list(numbers)
+        familiarity = None if self.familiarity is None else self.familiarity[chosen]
+        return Encoded(self.memory.selected(numbers), self.audio_embeddings[chosen], familiarity)
+
 
 class WindowEncoder:
     """Encodes batches of windows.

@@ -19,7 +19,7 @@ from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.tokens import to_arrays, to_text
 
-REMEMBERED_TEXTS = 2048
+REMEMBERED_TEXTS = 512
 """Texts whose faults are remembered."""
 
 

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ValidationError
 
 from edge_aac import records
 from edge_aac.audio.windows import Window
 from edge_aac.bundle.manifest import (
     SEQ2SEQ_ROLES,
-    DecodingMethod,
     DecodingRules,
-    FamiliarityRule,
     Graph,
-    RerankWeights,
     Seq2SeqManifest,
 )
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
 from edge_aac.engines.steps import ResidentEngine, StepwiseEngine
-from edge_aac.errors import ConfigError, DataError, first_complaint
-from edge_aac.fluency.languages import FluencyCheck, fluency_check
-from edge_aac.models.contract import Description, Latency, ScoredCaption, not_cancelled
+from edge_aac.errors import DataError
+from edge_aac.models.choices import Choices
+from edge_aac.models.contract import Description, Latency, ScoredCaption, Undecoded, Wanted, not_cancelled
 from edge_aac.models.decoding import Candidate, CandidateDecoder
 from edge_aac.models.encoding import Encoded, WindowEncoder
 from edge_aac.models.graph_contracts import check_captioner
@@ -38,76 +33,6 @@ from edge_aac.models.tokens import all_but, check_decoder_tokenizer, load_tokeni
 from edge_aac.models.trial import Trial
 
 Array = npt.NDArray[np.float32]
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Choices:
-    """The user's choices in place of the bundle's; None keeps the bundle's.
-
-    Attributes:
-        method: "nucleus", "greedy" or "beam".
-        max_length: longest caption in tokens, start and end counted.
-        likelihood_weight, similarity_weight: weights of the two scores that candidates are ranked by.
-        fluency_check: whether faulty sentences are ranked behind all others; None means yes where the bundle's
-            language has a check.
-        min_familiarity: familiarity below which captions name no class; it replaces the bundle's threshold.
-    """
-
-    method: DecodingMethod | None = None
-    max_length: int | None = None
-    likelihood_weight: float | None = None
-    similarity_weight: float | None = None
-    fluency_check: bool | None = None
-    min_familiarity: float | None = None
-
-    def rules(self, manifest: Seq2SeqManifest, candidates: int | None) -> DecodingRules:
-        """The bundle's rules of decoding with these choices."""
-        return _changed(manifest.decoding, candidates=candidates, method=self.method, max_length=self.max_length)
-
-    def familiarity(self, manifest: Seq2SeqManifest) -> FamiliarityRule | None:
-        """The bundle's rule for unfamiliar windows with these choices; None where it has none.
-
-        Raises:
-            ConfigError: a threshold was chosen, and the bundle has no such rule.
-        """
-        if manifest.familiarity is None:
-            if self.min_familiarity is not None:
-                raise ConfigError(
-                    f"the bundle {manifest.name} cannot tell how familiar a sound is: leave out min_familiarity"
-                )
-            return None
-        return _changed(manifest.familiarity, threshold=self.min_familiarity)
-
-    def check_of(self, manifest: Seq2SeqManifest) -> FluencyCheck | None:
-        """The fluency check of the bundle's language; None where captions are not checked."""
-        if self.fluency_check is False:
-            return None
-        check = fluency_check(manifest.language)
-        if check is None and self.fluency_check:
-            _log.warning("no fluency check is installed for %r: captions are ranked without", manifest.language)
-        return check
-
-    def weights(self, manifest: Seq2SeqManifest) -> RerankWeights:
-        """The bundle's weights with these changes."""
-        return _changed(manifest.rerank, log_likelihood=self.likelihood_weight, similarity=self.similarity_weight)
-
-
-Section = TypeVar("Section", bound=BaseModel)
-
-
-def _changed(section: Section, **changes: object) -> Section:
-    """A section of the manifest with other values, None leaving it as it is.
-
-    Raises:
-        ConfigError: a value outside its range.
-    """
-    given = {name: value for name, value in changes.items() if value is not None}
-    try:
-        return type(section).model_validate({**section.model_dump(), **given})
-    except ValidationError as error:
-        raise ConfigError(f"unusable choice: {first_complaint(error)}") from error
 
 
 class Captioner:
@@ -212,6 +137,11 @@ class Captioner:
         )
 
     @property
+    def language(self) -> str:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return self.bundle.manifest.language
+
+    @property
     def same_similarity(self) -> float:
         """See :class:`edge_aac.models.contract.WindowModel`."""
         return self.bundle.manifest.same_similarity
@@ -232,29 +162,74 @@ class Captioner:
         than its length, a bundle whose model was trained on padded batches leaves the padding out; another hears
         silence there.
         """
+        described = self._in_runs(windows, rngs, cancelled, None)
+        return [found for found in described if not isinstance(found, Undecoded)]
+
+    def describe_wanted(
+        self,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        wanted: Wanted,
+        cancelled: Callable[[], bool] = not_cancelled,
+    ) -> list[Description | DataError | Undecoded]:
+        """See :class:`edge_aac.models.contract.SelectiveModel`."""
+        return self._in_runs(windows, rngs, cancelled, wanted)
+
+    def _in_runs(
+        self,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        cancelled: Callable[[], bool],
+        wanted: Wanted | None,
+    ) -> list[Description | DataError | Undecoded]:
+        """Describe all windows, in as many runs as the encoder needs for them."""
         if len(windows) != len(rngs):
             raise ValueError(f"{len(windows)} windows, {len(rngs)} generators")
         at_once = self._encoded_at_once or max(1, len(windows))
-        described: list[Description | DataError] = []
+        described: list[Description | DataError | Undecoded] = []
         for start in range(0, len(windows), at_once):
             part = slice(start, start + at_once)
-            described += self._described(windows[part], rngs[part], cancelled)
+            of_part = None if wanted is None else _shifted(wanted, start)
+            described += self._described(windows[part], rngs[part], cancelled, of_part)
         return described
 
     def _described(
-        self, windows: Sequence[Window], rngs: Sequence[np.random.Generator], cancelled: Callable[[], bool]
-    ) -> list[Description | DataError]:
+        self,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        cancelled: Callable[[], bool],
+        wanted: Wanted | None,
+    ) -> list[Description | DataError | Undecoded]:
         """Describe as many windows as one run of the encoder takes."""
         started = time.perf_counter()
         encoded = self._encoder.encode(windows, cancelled)
-        familiar = [self._is_familiar(encoded, number) for number in range(len(windows))]
-        encode_done = time.perf_counter()
+        embeddings = encoded.audio_embeddings
+        encode_ms = 1e3 * (time.perf_counter() - started) / len(windows)
+        kept = [number for number in range(len(windows)) if wanted is None or wanted(number, embeddings[number])]
+        found: list[Description | DataError | Undecoded] = [
+            Undecoded(embedding, Latency(encode_ms, 0.0, 0.0)) for embedding in embeddings
+        ]
+        if kept:
+            decoded = self._decoded(encoded.selected(kept), [rngs[number] for number in kept], encode_ms, cancelled)
+            for number, description in zip(kept, decoded, strict=True):
+                found[number] = description
+        return found
+
+    def _decoded(
+        self,
+        encoded: Encoded,
+        rngs: Sequence[np.random.Generator],
+        encode_ms: float,
+        cancelled: Callable[[], bool],
+    ) -> list[Description | DataError]:
+        """Decode and rank what was encoded."""
+        begun = time.perf_counter()
+        familiar = [self._is_familiar(encoded, number) for number in range(len(rngs))]
         candidates = self._candidates(encoded, rngs, familiar, cancelled)
         decode_done = time.perf_counter()
         ranked = self._ranked(candidates, encoded.audio_embeddings)
-        ends = encode_done, decode_done, time.perf_counter()
-        share = [1e3 * (end - begin) / len(windows) for begin, end in zip((started, *ends), ends, strict=False)]
-        latency = Latency(*share)
+        share = 1e3 / len(rngs)
+        latency = Latency(encode_ms, share * (decode_done - begun), share * (time.perf_counter() - decode_done))
 
         def description(number: int) -> Description | DataError:
             captions, found = ranked[number], candidates[number]
@@ -267,7 +242,7 @@ class Captioner:
             audio_embedding = encoded.audio_embeddings[number]
             return Description(captions, audio_embedding, len(found), latency, familiarity_score, familiar[number])
 
-        return [description(number) for number in range(len(windows))]
+        return [description(number) for number in range(len(rngs))]
 
     def _is_familiar(self, encoded: Encoded, number: int) -> bool:
         if self.familiarity is None or encoded.familiarity is None:
@@ -308,6 +283,11 @@ class Captioner:
             for number, captions in zip(numbers, self._reranker.rank(given, audio_embeddings[numbers]), strict=True):
                 ranked[number] = captions
         return ranked
+
+
+def _shifted(wanted: Wanted, start: int) -> Wanted:
+    """The same question of a part of the batch that begins at ``start``."""
+    return lambda number, embedding: wanted(start + number, embedding)
 
 
 def _special_tokens(rules: DecodingRules) -> dict[str, int]:

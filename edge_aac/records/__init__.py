@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from edge_aac.records.base import Record, TimeSpan, as_text, rfc3339
 from edge_aac.records.caption import Caption, LatencyMs, Model, Score
+from edge_aac.records.clip import Clip
 from edge_aac.records.event import Event
-from edge_aac.records.health import Health, PublishedLatencyMs, SinkHealth
+from edge_aac.records.gap import Gap, GapReason
+from edge_aac.records.health import ClipsHealth, Health, PublishedLatencyMs, SinkHealth
 from edge_aac.records.registry import known_kinds, parse_record, record_class
 
 __all__ = [
     "Caption",
+    "Clip",
+    "ClipsHealth",
     "Event",
+    "Gap",
+    "GapReason",
     "Health",
     "LatencyMs",
     "Model",

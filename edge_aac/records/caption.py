@@ -62,9 +62,12 @@ class Caption(Record):
         candidates: number of captions that were drawn.
         rms_dbfs: level of the window in dB below full scale.
         dropped_ms: milliseconds of sound lost since the caption before.
-        event: number of the event that the caption opens or belongs to; absent where windows are not tracked.
+        event: number of the event that the caption opens or belongs to: of the sound that it names first; absent where
+            windows are not tracked, and where no event has started of what it names.
+        events: numbers of all events that it names, where these are several.
         model: the model that made the caption.
         latency_ms: milliseconds that the caption took.
+        speech: True where people may talk in the window, and the settings want that marked; else absent.
     """
 
     schema_: Literal["edge-aac/caption/1"] = Field(default="edge-aac/caption/1", alias="schema")
@@ -75,8 +78,10 @@ class Caption(Record):
     rms_dbfs: float
     dropped_ms: int
     event: int | None = None
+    events: list[int] | None = None
     model: Model
     latency_ms: LatencyMs
+    speech: bool | None = None
 
     def sentence(self) -> str:
         return self.caption

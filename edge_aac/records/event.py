@@ -14,16 +14,24 @@ class Event(Record):
 
     Attributes:
         event: number of the event, from 0, within its run and source.
-        state: "start" with its first window, "update" with each further one, "end" when no window has it any more.
-        caption: the best-scored of its captions so far.
-        windows: number of windows so far whose caption is of the event.
+        id: its start and number, which are the same in all its records: no other event of the node and source has it,
+            whatever is restarted. Absent for a file or pipe.
+        state: "start" when enough windows have the sound, "update" while it goes on, "end" when none had it for a
+            while.
+        start, start_s: where the sound began, as far as windows tell.
+        end, end_s: while the sound goes on, the end of the newest window that has it; of an "end", where it ceased.
+        caption: the best-scored naming of the sound so far; of a caption that names several sounds, the part of it.
+        windows: number of windows so far that have the sound.
+        speech: True where people may talk in one of them, and the settings want that marked; else absent.
     """
 
     schema_: Literal["edge-aac/event/1"] = Field(default="edge-aac/event/1", alias="schema")
     event: int
+    id: str | None = None
     state: Literal["start", "update", "end"]
     caption: str
     windows: int
+    speech: bool | None = None
 
     def sentence(self) -> str:
         return f"[{self.state}] {self.caption}"

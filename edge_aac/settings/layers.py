@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import select
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +15,9 @@ from typing import Any, Literal
 from edge_aac.errors import ConfigError, InputMissingError
 from edge_aac.settings.lines import Key, lines_of_keys
 from edge_aac.toml_files import TomlError, parse_toml
+
+_MAX_BYTES = 1 << 20
+_PIPE_TIMEOUT_S = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +95,16 @@ def origin_of(path: Key, origins: Mapping[Key, Origin]) -> Origin | None:
     return None
 
 
+def config_home() -> Path:
+    """The folder of the user's configuration files. A relative XDG_CONFIG_HOME is none, as its specification has it.
+
+    Raises:
+        RuntimeError: the user has no home, as in many containers.
+    """
+    configured = os.environ.get("XDG_CONFIG_HOME") or ""
+    return Path(configured) if os.path.isabs(configured) else Path.home() / ".config"
+
+
 def default_files() -> list[Path]:
     """The machine's file and the user's, as far as they are there; the later one overrules.
 
@@ -97,9 +112,8 @@ def default_files() -> list[Path]:
     XDG_CONFIG_HOME is none, as its specification has it.
     """
     folders = [Path("/etc")]
-    with suppress(RuntimeError):  # a user without a home, as in many containers
-        configured = os.environ.get("XDG_CONFIG_HOME") or ""
-        folders.append(Path(configured) if os.path.isabs(configured) else Path.home() / ".config")
+    with suppress(RuntimeError):
+        folders.append(config_home())
     found = []
     for folder in folders:
         path = folder / "edge-aac" / "config.toml"
@@ -118,12 +132,12 @@ def read_file(path: Path) -> Layer:
     Raises:
         InputMissingError: the file is not there or cannot be read.
         SyntaxFault: the file is not TOML.
+        ConfigError: it is far too large for a configuration.
     """
     try:
-        # A pipe as of `<(…)` may be read; a device may never end.
-        if not (path.is_file() or path.is_fifo()):
-            raise InputMissingError(f"there is no configuration file {path}")
-        data = path.read_bytes()
+        data = _content(path)
+    except FileNotFoundError as error:
+        raise InputMissingError(f"there is no configuration file {path}") from error
     except OSError as error:
         raise InputMissingError(f"cannot read {path} ({error.strerror}): correct its permissions") from error
     try:
@@ -134,3 +148,33 @@ def read_file(path: Path) -> Layer:
     except RecursionError as error:
         raise SyntaxFault(path, 1, "its values are nested too deep") from error
     return Layer(table, origins)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, or of a pipe as of ``<(…)``.
+
+    Raises:
+        OSError: it cannot be read.
+        InputMissingError: it is something else, which may never end; or nobody writes into the pipe.
+        ConfigError: it is far too large.
+    """
+    # Opened without waiting: a named pipe whose writer never comes would hold up a reload, and all after it, for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a device or socket"
+            raise InputMissingError(f"{path} is {kind} and no configuration file")
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        data = bytearray()
+        while len(data) <= _MAX_BYTES:
+            if not poll.poll(1000 * _PIPE_TIMEOUT_S):
+                raise InputMissingError(f"{path} is a pipe that nobody writes into")
+            part = os.read(descriptor, _MAX_BYTES)
+            if not part:
+                return bytes(data)
+            data += part
+    finally:
+        os.close(descriptor)
+    raise ConfigError(f"{path} is larger than {_MAX_BYTES >> 20} MiB: it is no configuration")

@@ -7,7 +7,11 @@ Its class attributes say what kind of section it is:
 - ``UNIQUE = ("name",)``: keys of which no two tables of the array have the same value;
 - ``KINDS = "edge_aac.sinks"``: each table has a ``kind``, the name of an entry point in that group. What that loads has
   an attribute ``Settings``, a pydantic model for the rest of the table. Where that model has a class method
-  ``parse(rest)``, the flag's text ``kind:rest`` is read by it into an instance.
+  ``parse(rest)``, the flag's text ``kind:rest`` is read by it into an instance. ``DEFAULT_KIND = "stdout"`` is the kind
+  that is taken where no table is given.
+
+A model may have a method ``leaves(self) -> str`` that tells what leaves the device because of it, see
+:mod:`edge_aac.settings.leaving`.
 """
 
 from __future__ import annotations

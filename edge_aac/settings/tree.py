@@ -7,7 +7,7 @@ whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -66,6 +66,12 @@ class Settings:
             KeyError: no such array is registered.
         """
         return tuple(value for value in self._array(model) if isinstance(value, Chosen))
+
+    def every_table(self) -> Iterator[tuple[str, BaseModel | Chosen]]:
+        """Each section's name and table; of an array one after the other."""
+        for section, value in self.values.items():
+            for table in value if isinstance(value, tuple) else (value,):
+                yield section, table
 
     def origin(self, path: Key, setting: Setting, *, given: bool = True) -> Origin:
         """Origin of the value at ``path``.

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import logging
 import os
+import tempfile
 from pathlib import Path
 
 from pydantic import Field
@@ -35,7 +36,7 @@ class JsonlSettings(SinkSettings):
     """
 
     records: tuple[str, ...] = Field(
-        default=("caption", "event", "health"), description="Kinds of record that the sink takes."
+        default=("caption", "event", "gap", "health", "clip"), description="Kinds of record that the sink takes."
     )
     path: Path = Field(
         description="File to append to; rotated files are PATH.1, PATH.2 …", examples=["/var/log/edge-aac/heard.jsonl"]
@@ -49,6 +50,11 @@ class JsonlSettings(SinkSettings):
     )
     keep: int = Field(default=5, ge=0, le=1000, description="Rotated files that are kept.")
     fsync: bool = Field(default=False, description="Wait after each record until it is on the disk.")
+
+    def leaves(self) -> str:
+        """Where records go, see :class:`edge_aac.sinks.contract.SinkSettings`."""
+        older = f", with {self.keep} older files at most" if self.max_mb else ""
+        return f'{self.records_in_words} are kept in the file "{self.path}"{older}.'
 
     @classmethod
     def parse(cls, rest: str) -> JsonlSettings:
@@ -87,6 +93,32 @@ class JsonlSink:
     def open(cls, settings: JsonlSettings) -> JsonlSink:
         """See :class:`edge_aac.sinks.contract.SinkKind`."""
         return cls(settings)
+
+    @classmethod
+    def check(cls, settings: JsonlSettings) -> str:
+        """See :class:`edge_aac.sinks.contract.SinkKind`: a line is written to a file beside that of the records."""
+        path = settings.path.expanduser()
+        line = b'{"schema": "edge-aac/doctor/1"}\n'
+        try:
+            if path.exists():
+                if not path.is_file():
+                    raise ConfigError(f"'{path}' is no regular file: name another one")
+                os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK))
+            descriptor, trial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".doctor")
+            try:
+                os.pwrite(descriptor, line, 0)
+                os.fsync(descriptor)
+                if os.pread(descriptor, len(line), 0) != line:
+                    raise DeviceError(f"'{trial}' does not hold what was written to it: replace the disk")
+            finally:
+                os.close(descriptor)
+                os.unlink(trial)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise InputMissingError(f"there is no folder for '{path}': make it") from error
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DeviceError(f"'{path}' cannot be written ({reason}): correct its permissions or make room") from error
+        return f"a line was written beside '{path}', read back and deleted"
 
     def publish(self, record: Record) -> None:
         """See :class:`edge_aac.sinks.contract.Sink`.

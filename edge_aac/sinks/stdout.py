@@ -59,6 +59,10 @@ class StdoutSettings(SinkSettings):
 
     format: Format = Field(default="auto", description="json: JSON Lines; text: sentences; auto: text on a terminal.")
 
+    def leaves(self) -> str:
+        """Where records go, see :class:`edge_aac.sinks.contract.SinkSettings`."""
+        return f"{self.records_in_words} go to standard output; of a service that is the system's journal."
+
 
 class StdoutSink:
     """Writes each record as a line and flushes it.
@@ -81,6 +85,11 @@ class StdoutSink:
     def open(cls, settings: StdoutSettings) -> StdoutSink:
         """See :class:`edge_aac.sinks.contract.SinkKind`."""
         return cls(settings.format)
+
+    @classmethod
+    def check(cls, settings: StdoutSettings) -> str:
+        """See :class:`edge_aac.sinks.contract.SinkKind`; nothing is written."""
+        return "standard output takes records as " + ("text" if cls.open(settings)._as_text else "JSON Lines")
 
     def publish(self, record: Record) -> None:
         """See :class:`edge_aac.sinks.contract.Sink`; raises BrokenPipeError when the reader has gone."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
-from edge_aac.models.contract import Description
-from edge_aac.records import Caption, Event, LatencyMs, Model, Score, TimeSpan, as_text, rfc3339
+from edge_aac.models.contract import Description, ScoredCaption
+from edge_aac.records import Caption, Event, Gap, LatencyMs, Model, Score, TimeSpan, as_text, rfc3339
 from edge_aac.streaming.events import EventChange
+from edge_aac.streaming.losses import LostSound
 from edge_aac.timebase import SAMPLE_RATE
 
 
@@ -38,8 +40,9 @@ class RecordBuilder:
         window: Window,
         description: Description,
         dropped_ms: int = 0,
-        event: int | None = None,
+        events: Sequence[int] = (),
         waited_ms: float | None = None,
+        chosen: ScoredCaption | None = None,
     ) -> Caption:
         """The record of a described window.
 
@@ -49,10 +52,11 @@ class RecordBuilder:
             window: the window, whose level the record holds.
             description: the model's description of the window.
             dropped_ms: sound lost since the caption before, in milliseconds.
-            event: number of the event it belongs to.
+            events: numbers of the events that it names, in its order.
             waited_ms: milliseconds from the end of the window's sound until now; None where that means nothing.
+            chosen: which of the description's captions the record is of; None for the best.
         """
-        best, latency = description.best, description.latency_ms
+        best, latency = chosen or description.best, description.latency_ms
         total_ms = latency.total if waited_ms is None else max(waited_ms, latency.total)
         return Caption(
             node=self.node,
@@ -69,7 +73,8 @@ class RecordBuilder:
             candidates=description.candidates,
             rms_dbfs=round(window.rms_dbfs, 1),
             dropped_ms=dropped_ms,
-            event=event,
+            event=events[0] if events else None,
+            events=list(events) if len(events) > 1 else None,
             model=self.model,
             latency_ms=LatencyMs(
                 total=round(total_ms, 1),
@@ -86,11 +91,29 @@ class RecordBuilder:
             node=self.node,
             source=self.source,
             event=change.number,
+            id=None if span.start is None else f"{compact(span.start)}-{change.number}",
             state=change.state,
             **span.model_dump(),
             caption=change.caption.text,
             windows=change.windows,
         )
+
+    def gap(self, lost: LostSound, span: TimeSpan) -> Gap:
+        """The record of sound that was lost within a time span."""
+        detail = None if lost.detail is None else as_text(lost.detail)
+        return Gap(
+            node=self.node,
+            source=self.source,
+            **span.model_dump(),
+            reason=lost.reason,
+            lost_ms=lost.lost_ms,
+            detail=detail,
+        )
+
+
+def compact(time: str) -> str:
+    """A time of RFC 3339 without what separates its parts, as it may stand in a topic or a file's name."""
+    return time.replace("-", "").replace(":", "")
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
@@ -119,4 +142,5 @@ def file_span(start: int, end: int) -> TimeSpan:
 
 def clock_span(start: int, end: int, clock: SampleClock) -> TimeSpan:
     """Positions in samples as wall-clock times."""
-    return TimeSpan(start=rfc3339(clock.time_of(start)), end=rfc3339(clock.time_of(end)))
+    start_s, end_s = clock.span_s(start, end)
+    return TimeSpan(start=rfc3339(start_s), end=rfc3339(end_s))

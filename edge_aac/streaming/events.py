@@ -1,31 +1,41 @@
-"""Overlapping windows with captions of the same meaning are one event, with a start, updates and an end."""
+"""Sounds that go on from window to window are events, each with a start, updates and an end.
+
+Windows overlap, captions word the same sound differently, name two sounds at once, and miss one for a while. What an
+event is in spite of that, and when it starts and ends, is in docs/events.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from edge_aac.models.contract import ScoredCaption
+from edge_aac.streaming.counters import Counters
+from edge_aac.streaming.event_settings import EventRules
+from edge_aac.streaming.sounds import Embed, KnownSound, NamedSound, Phrases, SoundReader, whole_caption
 
 State = Literal["start", "update", "end"]
-Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
-"""Texts to embeddings (N, E) of unit length, see :meth:`edge_aac.models.contract.WindowModel.embed`."""
+
+MAX_TRACKED = 64
+"""Sounds that are followed at a time; of more, the one that has not been heard for the longest ends."""
+
+MAX_COOLING = 64
+"""Sounds that are remembered for the cool-down; of more, those that ended first are forgotten."""
 
 
 @dataclass(frozen=True)
 class EventChange:
-    """Change of an event by a window.
+    """Change of an event.
 
     Attributes:
         number: number of the event, from 0.
         state: the change: "start", "update" or "end".
-        start, end: absolute samples that the event's windows cover so far.
-        caption: the best-scored one so far.
-        windows: number of windows so far whose caption is of the event.
+        start: absolute sample at which it began, as far as windows tell; the same in all its changes.
+        end: while it goes on, the end of the newest window that has it; of an "end", where it ceased.
+        caption: the best-scored one so far, of this sound alone.
+        windows: number of windows so far that have it.
     """
 
     number: int
@@ -36,94 +46,271 @@ class EventChange:
     windows: int
 
 
-class EventTracker:
-    """Follows the events of one stream.
+@dataclass(frozen=True)
+class Observation:
+    """What a window changed.
 
-    A caption belongs to an event that is still open when its text embedding is at least ``same_similarity`` from the
-    event's (cosine); nucleus sampling words the same sounds differently from window to window. An event is open
-    while the newest window overlaps a window that had it, so a wording that flickers opens no second one.
-
-    Args:
-        same_similarity: smallest cosine between the text embeddings of two captions of one event.
-        embed: embeds the texts that the model has not embedded itself, where two of them have to be compared.
+    Attributes:
+        changes: those of events that time ended or started first.
+        events: numbers of the events that the window's best caption names, in its order; none that has not started.
+        opening: of the captions of the newest window that has what started, the one that names the most of it, the
+            best-ranked of several; None where nothing started.
     """
 
-    def __init__(self, same_similarity: float, embed: Embed) -> None:
+    changes: list[EventChange] = field(default_factory=list)
+    events: tuple[int, ...] = ()
+    opening: ScoredCaption | None = None
+
+    @property
+    def started(self) -> tuple[int, ...]:
+        """Numbers of the events that started."""
+        return tuple(change.number for change in self.changes if change.state == "start")
+
+
+@dataclass(eq=False)
+class _Tracked:
+    """A sound that is followed: an event, or one that may become an event.
+
+    Attributes:
+        sound: what it was called.
+        start: where it began.
+        end: end of the newest window that has it.
+        best: the best of its namings.
+        newest: how the newest of these names it.
+        windows: number of windows that have it.
+        absent_from: start of the first window after these that tells of its absence.
+        number: number of the event; None before its start.
+        told_end: end of the window of its newest change.
+        cool_until: sample before which it starts no event; None where nothing cools down.
+        told: how the newest record of its event names it; None before its start.
+    """
+
+    sound: KnownSound
+    start: int
+    end: int
+    best: NamedSound
+    newest: Sequence[NamedSound] = ()
+    windows: int = 0
+    absent_from: int | None = None
+    number: int | None = None
+    told_end: int = 0
+    cool_until: int | None = None
+    told: NamedSound | None = None
+
+    @property
+    def ceased(self) -> int:
+        """Where the sound ceased: where the first window without it begins, or where its last window ends."""
+        if self.absent_from is None or self.absent_from <= self.start:
+            return self.end
+        return min(self.end, self.absent_from)
+
+    @property
+    def cooled(self) -> bool:
+        """Whether no cool-down keeps it from starting an event."""
+        return self.cool_until is None or self.end > self.cool_until
+
+    def change(self, state: State) -> EventChange:
+        assert self.number is not None, "what has not started changes nothing"
+        end = self.ceased if state == "end" else self.end
+        return EventChange(self.number, state, self.start, end, self.best.as_caption(), self.windows)
+
+
+class EventTracker:
+    """Follows the sounds of one stream. Windows come in order.
+
+    A phrase of a caption belongs to the sound that is still followed whose wordings it is most like, where the cosine
+    is at least ``same_similarity``; else it is a new sound. A window's best caption names new sounds; its other
+    candidates may only tell that a known one is still there.
+
+    Args:
+        same_similarity: smallest cosine between the text embeddings of a phrase and of one sound's wordings.
+        embed: embeds the phrases that the model has not embedded itself.
+        rules: when a sound starts an event, and when it ends one.
+        phrases: splits a caption into phrases that each name a sound.
+    """
+
+    def __init__(
+        self,
+        same_similarity: float,
+        embed: Embed,
+        rules: EventRules | None = None,
+        phrases: Phrases = whole_caption,
+    ) -> None:
+        self.counters = Counters()
+        """Counts of what became of sounds; a channel puts its own here."""
         self._same_similarity = same_similarity
-        self._embed = embed
-        self._open: list[EventChange] = []
+        self._rules = rules or EventRules()
+        self._reader = SoundReader(embed, phrases)
+        self._tracked: list[_Tracked] = []
         self._opened = 0
+        self._cooling: deque[tuple[KnownSound, int]] = deque(maxlen=MAX_COOLING)
+        self._told_start = self._told_until = 0
+        """Bounds of the newest window that told what is heard."""
+        self._needed = self._rules.min_windows
+        """Windows that must have a sound, for the hop as it is: it may change as the stream goes on."""
+        self._newest: Sequence[NamedSound] = ()
+
+    def regulate(self, same_similarity: float, rules: EventRules) -> None:
+        """Follow sounds by other rules from now on; open events go on."""
+        self._same_similarity = same_similarity
+        self._rules = rules
+        self._needed = rules.min_windows
+
+    def use(self, same_similarity: float, embed: Embed, phrases: Phrases) -> None:
+        """Compare captions otherwise from now on, with another model's embeddings; no event is open."""
+        self._same_similarity = same_similarity
+        self._reader = SoundReader(embed, phrases)
+        self._cooling.clear()
+        self._newest = ()
+
+    @property
+    def wordings(self) -> dict[int, tuple[str, ...]]:
+        """What each open event was called so far, by its number."""
+        return {one.number: (*one.sound.wordings, one.best.text) for one in self._tracked if one.number is not None}
+
+    def give_up(self, numbers: Container[int]) -> list[EventChange]:
+        """End events at once, in the words that were told last, and follow nothing that has not started.
+
+        Args:
+            numbers: of the events.
+        """
+        changes: list[EventChange] = []
+        for one in list(self._tracked):
+            if one.number is None or one.number in numbers:
+                one.best = one.told or one.best
+                changes += self._drop(one)
+        self._newest = ()
+        return changes
 
     @property
     def open_events(self) -> int:
-        """Number of open events."""
-        return len(self._open)
+        """Number of sounds that are followed: time alone may end them, or start them."""
+        return len(self._tracked)
 
-    def observe(self, start: int, end: int, caption: ScoredCaption | None) -> list[EventChange]:
-        """Take in the next window: samples ``start`` to ``end``; None when it has no caption.
+    def observe(self, start: int, end: int, captions: Sequence[ScoredCaption]) -> Observation:
+        """Take in the next window: samples ``start`` to ``end``.
 
-        Returns:
-            Ends of events that it no longer overlaps, then what its own caption started or updated.
+        Args:
+            start: first sample of the window.
+            end: the sample after its last.
+            captions: distinct captions of it, best first; none where it is silent.
         """
-        changes = self.expire(start)
-        if caption is not None:
-            changes.append(self._place(start, end, caption))
-        return changes
+        return self._take_in(start, end, self._reader.read(captions))
 
-    def expire(self, position: int) -> list[EventChange]:
-        """End the events that no window from ``position`` (in samples) on can overlap."""
-        changes = [_ended(event) for event in self._open if event.end <= position]
-        self._open = [event for event in self._open if event.end > position]
-        return changes
+    def repeat(self, start: int, end: int) -> Observation:
+        """Take in a window that sounds like the last one that was observed, and was not captioned for that."""
+        return self._take_in(start, end, self._newest)
 
-    def finish(self) -> list[EventChange]:
-        """End of the stream: all open events end."""
-        changes = [_ended(event) for event in self._open]
-        self._open = []
-        return changes
+    def expire(self, position: int) -> Observation:
+        """Let time pass: no window before ``position`` (in samples) is still to come."""
+        changes: list[EventChange] = []
+        openings: list[NamedSound] = []
+        for one in list(self._tracked):
+            if position >= one.end and self._uncontradicted(one):
+                openings += one.newest
+                changes.append(self._start(one))
+            bridged = one.number is not None or one.cool_until is not None
+            if position >= one.end + (self._rules.min_gap_samples if bridged else 0):
+                changes += self._drop(one)
+        return Observation(changes, (), _opening(openings))
 
-    def _place(self, start: int, end: int, caption: ScoredCaption) -> EventChange:
-        caption = self._comparable(caption)
-        nearest = max(self._open, key=lambda event: self._similarity(event, caption), default=None)
-        if nearest is None or self._similarity(nearest, caption) < self._same_similarity:
-            change = EventChange(self._opened, "start", start, end, caption, 1)
-            self._opened += 1
-        else:
-            self._open.remove(nearest)
-            best = max(nearest.caption, caption, key=lambda one: one.hybrid)
-            change = EventChange(nearest.number, "update", nearest.start, end, best, nearest.windows + 1)
-        self._open.append(change)
-        return change
+    def finish(self) -> Observation:
+        """End of the stream: what its last window has is an event all the same; then all events end."""
+        starting = [one for one in self._tracked if self._uncontradicted(one)]
+        changes = [self._start(one) for one in starting]
+        for one in list(self._tracked):
+            changes += self._drop(one)
+        return Observation(changes, (), _opening([naming for one in starting for naming in one.newest]))
 
-    def _comparable(self, caption: ScoredCaption) -> ScoredCaption:
-        """The caption, and the open events' own, with embeddings where their words differ."""
-        others = [event for event in self._open if event.caption.text != caption.text]
-        if not others:
-            return caption
-        lacking = [event for event in others if event.caption.embedding is None]
-        texts = [event.caption.text for event in lacking]
-        if caption.embedding is None:
-            texts.append(caption.text)
-        if not texts:
-            return caption
-        embedded = dict(zip(texts, self._embed(texts), strict=True))
-        self._open = [
-            replace(event, caption=replace(event.caption, embedding=embedded[event.caption.text]))
-            if event.caption.embedding is None and event.caption.text in embedded
-            else event
-            for event in self._open
-        ]
-        return caption if caption.embedding is not None else replace(caption, embedding=embedded[caption.text])
+    def _take_in(self, start: int, end: int, named: Sequence[NamedSound]) -> Observation:
+        if self._told_start < start < self._told_until:
+            self._needed = self._rules.within(end - start, start - self._told_start).min_windows
+        timely = self.expire(start)
+        changes, openings = timely.changes, list[NamedSound]()
+        heard: dict[_Tracked, list[NamedSound]] = {}
+        for naming in named:
+            one = self._nearest(naming)
+            if one is None:
+                if naming.rank:
+                    continue
+                one = self._follow(naming, start, end)
+            if not naming.rank:
+                one.sound.add(naming)
+            heard.setdefault(one, []).append(naming)
+        for one in list(self._tracked):
+            if one not in heard:
+                one.absent_from = start if one.absent_from is None else one.absent_from
+                continue
+            one.end, one.absent_from = end, None
+            one.windows, one.newest = one.windows + 1, heard[one]
+            best = max(heard[one], key=lambda naming: naming.quality)
+            if best.quality > one.best.quality:
+                one.best = best
+            if one.number is None:
+                if one.windows >= self._needed and one.cooled:
+                    changes.append(self._start(one))
+                    openings += heard[one]
+            elif end - one.told_end >= self._rules.update_samples:
+                one.told_end, one.told = end, one.best
+                changes.append(one.change("update"))
+        while len(self._tracked) > MAX_TRACKED:
+            changes += self._drop(min(self._tracked, key=lambda one: one.end))
+        self._told_start, self._told_until = start, end
+        self._newest = named
+        events = [one.number for one, namings in heard.items() if one.number is not None and not namings[0].rank]
+        return Observation(changes, tuple(events), _opening(openings) or timely.opening)
+
+    def _nearest(self, naming: NamedSound) -> _Tracked | None:
+        """The sound that is named, of those that are followed."""
+        found = max(self._tracked, key=lambda one: one.sound.similarity(naming), default=None)
+        if found is None or found.sound.similarity(naming) < self._same_similarity:
+            return None
+        return found
+
+    def _follow(self, naming: NamedSound, start: int, end: int) -> _Tracked:
+        """Follow a new sound: the window before has not had it, so that it began no earlier than where that ended."""
+        one = _Tracked(KnownSound(naming), max(start, min(end, self._told_until)), end, naming)
+        for sound, until in list(self._cooling):
+            if until <= start:
+                self._cooling.remove((sound, until))
+            elif one.cool_until is None and sound.similarity(naming) >= self._same_similarity:
+                self._cooling.remove((sound, until))
+                one.sound, one.cool_until = sound, until
+        self._tracked.append(one)
+        return one
 
     @staticmethod
-    def _similarity(event: EventChange, caption: ScoredCaption) -> float:
-        if event.caption.text == caption.text:
-            return 1.0
-        one, other = event.caption.embedding, caption.embedding
-        if one is None or other is None:
-            raise AssertionError("captions of other words are compared by their embeddings")
-        return float(one @ other)
+    def _uncontradicted(one: _Tracked) -> bool:
+        """Whether a sound waits to be confirmed that no window since has told of as absent."""
+        return one.number is None and one.absent_from is None and one.cooled
+
+    def _start(self, one: _Tracked) -> EventChange:
+        one.number, one.told_end, one.cool_until, one.told = self._opened, one.end, None, one.best
+        self._opened += 1
+        self.counters.events += 1
+        return one.change("start")
+
+    def _drop(self, one: _Tracked) -> list[EventChange]:
+        """Follow a sound no more."""
+        self._tracked.remove(one)
+        if one.number is not None:
+            if self._rules.cooldown_samples:
+                self._cooling.append((one.sound, one.ceased + self._rules.cooldown_samples))
+            return [one.change("end")]
+        if one.cool_until is not None:
+            self.counters.cooled += 1
+            self._cooling.append((one.sound, one.cool_until))
+        else:
+            self.counters.unconfirmed += 1
+        return []
 
 
-def _ended(event: EventChange) -> EventChange:
-    return EventChange(event.number, "end", event.start, event.end, event.caption, event.windows)
+def _opening(namings: Sequence[NamedSound]) -> ScoredCaption | None:
+    """The caption that names the most of these sounds; of several, the best-ranked one."""
+    counts: dict[int, int] = {}
+    for naming in namings:
+        counts[naming.rank] = counts.get(naming.rank, 0) + 1
+    if not counts:
+        return None
+    rank = min(counts, key=lambda rank: (-counts[rank], rank))
+    return next(naming.caption for naming in namings if naming.rank == rank)

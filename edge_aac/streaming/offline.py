@@ -13,7 +13,7 @@ from pathlib import Path
 from edge_aac import signals
 from edge_aac.audio.windows import Window, file_windows
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
-from edge_aac.models.contract import Description, WindowModel
+from edge_aac.models.contract import Description, Undecoded, WindowModel
 from edge_aac.models.seq2seq import window_rng
 from edge_aac.records import Record
 from edge_aac.streaming.batches import describe_loud
@@ -58,7 +58,10 @@ def describe_windows(
         rngs = [
             window_rng(settings.seed, window.start) if settings.level_gate.passes(window) else None for window in batch
         ]
-        yield from zip(batch, describe_loud(model, list(zip(batch, rngs, strict=True))), strict=True)
+        # Nothing is left undecoded where no question is given.
+        for window, outcome in zip(batch, describe_loud(model, list(zip(batch, rngs, strict=True))), strict=True):
+            assert not isinstance(outcome, Undecoded)
+            yield window, outcome
         if ended:
             return
     raise failure
@@ -117,10 +120,13 @@ class FileCaptioner:
                     log.warning("%s: not captioned: %s", where, description)
                     end = window.start + window.samples
                     failure = failure or undescribed(name, window.start, end, description)
+                elif not (verdict := self._settings.privacy.judge(description)).published:
+                    log.info("%s: private, not published", where)
                 elif not self._settings.score_gate.passes(description):
                     log.info("%s: unsure (%s)", where, description.confidence)
                 else:
-                    self._publish(builder.caption(seq, span, window, description))
+                    record = builder.caption(seq, span, window, description)
+                    self._publish(record.model_copy(update={"speech": True}) if verdict.speech else record)
                     seq += 1
         finally:
             if silence.silent:

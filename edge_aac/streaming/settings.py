@@ -70,12 +70,23 @@ class StreamSettings(_Section):
         default=None,
         ge=-1.0,
         le=1.0,
-        description="Captions of overlapping windows at least this alike (cosine) are one event.",
+        description="Phrases at least this alike (cosine) name the same sound, which is one event while it goes on.",
         examples=[0.6],
         json_schema_extra={
             "flag": "--same-similarity",
             "env": "EDGE_AAC_SAME_SIMILARITY",
             "absent": "the bundle's own",
+        },
+    )
+    wait_for_device: bool | None = Field(
+        default=None,
+        description="Wait at the start until a microphone or another live source is there; false: end with exit code "
+        "69 where none can be heard.",
+        examples=[True],
+        json_schema_extra={
+            "flag": "--wait/--no-wait",
+            "env": "EDGE_AAC_WAIT_FOR_DEVICE",
+            "absent": "true under a service manager",
         },
     )
 
@@ -88,7 +99,8 @@ class SourceSettings(_Section):
 
     address: Annotated[str, PlainValidator(_text)] = Field(
         min_length=1,
-        description="Address: mic0, mic1 …, alsa:hw:1,0, file:PATH, stdin:[?rate=44100&channels=2] or demo:.",
+        description="What is listened to: mic0, mic1 …, alsa:hw:1,0, usb-id:0d8c:0014, usb-path:1-1.2, rtsp://…, "
+        "http://…, file:PATH, stdin:[?rate=44100&channels=2] or demo:.",
         examples=["mic0"],
         json_schema_extra={
             "flag": "--device",
@@ -139,6 +151,7 @@ class SinkSettings(_Section):
 
     ARRAY: ClassVar[bool] = True
     KINDS: ClassVar[str] = "edge_aac.sinks"
+    DEFAULT_KIND: ClassVar[str] = "stdout"
 
     kind: str = Field(
         description="Where records go: the name of a sink.",

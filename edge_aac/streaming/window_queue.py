@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
+
+import numpy as np
 
 from edge_aac.audio.windows import Window
 from edge_aac.streaming.counters import Counters
@@ -14,33 +17,46 @@ from edge_aac.streaming.gate import EnergyGate
 log = logging.getLogger(__name__)
 
 
+_NO_FRAMES = np.zeros((0, 0), np.float32)
+
+
 class WindowQueue:
-    """Windows that are due, in order.
+    """Windows that are due, in order. Those that need no model are kept without their frames, half a megabyte each.
 
     Args:
         label: name of the source in logs.
         level_gate: tells the windows that need the model.
         counters: counts of what is left out, by reason.
-        reach_samples: a window starting less than this after another stands for it, where both are late.
+        window_samples: length of a window; one that overlaps another, or simply comes next, stands for it where both
+            are late.
         skips: whether windows may be left out: those of a live source.
     """
 
     def __init__(
-        self, label: str, level_gate: EnergyGate, counters: Counters, reach_samples: int, *, skips: bool
+        self, label: str, level_gate: EnergyGate, counters: Counters, window_samples: int, *, skips: bool
     ) -> None:
         self._label = label
-        self._level_gate = level_gate
+        self.level_gate = level_gate
         self._counters = counters
-        self._reach_samples = reach_samples
+        self._window_samples = window_samples
+        self._hop_samples = 0
         self._skips = skips
         self._due: deque[Window] = deque()
+        self._taken_loud = (0, 0)
+        """From where to where the last window lasts that was given to the model."""
 
     def __len__(self) -> int:
         return len(self._due)
 
-    def accept(self, windows: Sequence[Window]) -> None:
-        """Queue windows; earlier ones that these stand for are left out."""
-        self._due.extend(windows)
+    @property
+    def first_start(self) -> int | None:
+        """First sample of the oldest window that waits; None where none does."""
+        return self._due[0].start if self._due else None
+
+    def accept(self, windows: Sequence[Window], hop_samples: int) -> None:
+        """Queue windows, ``hop_samples`` from one to the next; earlier ones that these stand for are left out."""
+        self._hop_samples = hop_samples
+        self._due.extend(window if self.is_loud(window) else replace(window, fbank=_NO_FRAMES) for window in windows)
         if self._skips:
             self._skip_outdated()
 
@@ -51,8 +67,29 @@ class WindowQueue:
         sound before it lies in an older one.
         """
         loud = [window for window in self._due if self.is_loud(window)]
-        outdated = {one.start for one, later in pairwise(loud) if later.start - one.start < self._reach_samples}
+        reach_samples = max(self._hop_samples + 1, self._window_samples)
+        outdated = {one.start for one, later in pairwise(loud) if later.start - one.start < reach_samples}
         self._skip(outdated, "overlap")
+
+    def skip_late(self, now: int) -> None:
+        """Leave out loud windows that ended more than two hops before position ``now`` and tell nothing new.
+
+        What can be heard in a window that a silent one follows lies before that one's start. Where a window that was
+        described before holds all of that, the late one would only say it again. Sound that no other window held is
+        described, however late.
+        """
+        oldest_end = now - 2 * self._hop_samples
+        start, end = self._taken_loud
+        late = {
+            one.start
+            for one, later in pairwise(self._due)
+            if self.is_loud(one)
+            and not self.is_loud(later)
+            and one.start + one.samples < oldest_end
+            and start <= one.start
+            and later.start <= end
+        }
+        self._skip(late, "late")
 
     def skip_all_but_newest(self, kept: int) -> None:
         """Leave out all loud windows that are due but the newest ``kept``: the machine cannot describe them all."""
@@ -80,7 +117,7 @@ class WindowQueue:
 
     def is_loud(self, window: Window) -> bool:
         """Whether a window needs the model."""
-        return self._level_gate.passes(window)
+        return self.level_gate.passes(window)
 
     def take(self, loud: int) -> list[Window]:
         """The next windows in order: as many loud ones as asked for, and the silent ones around them."""
@@ -90,6 +127,7 @@ class WindowQueue:
                 if not loud:
                     break
                 loud -= 1
+                self._taken_loud = self._due[0].start, self._due[0].start + self._due[0].samples
             taken.append(self._due.popleft())
         return taken
 

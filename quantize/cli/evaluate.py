@@ -56,7 +56,8 @@ def evaluate_verb(
 ) -> None:
     """Measure what a bundle says of recordings that it was not trained on."""
     from edge_aac.errors import UsageError
-    from edge_aac.models.seq2seq import Captioner, Choices
+    from edge_aac.models.choices import Choices
+    from edge_aac.models.seq2seq import Captioner
     from edge_aac.terminal import escaped
     from quantize.evaluation import evaluate as evaluation
     from quantize.evaluation.windows import attributions

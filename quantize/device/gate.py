@@ -11,7 +11,8 @@ import numpy.typing as npt
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
-from edge_aac.models.seq2seq import Captioner, Choices, window_rng
+from edge_aac.models.choices import Choices
+from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.captioning import described, heard
 
 Array = npt.NDArray[np.float32]

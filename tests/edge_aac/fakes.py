@@ -62,6 +62,7 @@ class FakeModel:
     """
 
     identity = MODEL
+    language = "und"
     same_similarity = 0.8
 
     def __init__(

@@ -6,21 +6,28 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_aac import app
+from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.sources.address import Source, SourceContext
 from edge_aac.errors import ConfigError, DeviceError, InputMissingError
+from edge_aac.service.notify import ServiceManager
+from edge_aac.service.opening import open_sources
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import Settings, load_settings
+from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import ConfiguredSource
 from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.streaming.session_cases import noise
 
 _WINDOW_SAMPLES = 160_000
+_DEMO = "demo:?seconds=1"
+_OPEN_SOURCE = "edge_aac.service.opening.open_source"
 
 
 def _source(address: str, name: str | None = None) -> ConfiguredSource:
@@ -43,14 +50,14 @@ def _settings(tmp_path: Path, text: str) -> Settings:
 @pytest.mark.parametrize(
     ("wanted", "labels"),
     [
-        ([_source("demo:"), _source("demo:?seed=1"), _source("demo:?seed=2")], ["demo", "demo-2", "demo-3"]),
-        ([_source("demo:", "attic"), _source("demo:")], ["attic", "demo"]),
-        ([_source("demo:"), _source("demo:", "demo"), _source("demo:")], ["demo-2", "demo", "demo-3"]),
-        ([_source("demo:", "demo-2"), _source("demo:"), _source("demo:")], ["demo-2", "demo", "demo-3"]),
+        ([_source(_DEMO), _source(f"{_DEMO}&seed=1"), _source(f"{_DEMO}&seed=2")], ["demo", "demo-2", "demo-3"]),
+        ([_source(_DEMO, "attic"), _source(_DEMO)], ["attic", "demo"]),
+        ([_source(_DEMO), _source(_DEMO, "demo"), _source(_DEMO)], ["demo-2", "demo", "demo-3"]),
+        ([_source(_DEMO, "demo-2"), _source(_DEMO), _source(_DEMO)], ["demo-2", "demo", "demo-3"]),
     ],
 )
 def test_each_source_has_a_label_of_its_own(wanted: list[ConfiguredSource], labels: list[str]) -> None:
-    opened = app.open_sources(wanted)
+    opened = open_sources(wanted)
     assert [source.label for _, source in opened] == labels
     for _, source in opened:
         source.close()
@@ -61,7 +68,7 @@ def _opening(devices: dict[str, FakeSource | Exception]) -> Callable[..., Source
 
     def opened(address: str, context: SourceContext) -> Source:
         found = devices[address]
-        if isinstance(found, DeviceError) and context.wait_for_device:
+        if isinstance(found, DeviceError) and not isinstance(found, PermanentDeviceError) and context.wait_for_device:
             found = FakeSource([], live=True, label=address)
         if isinstance(found, Exception):
             raise found
@@ -74,25 +81,43 @@ def test_a_device_that_is_away_is_waited_for_beside_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = FakeSource([], live=True)
-    monkeypatch.setattr(app, "open_source", _opening({"mic0": DeviceError("There is no input 'mic0'."), "mic1": there}))
+    monkeypatch.setattr(
+        _OPEN_SOURCE,
+        _opening({"mic0": DeviceError("There is no input 'mic0'."), "mic1": there}),
+    )
     with caplog.at_level(logging.WARNING):
-        opened = app.open_sources([_source("mic0"), _source("mic1")])
+        opened = open_sources([_source("mic0"), _source("mic1")])
     assert [source.label for _, source in opened] == ["mic0", "mic7"]
     assert caplog.messages == ["There is no input 'mic0'. It is waited for."]
 
 
 def test_where_nothing_can_be_heard_the_first_failure_tells_why(monkeypatch: pytest.MonkeyPatch) -> None:
     devices: dict[str, FakeSource | Exception] = {"mic0": DeviceError("no mic0"), "mic1": DeviceError("no mic1")}
-    monkeypatch.setattr(app, "open_source", _opening(devices))
+    monkeypatch.setattr(_OPEN_SOURCE, _opening(devices))
     with pytest.raises(DeviceError, match="no mic0"):
-        app.open_sources([_source("mic0"), _source("mic1")])
+        open_sources([_source("mic0"), _source("mic1")])
+
+
+def test_where_none_is_there_all_are_waited_for_if_the_settings_say_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    devices: dict[str, FakeSource | Exception] = {"mic0": DeviceError("no mic0."), "mic1": DeviceError("no mic1.")}
+    monkeypatch.setattr(_OPEN_SOURCE, _opening(devices))
+    with caplog.at_level(logging.WARNING):
+        opened = open_sources([_source("mic0"), _source("mic1")], wait=True)
+    assert [source.label for _, source in opened] == ["mic0", "mic1"]
+    assert not caplog.messages, "each is waited for by what captures it, which logs it"
+    # What no later try can reach is refused all the same.
+    monkeypatch.setattr(_OPEN_SOURCE, _opening({"mic0": PermanentDeviceError("PyAudio is not installed.")}))
+    with pytest.raises(PermanentDeviceError):
+        open_sources([_source("mic0")], wait=True)
 
 
 def test_what_was_opened_is_closed_when_another_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     there = FakeSource([])
-    monkeypatch.setattr(app, "open_source", _opening({"a": there, "b": InputMissingError("no file")}))
+    monkeypatch.setattr(_OPEN_SOURCE, _opening({"a": there, "b": InputMissingError("no file")}))
     with pytest.raises(InputMissingError):
-        app.open_sources([_source("a"), _source("b")])
+        open_sources([_source("a"), _source("b")])
     assert there.closed.is_set()
 
 
@@ -118,8 +143,7 @@ def test_many_sources_and_sinks_from_one_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        app,
-        "open_source",
+        _OPEN_SOURCE,
         lambda address, context: FakeSource([noise(_WINDOW_SAMPLES + 32_000)], label=context.name or address),
     )
     settings = _settings(
@@ -175,7 +199,7 @@ def test_many_sources_and_sinks_from_one_file(
 
 def test_an_address_that_no_package_knows_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), pytest.raises(DeviceError, match="no source 'gramophone:0'"):
-        app.open_sources([_source("demo:"), _source("gramophone:0")])
+        open_sources([_source(_DEMO), _source("gramophone:0")])
     assert caplog.messages == []
 
 
@@ -187,28 +211,14 @@ def test_a_factory_that_cannot_wait_disturbs_no_other(monkeypatch: pytest.Monkey
             return there
         raise failure
 
-    monkeypatch.setattr(app, "open_source", opened)
-    (_, absent), (_, other) = app.open_sources([_source("camera://u:secret@host"), _source("mic0")])
+    monkeypatch.setattr(_OPEN_SOURCE, opened)
+    (_, absent), (_, other) = open_sources([_source("camera://u:secret@host"), _source("mic0")])
     assert other is there
     assert (absent.label, absent.live, absent.state) == ("camera://host", True, "waiting")
     with pytest.raises(DeviceError, match="no route"):
         absent.read()
     absent.close()
     assert absent.read() is None
-
-
-def test_a_stop_ends_the_opening_of_many_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    stop = threading.Event()
-    opened: list[FakeSource] = []
-
-    def opening(_address: str, _context: SourceContext) -> Source:
-        opened.append(FakeSource([]))
-        if len(opened) == 2:
-            stop.set()
-        return opened[-1]
-
-    monkeypatch.setattr(app, "open_source", opening)
-    assert len(app.open_sources([_source("demo:")] * 9, stop)) == len(opened) == 2
 
 
 def test_a_stop_while_sources_are_opened_ends_in_peace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +229,83 @@ def test_a_stop_while_sources_are_opened_ends_in_peace(tmp_path: Path, monkeypat
         stop.set()
         return first
 
-    monkeypatch.setattr(app, "open_source", opening)
+    monkeypatch.setattr(_OPEN_SOURCE, opening)
     settings = _settings(tmp_path, '[[sources]]\naddress = "a"\n[[sources]]\naddress = "b"\n')
     app.run_stream(settings, app.Output(), stop)
     assert first.closed.is_set()
+
+
+def test_companions_live_beside_the_session_and_are_closed_whatever_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class _Companion:
+        def __init__(self, name: str, error: DeviceError | None = None) -> None:
+            self._name, self._error = name, error
+
+        def start(self, session: Session) -> None:
+            said.append(f"{self._name} starts with {[channel.label for channel in session.channels]}")
+            if self._error is not None:
+                raise self._error
+
+        def close(self) -> None:
+            said.append(f"{self._name} closes")
+
+    sources: list[FakeSource] = []
+
+    def open_source(_address: str, _context: SourceContext) -> Source:
+        sources.append(FakeSource([noise(_WINDOW_SAMPLES)], label="attic"))
+        return sources[-1]
+
+    monkeypatch.setattr(_OPEN_SOURCE, open_source)
+    monkeypatch.setattr(
+        app, "COMPANIONS", (lambda _: _Companion("first"), lambda _: None, lambda _: _Companion("last"))
+    )
+    settings = _settings(tmp_path, '[[sources]]\naddress = "a"\n')
+    app.run_stream(settings, app.Output(), threading.Event())
+    assert said == ["first starts with ['attic']", "last starts with ['attic']", "last closes", "first closes"]
+    said.clear()
+    failing = _Companion("last", DeviceError("the port is taken"))
+    monkeypatch.setattr(app, "COMPANIONS", (lambda _: _Companion("first"), lambda _: failing))
+    with pytest.raises(DeviceError, match="the port is taken"):
+        app.run_stream(settings, app.Output(), threading.Event())
+    assert said[-2:] == ["last closes", "first closes"]
+    assert sources[-1].closed.is_set()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "managed", "env", "waits"),
+    [
+        (None, False, {}, False),
+        (None, True, {}, True),
+        (None, False, {"RUNTIME_DIRECTORY": "/nonexistent"}, True),
+        (True, False, {}, True),
+        (False, True, {}, False),
+    ],
+)
+def test_a_service_waits_for_its_only_microphone(  # noqa: PLR0913, PLR0917 - what decides
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: bool | None,
+    managed: bool,
+    env: dict[str, str],
+    waits: bool,
+) -> None:
+    stop = threading.Event()
+
+    def opening(_address: str, context: SourceContext) -> Source:
+        if not context.wait_for_device:
+            raise DeviceError("no microphone")
+        stop.set()
+        return FakeSource([], live=True)
+
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(_OPEN_SOURCE, opening)
+    wait = "" if chosen is None else f"[stream]\nwait_for_device = {str(chosen).lower()}\n"
+    settings = _settings(tmp_path, f'{wait}[[sources]]\naddress = "mic0"\n')
+    manager = ServiceManager(str(tmp_path / "nobody") if managed else None)
+    with nullcontext() if waits else pytest.raises(DeviceError, match="no microphone"):
+        app.run_stream(settings, app.Output(), stop, manager=manager)
+    assert stop.is_set() is waits

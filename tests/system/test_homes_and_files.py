@@ -105,7 +105,7 @@ def test_a_configuration_that_no_program_can_hold(content: bytes, sound: Path, t
 
 @pytest.mark.parametrize(
     ("device", "form"),
-    [("hw:1,0", "alsa:hw:1,0"), ("-", "stdin:"), ("rtsp://me:secret@camera/1", "ffmpeg -i rtsp://c")],
+    [("hw:1,0", "alsa:hw:1,0"), ("-", "stdin:"), ("rtmp://me:secret@camera/1", "ffmpeg -i rtmp://c")],
 )
 def test_addresses_of_other_programs(device: str, form: str) -> None:
     result = run_edge_aac("stream", "--device", device)

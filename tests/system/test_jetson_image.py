@@ -6,6 +6,7 @@ The entry script runs with an ``edge-aac`` that only notes how it was called; th
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,6 +64,12 @@ class Board:
             "XDG_DATA_HOME": str(self.volume),
             "TMPDIR": str(folder),
         }
+
+    def use_real_command(self) -> None:
+        """From now on it is the real ``edge-aac`` that is called."""
+        fake = self.folder / "bin" / "edge-aac"
+        fake.write_text(f'#!/usr/bin/env bash\nexec "{sys.executable}" -m edge_aac.cli "$@"\n')
+        self.environment.pop("PYTHONPATH")
 
     def start(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         """One start of the container, to its end."""
@@ -200,45 +206,46 @@ def test_a_stop_ends_a_build_at_once(board: Board) -> None:
         process.communicate()
 
 
-@pytest.fixture
-def busy() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that computes until it is stopped."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    yield process
-    process.kill()
-    process.wait()
+def _state(path: Path, **changes: object) -> None:
+    """What a stream that does its work writes; :mod:`edge_aac.service.state_file`."""
+    state = {
+        **{"node": "barn", "version": "1", "pid": 1, "phase": "running", "status": "listening to mic0; 3 captions"},
+        **{"missing": [], "written_s": time.time(), "monotonic_s": time.monotonic(), "captions": 3},
+        **{"sources": {}, "sinks": {}, "health": {}},
+    }
+    path.write_text(json.dumps({**state, **changes}))
 
 
-def _wait_until_it_computed(process: subprocess.Popen[bytes]) -> None:
-    """Until it has had a tick more of computing time than now: others may have the cores."""
-    deadline_s = time.monotonic() + TIMEOUT_S
-    before = _ticks(process.pid)
-    while _ticks(process.pid) <= before:
-        assert time.monotonic() < deadline_s, "it computes nothing"
-        time.sleep(0.02)
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({}, None),
+        ({"missing": ["mic0: no sound was taken for 31 s"]}, "no sound was taken"),
+        ({"monotonic_s": time.monotonic() - 3600}, "hangs or has gone"),
+        ({"phase": "starting", "status": "starting"}, "starting"),
+    ],
+)
+def test_health_is_what_the_stream_tells(board: Board, changes: dict[str, object], complaint: str | None) -> None:
+    """With the real edge-aac: computing alone is no health."""
+    board.use_real_command()
+    file = board.folder / "edge-aac-health.json"
+    _state(file, **changes)
+    looked = board.start("health")
+    assert looked.returncode == (0 if complaint is None else 1), looked
+    assert (complaint or "listening to mic0") in looked.stdout
 
 
-def _ticks(pid: int) -> int:
-    """utime and stime of proc(5)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
+def test_a_stream_without_a_state_is_not_healthy(board: Board) -> None:
+    board.use_real_command()
+    looked = board.start("health", str(os.getpid()))
+    assert looked.returncode == 1 and "no state" in looked.stdout
 
 
-def test_healthy_is_what_computes(board: Board, busy: subprocess.Popen[bytes]) -> None:
-    pid = str(busy.pid)
-    assert board.start("health", pid).returncode == 0
-    _wait_until_it_computed(busy)
-    assert board.start("health", pid).returncode == 0
-    busy.send_signal(signal.SIGSTOP)
-    board.start("health", pid)  # what it did until it was stopped
-    hanging = board.start("health", pid)
-    assert hanging.returncode == 1 and "did nothing" in hanging.stderr
-    busy.send_signal(signal.SIGCONT)
-    _wait_until_it_computed(busy)
-    assert board.start("health", pid).returncode == 0
-    busy.kill()
-    busy.wait()
-    assert board.start("health", pid).returncode == 1
+def test_the_state_of_the_container_s_last_life_is_forgotten(board: Board) -> None:
+    file = board.folder / "edge-aac-health.json"
+    _state(file)
+    board.start()
+    assert not file.exists()
 
 
 def test_building_is_not_yet_healthy(board: Board) -> None:
@@ -300,7 +307,7 @@ def test_the_image_runs_as_a_user_in_its_groups_and_knows_its_health() -> None:
     (user,) = of("USER")
     assert user not in {"root", "0"}
     (created,) = [rest for rest in of("RUN") if "useradd" in rest]
-    assert re.search(rf"--groups audio,video .*\b{user}\b", created)
+    assert re.search(rf"--groups audio,video,render,dialout .*\b{user}\b", created)
     (health,) = of("HEALTHCHECK")
     assert '"health"' in health and "--start-period" in health
     (volume,) = of("VOLUME")

@@ -10,16 +10,16 @@ import io
 import logging
 import os
 import shutil
-import struct
 import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any, BinaryIO
 
 from edge_aac.audio.formats.completeness import Completeness, environment
-from edge_aac.audio.formats.ffmpeg_log import FfmpegLog, printable
+from edge_aac.audio.formats.ffmpeg_log import LOG_OPTIONS, FfmpegLog, printable
 from edge_aac.audio.formats.recognition import HEAD_BYTES, Container
 from edge_aac.audio.formats.relay import Relay
+from edge_aac.audio.formats.wav_head import HIGHEST_WAV_HEAD_BYTES, format_end, format_of
 from edge_aac.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -31,10 +31,6 @@ SILENT_LIMIT_S = 600.0
 """It may read for so long without giving sound: at 20 MB/s, what a worn memory card gives, 12 GB of pictures."""
 
 _SAMPLE_BYTES = 4
-_HEAD_OF_WAV = 12
-_CHUNK_HEADER_BYTES = 8
-_HIGHEST_WAV_HEADER_BYTES = 4_096
-_LOG_OPTIONS = ("-hide_banner", "-nostats", "-loglevel", "repeat+level+verbose", "-progress", "pipe:2")
 
 
 class Transcoded(io.RawIOBase):
@@ -93,7 +89,7 @@ class Transcoded(io.RawIOBase):
             if not header:
                 self.finish()
                 raise self._refused()
-            self.rate, self.channels, self.header_bytes = _format_of(header)
+            self.rate, self.channels, self.header_bytes = format_of(header)
             if len(self._facts.audio_tracks) > 1:
                 _log.warning(
                     "%s has %d tracks of sound: only the first is heard",
@@ -133,7 +129,7 @@ class Transcoded(io.RawIOBase):
         """
         assert self._relay is not None, "it is not closed"
         relay, facts, name = self._relay, self._facts, self._name
-        while self.read(_HIGHEST_WAV_HEADER_BYTES):
+        while self.read(HIGHEST_WAV_HEAD_BYTES):
             pass
         relay.wait()
         heard_s = self._heard_s()
@@ -185,7 +181,7 @@ class Transcoded(io.RawIOBase):
         _tell_once(program)
         # The descriptor, not the name: a name may look like an option or an address, or be another file by now.
         place = f"file:/proc/self/fd/{self._descriptor}" if self._regular else "pipe:0"
-        command = [program, *_LOG_OPTIONS, "-nostdin", "-threads", "1"]
+        command = [program, *LOG_OPTIONS, "-nostdin", "-threads", "1"]
         command += [
             "-protocol_whitelist",
             "file" if self._regular else "pipe",
@@ -215,9 +211,9 @@ class Transcoded(io.RawIOBase):
     def _header(self, descriptor: int) -> bytes:
         """Reads up to the first sample; nothing where there is none."""
         header = b""
-        while _format_end(header) is None:
-            data = os.read(descriptor, _HIGHEST_WAV_HEADER_BYTES)
-            if not data or len(header) > _HIGHEST_WAV_HEADER_BYTES:
+        while format_end(header) is None:
+            data = os.read(descriptor, HIGHEST_WAV_HEAD_BYTES)
+            if not data or len(header) > HIGHEST_WAV_HEAD_BYTES:
                 return b""
             header += data
         return header
@@ -263,25 +259,3 @@ def _a(container: Container) -> str:
     first, second = container.name[0], container.name[1]
     vowel = first in "AEFLMORSX" if not second.islower() else first in "AEIO"
     return f"{'an' if vowel else 'a'} {container.name}"
-
-
-def _format_end(header: bytes) -> tuple[int, int] | None:
-    """Finds, in the start of a WAV, where its format and its first sample stand; None where there is more to read."""
-    position, form = _HEAD_OF_WAV, -1
-    while position + _CHUNK_HEADER_BYTES <= len(header):
-        name, size = struct.unpack_from("<4sI", header, position)
-        position += _CHUNK_HEADER_BYTES
-        if name == b"data":
-            return form, position
-        if name == b"fmt ":
-            form = position
-        position += size + size % 2
-    return None
-
-
-def _format_of(header: bytes) -> tuple[int, int, int]:
-    """Gives a WAV's rate in Hz, its channels, and the size of its header in bytes."""
-    found = _format_end(header)
-    assert found is not None and found[0] > 0, "ffmpeg writes a format before the samples"
-    channels, rate = struct.unpack_from("<2xHI", header, found[0])
-    return rate, channels, found[1]

@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+LOG_OPTIONS = ("-hide_banner", "-nostats", "-loglevel", "repeat+level+verbose", "-progress", "pipe:2")
+"""Options of ffmpeg that make it print what is read here."""
+
 _HIGHEST_LINE_BYTES = 4_096
 _KEPT_ERRORS = 3
 _QUOTED_CHARACTERS = 200
@@ -67,7 +70,7 @@ class FfmpegLog:
         """Takes the next bytes; of a line, what is beyond 4096 bytes is dropped."""
         *lines, rest = re.split(rb"[\r\n]", self._partial + data)
         for line in lines:
-            self._take(line[:_HIGHEST_LINE_BYTES].decode("utf-8", "replace"))
+            self.take_line(line[:_HIGHEST_LINE_BYTES].decode("utf-8", "replace"))
         self._partial = rest[:_HIGHEST_LINE_BYTES]
 
     def quoted(self) -> str:
@@ -77,7 +80,8 @@ class FfmpegLog:
         text = printable(self.errors[0])
         return text if len(text) <= _QUOTED_CHARACTERS else text[:_QUOTED_CHARACTERS] + "…"
 
-    def _take(self, line: str) -> None:
+    def take_line(self, line: str) -> None:
+        """Takes one line, without its end."""
         found = _LEVEL.match(line)
         if found is None:
             time = _PROGRESS_TIME.match(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,8 @@ from edge_aac.plugins import load, registered
 
 ENTRY_POINT_GROUP = "edge_aac.sources"
 
-# Two more ways to name a microphone; one factory understands all of them.
-_SCHEME_ALIASES = {"alsa": "mic", "usb-id": "mic"}
+# More ways to name a microphone; one factory understands all of them.
+_SCHEME_ALIASES = {"alsa": "mic", "usb-id": "mic", "usb-path": "mic"}
 _MICROPHONE_NAME = re.compile(r"mic\d+(\?.*)?")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 # Names of other programs' for what has another name here.
@@ -67,10 +68,12 @@ class SourceContext:
         name: the source's name in the configuration, which then is its label; None where it has none.
         wait_for_device: whether a live source whose device is not there yet is opened all the same, and waits for it in
             :meth:`Source.read`.
+        stop: once set, an opening that takes its time is given up; None for never.
     """
 
     name: str | None = None
     wait_for_device: bool = False
+    stop: threading.Event | None = None
 
     def label(self, address: Address) -> str:
         """Gives the name of a source at this address in records, logs and messages."""
@@ -120,9 +123,10 @@ def open_source(uri: str, context: SourceContext | None = None) -> Source:
     """Opens a source of sound.
 
     Args:
-        uri: ``mic0[?channel=2]``, ``alsa:hw:1,0``, ``usb-id:0d8c:0014``, ``file:PATH[?speed=1&mix=mean]``,
-            ``stdin:[?rate=44100&channels=2]``, ``demo:[?seconds=20]``, or any scheme that an installed package
-            registers in the entry-point group ``edge_aac.sources``.
+        uri: ``mic0[?channel=2]``, ``alsa:hw:1,0``, ``usb-id:0d8c:0014``, ``usb-path:1-1.2``,
+        ``file:PATH[?speed=1&mix=mean]``, ``stdin:[?rate=44100&channels=2]``, ``demo:[?seconds=20]``,
+        ``rtsp://HOST/PATH``, ``http://HOST/PATH``, or any scheme that an installed package registers in the
+        entry-point group ``edge_aac.sources``.
         context: the source's name, and whether to wait for its device.
 
     Raises:

@@ -17,6 +17,7 @@ import numpy as np
 from edge_aac.audio.capture import FAILED, HEADER, OPENED, Opened, Request
 from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.connection import PermanentDeviceError, Sound
+from edge_aac.audio.devices import USB_PATH, cards
 from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.reconnect import Reconnecting
 from edge_aac.audio.resample import MonoResampler
@@ -33,7 +34,9 @@ _READ_BYTES = 64 * 1024
 
 
 def open_microphone(address: Address, context: SourceContext) -> Reconnecting:
-    """Opens ``mic0``, ``usb-id:…`` or ``alsa:…``, with ``?channel=`` or ``?mix=``; the factory of the scheme ``mic``.
+    """Opens ``mic0``, ``usb-id:…``, ``usb-path:…`` or ``alsa:…``, with ``?channel=`` or ``?mix=``.
+
+    The factory of the scheme ``mic``.
 
     Raises:
         UsageError: an option is unknown or unusable.
@@ -42,7 +45,7 @@ def open_microphone(address: Address, context: SourceContext) -> Reconnecting:
     label = context.label(address)
     _, options = split_query(address.uri, MIXING_OPTIONS)
     opener = MicrophoneOpener(address, label, mixing_of(options) if options else None)
-    return Reconnecting(label, opener, wait_for_device=context.wait_for_device)
+    return Reconnecting(label, opener, wait_for_device=context.wait_for_device, sign=cards, stop=context.stop)
 
 
 class MicrophoneOpener:
@@ -79,7 +82,8 @@ class MicrophoneOpener:
             raise type(error)(f"{self._label}: {error}") from error
         opened = microphone.opened
         if before.device_id not in (None, opened.device_id):
-            _log.warning("%s is in another port, as %s", self._label, opened.device_id)
+            what = "is another microphone now" if before.address.startswith(USB_PATH) else "is in another port"
+            _log.warning("%s %s, as %s", self._label, what, opened.device_id)
         others = tuple(sorted({*before.other_ids, *opened.other_ids} - {opened.device_id}))
         self._request = replace(before, device_id=opened.device_id, other_ids=others)
         return microphone

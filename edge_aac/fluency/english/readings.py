@@ -156,6 +156,7 @@ PHRASES: dict[tuple[str, ...], tuple[Reading, ...]] = {
             "|what looks like|what seems like|what is probably|what is likely"
         ),
         (Reading(Part.PRONOUN, "s", Trait.SOURCE), Reading(Part.PRONOUN, "s", Trait.PERSONAL)): "no one",
+        (Reading(Part.NOUN, "s", Trait.SOUND),): "cock a doodle doo",
         (Reading(Part.ARTICLE, "s"),): "what a|what an|such a|such an",
         (Reading(Part.WHILE),): (
             "as soon as|as long as|even though|even as|just as|while also|so that|as if|as though|each time|every time"

@@ -62,8 +62,8 @@ class _WordClass:
 
 
 # Bounded: a device that captions for months meets ever new combinations.
-@lru_cache(maxsize=16_384)
-def _moves(word: _WordClass, state: State) -> tuple[Move, ...]:
+@lru_cache(maxsize=2048)
+def moves(word: _WordClass, state: State) -> tuple[Move, ...]:
     """The cheapest move to each state that a word of a class leads to."""
     best = {state: Move(state, UNREADABLE)}
     for reading in word.readings:
@@ -89,7 +89,7 @@ def _grammar_faults(words: Iterable[_WordClass]) -> tuple[FluencyError, ...]:
         for state, (price, faults) in live.items():
             if price > limit:
                 continue
-            for then, extra, more in _moves(word, state):
+            for then, extra, more in moves(word, state):
                 total = price + extra
                 known = reached.get(then)
                 if known is None or total < known[0]:
@@ -102,7 +102,7 @@ def _grammar_faults(words: Iterable[_WordClass]) -> tuple[FluencyError, ...]:
     return min(endings, key=lambda ending: ending[0])[1]
 
 
-class _Token(NamedTuple):
+class Token(NamedTuple):
     """A word, or a fixed phrase that works as one word.
 
     Attributes:
@@ -136,7 +136,7 @@ def fluency_errors(text: str) -> tuple[FluencyError, ...]:
     Args:
         text: lower-case without punctuation, as the captioner writes; any other string is read as far as it goes.
     """
-    tokens = list(_tokens(text.lower().split()))
+    tokens = list(tokens_of(text.lower().split()))
     if not tokens:
         return ()
     found = set(_grammar_faults(token.word_class for token in tokens))
@@ -148,7 +148,8 @@ def fluency_errors(text: str) -> tuple[FluencyError, ...]:
     return tuple(error for error in FluencyError if error in found)
 
 
-def _tokens(words: Sequence[str]) -> Iterator[_Token]:
+def tokens_of(words: Sequence[str]) -> Iterator[Token]:
+    """Words of a caption, fixed phrases as one."""
     index = 0
     while index < len(words):
         length = _phrase_length(words, index)
@@ -180,7 +181,7 @@ def _compares(following: Sequence[str]) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _token(words: tuple[str, ...]) -> _Token:
+def _token(words: tuple[str, ...]) -> Token:
     if len(words) == 1:
         found = readings(words[0])
     elif words in PHRASES:
@@ -195,10 +196,10 @@ def _token(words: tuple[str, ...]) -> _Token:
     root = stem(text)
     parts = frozenset(reading.part for reading in found)
     manner = is_manner(text) if len(words) == 1 else Part.ADVERB in parts
-    return _Token(text, word_class(found), parts, manner, _SAME.get(root, root))
+    return Token(text, word_class(found), parts, manner, _SAME.get(root, root))
 
 
-def _doubled(tokens: Sequence[_Token]) -> Iterator[FluencyError]:
+def _doubled(tokens: Sequence[Token]) -> Iterator[FluencyError]:
     """Words said twice in a row: "barks barks", "the the", "in the distance in the distance"."""
     for start, first in enumerate(tokens):
         for length in range(1, min(LONGEST_DOUBLED_TOKENS, (len(tokens) - start) // 2) + 1):
@@ -210,7 +211,7 @@ def _doubled(tokens: Sequence[_Token]) -> Iterator[FluencyError]:
                     yield found
 
 
-def _doubled_word(token: _Token) -> FluencyError | None:
+def _doubled_word(token: Token) -> FluencyError | None:
     if Part.NOUN in token.parts and not token.text.endswith("s"):
         # "tick tick", "knock knock"
         return None
@@ -223,12 +224,12 @@ def _doubled_word(token: _Token) -> FluencyError | None:
     return FluencyError.REPEATED_EVENT if token.is_content else FluencyError.DANGLING_FUNCTION_WORD
 
 
-def _doubled_phrase(first: _Token) -> FluencyError:
+def _doubled_phrase(first: Token) -> FluencyError:
     adverbial = Part.PREPOSITION in first.parts or first.manner
     return FluencyError.REPEATED_ADVERB if adverbial else FluencyError.REPEATED_EVENT
 
 
-def _repeats_adverb(tokens: Sequence[_Token]) -> bool:
+def _repeats_adverb(tokens: Sequence[Token]) -> bool:
     """Whether a clause has the same adverb twice: "slowly creaks open slowly", "loudly and loudly"."""
     seen: set[str] = set()
     for index, token in enumerate(tokens):
@@ -242,7 +243,7 @@ def _repeats_adverb(tokens: Sequence[_Token]) -> bool:
     return False
 
 
-def _joins_adverbs(tokens: Sequence[_Token], index: int) -> bool:
+def _joins_adverbs(tokens: Sequence[Token], index: int) -> bool:
     """Whether the connective is an "and" between adverbs, which leaves the clause where it was."""
     following = tokens[index + 1 : index + 3]
     if Part.AND not in tokens[index].parts or not following or not following[0].manner:
@@ -270,7 +271,7 @@ class _Part(NamedTuple):
     is_another: bool
 
 
-def _repeats_event(tokens: Sequence[_Token]) -> bool:
+def _repeats_event(tokens: Sequence[Token]) -> bool:
     """Whether two parts of a caption describe the same event, or one adds nothing to the other."""
     before: list[_Part] = []
     for part in _parts(tokens):
@@ -290,8 +291,8 @@ def _repeats_event(tokens: Sequence[_Token]) -> bool:
     return False
 
 
-def _parts(tokens: Sequence[_Token]) -> Iterator[_Part]:
-    content: list[_Token] = []
+def _parts(tokens: Sequence[Token]) -> Iterator[_Part]:
+    content: list[Token] = []
     in_turn = adverbial = False
     for token in [*tokens, None]:
         if token is None or token.breaks or token.text in ("with", "over"):

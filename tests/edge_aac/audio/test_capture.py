@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from queue import Queue
 from typing import Any
@@ -12,7 +13,16 @@ import pytest
 
 from edge_aac.audio import capture as capturing
 from edge_aac.audio import devices
-from edge_aac.audio.capture import HEADER, OPENED, SOUND, BlockQueue, LossMeter, Opened, Request, capture
+from edge_aac.audio.block_queue import BlockQueue, LossMeter
+from edge_aac.audio.capture import (
+    HEADER,
+    OPENED,
+    SOUND,
+    Opened,
+    Request,
+    capture,
+    capture_patiently,
+)
 from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.errors import DeviceError
 
@@ -197,6 +207,17 @@ def test_in_another_port_it_is_the_same_input_of_its_card(usb_ports: dict[int, s
     assert audio.opened == ["Microphone (hw:1,1)"]
 
 
+def test_a_port_is_named_for_whatever_is_in_it(usb_ports: dict[int, str]) -> None:
+    usb_ports.update({1: "1-1.4", 2: "1-1.2"})
+    before, after = "Before (hw:1,0)", "After (hw:2,0)"
+    again = Request("usb-path:1-1.2", "usb-id:ffff:0001@1-1.2", ())
+    audio = FakePortAudio(before, after)
+    _captured(audio, again)
+    assert audio.opened == [after], "another model in the same port"
+    with pytest.raises(DeviceError, match="no input 'usb-path:1-1.2'"):
+        capture(FakePortAudio(before), Request("usb-path:1-1.2", "usb-id:0d8c:0014@1-1.2", ()), _refuse)
+
+
 def test_a_full_queue_drops_the_oldest_and_counts() -> None:
     queue = BlockQueue(16_000, 2, capacity_blocks=100)
     for number in range(103):
@@ -211,7 +232,7 @@ def test_a_full_queue_drops_the_oldest_and_counts() -> None:
 
 def test_an_overflow_is_counted_before_the_block_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 100.0
-    monkeypatch.setattr(capturing.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
     queue = BlockQueue(16_000, 1, capacity_blocks=100)
     for gap_s, status in ((0.1, 0), (0.1, 0), (0.85, 2), (0.1, 0)):
         now_s += gap_s
@@ -235,3 +256,51 @@ def test_loss_meter_ignores_slow_crystals_and_jitter() -> None:
     lost = meter.update(36_000 * 0.1 * (1 + 200e-6) + 2.0, 1_600, overflowed=True)
     assert abs(lost - 32_000) < 1_600
     assert meter.update(36_001 * 0.1 * (1 + 200e-6) + 2.0, 1_600, overflowed=True) < 800
+
+
+@pytest.mark.parametrize("slow", [0.03, -0.03])
+def test_loss_meter_of_a_device_that_runs_percents_too_slow_or_too_fast(slow: float) -> None:
+    meter = LossMeter(16_000)
+    for number in range(36_000):
+        assert meter.update(number * 0.1 * (1 + slow), 1_600, overflowed=False) == 0
+    lost = meter.update(36_000 * 0.1 * (1 + slow) + 2.0, 1_600, overflowed=True)
+    # The lowest lag of the last ten seconds is the measure.
+    assert abs(lost - 32_000) < 0.03 * 10 * 16_000 + 1_600
+
+
+class _Machine:
+    """Starts of PortAudio, each of which lists what is there then."""
+
+    def __init__(self, *listings: FakePortAudio) -> None:
+        self.listings = list(listings)
+        self.ended = 0
+
+    def start(self) -> FakePortAudio:
+        audio = self.listings.pop(0)
+        audio.terminate = self._end  # type: ignore[attr-defined]
+        return audio
+
+    def _end(self) -> None:
+        self.ended += 1
+
+
+def test_a_microphone_that_was_heard_is_looked_for_until_it_is_back() -> None:
+    good = FakePortAudio("Good (hw:1,0)")
+    machine = _Machine(FakePortAudio("Bad (hw:2,0)"), FakePortAudio("Bad (hw:2,0)"), good)
+    written: list[bytes] = []
+
+    def play() -> None:
+        good.streams.get(timeout=10).active = False
+
+    threading.Thread(target=play, daemon=True).start()
+    with pytest.raises(DeviceError, match="stopped"):
+        capture_patiently(machine.start, Request("mic0", "alsa:hw:1,0"), written.append)
+    assert (len(written), machine.ended) == (1, 2)
+    assert machine.listings == [], "one that stopped is looked for by another process"
+
+
+@pytest.mark.parametrize(("device_id", "patience_s"), [(None, 1e6), ("alsa:hw:1,0", 0.0)])
+def test_one_that_was_never_heard_is_not_waited_for(device_id: str | None, patience_s: float) -> None:
+    machine = _Machine(FakePortAudio("Bad (hw:2,0)"))
+    with pytest.raises(DeviceError, match="no input"):
+        capture_patiently(machine.start, Request("mic7", device_id), _refuse, patience_s)

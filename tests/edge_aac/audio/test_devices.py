@@ -138,6 +138,9 @@ def test_second_input_of_a_usb_card(tmp_path: Path) -> None:
     _card(tmp_path, 1, "Interface", "2-1:1.0", "1235:8210")
     inputs = order_inputs([_device(0, "Line (hw:1,1)"), _device(1, "Mic (hw:1,0)")], tmp_path)
     assert [item.id for item in inputs] == ["usb-id:1235:8210@2-1", "usb-id:1235:8210@2-1#1"]
+    audio = FakeAudio([_device(0, "Line (hw:1,1)"), _device(1, "Mic (hw:1,0)")])
+    found = [find_input(audio, uri, tmp_path) for uri in ("usb-path:2-1", "usb-path:2-1#1")]
+    assert [item.index for item in found if item] == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -149,6 +152,11 @@ def test_second_input_of_a_usb_card(tmp_path: Path) -> None:
         ("usb-id:0d8c:0014", 1),
         ("usb-id:0d8c:0014@1-1.4", 2),
         ("usb-id:0d8c", None),
+        ("usb-path:1-1.4", 2),
+        ("usb-path:1-1.2", 1),
+        ("usb-path:1-1", None),
+        ("usb-path:1-1.2#1", None),
+        ("usb-path:", None),
         ("usb-id:ffff:ffff", None),
         ("alsa:hw:1,0", 1),
         ("alsa:hw:1", 1),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.connection import PermanentDeviceError, RefusedError, Sound
-from edge_aac.audio.reconnect import Reconnecting, Timing
+from edge_aac.audio.reconnect import FIRST_SOUND_S, STALL_S, Reconnecting, Timing
 from edge_aac.backoff import Backoff
 from edge_aac.errors import DeviceError, UsageError
 from tests.edge_aac.fakes import read_until_closed
@@ -156,7 +156,7 @@ def test_one_that_comes_and_goes_is_tried_seldom_and_logged_once(opens: bool, ca
 
 def test_one_that_opens_but_stays_mute_is_not_back(caplog: pytest.LogCaptureFixture) -> None:
     world = World(["sound", *["quiet"] * 20], ["quiet"] * 20, ["quiet"] * 20, ["sound"])
-    source = world.source(stall_s=1.0)
+    source = world.source(stall_s=1.0, first_sound_s=1.0)
     states = []
     world.on_wait = lambda: states.append(source.state)
     with caplog.at_level(logging.WARNING):
@@ -256,3 +256,78 @@ def test_a_connection_made_while_closing_is_closed() -> None:
     source = Reconnecting("yard", slow, wait_for_device=True)
     assert read_until_closed(source) == [None]
     assert (len(world.tries_at), world.open_connections) == (1, 0)
+
+
+def test_a_stall_is_found_after_two_seconds() -> None:
+    world = World(["sound", *["quiet"] * 100], ["sound"])
+    source = world.source()
+    _read(source, 2)
+    assert world.tries_at[1] - world.tries_at[0] == pytest.approx(_BLOCK_S + 2.0)
+    assert STALL_S == 2.0
+    (loss,) = source.take_losses()
+    assert (loss.reason, loss.samples, source.outage, source.reason) == ("stalled", 32_000, None, None)
+
+
+def test_an_outage_is_one_loss_with_its_first_reason() -> None:
+    gone = DeviceError("There is no input 'yard'.")
+    world = World(["sound", *["quiet"] * 20], gone, gone, [0.25, 0.25, "sound"])
+    source = world.source()
+    seen = []
+    world.on_wait = lambda: seen.append((source.outage, source.reason, source.state))
+    _read(source, 2)
+    outages = {id(outage) for outage, _, _ in seen}
+    assert len(outages) == 1, "however often it is tried"
+    outage = seen[0][0]
+    assert outage is not None and (outage.reason, outage.since_s) == ("stalled", 1000.0 + _BLOCK_S)
+    assert [reason for _, reason, _ in seen] == ["There is no input 'yard'."] * 2
+    _read(source)
+    first, second = source.take_losses()
+    assert (first.reason, first.outage, second.reason, second.samples) == ("stalled", outage, "lost", 4_000)
+    assert first.samples + second.samples == source.lost_samples()
+    assert source.take_losses() == []
+
+
+def test_the_wait_for_a_device_that_was_never_there_is_no_outage() -> None:
+    gone = DeviceError("There is no input 'yard'.")
+    world = World(gone, ["sound"])
+    source = world.source(wait_for_device=True)
+    seen = []
+    world.on_wait = lambda: seen.append((source.outage, source.reason))
+    _read(source)
+    assert seen == [(None, "There is no input 'yard'.")]
+    assert (source.take_losses(), source.reason) == ([], None)
+
+
+def test_a_sign_of_the_device_ends_the_pause() -> None:
+    gone = DeviceError("There is no input 'yard'.")
+    world = World(["sound"], *[gone] * 8, ["sound"])
+    cards = ["old"]
+    world.on_wait = lambda: cards.append("new") if len(world.tries_at) == 9 and world.now_s > plugged_s else None
+    plugged_s = 1_000.0 + 0.1 + 0.5 + 1 + 2 + 4 + 8 + 16 + 30 + 10
+    source = world.source(sign=lambda: cards[-1])
+    _read(source, 2)
+    assert max(world.waits) == 0.5
+    assert world.tries_at[-1] == pytest.approx(plugged_s + 0.5), "not thirty seconds after the try before"
+
+
+def test_the_first_sound_of_a_connection_may_take_longer() -> None:
+    world = World([*["quiet"] * 40, "sound", *["quiet"] * 30], [*["quiet"] * 60], ["sound"])
+    source = world.source()
+    _read(source, 2)
+    assert [later - earlier for earlier, later in zip(world.tries_at, world.tries_at[1:], strict=False)] == [
+        pytest.approx(4.0 + _BLOCK_S + STALL_S),
+        pytest.approx(FIRST_SOUND_S + 0.5),
+    ]
+
+
+def test_an_opening_may_take_as_long_as_its_source_says() -> None:
+    allowed: list[float] = []
+
+    def open_once(closed: threading.Event) -> FakeConnection:
+        allowed.append(source.heartbeat.allowance_s)
+        closed.set()
+        raise DeviceError("nobody answers")
+
+    source = Reconnecting("yard", open_once, wait_for_device=True, opening_s=700.0)
+    assert source.read() is None
+    assert allowed == [700.0]

@@ -7,6 +7,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge_aac.audio.ring import SampleRing
 
@@ -224,3 +226,58 @@ def test_misuse() -> None:
         ring.write(_ramp(0, 1), block=True)
     with pytest.raises(ValueError, match="closed"):
         ring.write_gap(1)
+
+
+def test_a_writer_waits_for_room() -> None:
+    ring = SampleRing(10)
+    ring.write(_ramp(0, 6), block=False)
+    assert ring.wait_for_room(4, 0.0)
+    assert not ring.wait_for_room(5, 0.0)
+    assert not ring.wait_for_room(1_000, 0.01)
+    reader = threading.Timer(0.05, ring.read, (100, 0.0))
+    reader.start()
+    assert ring.wait_for_room(1_000, 30.0), "all was read"
+    ring.write(_ramp(6, 10), block=False)
+    ring.stop_writing()
+    assert ring.wait_for_room(1_000, 30.0), "nobody reads"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["write", "read", "gap", "history"]), st.integers(0, 25), st.integers(0, 60)),
+        max_size=40,
+    )
+)
+def test_history_is_what_was_written_and_disturbs_nobody(steps: list[tuple[str, int, int]]) -> None:
+    ring, bare = SampleRing(10), SampleRing(10)
+    heard: list[float] = []
+    for step, count, start in steps:
+        if step == "write":
+            samples = _ramp(len(heard) + 1, count)
+            heard += samples.tolist()
+            for each in (ring, bare):
+                each.write(samples, block=False)
+        elif step == "gap":
+            heard += [0.0] * count
+            for each in (ring, bare):
+                each.write_gap(count)
+        elif step == "read" and count:
+            one, other = ring.read(count, 0), bare.read(count, 0)
+            assert one is not None and other is not None
+            assert one[0] == other[0] and np.array_equal(one[1], other[1])
+        else:
+            position, samples = ring.history(start, start + count)
+            end = min(start + count, len(heard))
+            assert position == min(max(start, len(heard) - 10), end)
+            assert samples.tolist() == heard[position:end] and samples.dtype == np.float32
+            samples[:] = -1.0
+        assert ring.overrun_samples == bare.overrun_samples and ring.backlog_samples == bare.backlog_samples
+
+
+def test_history_of_what_was_never_written_is_empty() -> None:
+    ring = SampleRing(10)
+    assert ring.history(3, 9)[1].shape == (0,)
+    ring.write(_ramp(0, 4), block=True)
+    position, samples = ring.history(-5, 100)
+    assert position == 0 and samples.tolist() == [0, 1, 2, 3]

@@ -13,7 +13,7 @@ from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from edge_aac.errors import ConfigError
 from edge_aac.fluency.english.sentences import fluency_errors
 from edge_aac.fluency.languages import fluency_check
-from edge_aac.models.seq2seq import Choices
+from edge_aac.models.choices import Choices
 
 
 @pytest.mark.parametrize("language", ["en", "EN", "en-GB", "en-x-captions"])

@@ -12,7 +12,8 @@ from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle
 from edge_aac.engines.contract import EngineOptions, GraphDescription, TensorDescription
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models import seq2seq as captioner_module
-from edge_aac.models.seq2seq import Captioner, Choices, window_rng
+from edge_aac.models.choices import Choices
+from edge_aac.models.seq2seq import Captioner, window_rng
 from tests.edge_aac.fake_engines import FakeDecoderEngine, FakeEncoderEngine, FakeTextEmbedder, prefix_logits
 from tests.edge_aac.fakes import SPECIAL_TOKENS, described, word_tokenizer
 

@@ -17,8 +17,9 @@ from edge_aac.engines import choice, onnx_runtime
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
 from edge_aac.errors import DataError
-from edge_aac.models.contract import CancelledError, Description, WindowModel
-from edge_aac.models.seq2seq import Captioner, Choices, window_rng
+from edge_aac.models.choices import Choices
+from edge_aac.models.contract import CancelledError, Description, Undecoded, WindowModel
+from edge_aac.models.seq2seq import Captioner, window_rng
 from edge_aac.timebase import SAMPLE_RATE
 
 
@@ -158,3 +159,33 @@ def test_what_is_scaled_by_the_run_is_run_alone(
     windows = [_window(seed) for seed in range(3)]
     assert all(_same(a, b) for a, b in zip(_described(model, windows), _described(captioner, windows), strict=True))
     assert (len(batches), len(texts)) == (decoded, embedded)
+
+
+@pytest.mark.parametrize("kept", [[], [1], [0, 3], [0, 1, 2, 3]])
+def test_only_wanted_windows_are_decoded_and_as_they_would_be_alone(captioner: Captioner, kept: list[int]) -> None:
+    windows = [_window(seed) for seed in range(4)]
+    whole, rngs = _described(captioner, windows), [window_rng(0, window.start) for window in windows]
+    asked: list[int] = []
+
+    def wanted(number: int, embedding: np.ndarray) -> bool:
+        asked.append(number)
+        assert np.array_equal(embedding, whole[number].audio_embedding)
+        return number in kept
+
+    found = captioner.describe_wanted(windows, rngs, wanted)
+    assert asked == [0, 1, 2, 3]
+    for number, (one, description) in enumerate(zip(found, whole, strict=True)):
+        if number in kept:
+            assert isinstance(one, Description) and _same(one, description)
+        else:
+            assert isinstance(one, Undecoded) and np.array_equal(one.audio_embedding, description.audio_embedding)
+            assert (one.latency_ms.encode > 0.0, one.latency_ms.decode, one.latency_ms.rerank) == (True, 0.0, 0.0)
+            assert rngs[number].random() == window_rng(0, windows[number].start).random(), "nothing was drawn for it"
+
+
+def test_a_faulty_window_is_told_from_one_that_is_not_wanted(captioner: Captioner) -> None:
+    windows = [_window(seed) for seed in range(3)]
+    windows[2].fbank[100, 5] = math.nan
+    rngs = [window_rng(0, window.start) for window in windows]
+    found = captioner.describe_wanted(windows, rngs, lambda number, _: number == 2)
+    assert [type(one) for one in found] == [Undecoded, Undecoded, DataError]

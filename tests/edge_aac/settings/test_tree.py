@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -204,8 +206,9 @@ def test_not_toml(tmp_path: Path, content: bytes) -> None:
 
 def test_a_named_file_that_is_not_there(tmp_path: Path) -> None:
     assert "none.toml" in _refused(tmp_path / "none.toml", InputMissingError)
-    _refused(tmp_path, InputMissingError)
+    assert "folder" in _refused(tmp_path, InputMissingError)
     _refused(tmp_path / ("x" * 300), InputMissingError)
+    assert "device" in _refused(Path("/dev/zero"), InputMissingError)
 
 
 def test_a_file_that_must_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,8 +217,23 @@ def test_a_file_that_must_not_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # as root every file can be read
+    monkeypatch.setattr("os.open", refuse)  # as root every file can be read
     assert "permissions" in _refused(path, InputMissingError)
+
+
+def test_a_pipe_is_read_and_nobody_is_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=("[stream]\nhop_s = 5.0\n",), daemon=True)
+    writer.start()
+    assert load_settings(path).get(StreamSettings).hop_s == 5.0
+    writer.join()
+    monkeypatch.setattr("edge_aac.settings.layers._PIPE_TIMEOUT_S", 0.01)
+    assert "pipe that nobody writes into" in _refused(path, InputMissingError)
+
+
+def test_a_file_that_is_far_too_large(tmp_path: Path) -> None:
+    assert "larger than 1 MiB" in _refused(_file(tmp_path, "#" * (1 << 20) + "\n"), ConfigError)
 
 
 _GOOD = b"""[stream]

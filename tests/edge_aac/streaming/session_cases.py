@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_aac.audio.clock import Clocks
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.records import Event
 from edge_aac.streaming.channel import ChannelSettings
@@ -45,6 +46,7 @@ def session(  # noqa: PLR0913 - the parts of a session
     health_interval_s: float = 0.0,
     kinds: Sequence[str] = ("caption", "event", "health"),
     max_batch: int = 16,
+    clocks: Clocks | None = None,
 ) -> Session:
     """A session with one sink that takes all records."""
     stop = stop or threading.Event()
@@ -55,6 +57,7 @@ def session(  # noqa: PLR0913 - the parts of a session
         stop=stop,
         health_interval_s=health_interval_s,
         max_batch=max_batch,
+        clocks=clocks,
     )
     settings = ChannelSettings(EnergyGate(-70.0), score_gate or ScoreGate(), seed, every_window)
     for source in [sources] if isinstance(sources, FakeSource) else sources:

@@ -15,6 +15,7 @@ from edge_aac.models.contract import Description, Latency, ScoredCaption
 from edge_aac.records import TimeSpan
 from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
 from edge_aac.streaming.events import EventChange
+from tests.edge_aac.fake_clocks import FakeClocks
 from tests.edge_aac.fakes import MODEL, scored
 
 _WINDOW = Window(32_000, 160_000, np.zeros((998, 128), np.float32), -31.2345, -3.0, -31.2345)
@@ -27,10 +28,11 @@ def _description(similarity: float | None = 0.987654) -> Description:
 
 def test_caption() -> None:
     record = RecordBuilder("kitchen", "garden.wav", MODEL).caption(
-        3, file_span(32_000, 192_000), _WINDOW, _description(), 12, 4
+        3, file_span(32_000, 192_000), _WINDOW, _description(), 12, (4, 2)
     )
     table = record.to_table()
     assert (table["node"], table["source"], table["seq"], table["event"]) == ("kitchen", "garden.wav", 3, 4)
+    assert table["events"] == [4, 2]
     assert (table["start_s"], table["end_s"]) == (2.0, 12.0)
     assert table["score"] == {"hybrid": 0.1235, "log_likelihood": -0.6543, "similarity": 0.9877}
     assert (table["candidates"], table["rms_dbfs"], table["dropped_ms"]) == (6, -31.2, 12)
@@ -61,6 +63,20 @@ def test_event() -> None:
     }
 
 
+def test_an_event_of_a_live_source_has_a_name_that_no_other_has() -> None:
+    change = EventChange(2, "start", 0, 16_000, scored("rain"), 1)
+    span = TimeSpan(start="2026-05-01T10:00:00.000Z", end="2026-05-01T10:00:01.000Z")
+    assert RecordBuilder("kitchen", "mic0", MODEL).event(change, span).id == "20260501T100000.000Z-2"
+
+
+def test_a_caption_of_one_event_lists_no_others() -> None:
+    builder = RecordBuilder("kitchen", "garden.wav", MODEL)
+    table = builder.caption(0, file_span(0, 16_000), _WINDOW, _description(), events=(3,)).to_table()
+    assert (table["event"], "events" in table) == (3, False)
+    table = builder.caption(0, file_span(0, 16_000), _WINDOW, _description(), chosen=scored("dog")).to_table()
+    assert (table["caption"], table["score"]["hybrid"], "event" in table) == ("dog", 0.5, False)
+
+
 def test_the_waiting_before_a_live_caption_is_part_of_its_latency() -> None:
     builder = RecordBuilder("kitchen", "mic0", MODEL)
     record = builder.caption(0, file_span(0, 16_000), _WINDOW, _description(), waited_ms=1100.0)
@@ -81,8 +97,8 @@ def test_file_span() -> None:
 
 
 def test_clock_span_is_wall_clock_time_of_the_samples() -> None:
-    clock = SampleClock()
-    clock.note(192_000, 1_777_629_600.0)
+    clock = SampleClock(FakeClocks(1_777_629_600.0).clocks)
+    clock.note(192_000)
     span = clock_span(16_000, 176_000, clock)
     assert span == TimeSpan(start="2026-05-01T09:59:49.000Z", end="2026-05-01T09:59:59.000Z")
 

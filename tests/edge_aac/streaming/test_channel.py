@@ -14,6 +14,7 @@ from edge_aac.records import Event
 from edge_aac.streaming.counters import Counters
 from edge_aac.streaming.gate import ScoreGate
 from edge_aac.streaming.session import Session
+from tests.edge_aac.fake_clocks import FakeClocks
 from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource
 from tests.edge_aac.streaming.session_cases import (
     DOG,
@@ -123,20 +124,19 @@ def test_every_window_gives_a_caption_that_names_its_event() -> None:
 
 
 def test_a_live_stream_gives_wall_clock_times_that_do_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = {"now": 1_777_629_600.0}
+    world = FakeClocks(1_777_629_600.0)
     source = FakeSource(blocks(4), live=True, pace_s=0.1)
     read = source.read
 
     def read_at_its_time() -> np.ndarray | None:
         block = read()
         # A block is there when its last sample was heard; after the last one, nothing for an hour.
-        clock["now"] += HOP / 16_000 if block is not None else 3_600.0
+        world.running_s += HOP / 16_000 if block is not None else 3_600.0
         return block
 
     monkeypatch.setattr(source, "read", read_at_its_time)
-    monkeypatch.setattr("edge_aac.streaming.capture.time.time", lambda: clock["now"])
     sink = FakeSink()
-    session(source, sink).run()
+    session(source, sink, clocks=world.clocks).run()
     assert [record.start for record in sink.captions] == [
         f"2026-05-01T10:00:00.{1000 * number * HOP // 16_000:03d}Z" for number in range(3)
     ]
@@ -150,18 +150,18 @@ def test_a_live_stream_gives_wall_clock_times_that_do_not_move(monkeypatch: pyte
 def test_a_clock_that_is_set_rewrites_no_event(step_s: float, ends: int, monkeypatch: pytest.MonkeyPatch) -> None:
     source = FakeSource(blocks(6), live=True, pace_s=0.1)
     read = source.read
-    now = {"s": 1_777_629_600.0}
+    world = FakeClocks(1_777_629_600.0)
 
     def read_while_the_clock_is_set() -> np.ndarray | None:
         block = read()
         # Each block comes with a clock that somebody has set an hour on, or back.
-        now["s"] += step_s
+        world.running_s += HOP / 16_000
+        world.set_by_s += step_s
         return block
 
     monkeypatch.setattr(source, "read", read_while_the_clock_is_set)
-    monkeypatch.setattr("edge_aac.streaming.capture.time.time", lambda: now["s"])
     sink = FakeSink()
-    session(source, sink).run()
+    session(source, sink, clocks=world.clocks).run()
     events = [record for record in sink.records if isinstance(record, Event)]
     assert [event.state for event in events] == ["start", *["update"] * 4, "end"]
     assert len({event.start for event in events}) == 1

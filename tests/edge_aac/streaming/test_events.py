@@ -1,4 +1,4 @@
-"""Events: overlapping windows that say the same thing, with one start and one end."""
+"""Events: sounds that go on from window to window, with one start and one end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ def no_embedding(_texts: Sequence[str]) -> npt.NDArray[np.float32]:
 
 
 def _observe(tracker: EventTracker, number: int, caption: ScoredCaption | None, hop: int = _HOP) -> list[EventChange]:
-    return tracker.observe(number * hop, number * hop + _WINDOW, caption)
+    return _at(tracker, number * hop, number * hop + _WINDOW, caption)
+
+
+def _at(tracker: EventTracker, start: int, end: int, caption: ScoredCaption | None) -> list[EventChange]:
+    return tracker.observe(start, end, [] if caption is None else [caption]).changes
 
 
 def _steps(changes: list[EventChange]) -> list[Step]:
@@ -41,8 +45,9 @@ def test_same_thing_in_overlapping_windows() -> None:
     for number in range(3, 7):
         assert _observe(tracker, number, None) == []
     (change,) = _observe(tracker, 7, None)
-    assert (change.number, change.state, change.start, change.end, change.windows) == (0, "end", 0, 14, 3)
-    assert tracker.finish() == []
+    assert (change.number, change.state, change.start, change.end, change.windows) == (0, "end", 0, 6, 3)
+    # Window 3 starts at 6 and has it no more.
+    assert tracker.finish().changes == []
 
 
 @pytest.mark.parametrize(("degrees", "states"), [(36.0, ["start", "update"]), (37.5, ["start", "start"])])
@@ -64,7 +69,7 @@ def test_a_wording_that_flickers_opens_nothing_twice() -> None:
     changes = [change for number, caption in enumerate(script) for change in _observe(tracker, number, caption)]
     assert [change.number for change in changes if change.state == "start"] == [0, 1]
     assert [change.state for change in changes].count("end") == 0
-    ends = tracker.finish()
+    ends = tracker.finish().changes
     assert sorted(_steps(ends)) == [(0, "end"), (1, "end")]
     assert {change.windows for change in ends} == {10}
 
@@ -75,17 +80,17 @@ def test_one_that_is_captioned_no_more_ends_while_another_goes_on() -> None:
     changes = [change for number in range(1, 8) for change in _observe(tracker, number, scored("dog", direction=90))]
     assert (0, "end") in _steps(changes)
     ended = next(change for change in changes if change.state == "end")
-    assert (ended.start, ended.end, ended.windows, ended.caption.text) == (0, 10, 1, "rain")
+    assert (ended.start, ended.end, ended.windows, ended.caption.text) == (0, _HOP, 1, "rain")
     # The end comes before what the window itself says.
     tracker = EventTracker(0.8, no_embedding)
-    tracker.observe(0, 10, scored("rain"))
-    assert _steps(tracker.observe(10, 20, scored("dog", direction=90))) == [(0, "end"), (1, "start")]
+    _at(tracker, 0, 10, scored("rain"))
+    assert _steps(_at(tracker, 10, 20, scored("dog", direction=90))) == [(0, "end"), (1, "start")]
 
 
 def test_captioned_again_after_its_end_is_a_new_event() -> None:
     tracker = EventTracker(0.8, no_embedding)
-    tracker.observe(0, 10, scored("rain"))
-    assert _steps(tracker.observe(10, 20, scored("rain"))) == [(0, "end"), (1, "start")]
+    _at(tracker, 0, 10, scored("rain"))
+    assert _steps(_at(tracker, 10, 20, scored("rain"))) == [(0, "end"), (1, "start")]
 
 
 def test_it_keeps_the_best_scored_caption() -> None:
@@ -94,7 +99,7 @@ def test_it_keeps_the_best_scored_caption() -> None:
     (better,) = _observe(tracker, 1, scored("heavy rain", hybrid=0.6, direction=10))
     (worse,) = _observe(tracker, 2, scored("rain falls", hybrid=0.4, direction=5))
     assert (better.caption.text, worse.caption.text) == ("heavy rain", "heavy rain")
-    assert tracker.finish()[0].caption.text == "heavy rain"
+    assert tracker.finish().changes[0].caption.text == "heavy rain"
 
 
 def test_the_nearest_of_several_is_updated() -> None:
@@ -105,44 +110,18 @@ def test_the_nearest_of_several_is_updated() -> None:
     assert _steps(_observe(tracker, 3, scored("drops", direction=20))) == [(0, "update")]
 
 
-def test_captions_without_an_embedding_are_embedded_where_they_must_be_compared() -> None:
-    embedded: list[str] = []
-
-    def embed(texts: Sequence[str]) -> np.ndarray:
-        embedded.extend(texts)
-        vectors = {"rain": (1.0, 0.0), "rain falls": (0.9, np.sqrt(0.19)), "a dog": (0.0, 1.0)}
-        return np.array([vectors[text] for text in texts], np.float32)
-
-    tracker = EventTracker(0.8, embed)
-
-    def steps(number: int, text: str) -> list[Step]:
-        return _steps(_observe(tracker, number, replace(scored(text), embedding=None)))
-
-    assert (steps(0, "rain"), steps(1, "rain"), embedded) == ([(0, "start")], [(0, "update")], [])
-    assert steps(2, "rain falls") == [(0, "update")]
-    assert steps(3, "a dog") == [(1, "start")]
-    assert steps(4, "rain falls") == [(0, "update")]
-    assert sorted(set(embedded)) == ["a dog", "rain", "rain falls"]
-    tracker = EventTracker(0.8, embed)
-    embedded.clear()
-    assert steps(0, "rain") == [(0, "start")]
-    # An embedding that is there is used.
-    assert _steps(_observe(tracker, 1, scored("drops", direction=10.0))) == [(0, "update")]
-    assert embedded == ["rain"]
-
-
 def test_silence_alone_is_no_event() -> None:
     tracker = EventTracker(0.8, no_embedding)
     assert [change for number in range(20) for change in _observe(tracker, number, None)] == []
-    assert tracker.finish() == []
+    assert tracker.finish().changes == []
 
 
 def test_finish_ends_each_once() -> None:
     tracker = EventTracker(0.8, no_embedding)
     _observe(tracker, 0, scored("rain"))
     _observe(tracker, 1, scored("dog", direction=90))
-    assert sorted(_steps(tracker.finish())) == [(0, "end"), (1, "end")]
-    assert tracker.finish() == []
+    assert sorted(_steps(tracker.finish().changes)) == [(0, "end"), (1, "end")]
+    assert tracker.finish().changes == []
     # Numbers go on, since they are those of the stream.
     assert _steps(_observe(tracker, 2, scored("rain"))) == [(2, "start")]
 
@@ -163,8 +142,8 @@ def test_every_start_has_one_end_whatever_is_captioned(seed: int) -> None:
         position += int(random.integers(1, 14))
         direction = float(random.integers(0, 8) * 45)
         caption = None if random.random() < 0.3 else scored(f"sound {direction}", float(random.random()), direction)
-        changes += tracker.observe(position, position + _WINDOW, caption)
-    changes += tracker.finish()
+        changes += _at(tracker, position, position + _WINDOW, caption)
+    changes += tracker.finish().changes
     for number in {change.number for change in changes}:
         own = [change for change in changes if change.number == number]
         assert [change.state for change in own] == ["start", *["update"] * (len(own) - 2), "end"]
@@ -175,26 +154,35 @@ def test_every_start_has_one_end_whatever_is_captioned(seed: int) -> None:
     assert starts == list(range(len(starts)))
 
 
-def test_only_captions_of_other_words_are_embedded_and_only_once() -> None:
+def test_a_phrase_without_an_embedding_is_embedded_once() -> None:
     embedded: list[str] = []
 
     def embed(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         embedded.extend(texts)
-        return np.stack([np.array([1.0, 0.0] if text == "rain" else [0.0, 1.0], np.float32) for text in texts])
+        vectors = {"rain": (1.0, 0.0), "rain falls": (0.9, np.sqrt(0.19)), "a dog": (0.0, 1.0)}
+        return np.array([vectors[text] for text in texts], np.float32)
 
-    rain, dog = (replace(scored(text), embedding=None, similarity=None) for text in ("rain", "dog"))
     tracker = EventTracker(0.8, embed)
-    assert _steps(_observe(tracker, 0, rain)) == [(0, "start")]
-    assert _steps(_observe(tracker, 1, rain)) == [(0, "update")]
-    assert embedded == [], "the same words are the same event"
-    assert _steps(_observe(tracker, 2, dog)) == [(1, "start")]
-    assert sorted(embedded) == ["dog", "rain"]
-    assert _steps(_observe(tracker, 3, dog)) == [(1, "update")]
+
+    def steps(number: int, text: str) -> list[Step]:
+        return _steps(_observe(tracker, number, replace(scored(text), embedding=None)))
+
+    assert [steps(number, text) for number, text in enumerate(["rain", "rain", "rain falls", "a dog", "rain"])] == [
+        [(0, "start")],
+        [(0, "update")],
+        [(0, "update")],
+        [(1, "start")],
+        [(0, "update")],
+    ]
+    assert embedded == ["rain", "rain falls", "a dog"]
+    # An embedding that is there is used.
+    assert _steps(_observe(tracker, 5, scored("drops", direction=10.0))) == [(0, "update")]
+    assert len(embedded) == 3
 
 
 def test_events_expire_without_windows() -> None:
     tracker = EventTracker(0.8, no_embedding)
     _observe(tracker, 0, scored("rain"))
-    assert tracker.expire(_WINDOW - 1) == []
-    assert _steps(tracker.expire(_WINDOW)) == [(0, "end")]
-    assert (tracker.open_events, tracker.expire(_WINDOW)) == (0, [])
+    assert tracker.expire(_WINDOW - 1).changes == []
+    assert _steps(tracker.expire(_WINDOW).changes) == [(0, "end")]
+    assert (tracker.open_events, tracker.expire(_WINDOW).changes) == (0, [])

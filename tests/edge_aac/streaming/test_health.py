@@ -81,10 +81,10 @@ def test_a_sink_that_is_stuck_is_seen_in_the_health_of_the_others() -> None:
     running = threading.Thread(target=made.run, daemon=True)
     running.start()
     deadline_s = time.monotonic() + 10
-    while made._hub.health()["fake"].queued < 5:
+    while made.hub.health()["fake"].queued < 5:
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
-    assert made._hub.health()["fake"].delivered == 0
+    assert made.hub.health()["fake"].delivered == 0
     stop.set()
     running.join(10)
     stuck.set()

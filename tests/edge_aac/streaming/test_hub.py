@@ -12,7 +12,7 @@ import pytest
 from edge_aac.errors import DeviceError
 from edge_aac.records import SinkHealth
 from edge_aac.sinks.contract import TransientSinkError
-from edge_aac.streaming import hub as hub_module
+from edge_aac.streaming import outlet as outlet_module
 from edge_aac.streaming.hub import Delivery, Hub, Outlet
 from tests.edge_aac.fakes import FakeSink, caption_record
 from tests.edge_aac.streaming.health_cases import health_record
@@ -111,7 +111,7 @@ def test_there_is_room_until_half_of_the_queue_is_taken() -> None:
 
 
 def test_a_patient_close_takes_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "CLOSE_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(outlet_module, "CLOSE_TIMEOUT_S", 0.02)
     sink = FakeSink(seconds=0.05)
     outlet = _outlet(sink)
     _put(outlet, 10)
@@ -135,7 +135,7 @@ def test_a_stop_frees_a_close_that_waits() -> None:
     outlet = _stuck_with_one(FakeSink(stuck=stuck), stop)
     closing = threading.Thread(target=outlet.close, args=(True,), daemon=True)
     closing.start()
-    closing.join(2 * hub_module.CLOSE_TIMEOUT_S)
+    closing.join(2 * outlet_module.CLOSE_TIMEOUT_S)
     assert closing.is_alive(), "without a stop it waits for the sink"
     stop.set()
     closing.join(_PATIENCE_S)
@@ -144,7 +144,7 @@ def test_a_stop_frees_a_close_that_waits() -> None:
 
 
 def test_a_fault_that_may_pass_is_retried(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(hub_module, "FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr(outlet_module, "FIRST_BACKOFF_S", 0.01)
     sink = FakeSink(faults=[TransientSinkError("no route to the broker")] * 3)
     outlet = _outlet(sink)
     with caplog.at_level(logging.WARNING):

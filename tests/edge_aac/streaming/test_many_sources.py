@@ -291,7 +291,8 @@ def test_the_time_that_a_failure_takes_to_show_is_lost_sound_too(monkeypatch: py
     made, _ = _retried(FakeSink(), lambda: again, first, monkeypatch)
     made.run()
     (channel,) = made.channels
-    assert channel.counters.lost_samples >= 0.5 * 16_000
+    # Without the block that came back, which is sound.
+    assert channel.counters.lost_samples >= 0.5 * 16_000 - HOP
 
 
 def test_what_was_never_there_has_lost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def test_a_file_loses_nothing_however_slow_the_sink() -> None:
     assert [record.seq for record in sink.captions] == list(range(windows))
     assert [record.start_s for record in sink.captions] == [pytest.approx(0.05 * number) for number in range(windows)]
     assert sink.closed
-    assert counters(loop) == Counters(windows=windows, captions=windows)
+    assert counters(loop) == Counters(windows=windows, captions=windows, described=windows, events=1)
 
 
 def test_a_file_loses_nothing_however_slow_the_model() -> None:
@@ -101,7 +101,10 @@ def test_the_last_sound_before_an_outage_is_captioned() -> None:
     loop = session(FakeSource(given, live=True, pace_s=0.05), FakeSink(), model)
     loop.run()
     assert _starts_captioned(model, 4_880) == [0, 2 * HOP, 4 * HOP]
-    assert counters(loop) == Counters(windows=5, silent=1, skipped=Counter(overlap=1), captions=3, lost_samples=2_400)
+    skipped = Counter(overlap=1)
+    assert counters(loop) == Counters(
+        5, captions=3, silent=1, skipped=skipped, lost_samples=2_400, described=3, events=3
+    )
 
 
 def test_sound_before_a_jump_is_captioned() -> None:

@@ -13,7 +13,7 @@ from edge_aac.bundle.manifest import MANIFEST
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, check_all, open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import ConfigError, DataError
-from edge_aac.models.contract import CancelledError, Description, WindowModel
+from edge_aac.models.contract import CancelledError, Description, SelectiveModel, Undecoded, WindowModel
 from edge_aac.models.dual_encoder import DualEncoderManifest
 from edge_aac.models.registry import open_model
 from edge_aac.models.tokens import load_tokenizer
@@ -107,6 +107,21 @@ def test_a_window_without_numbers_spoils_no_other(model: WindowModel) -> None:
     assert model.describe([], []) == []
     with pytest.raises(CancelledError):
         model.describe([_noise(0)], [np.random.default_rng(0)], lambda: True)
+
+
+def test_only_wanted_windows_are_ranked(model: WindowModel) -> None:
+    assert isinstance(model, SelectiveModel)
+    windows, asked = [_noise(seed) for seed in range(3)], []
+
+    def wanted(number: int, embedding: np.ndarray) -> bool:
+        asked.append((number, embedding.shape))
+        return number == 1
+
+    found = model.describe_wanted(windows, [np.random.default_rng(0) for _ in windows], wanted)
+    assert [number for number, _ in asked] == [0, 1, 2]
+    assert [type(one) for one in found] == [Undecoded, Description, Undecoded]
+    assert isinstance(found[1], Description)
+    assert found[1].best.text == _described(model, windows)[1].best.text
 
 
 def test_the_bundle_holds_what_it_needs_and_says_what_it_is(bundle: Bundle, model: WindowModel) -> None:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from edge_aac.bundle.store import open_bundle
 from edge_aac.errors import ConfigError, DataError
-from edge_aac.models.seq2seq import Captioner, Choices, window_rng
+from edge_aac.models.choices import Choices
+from edge_aac.models.seq2seq import Captioner, window_rng
 from edge_aac.models.tokens import load_tokenizer, token_of
 from quantize.bundles.export import export_bundle
 from quantize.bundles.onnx_writer import write_onnx

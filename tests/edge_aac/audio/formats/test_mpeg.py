@@ -16,6 +16,8 @@ from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.audio.sources.file import load_waveform, open_file, read_blocks
 from tests.edge_aac.audio.sound_files import encoded, needs_ffmpeg, noise, refusal, seconds_heard, tone
 
+pytestmark = pytest.mark.one_python
+
 _ID3V1 = b"TAG" + b"x" * 125
 _APE = b"APETAGEX" + np.random.default_rng(1).bytes(6_000)
 

@@ -10,6 +10,8 @@ import soundfile
 
 from tests.edge_aac.audio.sound_files import encoded, needs_ffmpeg, noise, refusal, seconds_heard
 
+pytestmark = pytest.mark.one_python
+
 
 @pytest.fixture(params=["VORBIS", "OPUS"])
 def ogg(request: pytest.FixtureRequest, tmp_path: Path) -> Path:

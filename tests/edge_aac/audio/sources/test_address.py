@@ -84,8 +84,8 @@ def test_unknown_source_names_what_exists(uri: str) -> None:
         ("-", "named 'stdin:'"),
         ("/dev/stdin", "named 'stdin:'"),
         ("pipe:0", "named 'stdin:'"),
-        ("rtsp://camera/1", "`ffmpeg -i rtsp://camera/1 -f s16le -ac 1 -ar 16000 -`"),
-        ("http://radio:8000/live.mp3", "`ffmpeg -i http://radio:8000/live.mp3 "),
+        ("rtmp://camera/1", "`ffmpeg -i rtmp://camera/1 -f s16le -ac 1 -ar 16000 -`"),
+        ("srt://radio:8000?mode=caller", "`ffmpeg -i srt://radio:8000 "),
     ],
 )
 def test_names_of_other_programs_get_a_hint(uri: str, form: str) -> None:
@@ -96,8 +96,8 @@ def test_names_of_other_programs_get_a_hint(uri: str, form: str) -> None:
 
 def test_a_hint_holds_no_password() -> None:
     with pytest.raises(DeviceError) as caught:
-        open_source("rtsp://me:secret@camera/1?token=secret")
-    assert "rtsp://camera/1 " in str(caught.value) and "secret" not in str(caught.value)
+        open_source("rtmp://me:secret@camera/1?token=secret")
+    assert "rtmp://camera/1 " in str(caught.value) and "secret" not in str(caught.value)
 
 
 def test_a_bare_path_gets_its_scheme(tmp_path: Path) -> None:

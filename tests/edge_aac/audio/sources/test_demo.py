@@ -66,7 +66,7 @@ def test_default_is_twenty_seconds() -> None:
 
 
 def test_close_ends_a_paced_read() -> None:
-    source = _opened("demo:?seconds=60&speed=0.01")
+    source = _opened("demo:?seconds=2&speed=0.01")
     assert read_until_closed(source) == [None]
 
 

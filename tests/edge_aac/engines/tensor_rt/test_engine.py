@@ -19,8 +19,9 @@ from edge_aac.engines.contract import Engine
 from edge_aac.engines.steps import Memory
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError, DeviceError, InputMissingError
+from edge_aac.models.choices import Choices
 from edge_aac.models.contract import Description
-from edge_aac.models.seq2seq import Captioner, Choices, window_rng
+from edge_aac.models.seq2seq import Captioner, window_rng
 from tests.edge_aac.engines.tensor_rt.trt_api import VERSIONS
 from tests.edge_aac.engines.tensor_rt.trt_cases import (
     MAX_CANDIDATES,
@@ -34,6 +35,8 @@ from tests.edge_aac.engines.tensor_rt.trt_cases import (
     same,
 )
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
+
+pytestmark = pytest.mark.one_python
 
 _ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 

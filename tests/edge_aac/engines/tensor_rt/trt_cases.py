@@ -16,8 +16,9 @@ from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Engine, EngineOptions
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.models import seq2seq as captioner_module
+from edge_aac.models.choices import Choices
 from edge_aac.models.contract import Description
-from edge_aac.models.seq2seq import Captioner, Choices, window_rng
+from edge_aac.models.seq2seq import Captioner, window_rng
 from tests.edge_aac.engines.tensor_rt.cuda_stand_in import StandInCuda
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import STAND_IN_VARIABLE, StandInTensorRt, Ways
 from tests.edge_aac.engines.tensor_rt.trt_stand_in_parts import stand_in_plan

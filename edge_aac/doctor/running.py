@@ -1,0 +1,73 @@
+"""Runs all checks that installed packages register."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from edge_aac.doctor.apart import run_apart
+from edge_aac.doctor.contract import Check, Context, Finding, Part, UnusableSettingsError
+from edge_aac.doctor.secrets import Scrubber
+from edge_aac.errors import EdgeAacError
+from edge_aac.plugins import load, registered
+
+GROUP = "edge_aac.checks"
+
+ORDER = (
+    *("versions", "configuration", "bundle", "scene", "source", "sink", "sound-system", "ffmpeg", "gpu", "board"),
+    *("temperature", "memory", "disk", "clock", "service"),
+)
+"""Order of edge-aac's own checks; those of other packages follow by name."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finding with the check that it is of.
+
+    Attributes:
+        check: name of the check, with that of its part.
+        finding: the finding; secrets are hidden.
+    """
+
+    check: str
+    finding: Finding
+
+    def line(self) -> str:
+        """The result as one line for a person."""
+        mend = f": {self.finding.mend}" if self.finding.mend else ""
+        return f"{self.finding.status:<7}  {self.check}: {self.finding.text}{mend}"
+
+    def table(self) -> dict[str, str]:
+        """The result for a program; without what is empty."""
+        table = {"check": self.check, **asdict(self.finding)}
+        return {name: value for name, value in table.items() if value}
+
+
+def run_checks(context: Context, debug: bool = False) -> Iterator[Result]:
+    """Run all checks, one after the other, and give what they find as they find it.
+
+    Args:
+        context: what every check is given.
+        debug: let what the checks' processes print through.
+    """
+    scrubber = Scrubber.of(context)
+    points = registered(GROUP)
+    names = [*(name for name in ORDER if name in points), *(name for name in points if name not in ORDER)]
+    for name in names:
+        try:
+            check: Check = load(points[name], f"the check '{name}'")
+            parts: Sequence[Part] = check(context)
+        except UnusableSettingsError:
+            yield Result(name, Finding("warning", "it was not checked, since the configuration has a fault"))
+            continue
+        except EdgeAacError as error:
+            yield Result(name, scrubber.finding(Finding("failed", str(error).rstrip("."))))
+            continue
+        for part in parts:
+            shown = scrubber.text(f"{name} {part.name}" if part.name else name)
+            found = False
+            for finding in run_apart(part, debug):
+                found = True
+                yield Result(shown, scrubber.finding(finding))
+            if not found:
+                yield Result(shown, Finding("failed", "the check found nothing", "correct the package that brings it"))

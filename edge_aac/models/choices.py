@@ -1,0 +1,83 @@
+"""What a user may choose in place of what a captioner's bundle says."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from edge_aac.bundle.manifest import DecodingMethod, DecodingRules, FamiliarityRule, RerankWeights, Seq2SeqManifest
+from edge_aac.errors import ConfigError, first_complaint
+from edge_aac.fluency.languages import FluencyCheck, fluency_check
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The user's choices in place of the bundle's; None keeps the bundle's.
+
+    Attributes:
+        method: "nucleus", "greedy" or "beam".
+        max_length: longest caption in tokens, start and end counted.
+        likelihood_weight, similarity_weight: weights of the two scores that candidates are ranked by.
+        fluency_check: whether faulty sentences are ranked behind all others; None means yes where the bundle's
+            language has a check.
+        min_familiarity: familiarity below which captions name no class; it replaces the bundle's threshold.
+    """
+
+    method: DecodingMethod | None = None
+    max_length: int | None = None
+    likelihood_weight: float | None = None
+    similarity_weight: float | None = None
+    fluency_check: bool | None = None
+    min_familiarity: float | None = None
+
+    def rules(self, manifest: Seq2SeqManifest, candidates: int | None) -> DecodingRules:
+        """The bundle's rules of decoding with these choices."""
+        return _changed(manifest.decoding, candidates=candidates, method=self.method, max_length=self.max_length)
+
+    def familiarity(self, manifest: Seq2SeqManifest) -> FamiliarityRule | None:
+        """The bundle's rule for unfamiliar windows with these choices; None where it has none.
+
+        Raises:
+            ConfigError: a threshold was chosen, and the bundle has no such rule.
+        """
+        if manifest.familiarity is None:
+            if self.min_familiarity is not None:
+                raise ConfigError(
+                    f"the bundle {manifest.name} cannot tell how familiar a sound is: leave out min_familiarity"
+                )
+            return None
+        return _changed(manifest.familiarity, threshold=self.min_familiarity)
+
+    def check_of(self, manifest: Seq2SeqManifest) -> FluencyCheck | None:
+        """The fluency check of the bundle's language; None where captions are not checked."""
+        if self.fluency_check is False:
+            return None
+        check = fluency_check(manifest.language)
+        if check is None and self.fluency_check:
+            _log.warning("no fluency check is installed for %r: captions are ranked without", manifest.language)
+        return check
+
+    def weights(self, manifest: Seq2SeqManifest) -> RerankWeights:
+        """The bundle's weights with these changes."""
+        return _changed(manifest.rerank, log_likelihood=self.likelihood_weight, similarity=self.similarity_weight)
+
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+def _changed(section: Section, **changes: object) -> Section:
+    """A section of the manifest with other values, None leaving it as it is.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return type(section).model_validate({**section.model_dump(), **given})
+    except ValidationError as error:
+        raise ConfigError(f"unusable choice: {first_complaint(error)}") from error

@@ -1,0 +1,106 @@
+"""What the settings say of each source, decided to the last value, so that two readings can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
+from edge_aac.audio.sources.paused import PausedSource
+from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer, check_hop
+from edge_aac.errors import ConfigError
+from edge_aac.models.settings import CaptionerSettings
+from edge_aac.service.opening import Output, contexts_of, privacy_gate
+from edge_aac.settings.tree import Settings
+from edge_aac.streaming.channel import Channel, ChannelSettings
+from edge_aac.streaming.event_settings import EventSettings
+from edge_aac.streaming.gate import EnergyGate, ScoreGate
+from edge_aac.streaming.load import hop_limits, same_gate
+from edge_aac.streaming.load_settings import LoadSettings
+from edge_aac.streaming.session import Session
+from edge_aac.streaming.settings import ConfiguredSource, SourceSettings, StreamSettings, configured_sources
+from edge_aac.timebase import SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """A source as it is configured.
+
+    Attributes:
+        source: its address, and the settings of its own.
+        context: what its factory is given beside the address.
+        settings: how its channel listens.
+        same_similarity: smallest cosine between captions of one event; None for the model's own.
+    """
+
+    source: ConfiguredSource
+    context: SourceContext
+    settings: ChannelSettings
+    same_similarity: float | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it the same source in other settings: its address, and its label in records."""
+        return self.source.address, self.label
+
+    @property
+    def label(self) -> str:
+        """Name of the source in records."""
+        return self.context.label(Address.parse(self.source.address))
+
+    @property
+    def reopen(self) -> Callable[[], Source]:
+        """Opens the source anew."""
+        return partial(open_source, self.source.address, self.context)
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one window to the next."""
+        return round(self.source.hop_s * SAMPLE_RATE)
+
+    def add_to(self, session: Session, opened: Source) -> Channel:
+        """Have a session listen to the source, once it is opened."""
+        slicer = WindowSlicer(WINDOW_SAMPLES, self.hop_samples)
+        channel = session.add(opened, slicer, self.settings, same_similarity=self.same_similarity, reopen=self.reopen)
+        if isinstance(opened, PausedSource):
+            channel.capture.pause()
+        return channel
+
+
+def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
+    """The sources that are enabled, in order.
+
+    Raises:
+        ConfigError: there is none, two of them read standard input, a hop is unusable, or what is private cannot be
+            told.
+    """
+    stream = settings.get(StreamSettings)
+    wanted = configured_sources(stream, settings.tables(SourceSettings))
+    if not wanted:
+        raise ConfigError("no source is enabled: enable one of the [[sources]]")
+    if sum(Address.parse(source.address).scheme == "stdin" for source in wanted) > 1:
+        raise ConfigError("standard input is named by two sources: name it once")
+    seed, load = settings.get(CaptionerSettings).seed, settings.get(LoadSettings)
+    privacy, rules = privacy_gate(settings), settings.get(EventSettings).rules()
+    plans = [
+        SourcePlan(
+            source,
+            context,
+            ChannelSettings(
+                EnergyGate(source.silence_dbfs),
+                ScoreGate(stream.min_score, stream.familiar_only),
+                seed,
+                output.every_window,
+                same_gate(load),
+                hop_limits(load),
+                privacy,
+                rules,
+            ),
+            stream.same_similarity,
+        )
+        for source, context in zip(wanted, contexts_of(wanted), strict=True)
+    ]
+    for plan in plans:
+        check_hop(plan.hop_samples)
+    return plans

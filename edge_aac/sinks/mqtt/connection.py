@@ -1,0 +1,349 @@
+"""A connection to a broker that is made again, for ever, whenever it is lost."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from functools import partial
+
+from edge_aac.backoff import Backoff
+from edge_aac.errors import EdgeAacError
+from edge_aac.sinks.mqtt.client import V5, V311
+from edge_aac.sinks.mqtt.delivery import deliver
+from edge_aac.sinks.mqtt.faults import BAD_PROTOCOL, NO_RETAIN, BrokerError, Fault, fault_of_loss, fault_of_short_lives
+from edge_aac.sinks.mqtt.link import Link, Subscription
+from edge_aac.sinks.mqtt.login import Login, read_login
+from edge_aac.sinks.mqtt.messages import Message
+from edge_aac.sinks.mqtt.refusals import Refusals
+from edge_aac.sinks.mqtt.settings import MqttSettings
+from edge_aac.sinks.mqtt.states import KeptState, KeptStates
+
+BACKOFF = Backoff(first_s=0.5, longest_s=30.0, refused_s=300.0, jitter=0.5, steady_s=10.0)
+LOOK_AT_LOGIN_S = 2.0
+FAREWELL_S = 1.0
+SHORT_LIVES = 4  # connections in a row that were lost soon, which is no outage any more
+SILENT_TRIES = 2  # connections closed before the broker's answer, after which the other version of MQTT is tried
+
+_log = logging.getLogger(__name__)
+
+
+class Connection:
+    """A client that stays connected.
+
+    A thread of its own connects again and again, with growing pauses. It counts as connected from the broker's consent
+    (CONNACK) to the loss. Each fault is logged once until a connection has held.
+
+    Args:
+        settings: of the broker.
+        will: published by the broker when the connection is lost without a leave.
+        birth: gives what is published first after each connection.
+        keep_session: whether the broker keeps what is sent to this client while it is away.
+        backoff: pauses between tries.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        *,
+        will: Message | None = None,
+        birth: Callable[[], Sequence[Message]] = tuple,
+        keep_session: bool = False,
+        backoff: Backoff = BACKOFF,
+    ) -> None:
+        self._settings = settings
+        self._will = will
+        self._birth = birth
+        self._keep_session = keep_session
+        self._backoff = backoff
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._link: Link | None = None
+        self._fault: Fault | None = None
+        self.refusals = Refusals(backoff.refused_s)
+        """What the broker refuses although it is connected."""
+        self._states = KeptStates(self.refusals.resting)
+        self._subscriptions: list[Subscription] = []
+        self._on_connected: list[Callable[[], None]] = []
+        self._logged: set[str] = set()
+        self._down = False
+        """Whether it was logged that there is no connection."""
+        self._protocol = V311 if settings.protocol == "3.1.1" else V5
+        self._unanswered = 0
+        self._speaks_v5 = False
+        self._retained_will = True
+        self.connections = 0  # that the broker accepted
+        self.tries = 0
+        self._thread = threading.Thread(target=self._run, name=f"edge-aac-mqtt-{settings.client}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect, in a thread of its own."""
+        self._thread.start()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted the client, and the connection is not lost since."""
+        link = self._link
+        return link is not None and not link.lost.is_set()
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why there is no connection, or what the broker refuses; None where all is well."""
+        with self._changed:
+            if not self.connected:
+                return self._fault or Fault("tcp", f"not connected to {self._settings.broker.label} yet")
+            return self.refusals.fault
+
+    @property
+    def protocol(self) -> str:
+        """Version of MQTT that is spoken: "5" or "3.1.1"."""
+        return "5" if self._protocol == V5 else "3.1.1"
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it is connected; False where it is not within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.connected or self._stop.is_set(), timeout_s) and self.connected
+
+    def on_connected(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called after each connection, in the connection's own thread; it must not wait."""
+        self._on_connected.append(call)
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Subscribe now, where it is connected, and after each connection."""
+        self._subscriptions.append(subscription)
+        if (link := self._link) is not None:
+            self._subscribe(link, subscription)
+
+    def keep(self, message: Message) -> None:
+        """Have the newest message of a topic sent: now or, where it is not connected, later. It never waits.
+
+        A retained one is sent again after each connection, since a broker may have lost what it kept. An empty
+        retained one deletes what the broker keeps.
+        """
+        self._states.keep(message)
+        with self._changed:
+            self._changed.notify_all()
+
+    def send(self, messages: Sequence[Message], settled: Callable[[int, Fault | None], None]) -> None:
+        """Deliver messages in order, several at once.
+
+        Args:
+            messages: in order.
+            settled: called with the place of each message, and None where the broker has confirmed it (with QoS 0:
+                where it was written), else why not. After a loss of the connection it may have arrived all the same.
+        """
+        link = self._link
+        if link is None or link.lost.is_set():
+            fault = self.fault or self._loss()
+            for place in range(len(messages)):
+                settled(place, fault)
+            return
+
+        def note(place: int, fault: Fault | None) -> None:
+            topic = messages[place].topic
+            if fault is None:
+                self._taken(topic)
+            elif fault.stage == "publish" and not fault.hopeless:
+                self._refused(topic, fault)
+            settled(place, fault)
+
+        deliver(link, messages, self._settings, note)
+
+    def close(self, farewell: Sequence[Message] = ()) -> None:
+        """Publish the last messages, where it is connected, and take leave of the broker."""
+        self._stop.set()
+        link = self._link
+        if link is not None and not link.lost.is_set():
+            deadline_s = time.monotonic() + FAREWELL_S
+            for future in [link.publish(message) for message in farewell]:
+                with suppress(BrokerError, FutureTimeoutError):
+                    future.result(max(deadline_s - time.monotonic(), 0.0))
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(FAREWELL_S)
+
+    def _loss(self) -> Fault:
+        return fault_of_loss(0, "it was closed", self._settings.broker, self._settings.client)
+
+    def _run(self) -> None:
+        failures = short = 0
+        link: Link | None = None
+        while not self._stop.is_set():
+            link = Link(
+                self._settings,
+                self._protocol,
+                self._will,
+                self._settings.client,
+                self._receive,
+                keep_session=self._keep_session,
+                retained_will=self._retained_will,
+            )
+            began_s = time.monotonic()
+            login = self._login()
+            self.tries += 1
+            fault = self._opened(link)
+            if fault is None:
+                fault = self._stay(link)
+                if time.monotonic() - began_s >= self._backoff.steady_s:
+                    failures = short = 0
+                    self._logged.clear()
+                short += 1
+            if self._stop.is_set():
+                break
+            link.close()
+            if self._adapted(link, fault):
+                continue
+            failures += 1
+            cause = self.refusals.cause_of_loss if link.accepted else None
+            if link.accepted and cause is None and short >= SHORT_LIVES and not fault.refused:
+                fault = fault_of_short_lives(self._settings.broker, self._settings.client)
+            self._note(cause or fault, consequence=cause is not None)
+            self._pause(failures, fault, login)
+        if link is not None:
+            link.close()
+
+    def _opened(self, link: Link) -> Fault | None:
+        try:
+            link.open()
+        except BrokerError as error:
+            return error.fault
+        except EdgeAacError as error:
+            return Fault("login", str(error))
+        except Exception as error:  # a fault of ours must not end the tries
+            _log.debug("a connection failed", exc_info=True)
+            return Fault("tcp", f"{self._settings.broker.label} is not reached ({type(error).__name__}: {error})")
+        return None
+
+    def _stay(self, link: Link) -> Fault:
+        """Greet the broker and send what is kept until the connection is lost; gives why it was."""
+        for message in self._birth():
+            if not self.refusals.resting(message.topic):
+                self._post(link, message)
+        with self._changed:
+            self._states.send_all()
+            self._link, self._fault = link, None
+            self.connections += 1
+            self._speaks_v5 |= link.protocol == V5
+            again, self._down = self._down, False
+            subscriptions = list(self._subscriptions)
+            self._changed.notify_all()
+        _log.log(
+            logging.WARNING if again else logging.INFO if self.connections == 1 else logging.DEBUG,
+            "MQTT: connected to %s%s (MQTT %s)",
+            self._settings.broker.label,
+            " again" if again else "",
+            self.protocol,
+        )
+        for subscription in subscriptions:
+            self._subscribe(link, subscription)
+        for call in self._on_connected:
+            call()
+        while not link.lost.is_set() and not self._stop.is_set():
+            self._send_kept(link)
+            with self._changed:
+                self._changed.wait_for(lambda: self._states.waiting or link.lost.is_set() or self._stop.is_set(), 0.25)
+        with self._changed:
+            self._link = None
+        return link.fault or self._loss()
+
+    def _send_kept(self, link: Link) -> None:
+        for message, kept in self._states.take():
+            self._post(link, message).add_done_callback(partial(self._keep_again, kept))
+
+    def _keep_again(self, kept: KeptState, done: Future[None]) -> None:
+        if isinstance(done.exception(), BrokerError) and kept.message.qos and kept.message.retain:
+            self._states.keep_again(kept)
+
+    def _post(self, link: Link, message: Message) -> Future[None]:
+        """Send without waiting; a refusal is noted."""
+        future = link.publish(message)
+
+        def note(done: Future[None]) -> None:
+            error = done.exception()
+            if error is None:
+                self._taken(message.topic)
+            elif isinstance(error, BrokerError) and error.fault.stage == "publish":
+                self._refused(message.topic, error.fault)
+
+        future.add_done_callback(note)
+        return future
+
+    def _subscribe(self, link: Link, subscription: Subscription) -> None:
+        def note(done: Future[None]) -> None:
+            error = done.exception()
+            if error is None:
+                self._taken(subscription.filter)
+            elif isinstance(error, BrokerError) and error.fault.stage == "receive":
+                self._refused(subscription.filter, error.fault)
+
+        link.subscribe(subscription).add_done_callback(note)
+
+    def _refused(self, topic: str, fault: Fault) -> None:
+        first = self.refusals.add(topic, fault)
+        _log.log(logging.WARNING if first else logging.DEBUG, "MQTT: %s", fault.sentence)
+
+    def _taken(self, topic: str) -> None:
+        if self.refusals.accepted(topic):
+            _log.warning("MQTT: the broker takes '%s' now", topic)
+
+    def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
+        from paho.mqtt.client import topic_matches_sub
+
+        for subscription in tuple(self._subscriptions):
+            if topic_matches_sub(subscription.filter, topic) and (subscription.retained or not retained):
+                try:
+                    subscription.take(topic, payload)
+                except Exception:  # one message must not end the connection
+                    _log.exception("MQTT: a message could not be taken")
+
+    def _adapted(self, link: Link, fault: Fault) -> bool:
+        """Whether the next try is made at once, in another way."""
+        if fault.code == NO_RETAIN and self._retained_will:
+            self._retained_will = False
+            return True
+        if self._settings.protocol != "auto":
+            return False
+        if link.accepted:
+            # A broker that was made new may speak MQTT 5.
+            self._protocol, self._unanswered = V5, 0
+            return False
+        self._unanswered += link.made and not link.answered
+        # A broker that knows no MQTT 5 refuses it by its code, or closes the connection without a word.
+        silent = self._unanswered >= SILENT_TRIES and not self._speaks_v5
+        if not silent and fault.code != BAD_PROTOCOL:
+            return False
+        self._protocol, self._unanswered = (V311 if self._protocol == V5 else V5), 0
+        return self._protocol == V311
+
+    def _note(self, fault: Fault, *, consequence: bool) -> None:
+        with self._changed:
+            self._fault = fault
+            first = fault.sentence not in self._logged and not consequence
+            self._logged.add(fault.sentence)
+            self._down |= first
+            self._changed.notify_all()
+        _log.log(logging.WARNING if first else logging.DEBUG, "MQTT: %s; it is tried again", fault.sentence.rstrip("."))
+
+    def _pause(self, failures: int, fault: Fault, login: Login | None) -> None:
+        """Wait before the next try; no longer than until the credentials are others, where those were refused."""
+        wait_s = self._backoff.wait_s(failures, random.random())
+        if fault.refused:
+            wait_s = max(wait_s, self._backoff.refused_s * (1 - self._backoff.jitter * random.random()))
+        deadline_s = time.monotonic() + wait_s
+        while (left_s := deadline_s - time.monotonic()) > 0 and not self._stop.wait(min(left_s, LOOK_AT_LOGIN_S)):
+            if fault.refused and self._login() != login:
+                return
+
+    def _login(self) -> Login | None:
+        if self._settings.credentials is None:
+            return None
+        try:
+            return read_login(self._settings.credentials)
+        except EdgeAacError:
+            return None

@@ -1,0 +1,132 @@
+"""What captions call a sound: its phrases, how alike two of them are, and what one sound was called so far."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.models.contract import ScoredCaption
+
+Embedding: TypeAlias = npt.NDArray[np.float32]
+Embed: TypeAlias = Callable[[Sequence[str]], Embedding]
+"""Texts to embeddings (N, E) of unit length, see :meth:`edge_aac.models.contract.WindowModel.embed`."""
+Phrases: TypeAlias = Callable[[str], tuple[str, ...]]
+"""A caption to the phrases that each name a sound in it, see :func:`edge_aac.fluency.languages.phrase_splitter`."""
+
+REMEMBERED_EMBEDDINGS = 512
+"""Phrases whose embeddings are remembered: the same come again and again."""
+
+REMEMBERED_WORDINGS = 32
+"""Wordings of one sound that are known by their words; of more, the newest."""
+
+
+def whole_caption(text: str) -> tuple[str, ...]:
+    """A caption as one phrase, in languages without a reader of sentences."""
+    return (text,)
+
+
+@dataclass(frozen=True)
+class NamedSound:
+    """A sound as a caption names it.
+
+    Attributes:
+        text: the phrase.
+        embedding: its text embedding, shape (E,), unit length.
+        caption: the whole caption, of which ``text`` is all or a part.
+        rank: place of the caption among the window's, 0 for the best.
+    """
+
+    text: str
+    embedding: Embedding
+    caption: ScoredCaption
+    rank: int
+
+    @property
+    def quality(self) -> tuple[bool, float]:
+        """What namings of one sound are compared by: a sentence of its own is better than a part; then the score."""
+        return self.text == self.caption.text, self.caption.hybrid
+
+    def as_caption(self) -> ScoredCaption:
+        """The phrase as a caption of its own, with the scores of the one that it comes from."""
+        whole = self.caption
+        return ScoredCaption(
+            self.text, whole.hybrid, whole.log_likelihood, whole.similarity, self.embedding, whole.errors
+        )
+
+
+class SoundReader:
+    """Reads captions as the sounds that they name.
+
+    Args:
+        embed: embeds phrases that the model has not embedded itself.
+        phrases: splits captions.
+    """
+
+    def __init__(self, embed: Embed, phrases: Phrases = whole_caption) -> None:
+        self._embed = embed
+        self._phrases = phrases
+        self._embeddings: OrderedDict[str, Embedding] = OrderedDict()
+
+    def read(self, captions: Sequence[ScoredCaption]) -> list[NamedSound]:
+        """The sounds that the captions of a window name, those of the best caption first."""
+        return [
+            NamedSound(phrase, self._embedding(phrase, caption), caption, rank)
+            for rank, caption in enumerate(captions)
+            for phrase in self._phrases(caption.text)
+        ]
+
+    def _embedding(self, phrase: str, caption: ScoredCaption) -> Embedding:
+        if phrase == caption.text and caption.embedding is not None:
+            return caption.embedding
+        found = self._embeddings.get(phrase)
+        if found is None:
+            # One by one: some graphs' results depend, in their last digits, on what is embedded beside.
+            found = self._embed([phrase])[0]
+            self._embeddings[phrase] = found
+            if len(self._embeddings) > REMEMBERED_EMBEDDINGS:
+                self._embeddings.popitem(last=False)
+        else:
+            self._embeddings.move_to_end(phrase)
+        return found
+
+
+class KnownSound:
+    """What one sound was called so far: the mean of its wordings' embeddings, and its newest wordings.
+
+    Args:
+        named: its first naming.
+    """
+
+    def __init__(self, named: NamedSound) -> None:
+        self._sum = np.zeros(len(named.embedding), np.float64)
+        self._direction = self._sum
+        self._wordings: OrderedDict[str, None] = OrderedDict()
+        self.add(named)
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """Its newest wordings, the oldest first."""
+        return tuple(self._wordings)
+
+    def add(self, named: NamedSound) -> None:
+        """Take in a wording; one that is known adds nothing, lest the commonest outvote all others."""
+        if named.text in self._wordings:
+            self._wordings.move_to_end(named.text)
+            return
+        self._wordings[named.text] = None
+        if len(self._wordings) > REMEMBERED_WORDINGS:
+            self._wordings.popitem(last=False)
+        self._sum = self._sum + named.embedding
+        length = float(np.linalg.norm(self._sum))
+        self._direction = self._sum / length if length > 0.0 else self._sum
+
+    def similarity(self, named: NamedSound) -> float:
+        """Cosine of a naming and the mean of all wordings; 1 of a wording that is known."""
+        if named.text in self._wordings:
+            return 1.0
+        return float(self._direction @ named.embedding)

@@ -1,0 +1,124 @@
+"""Events of the shipped bundle: the demo scene, and sounds in the words that the bundle has for them."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from edge_aac.audio.sources.demo import DemoSource, synthesise_demo
+from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
+from edge_aac.fluency.english.phrases import sound_phrases
+from edge_aac.models.seq2seq import Captioner
+from edge_aac.records import Caption, Event
+from edge_aac.streaming.channel import ChannelSettings
+from edge_aac.streaming.event_settings import EventSettings
+from edge_aac.streaming.events import EventTracker
+from edge_aac.streaming.gate import EnergyGate
+from edge_aac.streaming.hub import Hub, Outlet
+from edge_aac.streaming.session import Session
+from tests.edge_aac.fakes import FakeSink, scored
+
+pytestmark = pytest.mark.one_python
+
+_RATE = 16_000
+_SOUNDS = {
+    "rain": ["rain falls", "a rain shower drums down", "a rainstorm sprinkles and splatters", "there is rain falling",
+             "a downpour of rain spatters", "the sound of rain falling", "drops of rain splash down"],
+    "clock": ["a clock ticks", "a clock goes tick tock", "the second hand of a clock clicks along",
+              "a clock is ticking", "the sound of a clock ticking", "the clock ticks away"],
+    "dog": ["a dog barks", "a hound barks", "a dog lets out a bark", "there is a dog barking twice"],
+    "baby": ["a baby cries", "an infant cries", "a baby fusses and cries", "an unhappy baby screams"],
+    "fire": ["a fire crackles", "flames crackle and pop", "a fire snaps and pops", "burning logs crackle"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def captioner() -> Captioner:
+    return Captioner.open("esc10-tiny")
+
+
+def _heard(captioner: Captioner, *scenes: npt.NDArray[np.float32], seed: int = 0) -> list[FakeSink]:
+    """What each scene gives, all in one session."""
+    stop, sink = threading.Event(), FakeSink()
+    session = Session(
+        model=captioner,
+        hub=Hub([Outlet("fake", sink, ("caption", "event"), 4096, stop)]),
+        node="kitchen",
+        stop=stop,
+        health_interval_s=0.0,
+    )
+    for number, scene in enumerate(scenes):
+        session.add(
+            DemoSource(scene, label=str(number)),
+            WindowSlicer(WINDOW_SAMPLES, 2 * _RATE),
+            ChannelSettings(EnergyGate(-70.0), seed=seed, events=EventSettings().rules()),
+        )
+    session.run()
+    sinks = [FakeSink() for _ in scenes]
+    for record in sink.records:
+        sinks[int(record.source)].records.append(record)
+    return sinks
+
+
+def _started(sink: FakeSink) -> Counter[str]:
+    """How often each sound started an event."""
+    texts = [record.caption for record in sink.records if isinstance(record, Event) and record.state == "start"]
+    return Counter("clock" if "clock" in text else "rain" if "rain" in text else text for text in texts)
+
+
+def test_the_demo_scene_is_a_clock_and_rain_each_told_once(captioner: Captioner) -> None:
+    scenes = [(20, 0), (30, 0), (60, 0), (60, 1)]
+    for (seconds, seed), sink in zip(
+        scenes, _heard(captioner, *(synthesise_demo(seconds, seed) for seconds, seed in scenes)), strict=True
+    ):
+        started = _started(sink)
+        assert (started["clock"], started["rain"]) == (1, 1), (seconds, seed, started)
+        captions = [record for record in sink.records if isinstance(record, Caption)]
+        assert any("clock" in record.caption for record in captions)
+        assert any("rain" in record.caption for record in captions)
+        assert len(captions) <= 3, "a listener is told of each sound once"
+        ends = [record for record in sink.records if isinstance(record, Event) and record.state == "end"]
+        assert {record.event for record in ends} == set(range(started.total()))
+        assert all(record.start_s is not None and record.start_s < (record.end_s or 0.0) for record in ends)
+
+
+def test_what_stops_has_an_end_and_what_comes_back_is_another_event(captioner: Captioner) -> None:
+    scene = synthesise_demo(20, 3)
+    silence = np.zeros(45 * _RATE, np.float32)
+    (sink,) = _heard(captioner, np.concatenate([scene, silence, scene]))
+    ends = [record for record in sink.records if isinstance(record, Event) and record.state == "end"]
+    spans = [(record.start_s or 0.0, record.end_s or 0.0) for record in ends]
+    for began_s, ceased_s in ((0.0, 20.0), (65.0, 85.0)):
+        own = [(start, end) for start, end in spans if began_s - 4.0 <= start and end <= ceased_s + 4.0]
+        assert len(own) == 2, (began_s, spans)
+        assert abs(min(start for start, _ in own) - began_s) <= 4.0
+        assert abs(max(end for _, end in own) - ceased_s) <= 4.0
+    assert _started(sink) == {"clock": 2, "rain": 2}
+
+
+def test_a_source_has_the_events_that_it_has_alone(captioner: Captioner) -> None:
+    scenes = [synthesise_demo(16, seed) for seed in range(3)]
+    beside = _heard(captioner, *scenes, seed=5)
+    (alone,) = _heard(captioner, scenes[1], seed=5)
+    assert [record.to_table() | {"source": "1"} for record in alone.records if isinstance(record, Event)] == [
+        record.to_table() for record in beside[1].records if isinstance(record, Event)
+    ]
+
+
+def test_every_wording_of_a_sound_is_one_event_and_no_two_sounds_are(captioner: Captioner) -> None:
+    """Two sounds together, in any of the words that the bundle was taught for them."""
+    for one, other in itertools.combinations(_SOUNDS, 2):
+        tracker = EventTracker(captioner.same_similarity, captioner.embed, EventSettings().rules(), sound_phrases)
+        started = []
+        for number in range(14):
+            words, more = _SOUNDS[one], _SOUNDS[other]
+            text = f"{words[number % len(words)]} while {more[number % len(more)]}"
+            start = 2 * _RATE * number
+            caption = scored(text)
+            started += tracker.observe(start, start + WINDOW_SAMPLES, [caption]).started
+        assert started == [0, 1], (one, other)

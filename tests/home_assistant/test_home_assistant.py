@@ -1,0 +1,241 @@
+"""Home Assistant itself, with its own MQTT integration, a real broker and two nodes with three sources.
+
+One story, told in order: ``script/test-home-assistant`` runs it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_aac import __version__
+from tests.home_assistant.parts import VARIABLE, Home, Process, Radio, eventually, node, write_configuration
+
+pytestmark = [
+    pytest.mark.one_python,
+    pytest.mark.skipif(VARIABLE not in os.environ, reason="script/test-home-assistant runs it"),
+]
+
+_NAMES = 'entity_names = ["caption=Gehört", "listening=Mikrofon an"]\ndevice_name = "Küche"\n'
+_COMPONENTS = 'discovery_form = "components"\n'
+_DOCS = Path(__file__).parents[2] / "docs/home-assistant.md"
+
+
+@dataclass
+class World:
+    """All parts."""
+
+    home: Home
+    radio: Radio
+    kitchen: Process
+    attic: Process
+
+
+def documented_automations() -> str:
+    """The automations of docs/home-assistant.md, whose lamp and words are those that the test has."""
+    text = "".join(re.findall(r"```yaml\n(- .*?)```", _DOCS.read_text(encoding="utf-8"), re.DOTALL))
+    assert text.count("alias:") >= 3
+    return text
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("home")
+    home, radio = Home(folder), Radio()
+    home.add_automations(documented_automations())
+    kitchen = node(home, radio, "kitchen", ["garden", "hall"], _NAMES)
+    attic = node(home, radio, "attic", ["garden"], _COMPONENTS)
+    made = World(home, radio, kitchen, attic)
+    try:
+        home.start_broker()
+        for part in (home.hass, kitchen, attic):
+            part.start()
+        yield made
+    finally:
+        kitchen.end()
+        attic.end()
+        home.close()
+        radio.close()
+
+
+def _all_there(told: dict[str, Any]) -> bool:
+    captions = [f"sensor.{source}_caption" for source in ("kitchen_garden", "kitchen_hall", "attic_garden")]
+    return all(told[caption]["state"] not in {"unknown", "unavailable"} for caption in captions)
+
+
+def test_entities_appear_with_names_units_classes_and_states(world: World) -> None:
+    told = world.home.eventually(_all_there, "not all captions are there")
+    assert len([entity for entity in told if entity != "lamp"]) == 3 * 10 + 2, sorted(told)
+    caption = told["sensor.kitchen_garden_caption"]
+    assert (caption["name"], caption["device"]) == ("Küche garden Gehört", "Küche")
+    assert caption["version"] == __version__
+    assert isinstance(caption["score"], float)
+    assert re.match(r"\d{4}-\d\d-\d\dT.*Z", caption["start"]) and caption["end"] > caption["start"]
+    assert told["switch.kitchen_hall_listening"]["name"] == "Küche hall Mikrofon an"
+    assert told["sensor.attic_garden_caption"]["name"] == "attic garden caption"
+    found = {
+        entity: (told[f"{entity}"]["unit"], told[f"{entity}"]["device_class"])
+        for entity in (
+            "sensor.kitchen_garden_level",
+            "sensor.kitchen_garden_latency",
+            "sensor.kitchen_garden_lost",
+            "sensor.attic_garden_state",
+            "binary_sensor.attic_garden_problem",
+            "number.attic_garden_hop",
+            "update.attic_update",
+        )
+    }
+    assert found == {
+        "sensor.kitchen_garden_level": ("dBFS", None),
+        "sensor.kitchen_garden_latency": ("ms", "duration"),
+        "sensor.kitchen_garden_lost": ("ms", "duration"),
+        "sensor.attic_garden_state": (None, "enum"),
+        "binary_sensor.attic_garden_problem": (None, "problem"),
+        "number.attic_garden_hop": ("s", "duration"),
+        "update.attic_update": (None, "firmware"),
+    }
+    told = world.home.eventually(lambda now: now["sensor.attic_garden_state"]["state"] == "listening", "no health")
+    assert told["switch.attic_garden_listening"]["state"] == "on"
+    assert told["number.attic_garden_hop"]["state"] == "3"
+    assert told["number.attic_garden_threshold"]["state"] == "unknown", "there is none"
+    assert told["binary_sensor.attic_garden_problem"]["state"] == "off"
+    assert told["event.kitchen_garden_event"]["event_type"] in {"start", "update", "end"}
+
+
+def test_a_caption_changes_its_sensor_and_no_other(world: World) -> None:
+    before = world.home.told()
+    after = world.home.eventually(
+        lambda told: told["sensor.kitchen_hall_caption"]["start"] != before["sensor.kitchen_hall_caption"]["start"],
+        "no new caption",
+    )
+    assert after["sensor.kitchen_hall_caption"]["caption"].startswith(after["sensor.kitchen_hall_caption"]["state"])
+
+
+def test_the_switch_pauses_one_source_and_no_other(world: World) -> None:
+    eventually(lambda: world.radio.listeners.get("/kitchen-garden") == 1, "the garden is not heard")
+    world.home.call("switch.turn_off", "switch.kitchen_garden_listening")
+    told = world.home.eventually(
+        lambda told: (
+            told["switch.kitchen_garden_listening"]["state"] == "off"
+            and told["sensor.kitchen_garden_state"]["state"] == "paused"
+        ),
+        "it is not paused",
+    )
+    eventually(lambda: world.radio.listeners["/kitchen-garden"] == 0, "the connection is still open")
+    assert told["switch.attic_garden_listening"]["state"] == told["switch.kitchen_hall_listening"]["state"] == "on"
+    assert told["binary_sensor.kitchen_garden_problem"]["state"] == "off", "a pause is no problem"
+    assert world.radio.listeners["/attic-garden"] == world.radio.listeners["/kitchen-hall"] == 1
+
+
+def test_numbers_are_set_and_a_bad_command_is_refused_with_a_reason(world: World) -> None:
+    home = world.home
+    home.call("number.set_value", "number.attic_garden_threshold", value=-3.25)
+    home.call("number.set_value", "number.attic_garden_hop", value=4.5)
+    home.eventually(
+        lambda told: (
+            told["number.attic_garden_threshold"]["state"] == "-3.25"
+            and told["number.attic_garden_hop"]["state"] == "4.5"
+        ),
+        "the numbers do not change",
+    )
+    home.publish("edge-aac/attic/garden/set/hop", "often")
+    home.publish("edge-aac/attic/garden/set/hop", "0.01")
+    errors = eventually(lambda: home.received.get("edge-aac/attic/garden/error", [])[1:], "there is no reason")
+    assert b"between 0.1 and 3600 seconds" in errors[0]
+    assert home.told()["number.attic_garden_hop"]["state"] == "4.5"
+
+
+def test_a_death_is_seen_and_a_return_too(world: World) -> None:
+    world.attic.end(signal.SIGKILL)
+    world.home.eventually(
+        lambda told: (
+            told["sensor.attic_garden_caption"]["state"] == "unavailable"
+            and told["sensor.kitchen_hall_caption"]["state"] != "unavailable"
+        ),
+        "nobody sees it",
+    )
+    world.attic.start()
+    world.home.eventually(lambda told: told["sensor.attic_garden_caption"]["state"] != "unavailable", "it is not back")
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(("hass", "broker", "edge-aac"))][::2])
+def test_restarts_in_any_order_end_in_the_same_state(order: tuple[str, ...], world: World) -> None:
+    home = world.home
+    for part in order:
+        if part == "hass":
+            home.hass.end()
+        elif part == "broker":
+            home.broker.end()
+        else:
+            world.kitchen.end()
+            world.attic.end(signal.SIGKILL)
+    for part in order:
+        if part == "hass":
+            home.hass.start()
+        elif part == "broker":
+            home.start_broker()
+        else:
+            world.kitchen.start()
+            world.attic.start()
+    told = home.eventually(
+        lambda told: (
+            _all_there(told)
+            and told["sensor.kitchen_garden_state"]["state"] == "paused"
+            and told["sensor.attic_garden_state"]["state"] == "listening"
+        ),
+        "it is not as before",
+    )
+    assert told["switch.kitchen_garden_listening"]["state"] == "off"
+    assert told["switch.kitchen_hall_listening"]["state"] == told["switch.attic_garden_listening"]["state"] == "on"
+    assert told["number.attic_garden_threshold"]["state"] == "-3.25"
+    assert told["number.attic_garden_hop"]["state"] == "4.5"
+    assert len([entity for entity in told if entity != "lamp"]) == 3 * 10 + 2, sorted(told)
+    assert not any(entity["restored"] for name, entity in told.items() if name != "lamp")
+    assert world.radio.listeners["/kitchen-garden"] == 0, "a paused source was opened by a restart"
+
+
+def test_the_documented_automation_lights_the_lamp(world: World) -> None:
+    world.home.call("input_boolean.turn_off", "input_boolean.lamp")
+    world.home.publish(
+        "edge-aac/kitchen/hall/event",
+        '{"schema": "edge-aac/event/1", "node": "kitchen", "source": "hall", "event": 7, "state": "start", '
+        '"start": "2026-05-01T10:00:00.000Z", "end": "2026-05-01T10:00:10.000Z", "caption": "a doorbell rings", '
+        '"windows": 1}',
+    )
+    world.home.eventually(lambda told: told["lamp"] == "on", "the lamp stays dark")
+
+
+def test_a_source_that_is_taken_out_is_gone_while_the_others_stay(world: World) -> None:
+    write_configuration(world.home, world.radio, "kitchen", ["hall"], _NAMES)
+    world.kitchen.end()
+    world.kitchen.start()
+    told = world.home.eventually(lambda told: not [e for e in told if "kitchen_garden" in e], "it is still there")
+    assert "sensor.attic_garden_caption" in told
+    world.home.eventually(
+        lambda told: told["sensor.kitchen_hall_caption"]["state"] != "unavailable", "the hall is gone"
+    )
+
+
+def test_neither_home_assistant_nor_edge_aac_has_complained(world: World) -> None:
+    log = world.home.hass.log.read_text(errors="replace")
+    assert "components.mqtt" in log, "or the test looks at nothing"
+    faults = [line for line in log.splitlines() if re.search(r"(WARNING|ERROR).*(mqtt|edge-aac)", line)]
+    expected = (
+        "disconnected",
+        "Connection refused",
+        "Connection reset by peer",
+        "Failed to connect",
+        "SSDP",
+        "Timed out",
+    )
+    assert [line for line in faults if not any(text.lower() in line.lower() for text in expected)] == []
+    for process in (world.kitchen, world.attic):
+        assert "Traceback" not in process.log.read_text(errors="replace")
