@@ -78,7 +78,12 @@ class SqueezeLayers(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expands, convolves each channel by itself, and projects back."""
+    """Expands, convolves each channel by itself, and projects back.
+
+    Attributes:
+        out_channels: channels that it gives.
+        adds: whether what it was given is added to that.
+    """
 
     def __init__(self, block: Block, channels: int, width: float, stride: int) -> None:
         super().__init__()
@@ -91,14 +96,14 @@ class InvertedResidual(nn.Module):
             layers.append(SqueezeLayers(expanded))
         layers.append(convolved(expanded, self.out_channels, 1))
         self.block = nn.Sequential(*layers)
-        self._adds = stride == 1 and channels == self.out_channels
+        self.adds = stride == 1 and channels == self.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.block(x) if self._adds else self.block(x)
+        return x + self.block(x) if self.adds else self.block(x)
 
 
 def convolved(
-    channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1, act: bool | None = None
+    channels: int, out: int, kernel: int, stride: int | tuple[int, int] = 1, groups: int = 1, act: bool | None = None
 ) -> nn.Sequential:
     """A convolution, its normalisation, and hard-swish (``act`` is True), ReLU (False) or nothing (None)."""
     layers: list[nn.Module] = [
