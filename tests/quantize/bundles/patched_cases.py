@@ -52,18 +52,20 @@ def random_captioner(config: CaptionerConfig) -> Captioner:
     norms = [module for module in captioner.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None
+        norm.weight.uniform_(0.6, 1.4)
+        norm.bias.normal_(0.0, 0.3)
     captioner.encode(torch.from_numpy(np.stack(check_windows(4))))
     return captioner.eval()
 
 
-def write_patched(folder: Path, captioner: Captioner, windows: int = 3, calibration: int = 0) -> Path:
+def write_patched(folder: Path, captioner: Captioner, windows: int = 2, calibration: int = 0) -> Path:
     """Write a bundle as export does; ``captioner`` is changed as export changes it."""
     folder.mkdir(parents=True, exist_ok=True)
     config, tokenizer = captioner.config, word_tokenizer(WORDS)
     sizes = TextEmbedderConfig(
         vocab_size=tokenizer.get_vocab_size(),
-        dim=16,
-        head_dim=8,
+        dim=32,
+        head_dim=16,
         heads=2,
         ffn_dim=32,
         layers=1,
