@@ -128,19 +128,8 @@ class CandidateDecoder:
             CancelledError: ``cancelled`` returned True.
         """
         self.check(rules)
-        count = _rows_a_window(rules)
         opened, _ = self.open_steps(memory, rules)
-
-        def step(token_ids: TokenIds, position: int) -> Logits:
-            if cancelled():
-                raise CancelledError
-            return opened.step(token_ids, position)
-
-        forbidden = _by_row(withheld, count)
-        if rules.method == "beam":
-            beams = beam_search(step, opened.reorder, rules, memory.windows, forbidden)
-            return [[Candidate(beam.token_ids, beam.log_likelihood)] if beam else _no_numbers() for beam in beams]
-        return _side_by_side(step, rules, rngs, forbidden)
+        return find_candidates(opened, rules, rngs, cancelled, withheld)
 
     def open_steps(self, memory: Memory, rules: DecodingRules) -> tuple[DecodingSteps, int]:
         """Begin windows, and tell the number of their rows."""
@@ -167,6 +156,38 @@ class CandidateDecoder:
             shape = (self._layers, rows, self._heads, positions, self._head_size)
             kept = self._caches[positions] = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
         return kept[0][:, :rows], kept[1][:, :rows]
+
+
+def find_candidates(
+    steps: DecodingSteps,
+    rules: DecodingRules,
+    rngs: Sequence[np.random.Generator],
+    cancelled: Callable[[], bool] = not_cancelled,
+    withheld: Sequence[Withheld | None] | None = None,
+) -> list[list[Candidate] | DataError]:
+    """Find the candidates of windows that were begun; see :meth:`CandidateDecoder.decode`.
+
+    Args:
+        steps: gives the logits of the next token, whatever computes them; as many rows a window as ``rules`` need.
+        rules: method of decoding and its numbers.
+        rngs: generators, one a window.
+        cancelled: function that is called before every step; True ends the work.
+        withheld: masks (V,), one a window, of tokens that no candidate may hold; None allows every token.
+
+    Raises:
+        CancelledError: ``cancelled`` returned True.
+    """
+
+    def step(token_ids: TokenIds, position: int) -> Logits:
+        if cancelled():
+            raise CancelledError
+        return steps.step(token_ids, position)
+
+    forbidden = _by_row(withheld, _rows_a_window(rules))
+    if rules.method == "beam":
+        beams = beam_search(step, steps.reorder, rules, len(rngs), forbidden)
+        return [[Candidate(beam.token_ids, beam.log_likelihood)] if beam else _no_numbers() for beam in beams]
+    return _side_by_side(step, rules, rngs, forbidden)
 
 
 def _rows_a_window(rules: DecodingRules) -> int:

@@ -34,6 +34,11 @@ class Encoded:
     audio_embeddings: Array
     familiarity: Array | None
 
+    @property
+    def all_padding(self) -> npt.NDArray[np.bool_]:
+        """(W,), whether nothing of a window can be attended to."""
+        return np.asarray(self.memory.padding.all(axis=1))
+
     def selected(self, numbers: Sequence[int]) -> Encoded:
         """Those of the windows with these numbers, in ascending order; see :meth:`Memory.selected`."""
         if len(numbers) == len(self.audio_embeddings):

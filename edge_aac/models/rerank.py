@@ -14,6 +14,7 @@ from edge_aac.bundle.manifest import RerankWeights
 from edge_aac.engines.contract import Engine
 from edge_aac.engines.steps import largest_rows
 from edge_aac.errors import DataError
+from edge_aac.fluency.errors import FluencyError
 from edge_aac.fluency.languages import FluencyCheck
 from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import Candidate
@@ -25,6 +26,9 @@ REMEMBERED_TEXTS = 512
 
 class Reranker:
     """Scores distinct texts.
+
+    Attributes:
+        weights: as given.
 
     Args:
         text_embedder: graph: token_ids, attention_mask (N, S) → embedding (N, E) of unit length.
@@ -47,7 +51,7 @@ class Reranker:
         self._text_embedder = text_embedder
         self._decoder_tokenizer = decoder_tokenizer
         self._text_tokenizer = text_tokenizer
-        self._weights = weights
+        self.weights = weights
         self._instruction = instruction
         # The same captions come again and again.
         self._fluency_check = lru_cache(REMEMBERED_TEXTS)(fluency_check) if fluency_check else None
@@ -70,21 +74,50 @@ class Reranker:
         Raises:
             DataError: texts and sounds are embedded in different numbers of dimensions.
         """
-        likelihoods = [self._merged(of_window) for of_window in candidates]
+        likelihoods = self.merge(candidates)
+        return self.order(self.score(likelihoods, audio_embeddings))
+
+    def merge(self, candidates: Sequence[Sequence[Candidate]]) -> list[dict[str, float]]:
+        """For each window text → log-likelihood of the likeliest candidate with that text."""
+        return [self._merged(of_window) for of_window in candidates]
+
+    def score(
+        self, likelihoods: Sequence[Mapping[str, float]], audio_embeddings: npt.NDArray[np.float32]
+    ) -> list[list[ScoredCaption]]:
+        """Score the texts of each window.
+
+        Args:
+            likelihoods: for each window text → log-likelihood, at least one text.
+            audio_embeddings: (W, E), any length.
+
+        Returns:
+            For each window its texts with their scores, from A to Z.
+
+        Raises:
+            DataError: texts and sounds are embedded in different numbers of dimensions.
+        """
         texts = sorted({text for of_window in likelihoods for text in of_window})
         embeddings: dict[str, npt.NDArray[np.float32]] = {}
-        if self._weights.similarity:
+        if self.weights.similarity:
             embeddings = dict(zip(texts, self.embed(texts), strict=True))
-        errors = {text: self._fluency_check(text) if self._fluency_check else () for text in texts}
+        return [
+            self._scored(likelihood, embeddings, audio_embedding)
+            for likelihood, audio_embedding in zip(likelihoods, audio_embeddings, strict=True)
+        ]
+
+    def order(self, scored: Sequence[Sequence[ScoredCaption]]) -> list[list[ScoredCaption] | DataError]:
+        """Check the sentences of each window and rank its texts, as :meth:`rank` does."""
         ranked: list[list[ScoredCaption] | DataError] = []
-        for likelihood, audio_embedding in zip(likelihoods, audio_embeddings, strict=True):
-            scored = self._scored(likelihood, embeddings, audio_embedding)
-            if all(np.isfinite(caption.hybrid) for caption in scored):
-                checked = [replace(caption, errors=errors[caption.text]) for caption in scored]
+        for captions in scored:
+            if all(np.isfinite(caption.hybrid) for caption in captions):
+                checked = [replace(caption, errors=self._errors(caption.text)) for caption in captions]
                 ranked.append(sorted(checked, key=_rank))
             else:
                 ranked.append(DataError("a score is no number: check the sound's level, or build the bundle again"))
         return ranked
+
+    def _errors(self, text: str) -> tuple[FluencyError, ...]:
+        return tuple(self._fluency_check(text)) if self._fluency_check else ()
 
     def _merged(self, candidates: Sequence[Candidate]) -> dict[str, float]:
         """Text → the log-likelihood of the likeliest candidate with that text."""
@@ -101,7 +134,7 @@ class Reranker:
         audio_embedding: npt.NDArray[np.float32],
     ) -> list[ScoredCaption]:
         """The texts of one window with their scores, unranked."""
-        weights, texts = self._weights, sorted(likelihood)
+        weights, texts = self.weights, sorted(likelihood)
         if not embeddings:
             return [ScoredCaption(t, weights.log_likelihood * likelihood[t], likelihood[t], None) for t in texts]
         of_texts = np.stack([embeddings[text] for text in texts])

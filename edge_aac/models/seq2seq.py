@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -20,12 +19,14 @@ from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
 from edge_aac.engines.steps import ResidentEngine, StepwiseEngine
 from edge_aac.errors import DataError
 from edge_aac.models.choices import Choices
-from edge_aac.models.contract import Description, Latency, ScoredCaption, Undecoded, Wanted, not_cancelled
+from edge_aac.models.contract import Description, ScoredCaption, Undecoded, Wanted, not_cancelled
 from edge_aac.models.decoding import Candidate, CandidateDecoder
 from edge_aac.models.encoding import Encoded, WindowEncoder
 from edge_aac.models.graph_contracts import check_captioner
 from edge_aac.models.patches import PatchStem, PatchVectors
+from edge_aac.models.pipeline import RunLimits, describe_batch
 from edge_aac.models.rerank import Reranker
+from edge_aac.models.sampling import Withheld
 from edge_aac.models.tokens import all_but, check_decoder_tokenizer, load_tokenizer
 from edge_aac.models.trial import Trial
 
@@ -42,6 +43,11 @@ class Captioner:
         rules: rules of decoding; `familiarity` is the rule for unfamiliar windows, None where the bundle has no such
             score.
         encoder_graph: the form of the encoder that is run.
+        decoder: decoder of candidates.
+        reranker: scores and ranks texts.
+        tokenizer: tokenizer of the decoder.
+        withheld: (V,) tokens that no caption of an unfamiliar window may hold; None without a rule for these.
+        limits: numbers of windows that one run takes.
 
     Args:
         bundle: checked, from :func:`edge_aac.bundle.store.open_bundle`. What the graphs declare is compared with its
@@ -68,21 +74,21 @@ class Captioner:
         encoder, self.encoder_graph = graphs["encoder"]
         decoder, decoder_graph = graphs["decoder"]
         text_embedder, text_graph = graphs["text_embedder"]
-        self._decoder = CandidateDecoder(decoder)
-        self._decoder.check(self.rules)
+        self.decoder = CandidateDecoder(decoder)
+        self.decoder.check(self.rules)
         tokenizer_path = bundle.checked(manifest.tokenizers.decoder)
-        tokenizer = load_tokenizer(tokenizer_path)
-        check_decoder_tokenizer(tokenizer, tokenizer_path, manifest.vocabulary_size, _special_tokens(self.rules))
+        self.tokenizer = load_tokenizer(tokenizer_path)
+        check_decoder_tokenizer(self.tokenizer, tokenizer_path, manifest.vocabulary_size, special_tokens(self.rules))
         self.familiarity = choices.familiarity(manifest)
         if self.familiarity and "familiarity" not in encoder.description.outputs:
             raise DataError(f"{bundle.folder} has a rule for familiarity, its encoder none to give: export it again")
-        self._withheld = None
+        self.withheld: Withheld | None = None
         if self.familiarity:
-            self._withheld = all_but(tokenizer, self.familiarity.words, manifest.vocabulary_size)
-            self._withheld[self.rules.eos_token_id] = False
+            self.withheld = all_but(self.tokenizer, self.familiarity.words, manifest.vocabulary_size)
+            self.withheld[self.rules.eos_token_id] = False
         self._text_embedder = text_embedder
-        self._tokenizers = tokenizer, load_tokenizer(bundle.checked(manifest.tokenizers.text))
-        self._reranker = Reranker(
+        self._tokenizers = self.tokenizer, load_tokenizer(bundle.checked(manifest.tokenizers.text))
+        self.reranker = Reranker(
             text_embedder, *self._tokenizers, weights, manifest.instruction, choices.check_of(manifest)
         )
         self._compares = bool(weights.similarity)
@@ -90,11 +96,12 @@ class Captioner:
         resident = isinstance(encoder, ResidentEngine) and isinstance(decoder, StepwiseEngine)
         self._vectors = PatchVectors(PatchStem(graphs[STEM][0]), manifest.patches) if manifest.patches else None
         self._encoder = WindowEncoder(encoder, resident, self._vectors)
-        self._decoded_at_once = 1 if _scaled_by_run(decoder_graph) else self._decoder.windows_at_once(self.rules)
-        self._ranked_at_once = 1 if _scaled_by_run(text_graph) else None
-        # What stays on the device is decoded before the encoder runs again.
-        limits = [self._encoder.windows_at_once, self._decoded_at_once if resident else None]
-        self._encoded_at_once = min((limit for limit in limits if limit), default=None)
+        self.limits = RunLimits(
+            self._encoder.windows_at_once,
+            1 if _scaled_by_run(decoder_graph) else self.decoder.windows_at_once(self.rules),
+            1 if _scaled_by_run(text_graph) else None,
+            resident,
+        )
 
     @classmethod
     def open(
@@ -123,10 +130,15 @@ class Captioner:
         if self._vectors is not None:
             trial.hear_patch(self._vectors.stem, self._vectors.rule)
         encoded = trial.encode(self._encoder, manifest.embedding_size)
-        trial.decode(self._decoder, encoded, self.rules, manifest.vocabulary_size)
+        trial.decode(self.decoder, encoded, self.rules, manifest.vocabulary_size)
         trial.text_ids(self._text_embedder, self._tokenizers[1], manifest.tokenizers.text.file)
         longest = trial.longest_text(*self._tokenizers, self.rules, manifest.instruction)
         trial.embed(self.embed, [longest], manifest.embedding_size if self._compares else None)
+
+    @property
+    def bundles(self) -> tuple[Bundle, ...]:
+        """Its bundle, as an ensemble tells all of its own."""
+        return (self.bundle,)
 
     @property
     def identity(self) -> records.Model:
@@ -153,7 +165,7 @@ class Captioner:
 
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`."""
-        return self._reranker.embed(texts)
+        return self.reranker.embed(texts)
 
     def describe(
         self,
@@ -167,7 +179,7 @@ class Captioner:
         than its length, a bundle whose model was trained on padded batches leaves the padding out; another hears
         silence there.
         """
-        described = self._in_runs(windows, rngs, cancelled, None)
+        described = describe_batch(self, windows, rngs, cancelled)
         return [found for found in described if not isinstance(found, Undecoded)]
 
     def describe_wanted(
@@ -178,124 +190,38 @@ class Captioner:
         cancelled: Callable[[], bool] = not_cancelled,
     ) -> list[Description | DataError | Undecoded]:
         """See :class:`edge_aac.models.contract.SelectiveModel`."""
-        return self._in_runs(windows, rngs, cancelled, wanted)
+        return describe_batch(self, windows, rngs, cancelled, wanted)
 
-    def _in_runs(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        cancelled: Callable[[], bool],
-        wanted: Wanted | None,
-    ) -> list[Description | DataError | Undecoded]:
-        """Describe all windows, in as many runs as the encoder needs for them."""
-        if len(windows) != len(rngs):
-            raise ValueError(f"{len(windows)} windows, {len(rngs)} generators")
-        at_once = self._encoded_at_once or max(1, len(windows))
-        described: list[Description | DataError | Undecoded] = []
-        for start in range(0, len(windows), at_once):
-            part = slice(start, start + at_once)
-            of_part = None if wanted is None else _shifted(wanted, start)
-            described += self._described(windows[part], rngs[part], cancelled, of_part)
-        return described
+    def encode(self, windows: Sequence[Window], cancelled: Callable[[], bool]) -> Encoded:
+        """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
+        return self._encoder.encode(windows, cancelled)
 
-    def _described(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        cancelled: Callable[[], bool],
-        wanted: Wanted | None,
-    ) -> list[Description | DataError | Undecoded]:
-        """Describe as many windows as one run of the encoder takes."""
-        started = time.perf_counter()
-        encoded = self._encoder.encode(windows, cancelled)
-        embeddings = encoded.audio_embeddings
-        encode_ms = 1e3 * (time.perf_counter() - started) / len(windows)
-        kept = [number for number in range(len(windows)) if wanted is None or wanted(number, embeddings[number])]
-        found: list[Description | DataError | Undecoded] = [
-            Undecoded(embedding, Latency(encode_ms, 0.0, 0.0)) for embedding in embeddings
-        ]
-        if kept:
-            decoded = self._decoded(encoded.selected(kept), [rngs[number] for number in kept], encode_ms, cancelled)
-            for number, description in zip(kept, decoded, strict=True):
-                found[number] = description
-        return found
+    def complete(
+        self, encoded: Encoded, windows: Sequence[Window], numbers: Sequence[int], cancelled: Callable[[], bool]
+    ) -> Encoded:
+        """See :class:`edge_aac.models.pipeline.CaptioningStages`; nothing is left to encode."""
+        return encoded.selected(numbers)
 
-    def _decoded(
+    def decode(
         self,
         encoded: Encoded,
+        part: slice,
         rngs: Sequence[np.random.Generator],
-        encode_ms: float,
         cancelled: Callable[[], bool],
-    ) -> list[Description | DataError]:
-        """Decode and rank what was encoded."""
-        begun = time.perf_counter()
-        familiar = [self._is_familiar(encoded, number) for number in range(len(rngs))]
-        candidates = self._candidates(encoded, rngs, familiar, cancelled)
-        decode_done = time.perf_counter()
-        ranked = self._ranked(candidates, encoded.audio_embeddings)
-        share = 1e3 / len(rngs)
-        latency = Latency(encode_ms, share * (decode_done - begun), share * (time.perf_counter() - decode_done))
-
-        def description(number: int) -> Description | DataError:
-            captions, found = ranked[number], candidates[number]
-            if isinstance(captions, DataError):
-                return captions
-            assert not isinstance(found, DataError), "what has no candidates is not ranked"
-            familiarity_score = None
-            if self.familiarity is not None and encoded.familiarity is not None:
-                familiarity_score = float(encoded.familiarity[number])
-            audio_embedding = encoded.audio_embeddings[number]
-            return Description(captions, audio_embedding, len(found), latency, familiarity_score, familiar[number])
-
-        return [description(number) for number in range(len(rngs))]
-
-    def _is_familiar(self, encoded: Encoded, number: int) -> bool:
-        if self.familiarity is None or encoded.familiarity is None:
-            return True
-        return bool(encoded.familiarity[number] >= self.familiarity.threshold)
-
-    def _candidates(
-        self,
-        encoded: Encoded,
-        rngs: Sequence[np.random.Generator],
-        familiar: Sequence[bool],
-        cancelled: Callable[[], bool],
+        withheld: Sequence[Withheld | None],
     ) -> list[list[Candidate] | DataError]:
-        """Find the candidates of each window; an error stands in place of those of a faulty window."""
-        padding = encoded.memory.padding
-        withheld = [None if known else self._withheld for known in familiar]
-        found: list[list[Candidate] | DataError] = []
-        for start in range(0, len(rngs), self._decoded_at_once):
-            part = slice(start, start + self._decoded_at_once)
-            memory = encoded.memory.part(start, start + self._decoded_at_once)
-            found += self._decoder.decode(memory, self.rules, rngs[part], cancelled, withheld[part])
-        for number in np.flatnonzero(padding.all(axis=1)):
-            found[number] = DataError("all of the window is padding: give it some sound")
-        return found
+        """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
+        memory = encoded.memory.part(part.start, part.stop)
+        return self.decoder.decode(memory, self.rules, rngs, cancelled, withheld)
 
-    def _ranked(
-        self, candidates: Sequence[list[Candidate] | DataError], audio_embeddings: Array
+    def rank(
+        self, candidates: Sequence[Sequence[Candidate]], encoded: Encoded, numbers: Sequence[int]
     ) -> list[list[ScoredCaption] | DataError]:
-        """Rank the texts of each window, best first; errors stay in their places."""
-        ranked: list[list[ScoredCaption] | DataError] = [
-            of_window if isinstance(of_window, DataError) else [] for of_window in candidates
-        ]
-        whole = [number for number, of_window in enumerate(candidates) if not isinstance(of_window, DataError)]
-        at_once = self._ranked_at_once or max(1, len(whole))
-        for start in range(0, len(whole), at_once):
-            numbers = whole[start : start + at_once]
-            given = [of_window for number in numbers if isinstance(of_window := candidates[number], list)]
-            for number, captions in zip(numbers, self._reranker.rank(given, audio_embeddings[numbers]), strict=True):
-                ranked[number] = captions
-        return ranked
+        """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
+        return self.reranker.rank(candidates, encoded.audio_embeddings[list(numbers)])
 
 
-def _shifted(wanted: Wanted, start: int) -> Wanted:
-    """The same question of a part of the batch that begins at ``start``."""
-    return lambda number, embedding: wanted(start + number, embedding)
-
-
-def _special_tokens(rules: DecodingRules) -> dict[str, int]:
+def special_tokens(rules: DecodingRules) -> dict[str, int]:
     """Ids of tokens that are no words, by their keys in the manifest."""
     return rules.model_dump(include={"start_token_id", "eos_token_id", "pad_token_id"})
 

@@ -66,7 +66,7 @@ def test_every_setting_reaches_the_captioner() -> None:
     )
     captioner = open_model(settings)
     assert (captioner.rules.method, captioner.rules.max_length, captioner.rules.candidates) == ("beam", 9, 3)
-    ranking = captioner._reranker
-    assert (ranking._weights.log_likelihood, ranking._weights.similarity) == (0.125, 0.25)
+    ranking = captioner.reranker
+    assert (ranking.weights.log_likelihood, ranking.weights.similarity) == (0.125, 0.25)
     assert not ranking._fluency_check
-    assert open_model(CaptionerSettings())._reranker._fluency_check
+    assert open_model(CaptionerSettings()).reranker._fluency_check

@@ -117,7 +117,7 @@ def test_without_weight_no_text_is_embedded(captioner: Captioner, monkeypatch: p
     def embed(texts: object) -> None:
         raise AssertionError(texts)
 
-    monkeypatch.setattr(model._reranker, "embed", embed)
+    monkeypatch.setattr(model.reranker, "embed", embed)
     assert [caption.embedding for caption in _described(model, [_window(0)])[0].ranked][0] is None
 
 
@@ -153,9 +153,9 @@ def test_what_is_scaled_by_the_run_is_run_alone(
     bundle = Bundle(captioner.bundle.folder, captioner.bundle.manifest.model_copy(update={"graphs": graphs}))
     monkeypatch.setattr(choice, "check_form", lambda *_: None)  # the form is INT8 in name alone
     model, batches, texts = Captioner(bundle, EngineOptions(threads=1)), [], []
-    decode, rank = model._decoder.decode, model._reranker.rank
-    monkeypatch.setattr(model._decoder, "decode", lambda memory, *rest: batches.append(0) or decode(memory, *rest))
-    monkeypatch.setattr(model._reranker, "rank", lambda found, audio: texts.append(0) or rank(found, audio))
+    decode, rank = model.decoder.decode, model.reranker.rank
+    monkeypatch.setattr(model.decoder, "decode", lambda memory, *rest: batches.append(0) or decode(memory, *rest))
+    monkeypatch.setattr(model.reranker, "rank", lambda found, audio: texts.append(0) or rank(found, audio))
     windows = [_window(seed) for seed in range(3)]
     assert all(_same(a, b) for a, b in zip(_described(model, windows), _described(captioner, windows), strict=True))
     assert (len(batches), len(texts)) == (decoded, embedded)

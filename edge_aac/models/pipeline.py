@@ -1,0 +1,250 @@
+"""How a captioner describes a batch of windows: it encodes them, asks which are wanted, decodes and ranks these."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac.audio.windows import Window
+from edge_aac.bundle.manifest import FamiliarityRule
+from edge_aac.errors import DataError
+from edge_aac.models.contract import Description, Latency, ScoredCaption, Undecoded, Wanted
+from edge_aac.models.decoding import Candidate
+from edge_aac.models.encoding import Encoded
+from edge_aac.models.sampling import Withheld
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    """The numbers of windows that one run takes; None means any number.
+
+    Attributes:
+        encoder: windows that the encoder takes.
+        decoded: windows that are decoded side by side.
+        ranked: windows whose texts are embedded together.
+        resident: whether an encoder's outputs stay on its device, so that they are decoded before it runs again.
+    """
+
+    encoder: int | None
+    decoded: int
+    ranked: int | None
+    resident: bool
+
+    @property
+    def encoded(self) -> int | None:
+        """Windows that are encoded before any of them is decoded."""
+        return _smallest([self.encoder, self.decoded if self.resident else None])
+
+    @staticmethod
+    def of_all(limits: Iterable[RunLimits]) -> RunLimits:
+        """The limits of captioners that take the same windows."""
+        each = list(limits)
+        return RunLimits(
+            _smallest(one.encoder for one in each),
+            min(one.decoded for one in each),
+            _smallest(one.ranked for one in each),
+            any(one.resident for one in each),
+        )
+
+
+class EncodedWindows(Protocol):
+    """W windows that were encoded in whole."""
+
+    @property
+    def audio_embeddings(self) -> Array:
+        """(W, E), that descriptions are given with."""
+
+    @property
+    def familiarity(self) -> Array | None:
+        """Scores (W,); None where there is no such score."""
+
+    @property
+    def all_padding(self) -> npt.NDArray[np.bool_]:
+        """(W,), whether nothing of a window can be attended to."""
+
+
+Whole = TypeVar("Whole", bound=EncodedWindows)
+
+
+class CaptioningStages(Protocol[Whole]):
+    """What :func:`describe_batch` asks of a captioner, stage by stage."""
+
+    @property
+    def limits(self) -> RunLimits:
+        """The numbers of windows that one run takes."""
+
+    @property
+    def familiarity(self) -> FamiliarityRule | None:
+        """The rule for unfamiliar windows; None where there is no such score."""
+
+    @property
+    def withheld(self) -> Withheld | None:
+        """(V,) tokens that no caption of an unfamiliar window may hold; None where there is no such rule."""
+
+    def encode(self, windows: Sequence[Window], cancelled: Callable[[], bool]) -> Encoded:
+        """Encode windows as far as it takes to ask which of them are wanted."""
+
+    def complete(
+        self, encoded: Encoded, windows: Sequence[Window], numbers: Sequence[int], cancelled: Callable[[], bool]
+    ) -> Whole:
+        """Encode the rest of those windows that are wanted.
+
+        Args:
+            encoded: from :meth:`encode`, of ``windows``.
+            windows: all windows of the run.
+            numbers: those that are wanted, ascending, at least one.
+            cancelled: see :meth:`edge_aac.models.contract.WindowModel.describe`.
+        """
+
+    def decode(
+        self,
+        encoded: Whole,
+        part: slice,
+        rngs: Sequence[np.random.Generator],
+        cancelled: Callable[[], bool],
+        withheld: Sequence[Withheld | None],
+    ) -> list[list[Candidate] | DataError]:
+        """Find the candidates of some of the windows; ``rngs`` and ``withheld`` are of these alone."""
+
+    def rank(
+        self, candidates: Sequence[Sequence[Candidate]], encoded: Whole, numbers: Sequence[int]
+    ) -> list[list[ScoredCaption] | DataError]:
+        """Rank the candidates of the windows with these numbers, best first."""
+
+
+def describe_batch(
+    stages: CaptioningStages[Whole],
+    windows: Sequence[Window],
+    rngs: Sequence[np.random.Generator],
+    cancelled: Callable[[], bool],
+    wanted: Wanted | None = None,
+) -> list[Description | DataError | Undecoded]:
+    """Describe windows; see :meth:`edge_aac.models.contract.SelectiveModel.describe_wanted`.
+
+    Args:
+        stages: the captioner.
+        windows: any number.
+        rngs: generators, one a window.
+        cancelled: True ends the work.
+        wanted: which windows are to be decoded; None means all of them.
+    """
+    if len(windows) != len(rngs):
+        raise ValueError(f"{len(windows)} windows, {len(rngs)} generators")
+    at_once = stages.limits.encoded or max(1, len(windows))
+    described: list[Description | DataError | Undecoded] = []
+    for start in range(0, len(windows), at_once):
+        part = slice(start, start + at_once)
+        of_part = None if wanted is None else _shifted(wanted, start)
+        described += _described(stages, windows[part], rngs[part], cancelled, of_part)
+    return described
+
+
+def _described(
+    stages: CaptioningStages[Whole],
+    windows: Sequence[Window],
+    rngs: Sequence[np.random.Generator],
+    cancelled: Callable[[], bool],
+    wanted: Wanted | None,
+) -> list[Description | DataError | Undecoded]:
+    """Describe as many windows as one run of the encoder takes."""
+    started = time.perf_counter()
+    encoded = stages.encode(windows, cancelled)
+    embeddings = encoded.audio_embeddings
+    encode_ms = 1e3 * (time.perf_counter() - started) / len(windows)
+    kept = [number for number in range(len(windows)) if wanted is None or wanted(number, embeddings[number])]
+    found: list[Description | DataError | Undecoded] = [
+        Undecoded(embedding, Latency(encode_ms, 0.0, 0.0)) for embedding in embeddings
+    ]
+    if kept:
+        begun = time.perf_counter()
+        whole = stages.complete(encoded, windows, kept, cancelled)
+        encode_ms += 1e3 * (time.perf_counter() - begun) / len(kept)
+        decoded = _decoded(stages, whole, [rngs[number] for number in kept], encode_ms, cancelled)
+        for number, description in zip(kept, decoded, strict=True):
+            found[number] = description
+    return found
+
+
+def _decoded(
+    stages: CaptioningStages[Whole],
+    encoded: Whole,
+    rngs: Sequence[np.random.Generator],
+    encode_ms: float,
+    cancelled: Callable[[], bool],
+) -> list[Description | DataError]:
+    """Decode and rank what was encoded."""
+    begun = time.perf_counter()
+    rule, scores = stages.familiarity, encoded.familiarity
+    if rule is None or scores is None:
+        familiarity: list[float | None] = [None] * len(rngs)
+        familiar = [True] * len(rngs)
+    else:
+        familiarity = [float(score) for score in scores]
+        familiar = [bool(score >= rule.threshold) for score in scores]
+    candidates = _candidates(stages, encoded, rngs, familiar, cancelled)
+    decode_done = time.perf_counter()
+    ranked = _ranked(stages, candidates, encoded)
+    share = 1e3 / len(rngs)
+    latency = Latency(encode_ms, share * (decode_done - begun), share * (time.perf_counter() - decode_done))
+
+    def description(number: int) -> Description | DataError:
+        captions, found = ranked[number], candidates[number]
+        if isinstance(captions, DataError):
+            return captions
+        assert not isinstance(found, DataError), "what has no candidates is not ranked"
+        audio_embedding = encoded.audio_embeddings[number]
+        return Description(captions, audio_embedding, len(found), latency, familiarity[number], familiar[number])
+
+    return [description(number) for number in range(len(rngs))]
+
+
+def _candidates(
+    stages: CaptioningStages[Whole],
+    encoded: Whole,
+    rngs: Sequence[np.random.Generator],
+    familiar: Sequence[bool],
+    cancelled: Callable[[], bool],
+) -> list[list[Candidate] | DataError]:
+    """Find the candidates of each window; an error stands in place of those of a faulty window."""
+    withheld = [None if known else stages.withheld for known in familiar]
+    at_once = stages.limits.decoded
+    found: list[list[Candidate] | DataError] = []
+    for start in range(0, len(rngs), at_once):
+        part = slice(start, start + at_once)
+        found += stages.decode(encoded, part, rngs[part], cancelled, withheld[part])
+    for number in np.flatnonzero(encoded.all_padding):
+        found[number] = DataError("all of the window is padding: give it some sound")
+    return found
+
+
+def _ranked(
+    stages: CaptioningStages[Whole], candidates: Sequence[list[Candidate] | DataError], encoded: Whole
+) -> list[list[ScoredCaption] | DataError]:
+    """Rank the texts of each window, best first; errors stay in their places."""
+    ranked: list[list[ScoredCaption] | DataError] = [
+        of_window if isinstance(of_window, DataError) else [] for of_window in candidates
+    ]
+    sound = [number for number, of_window in enumerate(candidates) if not isinstance(of_window, DataError)]
+    at_once = stages.limits.ranked or max(1, len(sound))
+    for start in range(0, len(sound), at_once):
+        numbers = sound[start : start + at_once]
+        given = [of_window for number in numbers if isinstance(of_window := candidates[number], list)]
+        for number, captions in zip(numbers, stages.rank(given, encoded, numbers), strict=True):
+            ranked[number] = captions
+    return ranked
+
+
+def _shifted(wanted: Wanted, start: int) -> Wanted:
+    """The same question of a part of the batch that begins at ``start``."""
+    return lambda number, embedding: wanted(start + number, embedding)
+
+
+def _smallest(limits: Iterable[int | None]) -> int | None:
+    return min((limit for limit in limits if limit), default=None)
