@@ -12,7 +12,9 @@ MAX_POSITIONS = 8192
 MAX_LENGTH_PENALTY = 10.0
 """Magnitude: a length of :data:`MAX_LENGTH` to this power is a finite number, to a power of 1e300 it is none."""
 MAX_WEIGHT = 1000.0
-"""Weight of one part of the hybrid score."""
+"""Weight of one part of the hybrid score, or of a bundle in an ensemble."""
+MAX_MEMBERS = 16
+"""Bundles of one ensemble."""
 MAX_FAMILIARITY = 1e9
 """Magnitude of a threshold of familiarity."""
 MAX_VOCABULARY = 4_000_000

@@ -175,8 +175,10 @@ def find_bundle(name_or_path: str) -> Path:
     known = {**own, **built_in}
     folder = known.get(name_or_path, Path(name_or_path))
     if not _is_file(folder / MANIFEST):
+        several = ", and one bundle is wanted here, not a list" if "," in name_or_path else ""
         raise InputMissingError(
-            f"no bundle {name_or_path!r}: give a folder that holds a {MANIFEST}, or one of {', '.join(sorted(known))}"
+            f"no bundle {name_or_path!r}{several}: give a folder that holds a {MANIFEST}, or one of "
+            f"{', '.join(sorted(known))}"
         )
     return folder
 

@@ -106,7 +106,7 @@ class _Option:
 
     @property
     def repeated(self) -> bool:
-        return self.array or get_origin(self.setting.type) in {list, tuple}
+        return self.array or self.setting.repeated
 
     def typer_parameter(self) -> inspect.Parameter:
         """The parameter that Typer makes the option of."""
@@ -225,8 +225,7 @@ def _options(
             setting,
             f"{section.name.replace('-', '_')}__{setting.name}",
             env.get(_dotted(setting), setting.env),
-            help_texts.get(_dotted(setting))
-            or _help(setting, section.array or get_origin(setting.type) in {list, tuple}),
+            help_texts.get(_dotted(setting)) or _help(setting, section.array or setting.repeated),
             section,
         )
         for section in (_known(sections, name) for name in names)
@@ -301,7 +300,7 @@ def _heading(section: Section) -> str:
 def _given_type(setting: Setting) -> Any:
     """The type that Typer converts to; what only the model can judge is text."""
     kind = setting.type
-    if get_origin(kind) in {list, tuple}:
+    if setting.repeated:
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal or kind not in {int, float, bool, Path}:
         return str

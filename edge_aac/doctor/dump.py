@@ -108,7 +108,9 @@ class Dump:
         yield Entry("doctor.jsonl", "what `edge-aac doctor` finds", self._doctor)
         yield Entry("settings.toml", "what `edge-aac config --show` gives", self._settings)
         yield Entry("versions.txt", "installed Python packages", _packages)
-        yield Entry("manifest.json", "manifest of the bundle, without its weights", self._manifest)
+        for number, manifest in enumerate(self._manifests()):
+            name = "manifest.json" if number == 0 else f"manifest-{number + 1}.json"
+            yield Entry(name, "manifest of the bundle, without its weights", manifest)
         yield Entry("devices.jsonl", "what `edge-aac devices` gives", _devices)
         yield Entry("machine.txt", "kernel, board, memory, sound cards, mounts, temperatures", self._machine)
         yield Entry("service.json", "state of the service's units", _service)
@@ -124,14 +126,25 @@ class Dump:
         loaded = self._context.loaded
         return show(loaded) if loaded is not None else f"# {self._context.fault}\n"
 
-    def _manifest(self) -> str:
+    def _manifests(self) -> list[Callable[[], str]]:
+        """What reads the manifest of each bundle that is configured: one, or those of an ensemble."""
         from edge_aac.bundle.manifest import MANIFEST
+        from edge_aac.bundle.names import bundle_names
         from edge_aac.bundle.store import find_bundle
         from edge_aac.models.settings import CaptionerSettings
 
         if self._context.loaded is None:
-            return ""
-        return _read(find_bundle(self._context.loaded.get(CaptionerSettings).bundle) / MANIFEST)
+            return [str]
+        names = self._context.loaded.get(CaptionerSettings).bundle
+        try:
+            listed = bundle_names(names)
+        except EdgeAacError:
+            listed = (names,)  # what is wrong with it stands in the entry
+
+        def reader(name: str) -> Callable[[], str]:
+            return lambda: _read(find_bundle(name) / MANIFEST)
+
+        return [reader(name) for name in listed]
 
     def _machine(self) -> str:
         blocks = [f"== /{name}\n{text}\n" for name in _BOARD_FILES if (text := self._context.text(name))]

@@ -58,11 +58,28 @@ def open_model(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any
         ConfigError: a choice is unusable, or none of the bundle's kind.
         InputMissingError, DataError, DeviceError: the bundle cannot be run here.
     """
-    kind = cast(ModelKind, model_kind(bundle.manifest.kind))
+    given = check_choices(bundle, choices)
+    return _kind_of(bundle).open(bundle, options, given)
+
+
+def check_choices(bundle: Bundle, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The choices that a user made, which must mean something to the bundle's kind of model.
+
+    Args:
+        bundle: an open bundle.
+        choices: the user's choices by name; None is no choice.
+
+    Raises:
+        ConfigError: the kind has no such choice.
+    """
     given = {name: value for name, value in choices.items() if value is not None}
-    if unknown := sorted(set(given) - kind.choices):
+    if unknown := sorted(set(given) - _kind_of(bundle).choices):
         raise ConfigError(
             f"{unknown[0]} means nothing to the bundle {bundle.manifest.name}, whose model is of the kind "
             f"{bundle.manifest.kind!r}: leave it out"
         )
-    return kind.open(bundle, options, given)
+    return given
+
+
+def _kind_of(bundle: Bundle) -> ModelKind:
+    return cast(ModelKind, model_kind(bundle.manifest.kind))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge_aac.bundle import limits
 from edge_aac.bundle.manifest import DecodingMethod
@@ -23,8 +23,22 @@ class CaptionerSettings(BaseModel):
 
     bundle: str = Field(
         default=DEFAULT_BUNDLE,
-        description="Built-in or pulled bundle, or folder of one.",
+        description="Built-in or pulled bundle, or folder of one; several of one vocabulary with commas: an ensemble.",
         json_schema_extra={"flag": "--bundle", "env": "EDGE_AAC_BUNDLE"},
+    )
+    weights: tuple[float, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=limits.MAX_MEMBERS,
+        description="Weight of each bundle of an ensemble, in order; they need not add up to 1.",
+        examples=[[0.6, 0.4]],
+        json_schema_extra={
+            "flag": "--weights",
+            "env": "EDGE_AAC_WEIGHTS",
+            "metavar": "NUMBER,…",
+            "separator": ",",
+            "absent": "all alike",
+        },
     )
     candidates: int | None = Field(
         default=None,
@@ -136,3 +150,30 @@ class CaptionerSettings(BaseModel):
         description="What runs the graphs; auto: the fastest that this machine has.",
         json_schema_extra={"flag": "--backend", "env": "EDGE_AAC_BACKEND"},
     )
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """A flag and a variable have the weights in one text."""
+        return split_weights(value) if isinstance(value, str) else value
+
+    @field_validator("weights")
+    @classmethod
+    def _weighing(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return value if value is None else check_weights(value)
+
+
+def split_weights(text: str) -> list[str]:
+    """The parts of a text such as ``0.6,0.4``; whether they are numbers is for others to say."""
+    return [part.strip() for part in text.split(",")]
+
+
+def check_weights(weights: tuple[float, ...]) -> tuple[float, ...]:
+    """Weights of bundles, as they were given.
+
+    Raises:
+        ValueError: one of them is not above 0, or too large.
+    """
+    if not all(0.0 < weight <= limits.MAX_WEIGHT for weight in weights):
+        raise ValueError(f"expected a list of numbers above 0 to {limits.MAX_WEIGHT:g}")
+    return weights

@@ -15,11 +15,12 @@ from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.sources.absent import AbsentSource
 from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
 from edge_aac.audio.sources.paused import PausedSource
+from edge_aac.bundle.names import bundle_names
 from edge_aac.bundle.store import open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DeviceError
 from edge_aac.models.contract import WindowModel
-from edge_aac.models.registry import open_model as load_model
+from edge_aac.models.opening import open_named
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.faults import Chosen
 from edge_aac.settings.tree import Settings
@@ -60,8 +61,9 @@ def open_model(settings: CaptionerSettings) -> WindowModel:
     Raises:
         EdgeAacError: the bundle is not there, is damaged, or cannot be run here.
     """
-    choices = settings.model_dump(exclude={"bundle", "backend", "threads", "seed"})
-    return load_model(open_bundle(settings.bundle), EngineOptions(settings.backend, settings.threads), choices)
+    choices = settings.model_dump(exclude={"bundle", "weights", "backend", "threads", "seed"})
+    options = EngineOptions(settings.backend, settings.threads)
+    return open_named(settings.bundle, settings.weights, options, choices)
 
 
 def privacy_gate(settings: Settings) -> PrivacyGate:
@@ -72,7 +74,8 @@ def privacy_gate(settings: Settings) -> PrivacyGate:
         EdgeAacError: the bundle is not there or is damaged.
     """
     bundle = settings.get(CaptionerSettings).bundle
-    return PrivacyGate.of(settings.get(PrivacySettings), lambda: open_bundle(bundle).manifest.language)
+    # Of an ensemble all have one language.
+    return PrivacyGate.of(settings.get(PrivacySettings), lambda: open_bundle(bundle_names(bundle)[0]).manifest.language)
 
 
 def open_sources(

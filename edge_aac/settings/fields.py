@@ -7,6 +7,8 @@ them, and in ``json_schema_extra`` any of:
 - ``flag``: the flag that gives it, such as "--hop", or "--familiar-only/--unfamiliar-too";
 - ``metavar``: what the flag's value is called in the help;
 - ``env``: the environment variable that gives it;
+- ``separator``: of a list, what stands between its values where a flag or variable gives all of them in one text,
+  which the model splits; without it a flag is repeated, and a variable has one a line;
 - ``absent``: what holds where the default is None or depends on the machine, in words;
 - ``secret``: True where the value must not be printed.
 """
@@ -21,8 +23,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 
-METADATA = {"unit", "flag", "metavar", "env", "absent", "secret"}
+METADATA = {"unit", "flag", "metavar", "env", "separator", "absent", "secret"}
 _LOWEST, _HIGHEST = (("ge", "from"), ("gt", "above")), (("le", "to"), ("lt", "below"))
+_SEVERAL: dict[Any, str] = {int: "whole numbers", float: "numbers"}
 _NOUNS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
@@ -64,6 +67,11 @@ class Setting:
     def env(self) -> str | None:
         """The environment variable that gives it; None where there is none."""
         return self._text("env")
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it is a list whose values a flag and a variable give one by one."""
+        return get_origin(self.type) in {list, tuple} and "separator" not in self.metadata
 
     @property
     def absent(self) -> str | None:
@@ -137,7 +145,7 @@ def _expected(kind: Any, limits: dict[str, Any]) -> str:
         *others, last = (str(each) for each in get_args(kind))
         return f"one of {', '.join(others)} or {last}" if others else last
     if get_origin(kind) in {list, tuple}:
-        return f"a list of {_expected(get_args(kind)[0], {})}"
+        return f"a list of {_SEVERAL.get(get_args(kind)[0]) or _expected(get_args(kind)[0], {})}"
     if kind in {SecretStr, SecretBytes}:
         return "text"
     noun = _NOUNS.get(kind, str(getattr(kind, "__name__", kind)))

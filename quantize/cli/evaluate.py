@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_aac.commands.setting_options import option
 from quantize.cli.options import OutliersOption, sentence_embedder_of
 from quantize.evaluation.corpus import CorpusFormat
 
@@ -21,6 +22,8 @@ EXAMPLES = """Examples:
 
   edge-aac evaluate --bundle without-rain --data esc10/ --fold 4 --absent rain
 
+  edge-aac evaluate --bundle seed-1/,seed-2/ --weights 0.6,0.4 --data esc10/
+
   edge-aac evaluate --bundle dcase2023 --manifest clotho_captions_evaluation.csv --audio evaluation/ --format clotho
 """
 
@@ -29,8 +32,12 @@ EXAMPLES = """Examples:
 def evaluate_verb(
     context: typer.Context,
     bundle: Annotated[
-        str, typer.Option(envvar="EDGE_AAC_BUNDLE", help="Name of a bundle or folder of one.")
+        str,
+        typer.Option(
+            envvar="EDGE_AAC_BUNDLE", help="Name of a bundle or folder of one; several with commas: an ensemble."
+        ),
     ] = "esc10-tiny",
+    weights: Annotated[str | None, option("captioner.weights")] = None,
     data: Annotated[
         Path | None, typer.Option(envvar="EDGE_AAC_DATA", help="Folder with clips.csv, for events and scenes.")
     ] = None,
@@ -57,10 +64,10 @@ def evaluate_verb(
     """Measure what a bundle says of recordings that it was not trained on."""
     from edge_aac.errors import UsageError
     from edge_aac.models.choices import Choices
-    from edge_aac.models.seq2seq import Captioner
+    from edge_aac.models.opening import open_captioning
     from edge_aac.terminal import escaped
     from quantize.evaluation import evaluate as evaluation
-    from quantize.evaluation.windows import attributions
+    from quantize.evaluation.windows import attributions_of
 
     source = context.get_parameter_source("data")
     if manifest and source is not None and source.name == "ENVIRONMENT":
@@ -69,13 +76,18 @@ def evaluate_verb(
         raise UsageError("give either --data (events and scenes) or --manifest (reference captions)")
     if output:
         evaluation.check_output(output)
+    shares = _weights(weights)
     decided = Choices(min_familiarity=min_familiarity)
     if manifest is None:
         chosen, reason = _scene_metrics(sentence_embedder, spice)
-        captioner = Captioner.open(bundle, candidates=candidates, choices=decided)
+        captioner = open_captioning(bundle, shares, candidates=candidates, choices=decided)
         assert data is not None
-        if not attributions(captioner):
-            typer.echo(f"{bundle} does not say what it was trained on: fold {fold} may be part of it", err=True)
+        for member in captioner.bundles:
+            if attributions_of(member):
+                continue
+            typer.echo(
+                f"{member.opened_as} does not say what it was trained on: fold {fold} may be part of it", err=True
+            )
         scores, captioned = evaluation.evaluate_events(
             captioner, data, fold, scenes, seed, absent or (), outliers, chosen
         )
@@ -93,7 +105,7 @@ def evaluate_verb(
 
         check_installed()
         choices = evaluation.MetricChoices(sentence_embedder_of(sentence_embedder), spice)
-        captioner = Captioner.open(bundle, candidates=candidates, choices=decided)
+        captioner = open_captioning(bundle, shares, candidates=candidates, choices=decided)
         scores, corpus = evaluation.evaluate_corpus(
             captioner, manifest, audio, manifest_format, seed, choices, _count_aloud
         )
@@ -120,6 +132,19 @@ def _scene_metrics(sentence_embedder: Path | None, spice: bool) -> tuple[MetricC
             raise
         return None, str(error)
     return MetricChoices(sentence_embedder_of(sentence_embedder), spice), ""
+
+
+def _weights(text: str | None) -> tuple[float, ...] | None:
+    """The numbers of ``--weights``."""
+    from edge_aac.errors import UsageError
+    from edge_aac.models.settings import check_weights, split_weights
+
+    if text is None:
+        return None
+    try:
+        return check_weights(tuple(float(part) for part in split_weights(text)))
+    except ValueError as error:
+        raise UsageError(f"--weights {text!r} are no weights of bundles: give numbers above 0, as 0.6,0.4") from error
 
 
 def _count_aloud(done: int) -> None:

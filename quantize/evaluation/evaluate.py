@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_aac.bundle.manifest import MANIFEST, Seq2SeqManifest
+from edge_aac.bundle.store import Bundle
 from edge_aac.errors import DeviceError, InputMissingError
-from edge_aac.models.seq2seq import Captioner
+from edge_aac.models.ensemble import Ensemble
+from edge_aac.models.opening import CaptioningModel
 from quantize.data.manifests import read_manifest
 from quantize.evaluation.caption_metrics import INSTALL, SentenceEmbedder, caption_metrics
 from quantize.evaluation.corpus import CaptionedCorpus, CorpusFormat, caption_corpus
@@ -32,7 +35,7 @@ class MetricChoices:
 
 
 def evaluate_events(
-    captioner: Captioner,
+    captioner: CaptioningModel,
     data: Path,
     fold: int,
     scene_count: int,
@@ -76,7 +79,7 @@ def evaluate_events(
 
 
 def evaluate_corpus(
-    captioner: Captioner,
+    captioner: CaptioningModel,
     manifest: Path,
     audio: Path,
     kind: CorpusFormat,
@@ -179,29 +182,54 @@ def _write(
     (output / REPORT_FILE).write_text(page(), encoding="utf-8")
 
 
-def _head(captioner: Captioner, command: str, seed: int) -> dict[str, Any]:
-    bundle = captioner.bundle
-    manifest = bundle.manifest_of(Seq2SeqManifest)
+def _head(captioner: CaptioningModel, command: str, seed: int) -> dict[str, Any]:
+    manifest = captioner.bundles[0].manifest_of(Seq2SeqManifest)
     rules = captioner.rules
+    ensemble = captioner if isinstance(captioner, Ensemble) else None
     if rules.candidates != manifest.decoding.candidates:
         command += f" --candidates {rules.candidates}"
-    if captioner.familiarity != manifest.familiarity and captioner.familiarity:
-        command += f" --min-familiarity {captioner.familiarity.threshold:g}"
+    if ensemble is not None:
+        command += f" --weights {','.join(f'{share:.4g}' for share in ensemble.shares)}"
+    for member in [captioner] if ensemble is None else ensemble.members:
+        if member.familiarity and member.familiarity != member.bundle.manifest_of(Seq2SeqManifest).familiarity:
+            command += f" --min-familiarity {member.familiarity.threshold:g}"
+            break
     return {
         "schema": SCHEMA,
         "measured_by": command,
-        "bundle": {
-            "name": manifest.name,
-            "version": manifest.version,
-            "manifest_sha256": _sha256(bundle.folder / MANIFEST),
-            "parameters": manifest.parameters,
-            "graph_bytes": sum(bundle.size(forms[0]) for forms in manifest.graphs.values()),
-        },
-        "precision": captioner.encoder_graph.precision,
+        **({"bundle": _bundle(captioner.bundles[0])} if ensemble is None else _members(ensemble)),
+        "precision": captioner.identity.precision,
         "method": rules.method,
         "candidates": rules.candidates,
         "seed": seed,
     }
+
+
+def _bundle(bundle: Bundle) -> dict[str, Any]:
+    manifest = bundle.manifest
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "manifest_sha256": _sha256(bundle.folder / MANIFEST),
+        "parameters": manifest.parameters,
+        "graph_bytes": sum(bundle.size(forms[0]) for forms in manifest.graphs.values()),
+    }
+
+
+def _members(ensemble: Ensemble) -> dict[str, Any]:
+    """What all bundles of an ensemble are together, and each with its share."""
+    members = [_bundle(bundle) for bundle in ensemble.bundles]
+    parameters: Counter[str] = Counter()
+    for member in members:
+        parameters.update(member["parameters"])
+    together = {
+        "name": ensemble.identity.bundle,
+        "version": ensemble.identity.version,
+        "parameters": dict(parameters),
+        "graph_bytes": sum(member["graph_bytes"] for member in members),
+    }
+    shared = [{**member, "share": share} for member, share in zip(members, ensemble.shares, strict=True)]
+    return {"bundle": together, "ensemble": shared}
 
 
 def _sha256(path: Path) -> str:

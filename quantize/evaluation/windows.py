@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from edge_aac.audio.features import filter_bank
 from edge_aac.audio.windows import Window
+from edge_aac.bundle.store import Bundle
 from edge_aac.errors import UsageError
-from edge_aac.models.seq2seq import Captioner, window_rng
+from edge_aac.models.opening import CaptioningModel
+from edge_aac.models.seq2seq import window_rng
 from quantize.bundles.card import read_attributions
 from quantize.captioning import described, heard
 from quantize.data.captions import captions
@@ -96,7 +98,7 @@ class CaptionedWindow:
         return set(self.named) == set(self.truth)
 
 
-def caption_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: int) -> list[CaptionedWindow]:
+def caption_windows(captioner: CaptioningModel, windows: Iterator[TruthWindow], seed: int) -> list[CaptionedWindow]:
     """Caption each window as the device would; all windows get the same generator, silence excepted.
 
     Windows of silence are all alike, so another generator is all that can tell them apart.
@@ -123,7 +125,7 @@ def caption_windows(captioner: Captioner, windows: Iterator[TruthWindow], seed: 
 
 
 def evaluation_windows(
-    captioner: Captioner,
+    captioner: CaptioningModel,
     data: Path,
     fold: int,
     scene_count: int,
@@ -161,13 +163,25 @@ def evaluation_windows(
     return _windows(known, unheard, [outlier_clips[place] for place in kept], fold, scene_count)
 
 
-def attributions(captioner: Captioner) -> dict[str, str]:
-    """Recording → class of all that the bundle says it was trained on; empty where it does not say.
+def attributions(captioner: CaptioningModel) -> dict[str, str]:
+    """Recording → class of all that the bundle, or any of an ensemble, says it was trained on; empty where none says.
+
+    Raises:
+        DataError: a list lacks a column.
+    """
+    heard: dict[str, str] = {}
+    for bundle in captioner.bundles:
+        heard |= attributions_of(bundle)
+    return heard
+
+
+def attributions_of(bundle: Bundle) -> dict[str, str]:
+    """Recording → class of all that one bundle says it was trained on; empty where it does not say.
 
     Raises:
         DataError: the list lacks a column.
     """
-    path = captioner.bundle.folder / ATTRIBUTIONS
+    path = bundle.folder / ATTRIBUTIONS
     return read_attributions(path) if path.is_file() else {}
 
 
