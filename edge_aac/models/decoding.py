@@ -86,7 +86,9 @@ class CandidateDecoder:
             )
         limit = min(rules.max_positions, self.capacity or rules.max_positions)
         if rules.max_length > limit:
-            raise ConfigError(f"max_length {rules.max_length} exceeds the decoder's capacity of {limit} tokens")
+            raise ConfigError(
+                f"max_length {rules.max_length} exceeds the decoder's capacity of {limit} tokens: use a smaller one"
+            )
         rows = _rows_a_window(rules)
         if (size := rows * self._row_bytes(rules)) > MAX_CACHE_BYTES:
             raise ConfigError(

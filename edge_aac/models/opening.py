@@ -121,7 +121,7 @@ def open_ensemble(
         try:
             members.append(Captioner(_decoding_as(bundle, first), options, candidates, own))
         except ConfigError as error:
-            raise ConfigError(f"{error} (bundle {bundle.opened_as!r} of the ensemble)") from error
+            raise ConfigError(f"bundle {bundle.opened_as!r} of the ensemble: {error}") from error
         _check_tokenizers(members[0], members[-1])
     ensemble = Ensemble(members, weights)
     ensemble.try_out()

@@ -190,7 +190,7 @@ def _head(captioner: CaptioningModel, command: str, seed: int) -> dict[str, Any]
         command += f" --candidates {rules.candidates}"
     if ensemble is not None:
         command += f" --weights {','.join(f'{share:.4g}' for share in ensemble.shares)}"
-    for member in [captioner] if ensemble is None else ensemble.members:
+    for member in captioner.members if isinstance(captioner, Ensemble) else [captioner]:
         if member.familiarity and member.familiarity != member.bundle.manifest_of(Seq2SeqManifest).familiarity:
             command += f" --min-familiarity {member.familiarity.threshold:g}"
             break
