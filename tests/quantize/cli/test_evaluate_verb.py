@@ -88,6 +88,47 @@ def test_scenes_of_a_fold(recordings: Path, without_rain: Path, tmp_path: Path) 
     assert "<svg" in (output / "report.html").read_text(encoding="utf-8")
 
 
+def test_an_ensemble_is_measured_as_one(recordings: Path, without_rain: Path, tmp_path: Path) -> None:
+    """Of the bundle with itself: the same scores; each of its members is named, and must not have heard the fold."""
+    arguments = ("--data", recordings, "--fold", 2, "--scenes", 2, "--absent", "rain")
+    tables = []
+    for number, chosen in enumerate((("--bundle", without_rain), ("--bundle", f"{without_rain},{without_rain}"))):
+        output = tmp_path / str(number)
+        weights = ("--weights", "3,1", "--min-familiarity", "-90") if number else ("--min-familiarity", "-90")
+        result = call(*chosen, *weights, *arguments, "--output", output)
+        assert result.exit_code == 0
+        tables.append(json.loads((output / "scores.json").read_text(encoding="utf-8")))
+    alone, both = tables
+    assert both["measured_by"] == alone["measured_by"].replace(
+        " --min-familiarity -90", " --weights 0.75,0.25 --min-familiarity -90"
+    )
+    for group in ("single_clips", "two_sound_scenes", "absent_windows", "precision", "candidates"):
+        assert both[group] == alone[group]
+    assert both["bundle"]["name"] == "esc10-tiny,esc10-tiny"
+    assert both["bundle"]["graph_bytes"] == 2 * alone["bundle"]["graph_bytes"]
+    assert both["bundle"]["parameters"] == {name: 2 * count for name, count in alone["bundle"]["parameters"].items()}
+    assert both["ensemble"] == [{**alone["bundle"], "share": 0.75}, {**alone["bundle"], "share": 0.25}]
+    assert "esc10-tiny,esc10-tiny" in (tmp_path / "1" / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_bundle_of_an_ensemble_must_not_have_heard_the_fold(
+    recordings: Path, without_rain: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "heard"
+    shutil.copytree(without_rain, folder)
+    path = load_clips(recordings, (2,))[0].path
+    (folder / "ATTRIBUTIONS.csv").write_text(f"file,label\n{path},dog_bark\n", encoding="utf-8")
+    for names in (f"{folder},{without_rain}", f"{without_rain},{folder}"):
+        error = complaint("--bundle", names, "--data", recordings, "--fold", 2)
+        assert isinstance(error, UsageError) and "trained on 1 recordings of fold 2" in str(error)
+
+
+@pytest.mark.parametrize("weights", ["1,x", "1,-1", "", "1;2"])
+def test_weights_that_are_none(recordings: Path, weights: str) -> None:
+    error = complaint("--bundle", "esc10-tiny,esc10-tiny", "--weights", weights, "--data", recordings)
+    assert isinstance(error, UsageError) and "give numbers above 0" in str(error)
+
+
 def test_recordings_with_captions(recordings: Path, without_rain: Path, tmp_path: Path) -> None:
     """Each in its windows of 10 s; those that cannot be used are told of."""
     audio, output = tmp_path / "audio", tmp_path / "report"
