@@ -90,7 +90,7 @@ def test_scenes_of_a_fold(recordings: Path, without_rain: Path, tmp_path: Path) 
 
 def test_an_ensemble_is_measured_as_one(recordings: Path, without_rain: Path, tmp_path: Path) -> None:
     """Of the bundle with itself: the same scores; each of its members is named, and must not have heard the fold."""
-    arguments = ("--data", recordings, "--fold", 2, "--scenes", 2, "--absent", "rain")
+    arguments = ("--data", recordings, "--fold", 2, "--scenes", 1, "--absent", "rain")
     tables = []
     for number, chosen in enumerate((("--bundle", without_rain), ("--bundle", f"{without_rain},{without_rain}"))):
         output = tmp_path / str(number)
