@@ -2,10 +2,10 @@
 
     python -m benchmarks.ensembles --bundle esc10-tiny,esc10-tiny
 
-Every turn describes one window of the demo scene with each member and with the ensemble, in an order drawn by chance, so
-that what else the machine does hits all alike; the ratios are those of one turn, and their median is told. ``of_first``
-is the ensemble against its first member, ``of_sum`` against all members one after the other: what is above 1 there, the
-mixture itself costs.
+Every turn describes one window of the demo scene with each member and with the ensemble, in an order drawn by chance,
+so that what else the machine does hits all alike; the ratios are those of one turn, and their median is told.
+``of_first`` is the ensemble against its first member, ``of_sum`` against all members one after the other: what is above
+1 there, the mixture itself costs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from edge_aac.models.contract import Description, Latency
 from edge_aac.models.opening import CaptioningModel, open_captioning
 from edge_aac.models.seq2seq import window_rng
 
+SCENE_S = 60.0
 WARM_UP_TURNS = 2  # first runs allocate
 STAGES = ("total", "encode", "decode", "rerank")
 
@@ -68,14 +69,13 @@ def costs(members: list[CaptioningModel], ensemble: CaptioningModel, turns: int)
         ensemble: all of them together.
         turns: number of windows, after :data:`WARM_UP_TURNS`.
     """
-    windows = windows_of(synthesise_demo(600.0, 0), turns + WARM_UP_TURNS)
+    windows = windows_of(synthesise_demo(SCENE_S), turns + WARM_UP_TURNS)
     models = [*members, ensemble]
     taken: list[list[Latency]] = []
     order = np.random.default_rng(0)
     for window in windows:
-        of_turn: dict[int, Latency] = {
-            number: _latency(models[number], window) for number in order.permutation(len(models))
-        }
+        shuffled: list[int] = order.permutation(len(models)).tolist()
+        of_turn = {number: _latency(models[number], window) for number in shuffled}
         taken.append([of_turn[number] for number in range(len(models))])
     kept = taken[WARM_UP_TURNS:]
     return {
