@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 import threading
@@ -64,8 +63,8 @@ _RATES = (1.0, 1.0001, 0.9999, 1.00005)
 _SLACK_S = 15.0
 """An event lasts as long as the windows that hold it."""
 
-_RINGING_S = 0.1
-"""So long, at most, the level's filter rings on: a window that begins as a scene ends may be loud enough."""
+_WINDOW_S = WINDOW_SAMPLES / SAMPLE_RATE
+"""So long after a scene's end windows still hold some of it, and may name a sound that earlier ones did not."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,13 @@ class Watch:
         self.descriptors.append(len(os.listdir("/proc/self/fd")))
         self.threads.append(threading.active_count())
 
-    def over(self, values: Sequence[int], begin: float, end: float) -> float:
-        """Median of a part of the run, from one share of it to another."""
-        return statistics.median(values[int(begin * len(values)) : max(1, int(end * len(values)))] or values)
+    def over(self, values: Sequence[int], begin: float, end: float) -> int:
+        """Highest of a part of the run, from one share of it to another.
+
+        What a process holds falls whenever its heap is trimmed, and rises with the next scene: what a machine must have
+        for it are the peaks.
+        """
+        return max(values[int(begin * len(values)) : max(1, int(end * len(values)))] or values)
 
 
 class EventSink:
@@ -261,6 +264,7 @@ def soak(bundle: str, hours: float, every_minutes: float, max_growth: float) -> 
         "watchdog_fed": watch.looks - len(watch.unfed),
         "scenes": sum(len(plan.scenes) for plan in planned),
         "events": len(kept.spans),
+        "events_named_late": _named_late(planned, kept),
         "counters": {channel.label: _table(channel.counters) for channel in session.channels},
     }
     before, after = figures["resident_mib_after_warm_up"], figures["resident_mib_at_the_end"]
@@ -321,9 +325,20 @@ def _unexpected(planned: Sequence[Plan], channels: Sequence[Channel], kept: Even
     return found
 
 
+def _named_late(planned: Sequence[Plan], kept: EventSink) -> int:
+    """Events that begin after their scene's end: of sounds that only its last windows name."""
+    rates = {plan.label: plan for plan in planned}
+    count = 0
+    for source, start, _ in kept.spans:
+        plan, at_s = rates[source], _seconds(start)
+        ends = [(begin_s + SCENE_S) / plan.rate for begin_s, _ in plan.scenes]
+        count += any(end_s < at_s < end_s + _WINDOW_S for end_s in ends)
+    return count
+
+
 def _meet(scene: tuple[float, float], span: tuple[float, float]) -> bool:
     return (
-        span[0] < scene[1] + _RINGING_S
+        span[0] < scene[1] + _WINDOW_S
         and span[1] > scene[0]
         and span[0] > scene[0] - _SLACK_S
         and span[1] < scene[1] + _SLACK_S
