@@ -69,7 +69,8 @@ _AUTOMATIONS = """
              restored=s.attributes.get('restored', false),
              score=s.attributes.get('score'), start=s.attributes.get('start') | string,
              end=s.attributes.get('end') | string, event_type=s.attributes.get('event_type'),
-             caption=s.attributes.get('caption'), options=s.attributes.get('options'))] %}
+             caption=s.attributes.get('caption'), options=s.attributes.get('options'),
+             min=s.attributes.get('min'), max=s.attributes.get('max'))] %}
           {% endif %}
           {% endfor %}
           {{ dict(ask=trigger.payload, lamp=states('input_boolean.lamp'), entities=all.found) | tojson }}
