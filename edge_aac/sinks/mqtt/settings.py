@@ -84,7 +84,7 @@ class MqttSettings(SpooledSettings):
     credentials: str | None = Field(
         default=None,
         description="Where user and password are read from: file:PATH or env:NAME, one line USER:PASSWORD.",
-        examples=["file:/etc/edge-aac/mqtt"],
+        examples=["file:/etc/edge-aac/credentials/mqtt"],
         # It names a place; but whoever writes the password itself there must not see it in the message.
         json_schema_extra={"absent": "none are sent", "secret": True},
     )

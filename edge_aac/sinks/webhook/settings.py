@@ -51,14 +51,14 @@ class WebhookSettings(SpooledSettings):
     token: str | None = Field(
         default=None,
         description="Place of a token: file:PATH or env:NAME.",
-        examples=["file:/etc/edge-aac/token"],
+        examples=["file:/etc/edge-aac/credentials/hook-token"],
         # Here and below: whoever writes the secret itself must not see it in a message.
         json_schema_extra={"absent": "none is sent", "secret": True},
     )
     secret: str | None = Field(
         default=None,
         description="Place of the signing key: file:PATH or env:NAME.",
-        examples=["file:/etc/edge-aac/signing-key"],
+        examples=["file:/etc/edge-aac/credentials/hook-key"],
         json_schema_extra={"absent": "nothing is signed", "secret": True},
     )
     headers: dict[str, str] = Field(
