@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +16,8 @@ from typing import Any
 import numpy as np
 import paho.mqtt.client as mqtt
 
-from tests.system.command import COMMAND, environment
+from tests.home_assistant.process import Process
+from tests.system.command import COMMAND
 
 PATIENCE_S = 180.0
 VARIABLE = "EDGE_AAC_HOME_ASSISTANT"
@@ -129,43 +128,6 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < deadline_s, what
         time.sleep(0.25)
     return found
-
-
-class Process:
-    """A program that can be ended and started again; its output goes to a file.
-
-    Args:
-        words: the command.
-        log: file of its output.
-        env: changes of the environment.
-    """
-
-    def __init__(self, words: list[str], log: Path, env: dict[str, str] | None = None) -> None:
-        self._words = words
-        self.log = log
-        self._env = env
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment(self._env)
-            )
-
-    def end(self, number: int = signal.SIGTERM) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    @property
-    def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
 
 
 class Radio:

@@ -11,14 +11,13 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from edge_aac import __version__
-from tests.home_assistant.parts import VARIABLE, Home, Process, Radio, eventually, node, write_configuration
+from tests.home_assistant.documented import documented_automations, documented_entities
+from tests.home_assistant.parts import VARIABLE, Home, Radio, eventually, node, write_configuration
+from tests.home_assistant.world import World, all_there, end_part, ends_as_before, start_part
 
 pytestmark = [
     pytest.mark.one_python,
@@ -27,32 +26,6 @@ pytestmark = [
 
 _NAMES = 'entity_names = ["caption=Gehört", "listening=Mikrofon an"]\ndevice_name = "Küche"\n'
 _COMPONENTS = 'discovery_form = "components"\n'
-_DOCS = Path(__file__).parents[2] / "docs/home-assistant.md"
-_DISABLED = "sensor.kitchen_temperature"
-
-
-@dataclass
-class World:
-    """All parts."""
-
-    home: Home
-    radio: Radio
-    kitchen: Process
-    attic: Process
-
-
-def documented_automations() -> str:
-    """The automations of docs/home-assistant.md as they are, but for five minutes that are not waited for."""
-    text = "".join(re.findall(r"```yaml\n(- .*?)```", _DOCS.read_text(encoding="utf-8"), re.DOTALL))
-    assert text.count("alias:") == 5  # noqa: PLR2004
-    assert text.count('for: "00:05:00"') == 1
-    return text.replace('for: "00:05:00"', 'for: "00:00:03"')
-
-
-def documented_entities() -> set[str]:
-    """Entities of the node kitchen that docs/home-assistant.md names as those that appear."""
-    section = _DOCS.read_text(encoding="utf-8").partition("## What appears")[2].partition("\n## ")[0]
-    return set(re.findall(r"`([a-z_]+\.kitchen_\w+)`", section)) - {_DISABLED}
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +48,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         radio.close()
 
 
-def _all_there(told: dict[str, Any]) -> bool:
-    captions = [f"sensor.{source}_caption" for source in ("kitchen_garden", "kitchen_hall", "attic_garden")]
-    return all(told[caption]["state"] not in {"unknown", "unavailable"} for caption in captions)
-
-
 def test_entities_appear_with_names_units_classes_and_states(world: World) -> None:
-    told = world.home.eventually(_all_there, "not all captions are there")
+    told = world.home.eventually(all_there, "not all captions are there")
     assert len([entity for entity in told if entity != "lamp"]) == 3 * 10 + 2, sorted(told)
     kitchen = {entity for entity in told if ".kitchen_" in entity and ".kitchen_hall" not in entity}
     assert documented_entities() == kitchen
@@ -181,57 +149,6 @@ def test_a_death_is_seen_and_a_return_too(world: World) -> None:
     world.home.eventually(lambda told: told["sensor.attic_garden_caption"]["state"] != "unavailable", "it is not back")
 
 
-def _lasting(told: dict[str, Any]) -> dict[str, tuple[object, ...]]:
-    """Of each entity what no restart may change: all but what is heard and measured."""
-    set_by_people = {"switch", "number", "binary_sensor", "update"}
-    facts = ("name", "device", "version", "unit", "device_class", "options", "restored")
-    return {
-        entity: (*(known[fact] for fact in facts), known["state"] if entity.split(".")[0] in set_by_people else None)
-        for entity, known in told.items()
-        if entity != "lamp"
-    }
-
-
-def _end(world: World, part: str) -> None:
-    if part == "edge-aac":
-        world.kitchen.end()
-        world.attic.end(signal.SIGKILL)
-    else:
-        (world.home.hass if part == "hass" else world.home.broker).end()
-
-
-def _start(world: World, part: str) -> None:
-    if part == "edge-aac":
-        world.kitchen.start()
-        world.attic.start()
-    elif part == "hass":
-        world.home.hass.start()
-    else:
-        world.home.start_broker()
-
-
-def _ends_as_before(world: World, before: dict[str, Any]) -> None:
-    """Wait until all is as before: all there, what was set still set, and what is not paused heard anew."""
-    heard = ("sensor.kitchen_hall_caption", "sensor.attic_garden_caption")
-    told = world.home.eventually(
-        lambda told: (
-            _all_there(told)
-            and all(told[caption]["start"] != before[caption]["start"] for caption in heard)
-            and _lasting(told) == _lasting(before)
-            and told["sensor.kitchen_garden_state"]["state"] == "paused"
-            and told["sensor.kitchen_hall_state"]["state"] == told["sensor.attic_garden_state"]["state"] == "listening"
-        ),
-        "it is not as before",
-    )
-    assert told["switch.kitchen_garden_listening"]["state"] == "off"
-    assert told["switch.kitchen_hall_listening"]["state"] == told["switch.attic_garden_listening"]["state"] == "on"
-    assert told["number.attic_garden_threshold"]["state"] == "-3.25"
-    assert told["number.attic_garden_hop"]["state"] == "4.5"
-    assert told["number.kitchen_hall_hop"]["state"] == "3", "the hop of another node has changed"
-    assert not any(entity["restored"] for name, entity in told.items() if name != "lamp")
-    assert world.radio.listeners["/kitchen-garden"] == 0, "a paused source was opened by a restart"
-
-
 _PARTS = ("hass", "broker", "edge-aac")
 
 
@@ -239,17 +156,17 @@ _PARTS = ("hass", "broker", "edge-aac")
 def test_restarts_in_any_order_end_in_the_same_state(order: tuple[str, ...], world: World) -> None:
     before = world.home.told()
     for part in order:
-        _end(world, part)
+        end_part(world, part)
     for part in order:
-        _start(world, part)
-    _ends_as_before(world, before)
+        start_part(world, part)
+    ends_as_before(world, before)
 
 
 def test_home_assistant_restarts_while_edge_aac_is_down(world: World) -> None:
     before = world.home.told()
-    _end(world, "edge-aac")
-    _end(world, "hass")
-    _start(world, "hass")
+    end_part(world, "edge-aac")
+    end_part(world, "hass")
+    start_part(world, "hass")
     world.home.eventually(
         lambda told: (
             told.keys() == before.keys()
@@ -257,8 +174,8 @@ def test_home_assistant_restarts_while_edge_aac_is_down(world: World) -> None:
         ),
         "what is down is not shown as unavailable",
     )
-    _start(world, "edge-aac")
-    _ends_as_before(world, before)
+    start_part(world, "edge-aac")
+    ends_as_before(world, before)
 
 
 def _event(world: World, caption: str, state: str, end: str) -> None:
