@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +16,8 @@ from typing import Any
 import numpy as np
 import paho.mqtt.client as mqtt
 
-from tests.system.command import COMMAND, environment
+from tests.home_assistant.process import Process
+from tests.system.command import COMMAND
 
 PATIENCE_S = 180.0
 VARIABLE = "EDGE_AAC_HOME_ASSISTANT"
@@ -36,6 +35,11 @@ recorder:
 input_boolean:
   lamp:
     name: Lamp
+zone:
+person:
+  - name: Somebody
+    id: somebody
+    device_trackers: [device_tracker.phone]
 logger:
   default: info
 automation: !include automations.yaml
@@ -69,10 +73,16 @@ _AUTOMATIONS = """
              restored=s.attributes.get('restored', false),
              score=s.attributes.get('score'), start=s.attributes.get('start') | string,
              end=s.attributes.get('end') | string, event_type=s.attributes.get('event_type'),
-             caption=s.attributes.get('caption'), options=s.attributes.get('options'))] %}
+             caption=s.attributes.get('caption'), options=s.attributes.get('options'),
+             min=s.attributes.get('min'), max=s.attributes.get('max'))] %}
           {% endif %}
           {% endfor %}
-          {{ dict(ask=trigger.payload, lamp=states('input_boolean.lamp'), entities=all.found) | tojson }}
+          {% set ran = namespace(last={}) %}
+          {% for automation in states.automation %}
+          {% set ran.last = dict(ran.last, **{automation.name: automation.attributes.last_triggered | string}) %}
+          {% endfor %}
+          {{ dict(ask=trigger.payload, lamp=states('input_boolean.lamp'), automations=ran.last,
+             entities=all.found) | tojson }}
 """
 
 _ENTRY = {
@@ -118,43 +128,6 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < deadline_s, what
         time.sleep(0.25)
     return found
-
-
-class Process:
-    """A program that can be ended and started again; its output goes to a file.
-
-    Args:
-        words: the command.
-        log: file of its output.
-        env: changes of the environment.
-    """
-
-    def __init__(self, words: list[str], log: Path, env: dict[str, str] | None = None) -> None:
-        self._words = words
-        self.log = log
-        self._env = env
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment(self._env)
-            )
-
-    def end(self, number: int = signal.SIGTERM) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    @property
-    def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
 
 
 class Radio:
@@ -236,6 +209,8 @@ class Home:
         self.client: mqtt.Client | None = None
         self._answers: dict[str, dict[str, Any]] = {}
         self.received: dict[str, list[bytes]] = {}
+        self.automations: dict[str, str] = {}
+        """When each automation ran last, by its name, at the last :meth:`told`."""
         self._asked = 0
 
     def add_automations(self, text: str) -> None:
@@ -284,6 +259,7 @@ class Home:
                     break
                 time.sleep(0.1)
         answer = self._answers.pop(ask)
+        self.automations = answer["automations"]
         return {"lamp": answer["lamp"], **{entity["id"]: entity for entity in answer["entities"]}}
 
     def eventually(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from edge_aac.credentials import SecretPlace
 from edge_aac.errors import ConfigError, InputMissingError
 from edge_aac.sinks.mqtt.entity_names import parse_names
-from edge_aac.sinks.mqtt.login import fault_of_place
 from edge_aac.sinks.mqtt.topics import Topics, fault_of_root, segment
 from edge_aac.sinks.spool_settings import SpooledSettings
 
@@ -84,7 +84,7 @@ class MqttSettings(SpooledSettings):
     credentials: str | None = Field(
         default=None,
         description="Where user and password are read from: file:PATH or env:NAME, one line USER:PASSWORD.",
-        examples=["file:/etc/edge-aac/mqtt"],
+        examples=["file:/etc/edge-aac/credentials/mqtt"],
         # It names a place; but whoever writes the password itself there must not see it in the message.
         json_schema_extra={"absent": "none are sent", "secret": True},
     )
@@ -197,7 +197,10 @@ class MqttSettings(SpooledSettings):
         json_schema_extra={"absent": "the node"},
     )
     entity_names: tuple[str, ...] = Field(
-        default=(), description="Names of entities in Home Assistant, each KEY=NAME, such as caption=Gehört."
+        default=(),
+        description="Names of entities in Home Assistant, each KEY=NAME.",
+        examples=[["caption=Gehört"]],
+        json_schema_extra={"absent": "English ones"},
     )
 
     @field_validator("url")
@@ -209,8 +212,8 @@ class MqttSettings(SpooledSettings):
     @field_validator("credentials")
     @classmethod
     def _a_place(cls, credentials: str | None) -> str | None:
-        if credentials is not None and (fault := fault_of_place(credentials)):
-            raise ValueError(fault)
+        if credentials is not None:
+            SecretPlace.parse(credentials)
         return credentials
 
     @field_validator("root", "discovery_prefix")
