@@ -75,7 +75,7 @@ class MqttSettings(SpooledSettings):
     """Records are published to an MQTT broker, each source under a topic of its own."""
 
     records: tuple[str, ...] = Field(
-        default=("caption", "event", "health"), description="Kinds of record that the sink takes."
+        default=("caption", "event", "alert", "health"), description="Kinds of record that the sink takes."
     )
     url: str = Field(
         description="Broker: mqtt://HOST, mqtts://HOST (TLS), ws://HOST/PATH or wss://HOST/PATH, :PORT after the host.",
