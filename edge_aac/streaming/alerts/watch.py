@@ -1,9 +1,9 @@
 """Follows one source's events by rules: when an alert begins, and when it ends. All positions are samples.
 
 A window of 10 s tells that a sound is in it, and not when. So a sound that is in several windows has certainly gone on
-from the end of the first to the start of the newest: that is what ``for_s`` of a rule is compared with. How long a sound
-has paused, and when it was last heard, is judged as for events (:mod:`edge_aac.streaming.events`): it ceased where the
-first window without it begins.
+from the end of the first to the start of the newest: that is what ``for_s`` of a rule is compared with. How long a
+sound has paused, and when it was last heard, is judged as for events (:mod:`edge_aac.streaming.events`): it ceased
+where the first window without it begins.
 """
 
 from __future__ import annotations
