@@ -47,8 +47,8 @@ def table(session: Session) -> dict[str, Any]:
     """The sources, sinks and newest health records as JSON has them.
 
     Returns:
-        ``captions``, ``last_caption_s``, ``sources`` (label → state, reason, counts since its start and names of
-        open alerts), ``sinks`` (name → state and counts) and ``health`` (label → the newest health record).
+        ``captions``, ``last_caption_s``, ``sources`` (label → state, reason and counts since its start), ``sinks``
+        (name → state and counts) and ``health`` (label → the newest health record).
     """
     return {
         "captions": session.captions,
@@ -73,6 +73,5 @@ def _source(channel: Channel) -> dict[str, Any]:
         "skipped": counters.skipped.total(),
         "failed": counters.failed,
         "reconnects": channel.capture.reconnects,
-        "alerts": [name for name, alert in channel.publisher.alerts.newest.items() if alert.state == "start"] or None,
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,7 +38,7 @@ _STEPS = st.lists(
 )
 
 
-def _play(stream: Stream, steps: list[tuple]) -> None:  # type: ignore[type-arg]
+def _play(stream: Stream, steps: list[Any]) -> None:
     for step in steps:
         if step[0] == "hear":
             stream.hear(step[1], step[2], step[3])
@@ -63,7 +64,7 @@ def _alerts(changes: list[AlertChange]) -> dict[int, list[AlertChange]]:
 def test_each_alert_ends_once_and_none_overlaps_another_of_its_rule(
     rules: list[AlertRule],
     events: EventRules,
-    steps: list[tuple],  # type: ignore[type-arg]
+    steps: list[Any],
 ) -> None:
     stream = Stream(*rules, events=events)
     _play(stream, steps)
@@ -95,7 +96,7 @@ def test_each_alert_ends_once_and_none_overlaps_another_of_its_rule(
 
 @settings(deadline=None, max_examples=60)
 @given(_RULES, _EVENTS, _STEPS)
-def test_an_alert_ends_with_time_alone(rule: AlertRule, events: EventRules, steps: list[tuple]) -> None:  # type: ignore[type-arg]
+def test_an_alert_ends_with_time_alone(rule: AlertRule, events: EventRules, steps: list[Any]) -> None:
     stream = Stream(rule, events=events)
     _play(stream, steps)
     stream.expire(stream.next_start + WINDOW + 1000)
