@@ -35,8 +35,7 @@ def alert_messages(
     found: list[Message] = []
     for source in sources:
         for alert in source.alerts:
-            topic = topics.alert(source.label, alert.name)
-            found.append(_state(topic, alert))
+            # First what an automation reads when the state has changed.
             if alert.newest is not None:
                 found.append(
                     Message(
@@ -46,6 +45,7 @@ def alert_messages(
                         expiry_s=expiry_s if retain else None,
                     )
                 )
+            found.append(_state(topics.alert(source.label, alert.name), alert))
     return found
 
 

@@ -12,6 +12,9 @@ from edge_aac.streaming.alerts.rules import AlertRule, Hours
 from edge_aac.streaming.wording import checked_patterns
 from edge_aac.timebase import SAMPLE_RATE
 
+LONGEST_NAME = 100
+"""Of a rule and of its title, in characters."""
+
 DeviceClass = Literal[
     "sound",
     "smoke",
@@ -43,12 +46,10 @@ class AlertSettings(BaseModel):
 
     name: str = Field(
         min_length=1,
-        max_length=64,
         description="Name of the rule in records and topics.",
         examples=["doorbell"],
     )
     sounds: tuple[str, ...] = Field(
-        min_length=1,
         description="Words: sounds whose captions hold one of them count; * stands for any letters of a word.",
         examples=[("doorbell", "door chime*")],
     )
@@ -103,7 +104,6 @@ class AlertSettings(BaseModel):
     title: str | None = Field(
         default=None,
         min_length=1,
-        max_length=100,
         description="Name of the rule for people, in sentences and in Home Assistant.",
         examples=["Doorbell"],
         json_schema_extra={"absent": "the name"},
@@ -117,11 +117,15 @@ class AlertSettings(BaseModel):
         # Names are printed on terminals and stand in topics.
         if name is not None and (not name.strip() or any(unicodedata.category(each)[0] == "C" for each in name)):
             raise ValueError("a name holds a letter or sign, and no control characters")
+        if name is not None and len(name) > LONGEST_NAME:
+            raise ValueError(f"a name has at most {LONGEST_NAME} characters")
         return name
 
     @field_validator("sounds")
     @classmethod
     def _with_words(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        if not patterns:
+            raise ValueError("a rule needs the words of one sound at least")
         return checked_patterns(patterns)
 
     @field_validator("hours")

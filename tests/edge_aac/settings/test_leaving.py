@@ -115,7 +115,7 @@ def test_what_other_packages_bring(outside_package: OutsidePackage) -> None:
     )
     told = leaving(load_settings(given=Layer({"sinks": [{"kind": "mute"}, {"kind": "open"}]})))
     assert "Caption and alert records go to sinks of kind 'mute', which does not say what it does with them." in told
-    assert "Caption records are sent to smtp://********@mail.\\x1b[31m" in told
+    assert "Caption and alert records are sent to smtp://********@mail.\\x1b[31m" in told
     assert "Figures can be read by anybody on this device." in told
     assert any("[mute] is of another package" in sentence for sentence in told)
 

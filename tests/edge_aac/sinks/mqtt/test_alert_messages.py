@@ -1,4 +1,4 @@
-"""Alerts at a broker and in Home Assistant: a state for each rule and source that is true, and nothing of what is gone."""
+"""Alerts at a broker and in Home Assistant: a state that is true for each rule and source, nothing of what is gone."""
 
 from __future__ import annotations
 
@@ -199,8 +199,8 @@ def test_what_a_sink_does_not_retain_it_does_not_retain_of_alerts_but_their_stat
     finally:
         steering.close()
     assert [(message.topic, message.retain) for message in kept] == [
-        (f"{_BASE}/hall/alert/bell", True),
         (f"{_BASE}/hall/alert/bell/attributes", False),
+        (f"{_BASE}/hall/alert/bell", True),
     ]
     assert subscriptions == [], "a broker that allows nobody to read would end the connection"
     assert alert_topics(settings.topics, control.sources()) == {message.topic for message in kept}

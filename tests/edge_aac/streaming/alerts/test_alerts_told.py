@@ -100,7 +100,7 @@ def test_silence_ends_it_after_the_hold_with_the_time_at_which_it_began_to_be_si
 
 def _run(made: Session, source: FakeSource, rules: Sequence[AlertRule]) -> threading.Thread:
     settings = ChannelSettings(EnergyGate(-70.0), every_window=True, alerts=tuple(rules))
-    made.add(source, WindowSlicer(WINDOW, HOP), settings, reopen=lambda: _microphone())
+    made.add(source, WindowSlicer(WINDOW, HOP), settings, reopen=_microphone)
     _take_alerts(made)
     thread = threading.Thread(target=made.run)
     thread.start()
