@@ -36,6 +36,11 @@ recorder:
 input_boolean:
   lamp:
     name: Lamp
+zone:
+person:
+  - name: Somebody
+    id: somebody
+    device_trackers: [device_tracker.phone]
 logger:
   default: info
 automation: !include automations.yaml
@@ -69,10 +74,16 @@ _AUTOMATIONS = """
              restored=s.attributes.get('restored', false),
              score=s.attributes.get('score'), start=s.attributes.get('start') | string,
              end=s.attributes.get('end') | string, event_type=s.attributes.get('event_type'),
-             caption=s.attributes.get('caption'), options=s.attributes.get('options'))] %}
+             caption=s.attributes.get('caption'), options=s.attributes.get('options'),
+             min=s.attributes.get('min'), max=s.attributes.get('max'))] %}
           {% endif %}
           {% endfor %}
-          {{ dict(ask=trigger.payload, lamp=states('input_boolean.lamp'), entities=all.found) | tojson }}
+          {% set ran = namespace(last={}) %}
+          {% for automation in states.automation %}
+          {% set ran.last = dict(ran.last, **{automation.name: automation.attributes.last_triggered | string}) %}
+          {% endfor %}
+          {{ dict(ask=trigger.payload, lamp=states('input_boolean.lamp'), automations=ran.last,
+             entities=all.found) | tojson }}
 """
 
 _ENTRY = {
@@ -236,6 +247,8 @@ class Home:
         self.client: mqtt.Client | None = None
         self._answers: dict[str, dict[str, Any]] = {}
         self.received: dict[str, list[bytes]] = {}
+        self.automations: dict[str, str] = {}
+        """When each automation ran last, by its name, at the last :meth:`told`."""
         self._asked = 0
 
     def add_automations(self, text: str) -> None:
@@ -284,6 +297,7 @@ class Home:
                     break
                 time.sleep(0.1)
         answer = self._answers.pop(ask)
+        self.automations = answer["automations"]
         return {"lamp": answer["lamp"], **{entity["id"]: entity for entity in answer["entities"]}}
 
     def eventually(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edge_aac.backoff import Backoff
+from edge_aac.credentials import SecretPlace
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.records import Record
 from edge_aac.sinks.contract import SinkStatus, SourceControl
 from edge_aac.sinks.message import Message as StoredMessage
 from edge_aac.sinks.mqtt.connection import BACKOFF, Connection
 from edge_aac.sinks.mqtt.faults import Fault
-from edge_aac.sinks.mqtt.login import is_open, read_login
+from edge_aac.sinks.mqtt.login import CREDENTIALS, read_login
 from edge_aac.sinks.mqtt.messages import Message, message_of, of_stored, to_stored
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.steering import Steering
@@ -206,11 +207,8 @@ def _message_of(record: Record, settings: MqttSettings) -> Message:
 
 def warn_of_open_ways(settings: MqttSettings) -> None:
     """Log by which ways others could learn what is sent, or who sends it."""
-    if settings.credentials is not None and is_open(settings.credentials):
-        path = settings.credentials.partition(":")[2]
-        _log.warning(
-            "'%s' holds credentials and every user of this machine may read or change it: `chmod 600 '%s'`", path, path
-        )
+    if settings.credentials is not None:
+        SecretPlace.parse(settings.credentials).warn_if_open(CREDENTIALS)
     loopback = settings.broker.host in {"localhost", "127.0.0.1", "::1"}
     if settings.credentials is not None and not settings.broker.tls and not loopback:
         _log.warning("MQTT: user and password go to %s unencrypted: use mqtts://", settings.broker.label)

@@ -29,6 +29,7 @@ class _Fields(BaseModel):
     between: float = Field(default=1.0, gt=0.0, lt=2.0)
     level: float = Field(default=-1.5, le=0.0)
     words: list[str] = []
+    named: dict[str, str] = {}
     one: Literal["a", "b", "c"] | None = None
     path: Path | None = None
     text: str = Field(min_length=1)
@@ -47,6 +48,7 @@ class _Fields(BaseModel):
         ("between", "a number above 0 and below 2", "1"),
         ("level", "a number of 0 or less", "-1.5"),
         ("words", "a list of text", "[]"),
+        ("named", "a table of text", "{}"),
         ("one", "one of a, b or c", ""),
         ("path", "a path", ""),
         ("text", "text of one character or more", ""),

@@ -16,6 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from edge_aac.errors import ConfigError, InputMissingError
+from edge_aac.settings.tree import load_settings
 from edge_aac.sinks.contract import TransientSinkError
 from edge_aac.sinks.webhook.settings import WebhookSettings
 from edge_aac.sinks.webhook.sink import WebhookSink
@@ -315,10 +316,33 @@ def test_secrets_that_are_not_there_are_told_at_the_start(settings: Any, tmp_pat
     with pytest.raises(InputMissingError, match="set the variable NOT_SET_AT_ALL"):
         WebhookSink.open(settings("https://x/", secret="env:NOT_SET_AT_ALL"))
     (tmp_path / "two").write_text("one\ntwo")
-    with pytest.raises(ConfigError, match="in one line"):
+    with pytest.raises(ConfigError, match="does not hold the signing key: it is to hold one line"):
         WebhookSink.open(settings("https://x/", secret=f"file:{tmp_path}/two"))
     with pytest.raises(ConfigError, match="holds no certificates"):
         WebhookSink.open(settings("https://x/", ca=tmp_path / "two"))
+
+
+def test_a_token_that_no_header_has_room_for_and_one_that_all_may_read(
+    settings: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (path := tmp_path / "token").write_text("hunter2ä")
+    with pytest.raises(ConfigError, match="does not hold the token: it is to hold one line of ASCII characters") as no:
+        WebhookSink.open(settings("https://x/", token=f"file:{path}"))
+    assert "hunter2" not in str(no.value)
+    path.write_text(" hunter2\n")
+    path.chmod(0o644)
+    WebhookSink.open(settings("https://x/", token=f"file:{path}")).close()
+    assert f"chmod o= '{path}'" in caplog.text and "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("key", ["token", "secret"])
+def test_a_secret_in_the_settings_is_refused_and_not_shown(key: str, tmp_path: Path) -> None:
+    (path := tmp_path / "config.toml").write_text(
+        f'[[sinks]]\nkind = "webhook"\nurl = "https://x/"\n{key} = "hunter2"\n'
+    )
+    with pytest.raises(ConfigError, match="does not stand in the settings") as refused:
+        load_settings(path)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_the_doctor_posts_a_message_that_says_what_it_is(serve: Any, settings: Any) -> None:
