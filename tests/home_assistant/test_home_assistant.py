@@ -10,69 +10,26 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge_aac import __version__
-from tests.home_assistant.parts import VARIABLE, Home, Process, Radio, eventually, node, write_configuration
+from tests.home_assistant.conftest import DOCS, NAMES, World
+from tests.home_assistant.parts import VARIABLE, eventually, write_configuration
 
 pytestmark = [
     pytest.mark.one_python,
     pytest.mark.skipif(VARIABLE not in os.environ, reason="script/test-home-assistant runs it"),
 ]
 
-_NAMES = 'entity_names = ["caption=Gehört", "listening=Mikrofon an"]\ndevice_name = "Küche"\n'
-_COMPONENTS = 'discovery_form = "components"\n'
-_DOCS = Path(__file__).parents[2] / "docs/home-assistant.md"
 _DISABLED = "sensor.kitchen_temperature"
-
-
-@dataclass
-class World:
-    """All parts."""
-
-    home: Home
-    radio: Radio
-    kitchen: Process
-    attic: Process
-
-
-def documented_automations() -> str:
-    """The automations of docs/home-assistant.md as they are, but for five minutes that are not waited for."""
-    text = "".join(re.findall(r"```yaml\n(- .*?)```", _DOCS.read_text(encoding="utf-8"), re.DOTALL))
-    assert text.count("alias:") == 5  # noqa: PLR2004
-    assert text.count('for: "00:05:00"') == 1
-    return text.replace('for: "00:05:00"', 'for: "00:00:03"')
 
 
 def documented_entities() -> set[str]:
     """Entities of the node kitchen that docs/home-assistant.md names as those that appear."""
-    section = _DOCS.read_text(encoding="utf-8").partition("## What appears")[2].partition("\n## ")[0]
+    section = DOCS.read_text(encoding="utf-8").partition("## What appears")[2].partition("\n## ")[0]
     return set(re.findall(r"`([a-z_]+\.kitchen_\w+)`", section)) - {_DISABLED}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("home")
-    home, radio = Home(folder), Radio()
-    home.add_automations(documented_automations())
-    kitchen = node(home, radio, "kitchen", ["garden", "hall"], _NAMES)
-    attic = node(home, radio, "attic", ["garden"], _COMPONENTS)
-    made = World(home, radio, kitchen, attic)
-    try:
-        home.start_broker()
-        for part in (home.hass, kitchen, attic):
-            part.start()
-        yield made
-    finally:
-        kitchen.end()
-        attic.end()
-        home.close()
-        radio.close()
 
 
 def _all_there(told: dict[str, Any]) -> bool:
@@ -82,7 +39,7 @@ def _all_there(told: dict[str, Any]) -> bool:
 
 def test_entities_appear_with_names_units_classes_and_states(world: World) -> None:
     told = world.home.eventually(_all_there, "not all captions are there")
-    assert len([entity for entity in told if entity != "lamp"]) == 3 * 10 + 2, sorted(told)
+    assert len([entity for entity in told if entity != "lamp"]) == 3 * 10 + 2 + 4, sorted(told)
     kitchen = {entity for entity in told if ".kitchen_" in entity and ".kitchen_hall" not in entity}
     assert documented_entities() == kitchen
     caption = told["sensor.kitchen_garden_caption"]
@@ -100,6 +57,7 @@ def test_entities_appear_with_names_units_classes_and_states(world: World) -> No
             "sensor.kitchen_garden_lost",
             "sensor.attic_garden_state",
             "binary_sensor.attic_garden_problem",
+            "binary_sensor.kitchen_hall_alert_baby",
             "number.attic_garden_hop",
             "update.attic_update",
         )
@@ -110,6 +68,7 @@ def test_entities_appear_with_names_units_classes_and_states(world: World) -> No
         "sensor.kitchen_garden_lost": ("ms", "duration"),
         "sensor.attic_garden_state": (None, "enum"),
         "binary_sensor.attic_garden_problem": (None, "problem"),
+        "binary_sensor.kitchen_hall_alert_baby": (None, "sound"),
         "number.attic_garden_hop": ("s", "duration"),
         "update.attic_update": (None, "firmware"),
     }
@@ -181,12 +140,17 @@ def test_a_death_is_seen_and_a_return_too(world: World) -> None:
     world.home.eventually(lambda told: told["sensor.attic_garden_caption"]["state"] != "unavailable", "it is not back")
 
 
+def _is_set_by_people(entity: str) -> bool:
+    return (
+        entity.split(".", maxsplit=1)[0] in {"switch", "number", "binary_sensor", "update"} and "_alert_" not in entity
+    )
+
+
 def _lasting(told: dict[str, Any]) -> dict[str, tuple[object, ...]]:
     """Of each entity what no restart may change: all but what is heard and measured."""
-    set_by_people = {"switch", "number", "binary_sensor", "update"}
     facts = ("name", "device", "version", "unit", "device_class", "options", "restored")
     return {
-        entity: (*(known[fact] for fact in facts), known["state"] if entity.split(".")[0] in set_by_people else None)
+        entity: (*(known[fact] for fact in facts), known["state"] if _is_set_by_people(entity) else None)
         for entity, known in told.items()
         if entity != "lamp"
     }
@@ -261,37 +225,6 @@ def test_home_assistant_restarts_while_edge_aac_is_down(world: World) -> None:
     _ends_as_before(world, before)
 
 
-def _event(world: World, caption: str, state: str, end: str) -> None:
-    """Publish an event of the hall that began at 10:00."""
-    event = {"schema": "edge-aac/event/1", "node": "kitchen", "source": "hall", "event": 7, "windows": 1}
-    times = {"start": "2026-05-01T10:00:00.000Z", "end": f"2026-05-01T{end}.000Z"}
-    world.home.publish(
-        "edge-aac/kitchen/hall/event", json.dumps({**event, **times, "state": state, "caption": caption})
-    )
-
-
-def test_the_documented_automation_lights_the_lamp(world: World) -> None:
-    world.home.call("input_boolean.turn_off", "input_boolean.lamp")
-    _event(world, "a doorbell rings", "update", "10:00:10")
-    assert world.home.told()["lamp"] == "off", "it rang before"
-    _event(world, "a doorbell rings", "start", "10:00:10")
-    world.home.eventually(lambda told: told["lamp"] == "on", "the lamp stays dark")
-
-
-def test_the_documented_automation_tells_of_a_baby_that_has_cried_for_a_minute(world: World) -> None:
-    home, name = world.home, "The baby has cried for a minute"
-    for caption, state, end in (
-        ("a baby is crying", "start", "10:00:10"),
-        ("a baby is crying", "update", "10:00:59"),
-        ("rain patters", "update", "10:01:30"),
-    ):
-        _event(world, caption, state, end)
-    home.told()
-    assert home.automations[name] == "None", "it has not cried for a minute"
-    _event(world, "a baby wails", "update", "10:01:00")
-    home.eventually(lambda _: home.automations[name] != "None", "nobody is told")
-
-
 def test_the_documented_automations_do_not_listen_while_somebody_is_at_home(world: World) -> None:
     home, radio = world.home, world.radio
     phone = {"state_topic": "test/phone", "unique_id": "phone", "object_id": "phone", "name": "phone"}
@@ -322,7 +255,7 @@ def test_the_documented_automation_tells_of_a_microphone_that_is_deaf(world: Wor
 
 
 def test_a_source_that_is_taken_out_is_gone_while_the_others_stay(world: World) -> None:
-    write_configuration(world.home, world.radio, "kitchen", ["hall"], _NAMES)
+    write_configuration(world.home, world.radio, "kitchen", ["hall"], NAMES)
     world.kitchen.end()
     world.kitchen.start()
     told = world.home.eventually(lambda told: not [e for e in told if "kitchen_garden" in e], "it is still there")
