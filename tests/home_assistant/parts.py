@@ -75,11 +75,6 @@ class Process:
             process.kill()
             process.wait()
 
-    def tell(self, number: int) -> None:
-        """Send a signal that does not end it."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
     @property
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None

@@ -132,7 +132,7 @@ class AlertWatch:
         return {one.rule.name: one.alert for one in self._followed if one.alert is not None}
 
     def window(self, start: int, end: int, events: Sequence[OpenEvent]) -> list[AlertChange]:
-        """Take in the next window that tells what is heard: samples ``start`` to ``end``.
+        """Take in the next window that tells what is heard, once time has passed to its start: ``start`` to ``end``.
 
         Args:
             start: first sample of the window.
@@ -144,7 +144,6 @@ class AlertWatch:
         for one in self._followed:
             one.named &= there
             heard = False
-            changes += self._expired(one, start, self._told_until)
             for event in events:
                 if event.end != end or (event.number not in one.named and one.wording(event) is None):
                     continue
@@ -215,7 +214,8 @@ class AlertWatch:
         if run is None or (one.alert is None and begun.start - run.ceased > one.rule.gap_samples):
             one.run = begun
             return
-        run.start, run.begun_by = min(run.start, begun.start), min(run.begun_by, begun.begun_by)
+        if one.alert is None:
+            run.start, run.begun_by = min(run.start, begun.start), min(run.begun_by, begun.begun_by)
         run.newest_start, run.end = max(run.newest_start, begun.newest_start), max(run.end, begun.end)
         run.absent_from = None
 
@@ -251,11 +251,8 @@ class AlertWatch:
 def _ended(one: _Followed, reason: Reason) -> AlertChange:
     alert, run = one.alert, one.run
     assert alert is not None and run is not None, "an open alert has a sound"
-    # What joined it later may have begun before, and a window may have told of its absence from there on.
-    end = max(alert.start, run.ceased)
-    one.alert = one.run = None
-    one.over = end
-    return AlertChange(one.rule, alert.number, "end", alert.start, end, alert.caption, alert.event, reason)
+    one.alert, one.run, one.over = None, None, run.ceased
+    return AlertChange(one.rule, alert.number, "end", alert.start, run.ceased, alert.caption, alert.event, reason)
 
 
 def _follow(rule: AlertRule) -> _Followed:

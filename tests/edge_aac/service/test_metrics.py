@@ -25,6 +25,7 @@ from edge_aac.service.metrics_endpoint import MetricsEndpoint, open_metrics
 from edge_aac.service.metrics_settings import MetricsSettings, host_and_port
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import load_settings
+from edge_aac.streaming.alerts.rules import AlertRule
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.counters import LATENCY_BOUNDS_S, LatencyLog
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
@@ -101,6 +102,25 @@ def test_what_was_counted_is_what_is_scraped() -> None:
     assert samples["process_resident_memory_bytes", ()] > 1e6
     assert samples["process_open_fds", ()] > 2
     assert samples["edge_aac_threads", ()] >= 1
+
+
+def test_alerts_are_counted_by_rule_and_told_while_they_are_open() -> None:
+    made = session(FakeSource(blocks(5), live=False), FakeSink())
+    (channel,) = made.channels
+    rules = (AlertRule("rain", ("rain",)), AlertRule("dog", ("dog",)))
+    channel.publisher.alerts.change_rules(rules)
+    open_then: list[float] = []
+    made.alerted = lambda _record: open_then.append(
+        _of(_scraped(made), "edge_aac_alert_open", source="garden.wav", alert="rain")
+    )
+    made.run()
+    assert open_then == [1, 0]
+    samples = _scraped(made)
+    found = {
+        name: [_of(samples, f"edge_aac_{name}", source="garden.wav", alert=rule.name) for rule in rules]
+        for name in ("alerts_total", "alert_open")
+    }
+    assert found == {"alerts_total": [1, 0], "alert_open": [0, 0]}
 
 
 def test_states_are_one_hot_and_losses_have_reasons() -> None:
@@ -188,6 +208,7 @@ def test_open_metrics_for_those_that_ask_for_it() -> None:
 
 def test_every_metric_says_what_it_is_in_base_units(tmp_path: Path) -> None:
     made = session(FakeSource(blocks(4), live=True), FakeSink())
+    made.channels[0].publisher.alerts.change_rules([AlertRule("rain", ("rain",))])
     made.run()
     zone, chip = tmp_path / "sys/class/thermal/thermal_zone0", tmp_path / "sys/class/hwmon/hwmon0"
     for folder, files in (

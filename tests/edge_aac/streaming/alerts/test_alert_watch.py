@@ -99,6 +99,32 @@ def test_two_sounds_that_the_rule_is_for_are_one_alert() -> None:
     assert stream.told == [("baby", "start", 0, 12), ("baby", "end", 0, 60)]
 
 
+def test_a_sound_that_is_named_when_an_alert_is_over_was_no_part_of_it() -> None:
+    stream = Stream(replace(BABY, sounds=("infant*", "dog*"), hold_samples=4))
+    stream.hear(f"{CRIES} while a dog barks", 3)
+    stream.hear(CRIES, 10)
+    assert stream.told == [("baby", "start", 0, 12), ("baby", "end", 0, 6)]
+    stream.hear(WAILS)
+    assert stream.told[2:] == [("baby", "start", 6, 36)], "the event began at 0"
+
+
+def test_one_that_joins_an_open_alert_changes_nothing_of_what_was_told() -> None:
+    stream = Stream(replace(BABY, sounds=("infant*", "dog*")), events=EventRules(min_windows=1))
+    stream.hear(CRIES, 10)
+    stream.hear(f"{CRIES} while a dog barks")
+    stream.hear(WAILS, 3)
+    stream.finish()
+    assert stream.told == [("baby", "start", 28, 30), ("baby", "end", 28, 36)]
+
+
+def test_events_that_are_over_are_forgotten() -> None:
+    stream = Stream(BABY, events=EventRules())
+    for _ in range(20):
+        stream.hear(CRIES, 2)
+        stream.hear("", 8)
+    assert len(stream.told) == 2 * 1 - 1 and len(stream.watch._followed[0].named) <= 1
+
+
 def test_a_cool_down_keeps_the_next_alert_back_but_not_for_ever() -> None:
     cooled = replace(BABY, hold_samples=4, cooldown_samples=60)
     stream = Stream(cooled, events=EventRules(min_windows=1))

@@ -135,6 +135,22 @@ def test_a_pause_ends_it_at_once_and_a_removal_too() -> None:
     ] * 2
 
 
+def test_time_alone_ends_it_where_no_sound_comes_any_more_and_no_event_is_open() -> None:
+    sink, stop = FakeSink(), threading.Event()
+    made = session([], sink, stop=stop)
+    source = FakeSource(blocks(4), live=True, endless=True, pace_s=0.05, label="hall")
+    thread = _run(made, source, [replace(RAIN, hold_samples=SAMPLE_RATE)])
+    try:
+        _wait_for(lambda: len(_alerts(sink.records)) == 2)
+        assert made.channels[0].capture.state == "listening"
+        assert sum(isinstance(record, Event) and record.state == "end" for record in sink.records) == 1
+    finally:
+        stop.set()
+        thread.join(_PATIENCE_S)
+    end = _alerts(sink.records)[1]
+    assert (end.state, end.reason, end.lasted_s) == ("end", "stopped", 0.2)
+
+
 def test_another_model_ends_no_alert() -> None:
     sink, stop = FakeSink(), threading.Event()
     made = session([], sink, stop=stop)
