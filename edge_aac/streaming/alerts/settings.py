@@ -135,6 +135,15 @@ class AlertSettings(BaseModel):
             Hours.parse(text)
         return stretches
 
+    def leaves(self) -> str:
+        """What is written because of the rule, see :mod:`edge_aac.settings.leaving`."""
+        if not self.enabled:
+            return ""
+        return (
+            f'Alerts of the rule "{self.name}" go where a sink takes alert records; while one is open, its record and '
+            "caption are kept in alerts.json in the service's state folder, or the user's."
+        )
+
     def rule(self) -> AlertRule:
         """The rule, with lengths in samples at 16 kHz."""
         return AlertRule(

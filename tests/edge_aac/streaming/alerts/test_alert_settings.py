@@ -8,6 +8,7 @@ import pytest
 
 from edge_aac.settings.example import example
 from edge_aac.settings.layers import Layer
+from edge_aac.settings.leaving import leaving
 from edge_aac.settings.sections import registered_sections
 from edge_aac.settings.show import show
 from edge_aac.settings.tree import faults_of, load_settings
@@ -95,6 +96,12 @@ def test_the_example_and_what_is_shown_have_the_rules() -> None:
     assert '#sounds = ["doorbell", "door chime*"]' in text
     shown = show(load_settings(given=Layer({"alerts": [{"name": "baby", "sounds": ["baby"], "for_s": 60.0}]})))
     assert '[[alerts]]\nname = "baby"' in shown and "for_s = 60.0" in shown and "alert records" in shown
+
+
+def test_what_is_written_because_of_a_rule_is_told() -> None:
+    table = {"name": "baby", "sounds": ["baby"]}
+    told = " ".join(leaving(load_settings(given=Layer({"alerts": [table, {**table, "name": "b", "enabled": False}]}))))
+    assert told.count("alerts.json") == 1 and 'Alerts of the rule "baby"' in told
 
 
 def test_minutes_of_the_day_are_those_of_the_machines_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
