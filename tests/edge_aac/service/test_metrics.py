@@ -104,25 +104,6 @@ def test_what_was_counted_is_what_is_scraped() -> None:
     assert samples["edge_aac_threads", ()] >= 1
 
 
-def test_alerts_are_counted_by_rule_and_told_while_they_are_open() -> None:
-    made = session(FakeSource(blocks(5), live=False), FakeSink())
-    (channel,) = made.channels
-    rules = (AlertRule("rain", ("rain",)), AlertRule("dog", ("dog",)))
-    channel.publisher.alerts.change_rules(rules)
-    open_then: list[float] = []
-    made.alerted = lambda _record: open_then.append(
-        _of(_scraped(made), "edge_aac_alert_open", source="garden.wav", alert="rain")
-    )
-    made.run()
-    assert open_then == [1, 0]
-    samples = _scraped(made)
-    found = {
-        name: [_of(samples, f"edge_aac_{name}", source="garden.wav", alert=rule.name) for rule in rules]
-        for name in ("alerts_total", "alert_open")
-    }
-    assert found == {"alerts_total": [1, 0], "alert_open": [0, 0]}
-
-
 def test_states_are_one_hot_and_losses_have_reasons() -> None:
     stop = threading.Event()
     stop.set()
