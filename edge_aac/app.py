@@ -11,10 +11,13 @@ from pathlib import Path
 from edge_aac.audio.windows import check_hop
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
+from edge_aac.records import Alert
 from edge_aac.service.companions import OpenCompanion
 from edge_aac.service.control import Control
 from edge_aac.service.metrics_endpoint import open_metrics
 from edge_aac.service.notify import ServiceManager
+from edge_aac.service.open_alerts import FILE_NAME as OPEN_ALERTS_FILE
+from edge_aac.service.open_alerts import OpenAlerts
 from edge_aac.service.opening import (
     Output,
     configured_sinks,
@@ -38,7 +41,7 @@ from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.clips.saving import open_clips
 from edge_aac.streaming.clips.settings import ClipSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
-from edge_aac.streaming.hub import Hub
+from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.streaming.load import heat_watch
 from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.offline import FileCaptioner
@@ -93,7 +96,10 @@ def run_stream(
             wait = manager.listens or state_file is not None if chosen is None else chosen
             running = _opened(settings, output, stop, plans, wait)
             session = running.session
+            open_alerts = OpenAlerts(folder_of_environment() / OPEN_ALERTS_FILE)
+            at_end.callback(open_alerts.close)
             try:
+                _keep_alerts(open_alerts, running, settings)
                 for open_companion in COMPANIONS:
                     if (companion := open_companion(settings)) is not None:
                         at_end.callback(companion.close)
@@ -112,6 +118,19 @@ def run_stream(
             cause = error if isinstance(error, OSError) else error.__cause__
             manager.failed(str(error) or type(error).__name__, cause.errno if isinstance(cause, OSError) else None)
             raise
+
+
+def _keep_alerts(open_alerts: OpenAlerts, running: Running, settings: Settings) -> None:
+    """Have open alerts kept, and end those that an earlier run left open; their records go out with the first ones."""
+    session, tell = running.session, running.changed
+
+    def alerted(record: Alert) -> None:
+        open_alerts.note(record)
+        tell()
+
+    session.alerted = alerted
+    for record in open_alerts.take_over(settings.get(StreamSettings).node):
+        session.hub.publish(Delivery(record))
 
 
 def _opened(

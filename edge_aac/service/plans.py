@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +12,10 @@ from edge_aac.audio.sources.paused import PausedSource
 from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer, check_hop
 from edge_aac.errors import ConfigError
 from edge_aac.models.settings import CaptionerSettings
+from edge_aac.records import as_text
 from edge_aac.service.opening import Output, contexts_of, privacy_gate
 from edge_aac.settings.tree import Settings
+from edge_aac.streaming.alerts.settings import AlertSettings, rules_for, unknown_sources
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.event_settings import EventSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
@@ -21,6 +24,8 @@ from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import ConfiguredSource, SourceSettings, StreamSettings, configured_sources
 from edge_aac.timebase import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
         raise ConfigError("standard input is named by two sources: name it once")
     seed, load = settings.get(CaptionerSettings).seed, settings.get(LoadSettings)
     privacy, rules = privacy_gate(settings), settings.get(EventSettings).rules()
+    alerts = settings.tables(AlertSettings)
     plans = [
         SourcePlan(
             source,
@@ -96,6 +102,7 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
                 hop_limits(load),
                 privacy,
                 rules,
+                rules_for(_label(source, context), alerts),
             ),
             stream.same_similarity,
         )
@@ -103,4 +110,13 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
     ]
     for plan in plans:
         check_hop(plan.hop_samples)
+    disabled = [table for table in settings.tables(SourceSettings) if not table.enabled]
+    known = [as_text(plan.label) for plan in plans]
+    known += [table.name or as_text(Address.parse(table.address).label) for table in disabled]
+    for sentence in unknown_sources(alerts, known):
+        log.warning("%s", sentence)
     return plans
+
+
+def _label(source: ConfiguredSource, context: SourceContext) -> str:
+    return as_text(context.label(Address.parse(source.address)))

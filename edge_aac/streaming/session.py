@@ -15,6 +15,7 @@ from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
 from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
+from edge_aac.records import Alert
 from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.clips.saving import ClipSaving
@@ -85,6 +86,8 @@ class Session:
         self.health = HealthReporter(node, (), hub, health_interval_s, clocks, heat, clips)
         self.ending: Callable[[], None] = lambda: None
         """Called as soon as the run ends, before anything is closed."""
+        self.alerted: Callable[[Alert], None] = lambda _record: None
+        """Called with each record of an alert, in the thread of :meth:`run`: it must not wait."""
         self._stop = stop
         self._scheduler = Scheduler(
             model=model,
@@ -295,6 +298,8 @@ class Session:
             self.captions += 1
             self.last_caption_s = time.time()
         self.hub.publish(delivery)
+        if isinstance(delivery.record, Alert):
+            self.alerted(delivery.record)
 
     def _close_sources(self) -> None:
         """Close them side by side, since each may take its time: a driver that hangs, a device that is being opened."""

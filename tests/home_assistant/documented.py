@@ -21,3 +21,10 @@ def documented_entities() -> set[str]:
     """Entities of the node kitchen that docs/home-assistant.md names as those that appear."""
     section = _DOCS.read_text(encoding="utf-8").partition("## What appears")[2].partition("\n## ")[0]
     return set(re.findall(r"`([a-z_]+\.kitchen_\w+)`", section)) - {_DISABLED}
+
+
+def documented_rules() -> str:
+    """The rules for alerts of docs/home-assistant.md as they are."""
+    found = re.findall(r"```toml\n(\[\[alerts\]\].*?)```", _DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) == 2  # noqa: PLR2004
+    return "".join(found)

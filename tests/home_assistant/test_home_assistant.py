@@ -10,13 +10,13 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from edge_aac import __version__
-from tests.home_assistant.documented import documented_automations, documented_entities
-from tests.home_assistant.parts import VARIABLE, Home, Radio, eventually, node, write_configuration
+from tests.home_assistant.conftest import NAMES
+from tests.home_assistant.documented import documented_entities
+from tests.home_assistant.parts import VARIABLE, eventually, write_configuration
 from tests.home_assistant.world import World, all_there, end_part, ends_as_before, start_part
 
 pytestmark = [
@@ -24,33 +24,10 @@ pytestmark = [
     pytest.mark.skipif(VARIABLE not in os.environ, reason="script/test-home-assistant runs it"),
 ]
 
-_NAMES = 'entity_names = ["caption=Gehört", "listening=Mikrofon an"]\ndevice_name = "Küche"\n'
-_COMPONENTS = 'discovery_form = "components"\n'
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("home")
-    home, radio = Home(folder), Radio()
-    home.add_automations(documented_automations())
-    kitchen = node(home, radio, "kitchen", ["garden", "hall"], _NAMES)
-    attic = node(home, radio, "attic", ["garden"], _COMPONENTS)
-    made = World(home, radio, kitchen, attic)
-    try:
-        home.start_broker()
-        for part in (home.hass, kitchen, attic):
-            part.start()
-        yield made
-    finally:
-        kitchen.end()
-        attic.end()
-        home.close()
-        radio.close()
-
 
 def test_entities_appear_with_names_units_classes_and_states(world: World) -> None:
     told = world.home.eventually(all_there, "not all captions are there")
-    assert len([entity for entity in told if entity != "lamp"]) == 3 * 10 + 2, sorted(told)
+    assert len([entity for entity in told if entity != "lamp"]) == 3 * 10 + 2 + 4, sorted(told)
     kitchen = {entity for entity in told if ".kitchen_" in entity and ".kitchen_hall" not in entity}
     assert documented_entities() == kitchen
     caption = told["sensor.kitchen_garden_caption"]
@@ -68,6 +45,7 @@ def test_entities_appear_with_names_units_classes_and_states(world: World) -> No
             "sensor.kitchen_garden_lost",
             "sensor.attic_garden_state",
             "binary_sensor.attic_garden_problem",
+            "binary_sensor.kitchen_hall_alert_baby",
             "number.attic_garden_hop",
             "update.attic_update",
         )
@@ -78,6 +56,7 @@ def test_entities_appear_with_names_units_classes_and_states(world: World) -> No
         "sensor.kitchen_garden_lost": ("ms", "duration"),
         "sensor.attic_garden_state": (None, "enum"),
         "binary_sensor.attic_garden_problem": (None, "problem"),
+        "binary_sensor.kitchen_hall_alert_baby": (None, "sound"),
         "number.attic_garden_hop": ("s", "duration"),
         "update.attic_update": (None, "firmware"),
     }
@@ -178,37 +157,6 @@ def test_home_assistant_restarts_while_edge_aac_is_down(world: World) -> None:
     ends_as_before(world, before)
 
 
-def _event(world: World, caption: str, state: str, end: str) -> None:
-    """Publish an event of the hall that began at 10:00."""
-    event = {"schema": "edge-aac/event/1", "node": "kitchen", "source": "hall", "event": 7, "windows": 1}
-    times = {"start": "2026-05-01T10:00:00.000Z", "end": f"2026-05-01T{end}.000Z"}
-    world.home.publish(
-        "edge-aac/kitchen/hall/event", json.dumps({**event, **times, "state": state, "caption": caption})
-    )
-
-
-def test_the_documented_automation_lights_the_lamp(world: World) -> None:
-    world.home.call("input_boolean.turn_off", "input_boolean.lamp")
-    _event(world, "a doorbell rings", "update", "10:00:10")
-    assert world.home.told()["lamp"] == "off", "it rang before"
-    _event(world, "a doorbell rings", "start", "10:00:10")
-    world.home.eventually(lambda told: told["lamp"] == "on", "the lamp stays dark")
-
-
-def test_the_documented_automation_tells_of_a_baby_that_has_cried_for_a_minute(world: World) -> None:
-    home, name = world.home, "The baby has cried for a minute"
-    for caption, state, end in (
-        ("a baby is crying", "start", "10:00:10"),
-        ("a baby is crying", "update", "10:00:59"),
-        ("rain patters", "update", "10:01:30"),
-    ):
-        _event(world, caption, state, end)
-    home.told()
-    assert home.automations[name] == "None", "it has not cried for a minute"
-    _event(world, "a baby wails", "update", "10:01:00")
-    home.eventually(lambda _: home.automations[name] != "None", "nobody is told")
-
-
 def test_the_documented_automations_do_not_listen_while_somebody_is_at_home(world: World) -> None:
     home, radio = world.home, world.radio
     phone = {"state_topic": "test/phone", "unique_id": "phone", "object_id": "phone", "name": "phone"}
@@ -239,7 +187,7 @@ def test_the_documented_automation_tells_of_a_microphone_that_is_deaf(world: Wor
 
 
 def test_a_source_that_is_taken_out_is_gone_while_the_others_stay(world: World) -> None:
-    write_configuration(world.home, world.radio, "kitchen", ["hall"], _NAMES)
+    write_configuration(world.home, world.radio, "kitchen", ["hall"], NAMES)
     world.kitchen.end()
     world.kitchen.start()
     told = world.home.eventually(lambda told: not [e for e in told if "kitchen_garden" in e], "it is still there")

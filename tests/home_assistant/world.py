@@ -27,13 +27,17 @@ def all_there(told: dict[str, Any]) -> bool:
 
 def lasting(told: dict[str, Any]) -> dict[str, tuple[object, ...]]:
     """Of each entity what no restart may change: all but what is heard and measured."""
-    set_by_people = {"switch", "number", "binary_sensor", "update"}
     facts = ("name", "device", "version", "unit", "device_class", "options", "restored")
     return {
-        entity: (*(known[fact] for fact in facts), known["state"] if entity.split(".")[0] in set_by_people else None)
+        entity: (*(known[fact] for fact in facts), known["state"] if _is_set_by_people(entity) else None)
         for entity, known in told.items()
         if entity != "lamp"
     }
+
+
+def _is_set_by_people(entity: str) -> bool:
+    kind = entity.split(".", maxsplit=1)[0]
+    return kind in {"switch", "number", "binary_sensor", "update"} and "_alert_" not in entity
 
 
 def end_part(world: World, part: str) -> None:

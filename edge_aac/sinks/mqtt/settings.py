@@ -75,7 +75,7 @@ class MqttSettings(SpooledSettings):
     """Records are published to an MQTT broker, each source under a topic of its own."""
 
     records: tuple[str, ...] = Field(
-        default=("caption", "event", "health"), description="Kinds of record that the sink takes."
+        default=("caption", "event", "alert", "health"), description="Kinds of record that the sink takes."
     )
     url: str = Field(
         description="Broker: mqtt://HOST, mqtts://HOST (TLS), ws://HOST/PATH or wss://HOST/PATH, :PORT after the host.",
@@ -127,7 +127,9 @@ class MqttSettings(SpooledSettings):
         default="auto", description="Version of MQTT; auto: 5, and 3.1.1 where the broker knows no 5."
     )
     qos: int = Field(default=1, ge=0, le=1, description="1: each record is confirmed by the broker; 0: none is.")
-    retain: bool = Field(default=True, description="The broker keeps the newest caption and health of each source.")
+    retain: bool = Field(
+        default=True, description="The broker keeps the newest caption, alert and health of each source."
+    )
     state_expiry_s: int = Field(
         default=86_400,
         ge=0,
@@ -260,7 +262,7 @@ class MqttSettings(SpooledSettings):
         """Where records go, see :class:`edge_aac.sinks.contract.SinkSettings`."""
         how = "encrypted" if self.broker.tls else "not encrypted"
         who = "Who may publish there can change how sources are listened to." if self.commands else ""
-        kept = ", which keeps the newest caption and health of each source" if self.retain else ""
+        kept = ", which keeps the newest caption, alert and health of each source" if self.retain else ""
         goes = f'{self.records_in_words} go, {how}, to the MQTT broker "{self.broker.label}"{kept}.'
         return f"{goes} {self.waits_in_words} {who}"
 

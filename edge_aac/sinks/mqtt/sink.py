@@ -100,9 +100,9 @@ class MqttSink:
         return check(settings)
 
     def take_commands(self, control: SourceControl) -> None:
-        """See :class:`edge_aac.sinks.contract.TakesCommands`: the device is announced and, where wanted, steered."""
-        if self._settings.commands or self._settings.discovery:
-            self._steering = Steering(self.connection, self._settings, control)
+        """See :class:`edge_aac.sinks.contract.TakesCommands`: alerts are told and, where wanted, the device announced
+        and steered."""
+        self._steering = Steering(self.connection, self._settings, control)
 
     @property
     def status(self) -> SinkStatus:
@@ -128,7 +128,8 @@ class MqttSink:
         try:
             self._spooled.close()
         finally:
-            self.connection.close([self._status_message("offline")])
+            last = [] if self._steering is None else self._steering.farewell()
+            self.connection.close([*last, self._status_message("offline")])
             self._release()
 
     def _status_message(self, text: str) -> Message:

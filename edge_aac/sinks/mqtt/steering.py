@@ -1,4 +1,4 @@
-"""Commands that come by MQTT, the states that answer them, and what Home Assistant is told."""
+"""Commands that come by MQTT, the states that answer them, states of alerts, and what Home Assistant is told."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Protocol
 import edge_aac
 from edge_aac.records import as_text
 from edge_aac.sinks.contract import SourceControl, SourceState
+from edge_aac.sinks.mqtt.alert_messages import alert_messages, alert_topics, states
 from edge_aac.sinks.mqtt.commands import Refusal, carry_out, parse, state_texts
 from edge_aac.sinks.mqtt.discovery import Facts, filters, is_ours, messages, outdated, version_message
 from edge_aac.sinks.mqtt.entity_names import parse_names
@@ -44,7 +45,8 @@ class KeepsMessages(Protocol):
 
 
 class Steering:
-    """Obeys commands, answers them on the topics of states, and announces the device to Home Assistant.
+    """Obeys commands, answers them on the topics of states, tells which alerts are open, and announces the device to
+    Home Assistant.
 
     All of it is done by a thread of its own: a command may wait for the model, and neither the connection nor the
     records wait with it. What a broker had retained is no command.
@@ -66,7 +68,8 @@ class Steering:
         self._shown: dict[str, bytes] = {}
         """Payloads of the states and announcements that are there, by topic."""
         self._found: dict[str, bytes] = {}
-        """Announcements of this node that the broker had, by topic, until it is known which of them still hold."""
+        """Announcements and states of alerts of this node that the broker had, by topic, until it is known which of
+        them still hold."""
         self._dropped = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"edge-aac-mqtt-commands-{settings.client}", daemon=True)
@@ -79,7 +82,14 @@ class Steering:
             connection.subscribe(Subscription(status, self._take_birth))
             for filter_ in filters(self._facts([])):
                 connection.subscribe(Subscription(filter_, self._take_announcement, retained=True))
+            # With discovery only: a broker that lets nobody read these topics may end the connection for it.
+            for filter_ in self._topics.alerts:
+                connection.subscribe(Subscription(filter_, self._take_alert, retained=True))
         self._announce()
+
+    def farewell(self) -> list[Message]:
+        """The last states of alerts that there were: none is open when nothing is listened to any more."""
+        return states(self._topics, self._control.sources())
 
     def close(self) -> None:
         """Take no more commands."""
@@ -133,9 +143,12 @@ class Steering:
         if self._settings.discovery:
             facts = self._facts(sources)
             wanted += [*messages(facts), version_message(facts)]
-        for source in sources:
-            for name, text in state_texts(source).items():
-                wanted.append(self._message(self._topics.of(source.label, name), text, retain=True))
+        if self._settings.commands or self._settings.discovery:
+            for source in sources:
+                for name, text in state_texts(source).items():
+                    wanted.append(self._message(self._topics.of(source.label, name), text, retain=True))
+        expiry_s = self._settings.state_expiry_s or None
+        wanted += alert_messages(self._topics, sources, retain=self._settings.retain, expiry_s=expiry_s)
         topics = {message.topic for message in wanted}
         for topic in set(self._shown) - topics:
             if self._shown[topic]:
@@ -183,6 +196,11 @@ class Steering:
         if payload and is_ours(self._facts([]), topic):
             self._put(lambda: self._note_announcement(topic, payload))
 
+    def _take_alert(self, topic: str, payload: bytes) -> None:
+        # What was just told comes back, too.
+        if payload and topic not in self._shown:
+            self._put(lambda: self._note_announcement(topic, payload))
+
     def _note_announcement(self, topic: str, payload: bytes) -> None:
         if len(self._found) < MAX_FOUND:
             self._found[topic] = payload
@@ -194,8 +212,13 @@ class Steering:
         if not sources or not self._found:
             return  # the stream has not begun: what stands there may be announced again
         facts, found, self._found = self._facts(sources), self._found, {}
+        states_there = alert_topics(self._topics, sources)
         for topic, payload in found.items():
-            removal = outdated(facts, topic, payload)
+            if topic.startswith(f"{self._topics.base}/"):
+                stale = topic not in states_there
+                removal = Message(topic, b"", retain=True, json=False) if stale else None
+            else:
+                removal = outdated(facts, topic, payload)
             if removal is not None:
                 self._connection.keep(removal)
 

@@ -34,7 +34,7 @@ class WebhookSettings(SpooledSettings):
         timeout_s: seconds that the server may be silent for.
     """
 
-    records: tuple[str, ...] = Field(default=("event",), description="Kinds of record that the sink takes.")
+    records: tuple[str, ...] = Field(default=("event", "alert"), description="Kinds of record that the sink takes.")
     url: str = Field(
         description="Address to post to; {token} in it stands for the token.",
         examples=["https://ntfy.sh/my-kitchen"],
