@@ -130,11 +130,10 @@ class Link:
         self._will = will if will is None or retained_will else replace(will, retain=False)
         self._client: WatchedClient | None = None
 
-    def open(self) -> None:
-        """Connect, and wait for the broker's consent.
+    def prepare(self) -> WatchedClient:
+        """Make the client by which :meth:`open` connects.
 
         Raises:
-            BrokerError: it is not reached, or refuses.
             EdgeAacError: the files of credentials or certificates cannot be used.
         """
         client = self._client = made_client(
@@ -148,6 +147,16 @@ class Link:
         client.on_log = self._on_log
         client.on_socket_open = lambda _client, _data, opened: self._cut(opened) if self._abandoned else None
         client.ended = self._on_end_of_thread
+        return client
+
+    def open(self) -> None:
+        """Connect, and wait for the broker's consent.
+
+        Raises:
+            BrokerError: it is not reached, or refuses.
+            EdgeAacError: the files of credentials or certificates cannot be used.
+        """
+        client = self.prepare()
         try:
             client.connect(
                 self._broker.host,
@@ -304,8 +313,11 @@ class Link:
     def _on_subscribe(
         self, _client: Client, _data: Any, mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        worst = max(reasons, key=lambda reason: int(reason.value))
-        self._answers.come(mid, worst.value, str(worst))
+        worst = max(reasons, key=lambda reason: int(reason.value), default=None)
+        if worst is None:  # as no broker of good faith answers
+            self._answers.come(mid, FAILURE, "an answer without a reason code")
+        else:
+            self._answers.come(mid, worst.value, str(worst))
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         try:
