@@ -7,8 +7,8 @@ that keeps all, an MQTT sink or none; at each turn the same number of events a s
 sink delivers them through its spool to a mosquitto of its own, and `mosquitto_sub`, another process, counts what comes.
 ``ratio`` compares the captions' latency (from the end of a window's sound to its record) of the turns with the MQTT
 sink to those without. ``ratio_without`` compares every other turn without it to the rest of those: what chance makes of
-the same stream. Broker and subscriber share the machine's cores with the stream, as on a board that is its own broker. Exit
-code 1 where an event is missing or out of order.
+the same stream. Broker and subscriber share the machine's cores with the stream, as on a board that is its own broker.
+Exit code 1 where an event is missing or out of order.
 """
 
 from __future__ import annotations
@@ -119,6 +119,7 @@ def measure(bundle: str, rate: int, turn_s: float, turns: int, folder: Path, por
         with subscribed(port, arrived):
             time.sleep(LEAD_S)
             for number in range(2 * turns):
+                session.between_rounds(lambda: session.hub.replace([collector])).result()
                 # A drift of the machine falls on both alike: with, without, without, with …
                 with_mqtt = number % 4 in {0, 3}
                 outlets, sink = [collector], None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class Answers:
         self._early: dict[int, tuple[int, str]] = {}
         self._unconfirmed = 0
         self._ended = False
+        self.newest_s: float | None = None
+        """Monotonic time of the newest answer to what was waited for."""
 
     def take_room(self, limit: int, timeout_s: float) -> bool:
         """Wait until less than ``limit`` messages are unconfirmed, and count one more; False after the timeout.
@@ -85,6 +88,8 @@ class Answers:
             sent.future.set_exception(BrokerError(self._lost()))
 
     def _give_room(self, sent: _Sent) -> None:
+        if not self._ended:
+            self.newest_s = time.monotonic()
         self._unconfirmed -= sent.counts
         self._changed.notify_all()
 

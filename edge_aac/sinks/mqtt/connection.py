@@ -193,17 +193,15 @@ class Connection:
                 keep_session=self._keep_session,
                 retained_will=self._versions.retained_will,
             )
-            began_s = time.monotonic()
             login = self._login()
             self.tries += 1
             fault = self._lived(link)
             if self._stop.is_set():
                 break
-            if link.accepted:
-                if time.monotonic() - began_s >= self._backoff.steady_s:
-                    failures = short = 0
-                    self._logged.clear()
-                short += 1
+            if link.held(self._backoff.steady_s):
+                failures = short = 0
+                self._logged.clear()
+            short += link.accepted
             link.close()
             if self._versions.adapted(link, fault):
                 continue

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -126,9 +127,16 @@ class Link:
         self._abandoned = False
         self._lock = threading.Lock()
         self._answers = Answers(lambda: self.fault or self._unknown_loss())
+        self._accepted_s = 0.0
         self._heard_of_tls = ""
         self._will = will if will is None or retained_will else replace(will, retain=False)
         self._client: WatchedClient | None = None
+
+    def held(self, seconds: float) -> bool:
+        """Whether it has worked for so long since the broker accepted it; one that confirms nothing does not work."""
+        silent = self.fault == fault_of_silence(self._broker)
+        until_s = self._answers.newest_s if silent else time.monotonic()
+        return self.accepted and until_s is not None and until_s - self._accepted_s >= seconds
 
     def prepare(self) -> WatchedClient:
         """Make the client by which :meth:`open` connects.
@@ -279,7 +287,7 @@ class Link:
         if reason.value >= FAILURE:
             self._end(fault_of_connack(reason.value, str(reason), self._broker, self._name))
         else:
-            self.accepted = True
+            self.accepted, self._accepted_s = True, time.monotonic()
             self.limits = Limits(
                 in_flight=getattr(properties, "ReceiveMaximum", 65_535),
                 qos=getattr(properties, "MaximumQoS", 1),
