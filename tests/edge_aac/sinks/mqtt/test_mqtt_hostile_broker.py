@@ -302,12 +302,14 @@ def test_an_answer_to_commands_that_the_acl_refuses_is_not_tried_each_time(tmp_p
     sink.take_commands(control)
     eventually(lambda: sink.connection.connected, "connected")
     commander = Subscriber(broker.port, "edge-aac/kitchen/mic0/hop", client="commander")
-    for _ in range(10):
+    for _ in range(4):
         commander.publish("edge-aac/kitchen/mic0/set/hop", b"bad")
+        time.sleep(0.3)
+        eventually(lambda: sink.connection.connected, "connected")
     commander.publish("edge-aac/kitchen/mic0/set/hop", b"4")
     eventually(lambda: control.states["mic0"].hop_s == 4.0, "obeyed")
     # mosquitto 2.0.11 ends the connection with each refusal: whoever sends bad commands could keep the device away.
-    assert broker.log.count("Denied PUBLISH") <= 2
+    assert broker.log.count("Denied PUBLISH") == 1
     commander.close()
     broker.stop()
 
