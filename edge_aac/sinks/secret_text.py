@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from edge_aac import secret_variables
 from edge_aac.errors import ConfigError, InputMissingError
 
 _HIGHEST_BYTES = 65_536
@@ -21,6 +22,7 @@ def checked_place(text: str) -> str:
     if kind == "file" and name and "\0" not in name:
         return text
     if kind == "env" and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        secret_variables.note(name)
         return text
     raise ValueError('write "file:PATH" or "env:NAME"; the secret itself does not stand in the settings')
 

@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge_aac import secret_variables
 from edge_aac.errors import ConfigError, InputMissingError
 
 _HIGHEST_BYTES = 131_072
@@ -36,6 +37,7 @@ def fault_of_place(text: str) -> str | None:
     if kind == "file" and name and "\0" not in name:
         return None
     if kind == "env" and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        secret_variables.note(name)
         return None
     return 'write credentials = "file:PATH" or "env:NAME"; the password itself does not stand in the settings'
 

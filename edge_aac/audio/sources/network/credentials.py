@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, unquote
 
+from edge_aac import secret_variables
 from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.errors import DeviceError, UsageError
 
@@ -129,6 +130,7 @@ def place_of(text: str) -> CredentialsPlace:
     if kind == "file" and name and "\0" not in name:
         return CredentialsPlace("file", name)
     if kind == "env" and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        secret_variables.note(name)
         return CredentialsPlace("env", name)
     raise UsageError("credentials has an unusable value: write credentials=file:PATH or credentials=env:NAME.")
 
