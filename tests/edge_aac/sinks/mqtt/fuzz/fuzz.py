@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
+from pathlib import Path
 
 import atheris
 
@@ -20,8 +22,13 @@ def main() -> None:
     """Run until libFuzzer ends it."""
     logging.getLogger("edge_aac").propagate = False  # refused commands are no news
     target = Target()
-    atheris.Setup([*sys.argv, f"-max_len={LONGEST_INPUT}"], target.one_input)
-    atheris.Fuzz()
+    with tempfile.TemporaryDirectory() as folder:
+        # To merge a corpus, libFuzzer starts itself again by this name.
+        program = Path(folder) / "fuzz"
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.edge_aac.sinks.mqtt.fuzz.fuzz "$@"\n')
+        program.chmod(0o700)
+        atheris.Setup([str(program), *sys.argv[1:], f"-max_len={LONGEST_INPUT}"], target.one_input)
+        atheris.Fuzz()
 
 
 if __name__ == "__main__":
