@@ -254,7 +254,10 @@ def test_nothing_is_told_to_a_broker_that_accepts_after_the_close(
     watcher.await_messages("edge-aac/other/status", 2)
     # The broker had accepted the first one: that it is lost again may be told, but not that it is there.
     assert "online" not in watcher.texts(STATUS)
-    assert not [each.name for each in threading.enumerate() if each.name == "edge-aac-mqtt-edge-aac-kitchen"]
+    eventually(
+        lambda: not [each for each in threading.enumerate() if each.name == "edge-aac-mqtt-edge-aac-kitchen"],
+        "its thread has ended",
+    )
 
 
 def test_a_broker_that_reads_nothing_does_not_hold_up_the_close(tmp_path: Path, make_sink: MakeSink) -> None:
@@ -269,7 +272,10 @@ def test_a_broker_that_reads_nothing_does_not_hold_up_the_close(tmp_path: Path, 
             sink.connection.keep(Message(f"edge-aac/kitchen/{number}", bytes(4_000_000), qos=0, json=False))
         eventually(lambda: not sink.connection._states.waiting, "they are on their way")
         sink.close()
-        assert not [each for each in threading.enumerate() if "edge-aac-mqtt" in each.name or "paho" in each.name]
+        eventually(
+            lambda: not [each for each in threading.enumerate() if "edge-aac-mqtt" in each.name or "paho" in each.name],
+            "its threads have ended",
+        )
     finally:
         os.kill(frozen._process.pid, signal.SIGCONT)
         frozen.stop()
