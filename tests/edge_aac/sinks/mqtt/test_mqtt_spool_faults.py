@@ -120,6 +120,9 @@ def test_a_disk_that_is_really_full(
     full_from_the_start: bool, tmp_path: Path, make_disk: Callable[[str], SmallDisk]
 ) -> None:
     port = free_port()
+    broker = Mosquitto(tmp_path / "broker", port=port).start()
+    watcher = Subscriber(port)  # with a session: it misses nothing
+    broker.stop()
     disk = make_disk(f"mqtt://127.0.0.1:{port}")
     for command in ("fill", "open") if full_from_the_start else ("open", "publish", "fill"):
         disk.do(command)
@@ -128,8 +131,7 @@ def test_a_disk_that_is_really_full(
         state = disk.do("publish")
     assert (state["queued"], state["dropped"], state["state"]) == (stored + 300, 0, "retrying")
     assert len(about(state["lines"], "messages wait in memory")) == 1, state["lines"]
-    broker = Mosquitto(tmp_path / "broker", port=port).start()
-    watcher = Subscriber(port)
+    broker.start()
     state = disk.until(lambda state: state["queued"] == 0, "all is delivered from memory")
     assert state["state"] == "delivering" and "cannot be used" in state["reason"], "the disk is still told of"
     disk.do("free")
