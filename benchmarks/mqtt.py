@@ -104,7 +104,7 @@ def measure(bundle: str, rate: int, turn_s: float, turns: int, folder: Path, por
     stop, kept = threading.Event(), _Kept()
     collector = Outlet("collector", kept, ("caption", "event"), QUEUE_RECORDS, stop)
     session = Session(model=model, hub=Hub([collector]), node="benchmark", stop=stop, health_interval_s=0.0)
-    sound = synthesise_demo(LEAD_S + 2 * turns * (turn_s + SETTLE_S) + 2 * PATIENCE_S, 0)
+    sound = synthesise_demo(LEAD_S + 2 * turns * (turn_s + SETTLE_S) + PATIENCE_S, 0)
     session.add(
         DemoSource(sound, 1.0, label="mic0"),
         WindowSlicer(WINDOW_SAMPLES, round(HOP_S * SAMPLE_RATE)),
