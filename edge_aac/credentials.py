@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
+from edge_aac import secret_variables
 from edge_aac.errors import ConfigError, InputMissingError
 
 MAX_BYTES = 131_072
@@ -54,6 +55,7 @@ class SecretPlace:
         if kind == "file" and name and "\0" not in name:
             return SecretPlace("file", name)
         if kind == "env" and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            secret_variables.note(name)
             return SecretPlace("env", name)
         raise ValueError('write "file:PATH" or "env:NAME": the secret itself does not stand in the settings')
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ from edge_aac.sinks.message import Message as StoredMessage
 from edge_aac.sinks.mqtt.connection import BACKOFF, Connection
 from edge_aac.sinks.mqtt.faults import Fault
 from edge_aac.sinks.mqtt.login import CREDENTIALS, read_login
-from edge_aac.sinks.mqtt.messages import Message, message_of, of_stored, to_stored
+from edge_aac.sinks.mqtt.messages import Message, Moment, message_of, of_stored, to_stored
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.steering import Steering
 from edge_aac.sinks.remote import Receipts, RemoteFault, Spooled, Window
@@ -160,7 +159,7 @@ class _Broker:
         message = _message_of(record, self._settings)
         if len(message.payload) > self._settings.payload_limit:
             raise DataError(f"a {record.kind} record has {len(message.payload)} bytes, more than 'payload_limit'")
-        return [to_stored(message, record.source, time.time())]
+        return [to_stored(message, record.source, Moment.now())]
 
     def send(self, messages: Sequence[StoredMessage], receipts: Receipts) -> None:
         if not self._connection.wait(WAIT_S):
@@ -181,8 +180,8 @@ class _Broker:
             else:
                 faults.append(fault)
 
-        now_s = time.time()
-        self._connection.send([of_stored(message, now_s) for message in messages], settled)
+        now = Moment.now()
+        self._connection.send([of_stored(message, now) for message in messages], settled)
         if faults:
             raise RemoteFault(faults[0].sentence, logged=True)
 
