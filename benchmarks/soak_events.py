@@ -1,4 +1,4 @@
-"""What four microphones hear in the soak, what is kept of it, and whether each scene became events, and nothing else."""
+"""What four microphones hear in the soak, what is kept of it, and whether each scene became events and nothing else."""
 
 from __future__ import annotations
 
