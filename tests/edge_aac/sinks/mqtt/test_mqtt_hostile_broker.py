@@ -33,6 +33,9 @@ from tests.edge_aac.sinks.mqtt.steered import FakeControl
 from tests.edge_aac.sinks.mqtt.test_mqtt_sink import event, health
 
 MakeBroker = Callable[..., HostileBroker]
+
+SUBSCRIPTIONS = 6
+"""Of a sink that takes commands: those, births of Home Assistant, announcements of both forms, states of alerts."""
 STATUS = "edge-aac/kitchen/status"
 
 
@@ -143,9 +146,9 @@ def test_a_session_that_the_broker_has_lost_is_made_anew(make_broker: MakeBroker
     sink = make_sink(f"mqtt://127.0.0.1:{broker.port}", commands=True)
     control = FakeControl("mic0")
     sink.take_commands(control)
-    eventually(lambda: len(broker.of(SUBSCRIBE)) == 4, "subscriptions")
+    eventually(lambda: len(broker.of(SUBSCRIBE)) == SUBSCRIPTIONS, "subscriptions")
     broker.send(packet(DISCONNECT, b"\x8b"))  # shutting down; CONNACK says that there is no session each time
-    eventually(lambda: len(broker.of(SUBSCRIBE)) == 8, "subscriptions again")
+    eventually(lambda: len(broker.of(SUBSCRIBE)) == 2 * SUBSCRIPTIONS, "subscriptions again")
     broker.send(publish(b"edge-aac/kitchen/mic0/set/hop", b"4"))
     eventually(lambda: control.states["mic0"].hop_s == 4.0, "a command")
 
@@ -212,7 +215,7 @@ def test_topics_that_no_broker_may_send_are_left_aside(
     sink = make_sink(f"mqtt://127.0.0.1:{broker.port}", commands=True)
     control = FakeControl("mic0")
     sink.take_commands(control)
-    eventually(lambda: len(broker.of(SUBSCRIBE)) == 4, "subscriptions")
+    eventually(lambda: len(broker.of(SUBSCRIBE)) == SUBSCRIPTIONS, "subscriptions")
     before = dict(control.states)
     for topic in (
         *(b"edge-aac/kitchen/+/set/hop", b"edge-aac/kitchen/mic0/set/#", b"#", b"", b"\0", b"$SYS/broker"),
