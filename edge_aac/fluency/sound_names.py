@@ -63,13 +63,16 @@ class SoundNames:
         sounds: name of each sound → its words; every parent is among them.
         connectives: words that no verb of a subject before them follows.
 
+    Attributes:
+        sounds, connectives: as given.
+
     Raises:
         ValueError: the parents of a sound lead back to it, or are not listed.
     """
 
     def __init__(self, sounds: Mapping[str, SoundWords], connectives: Iterable[str]) -> None:
         self.sounds = dict(sounds)
-        self._connectives = frozenset(connectives)
+        self.connectives = frozenset(connectives)
         self._above = {name: self._ancestors_of(name, ()) for name in self.sounds}
         self._verbs: dict[Words, dict[Words, str]] = {}
         self._nouns: dict[Words, str] = {}
@@ -152,7 +155,7 @@ class SoundNames:
                 sound = verbs.get(tuple(words[position : position + length]))
                 if sound is not None:
                     return Naming(sound, position, position + length)
-            if words[position] in self._connectives:
+            if words[position] in self.connectives:
                 return None
         return None
 
