@@ -38,7 +38,7 @@ def export_verb(
         bool,
         typer.Option(
             "--everyday-sounds",
-            help="List the everyday sounds in the bundle: events then go by what phrases name, not by embeddings alone.",
+            help="List the everyday sounds in the bundle: events then go by what phrases name.",
         ),
     ] = False,
 ) -> None:

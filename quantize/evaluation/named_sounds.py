@@ -6,7 +6,7 @@ sibling, counts nothing. Each sound that is heard answers for one that is named,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from quantize.data.everyday.lexicon import Lexicon
@@ -138,8 +138,19 @@ def _in_order(
     heard: Sequence[str],
     pairs: Sequence[tuple[int, int, float]],
 ) -> bool:
-    """Whether a caption tells what was heard moment after moment in that order."""
-    moment = {sound: number for number, sounds in reversed(list(enumerate(truth))) for sound in sounds}
-    group = {one.sound: one.group for one in reversed(reading.statements)}
-    places = [(moment[heard[there]], group[named[here]]) for here, there, _ in pairs]
-    return all(first[1] < second[1] for first in places for second in places if first[0] < second[0])
+    """Whether a caption tells what was heard moment after moment in that order.
+
+    Of two sounds it must tell the order where one had ended when the other began.
+    """
+    there, told = _moments(truth), _moments(reading.groups)
+    places = [(there[heard[index]], told[named[number]]) for number, index, _ in pairs]
+    return all(first[1][1] < second[1][0] for first in places for second in places if first[0][1] < second[0][0])
+
+
+def _moments(groups: Sequence[Iterable[str]]) -> dict[str, tuple[int, int]]:
+    """Sound → number of the first and of the last moment at which it is heard."""
+    moments: dict[str, tuple[int, int]] = {}
+    for number, sounds in enumerate(groups):
+        for sound in sounds:
+            moments[sound] = (moments.get(sound, (number, number))[0], number)
+    return moments

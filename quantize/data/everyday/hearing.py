@@ -2,11 +2,12 @@
 
 1. Each class's probability is brought to what the average class would say (:mod:`~quantize.data.everyday.trust`), and
    counts for its sound. A sound also has what its examples have together: a tagger that gives "dog" and "wolf" 0.4 each
-   wavers between two of a kind, and is surer of the kind.
+   wavers between two of a kind, and is surer of the kind. What is heard beside something stronger is believed less.
 2. Where a recording's labels are known, they and what they are examples of are believed more, what has nothing to do
    with them less. A label that the tagger never confirms is heard wherever anything is.
 3. An event begins where its sound reaches ``on`` and goes on until it falls below ``off``; short gaps are bridged,
-   short events dropped.
+   short events dropped. How sure it is follows from the mean over the event, as how often a tagger is right was counted
+   with the mean over a recording.
 4. Of a sound and one of its examples at the same time there is one event: the example, where it is sure enough to be
    one at all.
 """
@@ -22,14 +23,15 @@ import numpy.typing as npt
 from edge_aac.errors import DataError
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform, find_bursts
+from quantize.data.everyday.confidence import confidences
 from quantize.data.everyday.events import LABELLED, SURE, Belief, HeardEvent, believed
 from quantize.data.everyday.lexicon import Lexicon
-from quantize.data.everyday.trust import Doubles, at_average, share_right
+from quantize.data.everyday.trust import Doubles, at_average, share_right, with_odds
 
 _Mask = npt.NDArray[np.bool_]
 
-_SMALL = 0.05
-"""Probabilities of examples that add nothing to the sound above them: hundreds of such make a large sum."""
+_SMOOTHED_S = 1.5
+"""Probabilities are averaged over this long: single windows are less often right than several."""
 
 
 @dataclass(frozen=True)
@@ -63,40 +65,6 @@ class HearingRules:
     background: float = 0.5
 
 
-def confidences(lexicon: Lexicon, probabilities: npt.NDArray[np.floating]) -> dict[str, Doubles]:
-    """How sure a tagger is of each sound.
-
-    Args:
-        lexicon: the sounds.
-        probabilities: of AudioSet's 527 classes, shape (T, 527).
-
-    Returns:
-        Sound → confidence (T,), 0..1; that of a sound is never above that of a coarser one.
-
-    Raises:
-        DataError: they have another shape, or are no probabilities.
-    """
-    given = np.asarray(probabilities, np.float64)
-    if given.ndim != 2 or given.shape[1] != len(lexicon.ontology.classes):
-        raise DataError(f"a tagger's probabilities have shape (T, 527), these have {given.shape}: use one of AudioSet")
-    if given.size and not (np.isfinite(given).all() and given.min() >= 0.0 and given.max() <= 1.0):
-        raise DataError("a tagger's probabilities lie between 0 and 1: give them after the sigmoid, not as logits")
-    averages = at_average(given)
-    own = {name: np.zeros(len(given)) for name in lexicon.sounds}
-    for number, node in enumerate(lexicon.ontology.classes):
-        sound = lexicon.class_sounds[node.name]
-        if sound is not None:
-            own[sound] = np.maximum(own[sound], averages[:, number])
-    together = {name: np.zeros(len(given)) for name in lexicon.sounds}
-    for name in lexicon.order:
-        own[name] = np.maximum(own[name], np.minimum(together[name], 1.0))
-        counted = np.where(own[name] >= _SMALL, own[name], 0.0)
-        for parent in lexicon[name].above:
-            together[parent] += counted
-            own[parent] = np.maximum(own[parent], own[name])
-    return {name: share_right(values) for name, values in own.items()}
-
-
 def heard_events(
     lexicon: Lexicon,
     probabilities: npt.NDArray[np.floating],
@@ -121,14 +89,15 @@ def heard_events(
     rules = rules or HearingRules()
     if missing := [label for label in labels if label not in lexicon.sounds]:
         raise DataError(f"there is no sound {missing[0]!r}: use one of the lexicon")
-    sure = _with_labels(lexicon, confidences(lexicon, probabilities), labels, rules)
+    smoothed_steps = max(1, round(_SMOOTHED_S / hop_s))
+    sure = _with_labels(lexicon, confidences(lexicon, probabilities, smoothed_steps), labels, rules)
     steps = len(probabilities)
     levels = _levels(waveform, steps, hop_s)
     spans = {name: _spans(values, hop_s, rules) for name, values in sure.items()}
     spans = _without_overfiring(lexicon, spans, sure, rules)
     found = [(name, span) for name in lexicon.order for span in spans[name]]
     kept = _labelled(lexicon, _most_exact(lexicon, found), labels, levels, rules)
-    events = [_event(lexicon, name, span, sure, hop_s, name in labels) for name, span in kept]
+    events = [_event(lexicon, name, span, sure, hop_s, rules.off, name in labels) for name, span in kept]
     events = [_measured(event, span, kept, levels) for event, (_, span) in zip(events, kept, strict=True)]
     if waveform is not None:
         events = [_counted(lexicon, event, events, waveform) for event in events]
@@ -151,8 +120,7 @@ def _with_labels(
         examples = any(label in lexicon.names.ancestors(name) for label in labels)
         meant = any(name == label or name in lexicon.names.ancestors(label) for label in labels)
         odds = rules.label_odds * (1.0 if meant else 0.5 if examples else -0.5)
-        bounded = np.clip(values, 1e-6, 1.0 - 1e-6)
-        told[name] = np.where(values > 0.0, 1.0 / (1.0 + np.exp(-odds) * (1.0 - bounded) / bounded), 0.0)
+        told[name] = with_odds(values, odds)
     return told
 
 
@@ -209,11 +177,22 @@ def _without_overfiring(
 
 
 def _most_exact(lexicon: Lexicon, found: Sequence[tuple[str, _Span]]) -> list[tuple[str, _Span]]:
-    """One event of a sound and its examples, examples first in the list.
+    """One event of a sound and its examples at one time; ``found`` has examples first.
 
     A coarser event is left out where an example is heard in it; where it is one example alone, that is heard as long as
     the coarser sound: a tagger is seldom sure of the example from the first moment to the last.
     """
+    place = {name: number for number, name in enumerate(lexicon.order)}
+    entries = list(found)
+    while True:
+        merged = sorted(_merged(lexicon, entries), key=lambda entry: (place[entry[0]], entry[1]))
+        if merged == entries:
+            return merged
+        # What has grown may reach another of its kinds.
+        entries = merged
+
+
+def _merged(lexicon: Lexicon, found: Sequence[tuple[str, _Span]]) -> list[tuple[str, _Span]]:
     kept: list[tuple[str, _Span]] = []
     for name, span in found:
         inside = [
@@ -255,15 +234,22 @@ def _labelled(
 
 
 def _event(
-    lexicon: Lexicon, name: str, span: _Span, sure: dict[str, Doubles], hop_s: float, labelled: bool
+    lexicon: Lexicon,
+    name: str,
+    span: _Span,
+    sure: dict[str, Doubles],
+    hop_s: float,
+    off: float,
+    labelled: bool,
 ) -> HeardEvent:
-    """An event with what is believed of it: the mean of the surer half of its steps."""
+    """An event with what is believed of it: the mean over the steps in which it is heard."""
     start, end = span
-    surer = max(1, (end - start) // 2)
+    heard = sure[name][start:end] >= off
     beliefs: list[Belief] = []
     floor = LABELLED if labelled else 0.0
     for sound in (name, *lexicon.names.ancestors(name)):
-        floor = max(floor, float(np.sort(sure[sound][start:end])[-surer:].mean()))
+        values = sure[sound][start:end]
+        floor = max(floor, float((values[heard] if heard.any() else values).mean()))
         beliefs.append(Belief(sound, round(floor, 4)))
     return HeardEvent(tuple(beliefs), start * hop_s, end * hop_s)
 

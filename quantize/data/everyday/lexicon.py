@@ -13,6 +13,9 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from edge_aac.errors import DataError
 from edge_aac.fluency.sound_names import Say, SoundNames, SoundWords
 from edge_aac.toml_files import TomlError, parse_toml
@@ -123,6 +126,15 @@ class Lexicon:
         return {label: sound.name for sound in self.sounds.values() for label in sound.labels}
 
     @cached_property
+    def unrelated(self) -> dict[str, npt.NDArray[np.intp]]:
+        """Sound → places, in the order of :attr:`sounds`, of those that are neither it, nor above nor below it."""
+        names = list(self.sounds)
+        return {
+            name: np.array([i for i, other in enumerate(names) if not self.names.related(name, other)], np.intp)
+            for name in names
+        }
+
+    @cached_property
     def subjects(self) -> frozenset[str]:
         """Everything that does something, without articles: "dog", "rain"."""
         return frozenset(bare(clause.subject) for sound in self.sounds.values() for clause in sound.clauses)
@@ -178,7 +190,7 @@ def load_lexicon(path: Path) -> Lexicon:
         _, tables = parse_toml(path.read_bytes())
     except (OSError, TomlError) as error:
         raise DataError(f"{path.name} cannot be read: {error}") from error
-    background, vague = (tuple(tables.pop(key, ())) for key in ("background", "vague"))
+    background, vague = (_strings(tables.pop(key, [])) for key in ("background", "vague"))
     sounds = {name: _sound(name, table) for name, table in tables.items()}
     faults = _faults(sounds, background + vague)
     if faults:
@@ -193,16 +205,16 @@ def _sound(name: str, table: Any) -> Sound:
     if not isinstance(table, dict) or (unknown := sorted(set(table) - _KEYS)):
         raise DataError(f"the sound {name!r} has a key that no sound has: {table if table is None else unknown}")
     try:
-        clauses = tuple(clause for line in table["say"] for clause in _clauses(line))
+        clauses = tuple(clause for line in _strings(table["say"]) for clause in _clauses(line))
         burst = table.get("burst_s")
         return Sound(
             name,
-            tuple(table["classes"]),
+            _strings(table["classes"]),
             clauses,
-            parents=tuple(table.get("parents", ())),
-            also=tuple(table.get("also", ())),
-            nouns=tuple(table.get("noise", ())),
-            labels=tuple(table.get("labels", ())),
+            parents=_strings(table.get("parents", [])),
+            also=_strings(table.get("also", [])),
+            nouns=_strings(table.get("noise", [])),
+            labels=_strings(table.get("labels", [])),
             any=bool(table.get("any", False)),
             steady=bool(table.get("steady", False)),
             burst_s=None if burst is None else (float(burst[0]), float(burst[1])),
@@ -212,6 +224,12 @@ def _sound(name: str, table: Any) -> Sound:
         raise DataError(
             f"the sound {name!r} cannot be read ({error!r}): it needs classes and say, as the head of the file tells"
         ) from error
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"{value!r} is no list of strings")
+    return tuple(value)
 
 
 def _clauses(line: str) -> list[Clause]:

@@ -87,6 +87,13 @@ def _average() -> float:
     return sum(node.right for node in classes) / sum(node.fired for node in classes)
 
 
+def with_odds(shares: Doubles, odds: Doubles | float) -> Doubles:
+    """Shares of right answers whose log-odds are moved; what is 0 stays so."""
+    bounded = np.clip(shares, _SMALLEST**2, 1.0 - _SMALLEST**2)
+    moved: Doubles = np.where(shares > 0.0, bounded / (bounded + (1.0 - bounded) * np.exp(-np.asarray(odds))), 0.0)
+    return moved
+
+
 def _log_odds(shares: Doubles) -> Doubles:
     bounded = np.clip(shares, _SMALLEST, 1.0 - _SMALLEST)
     odds: Doubles = np.log(bounded / (1.0 - bounded))
