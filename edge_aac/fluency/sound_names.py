@@ -99,9 +99,8 @@ class SoundNames:
 
     def common(self, sounds: Iterable[str]) -> str | None:
         """The least coarse sound that all of them are, or are examples of; None where there is none."""
-        first, *others = ([name, *self._above[name]] for name in sounds)
-        shared = [name for name in first if all(name in chain for chain in others)]
-        return shared[0] if shared else None
+        chains = [(name, *self._above[name]) for name in sounds]
+        return next((name for name in (chains or [()])[0] if all(name in chain for chain in chains)), None)
 
     def find(self, words: Sequence[str]) -> tuple[Naming, ...]:
         """The sounds that words name, in their order; an article is no part of a name.
