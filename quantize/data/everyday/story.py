@@ -50,10 +50,12 @@ class Story:
     Attributes:
         groups: sounds that are heard at the same time, group after group in the order of time.
         through: a sound that is heard through all groups; there are several groups then.
+        whole: whether nothing else is heard.
     """
 
     groups: tuple[tuple[Told, ...], ...]
     through: Told | None = None
+    whole: bool = False
 
     @property
     def told(self) -> tuple[Told, ...]:
@@ -85,7 +87,8 @@ def story(lexicon: Lexicon, events: Sequence[HeardEvent], sure: float = SURE) ->
         groups = _in_turn([one for one in chosen if one is not through])
         if len(groups) > 1:
             return Story(_counted_again(groups), through)
-    return Story(_counted_again(_in_turn(chosen)))
+    whole = len(chosen) == len(known) and all(one.sound is not None for one in named)
+    return Story(_counted_again(_in_turn(chosen)), whole=whole)
 
 
 def _weight(one: Told) -> float:

@@ -86,7 +86,7 @@ class _Wording:
     def sentence(self, told: Story) -> str:
         groups = told.groups
         if len(groups) == 1:
-            return self._single(groups[0][0]) if len(groups[0]) == 1 else self._group(groups[0], only=True)
+            return self._single(groups[0][0], told.whole) if len(groups[0]) == 1 else self._group(groups[0], only=True)
         through = told.through is not None
         text = self._pair_in_turn(groups, through) if len(groups) == 2 else self._chain(groups, through)
         if told.through is None:
@@ -95,10 +95,14 @@ class _Wording:
             return f"{text} with {self._noun(told.through)} {pick(THROUGH, self.rng)}"
         return f"{text} while {self._plain(told.through)} {pick(THROUGH[1:], self.rng)}"
 
-    def _single(self, one: Told) -> str:
+    def _single(self, one: Told, whole: bool) -> str:
         shape = self.rng.random()
-        if shape < 0.6:
+        if shape < 0.48:
             return self._clause(one)
+        if shape < 0.54:
+            return f"you can hear {self._noun(one)} {self._adverbs(one, 0.4)}"
+        if shape < 0.6 and whole:
+            return f"{self._clause(one)} and nothing else is heard"
         if shape < 0.72:
             return f"{self._of(self._noun(one))} {self._adverbs(one, 0.4)}"
         clause = self._way(one)
@@ -116,9 +120,9 @@ class _Wording:
         (first,), (second,) = groups
         shape = self.rng.random()
         if shape < 0.12:
-            return f"{self._clause(first)} before {self._clause(second)}"
+            return f"{self._clause(first)} before {self._plain(second, simple=True)}"
         if shape < 0.22:
-            return f"{self._clause(second)} after {self._plain(first)}"
+            return f"{self._clause(second)} after {self._plain(first, simple=True)}"
         if shape < 0.3:
             return f"first {self._clause(first)} then {self._clause(second)}"
         return self._chain(groups, through)
@@ -165,10 +169,11 @@ class _Wording:
         """Subject and verb with adverbs: "a dog barks twice in the distance"."""
         return f"{self._plain(one)} {self._adverbs(one)}"
 
-    def _plain(self, one: Told) -> str:
+    def _plain(self, one: Told, simple: bool = False) -> str:
+        """Subject and verb; ``simple``: in the simple present, as after "before"."""
         clause = self._way(one)
         subject = _same_one(clause.subject) if one.again else clause.subject
-        shape = self.rng.random()
+        shape = 1.0 if simple else self.rng.random()
         if shape < 0.25 and not clause.verb.startswith("be ") and one.event.count is None:
             text = f"{subject} {'are' if clause.several else 'is'} {clause.gerund}"
         elif shape < 0.32 and not clause.verb.startswith("be "):

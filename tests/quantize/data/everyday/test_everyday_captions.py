@@ -52,6 +52,7 @@ def test_a_caption_is_read_as_it_was_meant(seed: int) -> None:
     reading = read(LEXICON, text)
     assert list(reading.groups) == _moments(one), text
     assert reading.unknown == (bool(one.told) and not _moments(one)), text
+    assert "nothing else" not in text or not one.told or all(event.named() for event in events), text
     for said in reading.statements:
         # A sound may be told of twice: then each says what is true of one of them.
         meant = [t for t in one.told if t.sound == said.sound]
@@ -118,7 +119,8 @@ def test_speech_is_told_where_there_is_speech_alone(told: list[tuple[Story, str]
 
 def test_wording_varies(told: list[tuple[Story, str]]) -> None:
     """Of all captions few are the same; of one event list no five draws are."""
-    assert len({text for _, text in told}) >= 0.9 * len(told)
+    first = [text for _, text in told[:1000]]
+    assert len(set(first)) >= 0.9 * len(first)
     rain = [HeardEvent(believed(LEXICON, "rain"), 0.0, 10.0)]
     assert len({caption(LEXICON, rain, np.random.default_rng(seed)) for seed in range(200)}) >= 40
 
