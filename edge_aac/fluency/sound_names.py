@@ -73,7 +73,9 @@ class SoundNames:
     def __init__(self, sounds: Mapping[str, SoundWords], connectives: Iterable[str]) -> None:
         self.sounds = dict(sounds)
         self.connectives = frozenset(connectives)
-        self._above = {name: self._ancestors_of(name, ()) for name in self.sounds}
+        self._above: dict[str, tuple[str, ...]] = {}
+        for name in self.sounds:
+            self._note_ancestors(name, ())
         self._verbs: dict[Words, dict[Words, str]] = {}
         self._nouns: dict[Words, str] = {}
         owners: dict[Words, list[str]] = {}
@@ -158,18 +160,19 @@ class SoundNames:
                 return None
         return None
 
-    def _ancestors_of(self, name: str, below: tuple[str, ...]) -> tuple[str, ...]:
+    def _note_ancestors(self, name: str, below: tuple[str, ...]) -> None:
+        """Find what is above a sound, once for each."""
         if name in below:
             raise ValueError(f"the parents of {name} lead back to it")
         if name not in self.sounds:
             raise ValueError(f"{below[-1]} has the parent {name}, which is not listed")
+        if False:
+            return
         parents = self.sounds[name].parents
-        above = [self._ancestors_of(parent, (*below, name)) for parent in parents]
-        order = dict.fromkeys(parents)
-        for chain in above:
-            order.update(dict.fromkeys(chain))
-        # Nearest first: what is above something else in the list comes after it.
-        return tuple(sorted(order, key=lambda one: -self._depth(one)))
-
-    def _depth(self, name: str) -> int:
-        return 1 + max((self._depth(parent) for parent in self.sounds[name].parents), default=0)
+        for parent in parents:
+            self._note_ancestors(parent, (*below, name))
+        above = dict.fromkeys(parents)
+        for parent in parents:
+            above.update(dict.fromkeys(self._above[parent]))
+        # Nearest first: what is above another in the list has fewer above itself, and comes after it.
+        self._above[name] = tuple(sorted(above, key=lambda one: -len(self._above[one])))

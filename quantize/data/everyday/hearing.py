@@ -24,7 +24,7 @@ from edge_aac.errors import DataError
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform, find_bursts
 from quantize.data.everyday.confidence import confidences
-from quantize.data.everyday.events import LABELLED, SURE, Belief, HeardEvent, believed
+from quantize.data.everyday.events import LABELLED, SURE, Belief, HeardEvent
 from quantize.data.everyday.lexicon import Lexicon
 from quantize.data.everyday.trust import Doubles, at_average, share_right, with_odds
 
@@ -295,8 +295,3 @@ def _unknown(
         for start, end in _stretches(free)
         if (end - start) * hop_s >= rules.unknown_s - 1e-9
     ]
-
-
-def labelled_event(lexicon: Lexicon, label: str, seconds: float, level_db: float = -30.0) -> HeardEvent:
-    """A recording of which nothing is known but what it holds, heard from its first moment to its last."""
-    return HeardEvent(believed(lexicon, label), 0.0, seconds, level_db)

@@ -52,6 +52,15 @@ def test_what_lists_no_sounds_is_refused_in_one_sentence(tmp_path: Path, changes
     assert "\n" not in str(error.value)
 
 
+def test_many_lines_of_parents_are_followed_once(tmp_path: Path) -> None:
+    """Each of 60 floors has two sounds above each of the one below: 2^60 ways up."""
+    floors = {f"{side}{i}": {"parents": [f"a{i + 1}", f"b{i + 1}"]} for i in range(60) for side in "ab"}
+    table = {**sounds_table(_NAMES), "sounds": {**floors, "a60": {}, "b60": {}}}
+    names = read_sounds(_write(tmp_path, table))
+    assert len(names.ancestors("a0")) == 120
+    assert names.ancestors("a0")[:2] in (("a1", "b1"), ("b1", "a1"))
+
+
 def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not JSON"):
         read_sounds(_write(tmp_path, "{"))

@@ -144,6 +144,25 @@ def test_what_is_heard_together_is_told_together() -> None:
     assert _orders([_event("rain", 0.0, 10.0), _event("dog_bark", 4.0, 6.0)]) == {(frozenset({"dog_bark", "rain"}),)}
 
 
+def test_sounds_that_overlap_one_after_the_other_are_one_moment() -> None:
+    events = [_event("speech", 0.0, 4.0), _event("rain", 2.0, 8.0), _event("siren", 6.0, 10.0)]
+    assert _orders(events) == {(frozenset({"speech", "rain", "siren"}),)}
+
+
+def test_what_is_behind_the_last_alone_is_not_told_behind_all() -> None:
+    events = [_event("dog_bark", 0.0, 2.0), _event("speech", 4.0, 9.0), _event("fan", 4.0, 9.0, level_db=-45.0)]
+    assert _orders(events) == {(frozenset({"dog_bark"}), frozenset({"speech", "fan"}))}
+
+
+def test_nothing_else_is_said_only_where_nothing_else_is_heard() -> None:
+    def texts(*more: HeardEvent) -> str:
+        events = [_event("rain", 0.0, 10.0), *more]
+        return " | ".join(caption(LEXICON, events, np.random.default_rng(seed)) for seed in range(200))
+
+    assert "nothing else" in texts()
+    assert "nothing else" not in texts(HeardEvent((), 2.0, 5.0))
+
+
 def test_what_lasts_through_others_is_told_behind_both() -> None:
     events = [_event("rain", 0.0, 10.0), _event("dog_bark", 1.0, 2.0), _event("cough", 5.0, 6.0)]
     both = frozenset({"dog_bark", "rain"}), frozenset({"cough", "rain"})

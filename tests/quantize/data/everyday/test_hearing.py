@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_aac.errors import DataError
@@ -52,6 +52,13 @@ def test_gaps_are_bridged_and_long_ones_are_not() -> None:
     assert len(heard_events(LEXICON, given, HOP_S)) == 1
     given[7:13, _NUMBER["Siren"]] = 0.0
     assert [event[0] for event in _named(heard_events(LEXICON, given, HOP_S))] == ["siren", "siren"]
+    assert len(heard_events(LEXICON, given, HOP_S, rules=HearingRules(merge_s=5.0))) == 1
+
+
+def test_short_events_are_dropped() -> None:
+    given = _tagged(Siren=(0.95, 6, 10))
+    assert len(heard_events(LEXICON, given, HOP_S)) == 1
+    assert heard_events(LEXICON, given, HOP_S, rules=HearingRules(min_s=4.0)) == ()
 
 
 def test_a_sound_that_flickers_above_the_lower_threshold_goes_on() -> None:
@@ -85,9 +92,12 @@ def test_two_examples_keep_their_own_times() -> None:
 
 
 def test_speech_that_something_else_explains_is_dropped() -> None:
-    given = _tagged(Speech=(0.75, 4, 16), Siren=(0.95, 4, 16))
+    given = _tagged(Speech=(0.88, 4, 16), Siren=(0.95, 4, 16))
     assert [name for name, _, _ in _named(heard_events(LEXICON, given, HOP_S))] == ["siren"]
-    alone = _tagged(Speech=(0.75, 4, 16))
+    believed_alike = HearingRules(overfiring=())
+    both = _named(heard_events(LEXICON, given, HOP_S, rules=believed_alike))
+    assert {name for name, _, _ in both} == {"siren", "speech"}
+    alone = _tagged(Speech=(0.88, 4, 16))
     assert [name for name, _, _ in _named(heard_events(LEXICON, alone, HOP_S))] == ["speech"]
 
 
@@ -133,6 +143,8 @@ def test_single_sounds_are_counted_where_they_are_plain() -> None:
     given = _tagged(Bark=(0.95, 6, 13))
     (event,) = heard_events(LEXICON, given, HOP_S, waveform)
     assert (event.named(), event.count) == ("dog_bark", 3)
+    waveform[round(5.5 * SAMPLE_RATE) : round(7.0 * SAMPLE_RATE)] = _noise(1.5)  # no single bark
+    assert [one.count for one in heard_events(LEXICON, given, HOP_S, waveform)] == [None]
     both = heard_events(LEXICON, given + _tagged(Siren=(0.95, 0, 20)) * 0.9, HOP_S, waveform)
     assert all(event.count is None for event in both)
 
@@ -178,6 +190,7 @@ def test_a_label_that_is_no_sound_is_refused() -> None:
 
 
 @given(seeds, st.sampled_from([0.2, 0.5, 1.0]))
+@example(1099, 1.0)  # an example that has grown reaches another of its kinds
 @settings(max_examples=12, deadline=None)
 def test_whatever_a_tagger_says(seed: int, hop_s: float) -> None:
     """A kind is as sure as its examples; a sound and its kind are never two events at one time."""
