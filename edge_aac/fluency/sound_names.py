@@ -166,7 +166,7 @@ class SoundNames:
             raise ValueError(f"the parents of {name} lead back to it")
         if name not in self.sounds:
             raise ValueError(f"{below[-1]} has the parent {name}, which is not listed")
-        if False:
+        if name in self._above:
             return
         parents = self.sounds[name].parents
         for parent in parents:
