@@ -13,6 +13,7 @@ from edge_aac import records
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
 from edge_aac.fluency.errors import FluencyError
+from edge_aac.fluency.sound_names import SoundNames
 
 
 class CancelledError(Exception):
@@ -147,6 +148,15 @@ class WindowModel(Protocol):
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embed texts, as captions are compared with each other: shape (N, E), each row of unit length."""
+
+
+@runtime_checkable
+class NamingModel(Protocol):
+    """A model whose bundle may list the sounds that its captions name, with their words."""
+
+    @property
+    def sound_names(self) -> SoundNames | None:
+        """The sounds; None where the bundle lists none."""
 
 
 @runtime_checkable

@@ -23,12 +23,14 @@ from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
 from edge_aac.engines.steps import ResidentEngine, StepwiseEngine
 from edge_aac.errors import DataError
+from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.choices import Choices
 from edge_aac.models.contract import Description, Latency, ScoredCaption, Undecoded, Wanted, not_cancelled
 from edge_aac.models.decoding import Candidate, CandidateDecoder
 from edge_aac.models.encoding import Encoded, WindowEncoder
 from edge_aac.models.graph_contracts import check_captioner
 from edge_aac.models.rerank import Reranker
+from edge_aac.models.sound_table import read_sounds
 from edge_aac.models.tokens import all_but, check_decoder_tokenizer, load_tokenizer
 from edge_aac.models.trial import Trial
 
@@ -84,6 +86,7 @@ class Captioner:
             self._withheld = all_but(tokenizer, self.familiarity.words, manifest.vocabulary_size)
             self._withheld[self.rules.eos_token_id] = False
         self._text_embedder = text_embedder
+        self._sound_names = read_sounds(bundle.checked(manifest.sounds)) if manifest.sounds else None
         self._tokenizers = tokenizer, load_tokenizer(bundle.checked(manifest.tokenizers.text))
         self._reranker = Reranker(
             text_embedder, *self._tokenizers, weights, manifest.instruction, choices.check_of(manifest)
@@ -145,6 +148,11 @@ class Captioner:
     def same_similarity(self) -> float:
         """See :class:`edge_aac.models.contract.WindowModel`."""
         return self.bundle.manifest.same_similarity
+
+    @property
+    def sound_names(self) -> SoundNames | None:
+        """See :class:`edge_aac.models.contract.NamingModel`."""
+        return self._sound_names
 
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeVar
 from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
-from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
 from edge_aac.records import Alert
 from edge_aac.streaming.building import RecordBuilder
@@ -26,7 +25,7 @@ from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.streaming.liveness import Sign
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
 from edge_aac.streaming.signs import signs_of
-from edge_aac.streaming.sounds import whole_caption
+from edge_aac.streaming.sounds import caption_reader
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -131,7 +130,7 @@ class Session:
                 self._threshold(same_similarity),
                 self.model.embed,
                 settings.events.within(slicer.window_samples, slicer.hop_samples),
-                phrase_splitter(self.model.language) or whole_caption,
+                caption_reader(self.model),
             ),
             builder=RecordBuilder(self.node, source.label, self.model.identity),
             settings=settings,
@@ -196,7 +195,7 @@ class Session:
             model: opened.
             same_similarity: smallest cosine between captions of one event; None for the model's own.
         """
-        phrases = phrase_splitter(model.language) or whole_caption
+        phrases = caption_reader(model)
         self.model = model
         self._scheduler.use(model)
         threshold = self._threshold(same_similarity)
