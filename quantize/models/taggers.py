@@ -55,6 +55,9 @@ class Tagger(Protocol):
     def tag(self, waveforms: Tensor) -> Tags:
         """Tag waveforms (B, samples), mono at 16 kHz in ±1, without gradients."""
 
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits (…, C) of features (…, F), with gradients to the features."""
+
 
 class EfficientAtTagger:
     """An EfficientAT network; waveforms are brought to its 32 kHz, so nothing lies above 8 kHz.
@@ -76,13 +79,17 @@ class EfficientAtTagger:
         rows = [soxr.resample(row, SAMPLE_RATE, TAGGER_RATE, "HQ") for row in waveforms.cpu().numpy()]
         mel = network.mel(torch.from_numpy(np.stack(rows)).to(waveforms.device))
         maps = network.features(mel[:, None])
-        if network.convolutional_head:
-            over_time = network.classifier(maps).mean(2).transpose(1, 2)
-            features, logits = maps.mean(2).transpose(1, 2), over_time.mean(1)
-        else:
-            features = maps.mean(2).transpose(1, 2)
-            over_time, logits = network.classifier(features), network.classifier(features.mean(1))
-        return Tags(features, over_time, logits, _REDUCTION * network.mel.hop / TAGGER_RATE)
+        features = maps.mean(2).transpose(1, 2)
+        # A convolutional head is linear: the classes of the mean are the mean of the classes.
+        local, logits = self.classify(features), self.classify(features.mean(1))
+        return Tags(features, local, logits, _REDUCTION * network.mel.hop / TAGGER_RATE)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """See :meth:`Tagger.classify`."""
+        if not self.network.convolutional_head:
+            return self.network.classifier(features)
+        rows = features.reshape(-1, self.feature_size, 1, 1)
+        return self.network.classifier(rows).reshape(*features.shape[:-1], CLASSES)
 
 
 class BeatsTagger:
@@ -108,8 +115,12 @@ class BeatsTagger:
         hidden, _ = self.network(fbank)
         over_mel = config.mel_bins // config.patch_size
         features = hidden.unflatten(1, (-1, over_mel)).mean(2)
-        local = self.network.predictor(features)
+        local = self.classify(features)
         return Tags(features, local, local.mean(1), config.patch_size * 0.010)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """See :meth:`Tagger.classify`."""
+        return self.network.predictor(features)
 
 
 def load_tagger(path: Path) -> Tagger:
