@@ -1,1 +1,1 @@
-"""Sound to learn from: collected, spoken and synthesised, kept in one packed store and mixed for teacher and student."""
+"""Sound to learn from: collected, spoken and synthesised, packed into one store, mixed for teacher and student."""

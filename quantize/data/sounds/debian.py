@@ -19,12 +19,11 @@ import soxr
 
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
+from quantize.data.sounds.archives import SUFFIXES
 from quantize.data.sounds.licences import CopyrightFile, Licence, Verdict
+from quantize.data.sounds.packages import LABELS
 from quantize.data.sounds.store import Samples, StoredSound, sixteen_bit
 
-SUFFIXES = frozenset(
-    {".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".snd", ".voc", ".wav", ".w64", ".gsm"}
-)
 SHORTEST_S = 0.1
 QUIETEST = 0.003
 """Peak below which a file is taken for an empty one."""
@@ -39,60 +38,72 @@ class Harvest:
 
     Attributes:
         version: the package with its version.
-        taken: files in the store.
-        refused: files by licence that forbids them.
-        broken: files that cannot be decoded, are too short or silent, or are copies of others.
+        files: sound files that it holds.
+        taken: those that are in the store.
+        licences: files in the store by licence.
+        refused: files that are left out by licence.
+        unusable: files that cannot be decoded, are too short or silent, or are copies of others.
     """
 
     version: str = ""
-    taken: int = 0
+    files: int = 0
+    licences: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    broken: int = 0
+    unusable: int = 0
+
+    @property
+    def taken(self) -> int:
+        return sum(self.licences.values())
+
+    def __str__(self) -> str:
+        refused = sum(self.refused.values())
+        return f"{self.version}: {self.taken} of {self.files} files, {refused} left out for their licences"
 
 
 def package_sounds(
     package: str,
-    version: str,
+    harvest: Harvest,
     tree: Path,
     licence_of: Callable[[str], Licence],
     known: set[bytes],
-    harvest: Harvest,
     allowed: Collection[Verdict] = (Verdict.PERMISSIVE,),
 ) -> Iterator[tuple[StoredSound, Samples]]:
-    """The sounds of an unpacked package.
+    """The sounds of an unpacked package, in pieces of at most 10 s.
 
     Args:
-        package, version: its name, and with its version.
-        tree: where it is unpacked.
-        licence_of: licence of a file, by its path in the package.
-        known: hashes of sounds that were taken already, from any package; those found are added.
+        package: its name.
         harvest: is filled.
-        allowed: what licences a file may have.
+        tree: where the package is unpacked.
+        licence_of: licence of a file, by its path in the package.
+        known: :func:`fingerprint` of sounds that were taken already, from any package; those found are added.
+        allowed: licences that a file may have.
     """
-    harvest.version = version
-    fold = fold_of(package)
+    fold, label = fold_of(package), LABELS.get(package, "")
     for file in sorted(tree.rglob("*")):
-        if file.suffix.lower() not in SUFFIXES or file.is_symlink() or not file.is_file():
+        if file.suffix.lower() not in SUFFIXES or not file.is_file():
             continue
+        harvest.files += 1
         title = str(file.relative_to(tree))
         licence = licence_of(title)
         if licence.verdict not in allowed:
             harvest.refused[licence.name or "nothing said"] += 1
             continue
         samples = decoded(file)
-        if samples is None:
-            harvest.broken += 1
-            continue
-        digest = hashlib.sha1(samples.tobytes(), usedforsecurity=False).digest()
-        if digest in known:
-            harvest.broken += 1
-            continue
-        known.add(digest)
-        harvest.taken += 1
-        row = StoredSound("", title, "", fold, licence.name, licence.author, f"Debian package {version}")
         step = round(ROW_S * SAMPLE_RATE)
+        if samples is None or fingerprint(samples[:step]) in known:
+            harvest.unusable += 1
+            continue
+        known.add(fingerprint(samples[:step]))
+        harvest.licences[licence.name] += 1
+        said = (title.removeprefix("usr/share/"), label, fold, licence.name, licence.author)
+        row = StoredSound("", *said, f"Debian package {harvest.version}")
         for start in range(0, max(1, len(samples) - SAMPLE_RATE // 2), step):
             yield row, samples[start : start + step]
+
+
+def fingerprint(samples: Samples) -> bytes:
+    """The same for the same samples, by which copies are found that several packages hold."""
+    return hashlib.sha1(samples.tobytes(), usedforsecurity=False).digest()
 
 
 def decoded(file: Path) -> Samples | None:
@@ -133,9 +144,9 @@ def fold_of(package: str) -> int:
     return 1 + hashlib.sha1(package.encode(), usedforsecurity=False).digest()[0] % 4
 
 
-def copyright_of(tree: Path, package: str) -> CopyrightFile:
-    """The package's own copyright file."""
-    notices = sorted(tree.glob("usr/share/doc/*/copyright"))
-    notices.sort(key=lambda path: path.parent.name != package)
-    text = notices[0].read_text(encoding="utf-8", errors="replace") if notices else ""
-    return CopyrightFile(text)
+def copyright_of(tree: Path, package: str, decided: Licence | None = None) -> CopyrightFile:
+    """The package's own copyright file, or what was decided by hand where that is not machine-readable."""
+    if decided is not None:
+        return CopyrightFile("", decided)
+    notices = sorted(tree.glob("usr/share/doc/*/copyright"), key=lambda path: (path.parent.name != package, path))
+    return CopyrightFile(notices[0].read_text(encoding="utf-8", errors="replace") if notices else "")

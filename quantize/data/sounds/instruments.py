@@ -63,7 +63,9 @@ def instrument_sounds(phrases: int, seed: int, soundfont: Path = SOUNDFONT) -> I
         InputMissingError: FluidSynth or the bank is not installed.
     """
     if not soundfont.is_file():
-        raise InputMissingError(f"no instruments at {soundfont}: apt-get install fluidsynth fluid-soundfont-gm brings them")
+        raise InputMissingError(
+            f"no instruments at {soundfont}: apt-get install fluidsynth fluid-soundfont-gm brings them"
+        )
     programs = [index % len(_LABELS) for index in range(phrases)]
     for first in range(0, phrases, len(_LABELS)):
         group = programs[first : first + len(_LABELS)]
@@ -76,7 +78,9 @@ def instrument_sounds(phrases: int, seed: int, soundfont: Path = SOUNDFONT) -> I
                 continue
             name = "drums" if program == _DRUMS else f"program {program + 1}"
             scaled = piece * (10.0 ** rng.uniform(-0.8, -0.05) / float(np.abs(piece).max()))
-            row = StoredSound("", name, _LABELS[program], 1 + first // len(_LABELS) % 4, LICENSE, AUTHOR, soundfont.name)
+            row = StoredSound(
+                "", name, _LABELS[program], 1 + first // len(_LABELS) % 4, LICENSE, AUTHOR, soundfont.name
+            )
             yield row, sixteen_bit(scaled)
 
 
@@ -124,7 +128,15 @@ def _midi(programs: list[int], rng: np.random.Generator) -> bytes:
         now = at
     track += b"\x00\xff\x2f\x00"
     # 500 ticks a quarter of half a second: a tick is a millisecond.
-    return b"MThd" + (6).to_bytes(4, "big") + bytes([0, 0, 0, 1]) + (500).to_bytes(2, "big") + b"MTrk" + len(track).to_bytes(4, "big") + bytes(track)
+    return (
+        b"MThd"
+        + (6).to_bytes(4, "big")
+        + bytes([0, 0, 0, 1])
+        + (500).to_bytes(2, "big")
+        + b"MTrk"
+        + len(track).to_bytes(4, "big")
+        + bytes(track)
+    )
 
 
 def _phrase(program: int, rng: np.random.Generator) -> Iterator[tuple[float, float, int, int]]:

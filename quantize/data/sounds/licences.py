@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
-
 _DATA_FOLDER = re.compile("data|sound|audio|music|media|asset|sfx|wav|ogg|resource|content", re.IGNORECASE)
+
+_NAMED, _KIND = 100, 50
+"""How much a pattern's agreement counts that names a file, or a kind of file, over one that names folders."""
 
 
 class Verdict(Enum):
@@ -66,7 +68,8 @@ _SHARE_ALIKE = re.compile(
 )
 _NON_COMMERCIAL = re.compile(r"(?:^|[-_ ])n[cd](?:[-_ .0-9]|$)|non-?commercial|no-?deriv", re.IGNORECASE)
 _PERMISSIVE = re.compile(
-    r"^(?:cc0|cc-?zero|cc[- ]?by(?![-_ ]?(?:sa|nc|nd))|creative[- ]commons[- ](?:zero|attribution(?![- ](?:share|non)))|"
+    r"^(?:cc0|cc-?zero|cc[- ]?by(?![-_ ]?(?:sa|nc|nd))|"
+    r"creative[- ]commons[- ](?:zero|0|attribution(?![- ](?:share|non)))|"
     r"public[- ]?domain|pd\b|expat|mit|x11|(?:[a-z0-9]+-)?bsd|(?:[0-9]-clause-)?bsd|apache|zlib|libpng|isc|wtfpl|"
     r"unlicen[sc]e|boost|bsl|fsfap|0bsd|ncsa|beerware|artistic-2|hpnd|ofl|sil)",
     re.IGNORECASE,
@@ -102,10 +105,11 @@ class CopyrightFile:
 
     Args:
         text: its content; one that is not machine-readable says nothing of any file.
+        decided: licence of all files, where a person has read the notice.
     """
 
-    def __init__(self, text: str) -> None:
-        self.paragraphs = tuple(_paragraphs(text))
+    def __init__(self, text: str, decided: Licence | None = None) -> None:
+        self.paragraphs = tuple(_paragraphs(text)) if decided is None else (_Paragraph(("*",), decided),)
 
     @property
     def readable(self) -> bool:
@@ -118,12 +122,19 @@ class CopyrightFile:
         Where several paragraphs may speak of the file with equal right, their licences are joined by "and".
         """
         parts = PurePosixPath(path).parts
-        scored = [(max(_agreement(pattern, parts) for pattern in own.patterns), own) for own in self.paragraphs]
-        best = max((score for score, _ in scored), default=-1)
+        scores = [max(_agreement(pattern, parts) for pattern in own.patterns) for own in self.paragraphs]
+        best = max(scores, default=-1)
         if best < 0:
             return Licence("", "")
-        # Where only "*" fits, the file may also lie in a folder of the source tree that its installed path lacks.
-        meant = [own.licence for score, own in scored if score == best or (not best and own.lost_folder(parts))]
+        first = scores.index(best)
+        meant = []
+        for index, (score, own) in enumerate(zip(scores, self.paragraphs, strict=True)):
+            # A later paragraph overrides an earlier one. Where only "*" fits, the file may also lie in a folder of the
+            # source tree that its installed path lacks. Neither is certain, so it binds only where it forbids more.
+            doubtful = best < _NAMED and index > first and score > 0
+            doubtful = doubtful or (not best and own.lost_folder(parts))
+            if score == best or (doubtful and own.licence.verdict is not Verdict.PERMISSIVE):
+                meant.append(own.licence)
         names = list(dict.fromkeys(licence.name for licence in meant))
         authors = list(dict.fromkeys(licence.author for licence in meant if licence.author))
         return Licence(" and ".join(names), "; ".join(authors))
@@ -143,14 +154,16 @@ def _agreement(pattern: str, path: Sequence[str]) -> int:
     last = wanted[-1]
     if "*" not in last and "?" not in last:
         if last == path[-1]:
-            return 100 + _common_end(wanted[:-1], path[:-1])
+            common = _common_end(wanted[:-1], path[:-1])
+            # A file of this name in another folder may be another file.
+            return _NAMED + common if common or len(wanted) == 1 else 0
         # A folder is sometimes named without "/*".
         return 1 + _deepest(wanted, path[:-1]) if last in path[:-1] else -1
     if not fnmatch.fnmatchcase(path[-1], last):
         # "*" crosses folders, so "sounds/*.ogg" may fit a file deeper than its folder.
         return -1
     folders = wanted[:-1]
-    named = 0 if set(last) <= {"*", "?"} else 50 + len(last.replace("*", ""))
+    named = 0 if set(last) <= {"*", "?"} else _KIND + len(last.replace("*", ""))
     if not folders:
         return named
     deepest = _deepest(folders, path[:-1])

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.sound_shaping import fast_length
-from quantize.data.sounds.signals import Generator, Sound, drawn_s, seconds_of
+from quantize.data.sounds.bells import Generator, Sound, drawn_s, seconds_of
 
 
 def shaped_noise(length: int, rng: Generator, slope: float, low_hz: float = 20.0, high_hz: float = 8000.0) -> Sound:
@@ -55,9 +55,9 @@ def fan(rng: Generator) -> Sound:
     noise = shaped_noise(len(times), rng, rng.uniform(0.3, 1.8), rng.uniform(20.0, 200.0), rng.uniform(800.0, 7000.0))
     blades = rng.uniform(40.0, 400.0)
     tone = sum(rng.uniform(0.0, 1.0) / n * np.sin(2.0 * np.pi * blades * n * times) for n in range(1, 5))
-    return noise * (1.0 + rng.uniform(0.0, 0.4) * np.sin(2.0 * np.pi * rng.uniform(0.3, 8.0) * times)) + tone * rng.uniform(
-        0.0, 1.0
-    )
+    return noise * (
+        1.0 + rng.uniform(0.0, 0.4) * np.sin(2.0 * np.pi * rng.uniform(0.3, 8.0) * times)
+    ) + tone * rng.uniform(0.0, 1.0)
 
 
 def wind(rng: Generator) -> Sound:
@@ -120,7 +120,8 @@ def static(rng: Generator) -> Sound:
     length = len(seconds_of(drawn_s(rng)))
     noise = shaped_noise(length, rng, rng.uniform(0.0, 0.6)) * wandering(length, rng, rng.uniform(0.5, 8.0), 0.2, 1.0)
     crackle = (rng.random(length) < rng.uniform(1.0, 60.0) / SAMPLE_RATE) * rng.uniform(-12.0, 12.0, length)
-    return noise + np.convolve(crackle, np.exp(-np.arange(24) / rng.uniform(1.0, 8.0)))[:length]
+    crackling: Sound = np.convolve(crackle, np.exp(-np.arange(24) / rng.uniform(1.0, 8.0)))[:length]
+    return noise + crackling
 
 
 def white_noise(rng: Generator) -> Sound:
@@ -149,9 +150,11 @@ def drops(rng: Generator) -> Sound:
     np.add.at(impulses, rng.integers(0, length, count), rng.exponential(1.0, count) * rng.choice([-1.0, 1.0], count))
     times = seconds_of(0.08)
     low, high = np.sort(rng.uniform(200.0, 6000.0, 2))
-    grain = np.exp(-times * rng.uniform(60.0, 900.0)) * np.sin(2.0 * np.pi * np.cumsum(np.linspace(low, high, len(times))) / SAMPLE_RATE)
+    grain = np.exp(-times * rng.uniform(60.0, 900.0)) * np.sin(
+        2.0 * np.pi * np.cumsum(np.linspace(low, high, len(times))) / SAMPLE_RATE
+    )
     size = fast_length(length + len(grain))
-    heard = np.fft.irfft(np.fft.rfft(impulses, size) * np.fft.rfft(grain, size), size)[:length]
+    heard: Sound = np.fft.irfft(np.fft.rfft(impulses, size) * np.fft.rfft(grain, size), size)[:length]
     return heard + shaped_noise(length, rng, 1.0) * rng.uniform(0.0, 0.3) * float(np.sqrt(np.square(heard).mean()))
 
 

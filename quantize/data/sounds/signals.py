@@ -1,4 +1,4 @@
-"""Signals that machines make, computed: telephone tones, alarms, sirens, beeps, bells. Every parameter is drawn.
+"""Signals that machines make, computed: telephone tones, alarms, sirens, beeps. Every parameter is drawn.
 
 The telephone tones are those of ITU-T E.180 and its national lists (dial, ringing, busy, congestion), the pairs of
 DTMF those of ITU-T Q.23; the three pulses of a smoke alarm are ISO 8201's; sirens follow what makers publish: wail of
@@ -10,29 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_aac.timebase import SAMPLE_RATE
+from quantize.data.sounds.bells import (
+    HIGHEST_HZ,
+    Generator,
+    Sound,
+    chime,
+    church_bell,
+    ding,
+    doorbell,
+    drawn_s,
+    seconds_of,
+    struck,
+)
 
-Sound = npt.NDArray[np.float64]
-Generator = np.random.Generator
-
-_HIGHEST_HZ = 7600.0
 _DTMF_ROWS, _DTMF_COLUMNS = (697.0, 770.0, 852.0, 941.0), (1209.0, 1336.0, 1477.0, 1633.0)
 _DIAL = ((350.0, 440.0), (425.0,), (400.0, 450.0), (440.0,), (400.0,), (33.0, 425.0))
 _BUSY = (((480.0, 620.0), 0.5, 0.5), ((425.0,), 0.48, 0.48), ((400.0,), 0.375, 0.375), ((440.0,), 0.5, 0.5))
 _CONGESTION = (((480.0, 620.0), 0.25, 0.25), ((425.0,), 0.24, 0.24), ((400.0,), 0.2, 0.2))
 _RINGBACK = (((440.0, 480.0), 2.0, 4.0), ((425.0,), 1.0, 4.0), ((400.0, 450.0), 0.4, 0.2), ((440.0,), 1.5, 3.5))
-
-
-def seconds_of(seconds: float) -> Sound:
-    """Time of each sample, in seconds."""
-    return np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-
-
-def drawn_s(rng: Generator, low: float = 1.5, high: float = 7.0) -> float:
-    """A length in seconds."""
-    return float(rng.uniform(low, high))
 
 
 def partials(hertz: Sound | float, length: int, strengths: Sequence[float], ratios: Sequence[float] = ()) -> Sound:
@@ -42,7 +39,7 @@ def partials(hertz: Sound | float, length: int, strengths: Sequence[float], rati
     total = np.zeros(length)
     for index, strength in enumerate(strengths):
         ratio = ratios[index] if ratios else index + 1.0
-        if track.max(initial=0.0) * ratio < _HIGHEST_HZ:
+        if track.max(initial=0.0) * ratio < HIGHEST_HZ:
             total += strength * np.sin(ratio * phase)
     return total
 
@@ -69,7 +66,8 @@ def _timbre(rng: Generator) -> list[float]:
 
 def _together(hertz: Sequence[float], length: int, rng: Generator) -> Sound:
     detuned = 1.0 + rng.normal(0.0, 0.01)
-    return np.sum([np.sin(2.0 * np.pi * f * detuned * np.arange(length) / SAMPLE_RATE) for f in hertz], axis=0)
+    times = np.arange(length) / SAMPLE_RATE
+    return np.asarray(sum(np.sin(2.0 * np.pi * f * detuned * times) for f in hertz))
 
 
 def dial_tone(rng: Generator) -> Sound:
@@ -106,7 +104,7 @@ def telephone_bell(rng: Generator) -> Sound:
     """Two gongs struck in turn, ringing and pausing."""
     strikes_hz = rng.uniform(16.0, 27.0)
     length = len(seconds_of(drawn_s(rng, 2.0, 8.0)))
-    gongs = [_struck(rng.uniform(900.0, 2200.0), rng.uniform(0.08, 0.5), rng) for _ in range(2)]
+    gongs = [struck(rng.uniform(900.0, 2200.0), rng.uniform(0.08, 0.5), rng) for _ in range(2)]
     total = np.zeros(length + SAMPLE_RATE * 2)
     on_s, off_s = rng.uniform(0.4, 2.0), rng.uniform(0.2, 3.0)
     for index in range(int(length / SAMPLE_RATE * strikes_hz)):
@@ -157,7 +155,7 @@ def fire_alarm(rng: Generator) -> Sound:
     if kind == 1:
         tone = partials(rng.uniform(400.0, 1000.0), length, [1.0 / n for n in range(1, 9)])
         return gated(tone, rng.uniform(0.02, 0.06), rng.uniform(0.005, 0.03), rng)
-    gong, total = _struck(rng.uniform(600.0, 1600.0), rng.uniform(0.2, 0.8), rng), np.zeros(length + 3 * SAMPLE_RATE)
+    gong, total = struck(rng.uniform(600.0, 1600.0), rng.uniform(0.2, 0.8), rng), np.zeros(length + 3 * SAMPLE_RATE)
     for start in range(0, length, round(SAMPLE_RATE / rng.uniform(8.0, 18.0))):
         total[start : start + len(gong)] += gong * rng.uniform(0.8, 1.0)
     return total[:length]
@@ -179,7 +177,9 @@ def two_tone_siren(rng: Generator) -> Sound:
     length = len(seconds_of(drawn_s(rng, 3.0, 9.0)))
     low, each_s = rng.uniform(360.0, 700.0), rng.uniform(0.35, 1.1)
     second = (np.arange(length) / SAMPLE_RATE) % (2.0 * each_s) >= each_s
-    return partials(np.where(second, low * rng.choice([1.189, 1.26, 1.335, 1.5]), low), length, [1.0, 0.8, 0.6, 0.4, 0.3])
+    return partials(
+        np.where(second, low * rng.choice([1.189, 1.26, 1.335, 1.5]), low), length, [1.0, 0.8, 0.6, 0.4, 0.3]
+    )
 
 
 def civil_siren(rng: Generator) -> Sound:
@@ -225,50 +225,6 @@ def buzzer(rng: Generator) -> Sound:
     return gated(tone, on_s, rng.uniform(0.1, 1.0), rng)
 
 
-def doorbell(rng: Generator) -> Sound:
-    """Two or more struck bars, the second lower."""
-    high = rng.uniform(500.0, 1100.0)
-    notes = [high, high * rng.choice([0.794, 0.749, 0.841])]
-    notes += [high * float(rng.choice([1.0, 0.667, 0.5])) for _ in range(int(rng.integers(0, 3)))]
-    return _struck_one_by_one(notes, rng.uniform(0.4, 0.9), rng, rng.uniform(0.6, 2.5))
-
-
-def chime(rng: Generator) -> Sound:
-    """Tubes in the wind, struck at random."""
-    scale = [rng.uniform(500.0, 900.0) * 2.0 ** (step / 12.0) for step in (0, 2, 4, 7, 9, 12, 14)]
-    length = drawn_s(rng, 3.0, 8.0)
-    total = np.zeros(round(length * SAMPLE_RATE) + 4 * SAMPLE_RATE)
-    for at in np.sort(rng.uniform(0.0, length, int(rng.integers(4, 30)))):
-        note = _struck(float(rng.choice(scale)), rng.uniform(0.6, 2.0), rng) * rng.uniform(0.2, 1.0)
-        start = round(float(at) * SAMPLE_RATE)
-        total[start : start + len(note)] += note[: len(total) - start]
-    return total[: round(length * SAMPLE_RATE)]
-
-
-def ding(rng: Generator) -> Sound:
-    """A small bell struck once or a few times."""
-    hertz = rng.uniform(900.0, 4000.0)
-    return _struck_one_by_one([hertz] * int(rng.integers(1, 4)), rng.uniform(0.15, 1.0), rng, rng.uniform(0.5, 2.5))
-
-
-def church_bell(rng: Generator) -> Sound:
-    """A large bell: hum, prime, minor third, fifth and nominal, each dying at its own pace."""
-    hertz = rng.uniform(90.0, 400.0)
-    ratios, length = (0.5, 1.0, 1.19, 1.5, 2.0, 2.5, 3.01, 4.1), len(seconds_of(rng.uniform(3.0, 5.0)))
-    times = np.arange(length) / SAMPLE_RATE
-    strike = sum(
-        rng.uniform(0.3, 1.0) * np.sin(2.0 * np.pi * hertz * r * times) * np.exp(-times * rng.uniform(0.3, 1.0) * r)
-        for r in ratios
-        if hertz * r < _HIGHEST_HZ
-    )
-    count = int(rng.integers(1, 5))
-    gap = round(rng.uniform(0.9, 2.0) * SAMPLE_RATE)
-    total = np.zeros(gap * (count - 1) + length)
-    for index in range(count):
-        total[index * gap : index * gap + length] += np.asarray(strike) * rng.uniform(0.7, 1.0)
-    return total[: 10 * SAMPLE_RATE]
-
-
 def car_horn(rng: Generator) -> Sound:
     """Two horns at once, pressed once or a few times."""
     count, on_s = int(rng.integers(1, 4)), rng.uniform(0.15, 1.5)
@@ -288,7 +244,8 @@ def foghorn(rng: Generator) -> Sound:
 
 def sine_wave(rng: Generator) -> Sound:
     """A pure tone."""
-    return np.sin(2.0 * np.pi * np.exp(rng.uniform(np.log(100.0), np.log(7000.0))) * seconds_of(drawn_s(rng)))
+    hertz = float(np.exp(rng.uniform(np.log(100.0), np.log(7000.0))))
+    return partials(hertz, len(seconds_of(drawn_s(rng))), [1.0])
 
 
 def chirp_tone(rng: Generator) -> Sound:
@@ -309,26 +266,6 @@ def morse(rng: Generator) -> Sound:
         edge = np.clip(np.minimum(np.arange(len(tone)), np.arange(len(tone))[::-1]) / 60.0, 0.0, 1.0)
         pieces += [tone * edge, np.zeros(len(seconds_of(dot_s * float(rng.choice([1.0, 1.0, 3.0])))))]
     return np.concatenate(pieces)
-
-
-def _struck(hertz: float, ring_s: float, rng: Generator) -> Sound:
-    """A bar or gong that is struck: inharmonic partials, the high ones dying first."""
-    times = seconds_of(min(4.0 * ring_s, 3.0))
-    ratios = (1.0, *np.sort(rng.uniform(1.8, 6.5, 4)).tolist())
-    total = np.zeros(len(times))
-    for ratio in ratios:
-        if hertz * ratio < _HIGHEST_HZ:
-            total += np.sin(2.0 * np.pi * hertz * ratio * times) * np.exp(-times / ring_s * ratio**0.7) / ratio
-    return total
-
-
-def _struck_one_by_one(notes: Sequence[float], gap_s: float, rng: Generator, ring_s: float) -> Sound:
-    struck = [_struck(note, ring_s, rng) for note in notes]
-    gap = round(gap_s * SAMPLE_RATE)
-    total = np.zeros(gap * (len(struck) - 1) + max(len(note) for note in struck))
-    for index, note in enumerate(struck):
-        total[index * gap : index * gap + len(note)] += note
-    return total
 
 
 SIGNALS: dict[str, tuple[Callable[[Generator], Sound], ...]] = {

@@ -11,8 +11,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,10 @@ from edge_aac.errors import DataError, DeviceError, InputMissingError
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
 
-SOUND, ROWS, SOURCES = "sound.npy", "rows.csv", "sources.csv"
+SOUND, ROWS, SOURCES, COPIES = "sound.npy", "rows.csv", "sources.csv", "copies.csv"
+OURS = "edge-aac"
+"""Author of what is spoken and computed."""
+
 FULL_SCALE = 32767
 HEADER_BYTES = 128
 
@@ -53,7 +56,7 @@ class StoredSound:
     length: int = 0
 
 
-_COLUMNS = tuple(field.name for field in fields(StoredSound))
+_COLUMNS = tuple(entry.name for entry in fields(StoredSound))
 
 
 class StoreWriter:
@@ -111,9 +114,7 @@ class StoreWriter:
                 stream.seek(HEADER_BYTES + 2 * self.samples)
                 for described, samples in sounds:
                     stream.write(np.ascontiguousarray(samples, dtype="<i2").tobytes())
-                    rows.append(
-                        StoredSound(**{**asdict(described), "source": source, "start": position, "length": len(samples)})
-                    )
+                    rows.append(replace(described, source=source, start=position, length=len(samples)))
                     position += len(samples)
                 stream.truncate()
                 stream.flush()
@@ -124,7 +125,9 @@ class StoreWriter:
             self.samples = position
             self._write_header()
         except OSError as error:
-            raise DeviceError(f"{self.folder} cannot be written ({error.strerror}): make room and run it again") from error
+            raise DeviceError(
+                f"{self.folder} cannot be written ({error.strerror}): make room and run it again"
+            ) from error
         return len(rows)
 
     def _write_header(self) -> None:
@@ -139,10 +142,12 @@ class SoundStore:
     Attributes:
         sound: (samples,) int16, memory-mapped.
         rows: its table.
+        copies: source and title of sounds that are copies of labelled ones, with the folds of these.
     """
 
     sound: Samples
     rows: tuple[StoredSound, ...]
+    copies: Mapping[tuple[str, str], frozenset[int]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path) -> SoundStore:
@@ -159,7 +164,15 @@ class SoundStore:
         rows = tuple(row for row in _read_rows(folder / ROWS) if row.source in complete)
         if any(row.start + row.length > len(sound) for row in rows):
             raise DataError(f"{folder / ROWS} lists sound that {SOUND} does not hold: collect it again")
-        return cls(sound, rows)
+        return cls(sound, rows, _read_copies(folder / COPIES))
+
+    def training_rows(self, held_out: Collection[int]) -> list[StoredSound]:
+        """The rows of all folds but those that are held out, without copies of what lies in these."""
+        return [
+            row
+            for row in self.rows
+            if row.fold not in held_out and not self.copies.get((row.source, row.title), frozenset()) & set(held_out)
+        ]
 
     def waveform(self, row: StoredSound) -> Waveform:
         """The sound of a row; (length,) float32 in −1 … 1."""
@@ -209,9 +222,21 @@ def _read_rows(path: Path) -> list[StoredSound]:
     rows = []
     with path.open(newline="", encoding="utf-8") as stream:
         for cells in csv.DictReader(stream):
-            numbers = {name: int(cells[name]) for name in ("fold", "start", "length")}
-            rows.append(StoredSound(**{**cells, **numbers}))
+            said = (cells["source"], cells["title"], cells["label"], int(cells["fold"]))
+            due = (cells["license"], cells["author"], cells["source_url"])
+            rows.append(StoredSound(*said, *due, int(cells["start"]), int(cells["length"])))
     return rows
+
+
+def _read_copies(path: Path) -> dict[tuple[str, str], frozenset[int]]:
+    if not path.exists():
+        return {}
+    copies: dict[tuple[str, str], frozenset[int]] = {}
+    with path.open(newline="", encoding="utf-8") as stream:
+        for cells in csv.DictReader(stream):
+            named = (cells["source"], cells["title"])
+            copies[named] = copies.get(named, frozenset()) | {int(cells["fold"])}
+    return copies
 
 
 def _read_sources(path: Path) -> dict[str, int]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_aac.errors import InputMissingError
 from quantize.data.sounds.debian import decoded
-from quantize.data.sounds.store import Samples, StoredSound
+from quantize.data.sounds.store import OURS, Samples, StoredSound
 from quantize.data.sounds.texts import SENTENCES, spoken_text
 
 VARIANTS = (
@@ -104,4 +104,4 @@ def voice_sounds(count: int, seed: int) -> Iterator[tuple[StoredSound, Samples]]
             if samples is not None:
                 program = "flite" if said.flite else "espeak-ng"
                 title = f"{program} {said.voice} {said.words_a_minute}/min pitch {said.pitch}: {said.text}"
-                yield StoredSound("", title, said.labels, 1 + index % 4, "CC0-1.0", "edge-aac", program), samples
+                yield StoredSound("", title, said.labels, 1 + index % 4, "CC0-1.0", OURS, program), samples
