@@ -19,6 +19,7 @@ import soxr
 
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
+from quantize.data.debian_outliers import fold_of
 from quantize.data.sounds.archives import SUFFIXES
 from quantize.data.sounds.licences import CopyrightFile, Licence, Verdict
 from quantize.data.sounds.packages import LABELS
@@ -137,11 +138,6 @@ def _read_by_ffmpeg(file: Path) -> Waveform | None:
     except subprocess.TimeoutExpired:
         return None
     return np.frombuffer(done.stdout, dtype="<f4").copy() if len(done.stdout) >= 4 and not done.returncode else None
-
-
-def fold_of(package: str) -> int:
-    """1 to 4, by a hash of the name, so that a package that is added moves no other one."""
-    return 1 + hashlib.sha1(package.encode(), usedforsecurity=False).digest()[0] % 4
 
 
 def copyright_of(tree: Path, package: str, decided: Licence | None = None) -> CopyrightFile:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import soundfile
 
 from edge_aac.errors import InputMissingError
 from edge_aac.timebase import SAMPLE_RATE
+from quantize.data.clips import Waveform
 from quantize.data.sounds.store import Samples, StoredSound, sixteen_bit
 
 SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
@@ -53,11 +54,16 @@ _LABELS = (
 )
 """AudioSet's name for each General MIDI program, counted from 0, then the drums."""
 
+PROGRAMS = tuple(range(len(_LABELS)))
+"""All, counted from 0; 128 are the drums."""
+
 _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 7, 10), (0, 2, 4, 7, 9), tuple(range(12)))
 
 
-def instrument_sounds(phrases: int, seed: int, soundfont: Path = SOUNDFONT) -> Iterator[tuple[StoredSound, Samples]]:
-    """So many phrases, each program as often.
+def instrument_sounds(
+    phrases: int, seed: int, soundfont: Path = SOUNDFONT, programs: Sequence[int] = PROGRAMS
+) -> Iterator[tuple[StoredSound, Samples]]:
+    """So many phrases, each of the programs as often.
 
     Raises:
         InputMissingError: FluidSynth or the bank is not installed.
@@ -66,9 +72,8 @@ def instrument_sounds(phrases: int, seed: int, soundfont: Path = SOUNDFONT) -> I
         raise InputMissingError(
             f"no instruments at {soundfont}: apt-get install fluidsynth fluid-soundfont-gm brings them"
         )
-    programs = [index % len(_LABELS) for index in range(phrases)]
-    for first in range(0, phrases, len(_LABELS)):
-        group = programs[first : first + len(_LABELS)]
+    for first in range(0, phrases, len(programs)):
+        group = programs[: phrases - first]
         rng = np.random.default_rng([seed, first])
         rendered = _rendered(_midi(group, rng), soundfont)
         step = round((_PHRASE_S + _GAP_S) * SAMPLE_RATE)
@@ -78,18 +83,16 @@ def instrument_sounds(phrases: int, seed: int, soundfont: Path = SOUNDFONT) -> I
                 continue
             name = "drums" if program == _DRUMS else f"program {program + 1}"
             scaled = piece * (10.0 ** rng.uniform(-0.8, -0.05) / float(np.abs(piece).max()))
-            row = StoredSound(
-                "", name, _LABELS[program], 1 + first // len(_LABELS) % 4, LICENSE, AUTHOR, soundfont.name
-            )
-            yield row, sixteen_bit(scaled)
+            fold = 1 + first // len(programs) % 4
+            yield StoredSound("", name, _LABELS[program], fold, LICENSE, AUTHOR, soundfont.name), sixteen_bit(scaled)
 
 
-def _trimmed(piece: np.ndarray[tuple[int], np.dtype[np.float32]]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _trimmed(piece: Waveform) -> Waveform:
     loud = np.flatnonzero(np.abs(piece) > 1e-3)
     return piece[loud[0] : loud[-1] + 1] if len(loud) else piece[:0]
 
 
-def _rendered(midi: bytes, soundfont: Path) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _rendered(midi: bytes, soundfont: Path) -> Waveform:
     with tempfile.TemporaryDirectory() as scratch:
         tune, sound = Path(scratch, "phrases.mid"), Path(scratch, "phrases.wav")
         tune.write_bytes(midi)
@@ -103,11 +106,11 @@ def _rendered(midi: bytes, soundfont: Path) -> np.ndarray[tuple[int], np.dtype[n
         played, rate = soundfile.read(sound, dtype="float32", always_2d=True)
     if rate != SAMPLE_RATE:
         raise InputMissingError(f"fluidsynth rendered at {rate} Hz in place of {SAMPLE_RATE} Hz")
-    mono: np.ndarray[tuple[int], np.dtype[np.float32]] = played.mean(axis=1)
+    mono: Waveform = played.mean(axis=1)
     return mono
 
 
-def _midi(programs: list[int], rng: np.random.Generator) -> bytes:
+def _midi(programs: Sequence[int], rng: np.random.Generator) -> bytes:
     """A MIDI file of one phrase a program, ``_PHRASE_S`` long with ``_GAP_S`` to die away; 1000 ticks a second."""
     events: list[tuple[int, int, bytes]] = []
     for index, program in enumerate(programs):
@@ -128,15 +131,8 @@ def _midi(programs: list[int], rng: np.random.Generator) -> bytes:
         now = at
     track += b"\x00\xff\x2f\x00"
     # 500 ticks a quarter of half a second: a tick is a millisecond.
-    return (
-        b"MThd"
-        + (6).to_bytes(4, "big")
-        + bytes([0, 0, 0, 1])
-        + (500).to_bytes(2, "big")
-        + b"MTrk"
-        + len(track).to_bytes(4, "big")
-        + bytes(track)
-    )
+    head = b"MThd" + (6).to_bytes(4, "big") + bytes([0, 0, 0, 1]) + (500).to_bytes(2, "big")
+    return head + b"MTrk" + len(track).to_bytes(4, "big") + bytes(track)
 
 
 def _phrase(program: int, rng: np.random.Generator) -> Iterator[tuple[float, float, int, int]]:

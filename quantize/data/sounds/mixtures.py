@@ -26,7 +26,7 @@ from quantize.models.config import ascending, not_negative, probabilities, withi
 _Floats = npt.NDArray[np.float32]
 
 _KNOTS = 8
-_BEDS, _BED_SAMPLES = 32, 30 * SAMPLE_RATE
+_BEDS, _BED_SAMPLES = 24, 20 * SAMPLE_RATE
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,7 @@ def _octaves(bins: int) -> tuple[npt.NDArray[np.intp], _Floats]:
     return lower, (place - lower).astype(np.float32)
 
 
+@lru_cache(maxsize=2)
 def _noise_beds(seed: int) -> _Floats:
     """Noises of unit RMS, their power falling as 1/f^c with c in 0 (white) to 2 (brown)."""
     rng = np.random.default_rng([seed, 1])

@@ -34,7 +34,10 @@ def test_permissive_licences(name: str) -> None:
             (name, Verdict.NON_COMMERCIAL)
             for name in ("CC-BY-NC-3.0", "CC-BY-NC-SA-4.0", "CC-BY-ND-3.0", "MIT and CC-BY-NC")
         ],
-        *[(name, Verdict.UNKNOWN) for name in ("", "other", "Battle-Tanks-License", "MIT and other", "freedoom-license")],
+        *[
+            (name, Verdict.UNKNOWN)
+            for name in ("", "other", "Battle-Tanks-License", "MIT and other", "freedoom-license")
+        ],
     ],
 )
 def test_what_is_left_out(name: str, verdict: Verdict) -> None:
