@@ -28,9 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         writer = StoreWriter(chosen.folder)
         for folder in chosen.data:
             _append(writer, folder.resolve().name, labelled_sounds(folder))
-        _append(writer, "synthesised", synthesised_sounds(chosen.synthesised, _SEED))
-        _append(writer, "voices", voice_sounds(chosen.voices, _SEED))
-        _append(writer, "instruments", instrument_sounds(chosen.instruments, _SEED))
+        for source, count, make in (
+            ("synthesised", chosen.synthesised, synthesised_sounds),
+            ("voices", chosen.voices, voice_sounds),
+            ("instruments", chosen.instruments, instrument_sounds),
+        ):
+            if count:
+                _append(writer, source, make(count, _SEED))
         if chosen.packages:
             collect_packages(writer, chosen.packages, download_package, _log, round(chosen.largest_gb * 1e9))
         store = SoundStore.open(chosen.folder)

@@ -48,11 +48,16 @@ def test_a_store_is_filled_and_taken_up_again(tmp_path: Path, capsys: pytest.Cap
     assert (store / COPIES).is_file()
 
 
+def test_what_was_left_out_can_be_added_later(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    assert main([str(store), "--synthesised", "0", *NONE]) == 0
+    assert main([str(store), "--synthesised", "2", *NONE]) == 0
+    assert [row.source for row in SoundStore.open(store).rows] == ["synthesised"] * 2
+
+
 def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        main([str(tmp_path / "store"), "--data", str(tmp_path / "none"), "--synthesised", "0", *NONE])
-        == InputMissingError.exit_code
-    )
+    code = main([str(tmp_path / "store"), "--data", str(tmp_path / "none"), "--synthesised", "0", *NONE])
+    assert code == InputMissingError.exit_code
     assert "no clips.csv" in capsys.readouterr().err
 
 
