@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from quantize.models.config import BeatsConfig
+from quantize.models.patch_stem import PatchStem
 
 
 class ConvStem(nn.Module):
@@ -126,7 +127,7 @@ class TransformerLayers(nn.Module):
         self.layer_norm = nn.LayerNorm(config.dim)
         self.dropout = nn.Dropout(config.dropout)
         layers = [BeatsLayer(config) for _ in range(config.layers)]
-        for layer in layers:
+        for layer in layers[1:]:
             layer.self_attn.relative_attention_bias = layers[0].self_attn.relative_attention_bias
         self.layers = nn.ModuleList(layers)
 
@@ -140,10 +141,11 @@ class TransformerLayers(nn.Module):
         positions = self.pos_conv(x.transpose(1, 2))[..., : x.shape[1]]
         x = self.dropout(self.layer_norm(x + functional.gelu(positions).transpose(1, 2)))
         # One table for all layers, so one bias: at the published size it is 12 MB.
-        first = self.layers[0]
-        assert isinstance(first, BeatsLayer)
-        bias = first.self_attn.position_bias(relative_buckets(x.shape[1], self.config).to(x.device))
+        bias: Tensor | None = None
         for layer in self.layers[: self.config.run_layers]:
+            assert isinstance(layer, BeatsLayer)
+            if bias is None:
+                bias = layer.self_attn.position_bias(relative_buckets(x.shape[1], self.config).to(x.device))
             x = layer(x, bias, padding_bias)
         return x
 
@@ -154,11 +156,7 @@ class Beats(nn.Module):
     def __init__(self, config: BeatsConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embedding: nn.Module = (
-            ConvStem(config)
-            if config.conv_stem
-            else nn.Conv2d(1, config.patch_embed_dim, config.patch_size, stride=config.patch_size, bias=False)
-        )
+        self.patch_embedding = _stem(config)
         self.layer_norm = nn.LayerNorm(config.patch_embed_dim)
         self.post_extract_proj: nn.Module = nn.Linear(config.patch_embed_dim, config.dim)
         self.encoder = TransformerLayers(config)
@@ -174,11 +172,29 @@ class Beats(nn.Module):
         Returns:
             Hidden states (B, T, D), time-major tokens; their padding mask (B, T) or None.
         """
-        patches = self.patch_embedding(fbank.unsqueeze(1))
-        tokens = self.layer_norm(patches.flatten(2).transpose(1, 2))
-        # As published, the mask is pooled over the flattened tokens as if they were all steps of time.
-        padding = None if frame_padding is None else pool_padding(frame_padding, tokens.shape[1])
-        return self.encoder(self.post_extract_proj(tokens), padding), padding
+        stem = self.patch_embedding
+        maps = stem(fbank.unsqueeze(1))
+        tokens = self.tokens(maps.flatten(2).transpose(1, 2))
+        if frame_padding is None:
+            padding = None
+        elif isinstance(stem, PatchStem):
+            padding = stem.padding(frame_padding)
+        else:
+            # As published, the mask is pooled over the flattened tokens as if they were all steps of time.
+            padding = pool_padding(frame_padding, tokens.shape[1])
+        return self.encoder(tokens, padding), padding
+
+    def tokens(self, vectors: Tensor) -> Tensor:
+        """What the layers read, of each of the stem's vectors by itself: (…, patch_embed_dim) → (…, D)."""
+        return self.post_extract_proj(self.layer_norm(vectors))
+
+
+def _stem(config: BeatsConfig) -> nn.Module:
+    if config.stem_width:
+        return PatchStem(config)
+    if config.conv_stem:
+        return ConvStem(config)
+    return nn.Conv2d(1, config.patch_embed_dim, config.patch_size, stride=config.patch_size, bias=False)
 
 
 def relative_buckets(steps: int, config: BeatsConfig) -> Tensor:

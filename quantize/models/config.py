@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from edge_aac.errors import ConfigError, first_complaint
 
 WINDOW_FRAMES = 998
+_WIDEST_STEM = 4.0  # of the published networks of these blocks
 
 
 def at_least_one(settings: object, *names: str) -> None:
@@ -64,18 +65,23 @@ def probabilities(settings: object, name: str) -> None:
 class BeatsConfig:
     """The audio encoder. Defaults: BEATs iter3+ as published.
 
-    ``conv_stem`` chooses the stem: empty for the published patch embedding (one strided convolution over
-    ``patch_size`` × ``patch_size`` patches), else the output channels of convolutions with the strides
-    ``conv_stem_strides`` ((time, mel) each) and the odd kernel sizes ``conv_stem_kernels`` (empty: 3 each), followed by
-    one that folds the mel axis into the channels.
+    ``conv_stem`` and ``stem_width`` choose the stem; without either it is the published patch embedding (one strided
+    convolution over ``patch_size`` × ``patch_size`` patches). ``conv_stem`` holds the output channels of convolutions
+    with the strides ``conv_stem_strides`` ((time, mel) each) and the odd kernel sizes ``conv_stem_kernels`` (empty: 3
+    each), followed by one that folds the mel axis into the channels. ``stem_width`` above 0 is the factor of the
+    channels of a network that gives one vector a patch of time: ``stem_frames`` frames at a hop of ``stem_hop_frames``
+    (98 and 50: 1 s at a hop of 0.5 s), see :mod:`quantize.models.patch_stem`.
     ``run_layers`` is the index of the hidden state that the captioner reads; the layers above it are never run,
-    but DeepNorm's α counts ``layers``.
+    but DeepNorm's α counts ``layers``. Of 0 layers, position convolution and layer norm are left.
     """
 
     patch_size: int = 16
     conv_stem: tuple[int, ...] = ()
     conv_stem_strides: tuple[tuple[int, int], ...] = ()
     conv_stem_kernels: tuple[int, ...] = ()
+    stem_width: float = 0.0
+    stem_frames: int = 98
+    stem_hop_frames: int = 50
     mel_bins: int = 128
     patch_embed_dim: int = 512
     layers: int = 12
@@ -91,7 +97,8 @@ class BeatsConfig:
     classes: int = 527
 
     def __post_init__(self) -> None:
-        at_least_one(self, "patch_size", "mel_bins", "patch_embed_dim", "layers", "dim", "ffn_dim", "heads")
+        at_least_one(self, "patch_size", "mel_bins", "patch_embed_dim", "dim", "ffn_dim", "heads")
+        not_negative(self, "layers")
         at_least_one(self, "conv_pos", "conv_pos_groups", "relative_buckets", "classes")
         within(self, "dropout", 0.0, 1.0)
         if self.dim % self.heads:
@@ -104,8 +111,28 @@ class BeatsConfig:
             raise ConfigError("conv_stem_kernels must be left out or have the length of conv_stem")
         if not all(kernel % 2 for kernel in self.conv_stem_kernels):
             raise ConfigError("conv_stem_kernels must be odd")
+        self._check_patches()
         if not 0 <= self.run_layers <= self.layers:
             raise ConfigError(f"run_layers {self.run_layers} must lie within 0..{self.layers}")
+
+    def _check_patches(self) -> None:
+        within(self, "stem_width", 0.0, _WIDEST_STEM)
+        at_least_one(self, "stem_frames", "stem_hop_frames")
+        if not self.stem_width:
+            return
+        if self.conv_stem:
+            raise ConfigError("conv_stem and stem_width are two kinds of stem: leave one of them out")
+        if self.stem_hop_frames > self.stem_frames:
+            raise ConfigError(
+                f"stem_hop_frames {self.stem_hop_frames} is more than stem_frames {self.stem_frames}: sound between "
+                "two patches would not be heard"
+            )
+        if self.stem_frames > WINDOW_FRAMES or (WINDOW_FRAMES - self.stem_frames) % self.stem_hop_frames:
+            raise ConfigError(
+                f"patches of stem_frames {self.stem_frames} at a hop of stem_hop_frames {self.stem_hop_frames} do not "
+                f"fill the {WINDOW_FRAMES} frames of a window: stem_frames and a multiple of stem_hop_frames must add "
+                f"up to {WINDOW_FRAMES}"
+            )
 
     @property
     def stem_kernels(self) -> tuple[int, ...]:
@@ -155,7 +182,11 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class CaptionerConfig:
-    """The whole captioner: BEATs → strided convolution → Conformer → BART decoder, and the audio embedding."""
+    """The whole captioner: BEATs → strided convolution → Conformer → BART decoder, and the audio embedding.
+
+    ``pooling`` is how the memory becomes the audio embedding's input: "mean" over time, as published, or "attention":
+    a mean with weights that a learnt linear scorer gives each step.
+    """
 
     beats: BeatsConfig = field(default_factory=BeatsConfig)
     conformer: ConformerConfig = field(default_factory=ConformerConfig)
@@ -164,6 +195,7 @@ class CaptionerConfig:
     max_memory_positions: int = 512
     embedding_ffn_dim: int = 3072
     embedding_dim: int = 768
+    pooling: Literal["mean", "attention"] = "mean"
 
     def __post_init__(self) -> None:
         at_least_one(self, "downsample_rate", "max_memory_positions", "embedding_ffn_dim", "embedding_dim")
@@ -196,6 +228,8 @@ class CaptionerConfig:
         if beats.conv_stem:
             for stride, _ in beats.conv_stem_strides:
                 steps = -(-steps // stride)
+        elif beats.stem_width:
+            steps = (steps - beats.stem_frames) // beats.stem_hop_frames + 1
         else:
             steps = (steps // beats.patch_size) * (beats.mel_bins // beats.patch_size)
         return (steps - self.downsample_kernel) // self.downsample_rate + 1

@@ -9,119 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from edge_aac.errors import DataError
 from quantize.models.efficientat_mel import TaggerMel
+from quantize.models.inverted_residual import BLOCKS, STEM_CHANNELS, InvertedResidual, convolved, rounded
 from quantize.models.weight_files import load_pickle, only_tensors, some
 
 CLASSES = 527
 """Classes of AudioSet."""
 
-_EPSILON = 1e-3
 _HOPS = {"5": 160, "15": 480, "20": 640, "25": 800}
 
 
-@dataclass(frozen=True)
-class _Block:
-    """An inverted residual block of a network of width 1."""
-
-    kernel: int
-    expanded: int
-    out: int
-    squeezes: bool
-    hard_swish: bool
-    halves: bool
-
-
-_STEM = 16
-# Table 2 (large) of MobileNetV3 (Howard et al., 2019).
-_BLOCKS = (
-    _Block(3, 16, 16, False, False, False),
-    _Block(3, 64, 24, False, False, True),
-    _Block(3, 72, 24, False, False, False),
-    _Block(5, 72, 40, True, False, True),
-    _Block(5, 120, 40, True, False, False),
-    _Block(5, 120, 40, True, False, False),
-    _Block(3, 240, 80, False, True, True),
-    _Block(3, 200, 80, False, True, False),
-    _Block(3, 184, 80, False, True, False),
-    _Block(3, 184, 80, False, True, False),
-    _Block(3, 480, 112, True, True, False),
-    _Block(3, 672, 112, True, True, False),
-    _Block(5, 672, 160, True, True, True),
-    _Block(5, 960, 160, True, True, False),
-    _Block(5, 960, 160, True, True, False),
-)
 _HIDDEN = 1280
 _WIDTHS = (0.1, 0.2, 0.4, 0.5, 1.0, 2.0, 3.0, 4.0)
-
-
-def rounded(channels: float) -> int:
-    """The multiple of 8 nearest to a number of channels, one more where it would lose over a tenth of them."""
-    nearest = max(8, int(channels + 4) // 8 * 8)
-    return nearest if nearest >= 0.9 * channels else nearest + 8
-
-
-class _Squeeze(nn.Module):
-    """Scales each channel by what all of them hold on average over frequency and time."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        squeezed = rounded(channels // 4)
-        self.fc1 = nn.Linear(channels, squeezed)
-        self.fc2 = nn.Linear(squeezed, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale = self.fc2(self.fc1(x.mean((2, 3))).relu()).sigmoid()
-        return x * scale[:, :, None, None]
-
-
-class _SqueezeLayers(nn.Module):
-    """Several squeezes side by side; published models have one."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conc_se_layers = nn.ModuleList([_Squeeze(channels)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conc_se_layers[0](x)
-
-
-class _InvertedResidual(nn.Module):
-    """Expands, convolves each channel by itself, and projects back."""
-
-    def __init__(self, block: _Block, channels: int, width: float, stride: int) -> None:
-        super().__init__()
-        expanded, self.out_channels = rounded(block.expanded * width), rounded(block.out * width)
-        layers: list[nn.Module] = []
-        if expanded != channels:
-            layers.append(_convolved(channels, expanded, 1, act=block.hard_swish))
-        layers.append(_convolved(expanded, expanded, block.kernel, stride, expanded, act=block.hard_swish))
-        if block.squeezes:
-            layers.append(_SqueezeLayers(expanded))
-        layers.append(_convolved(expanded, self.out_channels, 1))
-        self.block = nn.Sequential(*layers)
-        self._adds = stride == 1 and channels == self.out_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.block(x) if self._adds else self.block(x)
-
-
-def _convolved(
-    channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1, act: bool | None = None
-) -> nn.Sequential:
-    """A convolution, its normalisation, and hard-swish (``act`` is True), ReLU (False) or nothing (None)."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(channels, out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(out, eps=_EPSILON),
-    ]
-    if act is not None:
-        layers.append(nn.Hardswish(inplace=True) if act else nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
 
 
 class EfficientAt(nn.Module):
@@ -150,15 +54,15 @@ class EfficientAt(nn.Module):
         super().__init__()
         self.width = width
         self.mel = mel or TaggerMel()
-        channels = rounded(_STEM * width)
-        layers: list[nn.Module] = [_convolved(1, channels, 3, 2, act=True)]
+        channels = rounded(STEM_CHANNELS * width)
+        layers: list[nn.Module] = [convolved(1, channels, 3, 2, act=True)]
         changed = iter(strides)
-        for block in _BLOCKS:
-            layer = _InvertedResidual(block, channels, width, next(changed) if block.halves else 1)
+        for block in BLOCKS:
+            layer = InvertedResidual(block, channels, width, next(changed) if block.halves else 1)
             layers.append(layer)
             channels = layer.out_channels
         self.feature_size = 6 * channels
-        layers.append(_convolved(channels, self.feature_size, 1, act=True))
+        layers.append(convolved(channels, self.feature_size, 1, act=True))
         self.features = nn.Sequential(*layers)
         self.classifier = (
             nn.Sequential(nn.Conv2d(self.feature_size, CLASSES, 1, bias=False), nn.BatchNorm2d(CLASSES))
@@ -224,7 +128,7 @@ def _empty(state: Mapping[str, Tensor], path: Path) -> EfficientAt:
     last = state.get("features.16.0.weight")
     if last is None or not last.ndim:
         raise DataError(f"{path} is no EfficientAT tagger (no features.16.0.weight): give one of its mn files")
-    sizes = {6 * rounded(_BLOCKS[-1].out * width): width for width in _WIDTHS}
+    sizes = {6 * rounded(BLOCKS[-1].out * width): width for width in _WIDTHS}
     if (width := sizes.get(last.shape[0])) is None:
         known = ", ".join(f"mn{round(10 * width):02d}" for width in _WIDTHS)
         raise DataError(f"{path} has {last.shape[0]} features, as none of {known} has: give one of those files")

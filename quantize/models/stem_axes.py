@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from quantize.models.beats import Beats, ConvStem
+from quantize.models.patch_stem import PatchStem
+from quantize.models.patch_stem_axes import patch_stem_sources
 from quantize.models.width import Axes
 
 _STEM = "encoder.patch_embedding"
@@ -27,13 +29,16 @@ def stem_sources(teacher: Beats, student: Beats, spacing: Spacing) -> tuple[dict
         spacing: which of a stage's residual blocks stay.
 
     Returns:
-        Student's name → teacher's name, empty where the stems differ in kind (patches or convolutions, another patch,
-        other kernels or strides); axes by the teacher's names.
+        Student's name → teacher's name, empty where the stems differ in kind (square patches, convolutions or patches
+        of time; another patch, other kernels or strides); axes by the teacher's names.
     """
     have, want = teacher.config, student.config
+    if isinstance(teacher.patch_embedding, PatchStem) and isinstance(student.patch_embedding, PatchStem):
+        return patch_stem_sources(teacher.patch_embedding, student.patch_embedding, _STEM, _PATCH)
     if not (isinstance(teacher.patch_embedding, ConvStem) and isinstance(student.patch_embedding, ConvStem)):
         name = f"{_STEM}.weight"
-        alike = not have.conv_stem and not want.conv_stem and have.patch_size == want.patch_size
+        convolved = all(isinstance(beats.patch_embedding, nn.Conv2d) for beats in (teacher, student))
+        alike = convolved and have.patch_size == want.patch_size
         return ({name: name} if alike else {}), {}
     one, other = _read(teacher.patch_embedding), _read(student.patch_embedding)
     if (len(one.shapes), len(other.shapes)) != (len(have.conv_stem), len(want.conv_stem)) or one.shapes != other.shapes:
