@@ -11,9 +11,9 @@ import soxr
 import torch
 from torch import Tensor
 
+from edge_aac.audio.features import filter_bank
 from edge_aac.errors import DataError
 from edge_aac.timebase import SAMPLE_RATE
-from quantize.data.features import batched_filter_bank
 from quantize.models.beats import Beats
 from quantize.models.checkpoint import load_beats
 from quantize.models.efficientat import CLASSES, EfficientAt, load_efficientat
@@ -111,7 +111,7 @@ class BeatsTagger:
         class logits of the whole are the mean of the tokens' (Chen et al., *BEATs*, 2023, fine-tuning).
         """
         config = self.network.config
-        fbank = torch.from_numpy(batched_filter_bank(waveforms.cpu().numpy())).to(waveforms.device)
+        fbank = torch.from_numpy(np.stack([filter_bank(row) for row in waveforms.cpu().numpy()])).to(waveforms.device)
         hidden, _ = self.network(fbank)
         over_mel = config.mel_bins // config.patch_size
         features = hidden.unflatten(1, (-1, over_mel)).mean(2)

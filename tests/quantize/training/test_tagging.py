@@ -48,7 +48,7 @@ SMALL = CaptionerConfig(
 SETTINGS = TaggingSettings(
     mixtures=12,
     mixture_s=2.0,
-    epochs=40,
+    epochs=60,
     scenes_per_epoch=12,
     batch_scenes=6,
     learning_rate=1e-2,
@@ -149,6 +149,7 @@ def test_it_learns_what_the_tagger_hears(mixtures: Path, tagger: EfficientAtTagg
     with torch.no_grad():
         after = {name: float(term) for name, term in objective(run.trainer.trainee.eval(), batch).items()}
     assert all(after[name] < 0.8 * before[name] for name in ("local", "overall", "classes")), (before, after)
+    print(before, after)
     captioner = Captioner(SMALL)
     missing, unexpected = captioner.load_state_dict(weights, strict=False)
     assert not unexpected
