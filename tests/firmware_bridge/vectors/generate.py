@@ -2,8 +2,8 @@
 
 ``python tests/firmware_bridge/vectors/generate.py`` writes the files beside it. Each line is a vector:
 words ``name=value`` apart by one space. Numbers are decimal; values of ``hex``, ``payload``, ``name``, ``firmware``,
-``text``, ``data``, ``key`` and ``packet`` are bytes in hexadecimal, and empty where there are none. Lines that begin with
-# are remarks.
+``text``, ``data``, ``key`` and ``packet`` are bytes in hexadecimal, and empty where there are none. Lines that begin
+with # are remarks.
 """
 
 from __future__ import annotations
