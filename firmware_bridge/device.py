@@ -12,7 +12,6 @@ from firmware_bridge.device_ids import id_text, label_of
 from firmware_bridge.frame import Audio, Hello, Status
 from firmware_bridge.inbox import Inbox
 
-
 _EARLY_FRAMES, _EARLY_S = 256, 5.0
 
 
