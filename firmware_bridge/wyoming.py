@@ -1,8 +1,9 @@
 """Wyoming microphones and satellites as sources: the scheme ``wyoming``.
 
 The protocol (https://github.com/rhasspy/wyoming): over TCP, a line of JSON with ``type``, perhaps ``data``, and how
-many bytes of further data and of payload follow it. A microphone streams to whoever connects, a satellite when it is told to
-run. Of what they send only sound and pings are looked at; all of it is bounded, for anybody may answer at an address.
+many bytes of further data and of payload follow it. A microphone streams to whoever connects, a satellite when it is
+told to run. Of what they send only sound and pings are looked at; all of it is bounded, for anybody may answer at an
+address.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ def test_doctor_says_why_a_link_cannot_be_opened(
 ) -> None:
     from edge_aac.errors import DeviceError
 
-    text = '[[sources]]\naddress = "serial:/nonexistent/tty"\n'
+    text = '[[sources]]\naddress = "serial:/proc/nonexistent/tty"\n'
     with pytest.raises(DeviceError, match="plug the device in"):
         findings(text)
     monkeypatch.setattr("edge_aac.doctor.service.is_running", lambda: True)
