@@ -121,9 +121,7 @@ class UdpLink(Link):
             except (BlockingIOError, TimeoutError):
                 return
             except OSError as error:
-                # An answer that a port refused: it is no fault of the socket.
-                log.debug("%s: %s", self.label, error)
-                return
+                raise DeviceError(f"{self.label} was lost ({error.strerror})") from error
             self.take_datagram(datagram, origin)
 
     def take_datagram(self, datagram: bytes, origin: Origin) -> None:
