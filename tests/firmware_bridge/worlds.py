@@ -68,6 +68,14 @@ class SimulatedChannel:
             for placed in self._timeline.place(received):
                 self._write(placed)
 
+    def advance_to(self, running_s: float) -> None:
+        """Let time pass; a frame that waits for one that never comes is given when its time is over."""
+        waited_until_s = min(running_s, self.clocks.running_s + 0.1)
+        while self.clocks.running_s < waited_until_s:
+            self.clocks.running_s = min(waited_until_s, self.clocks.running_s + 0.005)
+            self.advance()
+        self.clocks.running_s = max(self.clocks.running_s, running_s)
+
     @property
     def lost_samples(self) -> int:
         """All that was lost."""
