@@ -18,7 +18,7 @@ from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.impairments import BadLink
 
 _LONGEST_WAIT_S = 0.05
-_MOST_BEHIND_S = 1.0
+_MOST_BEHIND_S = 2.0
 
 
 class SampleFeed:
