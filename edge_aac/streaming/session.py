@@ -87,6 +87,8 @@ class Session:
         """Called as soon as the run ends, before anything is closed."""
         self.alerted: Callable[[Alert], None] = lambda _record: None
         """Called with each record of an alert, in the thread of :meth:`run`: it must not wait."""
+        self.more_may_come = False
+        """Whether the run goes on where no source is left: others may be discovered."""
         self._stop = stop
         self._scheduler = Scheduler(
             model=model,
@@ -96,6 +98,7 @@ class Session:
             tick=self._tick,
             max_batch=max_batch,
             clocks=clocks,
+            more_may_come=lambda: self.more_may_come,
         )
         self._heat = heat
         self._changes: deque[Callable[[], None]] = deque()
