@@ -1,0 +1,1 @@
+"""Links microcontrollers: their microphones are sources, their displays and vibrators are sinks."""
