@@ -1,3 +1,4 @@
+#include "bridge/adpcm.h"
 #include "frame_bodies.h"
 
 #define LOWEST_RATE_HZ 8000U
@@ -25,9 +26,21 @@ static bool hello_in_range(const bridge_hello *hello) {
          hello->caption_bytes <= BRIDGE_TEXT_BYTES && is_name(hello->name) && is_name(hello->firmware);
 }
 
+/* A block of ADPCM whose length is right: its state is one that a decoder can have, and what is not used is zero. */
+static bool is_block(const uint8_t *block, size_t bytes, uint16_t samples) {
+  const bool padded = samples % 2U == 1U;
+  return block[2] <= BRIDGE_ADPCM_LAST_INDEX && block[3] == 0 && (!padded || block[bytes - 1U] <= 0x0FU);
+}
+
 static bool audio_in_range(const bridge_audio *audio) {
-  return is_format(audio->codec, audio->channels, audio->samples) &&
-         audio->payload.count == bridge_payload_bytes(audio->codec, audio->channels, audio->samples);
+  if (!is_format(audio->codec, audio->channels, audio->samples) ||
+      audio->payload.count != bridge_payload_bytes(audio->codec, audio->channels, audio->samples)) {
+    return false;
+  }
+  const size_t block = bridge_payload_bytes(BRIDGE_ADPCM, 1, audio->samples);
+  return audio->codec == BRIDGE_PCM ||
+         (is_block(audio->payload.bytes, block, audio->samples) &&
+          (audio->channels == 1U || is_block(audio->payload.bytes + block, block, audio->samples)));
 }
 
 static bool caption_in_range(const bridge_caption *caption) {

@@ -154,9 +154,8 @@ bridge_reading bridge_frame_read(const uint8_t *bytes, size_t count, bridge_fram
  * AUDIO frame may lie already where it belongs in `bytes`, at BRIDGE_HEADER_BYTES + BRIDGE_AUDIO_HEAD_BYTES. */
 size_t bridge_frame_write(const bridge_frame *frame, uint8_t *bytes, size_t capacity);
 
-/* The samples of an AUDIO frame that was read, channels interleaved: frame->samples * frame->channels of them. False where
- * the payload is no ADPCM of the format. */
-bool bridge_audio_samples(const bridge_audio *audio, int16_t *samples);
+/* The samples of an AUDIO frame that was read, channels interleaved: audio->samples * audio->channels of them. */
+void bridge_audio_samples(const bridge_audio *audio, int16_t *samples);
 
 /* How many of the first `count` bytes make whole characters of UTF-8, at most `limit`. For a display that cuts. */
 size_t bridge_whole_characters(const uint8_t *text, size_t count, size_t limit);
