@@ -139,13 +139,13 @@ static void give_before(bridge_microphone *microphone, uint8_t *payload, bridge_
   microphone->before_count--;
 }
 
-/* The samples of the frame that the ring has: a whole one, what there is before a hole, or 0. */
+/* The samples of the frame that the ring has: a whole one, what there is before a hole or a pause, or 0. */
 static uint16_t frame_in_ring(const bridge_microphone *microphone) {
   const uint32_t samples = bridge_ring_readable(microphone->ring) / microphone->settings.channels;
   if (samples >= microphone->settings.frame_samples) {
     return microphone->settings.frame_samples;
   }
-  return bridge_ring_has_hole(microphone->ring) ? (uint16_t)samples : 0;
+  return microphone->flushing || bridge_ring_has_hole(microphone->ring) ? (uint16_t)samples : 0;
 }
 
 /* Passes the hole that the ring's reader stands before. */
@@ -197,10 +197,13 @@ bool bridge_microphone_next(bridge_microphone *microphone, uint8_t *payload, bri
         return true;
       }
     } else if (!pass_hole(microphone)) {
+      microphone->flushing = false;
       return false;
     }
   }
 }
+
+void bridge_microphone_flush(bridge_microphone *microphone) { microphone->flushing = true; }
 
 void bridge_microphone_discard(bridge_microphone *microphone) {
   int16_t piece[PIECE];

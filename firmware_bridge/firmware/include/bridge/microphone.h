@@ -42,6 +42,7 @@ typedef struct {
   uint8_t level_below_fs_db;
   uint8_t before_first; /* oldest frame in `before` */
   uint8_t before_count; /* frames in it */
+  bool flushing;        /* what is in the ring is sent, though it fills no frame */
   bool opening;         /* they are being sent, the frame that opened the gate the last of them */
 } bridge_microphone;
 
@@ -51,6 +52,9 @@ bool bridge_microphone_init(bridge_microphone *microphone, const bridge_micropho
 /* Makes the next AUDIO frame's body, if there is one; its payload is written to `payload`, which has room for
  * bridge_payload_bytes of a whole frame. Called until it says false, as often as the ring needs it. */
 bool bridge_microphone_next(bridge_microphone *microphone, uint8_t *payload, bridge_audio *audio);
+
+/* Has the next frames take all that is in the ring, the last of them shorter: the microphone pauses. */
+void bridge_microphone_flush(bridge_microphone *microphone);
 
 /* Takes what is in the ring and sends it nowhere: nobody listens. Counted as lost. */
 void bridge_microphone_discard(bridge_microphone *microphone);
