@@ -94,6 +94,8 @@ const char *wav_read(const char *path, wav *sound) {
 }
 
 int16_t wav_sample(const wav *sound, size_t index) {
-  return sound->is_mulaw ? bridge_mulaw_sample(sound->data[index])
-                         : bridge_signed16(bridge_get16(sound->data + 2U * index));
+  if (sound->is_mulaw) {
+    return bridge_mulaw_sample(sound->data[index]);
+  }
+  return bridge_signed16(bridge_get16(sound->data + 2U * index));
 }

@@ -115,7 +115,7 @@ static void hold_back(bridge_microphone *microphone, const uint8_t *payload) {
   microphone->before_count++;
 }
 
-static void fill(bridge_microphone *microphone, uint64_t first_sample, uint16_t samples, uint8_t *payload,
+static void fill(bridge_microphone *microphone, uint64_t first_sample, uint16_t samples, const uint8_t *payload,
                  bridge_audio *audio) {
   audio->sequence = microphone->sequence;
   audio->first_sample = first_sample;
@@ -127,6 +127,7 @@ static void fill(bridge_microphone *microphone, uint64_t first_sample, uint16_t 
   audio->payload.count =
       (uint16_t)bridge_payload_bytes(microphone->settings.codec, microphone->settings.channels, samples);
   microphone->sequence++;
+  microphone->silent_samples = 0;
 }
 
 /* Gives the oldest frame that was held back. What comes after those is still in the ring. */
@@ -160,6 +161,10 @@ static bool pass_hole(bridge_microphone *microphone) {
   return true;
 }
 
+static bool is_silent_long(const bridge_microphone *microphone) {
+  return microphone->silent_samples >= microphone->settings.rate_hz;
+}
+
 /* Takes a frame from the ring; whether it is to be sent at once. */
 static bool take_frame(bridge_microphone *microphone, uint16_t samples, uint8_t *payload, bridge_audio *audio) {
   const uint32_t values = (uint32_t)samples * microphone->settings.channels;
@@ -170,13 +175,14 @@ static bool take_frame(bridge_microphone *microphone, uint16_t samples, uint8_t 
   const bool open =
       microphone->settings.gate == NULL || bridge_gate_take(&microphone->gate, (uint32_t)(squares / values));
   const bool whole = samples == microphone->settings.frame_samples;
+  microphone->silent_samples += samples;
   if (whole && microphone->settings.before_frames > 0 && (!open || microphone->before_count > 0)) {
     hold_back(microphone, payload);
     microphone->opening = open;
     return false;
   }
   leave_out_before(microphone);
-  if (!open) {
+  if (!open && !is_silent_long(microphone)) {
     microphone->gated_samples += samples;
     return false;
   }
@@ -186,7 +192,7 @@ static bool take_frame(bridge_microphone *microphone, uint16_t samples, uint8_t 
 
 bool bridge_microphone_next(bridge_microphone *microphone, uint8_t *payload, bridge_audio *audio) {
   for (;;) {
-    if (microphone->opening && microphone->before_count > 0) {
+    if ((microphone->opening || is_silent_long(microphone)) && microphone->before_count > 0) {
       give_before(microphone, payload, audio);
       return true;
     }

@@ -27,34 +27,54 @@ static uint32_t big_endian(const uint8_t *bytes) {
   return ((uint32_t)bytes[0] << 24) | ((uint32_t)bytes[1] << 16) | ((uint32_t)bytes[2] << 8) | bytes[3];
 }
 
-/* The schedule is kept as its last 16 words: 64 bytes of stack in place of 256. */
+/* A word of the schedule, which is kept as its last 16 words: 64 bytes of stack in place of 256. */
+static uint32_t next_word(uint32_t schedule[16], unsigned round, const uint8_t *block) {
+  uint32_t word = 0;
+  if (round < 16U) {
+    word = big_endian(block + (size_t)4 * round);
+  } else {
+    const uint32_t old = schedule[(round + 1U) & 15U];
+    const uint32_t recent = schedule[(round + 14U) & 15U];
+    word = schedule[round & 15U] + (rotated(old, 7) ^ rotated(old, 18) ^ (old >> 3)) + schedule[(round + 9U) & 15U] +
+           (rotated(recent, 17) ^ rotated(recent, 19) ^ (recent >> 10));
+  }
+  schedule[round & 15U] = word;
+  return word;
+}
+
 static void compress(uint32_t state[8], const uint8_t block[BRIDGE_SHA256_BLOCK]) {
   uint32_t schedule[16];
-  uint32_t work[8];
-  memcpy(work, state, sizeof work);
+  uint32_t a = state[0];
+  uint32_t b = state[1];
+  uint32_t c = state[2];
+  uint32_t d = state[3];
+  uint32_t e = state[4];
+  uint32_t f = state[5];
+  uint32_t g = state[6];
+  uint32_t h = state[7];
   for (unsigned round = 0; round < 64U; round++) {
-    uint32_t word = 0;
-    if (round < 16U) {
-      word = big_endian(block + (size_t)4 * round);
-    } else {
-      const uint32_t old = schedule[(round + 1U) & 15U];
-      const uint32_t recent = schedule[(round + 14U) & 15U];
-      word = schedule[round & 15U] + (rotated(old, 7) ^ rotated(old, 18) ^ (old >> 3)) + schedule[(round + 9U) & 15U] +
-             (rotated(recent, 17) ^ rotated(recent, 19) ^ (recent >> 10));
-    }
-    schedule[round & 15U] = word;
-    const uint32_t choice = (work[4] & work[5]) ^ (~work[4] & work[6]);
-    const uint32_t majority = (work[0] & work[1]) ^ (work[0] & work[2]) ^ (work[1] & work[2]);
-    const uint32_t first =
-        work[7] + (rotated(work[4], 6) ^ rotated(work[4], 11) ^ rotated(work[4], 25)) + choice + K[round] + word;
-    const uint32_t second = (rotated(work[0], 2) ^ rotated(work[0], 13) ^ rotated(work[0], 22)) + majority;
-    memmove(work + 1, work, 7 * sizeof work[0]);
-    work[4] += first;
-    work[0] = first + second;
+    const uint32_t word = next_word(schedule, round, block);
+    const uint32_t choice = g ^ (e & (f ^ g));
+    const uint32_t majority = (a & b) | (c & (a | b));
+    const uint32_t first = h + (rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25)) + choice + K[round] + word;
+    const uint32_t second = (rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22)) + majority;
+    h = g;
+    g = f;
+    f = e;
+    e = d + first;
+    d = c;
+    c = b;
+    b = a;
+    a = first + second;
   }
-  for (unsigned index = 0; index < 8U; index++) {
-    state[index] += work[index];
-  }
+  state[0] += a;
+  state[1] += b;
+  state[2] += c;
+  state[3] += d;
+  state[4] += e;
+  state[5] += f;
+  state[6] += g;
+  state[7] += h;
 }
 
 void bridge_sha256_init(bridge_sha256 *hash) {

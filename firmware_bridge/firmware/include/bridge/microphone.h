@@ -1,5 +1,6 @@
 /* From the ring to AUDIO bodies: cuts frames, encodes them where they will be sent from, leaves out what the gate keeps
- * back, and keeps the sample clock to the sample, holes included. */
+ * back (but for a frame each second, which tells the host that the device is there), and keeps the sample clock to the
+ * sample, holes included. */
 #ifndef BRIDGE_MICROPHONE_H
 #define BRIDGE_MICROPHONE_H
 
@@ -42,6 +43,7 @@ typedef struct {
   uint8_t level_below_fs_db;
   uint8_t before_first; /* oldest frame in `before` */
   uint8_t before_count; /* frames in it */
+  uint32_t silent_samples; /* since the last frame that was sent: one goes out each second though the gate is closed */
   bool flushing;        /* what is in the ring is sent, though it fills no frame */
   bool opening;         /* they are being sent, the frame that opened the gate the last of them */
 } bridge_microphone;
