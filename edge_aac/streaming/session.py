@@ -85,6 +85,8 @@ class Session:
         self.health = HealthReporter(node, (), hub, health_interval_s, clocks, heat, clips)
         self.ending: Callable[[], None] = lambda: None
         """Called as soon as the run ends, before anything is closed."""
+        self.more_may_come = False
+        """Whether the run goes on where no source is left: others may be discovered."""
         self._stop = stop
         self._scheduler = Scheduler(
             model=model,
@@ -94,6 +96,7 @@ class Session:
             tick=self._tick,
             max_batch=max_batch,
             clocks=clocks,
+            more_may_come=lambda: self.more_may_come,
         )
         self._heat = heat
         self._changes: deque[Callable[[], None]] = deque()
