@@ -9,7 +9,12 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+
+from firmware_bridge.frame import Frame, Hello, Time, decode, encode
+from firmware_bridge.packets import Direction, StreamReader, seal, stream_packet, unseal, with_crc, without_crc
 
 FIRMWARE = Path(__file__).parents[2] / "firmware_bridge" / "firmware"
 _TIMEOUT_S = 600
@@ -39,12 +44,11 @@ class CodecPipe:
     """The C library's functions, asked in batches.
 
     Args:
-        build: folder in which it is compiled.
+        build: folder in which it was compiled.
     """
 
     def __init__(self, build: Path) -> None:
         self._program = build / "codec_pipe"
-        make(build, str(self._program))
 
     def ask(self, requests: Iterable[tuple[str, bytes]]) -> list[bytes]:
         """Returns the answer to each request: a letter (see host/codec_pipe.c) and its bytes."""
@@ -89,7 +93,110 @@ class ReadFrame:
             self.fields = answer[5 + size + count :].decode("ascii").strip()
 
 
-@pytest.fixture(scope="session")
-def codec_pipe(tmp_path_factory: pytest.TempPathFactory) -> CodecPipe:
-    """The C library, compiled once."""
-    return CodecPipe(tmp_path_factory.mktemp("codec_pipe"))
+class ScriptedDevice:
+    """A device of the C library with a time of its own, driven line by line (see host/device_script.c).
+
+    Attributes:
+        frames: frames that it sent, oldest first; those of a sealed link opened.
+        packets: the same as packets.
+        counters: session and counter of each frame of a sealed link.
+        said: its other lines ("caption 1 a dog barks", "row 0 a dog", "more").
+
+    Args:
+        build: folder in which it was compiled.
+        link: ``stream``, ``plain`` or ``sealed``.
+        codec: ``pcm`` or ``adpcm``.
+        ring: values that the ring holds.
+        before: frames from before the gate opened that are kept.
+    """
+
+    KEY = bytes(range(32))
+    ID, BOOT, RATE_HZ = 1, 77, 16_000
+
+    def __init__(
+        self,
+        build: Path,
+        link: str,
+        codec: str = "pcm",
+        *,
+        channels: int = 1,
+        frame_samples: int = 320,
+        ring: int = 1024,
+        before: int = 0,
+        gate: bool = False,
+    ) -> None:
+        numbers = (channels, self.RATE_HZ, frame_samples, ring, before)
+        words = [link, codec, *map(str, numbers), *(["gate"] if gate else [])]
+        self._link = link
+        self._process = subprocess.Popen(
+            [build / "device_script", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._reader = StreamReader()
+        self.frames: list[Frame] = []
+        self.packets: list[bytes] = []
+        self.counters: list[tuple[int, int]] = []
+        self.said: list[str] = []
+
+    def do(self, line: str) -> None:
+        """Has it do one line."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        while (answer := self._process.stdout.readline()) != "done\n":
+            assert answer, f"the device ended at '{line[:40]}'"
+            if answer.startswith("sent "):
+                self._sent(bytes.fromhex(answer[5:]))
+            else:
+                self.said.append(answer[:-1])
+
+    def poll(self, milliseconds: int) -> None:
+        """Lets time pass."""
+        self.do(f"poll {milliseconds}")
+
+    def record(self, samples: npt.ArrayLike) -> None:
+        """Has the microphone take samples, channels interleaved, -32768 to 32767."""
+        self.do(f"record {np.asarray(samples, dtype='<i2').tobytes().hex()}")
+
+    def give(self, frame: Frame, session: int = 0, counter: int = 0, direction: Direction = Direction.DOWN) -> bytes:
+        """Gives it a frame of the host's; returns the packet."""
+        data = encode(frame)
+        if self._link == "stream":
+            packet = stream_packet(data)
+        elif self._link == "plain":
+            packet = with_crc(data)
+        else:
+            packet = seal(data, self.KEY, direction, session, counter)
+        self.receive(packet)
+        return packet
+
+    def receive(self, packet: bytes) -> None:
+        """Gives it bytes."""
+        self.do(f"receive {packet.hex()}")
+
+    def answer_hello(self, session: int = 5, unix_ms: int = 0) -> bytes:
+        """Gives it the TIME that its last HELLO asks for; returns the packet."""
+        hello = [frame for frame in self.frames if isinstance(frame, Hello)][-1]
+        return self.give(Time(hello.device, hello.boot, hello.number, session, unix_ms))
+
+    def take(self) -> list[Frame]:
+        """Returns the frames that it sent since the last time, and forgets them and what it said."""
+        frames, self.frames, self.said = self.frames, [], []
+        return frames
+
+    def close(self) -> None:
+        """Ends it; its exit must be a good one."""
+        self._process.communicate(timeout=_TIMEOUT_S)
+        assert self._process.returncode == 0
+
+    def _sent(self, packet: bytes) -> None:
+        self.packets.append(packet)
+        if self._link == "stream":
+            frames = self._reader.feed(packet)
+            assert self._reader.refused == 0
+        elif self._link == "plain":
+            frames = [without_crc(packet)]
+        else:
+            opened = unseal(packet, self.KEY, Direction.UP)
+            frames = [opened.frame]
+            self.counters.append((opened.session, opened.counter))
+        self.frames += [decode(data) for data in frames]

@@ -15,10 +15,8 @@ from firmware_bridge.adpcm import block_bytes, decode_block
 from firmware_bridge.fields import Codec
 from firmware_bridge.frame import Audio, Frame, FrameError, UnknownTypeError, decode, encode
 from firmware_bridge.packets import Direction, ReplayWindow, StreamReader, seal, stream_packet, unseal
-from tests.firmware_bridge.c_library import CodecPipe, ReadFrame, codec_pipe
+from tests.firmware_bridge.c_library import CodecPipe, ReadFrame
 from tests.firmware_bridge.random_frames import damaged, random_frame
-
-__all__ = ["codec_pipe"]
 
 _FRAMES = int(os.environ.get("EDGE_AAC_BRIDGE_FRAMES", "6000"))
 _BATCH = 20_000

@@ -10,10 +10,8 @@ import zlib
 
 import pytest
 
-from tests.firmware_bridge.c_library import CodecPipe, ReadFrame, codec_pipe
+from tests.firmware_bridge.c_library import CodecPipe, ReadFrame
 from tests.firmware_bridge.vector_files import vectors
-
-__all__ = ["codec_pipe"]
 
 _NOT_FIELDS = {"vector", "hex", "stream", "datagram"}
 
