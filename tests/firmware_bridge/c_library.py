@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import struct
@@ -32,10 +33,12 @@ def need(*programs: str) -> None:
 
 
 def make(build: Path, *words: str) -> str:
-    """Runs make with ``build`` as its folder; fails with what it printed. Returns that."""
+    """Runs make with ``build`` as its folder, one process at a time; fails with what it printed. Returns that."""
     need("make", "cc")
     command = ["make", "-s", "-C", str(FIRMWARE), f"BUILD={build}", *words]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    with build.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout + result.stderr
 

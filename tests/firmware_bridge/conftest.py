@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
@@ -18,9 +17,7 @@ def c_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     build = folder / "c_build"
-    with (folder / "c_build.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        make(build, "-j2", "all")
+    make(build, "-j2", "all")
     return build
 
 

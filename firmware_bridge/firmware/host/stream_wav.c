@@ -263,12 +263,17 @@ static options parse(int count, char **words) {
   return chosen;
 }
 
-/* What an interrupt would do: gives the ring the samples that are due, from the moment at which a host answered. */
+/* What an interrupt would do: gives the ring the samples that are due, from the moment at which a host answered. Unlike a
+ * microphone the file waits for room in the ring, so that a busy computer loses nothing. */
 static size_t record(bridge_ring *ring, const wav *sound, size_t given, uint64_t elapsed_us, double speed) {
   const double due = (double)elapsed_us * 1e-6 * speed * sound->rate_hz;
   size_t wanted = (size_t)due * sound->channels;
   if (wanted > sound->count) {
     wanted = sound->count;
+  }
+  const size_t room = (RING_SAMPLES - bridge_ring_readable(ring)) / sound->channels * sound->channels;
+  if (wanted - given > room) {
+    wanted = given + room;
   }
   while (given < wanted) {
     const int16_t samples[2] = {wav_sample(sound, given), wav_sample(sound, given + sound->channels - 1U)};
