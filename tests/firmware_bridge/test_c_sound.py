@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,15 @@ def test_a_hole_while_the_gate_is_closed(linked: Device) -> None:
     (status,) = [frame for frame in script.frames if isinstance(frame, Status)]
     assert lost == status.overrun_samples > 3000
     assert gated > 320 * 20
+
+
+def test_the_ring_between_two_threads(c_build: Path) -> None:
+    result = subprocess.run(
+        [c_build / "ring_threads", "3000000"], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, result.stdout
+    numbers = dict(word.split("=") for word in result.stdout.split())
+    assert int(numbers["holes"]) > 10 and int(numbers["lost"]) < 2_900_000, result.stdout
 
 
 @pytest.mark.parametrize(("amplitude", "expected"), [(32767, 5), (3277, 25), (328, 45)])
