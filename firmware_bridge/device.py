@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from firmware_bridge.device_ids import id_text, label_of
 from firmware_bridge.frame import Audio, Hello, Status
 from firmware_bridge.inbox import Inbox
+
+_EARLY_FRAMES, _EARLY_S = 256, 5.0
 
 
 @dataclass
@@ -45,6 +48,8 @@ class Device:
     heard_unix_s: float = 0.0
     reply_to: tuple[str, int] | None = None
     counters: DeviceCounters = field(default_factory=DeviceCounters)
+    _early: deque[tuple[Audio, float]] | None = field(default_factory=lambda: deque(maxlen=_EARLY_FRAMES))
+    """Frames that came before anybody listened; None from then on."""
     _inboxes: list[Inbox] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -74,6 +79,8 @@ class Device:
         before, self.hello = self.hello, hello
         if _stream_of(before) != _stream_of(hello):
             with self._lock:
+                if self._early is not None:
+                    self._early.clear()
                 for inbox in self._inboxes:
                     inbox.restart(hello)
 
@@ -84,6 +91,8 @@ class Device:
             self.counters.refused_frames += 1
             return
         with self._lock:
+            if self._early is not None:
+                self._early.append((audio, arrived_s))
             for inbox in self._inboxes:
                 inbox.put(audio, arrived_s)
 
@@ -93,9 +102,17 @@ class Device:
         return bool(self._inboxes)
 
     def listen(self, latency_s: float, now_s: Callable[[], float] = time.monotonic) -> Inbox:
-        """Begin to listen; see :class:`~firmware_bridge.inbox.Inbox`."""
+        """Begin to listen; see :class:`~firmware_bridge.inbox.Inbox`.
+
+        The first who listens gets what came since the device said HELLO, if that is not long ago: no sample is missed
+        while a source is made for a device that has just appeared.
+        """
         inbox = Inbox(self.hello, latency_s, now_s)
         with self._lock:
+            early, self._early = self._early, None
+            for audio, arrived_s in early or ():
+                if now_s() - arrived_s <= _EARLY_S:
+                    inbox.put(audio, arrived_s)
             self._inboxes.append(inbox)
         return inbox
 

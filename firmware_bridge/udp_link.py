@@ -121,9 +121,10 @@ class UdpLink(Link):
                 # An answer that a port refused: it is no fault of the socket.
                 log.debug("%s: %s", self.label, error)
                 return
-            self._take_datagram(datagram, origin)
+            self.take_datagram(datagram, origin)
 
-    def _take_datagram(self, datagram: bytes, origin: Origin) -> None:
+    def take_datagram(self, datagram: bytes, origin: Origin) -> None:
+        """Take what came from ``origin``, whatever it is; to be called by the link's thread."""
         try:
             if self._keyring is None:
                 self._take(decode(without_crc(datagram)), time.monotonic(), origin)
