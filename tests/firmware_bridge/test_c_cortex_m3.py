@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from firmware_bridge.adpcm import AdpcmEncoder, decode_block
 from firmware_bridge.fields import Codec, Pattern, Priority, Result
-from firmware_bridge.frame import Ack, Alert, Caption, Hello, Status
+from firmware_bridge.frame import Ack, Alert, Audio, Caption, Hello, Status
 from tests.firmware_bridge.c_devices import SmallHost, build_image, cortex_m3, samples_in
 from tests.firmware_bridge.c_library import need
 from tests.firmware_bridge.wav_files import samples_of, write_scene
@@ -120,3 +121,28 @@ def test_a_frame_costs_few_instructions(c_build: Path, tmp_path: Path) -> None:
     # 20 of body's head, 10 of header, 4 of CRC, 2 to 4 of COBS; or 28 of trailer.
     assert 676 <= costs["pcm serial"][1] <= 678 and 199 <= costs["adpcm serial"][1] <= 202
     assert (costs["pcm udp"][1], costs["adpcm udp"][1]) == (698, 222)
+
+
+def test_the_cable_is_pulled_ten_times(c_build: Path, tmp_path: Path) -> None:
+    """What comes between the pulls is the recording at the place that it says, and the device goes on."""
+    recording = write_scene(tmp_path / "scene.wav", 14.0, subtype="ULAW")
+    expected = samples_of(recording)
+    generator = random.Random(19)
+    heard: list[Audio] = []
+    refused = 0
+    with cortex_m3(build_image(c_build, tmp_path, recording), tmp_path) as board:
+        for _ in range(11):
+            host = SmallHost.at(board.terminal)
+            host.serve_until(lambda host: len(host.audio()) >= 5)
+            host.write(generator.randbytes(generator.randrange(40)))  # a packet of the host's is cut, too
+            host.close()
+            heard += host.audio()
+            refused += host.refused
+    sequences = [frame.sequence for frame in heard]
+    assert sequences == sorted(set(sequences)) and len(sequences) >= 55
+    for frame in heard:
+        at = frame.first_sample
+        assert at == 320 * frame.sequence
+        assert np.array_equal(np.frombuffer(frame.payload, "<i2"), expected[at : at + frame.samples])
+    # Of each piece at most its first packet was begun before the terminal was open.
+    assert refused <= 11
