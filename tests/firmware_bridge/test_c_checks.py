@@ -44,14 +44,16 @@ def test_clang_tidy_would_find_something(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", list(_RUNS))
-def test_fuzzing(tmp_path: Path, target: str) -> None:
+def test_fuzzing(c_build: Path, tmp_path: Path, target: str) -> None:
     need("clang")
-    build = tmp_path / "fuzz"
-    corpus = build / "corpus" / target
-    make(build, f"PYTHON={sys.executable}", str(build / f"fuzz_{target}"), str(corpus))
+    program = c_build / f"fuzz_{target}"
+    make(c_build, str(program))
+    corpus = tmp_path / "corpus"
+    unpack = [sys.executable, FIRMWARE / "fuzz" / "corpus.py", "unpack", FIRMWARE / f"fuzz/corpus/{target}.txt", corpus]
+    subprocess.run(unpack, check=True)
     assert len(list(corpus.iterdir())) >= 30
     amount = f"-max_total_time={_FUZZ_S}" if _FUZZ_S else f"-runs={_RUNS[target]}"
-    command = [build / f"fuzz_{target}", amount, "-seed=19", "-max_len=2048", "-print_final_stats=1", corpus]
+    command = [program, amount, "-seed=19", "-max_len=2048", "-print_final_stats=1", corpus]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "stat::number_of_executed_units" in result.stderr

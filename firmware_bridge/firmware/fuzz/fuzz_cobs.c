@@ -25,14 +25,14 @@ static void expect(bool holds) {
 }
 
 /* Decodes bytes that hold no frame longer than `capacity`; the address sanitizer watches the end of the buffer. */
-static size_t decode_all(const uint8_t *bytes, size_t count, size_t capacity, uint8_t *buffer) {
+static size_t decode_all(const uint8_t *stream, size_t count, size_t capacity, uint8_t *room) {
   bridge_cobs_decoder decoder;
   size_t frames = 0;
-  bridge_cobs_decoder_init(&decoder, buffer, capacity);
+  bridge_cobs_decoder_init(&decoder, room, capacity);
   for (size_t index = 0; index < count; index++) {
-    if (bridge_cobs_decode(&decoder, bytes[index]) == BRIDGE_COBS_FRAME) {
+    if (bridge_cobs_decode(&decoder, stream[index]) == BRIDGE_COBS_FRAME) {
       expect(decoder.count <= capacity);
-      (void)bridge_check_crc(buffer, decoder.count);
+      (void)bridge_check_crc(room, decoder.count);
       frames++;
     }
   }
@@ -49,8 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
   bytes++;
   count--;
   uint8_t *buffer = malloc(capacity);
-  uint8_t *whole = malloc(count + 1U);
-  if (buffer == NULL || whole == NULL) {
+  uint8_t *again = malloc(count + 1U);
+  if (buffer == NULL || again == NULL) {
     abort();
   }
   (void)decode_all(bytes, count, capacity, buffer);
@@ -58,9 +58,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
   bridge_cobs_encode(bytes, count, keep, NULL);
   expect(stuffed_bytes <= BRIDGE_COBS_BOUND(count) + 1U);
   expect(memchr(stuffed, 0, stuffed_bytes) == stuffed + stuffed_bytes - 1U);
-  expect(decode_all(stuffed, stuffed_bytes, count + 1U, whole) == 1U);
-  expect(memcmp(whole, bytes, count) == 0);
+  expect(decode_all(stuffed, stuffed_bytes, count + 1U, again) == 1U);
+  expect(memcmp(again, bytes, count) == 0);
   free(buffer);
-  free(whole);
+  free(again);
   return 0;
 }

@@ -13,7 +13,7 @@
 #define ROWS 3U
 #define COLUMNS 7U
 #define CAPTION_BYTES 60U
-#define PACKET_ROOM (BRIDGE_FRAME_BYTES * 2U)
+#define PACKET_ROOM 2048U
 
 static uint8_t packet[PACKET_ROOM];
 static size_t packet_bytes;

@@ -61,7 +61,7 @@ int main(int count, char **words) {
     const uint32_t taken = bridge_ring_read(&ring, block, wanted);
     for (uint32_t index = 0; index < taken; index++) {
       if (block[index] != sample_at(position + index)) {
-        (void)printf("sample %lu is another\n", (unsigned long)(position + index));
+        (void)printf("sample %lu is another\n", (unsigned long)position + index);
         return 1;
       }
     }

@@ -1,19 +1,17 @@
 /* A device of this library on a computer: streams a WAV file to a host as a microphone would, and prints the captions
  * that come back. For tests, and for trying a link before there is hardware. */
 #include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "bridge/device.h"
 #include "bridge/screen.h"
+#include "line.h"
 #include "wav.h"
 
 #define RING_SAMPLES 16384U
@@ -56,11 +54,6 @@ typedef struct {
   bool is_stream;
   bridge_screen screen;
 } port;
-
-static void fail(const char *what, const char *why) {
-  (void)fprintf(stderr, "stream_wav: %s: %s\n", what, why);
-  exit(1);
-}
 
 static uint64_t now_us(void) {
   struct timespec now;
@@ -110,96 +103,6 @@ static void set_time(void *context, uint64_t unix_ms) {
   (void)context;
   (void)printf("time %llu\n", (unsigned long long)unix_ms);
   (void)fflush(stdout);
-}
-
-static speed_t speed_of(unsigned long baud) {
-  switch (baud) {
-    case 115200UL:
-      return B115200;
-    case 230400UL:
-      return B230400;
-    case 460800UL:
-      return B460800;
-    case 921600UL:
-      return B921600;
-    default:
-      fail("--baud", "115200, 230400, 460800 or 921600");
-      return B0;
-  }
-}
-
-static int open_serial(const options *chosen) {
-  const int line = open(chosen->serial, O_RDWR | O_NOCTTY);
-  struct termios settings;
-  if (line < 0 || tcgetattr(line, &settings) != 0) {
-    fail(chosen->serial, strerror(errno));
-  }
-  cfmakeraw(&settings);
-  (void)cfsetispeed(&settings, speed_of(chosen->baud));
-  (void)cfsetospeed(&settings, speed_of(chosen->baud));
-  if (tcsetattr(line, TCSANOW, &settings) != 0) {
-    fail(chosen->serial, strerror(errno));
-  }
-  return line;
-}
-
-static int open_udp(const char *address) {
-  char host[256];
-  const char *colon = strrchr(address, ':');
-  if (colon == NULL || (size_t)(colon - address) >= sizeof host) {
-    fail(address, "write HOST:PORT");
-    return -1;
-  }
-  memcpy(host, address, (size_t)(colon - address));
-  host[colon - address] = '\0';
-  const struct addrinfo wanted = {.ai_socktype = SOCK_DGRAM};
-  struct addrinfo *found = NULL;
-  const int fault = getaddrinfo(host, colon + 1, &wanted, &found);
-  if (fault != 0) {
-    fail(address, gai_strerror(fault));
-    return -1;
-  }
-  const int line = socket(found->ai_family, found->ai_socktype, found->ai_protocol);
-  if (line < 0 || connect(line, found->ai_addr, found->ai_addrlen) != 0) {
-    fail(address, strerror(errno));
-  }
-  freeaddrinfo(found);
-  return line;
-}
-
-static int digit(char letter) {
-  static const char DIGITS[] = "0123456789abcdef";
-  const char *found = letter == '\0' ? NULL : strchr(DIGITS, letter >= 'A' && letter <= 'F' ? letter + 32 : letter);
-  return found == NULL ? -1 : (int)(found - DIGITS);
-}
-
-static void read_key(const char *path, uint8_t key[BRIDGE_KEY_BYTES]) {
-  char text[2U * BRIDGE_KEY_BYTES + 1U] = {0};
-  FILE *file = fopen(path, "r");
-  if (file == NULL || fread(text, 1, sizeof text - 1U, file) != sizeof text - 1U) {
-    fail(path, "no key of 64 hexadecimal digits");
-    return;
-  }
-  (void)fclose(file);
-  for (size_t index = 0; index < BRIDGE_KEY_BYTES; index++) {
-    const int high = digit(text[2U * index]);
-    const int low = digit(text[2U * index + 1U]);
-    if (high < 0 || low < 0) {
-      fail(path, "no key of 64 hexadecimal digits");
-    }
-    key[index] = (uint8_t)(high * 16 + low);
-  }
-}
-
-static uint32_t random_number(void) {
-  uint32_t number = 0;
-  FILE *file = fopen("/dev/urandom", "rb");
-  if (file == NULL || fread(&number, sizeof number, 1, file) != 1) {
-    fail("/dev/urandom", "no random numbers");
-    return 0;
-  }
-  (void)fclose(file);
-  return number;
 }
 
 static const char *value_of(int *index, int count, char **words) {
@@ -271,7 +174,8 @@ static size_t record(bridge_ring *ring, const wav *sound, size_t given, uint64_t
   if (wanted > sound->count) {
     wanted = sound->count;
   }
-  const size_t room = (RING_SAMPLES - bridge_ring_readable(ring)) / sound->channels * sound->channels;
+  size_t room = RING_SAMPLES - bridge_ring_readable(ring);
+  room -= room % sound->channels;
   if (wanted - given > room) {
     wanted = given + room;
   }
@@ -358,7 +262,7 @@ int main(int count, char **words) {
   if (chosen.key_file != NULL) {
     read_key(chosen.key_file, key);
   }
-  here.line = here.is_stream ? open_serial(&chosen) : open_udp(chosen.udp);
+  here.line = here.is_stream ? open_serial(chosen.serial, chosen.baud) : open_udp(chosen.udp);
   bridge_screen_init(&here.screen, cells, ROWS, COLUMNS);
 
   const uint8_t codec = chosen.adpcm ? BRIDGE_ADPCM : BRIDGE_PCM;
