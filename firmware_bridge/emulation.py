@@ -98,6 +98,7 @@ class Emulation:
         frame_s = device.frame_samples / device.rate_hz / (1.0 + self.ppm * 1e-6)
         begun_s: float | None = None
         frames, ended_s = 0, None
+        samples = self.feed.next()  # before anybody hears of the device: making the first sound may take long
         shown = played = 0
         try:
             while not stop.is_set():
@@ -111,11 +112,13 @@ class Emulation:
                     if now_s - begun_s - frames * frame_s > _MOST_BEHIND_S:
                         # This process was held up: the microphone of a device is not.
                         device.lose(device.frame_samples)
-                    elif (samples := self.feed.next()) is None:
+                    elif samples is None:
                         ended_s = now_s
                         break
-                    elif (audio := device.audio(samples)) is not None:
-                        self._send(audio)
+                    else:
+                        if (audio := device.audio(samples)) is not None:
+                            self._send(audio)
+                        samples = self.feed.next()
                     frames += 1
                 if ended_s is not None and now_s - ended_s >= self.linger_s:
                     return
