@@ -159,8 +159,8 @@ def test_a_new_session_begins_anew(device: Device) -> None:
     script.poll(600)
     assert _hellos(script.take()) == [2]
     script.give(Time(1, 77, 2, 5, 0))
-    script.give(_caption(1, "rain"), session=5, counter=1)
-    assert script.said == ["caption 1 rain"], "another host's first caption is no repetition"
+    script.give(_caption(1, "rain"), session=5, counter=9)
+    assert script.said == ["caption 1 rain"], "another host's first caption is no repetition, nor is its counter"
     script.give(_caption(2), session=_SESSION, counter=10)
     assert script.said == ["caption 1 rain"]
     assert script.counters[-1] == (5, 1)

@@ -12,9 +12,10 @@ import struct
 from collections.abc import Iterator
 
 from firmware_bridge.adpcm import block_bytes, decode_block
+from firmware_bridge.cobs import cobs_encode
 from firmware_bridge.fields import Codec
 from firmware_bridge.frame import Audio, Frame, FrameError, UnknownTypeError, decode, encode
-from firmware_bridge.packets import Direction, ReplayWindow, StreamReader, seal, stream_packet, unseal
+from firmware_bridge.packets import Direction, ReplayWindow, StreamReader, seal, stream_packet, unseal, with_crc
 from tests.firmware_bridge.c_library import CodecPipe, ReadFrame
 from tests.firmware_bridge.random_frames import damaged, random_frame
 
@@ -122,6 +123,19 @@ def test_noise_is_no_stream(codec_pipe: CodecPipe) -> None:
         reader = StreamReader()
         assert _frames_and_refused(codec_pipe.ask_one("S", stream)) == (reader.feed(stream), reader.refused)
         assert reader.refused > 0
+
+
+def test_packets_of_the_wrong_length(codec_pipe: CodecPipe) -> None:
+    """A right CRC is not enough: what is cut from a longer packet, or is shorter than any frame, is none."""
+    longest = with_crc(bytes(1020) + b"abcd")
+    packets = [longest + b"x", longest + bytes(5), *(with_crc(bytes(range(1, count + 1))) for count in range(10))]
+    stream = b"".join(cobs_encode(packet) + b"\0" for packet in packets)
+    reader = StreamReader()
+    assert reader.feed(stream) == []
+    assert _frames_and_refused(codec_pipe.ask_one("S", stream)) == ([], reader.refused)
+    assert reader.refused == len(packets)
+    assert codec_pipe.ask([("P", packet) for packet in packets]) == [b""] * len(packets)
+    assert codec_pipe.ask_one("P", longest) == longest[:-4]
 
 
 def test_sealed_datagrams(codec_pipe: CodecPipe) -> None:
