@@ -233,18 +233,19 @@ def _decoded(frame: Audio) -> np.ndarray:
 
 
 def test_a_hole_among_what_is_kept_from_before_the_gate_opened(linked: Device) -> None:
-    script = linked("plain", gate=True, before=4, ring=1024)
-    heard = np.concatenate([_noise(_QUIET, 320 * 40 + 2000), _noise(_LOUD, 320 * 6)])
+    script = linked("plain", gate=True, before=4, ring=1024, frame_samples=256)
+    heard = np.concatenate([_noise(_QUIET, 256 * 40 + 2000), _noise(_LOUD, 256 * 6)])
     for number in range(40):
-        script.record(heard[320 * number : 320 * number + 320])
+        script.record(heard[256 * number : 256 * number + 256])
         script.poll(0)
-    script.record(heard[320 * 40 : 320 * 40 + 2000])  # of which 1024 find room
+    # 1024 find room, whole frames that are kept; the hole is behind them.
+    script.record(heard[256 * 40 : 256 * 40 + 2000])
     _poll_all(script)
-    for at in range(320 * 40 + 2000, len(heard), 320):
-        script.record(heard[at : at + 320])
+    for at in range(256 * 40 + 2000, len(heard), 256):
+        script.record(heard[at : at + 256])
         _poll_all(script)
     gated, lost = _accounted(_audio(script.frames), heard)
-    assert lost == 2000 - 1024 and gated > 320 * 20
+    assert lost == 2000 - 1024 and gated > 256 * 20
 
 
 def test_the_ring_waits_for_half_of_its_room_and_tells_one_hole_at_a_time(linked: Device) -> None:
