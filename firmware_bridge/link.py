@@ -145,6 +145,7 @@ class Link(ABC):
             except Exception:  # one packet's fault is not the link's
                 self.refused += 1
                 log.exception("%s: a packet cannot be taken", self.label)
+                self._closed.wait(READ_TIMEOUT_S)
 
     def _take(self, frame: Frame, arrived_s: float, reply_to: tuple[str, int] | None) -> None:
         """Take a frame that is beyond doubt."""

@@ -29,6 +29,9 @@ from firmware_bridge.timeline import Placed, Timeline
 FIRST_HELLO_S = 6.5
 """A device says HELLO every five seconds, and once more a second when it is asked."""
 
+NOBODY_S = 30.0
+"""A link on which nobody has spoken for so long is named in the log."""
+
 _WAIT_S = 0.1
 _SLEPT_S = 0.5
 
@@ -224,11 +227,14 @@ class LinkDiscovery:
     def __init__(self, address: BridgeAddress, *, wait: bool, now_s: Callable[[], float] = time.monotonic) -> None:
         self._address = address
         self._now_s = now_s
+        self._opened_s = now_s()
+        self._told = False
         self._link = registry.open(address.endpoint, wait=wait)
         self._closed = False
 
     def found(self) -> list[FoundSource]:
         """See :meth:`edge_aac.audio.sources.discovery.Discovery.found`."""
+        self._tell_of_nobody()
         claims = [self._address_of(claim) for claim in registry.claims(self._address.endpoint)]
         return [
             FoundSource(self._address.of_found(device.id), device.label)
@@ -236,6 +242,20 @@ class LinkDiscovery:
             if self._now_s() - device.heard_s < self._address.gone_s
             and not any(claim.names(device.id, device.hello.name) for claim in claims)
         ]
+
+    def _tell_of_nobody(self) -> None:
+        """A link on which nobody speaks is named once: a wrong cable, key or address looks just so."""
+        if self._told or self._link.devices:
+            self._told = True
+        elif self._now_s() - self._opened_s >= NOBODY_S:
+            self._told = True
+            refused = f", and {self._link.refused} packets were refused" if self._link.refused else ""
+            log.warning(
+                "%s: no device has said HELLO in %.0f s%s: see `edge-aac bridge listen`, once this stream has ended",
+                self._link.label,
+                NOBODY_S,
+                refused,
+            )
 
     def close(self) -> None:
         """See :meth:`edge_aac.audio.sources.discovery.Discovery.close`."""

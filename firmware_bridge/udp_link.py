@@ -9,6 +9,7 @@ import time
 
 from edge_aac.errors import DeviceError
 from firmware_bridge.address import Endpoint
+from firmware_bridge.device_ids import id_text
 from firmware_bridge.frame import Frame, FrameError, Hello, Time, UnknownTypeError, decode, encode
 from firmware_bridge.keys import Keyring
 from firmware_bridge.link import READ_TIMEOUT_S, Link, now_unix_ms
@@ -19,6 +20,7 @@ from firmware_bridge.sessions import HostSessions, UnknownSessionError, opened_f
 _BUFFER_BYTES = 1 << 20
 _BURST = 256
 _LOOK_AT_KEYS_S = 2.0
+_TELL_EVERY_S = 60.0
 _DEVICE = struct.Struct("<xxQ")
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class UdpLink(Link):
         self._sessions = HostSessions()
         self._socket: socket.socket | None = None
         self._looked_s = 0.0
+        self._keyless_s = float("-inf")
         self.unauthenticated = 0
         """Datagrams that would have been taken without authentication: the device has no key."""
         if self._keyring is None:
@@ -118,9 +121,7 @@ class UdpLink(Link):
             except (BlockingIOError, TimeoutError):
                 return
             except OSError as error:
-                # An answer that a port refused: it is no fault of the socket.
-                log.debug("%s: %s", self.label, error)
-                return
+                raise DeviceError(f"{self.label} was lost ({error.strerror})") from error
             self.take_datagram(datagram, origin)
 
     def take_datagram(self, datagram: bytes, origin: Origin) -> None:
@@ -142,6 +143,7 @@ class UdpLink(Link):
         (device,) = _DEVICE.unpack_from(datagram)
         key = keyring.of(device)
         if key is None:
+            self._note_keyless(device)
             raise FrameError("a device has no key here")
         try:
             sealed = unseal(datagram, key, Direction.UP)
@@ -162,6 +164,17 @@ class UdpLink(Link):
             raise
         if self._know(hello) is not None:
             self._take(frame, time.monotonic(), origin)
+
+    def _note_keyless(self, device: int) -> None:
+        """Name a device without a key, once a minute: anybody may send any number of ids."""
+        now_s = time.monotonic()
+        if now_s - self._keyless_s >= _TELL_EVERY_S:
+            self._keyless_s = now_s
+            log.warning(
+                "%s: a device %s is not heard, since it has no key here: `edge-aac bridge keygen` makes one",
+                self.label,
+                id_text(device),
+            )
 
     def _note_plain(self, datagram: bytes) -> None:
         try:

@@ -12,6 +12,7 @@ import pytest
 
 from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.errors import DeviceError, UsageError
+from firmware_bridge.address import BridgeAddress
 from firmware_bridge.carriers import PtyCarrier
 from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.fields import Priority
@@ -190,6 +191,18 @@ def test_a_discovery_finds_what_has_no_source_of_its_own(board: Board) -> None:
     finally:
         discovery.close()
     assert registry.links() == []
+
+
+def test_a_link_on_which_nobody_speaks_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    now_s = [0.0]
+    address = BridgeAddress.of(Address.parse(f"serial:{tmp_path / 'none'}"))
+    discovery = LinkDiscovery(address, wait=True, now_s=lambda: now_s[0])
+    try:
+        for now_s[0] in (0.0, 29.0, 31.0, 60.0):
+            assert discovery.found() == []
+    finally:
+        discovery.close()
+    assert caplog.text.count("no device has said HELLO in 30 s") == 1
 
 
 def test_a_device_that_says_nothing_for_long_is_gone(board: Board) -> None:

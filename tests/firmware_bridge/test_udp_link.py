@@ -166,7 +166,7 @@ def _hostile(remote: Remote, generator: random.Random) -> bytes:
     return seal(encode(frame), OTHER_KEY, Direction.UP, 0, 0)
 
 
-def test_hostile_datagrams_change_nothing(link: UdpLink, remote: Remote) -> None:
+def test_hostile_datagrams_change_nothing(link: UdpLink, remote: Remote, caplog: pytest.LogCaptureFixture) -> None:
     remote.associate()
     for _ in range(50):
         remote.send_audio()
@@ -194,6 +194,8 @@ def test_hostile_datagrams_change_nothing(link: UdpLink, remote: Remote) -> None
     assert inbox.take(0.0) is None
     assert link.devices == [device]
     assert link.unauthenticated > 0
+    assert caplog.text.count("has no key here") <= 2, "nobody fills the log"
+    assert "has no key here: `edge-aac bridge keygen`" in caplog.text
     # The device itself is heard as before.
     remote.send_audio()
     _wait_for(lambda: device.counters.audio_frames == 52)

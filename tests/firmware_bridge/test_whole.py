@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
 from edge_aac.audio.sources.demo import synthesise_demo
+from edge_aac.errors import EdgeAacError
 from firmware_bridge.carriers import Carrier, PtyCarrier, UdpCarrier
+from firmware_bridge.commands import app
 from firmware_bridge.emulation import Emulation, SampleFeed
 from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.keys import Keys
@@ -155,15 +158,25 @@ def test_listen_send_and_emulate(tmp_path: Path) -> None:
     ("words", "code"),
     [
         (["keygen", "nonsense"], 2),
+        (["keygen", "1", "--format", "pem"], 2),
         (["listen", "mic0"], 2),
-        (["listen", "serial:/nonexistent"], 69),
-        (["send", "serial:/nonexistent", "x"], 2),
+        (["listen", "serial:/proc/nonexistent/tty"], 69),
+        (["send", "serial:/proc/nonexistent/tty", "x"], 2),
+        (["send", "serial:/proc/nonexistent/tty", "x", "hello", "--priority", "high"], 2),
+        (["send", "serial:/proc/nonexistent/tty", "x", "--pattern", "loud"], 2),
+        (["send", "serial:/proc/nonexistent/tty", "x", "hello"], 69),
         (["emulate", "mic0"], 2),
+        (["emulate", "pty:/proc/nonexistent/tty", "--codec", "mp3"], 2),
+        (["emulate", "pty:/proc/nonexistent/tty"], 2),
         (["emulate", "udp://127.0.0.1:9", "--plain", "--frame", "900"], 2),
-        (["emulate", "udp://127.0.0.1:9", "--keys", "/nonexistent"], 66),
+        (["emulate", "udp://127.0.0.1:9", "--keys", "/proc/nonexistent/keys"], 66),
+        (["emulate", "serial:/proc/nonexistent/tty"], 69),
     ],
 )
-def test_what_a_user_may_do_wrong(words: list[str], code: int) -> None:
-    result = run_edge_aac("bridge", *words)
-    assert result.returncode == code
-    assert len(result.stderr.splitlines()) == 1 or code == 2
+def test_what_a_user_may_do_wrong(words: list[str], code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_aac.signals.end_by", lambda _stop: None)
+    monkeypatch.setattr("edge_aac.signals.end_by_exception", lambda: None)
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, EdgeAacError), result.output
+    assert result.exception.exit_code == code
+    assert "\n" not in str(result.exception)
