@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.sources.address import Address, integer_option, number_option, split_query
@@ -108,10 +108,6 @@ class BridgeAddress:
         """The address of a device that was found here."""
         mark = "&" if "?" in self.uri else "?"
         return f"{self.uri}{mark}device={FOUND}{id_text(device)}"
-
-    def of_all(self) -> BridgeAddress:
-        """The same for all devices of the link."""
-        return replace(self, device=None, found=False)
 
 
 def _serial_endpoint(path: str, options: dict[str, str]) -> Endpoint:

@@ -7,23 +7,24 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from edge_aac.audio.sources.address import Address
 from edge_aac.errors import DeviceError, UsageError
 from edge_aac.records import Record, known_kinds
 from edge_aac.sinks.contract import SinkSettings, SinkStatus
-from firmware_bridge.address import BridgeAddress
-from firmware_bridge.device import Device
 from firmware_bridge.device_ids import id_of
 from firmware_bridge.fields import Abilities, Pattern, Priority
 from firmware_bridge.frame import Ack
-from firmware_bridge.link import Link
 from firmware_bridge.outbox import Outbox
-from firmware_bridge.registry import Registry, registry
-from firmware_bridge.seen import read_seen, seen_file
+
+# What is imported here is imported by `edge-aac config --example` too, which reads the settings: links are not.
+if TYPE_CHECKING:
+    from firmware_bridge.address import Endpoint
+    from firmware_bridge.device import Device
+    from firmware_bridge.link import Link
+    from firmware_bridge.registry import Registry
 
 PATTERNS = {pattern.name.lower().replace("_", "-"): pattern for pattern in Pattern}
 EVERY_SOURCE = "*"
@@ -90,10 +91,8 @@ class BridgeSettings(SinkSettings):
     @classmethod
     def _are_links(cls, links: tuple[str, ...]) -> tuple[str, ...]:
         for link in links:
-            if Address.parse(link).scheme not in {"serial", "udp"}:
-                raise ValueError("a link is serial:PATH or udp://HOST:PORT")
             try:
-                BridgeAddress.of(Address.parse(link))
+                _endpoint_of(link)
             except UsageError as error:
                 raise ValueError(str(error).rstrip(".")) from error
         return links
@@ -132,7 +131,7 @@ class BridgeSink:
 
     Args:
         settings: see :class:`BridgeSettings`.
-        links: of this process.
+        links: those that are open; None for those of this process.
         now_s: monotonic time in seconds.
 
     Raises:
@@ -142,8 +141,12 @@ class BridgeSink:
     Settings = BridgeSettings
 
     def __init__(
-        self, settings: BridgeSettings, links: Registry = registry, now_s: Callable[[], float] = time.monotonic
+        self, settings: BridgeSettings, links: Registry | None = None, now_s: Callable[[], float] = time.monotonic
     ) -> None:
+        if links is None:
+            from firmware_bridge.registry import registry
+
+            links = registry
         self._settings = settings
         self._registry = links
         self._now_s = now_s
@@ -156,8 +159,7 @@ class BridgeSink:
         self._own_links: list[Link] = []
         try:
             for address in settings.links:
-                endpoint = BridgeAddress.of(Address.parse(address)).endpoint
-                self._own_links.append(links.open(endpoint, wait=True))
+                self._own_links.append(links.open(_endpoint_of(address), wait=True))
         except BaseException:
             self._release()
             raise
@@ -174,6 +176,8 @@ class BridgeSink:
     @classmethod
     def check(cls, settings: BridgeSettings) -> str:
         """See :class:`edge_aac.sinks.contract.SinkKind`: nothing is sent, since that would alarm people."""
+        from firmware_bridge.seen import read_seen, seen_file
+
         names = sorted({one.name or one.id for one in read_seen(seen_file())})
         there = f"; those that have said HELLO here before: {', '.join(names)}" if names else ""
         return f"nothing is sent in a check{there}"
@@ -293,3 +297,18 @@ class BridgeSink:
         for link in self._own_links:
             self._registry.release(link)
         self._own_links = []
+
+
+def _endpoint_of(text: str) -> Endpoint:
+    """The link of an address.
+
+    Raises:
+        UsageError: it is none.
+    """
+    from edge_aac.audio.sources.address import Address
+    from firmware_bridge.address import BridgeAddress
+
+    address = Address.parse(text)
+    if address.scheme not in {"serial", "udp"}:
+        raise UsageError("a link is serial:PATH or udp://HOST:PORT")
+    return BridgeAddress.of(address).endpoint

@@ -208,9 +208,12 @@ def test_a_sample_clock_that_cannot_be_right_is_not_believed() -> None:
 
 def test_a_reader_that_is_held_up_loses_the_oldest_and_counts_them() -> None:
     channel = SimulatedChannel()
-    for number in range(800):
+    channel.take(encode(pcm(0, 0)))
+    for number in range(1, 801):
         channel.clocks.running_s += FRAME_S
         channel.inbox.put(pcm(number, number * 320), channel.clocks.running_s)
     channel.advance()
     assert channel.inbox.overrun_frames == 800 - 512
-    assert channel.inbox.counters.frames == 800
+    assert channel.inbox.counters.frames == 801
+    assert channel.lost_samples == (800 - 512) * 320
+    assert channel.ring.written_samples == 801 * 320

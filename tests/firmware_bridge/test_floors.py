@@ -45,9 +45,9 @@ def test_all_pure_parts_are_there() -> None:
 
 def test_nothing_imports_pyserial_or_numpy_before_it_is_needed() -> None:
     script = (
-        "import sys, firmware_bridge.commands, firmware_bridge.check, edge_aac.audio.listings\n"
+        "import sys, firmware_bridge.commands, firmware_bridge.check, firmware_bridge.sink, edge_aac.audio.listings\n"
         "assert not {'serial', 'numpy', 'onnxruntime'} & set(sys.modules), sys.modules.keys()\n"
-        "import firmware_bridge.source, firmware_bridge.sink, firmware_bridge.udp_link\n"
+        "import firmware_bridge.source, firmware_bridge.udp_link\n"
         "assert 'serial' not in sys.modules and 'torch' not in sys.modules\n"
         "import threading; assert threading.active_count() == 1\n"
     )

@@ -21,7 +21,7 @@ from firmware_bridge.fields import Codec, Priority
 from firmware_bridge.frame import Caption, Hello, Status, encode
 from firmware_bridge.keys import Keyring, add_key
 from firmware_bridge.packets import Direction, seal, with_crc
-from firmware_bridge.sessions import MAX_DEVICES, HostSessions
+from firmware_bridge.sessions import MAX_DEVICES, MAX_OFFERS, HostSessions, UnknownSessionError
 from firmware_bridge.udp_link import UdpLink
 from tests.firmware_bridge.worlds import DEVICE, KEY, pcm
 
@@ -253,6 +253,32 @@ def test_a_device_that_was_started_anew_is_heard_at_once(link: UdpLink, remote: 
     _wait_for(lambda: link.devices[0].counters.audio_frames == 2)
     boots = [received.hello.boot for _ in range(2) if (received := inbox.take(1.0)) is not None]
     assert boots[-1] == remote.device.boot
+
+
+def test_a_session_that_begins_ends_all_others() -> None:
+    sessions, device = HostSessions(), EmulatedDevice(DEVICE, boot=1)
+    before = sessions.offer(device.hello)
+    sessions.accept(DEVICE, before, 1)
+    device.boot = 2
+    offered = sessions.offer(device.hello)
+    device.boot = 3
+    begins = sessions.offer(device.hello)
+    assert len({before, offered, begins}) == 3
+    sessions.accept(DEVICE, begins, 1)
+    for over in (before, offered):
+        with pytest.raises(UnknownSessionError):
+            sessions.accept(DEVICE, over, 2)
+
+
+def test_offers_are_bounded_and_the_same_boot_gets_the_same() -> None:
+    sessions, device = HostSessions(), EmulatedDevice(DEVICE, boot=1)
+    first = sessions.offer(device.hello)
+    assert sessions.offer(device.hello) == first
+    for boot in range(2, MAX_OFFERS + 2):
+        device.boot = boot
+        sessions.offer(device.hello)
+    with pytest.raises(UnknownSessionError):
+        sessions.accept(DEVICE, first, 1)
 
 
 def test_devices_without_a_running_session_are_bounded() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
@@ -117,10 +116,3 @@ def counted_samples(frames: int, samples: int = 320) -> Iterator[tuple[int, npt.
     for number in range(frames):
         first = number * samples
         yield number, (np.arange(first, first + samples) % 30_011).astype(np.int16)
-
-
-def drained(queue: deque[bytes]) -> list[bytes]:
-    """All of a queue, which is then empty."""
-    taken = list(queue)
-    queue.clear()
-    return taken
