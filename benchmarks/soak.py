@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 import threading
@@ -22,7 +21,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +29,13 @@ import numpy.typing as npt
 
 from benchmarks.command_line import run
 from benchmarks.simulated_time import SimulatedTime, SteppedSource
+from benchmarks.soak_events import SCENE_S, SCENES, UNIX_S, EventSink, Plan, named_late, plans, unexpected
 from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.audio.windows import HOP_SAMPLES, WINDOW_SAMPLES, WindowSlicer
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.models.seq2seq import Captioner
-from edge_aac.records import Event, Record
 from edge_aac.sinks.jsonl import JsonlSettings, JsonlSink
-from edge_aac.streaming.channel import Channel, ChannelSettings
+from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.counters import Counters
 from edge_aac.streaming.event_settings import EventSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
@@ -50,39 +48,11 @@ from edge_aac.streaming.session import Session
 from edge_aac.timebase import SAMPLE_RATE
 
 QUEUE_RECORDS = 256
-SCENE_S = 24
-SCENES = 3
 WARM_UP_SHARE, END_SHARE = 0.1, 0.9
 SAMPLED_EVERY_S = 30.0
 LOOK_S = 5.0
 MIB = 1 << 20
-UNIX_S = 1_777_629_600.0
 SAME_SOUND = 0.98
-
-_BLOCKS_S = (0.1, 0.25, 0.5, 2.0)
-_RATES = (1.0, 1.0001, 0.9999, 1.00005)
-_SLACK_S = 15.0
-"""An event lasts as long as the windows that hold it."""
-
-_RINGING_S = 0.1
-"""So long, at most, the level's filter rings on: a window that begins as a scene ends may be loud enough."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one source hears.
-
-    Attributes:
-        label: name of the source.
-        block_samples: samples of a block.
-        rate: rate of its clock.
-        scenes: (second at which it begins, number of the scene), in order.
-    """
-
-    label: str
-    block_samples: int
-    rate: float
-    scenes: tuple[tuple[int, int], ...]
 
 
 @dataclass
@@ -108,38 +78,13 @@ class Watch:
         self.descriptors.append(len(os.listdir("/proc/self/fd")))
         self.threads.append(threading.active_count())
 
-    def over(self, values: Sequence[int], begin: float, end: float) -> float:
-        """Median of a part of the run, from one share of it to another."""
-        return statistics.median(values[int(begin * len(values)) : max(1, int(end * len(values)))] or values)
+    def over(self, values: Sequence[int], begin: float, end: float) -> int:
+        """Highest of a part of the run, from one share of it to another.
 
-
-class EventSink:
-    """Keeps the events' starts and ends, and counts all records."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.open: dict[tuple[str, int], str] = {}
-        self.spans: list[tuple[str, str, str]] = []
-        """Source, start and end of each event that has ended."""
-        self.faults: list[str] = []
-
-    def publish(self, record: Record) -> None:
-        """Take a record in."""
-        self.counts[record.kind] += 1
-        if not isinstance(record, Event):
-            return
-        key = record.source, record.event
-        if record.state == "start":
-            if key in self.open:
-                self.faults.append(f"{key} started twice")
-            self.open[key] = record.start or ""
-        elif key not in self.open:
-            self.faults.append(f"{key} had no start")
-        elif record.state == "end":
-            self.spans.append((record.source, self.open.pop(key), record.end or ""))
-
-    def close(self) -> None:
-        """Nothing is held back."""
+        What a process holds falls whenever its heap is trimmed, and rises with the next scene: what a machine must have
+        for it are the peaks.
+        """
+        return max(values[int(begin * len(values)) : max(1, int(end * len(values)))] or values)
 
 
 def main() -> None:
@@ -153,18 +98,6 @@ def main() -> None:
     figures = soak(arguments.bundle, arguments.hours, arguments.every_minutes, arguments.max_growth)
     print(json.dumps(figures, indent=1))
     sys.exit(1 if figures["failures"] else 0)
-
-
-def plans(hours: float, every_minutes: float) -> list[Plan]:
-    """What the four sources hear: scenes at times of their own, the last one long enough before the end."""
-    random, end_s, made = np.random.default_rng(0), int(3600 * hours), []
-    for number, (block_s, rate) in enumerate(zip(_BLOCKS_S, _RATES, strict=True)):
-        scenes, at_s = [], int(random.integers(20, 40))
-        while at_s + SCENE_S + 30 < end_s:
-            scenes.append((at_s, int(random.integers(SCENES))))
-            at_s += int(60 * every_minutes * random.uniform(0.8, 1.2)) + SCENE_S
-        made.append(Plan(f"mic{number}", round(block_s * SAMPLE_RATE), rate, tuple(scenes)))
-    return made
 
 
 class Room:
@@ -261,12 +194,13 @@ def soak(bundle: str, hours: float, every_minutes: float, max_growth: float) -> 
         "watchdog_fed": watch.looks - len(watch.unfed),
         "scenes": sum(len(plan.scenes) for plan in planned),
         "events": len(kept.spans),
+        "events_named_late": named_late(planned, kept),
         "counters": {channel.label: _table(channel.counters) for channel in session.channels},
     }
     before, after = figures["resident_mib_after_warm_up"], figures["resident_mib_at_the_end"]
     figures["resident_growth_percent"] = round(100 * (after / before - 1), 2)
     figures["failures"] = [
-        *_unexpected(planned, session.channels, kept),
+        *unexpected(planned, session.channels, kept),
         *[f"{count} records were dropped by {name}" for name, count in dropped.items() if count],
         *([f"the watchdog was not fed at {watch.unfed[0][0]} s: {watch.unfed[0][1]}"] if watch.unfed else []),
         *([] if watch.looks > seconds / LOOK_S / 2 else [f"the watchdog looked {watch.looks} times only"]),
@@ -294,44 +228,6 @@ def _watched(simulated: SimulatedTime, session: Session, watch: Watch) -> None:
                 watch.unfed.append((now_s, missing[0]))
 
     simulated.each_step = look
-
-
-def _unexpected(planned: Sequence[Plan], channels: Sequence[Channel], kept: EventSink) -> list[str]:
-    """What is not as it should be of the windows and events."""
-    found = [*kept.faults, *[f"{key} has no end" for key in kept.open]]
-    for channel in channels:
-        one = channel.counters
-        outcomes = one.described + one.same + one.silent + one.failed + one.skipped.total()
-        if outcomes != one.windows:
-            found.append(f"{channel.label}: {one.windows} windows, {outcomes} outcomes")
-        if one.failed or one.lost_samples:
-            found.append(f"{channel.label}: {one.failed} windows failed, {one.lost_ms} ms of sound lost")
-    spans: dict[str, list[tuple[float, float]]] = {plan.label: [] for plan in planned}
-    for source, start, end in kept.spans:
-        spans[source].append((_seconds(start), _seconds(end)))
-    for plan in planned:
-        heard = [(at_s / plan.rate, (at_s + SCENE_S) / plan.rate) for at_s, _ in plan.scenes]
-        untold = sum(not any(_meet(scene, span) for span in spans[plan.label]) for scene in heard)
-        nothing = [span for span in spans[plan.label] if not any(_meet(scene, span) for scene in heard)]
-        if untold:
-            found.append(f"{plan.label}: {untold} of {len(heard)} scenes were told by no event")
-        if nothing:
-            first, last = nothing[0]
-            found.append(f"{plan.label}: {len(nothing)} events of no scene, as from {first:.1f} s to {last:.1f} s")
-    return found
-
-
-def _meet(scene: tuple[float, float], span: tuple[float, float]) -> bool:
-    return (
-        span[0] < scene[1] + _RINGING_S
-        and span[1] > scene[0]
-        and span[0] > scene[0] - _SLACK_S
-        and span[1] < scene[1] + _SLACK_S
-    )
-
-
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp() - UNIX_S
 
 
 def _table(counters: Counters) -> dict[str, Any]:

@@ -11,10 +11,15 @@ from pathlib import Path
 from edge_aac.audio.windows import check_hop
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
+from edge_aac.records import Alert
 from edge_aac.service.companions import OpenCompanion
 from edge_aac.service.control import Control
+from edge_aac.service.discoveries import Discoveries
+from edge_aac.service.discovering import Discovering
 from edge_aac.service.metrics_endpoint import open_metrics
 from edge_aac.service.notify import ServiceManager
+from edge_aac.service.open_alerts import FILE_NAME as OPEN_ALERTS_FILE
+from edge_aac.service.open_alerts import OpenAlerts
 from edge_aac.service.opening import (
     Output,
     configured_sinks,
@@ -38,7 +43,7 @@ from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.clips.saving import open_clips
 from edge_aac.streaming.clips.settings import ClipSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
-from edge_aac.streaming.hub import Hub
+from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.streaming.load import heat_watch
 from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.offline import FileCaptioner
@@ -93,15 +98,22 @@ def run_stream(
             wait = manager.listens or state_file is not None if chosen is None else chosen
             running = _opened(settings, output, stop, plans, wait)
             session = running.session
+            open_alerts = OpenAlerts(folder_of_environment() / OPEN_ALERTS_FILE)
+            at_end.callback(open_alerts.close)
+            at_end.callback(running.discoveries.close)
             try:
+                _keep_alerts(open_alerts, running, settings)
                 for open_companion in COMPANIONS:
                     if (companion := open_companion(settings)) is not None:
                         at_end.callback(companion.close)
                         companion.start(session)
-                labels = ", ".join(channel.label for channel in session.channels)
+                looked_at = [f"what is found at {plan.label}" for plan, _ in running.discoveries]
+                labels = ", ".join([*(channel.label for channel in session.channels), *looked_at])
                 if labels:  # there are none where it was stopped meanwhile
                     log.info("listening to %s with bundle %s", labels, session.model.identity.bundle)
                 watchdog.watch(session)
+                if reload is not None or len(running.discoveries):
+                    at_end.callback(Discovering(running).close)
                 if reload is not None:
                     at_end.callback(Reloader(running, reload, watchdog).close)
             except BaseException:
@@ -112,6 +124,19 @@ def run_stream(
             cause = error if isinstance(error, OSError) else error.__cause__
             manager.failed(str(error) or type(error).__name__, cause.errno if isinstance(cause, OSError) else None)
             raise
+
+
+def _keep_alerts(open_alerts: OpenAlerts, running: Running, settings: Settings) -> None:
+    """Have open alerts kept, and end those that an earlier run left open; their records go out with the first ones."""
+    session, tell = running.session, running.changed
+
+    def alerted(record: Alert) -> None:
+        open_alerts.note(record)
+        tell()
+
+    session.alerted = alerted
+    for record in open_alerts.take_over(settings.get(StreamSettings).node):
+        session.hub.publish(Delivery(record))
 
 
 def _opened(
@@ -148,19 +173,27 @@ def _opened(
             heat=heat_watch(settings.get(LoadSettings)),
             clips=clips,
         )
-        paused = [plan.label for plan in plans if overrides.listening(plan).paused]
-        opened = open_sources([plan.source for plan in plans], stop, wait=wait, paused=paused)
+        discoveries = Discoveries()
+        on_failure.callback(discoveries.close)
+        discoveries.put_in_place({plan.key: plan for plan in plans}, discoveries.opened(plans, wait=wait))
+        session.more_may_come = len(discoveries) > 0
+        single = [plan for plan in plans if not plan.several]
+        paused = [plan.label for plan in single if overrides.listening(plan).paused]
+        opened = []
+        if single:
+            wait = wait or len(discoveries) > 0
+            opened = open_sources([plan.source for plan in single], stop, wait=wait, paused=paused)
         for _, source in opened:
             on_failure.callback(source.close)
         # Of a stream that is stopped while they are opened, all are missing.
-        pairs = zip(plans, opened, strict=False)
+        pairs = zip(single, opened, strict=False)
         channels = {plan.key: (plan, plan.add_to(session, source)) for plan, (_, source) in pairs}
         for plan, channel in channels.values():
             listening = overrides.listening(plan)
             session.reconfigure(channel, listening.hop_samples, listening.settings, plan.same_similarity)
         on_failure.pop_all()
     outlets = list(zip(sinks, hub.outlets, strict=True))
-    running = Running(session, settings, output, stop, channels, outlets, overrides, control)
+    running = Running(session, settings, output, stop, channels, outlets, overrides, control, discoveries=discoveries)
     control.attach(running)
     return running
 

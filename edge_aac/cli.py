@@ -96,7 +96,7 @@ def _missing(verb: str, error: ModuleNotFoundError) -> Exception:
     from edge_aac.errors import DeviceError
 
     package = (error.name or "").partition(".")[0]
-    if package in {"", "edge_aac", "quantize", "benchmarks"}:
+    if package in {"", "edge_aac", "quantize", "benchmarks", "firmware_bridge"}:
         return error
     return DeviceError(
         f"`edge-aac {verb}` needs the package {package!r}, which is not installed: "

@@ -121,16 +121,29 @@ try_pip() {
 quiet_pip() { try_pip "$@" || fail "pip install ${*:2} failed: see the lines above"; }
 
 # Real parts that the tests drive: a sound server, its ALSA plug-in, a decoder, servers of RTSP and of Icecast, a tracer of
-# system calls, and a compiler for the PyAudio of each of the interpreters "$@".
+# system calls, compilers and an emulated board for the firmware bridge's C library, and a compiler for the PyAudio of each
+# of the interpreters "$@".
 test_packages() {
   local python packages=(pulseaudio pulseaudio-utils libasound2-plugins alsa-utils shellcheck ffmpeg strace)
   packages+=(gir1.2-gst-rtsp-server-1.0 python3-gi icecast2 mosquitto mosquitto-clients openssl)
   packages+=(gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad)
+  packages+=(make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm clang clang-tidy)
+  # shellcheck disable=SC2207 # one word a package
+  packages+=($(fuzzer_packages))
   for python in "$@"; do
     # shellcheck disable=SC2207 # one word a package
     packages+=($(pyaudio_packages "$python"))
   done
   apt_install "${packages[@]}" || fail "apt could not install what the tests need: see its message above"
+}
+
+# The run-time library of libFuzzer and the sanitizers, where it has a package of its own, named after clang's version.
+fuzzer_packages() {
+  local version
+  version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -n 1)
+  if [ -n "$version" ] && apt-cache show "libclang-rt-$version-dev" >/dev/null 2>&1; then
+    echo "libclang-rt-$version-dev"
+  fi
 }
 
 # Whether environment $1 is made from what stamp $2 says.

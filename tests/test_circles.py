@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).parents[1]
-_TOPS = ("edge_aac", "quantize", "benchmarks")
+_TOPS = ("edge_aac", "quantize", "benchmarks", "firmware_bridge")
 _MAX_LINES = 350
 
 

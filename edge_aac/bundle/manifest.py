@@ -153,6 +153,8 @@ class Manifest(Section):
         quality: measured scores, and how they were measured.
         calibration: ranges of the graphs' activations: numbers, so that a device without recordings quantises as was
             measured elsewhere.
+        sounds: the sounds that the captions name, with their words, so that a stream knows which phrases are of one
+            sound; without it, embeddings of the phrases tell.
     """
 
     roles: ClassVar[frozenset[str]] = frozenset()
@@ -171,6 +173,7 @@ class Manifest(Section):
     parameters: dict[str, Annotated[Count, Field(ge=0)]] = Field(default_factory=dict)
     quality: dict[str, Any]
     calibration: BundleFile | None = None
+    sounds: BundleFile | None = None
 
     @field_validator("graphs")
     @classmethod
@@ -196,7 +199,8 @@ class Manifest(Section):
         graphs = [graph for forms in self.graphs.values() for graph in forms]
         weights = [file for graph in graphs for file in graph.external_data]
         calibration = [self.calibration] if self.calibration else []
-        return [*self.own_files(), *graphs, *weights, *calibration]
+        sounds = [self.sounds] if self.sounds else []
+        return [*self.own_files(), *graphs, *weights, *calibration, *sounds]
 
     def exported(self) -> dict[GraphRole, list[str]]:
         """Hashes of the graphs that were exported, whatever `edge-aac build-engine` made of them."""

@@ -60,6 +60,7 @@ def devices(
 
     from edge_aac.audio.device_watch import watch_devices
     from edge_aac.audio.devices import list_inputs
+    from edge_aac.audio.listings import listed_inputs
 
     output = standard_output()
     as_text = output_format is Format.TEXT or (output_format is Format.AUTO and output.isatty())
@@ -74,18 +75,25 @@ def devices(
         watch_devices(stop, changed, list_inputs)
         return
     inputs = list_inputs()
-    if not inputs:
+    others = listed_inputs()
+    if not inputs and not others:
         typer.echo(
             "No input was found: plug a microphone in, or see that this user is in the group 'audio' (`arecord -l`).",
             err=True,
         )
         return
-    width = max(len(device.name) for device in inputs)
+    width = max((len(device.name) for device in inputs), default=0)
     for device in inputs:
         if as_text:
             typer.echo(escaped(_line(device, width)))
         else:
             typer.echo(json.dumps(asdict(device), ensure_ascii=False))
+    for other in others:
+        if as_text:
+            typer.echo(escaped(f"{other.id}  {other.description}"))
+        else:
+            table = {"id": other.id, "description": other.description, **other.details}
+            typer.echo(json.dumps(table, ensure_ascii=False))
 
 
 def _line(device: InputDevice, width: int = 0) -> str:

@@ -55,7 +55,7 @@ It holds:
 {files}
 
 Hidden: passwords, tokens and keys, user and password of addresses, and names of users in paths of their homes.
-Left out: sound, clips, weights of models, and captions and events, which are what was heard ({heard} lines of the log).
+Left out: sound, clips, weights of models, and captions, events and alerts: what was heard ({heard} lines of the log).
 Kept: names of this machine, of sources and hosts, and addresses in the network. Look through it before you send it.
 """
 

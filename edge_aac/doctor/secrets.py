@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from edge_aac.credentials import MAX_BYTES
 from edge_aac.doctor.contract import Context, Finding
 from edge_aac.errors import EdgeAacError
 from edge_aac.settings.faults import Chosen
@@ -38,7 +39,6 @@ _ASSIGNMENT = re.compile(
 _HOME = re.compile(r"(?<![^\s\"'=:(,\[])(/(?:home|Users|var/home|export/home))/[^/\s\"':,;)\]]+")
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S)
 _SWITCHES = {"", "0", "1", "true", "false", "yes", "no", "on", "off", "none", "null"}
-_LONGEST_FILE = 4_096
 _SHORTEST_SUBSTRING = 4
 """A shorter secret is hidden as a whole word alone, or it would hide pieces of other words."""
 
@@ -205,7 +205,7 @@ def _and_of_a_file(value: str) -> Iterator[str]:
     path = Path(value)
     try:
         if value and path.is_absolute() and path.is_file():
-            if path.stat().st_size <= _LONGEST_FILE:
+            if path.stat().st_size <= MAX_BYTES:
                 for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                     yield from _of_login(line.strip())
             return

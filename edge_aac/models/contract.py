@@ -13,6 +13,7 @@ from edge_aac import records
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
 from edge_aac.fluency.errors import FluencyError
+from edge_aac.fluency.sound_names import SoundNames
 
 
 class CancelledError(Exception):
@@ -177,6 +178,15 @@ class SharingModel(Protocol):
 def shared_work(model: WindowModel) -> SharedWork | None:
     """What windows of one stretch of sound share in a model; None where they share nothing."""
     return model.shared_work if isinstance(model, SharingModel) else None
+
+
+@runtime_checkable
+class NamingModel(Protocol):
+    """A model whose bundle may list the sounds that its captions name, with their words."""
+
+    @property
+    def sound_names(self) -> SoundNames | None:
+        """The sounds; None where the bundle lists none."""
 
 
 @runtime_checkable

@@ -24,6 +24,7 @@ from edge_aac.audio.windows import Window
 from edge_aac.bundle.manifest import FamiliarityRule
 from edge_aac.bundle.store import Bundle
 from edge_aac.errors import DataError
+from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.contract import Description, ScoredCaption, SharedWork, Undecoded, Wanted, not_cancelled
 from edge_aac.models.decoding import Candidate, find_candidates
 from edge_aac.models.encoding import Encoded
@@ -138,6 +139,11 @@ class Ensemble:
         """See :class:`edge_aac.models.contract.SharingModel`."""
         shared = [work for member in self.members if (work := member.shared_work) is not None]
         return SharedByMembers(shared) if shared else None
+
+    @property
+    def sound_names(self) -> SoundNames | None:
+        """See :class:`edge_aac.models.contract.NamingModel`; those of the first member whose bundle lists any."""
+        return next((names for member in self.members if (names := member.sound_names) is not None), None)
 
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`; the first member's."""

@@ -18,6 +18,7 @@ from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
 from edge_aac.engines.steps import ResidentEngine, StepwiseEngine
 from edge_aac.errors import DataError
+from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.choices import Choices
 from edge_aac.models.contract import Description, ScoredCaption, Undecoded, Wanted, not_cancelled
 from edge_aac.models.decoding import Candidate, CandidateDecoder
@@ -27,6 +28,7 @@ from edge_aac.models.patches import PatchStem, PatchVectors
 from edge_aac.models.pipeline import RunLimits, describe_batch
 from edge_aac.models.rerank import Reranker
 from edge_aac.models.sampling import Withheld
+from edge_aac.models.sound_table import read_sounds
 from edge_aac.models.tokens import all_but, check_decoder_tokenizer, load_tokenizer
 from edge_aac.models.trial import Trial
 
@@ -87,6 +89,7 @@ class Captioner:
             self.withheld = all_but(self.tokenizer, self.familiarity.words, manifest.vocabulary_size)
             self.withheld[self.rules.eos_token_id] = False
         self._text_embedder = text_embedder
+        self._sound_names = read_sounds(bundle.checked(manifest.sounds)) if manifest.sounds else None
         self._tokenizers = self.tokenizer, load_tokenizer(bundle.checked(manifest.tokenizers.text))
         self.reranker = Reranker(
             text_embedder, *self._tokenizers, weights, manifest.instruction, choices.check_of(manifest)
@@ -162,6 +165,11 @@ class Captioner:
     def shared_work(self) -> PatchVectors | None:
         """See :class:`edge_aac.models.contract.SharingModel`."""
         return self._vectors
+
+    @property
+    def sound_names(self) -> SoundNames | None:
+        """See :class:`edge_aac.models.contract.NamingModel`."""
+        return self._sound_names
 
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_aac.records.alert import Alert
 from edge_aac.records.base import Record, TimeSpan, as_text, rfc3339
 from edge_aac.records.caption import Caption, LatencyMs, Model, Score
 from edge_aac.records.clip import Clip
@@ -11,6 +12,7 @@ from edge_aac.records.health import ClipsHealth, Health, PublishedLatencyMs, Sin
 from edge_aac.records.registry import known_kinds, parse_record, record_class
 
 __all__ = [
+    "Alert",
     "Caption",
     "Clip",
     "ClipsHealth",

@@ -94,6 +94,7 @@ class Health(Record):
         events: sounds that started an event.
         unconfirmed: sounds that too few windows had for an event.
         cooled: sounds that came back within the cool-down of their last event, and were over within it.
+        alerts: alerts that began.
     """
 
     schema_: Literal["edge-aac/health/1"] = Field(default="edge-aac/health/1", alias="schema")
@@ -122,6 +123,7 @@ class Health(Record):
     events: int = 0
     unconfirmed: int = 0
     cooled: int = 0
+    alerts: int = 0
 
     def sentence(self) -> str:
         skipped = sum(self.skipped.values())

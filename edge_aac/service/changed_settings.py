@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.tree import Settings
+from edge_aac.streaming.alerts.settings import AlertSettings
 from edge_aac.streaming.event_settings import EventSettings
 from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.privacy_settings import PrivacySettings
@@ -19,6 +20,7 @@ _CHANGED_IN_PLACE = {
     HealthSettings: set(HealthSettings.model_fields),
     LoadSettings: set(LoadSettings.model_fields),
     EventSettings: set(EventSettings.model_fields),
+    AlertSettings: set(AlertSettings.model_fields),
     PrivacySettings: set(PrivacySettings.model_fields),
 }
 """Settings that a reload puts in place, by section; every other one needs a restart."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from edge_aac.service.overrides import Override, Overrides, Setting, unusable_hop
 from edge_aac.service.plans import SourcePlan
 from edge_aac.service.reload import Running
-from edge_aac.sinks.contract import SourceState
+from edge_aac.sinks.contract import AlertState, SourceState
 from edge_aac.streaming.channel import Channel
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -40,8 +40,8 @@ class Control:
         Called before the stream runs.
         """
         self._running = running
-        running.changed = self._changed
-        self._changed()
+        running.changed = self.tell
+        self.tell()
 
     def sources(self) -> list[SourceState]:
         """The sources that are configured now, in order; none before the stream begins."""
@@ -66,7 +66,7 @@ class Control:
             channel.capture.resume()
         else:
             channel.capture.pause()
-        self._changed()
+        self.tell()
 
     def set_threshold(self, label: str, min_score: float | None) -> None:
         """See :meth:`edge_aac.sinks.contract.SourceControl.set_threshold`."""
@@ -78,7 +78,7 @@ class Control:
             return replace(override, min_score=None if min_score == configured else Setting(min_score, configured))
 
         self._change(label, change, "no threshold" if min_score is None else f"threshold {min_score:g}")
-        self._changed()
+        self.tell()
 
     def set_hop(self, label: str, hop_s: float) -> None:
         """See :meth:`edge_aac.sinks.contract.SourceControl.set_hop`."""
@@ -90,7 +90,7 @@ class Control:
             return replace(override, hop_s=None if hop_s == configured else Setting(hop_s, configured))
 
         self._change(label, change, f"hop {hop_s:g} s")
-        self._changed()
+        self.tell()
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         """See :meth:`edge_aac.sinks.contract.SourceControl.subscribe`."""
@@ -101,6 +101,14 @@ class Control:
             self._callbacks.pop(key, None)
 
         return end
+
+    def tell(self) -> None:
+        """Tell all who have subscribed that something has changed."""
+        for callback in list(self._callbacks.values()):
+            try:
+                callback()
+            except Exception:
+                log.exception("who takes commands cannot be told of a change")
 
     def _change(self, label: str, change: Change, what: str) -> Channel:
         """Change what was set of a source, and how it is heard, between two rounds."""
@@ -130,7 +138,7 @@ class Control:
         return channel
 
     def _state(self, plan: SourcePlan, channel: Channel) -> SourceState:
-        listening = self._overrides.listening(plan)
+        listening, newest = self._overrides.listening(plan), channel.publisher.alerts.newest
         return SourceState(
             label=channel.label,
             enabled=not listening.paused,
@@ -138,11 +146,8 @@ class Control:
             hop_s=listening.hop_samples / SAMPLE_RATE,
             can_pause=channel.capture.can_pause,
             state=channel.capture.state,
+            alerts=tuple(
+                AlertState(rule.name, rule.title, rule.device_class, newest.get(rule.name))
+                for rule in channel.publisher.alerts.rules
+            ),
         )
-
-    def _changed(self) -> None:
-        for callback in list(self._callbacks.values()):
-            try:
-                callback()
-            except Exception:
-                log.exception("who takes commands cannot be told of a change")

@@ -31,7 +31,7 @@ from edge_aac.streaming.session import Session
 from edge_aac.timebase import SAMPLE_RATE
 
 _SOUNDS = {"events": "event", "unconfirmed": "unconfirmed", "cooled": "cooled"}
-_NO_OUTCOMES = {"windows", "lost_samples", *_SOUNDS}
+_NO_OUTCOMES = {"windows", "lost_samples", "alerts", *_SOUNDS}
 _OUTCOMES = {"captions": "captioned"}
 _BOUNDS = [*(repr(bound) for bound in LATENCY_BOUNDS_S), "+Inf"]
 
@@ -168,6 +168,7 @@ def _of_sources(channels: Sequence[Channel]) -> Iterable[Metric]:
         for reason, count in dict(channel.counters.skipped).items():
             skipped.add_metric([channel.label, reason], count)
     yield skipped
+    yield from _alerts(channels)
     yield counter("captions", "Captions published.", (each.captions for each in counters))
     yield _latencies(channels)
 
@@ -182,6 +183,19 @@ def _outcomes(channels: Sequence[Channel]) -> Metric:
                 total = sum(dict(count).values()) if isinstance(count, Mapping) else count
                 metric.add_metric([channel.label, _OUTCOMES.get(field.name, field.name)], total)
     return metric
+
+
+def _alerts(channels: Sequence[Channel]) -> Iterable[Metric]:
+    begun = CounterMetricFamily("edge_aac_alerts", "Alerts that began.", labels=["source", "alert"])
+    now = GaugeMetricFamily("edge_aac_alert_open", "1 while an alert is open, else 0.", labels=["source", "alert"])
+    for channel in channels:
+        alerts = channel.publisher.alerts
+        for rule in alerts.rules:
+            labels = [channel.label, rule.name]
+            begun.add_metric(labels, alerts.begun[rule.name])
+            newest = alerts.newest.get(rule.name)
+            now.add_metric(labels, float(newest is not None and newest.state == "start"))
+    return [begun, now]
 
 
 def _latencies(channels: Sequence[Channel]) -> Metric:

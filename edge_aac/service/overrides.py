@@ -150,9 +150,15 @@ class Overrides:
         self.by_label = others if override == Override() else {**others, label: override}
 
     def keep_only(self, plans: Iterable[SourcePlan]) -> None:
-        """Forget sources that are not configured any more, and values that the configuration has changed since."""
-        kept: dict[str, Override] = {}
+        """Forget sources that are not configured any more, and values that the configuration has changed since.
+
+        Where one of the plans is a discovery's, nothing is forgotten: any source may be found again, and one that was
+        paused is paused then.
+        """
+        plans = list(plans)
+        kept = dict(self.by_label) if any(plan.several for plan in plans) else {}
         for plan in plans:
+            kept.pop(plan.label, None)
             override = self.of(plan.label)
             override = replace(
                 override,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import partial
 
 from edge_aac.audio.sources.address import Address, Source, SourceContext, open_source
+from edge_aac.audio.sources.discovery import FoundSource, covers_several
 from edge_aac.audio.sources.paused import PausedSource
 from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer, check_hop
 from edge_aac.errors import ConfigError
 from edge_aac.models.settings import CaptionerSettings
+from edge_aac.records import as_text
 from edge_aac.service.opening import Output, contexts_of, privacy_gate
 from edge_aac.settings.tree import Settings
+from edge_aac.streaming.alerts.settings import AlertSettings, rules_for, unknown_sources
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.event_settings import EventSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
@@ -21,6 +25,8 @@ from edge_aac.streaming.load_settings import LoadSettings
 from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import ConfiguredSource, SourceSettings, StreamSettings, configured_sources
 from edge_aac.timebase import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,16 @@ class SourcePlan:
         context: what its factory is given beside the address.
         settings: how its channel listens.
         same_similarity: smallest cosine between captions of one event; None for the model's own.
+        several: whether its address names several sources, which are discovered: no channel is its own.
+        found_by: :attr:`key` of the plan whose discovery has found it; None where it is configured itself.
     """
 
     source: ConfiguredSource
     context: SourceContext
     settings: ChannelSettings
     same_similarity: float | None
+    several: bool = False
+    found_by: tuple[str, str] | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -58,6 +68,25 @@ class SourcePlan:
     def hop_samples(self) -> int:
         """Samples from one window to the next."""
         return round(self.source.hop_s * SAMPLE_RATE)
+
+    def of_found(self, found: FoundSource, taken: Collection[str]) -> SourcePlan:
+        """The plan of a source that the discovery of this one has found: it is heard by the same settings.
+
+        Args:
+            found: the source.
+            taken: labels of others, which it must not have.
+        """
+        wanted = found.label if self.source.name is None else f"{self.source.name}-{found.label}"
+        label, number = wanted, 2
+        while label in taken:
+            label, number = f"{wanted}-{number}", number + 1
+        source = replace(self.source, address=found.address, name=label)
+        return replace(self, source=source, context=SourceContext(label), several=False, found_by=self.key)
+
+    def as_configured(self, by: SourcePlan) -> SourcePlan:
+        """The plan of the same source, found by the same discovery, whose settings are now ``by``."""
+        source = replace(by.source, address=self.source.address, name=self.source.name)
+        return replace(by, source=source, context=self.context, several=False, found_by=by.key)
 
     def add_to(self, session: Session, opened: Source) -> Channel:
         """Have a session listen to the source, once it is opened."""
@@ -83,6 +112,7 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
         raise ConfigError("standard input is named by two sources: name it once")
     seed, load = settings.get(CaptionerSettings).seed, settings.get(LoadSettings)
     privacy, rules = privacy_gate(settings), settings.get(EventSettings).rules()
+    alerts = settings.tables(AlertSettings)
     plans = [
         SourcePlan(
             source,
@@ -96,11 +126,22 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
                 hop_limits(load),
                 privacy,
                 rules,
+                rules_for(_label(source, context), alerts),
             ),
             stream.same_similarity,
+            covers_several(source.address),
         )
         for source, context in zip(wanted, contexts_of(wanted), strict=True)
     ]
     for plan in plans:
         check_hop(plan.hop_samples)
+    disabled = [table for table in settings.tables(SourceSettings) if not table.enabled]
+    known = [as_text(plan.label) for plan in plans]
+    known += [table.name or as_text(Address.parse(table.address).label) for table in disabled]
+    for sentence in unknown_sources(alerts, known):
+        log.warning("%s", sentence)
     return plans
+
+
+def _label(source: ConfiguredSource, context: SourceContext) -> str:
+    return as_text(context.label(Address.parse(source.address)))

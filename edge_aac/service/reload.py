@@ -13,12 +13,14 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 
 from edge_aac.audio.sources.address import Address, Source
+from edge_aac.audio.sources.discovery import Discovery
 from edge_aac.audio.sources.paused import PausedSource
 from edge_aac.errors import ConfigError, EdgeAacError
 from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.service.changed_settings import need_restart
+from edge_aac.service.discoveries import Discoveries
 from edge_aac.service.opening import Output, SinkPlan, configured_sinks, open_model, open_waiting, sink_plans
 from edge_aac.service.overrides import Overrides
 from edge_aac.service.plans import SourcePlan, source_plans
@@ -51,12 +53,15 @@ class Opened:
 
     model: WindowModel | None = None
     sources: list[tuple[SourcePlan, Source]] = field(default_factory=list)
+    discoveries: dict[tuple[str, str], Discovery] = field(default_factory=dict)
     outlets: list[tuple[SinkPlan, Outlet]] = field(default_factory=list)
 
     def close(self) -> None:
         """Close it: it will not be used."""
         for _, source in self.sources:
             source.close()
+        for discovery in self.discoveries.values():
+            discovery.close()
         for _, outlet in self.outlets:
             outlet.close(patient=False)
 
@@ -75,6 +80,7 @@ class Running:
         overrides: what commands have set of the sources.
         control: given to sinks that take commands.
         changed: called after other settings were put in place.
+        discoveries: look for sources at the addresses that name several; what they found is among ``channels``.
     """
 
     session: Session
@@ -86,6 +92,7 @@ class Running:
     overrides: Overrides = field(default_factory=Overrides)
     control: SourceControl | None = None
     changed: Callable[[], None] = lambda: None
+    discoveries: Discoveries = field(default_factory=Discoveries)
 
     def change_to(self, settings: Settings) -> list[str]:
         """Put other settings in place; to be called by any thread but the session's.
@@ -120,7 +127,10 @@ class Running:
         if _needs_model(self.settings.get(CaptionerSettings), settings.get(CaptionerSettings)):
             opened.model = open_model(settings.get(CaptionerSettings))
             phrase_splitter(opened.model.language)  # refuses one that cannot be loaded before anything is changed
+        opened.discoveries = self.discoveries.opened(sources.values(), wait=True)
         for key, plan in sources.items():
+            if plan.several:
+                continue
             if key in self.channels:
                 if _has_failed(self.channels[key][1]):
                     self._open_again(plan, opened)
@@ -197,9 +207,11 @@ class Running:
             session.hub.replace([outlet for _, outlet in self.outlets])
         stream = settings.get(StreamSettings)
         self.overrides.keep_only(sources.values())
+        changes += self.discoveries.put_in_place(sources, opened.discoveries)
+        session.more_may_come = len(self.discoveries) > 0
         again = {plan.key for plan, _ in opened.sources}
         for key, (before, channel) in list(self.channels.items()):
-            plan = sources.get(key)
+            plan = sources.get(key) if before.found_by is None else self.discoveries.plan_of(before)
             if plan is None or key in again:
                 changes.append(f"without {channel.label}")
                 session.remove(channel)

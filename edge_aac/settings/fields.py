@@ -146,6 +146,8 @@ def _expected(kind: Any, limits: dict[str, Any]) -> str:
         return f"one of {', '.join(others)} or {last}" if others else last
     if get_origin(kind) in {list, tuple}:
         return f"a list of {_SEVERAL.get(get_args(kind)[0]) or _expected(get_args(kind)[0], {})}"
+    if get_origin(kind) is dict:
+        return f"a table of {_expected(get_args(kind)[1], {})}"
     if kind in {SecretStr, SecretBytes}:
         return "text"
     noun = _NOUNS.get(kind, str(getattr(kind, "__name__", kind)))

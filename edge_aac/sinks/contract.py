@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge_aac.errors import EdgeAacError
-from edge_aac.records import Record, as_text, known_kinds
+from edge_aac.records import Alert, Record, as_text, known_kinds
 from edge_aac.records.health import SinkState
 
 _log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class SinkSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    records: tuple[str, ...] = Field(default=("caption",), description="Kinds of record that the sink takes.")
+    records: tuple[str, ...] = Field(default=("caption", "alert"), description="Kinds of record that the sink takes.")
     queue_records: int = Field(
         default=256,
         ge=8,
@@ -143,6 +143,28 @@ def status_of(sink: Sink) -> SinkStatus | None:
 
 
 @dataclass(frozen=True)
+class AlertState:
+    """A rule for alerts that a source follows, and its state.
+
+    Attributes:
+        name: name of the rule.
+        title: name of the rule for people.
+        device_class: what Home Assistant takes the sound for.
+        newest: the newest record of its alerts in this run; None before the first.
+    """
+
+    name: str
+    title: str
+    device_class: str = "sound"
+    newest: Alert | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an alert of the rule is open."""
+        return self.newest is not None and self.newest.state == "start"
+
+
+@dataclass(frozen=True)
 class SourceState:
     """A source as it is listened to now.
 
@@ -153,6 +175,7 @@ class SourceState:
         hop_s: seconds from one window to the next, where nothing makes it longer for a while.
         can_pause: whether it may be paused: a file or pipe, whose reader sets the pace, may not.
         state: as health records have it: "listening", "paused", "failed" …
+        alerts: the rules for alerts that it follows, in order.
     """
 
     label: str
@@ -161,6 +184,7 @@ class SourceState:
     hop_s: float
     can_pause: bool
     state: str
+    alerts: tuple[AlertState, ...] = ()
 
 
 class SourceControl(Protocol):
@@ -195,7 +219,7 @@ class SourceControl(Protocol):
         """
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have ``callback`` called after sources or their settings have changed, whoever changed them.
+        """Have ``callback`` called after sources, their settings or alerts have changed, whoever changed them.
 
         It is called in the thread that describes sound: it must not wait, and must not call this object; it may let
         another thread do so.

@@ -23,6 +23,7 @@ from pydantic import Field, field_validator
 
 from edge_aac.errors import ConfigError, InputMissingError
 from edge_aac.records import Record
+from edge_aac.secret_variables import without_secrets
 from edge_aac.sinks.contract import SinkStatus
 from edge_aac.sinks.message import Message
 from edge_aac.sinks.remote import Receipts, RemoteFault, Spooled, Window
@@ -167,6 +168,7 @@ class ProgramRemote:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                env=without_secrets(),
                 start_new_session=True,
             )
         except OSError as error:

@@ -25,10 +25,10 @@ class JournalSettings(SinkSettings):
     """``[[sinks]]`` of kind ``journal``.
 
     Attributes:
-        path: socket of the journal.
+        socket: of the journal.
     """
 
-    path: Path = Field(default=Path("/run/systemd/journal/socket"), description="Socket of the journal.")
+    socket: Path = Field(default=Path("/run/systemd/journal/socket"), description="Socket of the journal.")
 
     def leaves(self) -> str:
         """Where records go, see :class:`edge_aac.sinks.contract.SinkSettings`."""
@@ -48,7 +48,7 @@ class JournalSink:
     Settings = JournalSettings
 
     def __init__(self, settings: JournalSettings) -> None:
-        self._log = LogSocket(settings.path)
+        self._log = LogSocket(settings.socket)
 
     @classmethod
     def open(cls, settings: JournalSettings) -> JournalSink:
@@ -63,7 +63,7 @@ class JournalSink:
             sink._send({"MESSAGE": "edge-aac doctor tests this journal; nothing was heard", "PRIORITY": str(_DEBUG)})
         finally:
             sink.close()
-        return f"an entry was written to the journal at '{settings.path}'"
+        return f"an entry was written to the journal at '{settings.socket}'"
 
     def publish(self, record: Record) -> None:
         """See :class:`edge_aac.sinks.contract.Sink`.

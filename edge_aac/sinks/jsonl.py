@@ -36,7 +36,8 @@ class JsonlSettings(SinkSettings):
     """
 
     records: tuple[str, ...] = Field(
-        default=("caption", "event", "gap", "health", "clip"), description="Kinds of record that the sink takes."
+        default=("caption", "event", "alert", "gap", "health", "clip"),
+        description="Kinds of record that the sink takes.",
     )
     path: Path = Field(
         description="File to append to; rotated files are PATH.1, PATH.2 …", examples=["/var/log/edge-aac/heard.jsonl"]

@@ -16,8 +16,8 @@ WARNING, NOTICE = 4, 5
 
 
 def priority_of(record: Record) -> int:
-    """Severity of a record as syslog numbers it: lost sound is a warning, all else a notice."""
-    return WARNING if record.kind == "gap" else NOTICE
+    """Severity of a record as syslog numbers it: lost sound and alerts are warnings, all else a notice."""
+    return WARNING if record.kind in {"gap", "alert"} else NOTICE
 
 
 class LogSocket:

@@ -188,13 +188,17 @@ class Spool:
             self._use_disk_again()
         self._trim()
         for _ in range(2):  # once more where the file turned out damaged and was begun anew
-            if self._file is not None and (self._memory or self._delivered) and self._clock() >= self._retry_at_s:
+            due = bool(self._memory or self._delivered) or self.fault is not None
+            if self._file is not None and due and self._clock() >= self._retry_at_s:
                 self._guarded(partial(self._write, self._file))
         while self._memory.bytes > self._limits.memory_bytes:
             self._drop({next(iter(self._memory.entries)): 0})
 
     def _write(self, file: SpoolFile) -> None:
-        file.write(list(self._memory.entries.values()), self._delivered)
+        if not self._memory and not self._delivered:  # whether the disk works again shows by a write alone
+            file.set_clock(self._boot, self._offset_s)
+        else:
+            file.write(list(self._memory.entries.values()), self._delivered)
         count, size = self._disk
         self._disk = (
             count - len(self._delivered) + len(self._memory),

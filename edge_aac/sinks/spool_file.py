@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from edge_aac.errors import ConfigError
+from edge_aac.records import as_text
 from edge_aac.sinks.message import Message
 
 APPLICATION_ID = 0x45414143  # "EAAC"
@@ -23,6 +24,9 @@ _LOG_LIMIT_BYTES = 2 * CHECKPOINT_PAGES * PAGE_BYTES
 _VACUUM_PAGES = 4096
 _CACHE_KB = 512
 _ALL = "SELECT topic, source, payload, properties, number, size FROM message ORDER BY number"
+
+_OF_DAMAGE = ("Could not decode to UTF-8", "no such table", "no such column", "malformed")
+"""Beginnings of what Python's sqlite3 says of unusable content by an OperationalError, as it does of a full disk."""
 
 _log = logging.getLogger(__name__)
 
@@ -264,6 +268,8 @@ def _faults(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, OSError) as error:
+        if str(error).startswith(_OF_DAMAGE):  # trying again would never help
+            raise DamagedFile(f"it is damaged: {as_text(str(error))}") from error
         reason = error.strerror if isinstance(error, OSError) else error
         raise DiskFault(f"'{path}' cannot be used ({reason})") from error
     except (sqlite3.DatabaseError, UnicodeDecodeError, TypeError, ValueError) as error:

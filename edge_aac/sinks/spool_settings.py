@@ -58,7 +58,12 @@ class SpooledSettings(SinkSettings):
         spool_sync_s: seconds after which a message that still waits is safe from a power cut.
     """
 
-    spool_path: Path | None = Field(default=None, description="File for messages that wait; absent: one is chosen.")
+    spool_path: Path | None = Field(
+        default=None,
+        description="File for messages that wait.",
+        examples=["/var/lib/edge-aac/spool/broker.sqlite"],
+        json_schema_extra={"absent": "one in the service's state folder, else in ~/.local/state/edge-aac"},
+    )
     spool_mb: float = Field(
         default=64.0,
         ge=0.0,

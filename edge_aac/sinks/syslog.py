@@ -31,14 +31,14 @@ class SyslogSettings(SinkSettings):
     """``[[sinks]]`` of kind ``syslog``.
 
     Attributes:
-        path: socket of the log.
+        socket: of the log.
         form: of the lines: that of RFC 5424, or the older one of RFC 3164, which journald reads at /dev/log; "auto"
             looks whose socket it is.
         facility: part of the system that the log sorts the records under.
         content: a sentence for a person, or the record as JSON.
     """
 
-    path: Path = Field(default=Path("/dev/log"), description="Socket of the log.")
+    socket: Path = Field(default=Path("/dev/log"), description="Socket of the log.")
     form: Literal["auto", "rfc5424", "rfc3164"] = Field(
         default="auto", description="Form of a line; auto: RFC 3164 where journald reads it, else RFC 5424."
     )
@@ -49,12 +49,12 @@ class SyslogSettings(SinkSettings):
 
     def leaves(self) -> str:
         """Where records go, see :class:`edge_aac.sinks.contract.SinkSettings`."""
-        return f'{self.records_in_words} go to the system log at "{self.path}", which may send them on.'
+        return f'{self.records_in_words} go to the system log at "{self.socket}", which may send them on.'
 
     @classmethod
     def parse(cls, rest: str) -> SyslogSettings:
         """Settings from the path of a socket, of ``syslog`` or ``syslog:PATH``."""
-        return cls(path=Path(rest)) if rest else cls()
+        return cls(socket=Path(rest)) if rest else cls()
 
 
 class SyslogSink:
@@ -71,7 +71,7 @@ class SyslogSink:
 
     def __init__(self, settings: SyslogSettings) -> None:
         self._settings = settings
-        self._log = LogSocket(settings.path)
+        self._log = LogSocket(settings.socket)
         self._host = _NOT_IN_HEADERS.sub("_", socket.gethostname())[:255] or "-"
 
     @classmethod
@@ -86,10 +86,10 @@ class SyslogSink:
         try:
             text = "edge-aac doctor tests this log; nothing was heard"
             if not sink._log.send(sink._line(7, time.time(), "doctor", "", text)):
-                raise DeviceError(f"the log at '{settings.path}' takes no line at all: name another one")
+                raise DeviceError(f"the log at '{settings.socket}' takes no line at all: name another one")
         finally:
             sink.close()
-        return f"a line was written to the log at '{settings.path}'"
+        return f"a line was written to the log at '{settings.socket}'"
 
     def publish(self, record: Record) -> None:
         """See :class:`edge_aac.sinks.contract.Sink`.
@@ -107,7 +107,7 @@ class SyslogSink:
             if self._log.send(self._line(priority, when_s, record.kind, " ".join(pairs), short)):
                 return
             pairs = []
-        raise DeviceError(f"the log at '{self._settings.path}' takes no line at all: name another one")
+        raise DeviceError(f"the log at '{self._settings.socket}' takes no line at all: name another one")
 
     def close(self) -> None:
         """See :class:`edge_aac.sinks.contract.Sink`."""
@@ -128,7 +128,7 @@ class SyslogSink:
         if self._settings.form != "auto":
             return self._settings.form == "rfc3164"
         try:
-            return self._settings.path.resolve().is_relative_to(_OF_JOURNALD)
+            return self._settings.socket.resolve().is_relative_to(_OF_JOURNALD)
         except OSError:
             return False
 

@@ -117,6 +117,7 @@ class Channel:
             every_window=settings.every_window,
             privacy=settings.privacy,
             observer=self._recorder,
+            alerts=settings.alerts,
         )
         self._pausing = Pausing(self._capture, self._flush, self.queue, self.publisher, self._recorder)
         self._error: Exception | None = None
@@ -287,7 +288,7 @@ class Channel:
             waiting = self.queue.first_start
             self._recorder.advance(judged_to if waiting is None else min(waiting, judged_to))
         self._pausing.tick()
-        waits = self.publisher.open_events or (self._recorder is not None and self._recorder.recording)
+        waits = self.publisher.waits_for_time or (self._recorder is not None and self._recorder.recording)
         if not self.live or self.queue or not waits or self._ring.backlog_samples:
             return
         if now_s - self._heard_s < SILENT_WAIT_S:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_aac.streaming.alerts.rules import AlertRule
 from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.gate import EnergyGate, SameGate, ScoreGate
 from edge_aac.streaming.hop import HopLimits
@@ -23,6 +24,7 @@ class ChannelSettings:
         hop_limits: limits of a live source's hop; None keeps it as it is.
         privacy: judges what may be told of a description.
         events: when a sound is an event; the defaults confirm nothing and bridge nothing.
+        alerts: rules for alerts that the source follows.
     """
 
     level_gate: EnergyGate
@@ -33,3 +35,4 @@ class ChannelSettings:
     hop_limits: HopLimits | None = None
     privacy: PrivacyGate = PrivacyGate()
     events: EventRules = EventRules()
+    alerts: tuple[AlertRule, ...] = ()

@@ -39,6 +39,7 @@ class Counters:
         events: sounds that started an event.
         unconfirmed: sounds that too few windows had for an event.
         cooled: sounds that came back within the cool-down of their last event, and were over within it.
+        alerts: alerts that began.
 
     Every window is counted once: ``windows`` is the sum of ``described``, ``same``, ``silent``, ``failed``, ``skipped``
     and of those that still wait; ``unsure`` and ``private`` are among the described ones.
@@ -57,6 +58,7 @@ class Counters:
     events: int = 0
     unconfirmed: int = 0
     cooled: int = 0
+    alerts: int = 0
 
     def since(self, before: Counters) -> Counters:
         """The counts since ``before``, an earlier copy of the same counters."""
@@ -74,6 +76,7 @@ class Counters:
             self.events - before.events,
             self.unconfirmed - before.unconfirmed,
             self.cooled - before.cooled,
+            self.alerts - before.alerts,
         )
 
     def copy(self) -> Counters:

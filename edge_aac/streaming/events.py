@@ -47,6 +47,28 @@ class EventChange:
 
 
 @dataclass(frozen=True)
+class OpenEvent:
+    """An event that goes on, as it is now.
+
+    Attributes:
+        number: number of the event.
+        start: absolute sample at which it began, as far as windows tell.
+        first_end: end of the first window that has it.
+        end: end of the newest window that has it.
+        caption, hybrid: its best-scored naming so far, and the score of that.
+        wordings: its newest wordings, the oldest first.
+    """
+
+    number: int
+    start: int
+    first_end: int
+    end: int
+    caption: str
+    hybrid: float
+    wordings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Observation:
     """What a window changed.
 
@@ -75,6 +97,7 @@ class _Tracked:
         sound: what it was called.
         start: where it began.
         end: end of the newest window that has it.
+        first_end: end of the first one.
         best: the best of its namings.
         newest: how the newest of these names it.
         windows: number of windows that have it.
@@ -88,6 +111,7 @@ class _Tracked:
     sound: KnownSound
     start: int
     end: int
+    first_end: int
     best: NamedSound
     newest: Sequence[NamedSound] = ()
     windows: int = 0
@@ -108,6 +132,10 @@ class _Tracked:
     def cooled(self) -> bool:
         """Whether no cool-down keeps it from starting an event."""
         return self.cool_until is None or self.end > self.cool_until
+
+    def as_event(self, number: int) -> OpenEvent:
+        best, wordings = self.best, self.sound.wordings
+        return OpenEvent(number, self.start, self.first_end, self.end, best.text, best.caption.hybrid, wordings)
 
     def change(self, state: State) -> EventChange:
         assert self.number is not None, "what has not started changes nothing"
@@ -164,9 +192,14 @@ class EventTracker:
         self._newest = ()
 
     @property
+    def open(self) -> list[OpenEvent]:
+        """The events that go on."""
+        return [one.as_event(one.number) for one in self._tracked if one.number is not None]
+
+    @property
     def wordings(self) -> dict[int, tuple[str, ...]]:
         """What each open event was called so far, by its number."""
-        return {one.number: (*one.sound.wordings, one.best.text) for one in self._tracked if one.number is not None}
+        return {event.number: (*event.wordings, event.caption) for event in self.open}
 
     def give_up(self, numbers: Container[int]) -> list[EventChange]:
         """End events at once, in the words that were told last, and follow nothing that has not started.
@@ -269,7 +302,7 @@ class EventTracker:
 
     def _follow(self, naming: NamedSound, start: int, end: int) -> _Tracked:
         """Follow a new sound: the window before has not had it, so that it began no earlier than where that ended."""
-        one = _Tracked(KnownSound(naming), max(start, min(end, self._told_until)), end, naming)
+        one = _Tracked(KnownSound(naming), max(start, min(end, self._told_until)), end, end, naming)
         for sound, until in list(self._cooling):
             if until <= start:
                 self._cooling.remove((sound, until))

@@ -155,6 +155,7 @@ class HealthReporter:
             events=counted.events,
             unconfirmed=counted.unconfirmed,
             cooled=counted.cooled,
+            alerts=counted.alerts,
         )
 
     def _warnings(self, channel: Channel, counted: Counters) -> list[str]:

@@ -13,6 +13,8 @@ from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
 from edge_aac.models.contract import Description, ScoredCaption, Undecoded
 from edge_aac.records import TimeSpan, rfc3339
+from edge_aac.streaming.alerts.publishing import AlertPublisher
+from edge_aac.streaming.alerts.rules import AlertRule
 from edge_aac.streaming.building import RecordBuilder, undescribed
 from edge_aac.streaming.channel_settings import ChannelSettings
 from edge_aac.streaming.counters import Counters, LatencyLog
@@ -77,6 +79,7 @@ class DescriptionPublisher:
         every_window: publish a caption for every window; else only for those that start an event.
         privacy: judges what may be told of a description.
         observer: follows windows and events; None for nobody.
+        alerts: rules for alerts.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of the data's way, each made by the caller
@@ -93,6 +96,7 @@ class DescriptionPublisher:
         every_window: bool,
         privacy: PrivacyGate | None = None,
         observer: Observer | None = None,
+        alerts: Sequence[AlertRule] = (),
     ) -> None:
         self.error: Exception | None = None
         """The first error of a window of a file."""
@@ -112,6 +116,15 @@ class DescriptionPublisher:
         """Of the last window that was decoded."""
         self._marked: set[int] = set()
         """Open events in whose windows people may talk, where that is marked."""
+        self.alerts = AlertPublisher(
+            alerts,
+            builder=builder,
+            span=time_of.span,
+            counters=counters,
+            publish=publish,
+            live=live,
+            is_marked=lambda event: event in self._marked,
+        )
         self._event_spans: dict[int, tuple[int, TimeSpan]] = {}
         """Of each open event: the sample that it reaches to, and the times that its newest record was given."""
         self._lost_reported = 0
@@ -127,6 +140,8 @@ class DescriptionPublisher:
         Windows come in order, on which events depend.
         """
         start, end = window.start, window.start + window.samples
+        if self._marked:
+            self._marked &= self._tracker.wordings.keys()
         if isinstance(description, Description):
             self._verdict = self._privacy.judge(description)
         # What sounds as before is judged as before; silence tells nothing.
@@ -139,6 +154,7 @@ class DescriptionPublisher:
         if description is None:
             self._counters.silent += 1
             self._publish_events(self._tracker.observe(start, end, ()).changes)
+            self.alerts.window(start, end, self._tracker.open)
         elif isinstance(description, DataError):
             # One window's numbers say nothing about the next window's.
             self._counters.failed += 1
@@ -170,14 +186,14 @@ class DescriptionPublisher:
         else:
             self._publish_opening(window, description, observation, speech)
         self._described = replace(window, fbank=window.fbank[:0]), description, speech
-        self._publish_observation(observation, speech=speech)
+        self._publish_observation(window, observation, speech=speech)
 
     def _settle_same(self, window: Window, speech: bool) -> None:
         observation = self._tracker.repeat(window.start, window.start + window.samples)
         # What starts now has waited, for the end of a cool-down say: its words are those of the sound that goes on.
         if self._described is not None:
             self._publish_opening(window, self._described[1], observation, speech)
-        self._publish_observation(observation, speech=speech)
+        self._publish_observation(window, observation, speech=speech)
 
     def _publish_opening(
         self, window: Window, description: Description, observation: Observation, speech: bool
@@ -232,10 +248,14 @@ class DescriptionPublisher:
             # Whoever was told of their start waits for their end. Nothing is said of it that was not said before.
             self._publish_events(self._tracker.give_up(untold))
         self._tracker.regulate(same_similarity, rules)
+        self.alerts.change_rules(settings.alerts)
 
     def use(self, builder: RecordBuilder, same_similarity: float, embed: Embed, phrases: Phrases) -> None:
-        """Publish what another model describes from now on. Open events end: its embeddings are others."""
-        self.finish()
+        """Publish what another model describes from now on. Open events end: its embeddings are others.
+
+        Alerts go on: their sounds are known by words.
+        """
+        self._finish_events()
         self._described, self._goes_on, self._verdict = None, False, Verdict()
         self._builder = builder
         self._tracker.use(same_similarity, embed, phrases)
@@ -245,15 +265,25 @@ class DescriptionPublisher:
         """Number of open events."""
         return self._tracker.open_events
 
+    @property
+    def waits_for_time(self) -> bool:
+        """Whether time alone may end or start something."""
+        return self.open_events > 0 or self.alerts.is_open
+
     def expire(self, position: int) -> None:
         """Let time pass for the events: no window before ``position`` (in samples) is still to come."""
-        self._publish_late(self._tracker.expire(position))
+        changes = self._publish_late(self._tracker.expire(position))
+        self.alerts.passed(changes, position)
 
     def finish(self) -> None:
-        """End all events."""
-        self._publish_late(self._tracker.finish())
+        """End all events and alerts."""
+        self._finish_events()
+        self.alerts.finish()
 
-    def _publish_late(self, observation: Observation) -> None:
+    def _finish_events(self) -> None:
+        self.alerts.late(self._publish_late(self._tracker.finish()))
+
+    def _publish_late(self, observation: Observation) -> list[EventChange]:
         """Publish what time alone changed: what started was named by the newest window, whose caption has not come."""
         if self._described is not None and not self._every_window:
             window, description, speech = self._described
@@ -261,13 +291,15 @@ class DescriptionPublisher:
             if speech:
                 self._marked.update(observation.started)
         self._publish_events(observation.changes)
+        return observation.changes
 
-    def _publish_observation(self, observation: Observation, *, speech: bool) -> None:
+    def _publish_observation(self, window: Window, observation: Observation, *, speech: bool) -> None:
         """Publish the changes that a window made, marked where people may talk in it."""
         if speech:
             self._marked.update(observation.events, observation.started)
             self._marked.update(change.number for change in observation.changes if change.state == "update")
         self._publish_events(observation.changes)
+        self.alerts.window(window.start, window.start + window.samples, self._tracker.open)
 
     def _publish_events(self, changes: list[EventChange]) -> None:
         for change in changes:
@@ -275,8 +307,6 @@ class DescriptionPublisher:
             record = self._builder.event(change, span)
             if change.number in self._marked:
                 record = record.model_copy(update={"speech": True})
-            if change.state == "end":
-                self._marked.discard(change.number)
             self._publish(Delivery(record, not self._live))
             if self._observer is not None:
                 self._observer.event(change, span)

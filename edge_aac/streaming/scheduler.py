@@ -51,6 +51,7 @@ class Scheduler:
         tick: called after each round and at least four times a second, for health, deadlines and changes.
         max_batch: windows in one batch.
         clocks: of the machine; None for its own.
+        more_may_come: whether channels may be added though all that there are have ended.
     """
 
     def __init__(  # noqa: PLR0913 - what it works between
@@ -63,8 +64,10 @@ class Scheduler:
         tick: Callable[[], None] = lambda: None,
         max_batch: int = MAX_BATCH_WINDOWS,
         clocks: Clocks | None = None,
+        more_may_come: Callable[[], bool] = lambda: False,
     ) -> None:
         self._model = model
+        self._more_may_come = more_may_come
         self._stop = stop
         self._has_room = has_room
         self._sinks_error = sinks_error
@@ -124,7 +127,7 @@ class Scheduler:
                     log.error("%s has ended, the others go on: %s", channel.label, channel.error)
             self._tick()
             heap.tick(self._clocks.running_s())
-            if all(channel.ended for channel in channels):
+            if all(channel.ended for channel in channels) and not self._more_may_come():
                 break
             if not round_ and self._clocks.wait(self._awake, TICK_S) and len(running) > 1:
                 # Not for the stop: a signal handler that sets it while this thread holds its lock would wait for ever.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
-from edge_aac.fluency.languages import phrase_splitter
 from edge_aac.models.contract import WindowModel
+from edge_aac.records import Alert
 from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.clips.saving import ClipSaving
@@ -25,7 +25,7 @@ from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.streaming.liveness import Sign
 from edge_aac.streaming.scheduler import MAX_BATCH_WINDOWS, Scheduler
 from edge_aac.streaming.signs import signs_of
-from edge_aac.streaming.sounds import whole_caption
+from edge_aac.streaming.sounds import caption_reader
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -85,6 +85,10 @@ class Session:
         self.health = HealthReporter(node, (), hub, health_interval_s, clocks, heat, clips)
         self.ending: Callable[[], None] = lambda: None
         """Called as soon as the run ends, before anything is closed."""
+        self.alerted: Callable[[Alert], None] = lambda _record: None
+        """Called with each record of an alert, in the thread of :meth:`run`: it must not wait."""
+        self.more_may_come = False
+        """Whether the run goes on where no source is left: others may be discovered."""
         self._stop = stop
         self._scheduler = Scheduler(
             model=model,
@@ -94,6 +98,7 @@ class Session:
             tick=self._tick,
             max_batch=max_batch,
             clocks=clocks,
+            more_may_come=lambda: self.more_may_come,
         )
         self._heat = heat
         self._changes: deque[Callable[[], None]] = deque()
@@ -128,7 +133,7 @@ class Session:
                 self._threshold(same_similarity),
                 self.model.embed,
                 settings.events.within(slicer.window_samples, slicer.hop_samples),
-                phrase_splitter(self.model.language) or whole_caption,
+                caption_reader(self.model),
             ),
             builder=RecordBuilder(self.node, source.label, self.model.identity),
             settings=settings,
@@ -194,7 +199,7 @@ class Session:
             model: opened.
             same_similarity: smallest cosine between captions of one event; None for the model's own.
         """
-        phrases = phrase_splitter(model.language) or whole_caption
+        phrases = caption_reader(model)
         self.model = model
         self._scheduler.use(model)
         threshold = self._threshold(same_similarity)
@@ -297,6 +302,8 @@ class Session:
             self.captions += 1
             self.last_caption_s = time.time()
         self.hub.publish(delivery)
+        if isinstance(delivery.record, Alert):
+            self.alerted(delivery.record)
 
     def _close_sources(self) -> None:
         """Close them side by side, since each may take its time: a driver that hangs, a device that is being opened."""

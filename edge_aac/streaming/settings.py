@@ -100,7 +100,7 @@ class SourceSettings(_Section):
     address: Annotated[str, PlainValidator(_text)] = Field(
         min_length=1,
         description="What is listened to: mic0, mic1 …, alsa:hw:1,0, usb-id:0d8c:0014, usb-path:1-1.2, rtsp://…, "
-        "http://…, file:PATH, stdin:[?rate=44100&channels=2] or demo:.",
+        "http://…, serial:PATH, udp://HOST:PORT, file:PATH, stdin:[?rate=44100&channels=2] or demo:.",
         examples=["mic0"],
         json_schema_extra={
             "flag": "--device",

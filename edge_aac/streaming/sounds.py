@@ -10,7 +10,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.models.contract import ScoredCaption
+from edge_aac.fluency.languages import phrase_splitter
+from edge_aac.fluency.sound_names import SoundNames
+from edge_aac.models.contract import NamingModel, ScoredCaption, WindowModel
 
 Embedding: TypeAlias = npt.NDArray[np.float32]
 Embed: TypeAlias = Callable[[Sequence[str]], Embedding]
@@ -30,6 +32,46 @@ def whole_caption(text: str) -> tuple[str, ...]:
     return (text,)
 
 
+class CaptionReader:
+    """Reads a bundle's captions: a function from a caption to its phrases, that also knows what each phrase names.
+
+    Args:
+        phrases: splits captions, as the language has it.
+        names: the sounds that the bundle lists; None where it lists none.
+    """
+
+    def __init__(self, phrases: Phrases = whole_caption, names: SoundNames | None = None) -> None:
+        self._phrases = phrases
+        self._names = names
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        """The phrases of a caption that each name a sound."""
+        return self._phrases(text)
+
+    def sound(self, phrase: str) -> str | None:
+        """The sound that a phrase names; None where it is none of those listed, or not one alone."""
+        named = self._names.named(phrase) if self._names else ()
+        return named[0] if len(named) == 1 else None
+
+    def kin(self, sound: str | None) -> frozenset[str]:
+        """What a listed sound is an example of."""
+        return frozenset(self._names.ancestors(sound)) if self._names and sound else frozenset()
+
+
+def caption_reader(model: WindowModel) -> CaptionReader:
+    """What reads a model's captions, by their language and the sounds that its bundle lists.
+
+    Raises:
+        ConfigError: see :func:`edge_aac.fluency.languages.phrase_splitter`.
+    """
+    names = model.sound_names if isinstance(model, NamingModel) else None
+    return CaptionReader(phrase_splitter(model.language) or whole_caption, names)
+
+
+SAME_SOUND, COARSER_SOUND, OTHER_SOUND = 1.0, 0.99, -1.0
+"""In place of a cosine, where what two phrases name is known: the same; one an example of the other; two things."""
+
+
 @dataclass(frozen=True)
 class NamedSound:
     """A sound as a caption names it.
@@ -39,12 +81,16 @@ class NamedSound:
         embedding: its text embedding, shape (E,), unit length.
         caption: the whole caption, of which ``text`` is all or a part.
         rank: place of the caption among the window's, 0 for the best.
+        sound: the listed sound that it names; None where the bundle lists none, or not this.
+        kin: what that sound is an example of.
     """
 
     text: str
     embedding: Embedding
     caption: ScoredCaption
     rank: int
+    sound: str | None = None
+    kin: frozenset[str] = frozenset()
 
     @property
     def quality(self) -> tuple[bool, float]:
@@ -69,15 +115,16 @@ class SoundReader:
 
     def __init__(self, embed: Embed, phrases: Phrases = whole_caption) -> None:
         self._embed = embed
-        self._phrases = phrases
+        self._reader = phrases if isinstance(phrases, CaptionReader) else CaptionReader(phrases)
         self._embeddings: OrderedDict[str, Embedding] = OrderedDict()
 
     def read(self, captions: Sequence[ScoredCaption]) -> list[NamedSound]:
         """The sounds that the captions of a window name, those of the best caption first."""
         return [
-            NamedSound(phrase, self._embedding(phrase, caption), caption, rank)
+            NamedSound(phrase, self._embedding(phrase, caption), caption, rank, sound, self._reader.kin(sound))
             for rank, caption in enumerate(captions)
-            for phrase in self._phrases(caption.text)
+            for phrase in self._reader(caption.text)
+            for sound in [self._reader.sound(phrase)]
         ]
 
     def _embedding(self, phrase: str, caption: ScoredCaption) -> Embedding:
@@ -106,6 +153,7 @@ class KnownSound:
         self._sum = np.zeros(len(named.embedding), np.float64)
         self._direction = self._sum
         self._wordings: OrderedDict[str, None] = OrderedDict()
+        self._sound, self._kin = named.sound, named.kin
         self.add(named)
 
     @property
@@ -114,7 +162,12 @@ class KnownSound:
         return tuple(self._wordings)
 
     def add(self, named: NamedSound) -> None:
-        """Take in a wording; one that is known adds nothing, lest the commonest outvote all others."""
+        """Take in a wording; one that is known adds nothing, lest the commonest outvote all others.
+
+        The most exact of the listed sounds that it was called is what it is.
+        """
+        if named.sound is not None and (self._sound is None or self._sound in named.kin):
+            self._sound, self._kin = named.sound, named.kin
         if named.text in self._wordings:
             self._wordings.move_to_end(named.text)
             return
@@ -126,7 +179,12 @@ class KnownSound:
         self._direction = self._sum / length if length > 0.0 else self._sum
 
     def similarity(self, named: NamedSound) -> float:
-        """Cosine of a naming and the mean of all wordings; 1 of a wording that is known."""
+        """How surely a naming is of this sound: by the listed sounds, where both are listed; else the cosine of the
+        naming and the mean of all wordings, 1 of a wording that is known."""
         if named.text in self._wordings:
             return 1.0
+        if self._sound is not None and named.sound is not None:
+            if self._sound == named.sound:
+                return SAME_SOUND
+            return COARSER_SOUND if self._sound in named.kin or named.sound in self._kin else OTHER_SOUND
         return float(self._direction @ named.embedding)

@@ -34,12 +34,24 @@ def export_verb(
         int, typer.Option(min=0, metavar="WINDOWS", help="Calibrate INT8 with so many windows of the recordings.")
     ] = 0,
     outliers: OutliersOption = None,
+    sounds: Annotated[
+        bool,
+        typer.Option(
+            "--everyday-sounds",
+            help="List the everyday sounds in the bundle: events then go by what phrases name.",
+        ),
+    ] = False,
 ) -> None:
     """Export a trained run as a bundle; every graph is compared with torch first.
 
     With --sentence-embedder the bundle reranks with that model itself, in place of the run's own text embedder.
     """
     export_run(run, data, output, quality, sentence_embedder_of(sentence_embedder), compared or [], calibrate, outliers)
+    if sounds:
+        from quantize.bundles.sounds import add_sounds
+        from quantize.data.everyday.lexicon import english
+
+        add_sounds(output, english().names)
 
 
 def export_run(  # noqa: PLR0913, PLR0917

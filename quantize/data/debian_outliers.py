@@ -228,7 +228,12 @@ def fold_of(package: str) -> int:
     return 1 + hashlib.sha1(package.encode(), usedforsecurity=False).digest()[0] % FOLDS
 
 
-def _download(package: str, folder: Path) -> Path:
+def download_package(package: str, folder: Path) -> Path:
+    """Have apt put a package's file into a folder.
+
+    Raises:
+        InputMissingError: apt-get is not there, or does not know the package.
+    """
     # apt's own user may not write into the folder, which it then says in vain.
     command = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package]
     _run(command, f"{package} cannot be downloaded: is this Debian 12, and was apt-get update run?", folder)
@@ -250,7 +255,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="is filled with FLAC files and clips.csv, for --outliers")
     arguments = parser.parse_args()
     try:
-        count = collect(arguments.folder, PACKAGES, _download, lambda line: print(line, file=sys.stderr))
+        count = collect(arguments.folder, PACKAGES, download_package, lambda line: print(line, file=sys.stderr))
     except EdgeAacError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -9,7 +9,8 @@ from edge_aac.bundle.store import user_bundles_folder
 from edge_aac.errors import DataError, UsageError
 from quantize.hub.download import Fetched, amount, fetch, missing_bytes
 from quantize.hub.listing import Hub, Listing, list_files
-from quantize.hub.registry import Registry, Role
+from quantize.hub.registry import Registry, Role, Source
+from quantize.hub.release import fetch_release
 from quantize.hub.space import Need, check_room
 from quantize.progress import Log
 
@@ -53,6 +54,8 @@ def pull(
     becomes_bundle = source.kind == "captioner" and not download_only
     if output is not None and not becomes_bundle:
         raise UsageError("--output is the folder of a bundle, and none is made here: leave it out")
+    if source.address:
+        return _release(source, hub, log, revision, download_only)
     listings: dict[str, Listing] = {MAIN: list_files(hub, source, revision)}
     for role, part in registry.parts(source).items():
         listings[role] = list_files(hub, part)
@@ -85,6 +88,19 @@ def attributions(fetched: Mapping[str, Fetched]) -> tuple[str, ...]:
         lines += [f"{listing.source.repo}: {work}" for work in listing.source.contains]
         lines += [f"{listing.source.repo}/{file}: sha256 {digest}" for file, digest in each.sha256.items()]
     return tuple(lines)
+
+
+def _release(source: Source, hub: Hub, log: Log, revision: str | None, download_only: bool) -> Path:
+    """A file of a release; there is one release whose hash is known."""
+    if revision is not None:
+        raise UsageError(f"{source.repo} is fetched from its release {source.revision}: leave --revision out")
+    path = fetch_release(source, hub.cache, hub.waits_s, log) / source.files[0]
+    if not download_only:
+        from quantize.models.taggers import load_tagger
+
+        load_tagger(path)
+        log("it loads")
+    return path
 
 
 def _announce(listings: Mapping[str, Listing], hub: Hub, log: Log) -> None:

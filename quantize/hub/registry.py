@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_
 from edge_aac.errors import ConfigError, InputMissingError, UsageError, first_complaint
 from edge_aac.toml_files import TomlError, parse_toml
 
-Kind = Literal["captioner", "text-embedder", "tokenizer", "beats"]
+Kind = Literal["captioner", "text-embedder", "tokenizer", "beats", "tagger"]
 Role = Literal["text_embedder", "tokenizer"]
 PART_KINDS: dict[Role, Kind] = {"text_embedder": "text-embedder", "tokenizer": "tokenizer"}
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -36,6 +36,7 @@ class Source(BaseModel):
         parts: names of the other entries without which a captioner makes no bundle.
         revision: branch, tag or commit that is fetched unless another is asked for.
         sha256: file → what it must hash to at that revision.
+        address: of the folder that holds the files of a release; empty for a repository on the hub.
         vocabulary_size: entries of a tokenizer.
     """
 
@@ -55,6 +56,7 @@ class Source(BaseModel):
     parts: dict[Role, str] = {}
     revision: str = "main"
     sha256: dict[str, str] = {}
+    address: str = ""
     vocabulary_size: int | None = None
 
     @property
@@ -71,6 +73,8 @@ class Source(BaseModel):
         for name, digest in self.sha256.items():
             if name not in self.candidates or not SHA256.fullmatch(digest):
                 raise ValueError(f"the pin of {name!r} names no file of this entry or is no SHA-256")
+        if self.address and set(self.files) != set(self.sha256):
+            raise ValueError("a release has no hashes of its own: pin the SHA-256 of each of its files")
         if set(self.parts) != (set(PART_KINDS) if self.kind == "captioner" else set()):
             raise ValueError(f"a captioner has the parts {', '.join(PART_KINDS)}, nothing else has any")
         return self

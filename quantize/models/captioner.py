@@ -26,6 +26,22 @@ class EmbeddingHead(nn.Module):
         return self.fc2(functional.gelu(self.bn(self.fc1(x))))
 
 
+class AttentionPooling(nn.Module):
+    """Mean over time with a learnt weight of each step: softmax over time of a linear score (Okabe, Koshinaka &
+    Shinoda, *Attentive Statistics Pooling*, 2018, its mean)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(dim, 1)
+
+    def forward(self, memory: Tensor, padding: Tensor | None) -> Tensor:
+        """(B, T, D), padding mask (B, T) or None → (B, D)."""
+        scores = self.score(memory)
+        if padding is not None:
+            scores = scores.masked_fill(padding.unsqueeze(-1), float("-inf"))
+        return (scores.softmax(dim=1) * memory).sum(dim=1)
+
+
 class Captioner(nn.Module):
     """See ``CaptionerConfig``; attribute names are those of the published weights."""
 
@@ -40,6 +56,8 @@ class Captioner(nn.Module):
         self.decoder = BartDecoder(dim, config.decoder)
         self.lm_head = nn.Linear(dim, config.decoder.vocab_size, bias=False)
         self.register_buffer("final_logits_bias", torch.zeros(1, config.decoder.vocab_size))
+        # The published mean has no weights: a checkpoint without any fits.
+        self.audio_pooling = AttentionPooling(dim) if config.pooling == "attention" else None
         self.encoder_embed_mlp = EmbeddingHead(dim, config.embedding_ffn_dim, config.embedding_dim)
         for embedding in (self.decoder.embed_tokens, self.decoder.embed_positions, self.cross_embed_positions):
             nn.init.normal_(embedding.weight, std=0.02)
@@ -64,8 +82,10 @@ class Captioner(nn.Module):
     def audio_embedding(self, memory: Tensor, padding: Tensor | None = None) -> Tensor:
         """(B, T', D) → (B, embedding_dim), not normalised.
 
-        As published, padded steps take part in the sum but not in the count.
+        As published, padded steps take part in the mean's sum but not in its count; attention leaves them out.
         """
+        if self.audio_pooling is not None:
+            return self.encoder_embed_mlp(self.audio_pooling(memory, padding))
         if padding is None:
             return self.encoder_embed_mlp(memory.mean(dim=1))
         return self.encoder_embed_mlp(memory.sum(dim=1) / (~padding).sum(dim=1, keepdim=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -182,7 +182,11 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class CaptionerConfig:
-    """The whole captioner: BEATs → strided convolution → Conformer → BART decoder, and the audio embedding."""
+    """The whole captioner: BEATs → strided convolution → Conformer → BART decoder, and the audio embedding.
+
+    ``pooling`` is how the memory becomes the audio embedding's input: "mean" over time, as published, or "attention":
+    a mean with weights that a learnt linear scorer gives each step.
+    """
 
     beats: BeatsConfig = field(default_factory=BeatsConfig)
     conformer: ConformerConfig = field(default_factory=ConformerConfig)
@@ -191,6 +195,7 @@ class CaptionerConfig:
     max_memory_positions: int = 512
     embedding_ffn_dim: int = 3072
     embedding_dim: int = 768
+    pooling: Literal["mean", "attention"] = "mean"
 
     def __post_init__(self) -> None:
         at_least_one(self, "downsample_rate", "max_memory_positions", "embedding_ffn_dim", "embedding_dim")

@@ -31,7 +31,7 @@ _PARTS = (
     (r"downsample_conv\.|postencoder\.", "Conformer"),
     (r"decoder\.embed_tokens\.|lm_head\.", "token table"),
     (r"decoder\.|cross_embed_positions\.", "decoder"),
-    (r"encoder_embed_mlp\.", "audio-embedding head"),
+    (r"encoder_embed_mlp\.|audio_pooling\.", "audio-embedding head"),
 )
 _TEXT = "text embedder"
 # Run once a window, not at every step.

@@ -57,6 +57,8 @@ _PATTERNS: tuple[tuple[str, Axes], ...] = (
     (r"downsample_conv\.weight", (RESIDUAL, RESIDUAL, "")),
     (r"(?:cross_embed_positions|decoder\.embed_positions)\.weight", (POSITION, RESIDUAL)),
     (r"decoder\.embed_tokens\.weight|lm_head\.weight", (VOCABULARY, RESIDUAL)),
+    (r"audio_pooling\.score\.weight", ("", RESIDUAL)),
+    (r"audio_pooling\.score\.bias", ("",)),
     (r"final_logits_bias", ("", VOCABULARY)),
     # Biases of whatever writes into the residual stream, and all layer norms.
     (r".+\.bias|.+norm(?:_embedding)?\.weight", (RESIDUAL,)),

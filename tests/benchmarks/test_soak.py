@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak import Plan, Room, plans, soak
+from benchmarks.soak import Room, soak
+from benchmarks.soak_events import Plan, plans
 from edge_aac.audio.sources.demo import synthesise_demo
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -18,89 +16,13 @@ from typing import Any
 import numpy as np
 import paho.mqtt.client as mqtt
 
-from tests.system.command import COMMAND, environment
+from tests.home_assistant.home_files import AUTOMATIONS, CONFIGURATION, ENTRY
+from tests.home_assistant.process import Process
+from tests.system.command import COMMAND
 
 PATIENCE_S = 180.0
 VARIABLE = "EDGE_AAC_HOME_ASSISTANT"
 """Folder of the environment that Home Assistant is installed in."""
-
-_CONFIGURATION = """
-homeassistant:
-  name: Test
-  time_zone: UTC
-http:
-  server_host: 127.0.0.1
-  server_port: {port}
-api:
-recorder:
-input_boolean:
-  lamp:
-    name: Lamp
-logger:
-  default: info
-automation: !include automations.yaml
-"""
-
-_AUTOMATIONS = """
-- id: call
-  alias: Calls what a message says
-  mode: queued
-  triggers: [{trigger: mqtt, topic: test/call}]
-  actions:
-    - action: "{{ trigger.payload_json.action }}"
-      target: {entity_id: "{{ trigger.payload_json.entity_id }}"}
-      data: "{{ trigger.payload_json.data }}"
-- id: tell
-  alias: Tells all that it knows
-  mode: queued
-  triggers: [{trigger: mqtt, topic: test/tell}]
-  actions:
-    - action: mqtt.publish
-      data:
-        topic: test/told
-        payload: >-
-          {% set all = namespace(found=[]) %}
-          {% for entity in integration_entities('mqtt') | sort %}
-          {% set s = states[entity] %}
-          {% if s %}
-          {% set all.found = all.found + [dict(id=entity, state=s.state, name=s.name,
-             device=device_attr(entity, 'name'), version=device_attr(entity, 'sw_version'),
-             unit=s.attributes.get('unit_of_measurement'), device_class=s.attributes.get('device_class'),
-             restored=s.attributes.get('restored', false),
-             score=s.attributes.get('score'), start=s.attributes.get('start') | string,
-             end=s.attributes.get('end') | string, event_type=s.attributes.get('event_type'),
-             caption=s.attributes.get('caption'), options=s.attributes.get('options'))] %}
-          {% endif %}
-          {% endfor %}
-          {{ dict(ask=trigger.payload, lamp=states('input_boolean.lamp'), entities=all.found) | tojson }}
-"""
-
-_ENTRY = {
-    "version": 1,
-    "minor_version": 4,
-    "key": "core.config_entries",
-    "data": {
-        "entries": [
-            {
-                "created_at": "2024-12-01T00:00:00+00:00",
-                "modified_at": "2024-12-01T00:00:00+00:00",
-                "data": {"broker": "127.0.0.1", "port": 0, "discovery": True},
-                "disabled_by": None,
-                "discovery_keys": {},
-                "domain": "mqtt",
-                "entry_id": "01JE0000000000000000000000",
-                "minor_version": 2,
-                "options": {"discovery": True},
-                "pref_disable_new_entities": False,
-                "pref_disable_polling": False,
-                "source": "user",
-                "title": "broker",
-                "unique_id": None,
-                "version": 1,
-            }
-        ]
-    },
-}
 
 
 def free_port() -> int:
@@ -118,43 +40,6 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < deadline_s, what
         time.sleep(0.25)
     return found
-
-
-class Process:
-    """A program that can be ended and started again; its output goes to a file.
-
-    Args:
-        words: the command.
-        log: file of its output.
-        env: changes of the environment.
-    """
-
-    def __init__(self, words: list[str], log: Path, env: dict[str, str] | None = None) -> None:
-        self._words = words
-        self.log = log
-        self._env = env
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment(self._env)
-            )
-
-    def end(self, number: int = signal.SIGTERM) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    @property
-    def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
 
 
 class Radio:
@@ -226,9 +111,9 @@ class Home:
         self.broker = Process([mosquitto, "-c", str(folder / "mosquitto.conf")], folder / "mosquitto.log")
         config = folder / "hass"
         (config / ".storage").mkdir(parents=True)
-        (config / "configuration.yaml").write_text(_CONFIGURATION.format(port=free_port()))
-        (config / "automations.yaml").write_text(_AUTOMATIONS)
-        entry = json.loads(json.dumps(_ENTRY))
+        (config / "configuration.yaml").write_text(CONFIGURATION.format(port=free_port()))
+        (config / "automations.yaml").write_text(AUTOMATIONS)
+        entry = json.loads(json.dumps(ENTRY))
         entry["data"]["entries"][0]["data"]["port"] = self.broker_port
         (config / ".storage/core.config_entries").write_text(json.dumps(entry))
         hass = Path(os.environ[VARIABLE]) / "bin/hass"
@@ -236,6 +121,8 @@ class Home:
         self.client: mqtt.Client | None = None
         self._answers: dict[str, dict[str, Any]] = {}
         self.received: dict[str, list[bytes]] = {}
+        self.automations: dict[str, str] = {}
+        """When each automation ran last, by its name, at the last :meth:`told`."""
         self._asked = 0
 
     def add_automations(self, text: str) -> None:
@@ -284,6 +171,7 @@ class Home:
                     break
                 time.sleep(0.1)
         answer = self._answers.pop(ask)
+        self.automations = answer["automations"]
         return {"lamp": answer["lamp"], **{entity["id"]: entity for entity in answer["entities"]}}
 
     def eventually(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
@@ -322,7 +210,7 @@ def node(home: Home, radio: Radio, name: str, sources: list[str], more: str = ""
         radio: plays.
         name: of the node.
         sources: names of the sources.
-        more: settings of the sink.
+        more: settings of the sink, and sections after it.
     """
     write_configuration(home, radio, name, sources, more)
     folder = home.folder / name

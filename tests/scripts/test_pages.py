@@ -67,7 +67,7 @@ def test_commands_of_the_pages_have_these_verbs_and_options() -> None:
                 continue
             verb, rest = call.groups()
             assert verb in registered(GROUP), f"{page.name}: {line}"
-            words = (verb, *re.findall(r"^ ([a-z]+)", rest)[:1]) if verb == "service" else (verb,)
+            words = (verb, *re.findall(r"^ ([a-z]+)", rest)[:1]) if verb in {"service", "bridge"} else (verb,)
             known = _options(words)
             if known is None or words == ("service", "logs"):
                 continue

@@ -14,6 +14,7 @@ from edge_aac.audio.formats.announcements import announced_in_header, trailing_t
 from edge_aac.audio.formats.ffmpeg_log import FfmpegLog, printable
 from edge_aac.audio.formats.recognition import Container, id3_bytes
 from edge_aac.errors import DataError
+from edge_aac.secret_variables import without_secrets
 
 _log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ def _tolerance_s(of_s: float) -> float:
 
 def environment() -> dict[str, str]:
     """Gives the environment for ffmpeg: without what makes ffmpeg write reports to files, or colours to its log."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("FFREPORT", "AV_LOG_FORCE_COLOR")}
+    kept = {key: value for key, value in without_secrets().items() if key not in ("FFREPORT", "AV_LOG_FORCE_COLOR")}
     return {**kept, "AV_LOG_FORCE_NOCOLOR": "1"}
 
 

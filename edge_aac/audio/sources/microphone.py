@@ -24,6 +24,7 @@ from edge_aac.audio.resample import MonoResampler
 from edge_aac.audio.sources.address import Address, SourceContext, split_query
 from edge_aac.audio.sources.mixing_options import MIXING_OPTIONS, mixing_of
 from edge_aac.errors import DeviceError
+from edge_aac.secret_variables import without_secrets
 
 _log = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ def _started(request: Request) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "edge_aac.audio.capture", request.to_json()],
             # It finds what this process finds and, from Python 3.11 on, nothing in the working directory besides.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONSAFEPATH": "1"},
+            env={**without_secrets(), "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONSAFEPATH": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # ALSA and JACK print there whatever PortAudio probes.

@@ -116,7 +116,8 @@ def _behind_prepositions(clause: Sequence[Token]) -> Iterator[Sequence[Token]]:
             yield clause[:position]
             yield from _behind_prepositions(clause[position + 1 :])
             return
-        verb = position > 0 and token.text not in _SOUND and not token.parts.isdisjoint(_VERBS)
+        noun = token.text in _SOUND and (position == 0 or Part.ARTICLE in clause[position - 1].parts)
+        verb = position > 0 and not noun and not token.parts.isdisjoint(_VERBS)
         said = said or verb
     yield clause
 
@@ -132,7 +133,7 @@ def _names_a_sound(phrase: Sequence[Token]) -> bool:
     named = [token for token in phrase[1:ends] if Part.ARTICLE not in token.parts]
     if not named:
         return False
-    gerund = any(Part.GERUND in token.parts for token in named[1:])
+    gerund = any(not token.parts.isdisjoint((Part.GERUND, Part.BEING)) for token in named[1:])
     sound = any(
         reading.trait in (Trait.SOUND, Trait.SOURCE) for token in named for reading in token.word_class.readings
     )

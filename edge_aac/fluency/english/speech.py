@@ -37,6 +37,9 @@ _SPEECH = re.compile(
 )
 """Words of which each tells of people talking, whatever else the caption says."""
 
+_IDIOMS = re.compile(r"\b(?:hard to tell|(?:cannot|can't) be told|nothing (?:here )?explains)\b")
+"""What says that a sound is unknown, in words that else tell of speech."""
+
 _ALOUD = re.compile(r"\b(?:read|reads|reading|counts?|counting|counted)\s+(?:\w+\s+){0,4}?(?:aloud|out)\b")
 _CALLS_OUT = re.compile(r"\bcall(?:s|ed|ing)?\s+out\b")
 
@@ -85,7 +88,7 @@ _PEOPLE = re.compile(
 
 def tells_of_speech(caption: str) -> bool:
     """Whether an English caption tells of people talking; see the module for what counts."""
-    text = caption.casefold()
+    text = _IDIOMS.sub(" ", caption.casefold())
     if _ALOUD.search(text) or _CALLS_OUT.search(text):
         return True
     words = [word.partition("'")[0].partition("’")[0] for word in _WORDS.findall(text)]

@@ -9,16 +9,21 @@ from edge_aac.sinks.mqtt.messages import Message
 from edge_aac.sinks.mqtt.settings import MqttSettings
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client
     from paho.mqtt.properties import Properties
+
+    from edge_aac.sinks.mqtt.paho_client import WatchedClient
 
 V5, V311 = 5, 4
 """Protocol versions as they stand in CONNECT."""
 
+RECEIVED_BYTES = 1_048_576
+"""Longest packet that the broker is asked to send (MQTT 5): commands are short, and the announcements of other devices,
+which come too, have some kilobytes. Nobody else's message shall fill the memory of a small board."""
+
 
 def made_client(
     settings: MqttSettings, protocol: int, name: str, will: Message | None, *, keep_session: bool
-) -> Client:
+) -> WatchedClient:
     """A client that is not connected yet, and that never connects again by itself.
 
     The credentials and certificates are read anew each time.
@@ -33,12 +38,13 @@ def made_client(
     Raises:
         EdgeAacError: the files of credentials or certificates cannot be used.
     """
-    from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+    from edge_aac.sinks.mqtt.paho_client import WatchedClient
 
     v5 = protocol == V5
     path = settings.broker.path
-    client = Client(
+    client = WatchedClient(
         CallbackAPIVersion.VERSION2,
         client_id=name,
         protocol=MQTTProtocolVersion.MQTTv5 if v5 else MQTTProtocolVersion.MQTTv311,
@@ -68,6 +74,7 @@ def session_options(settings: MqttSettings, protocol: int, *, keep_session: bool
     if protocol != V5:
         return {}
     properties = _properties("CONNECT")
+    properties.MaximumPacketSize = RECEIVED_BYTES
     if keep_session:
         properties.SessionExpiryInterval = settings.session_expiry_s
     return {"clean_start": not keep_session, "properties": properties}

@@ -14,21 +14,20 @@ from functools import partial
 
 from edge_aac.backoff import Backoff
 from edge_aac.errors import EdgeAacError
-from edge_aac.sinks.mqtt.client import V5, V311
 from edge_aac.sinks.mqtt.delivery import deliver
-from edge_aac.sinks.mqtt.faults import BAD_PROTOCOL, NO_RETAIN, BrokerError, Fault, fault_of_loss, fault_of_short_lives
-from edge_aac.sinks.mqtt.link import Link, Subscription
+from edge_aac.sinks.mqtt.faults import BrokerError, Fault, fault_of_loss, fault_of_short_lives
+from edge_aac.sinks.mqtt.link import LEAVE_S, Link, Subscription
 from edge_aac.sinks.mqtt.login import Login, read_login
 from edge_aac.sinks.mqtt.messages import Message
 from edge_aac.sinks.mqtt.refusals import Refusals
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.states import KeptState, KeptStates
+from edge_aac.sinks.mqtt.versions import Versions
 
 BACKOFF = Backoff(first_s=0.5, longest_s=30.0, refused_s=300.0, jitter=0.5, steady_s=10.0)
 LOOK_AT_LOGIN_S = 2.0
 FAREWELL_S = 1.0
 SHORT_LIVES = 4  # connections in a row that were lost soon, which is no outage any more
-SILENT_TRIES = 2  # connections closed before the broker's answer, after which the other version of MQTT is tried
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +63,9 @@ class Connection:
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._link: Link | None = None
+        """The connection that the broker has accepted."""
+        self._making: Link | None = None
+        """The newest one, accepted or not."""
         self._fault: Fault | None = None
         self.refusals = Refusals(backoff.refused_s)
         """What the broker refuses although it is connected."""
@@ -73,10 +75,8 @@ class Connection:
         self._logged: set[str] = set()
         self._down = False
         """Whether it was logged that there is no connection."""
-        self._protocol = V311 if settings.protocol == "3.1.1" else V5
-        self._unanswered = 0
-        self._speaks_v5 = False
-        self._retained_will = True
+        self._versions = Versions(settings.protocol)
+        self._farewell: Sequence[Message] = ()
         self.connections = 0  # that the broker accepted
         self.tries = 0
         self._thread = threading.Thread(target=self._run, name=f"edge-aac-mqtt-{settings.client}", daemon=True)
@@ -102,7 +102,7 @@ class Connection:
     @property
     def protocol(self) -> str:
         """Version of MQTT that is spoken: "5" or "3.1.1"."""
-        return "5" if self._protocol == V5 else "3.1.1"
+        return self._versions.name
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until it is connected; False where it is not within the time."""
@@ -152,20 +152,29 @@ class Connection:
                 self._refused(topic, fault)
             settled(place, fault)
 
-        deliver(link, messages, self._settings, note)
+        resting = [self.refusals.resting(message.topic) for message in messages]
+        for place, refusal in enumerate(resting):
+            if refusal is not None:
+                settled(place, refusal)
+        places = [place for place, refusal in enumerate(resting) if refusal is None]
+        deliver(link, [messages[place] for place in places], self._settings, lambda at, fault: note(places[at], fault))
 
     def close(self, farewell: Sequence[Message] = ()) -> None:
-        """Publish the last messages, where it is connected, and take leave of the broker."""
-        self._stop.set()
-        link = self._link
-        if link is not None and not link.lost.is_set():
-            deadline_s = time.monotonic() + FAREWELL_S
-            for future in [link.publish(message) for message in farewell]:
-                with suppress(BrokerError, FutureTimeoutError):
-                    future.result(max(deadline_s - time.monotonic(), 0.0))
+        """Send what is kept and the last messages, where it is connected, and take leave of the broker.
+
+        A broker that does not answer is cut off. Nothing reaches a broker once this has returned, not even by a
+        connection that is being made.
+        """
+        self._farewell = tuple(farewell)
         with self._changed:
+            self._stop.set()
             self._changed.notify_all()
-        if self._thread.is_alive():
+        if not self._thread.is_alive():
+            return
+        if self.connected:
+            self._thread.join(FAREWELL_S + LEAVE_S)
+        if self._thread.is_alive() and (link := self._making) is not None:
+            link.abandon()
             self._thread.join(FAREWELL_S)
 
     def _loss(self) -> Fault:
@@ -175,29 +184,26 @@ class Connection:
         failures = short = 0
         link: Link | None = None
         while not self._stop.is_set():
-            link = Link(
+            link = self._making = Link(
                 self._settings,
-                self._protocol,
+                self._versions.protocol,
                 self._will,
                 self._settings.client,
                 self._receive,
                 keep_session=self._keep_session,
-                retained_will=self._retained_will,
+                retained_will=self._versions.retained_will,
             )
-            began_s = time.monotonic()
             login = self._login()
             self.tries += 1
-            fault = self._opened(link)
-            if fault is None:
-                fault = self._stay(link)
-                if time.monotonic() - began_s >= self._backoff.steady_s:
-                    failures = short = 0
-                    self._logged.clear()
-                short += 1
+            fault = self._lived(link)
             if self._stop.is_set():
                 break
+            if link.held(self._backoff.steady_s):
+                failures = short = 0
+                self._logged.clear()
+            short += link.accepted
             link.close()
-            if self._adapted(link, fault):
+            if self._versions.adapted(link, fault):
                 continue
             failures += 1
             cause = self.refusals.cause_of_loss if link.accepted else None
@@ -208,9 +214,11 @@ class Connection:
         if link is not None:
             link.close()
 
-    def _opened(self, link: Link) -> Fault | None:
+    def _lived(self, link: Link) -> Fault:
+        """Open a connection and use it until it is lost; gives why it was, or could not be made."""
         try:
             link.open()
+            return self._loss() if self._stop.is_set() else self._stay(link)
         except BrokerError as error:
             return error.fault
         except EdgeAacError as error:
@@ -218,7 +226,9 @@ class Connection:
         except Exception as error:  # a fault of ours must not end the tries
             _log.debug("a connection failed", exc_info=True)
             return Fault("tcp", f"{self._settings.broker.label} is not reached ({type(error).__name__}: {error})")
-        return None
+        finally:
+            with self._changed:
+                self._link = None
 
     def _stay(self, link: Link) -> Fault:
         """Greet the broker and send what is kept until the connection is lost; gives why it was."""
@@ -229,7 +239,7 @@ class Connection:
             self._states.send_all()
             self._link, self._fault = link, None
             self.connections += 1
-            self._speaks_v5 |= link.protocol == V5
+            self._versions.accepted(link)
             again, self._down = self._down, False
             subscriptions = list(self._subscriptions)
             self._changed.notify_all()
@@ -248,9 +258,17 @@ class Connection:
             self._send_kept(link)
             with self._changed:
                 self._changed.wait_for(lambda: self._states.waiting or link.lost.is_set() or self._stop.is_set(), 0.25)
-        with self._changed:
-            self._link = None
+        if self._stop.is_set():
+            self._leave(link)
         return link.fault or self._loss()
+
+    def _leave(self, link: Link) -> None:
+        """Send the last messages: by the thread that has greeted, so that none who was greeted is left without."""
+        deadline_s = time.monotonic() + FAREWELL_S
+        self._send_kept(link)
+        for future in [link.publish(message) for message in self._farewell]:
+            with suppress(BrokerError, FutureTimeoutError):
+                future.result(max(deadline_s - time.monotonic(), 0.0))
 
     def _send_kept(self, link: Link) -> None:
         for message, kept in self._states.take():
@@ -301,25 +319,6 @@ class Connection:
                     subscription.take(topic, payload)
                 except Exception:  # one message must not end the connection
                     _log.exception("MQTT: a message could not be taken")
-
-    def _adapted(self, link: Link, fault: Fault) -> bool:
-        """Whether the next try is made at once, in another way."""
-        if fault.code == NO_RETAIN and self._retained_will:
-            self._retained_will = False
-            return True
-        if self._settings.protocol != "auto":
-            return False
-        if link.accepted:
-            # A broker that was made new may speak MQTT 5.
-            self._protocol, self._unanswered = V5, 0
-            return False
-        self._unanswered += link.made and not link.answered
-        # A broker that knows no MQTT 5 refuses it by its code, or closes the connection without a word.
-        silent = self._unanswered >= SILENT_TRIES and not self._speaks_v5
-        if not silent and fault.code != BAD_PROTOCOL:
-            return False
-        self._protocol, self._unanswered = (V311 if self._protocol == V5 else V5), 0
-        return self._protocol == V311
 
     def _note(self, fault: Fault, *, consequence: bool) -> None:
         with self._changed:

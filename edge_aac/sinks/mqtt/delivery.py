@@ -7,13 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
-from edge_aac.sinks.mqtt.faults import BrokerError, Fault
+from edge_aac.sinks.mqtt.faults import BrokerError, Fault, fault_of_silence
 from edge_aac.sinks.mqtt.link import Link
 from edge_aac.sinks.mqtt.messages import Message
 from edge_aac.sinks.mqtt.settings import MqttSettings
-
-_PACKET_OVERHEAD_BYTES = 64
-"""More than the fixed header, the packet's number and our properties of a PUBLISH take beside topic and payload."""
 
 
 def deliver(
@@ -40,27 +37,15 @@ def deliver(
         except BrokerError as error:
             settled(place, error.fault)
         except FutureTimeoutError:
-            fault = Fault("tcp", f"{settings.broker.label} confirms nothing any more: the connection is made anew")
+            fault = fault_of_silence(settings.broker)
             link.drop(fault)
             settled(place, fault)
         else:
             settled(place, None)
 
     for place, message in enumerate(messages):
-        if (fault := _too_long(link, message)) is not None:
-            settled(place, fault)
-            continue
         if len(under_way) >= window:
             confirm()
         under_way.append((place, link.publish(message)))
     while under_way:
         confirm()
-
-
-def _too_long(link: Link, message: Message) -> Fault | None:
-    longest = link.limits.packet_bytes
-    length = len(message.topic.encode()) + len(message.payload) + _PACKET_OVERHEAD_BYTES
-    if longest is None or length <= longest:
-        return None
-    sentence = f"a message for '{message.topic}' has {length} bytes, and the broker takes {longest} at most"
-    return Fault("publish", f"{sentence}: raise the broker's limit", hopeless=True)

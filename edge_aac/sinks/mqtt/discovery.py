@@ -1,8 +1,9 @@
 """What Home Assistant is told of the device, so that its entities appear by themselves.
 
 Home Assistant 2024.11 and later take one message for all entities of a source ("device"); before, each entity has a
-message of its own ("components"). Both are retained under the discovery prefix. Form and names of the fields:
-https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery.
+message of its own ("components"). Rules for alerts have one each in either form: what a device's message leaves out is
+not removed there, and which rules there were before is known to the broker alone. All are retained under the discovery
+prefix. Form and names of the fields: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery.
 
 All of a node's sources are one device there. Identifiers are made of node and source, so that neither two nodes nor
 two sources share anything, and the same source is the same entity for as long as it keeps its label.
@@ -19,6 +20,7 @@ from typing import Any, Literal, get_args
 
 from edge_aac.records.health import HealthState
 from edge_aac.sinks.contract import SourceState
+from edge_aac.sinks.mqtt.alert_messages import alert_entity
 from edge_aac.sinks.mqtt.commands import OFF, ON
 from edge_aac.sinks.mqtt.entity_names import NAMES, Key
 from edge_aac.sinks.mqtt.messages import Message
@@ -92,17 +94,16 @@ class Facts:
 def messages(facts: Facts) -> list[Message]:
     """All discovery messages. What other settings announced before is found by :func:`filters` and :func:`outdated`."""
     found: list[Message] = []
+    about = {"device": _device(facts), "origin": _origin(facts), **_availability(facts)}
     for part, entities, platforms in _parts(facts):
         if facts.form == "device":
             # One of a platform and nothing else is removed, where it was there.
             components = {key: {"platform": platform, **entities.get(key, {})} for key, platform in platforms.items()}
-            payload = {"device": _device(facts), "origin": _origin(facts), "components": components}
-            found.append(_message(_device_topic(facts, part), payload | _availability(facts)))
+            found.append(_message(_device_topic(facts, part), about | {"components": components}))
             continue
         for key, entity in entities.items():
-            payload = {**entity, "device": _device(facts), "origin": _origin(facts), **_availability(facts)}
-            found.append(_message(_component_topic(facts, platforms[key], part, key), payload))
-    return found
+            found.append(_message(_component_topic(facts, platforms[key], part, key), entity | about))
+    return found + [_message(topic, entity | about) for topic, entity in _alerts(facts)]
 
 
 def version_message(facts: Facts) -> Message:
@@ -243,6 +244,17 @@ def _source_entities(facts: Facts, source: SourceState) -> Iterator[tuple[Key, d
     yield number("hop", min=0.1, max=3600, unit_of_measurement="s", device_class="duration")
 
 
+def _alerts(facts: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Topic and entity of each rule for alerts of each source."""
+    for source in facts.sources:
+        part = f"s-{identifier(source.label)}"
+        for alert in source.alerts:
+            key = f"alert-{identifier(alert.name)}"
+            unique = {"unique_id": f"{_ORIGIN}.{identifier(facts.topics.node)}.{part}.{key}"}
+            topic = _component_topic(facts, "binary_sensor", part, key)
+            yield topic, unique | alert_entity(facts.topics, source.label, alert)
+
+
 def _node_entities(facts: Facts) -> Iterator[tuple[Key, dict[str, Any]]]:
     topics = facts.topics
 
@@ -305,7 +317,7 @@ def _device_topic(facts: Facts, part: str) -> str:
     return f"{facts.prefix}/device/{_node_id(facts)}_{part}/config"
 
 
-def _component_topic(facts: Facts, platform: str, part: str, key: Key) -> str:
+def _component_topic(facts: Facts, platform: str, part: str, key: str) -> str:
     return f"{facts.prefix}/{platform}/{_node_id(facts)}/{part}_{key}/config"
 
 

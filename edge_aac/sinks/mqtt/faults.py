@@ -176,6 +176,11 @@ def fault_of_loss(code: int, name: str, broker: Broker, client: str) -> Fault:
     return Fault("tcp", f"the connection to {broker.label} was lost ({name})", code=code)
 
 
+def fault_of_silence(broker: Broker) -> Fault:
+    """Why a connection is given up whose broker has not confirmed a message for long."""
+    return Fault("tcp", f"{broker.label} confirms nothing any more: the connection is made anew")
+
+
 def fault_of_short_lives(broker: Broker, client: str) -> Fault:
     """Why each connection is lost soon: brokers that end one for another of the same client do not always say so."""
     return Fault(

@@ -6,12 +6,14 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from edge_aac.sinks.mqtt.answers import Answers
 from edge_aac.sinks.mqtt.client import V5, made_client, publish_properties, session_options
 from edge_aac.sinks.mqtt.faults import (
     FAILURE,
@@ -21,6 +23,7 @@ from edge_aac.sinks.mqtt.faults import (
     fault_of_loss,
     fault_of_opening,
     fault_of_publish,
+    fault_of_silence,
     fault_of_subscription,
     fault_of_tls,
     is_of_tls,
@@ -32,6 +35,14 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
+
+    from edge_aac.sinks.mqtt.paho_client import WatchedClient
+
+LEAVE_S = 1.0
+"""A broker that reads nothing any more is waited for so long when taking leave, and then cut off."""
+
+_PACKET_OVERHEAD_BYTES = 64
+"""More than the fixed header, the packet's number and our properties of a PUBLISH take beside topic and payload."""
 
 _log = logging.getLogger(__name__)
 
@@ -111,18 +122,26 @@ class Link:
         self._receive = receive
         self._keep_session = keep_session
         self._accepted = threading.Event()
+        self._ended = threading.Event()  # the network thread has
+        self._ended.set()
+        self._abandoned = False
         self._lock = threading.Lock()
-        self._waiting: dict[int, tuple[str, Future[None]]] = {}
-        self._early: dict[int, tuple[int, str]] = {}
+        self._answers = Answers(lambda: self.fault or self._unknown_loss())
+        self._accepted_s = 0.0
         self._heard_of_tls = ""
         self._will = will if will is None or retained_will else replace(will, retain=False)
-        self._client: Client | None = None
+        self._client: WatchedClient | None = None
 
-    def open(self) -> None:
-        """Connect, and wait for the broker's consent.
+    def held(self, seconds: float) -> bool:
+        """Whether it has worked for so long since the broker accepted it; one that confirms nothing does not work."""
+        silent = self.fault == fault_of_silence(self._broker)
+        until_s = self._answers.newest_s if silent else time.monotonic()
+        return self.accepted and until_s is not None and until_s - self._accepted_s >= seconds
+
+    def prepare(self) -> WatchedClient:
+        """Make the client by which :meth:`open` connects.
 
         Raises:
-            BrokerError: it is not reached, or refuses.
             EdgeAacError: the files of credentials or certificates cannot be used.
         """
         client = self._client = made_client(
@@ -134,6 +153,18 @@ class Link:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_log = self._on_log
+        client.on_socket_open = lambda _client, _data, opened: self._cut(opened) if self._abandoned else None
+        client.ended = self._on_end_of_thread
+        return client
+
+    def open(self) -> None:
+        """Connect, and wait for the broker's consent.
+
+        Raises:
+            BrokerError: it is not reached, or refuses.
+            EdgeAacError: the files of credentials or certificates cannot be used.
+        """
+        client = self.prepare()
         try:
             client.connect(
                 self._broker.host,
@@ -147,6 +178,7 @@ class Link:
             self._end(fault)
             raise BrokerError(fault) from error
         self.made = True
+        self._ended.clear()
         client.loop_start()
         if not self._accepted.wait(self._settings.connect_s) and self.fault is None:
             self._end(Fault("connack", f"{self._broker.label} does not answer in MQTT: correct the port"))
@@ -155,33 +187,41 @@ class Link:
             raise BrokerError(self.fault)
 
     def publish(self, message: Message) -> Future[None]:
-        """Send a message.
+        """Send a message. It waits while as many are unconfirmed as the broker allows.
 
         Returns:
             Done when the broker has confirmed it (QoS 1) or it is written (QoS 0); raises a :class:`BrokerError` where
-            the broker refuses it, or the connection is lost before.
+            the broker refuses it, it is too long, or the connection is lost before.
         """
         future: Future[None] = Future()
-        client = self._client
-        with self._lock:
-            if self.lost.is_set() or client is None:
-                future.set_exception(BrokerError(self.fault or self._unknown_loss()))
-                return future
+        client, qos = self._client, min(message.qos, self.limits.qos)
+        if (fault := self._too_long(message)) is not None:
+            future.set_exception(BrokerError(fault))
+            return future
+        if qos and not self._answers.take_room(max(1, self.limits.in_flight), self._settings.confirm_s):
+            self.drop(fault_of_silence(self._broker))
+        if client is None or self.lost.is_set():
+            future.set_exception(BrokerError(self.fault or self._unknown_loss()))
+            return future
         info = client.publish(
             message.topic,
             message.payload,
-            qos=min(message.qos, self.limits.qos),
+            qos=qos,
             retain=message.retain and self.limits.retain,
             properties=publish_properties(message) if self.protocol == V5 else None,
         )
-        with self._lock:
-            if info.mid in self._early:
-                _finish(future, _refusal(fault_of_publish, *self._early.pop(info.mid), message.topic))
-            elif self.lost.is_set():
-                _finish(future, self.fault or self._unknown_loss())
-            else:
-                self._waiting[info.mid] = message.topic, future
+        self._answers.expect(
+            info.mid, future, lambda code, name: fault_of_publish(code, name, message.topic), counts=qos > 0
+        )
         return future
+
+    def _too_long(self, message: Message) -> Fault | None:
+        longest = self.limits.packet_bytes
+        length = len(message.topic.encode()) + len(message.payload) + _PACKET_OVERHEAD_BYTES
+        if longest is None or length <= longest:
+            return None
+        sentence = f"a message for '{message.topic}' has {length} bytes, and the broker takes {longest} at most"
+        return Fault("publish", f"{sentence}: raise the broker's limit", refused=True, hopeless=True)
 
     def subscribe(self, subscription: Subscription) -> Future[None]:
         """Subscribe; the future raises a :class:`BrokerError` where the broker refuses."""
@@ -200,21 +240,17 @@ class Link:
             _, mid = client.subscribe(subscription.filter, options=options)
         else:
             _, mid = client.subscribe(subscription.filter, qos=1)
-        with self._lock:
-            if mid is None or self.lost.is_set():
-                _finish(future, self.fault or self._unknown_loss())
-            elif mid in self._early:
-                _finish(future, _refusal(fault_of_subscription, *self._early.pop(mid), subscription.filter))
-            else:
-                self._waiting[mid] = subscription.filter, future
+        self._answers.expect(mid, future, lambda code, name: fault_of_subscription(code, name, subscription.filter))
         return future
 
     def close(self) -> None:
         """Take leave of the broker, which then keeps its will to itself."""
-        if self._client is not None:
+        client = self._client
+        if client is not None:
             with suppress(OSError, ValueError):
-                self._client.disconnect()
-            self._client.loop_stop()
+                client.disconnect()
+            if not self._ended.wait(LEAVE_S):
+                self._cut(client.socket())
         self._end(None)
 
     def drop(self, fault: Fault) -> None:
@@ -224,14 +260,22 @@ class Link:
             fault: why.
         """
         self._end(fault)
-        client = self._client
-        sock = None if client is None else client.socket()
+        if self._client is not None:
+            self._cut(self._client.socket())
+            self._ended.wait(LEAVE_S)
+
+    def abandon(self) -> None:
+        """Have nothing sent any more, where the connection is still being made too; any thread may call it."""
+        self._abandoned = True
+        self.drop(self._unknown_loss())
+        self._accepted.set()
+
+    @staticmethod
+    def _cut(sock: Any) -> None:
         if sock is not None:
             # By the descriptor, since a socket of TLS or WebSocket would take leave first.
             with suppress(OSError, ValueError), socket.socket(fileno=os.dup(sock.fileno())) as bare:
                 bare.shutdown(socket.SHUT_RDWR)
-        if client is not None:
-            client.loop_stop()
 
     def _unknown_loss(self) -> Fault:
         return fault_of_loss(0, "it was closed", self._broker, self._name)
@@ -243,7 +287,7 @@ class Link:
         if reason.value >= FAILURE:
             self._end(fault_of_connack(reason.value, str(reason), self._broker, self._name))
         else:
-            self.accepted = True
+            self.accepted, self._accepted_s = True, time.monotonic()
             self.limits = Limits(
                 in_flight=getattr(properties, "ReceiveMaximum", 65_535),
                 qos=getattr(properties, "MaximumQoS", 1),
@@ -262,25 +306,26 @@ class Link:
             self._end(fault_of_loss(reason.value, str(reason), self._broker, self._name))
         self._accepted.set()
 
+    def _on_end_of_thread(self) -> None:
+        self._end(fault_of_loss(0, "what it sent cannot be read", self._broker, self._name))
+        self._cut(None if self._client is None else self._client.socket())
+        self._accepted.set()
+        self._ended.set()
+
     def _on_publish(
         self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Properties | None
     ) -> None:
         # Called within a lock of paho's that publish() takes too: nothing here may wait for a publish.
-        self._answer(mid, fault_of_publish, reason.value, str(reason))
+        self._answers.come(mid, reason.value, str(reason))
 
     def _on_subscribe(
         self, _client: Client, _data: Any, mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        worst = max(reasons, key=lambda reason: int(reason.value))
-        self._answer(mid, fault_of_subscription, worst.value, str(worst))
-
-    def _answer(self, mid: int, why: Callable[[int, str, str], Fault], code: int, name: str) -> None:
-        with self._lock:
-            topic, future = self._waiting.pop(mid, ("", None))
-            if future is None:  # it was confirmed before publish() came back
-                self._early[mid] = code, name
-                return
-        _finish(future, _refusal(why, code, name, topic))
+        worst = max(reasons, key=lambda reason: int(reason.value), default=None)
+        if worst is None:  # as no broker of good faith answers
+            self._answers.come(mid, FAILURE, "an answer without a reason code")
+        else:
+            self._answers.come(mid, worst.value, str(worst))
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         try:
@@ -299,18 +344,5 @@ class Link:
             if self.lost.is_set():
                 return
             self.fault = fault
-            waiting, self._waiting = self._waiting, {}
             self.lost.set()
-        for _, future in waiting.values():
-            _finish(future, fault or self._unknown_loss())
-
-
-def _refusal(why: Callable[[int, str, str], Fault], code: int, name: str, topic: str) -> Fault | None:
-    return why(code, name, topic) if code >= FAILURE else None
-
-
-def _finish(future: Future[None], fault: Fault | None) -> None:
-    if fault is None:
-        future.set_result(None)
-    else:
-        future.set_exception(BrokerError(fault))
+        self._answers.end()

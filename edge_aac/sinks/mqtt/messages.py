@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 from edge_aac.records import Record, as_text
 from edge_aac.sinks.message import Message as StoredMessage
 from edge_aac.sinks.mqtt.topics import Topics
+from edge_aac.sinks.spool_settings import since_boot_s, this_boot
 
 _STATES = frozenset({"caption", "health"})
 """Kinds of record of which the newest one is the state of a source, and is kept by the broker."""
@@ -66,28 +68,52 @@ def message_of(record: Record, topics: Topics, *, qos: int, retain: bool, expiry
     )
 
 
-def to_stored(message: Message, source: str, made_s: float) -> StoredMessage:
+@dataclass(frozen=True)
+class Moment:
+    """A point in time, by the clock that is set and by the one that nobody can set.
+
+    Attributes:
+        wall_s: seconds since the epoch.
+        since_boot_s: seconds since the machine was started.
+        boot: name of this run of the machine.
+    """
+
+    wall_s: float
+    since_boot_s: float
+    boot: str
+
+    @classmethod
+    def now(cls) -> Moment:
+        """The moment that it is now."""
+        return cls(time.time(), since_boot_s(), this_boot())
+
+
+def to_stored(message: Message, source: str, made: Moment) -> StoredMessage:
     """The message as it waits for its delivery.
 
     Args:
         message: any.
         source: label of the source that it tells of.
-        made_s: when it was made, in seconds since the epoch.
+        made: when it was made.
     """
-    properties = {"qos": str(message.qos), "made_s": f"{made_s:.0f}"}
+    properties = {"qos": str(message.qos)}
     if message.retain:
         properties["retain"] = "1"
     if message.expiry_s is not None:
-        properties["expiry_s"] = str(message.expiry_s)
+        properties |= {"expiry_s": str(message.expiry_s), "made_s": f"{made.wall_s:.0f}"}
+        properties |= {"boot": made.boot, "made_since_boot_s": f"{made.since_boot_s:.0f}"}
     return StoredMessage(message.topic, source, message.payload, properties)
 
 
-def of_stored(stored: StoredMessage, now_s: float) -> Message:
+def of_stored(stored: StoredMessage, now: Moment) -> Message:
     """The message of one that has waited.
+
+    A clock that was set meanwhile, as it is on boards without one of their own, changes nothing within a run of the
+    machine; over its restarts it changes the message's expiry.
 
     Args:
         stored: see :func:`to_stored`.
-        now_s: the time in seconds since the epoch; a clock that was set changes the message's expiry at most.
+        now: when it is sent.
     """
     properties = stored.properties
     expiry = properties.get("expiry_s")
@@ -98,4 +124,6 @@ def of_stored(stored: StoredMessage, now_s: float) -> Message:
         retain="retain" in properties,
         expiry_s=None if expiry is None else int(expiry),
     )
-    return message.aged(now_s - float(properties.get("made_s", now_s)))
+    if now.boot and properties.get("boot") == now.boot:
+        return message.aged(now.since_boot_s - float(properties["made_since_boot_s"]))
+    return message.aged(now.wall_s - float(properties.get("made_s", now.wall_s)))

@@ -12,9 +12,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from edge_aac.credentials import SecretPlace
 from edge_aac.errors import ConfigError, InputMissingError
 from edge_aac.sinks.mqtt.entity_names import parse_names
-from edge_aac.sinks.mqtt.login import fault_of_place
 from edge_aac.sinks.mqtt.topics import Topics, fault_of_root, segment
 from edge_aac.sinks.spool_settings import SpooledSettings
 
@@ -75,7 +75,7 @@ class MqttSettings(SpooledSettings):
     """Records are published to an MQTT broker, each source under a topic of its own."""
 
     records: tuple[str, ...] = Field(
-        default=("caption", "event", "health"), description="Kinds of record that the sink takes."
+        default=("caption", "event", "alert", "health"), description="Kinds of record that the sink takes."
     )
     url: str = Field(
         description="Broker: mqtt://HOST, mqtts://HOST (TLS), ws://HOST/PATH or wss://HOST/PATH, :PORT after the host.",
@@ -84,7 +84,7 @@ class MqttSettings(SpooledSettings):
     credentials: str | None = Field(
         default=None,
         description="Where user and password are read from: file:PATH or env:NAME, one line USER:PASSWORD.",
-        examples=["file:/etc/edge-aac/mqtt"],
+        examples=["file:/etc/edge-aac/credentials/mqtt"],
         # It names a place; but whoever writes the password itself there must not see it in the message.
         json_schema_extra={"absent": "none are sent", "secret": True},
     )
@@ -127,7 +127,9 @@ class MqttSettings(SpooledSettings):
         default="auto", description="Version of MQTT; auto: 5, and 3.1.1 where the broker knows no 5."
     )
     qos: int = Field(default=1, ge=0, le=1, description="1: each record is confirmed by the broker; 0: none is.")
-    retain: bool = Field(default=True, description="The broker keeps the newest caption and health of each source.")
+    retain: bool = Field(
+        default=True, description="The broker keeps the newest caption, alert and health of each source."
+    )
     state_expiry_s: int = Field(
         default=86_400,
         ge=0,
@@ -197,7 +199,10 @@ class MqttSettings(SpooledSettings):
         json_schema_extra={"absent": "the node"},
     )
     entity_names: tuple[str, ...] = Field(
-        default=(), description="Names of entities in Home Assistant, each KEY=NAME, such as caption=Gehört."
+        default=(),
+        description="Names of entities in Home Assistant, each KEY=NAME.",
+        examples=[["caption=Gehört"]],
+        json_schema_extra={"absent": "English ones"},
     )
 
     @field_validator("url")
@@ -209,8 +214,8 @@ class MqttSettings(SpooledSettings):
     @field_validator("credentials")
     @classmethod
     def _a_place(cls, credentials: str | None) -> str | None:
-        if credentials is not None and (fault := fault_of_place(credentials)):
-            raise ValueError(fault)
+        if credentials is not None:
+            SecretPlace.parse(credentials)
         return credentials
 
     @field_validator("root", "discovery_prefix")
@@ -257,7 +262,7 @@ class MqttSettings(SpooledSettings):
         """Where records go, see :class:`edge_aac.sinks.contract.SinkSettings`."""
         how = "encrypted" if self.broker.tls else "not encrypted"
         who = "Who may publish there can change how sources are listened to." if self.commands else ""
-        kept = ", which keeps the newest caption and health of each source" if self.retain else ""
+        kept = ", which keeps the newest caption, alert and health of each source" if self.retain else ""
         goes = f'{self.records_in_words} go, {how}, to the MQTT broker "{self.broker.label}"{kept}.'
         return f"{goes} {self.waits_in_words} {who}"
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from edge_aac.backoff import Backoff
+from edge_aac.credentials import SecretPlace
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.records import Record
 from edge_aac.sinks.contract import SinkStatus, SourceControl
 from edge_aac.sinks.message import Message as StoredMessage
 from edge_aac.sinks.mqtt.connection import BACKOFF, Connection
 from edge_aac.sinks.mqtt.faults import Fault
-from edge_aac.sinks.mqtt.login import is_open, read_login
-from edge_aac.sinks.mqtt.messages import Message, message_of, of_stored, to_stored
+from edge_aac.sinks.mqtt.login import CREDENTIALS, read_login
+from edge_aac.sinks.mqtt.messages import Message, Moment, message_of, of_stored, to_stored
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.steering import Steering
 from edge_aac.sinks.remote import Receipts, RemoteFault, Spooled, Window
@@ -99,9 +99,9 @@ class MqttSink:
         return check(settings)
 
     def take_commands(self, control: SourceControl) -> None:
-        """See :class:`edge_aac.sinks.contract.TakesCommands`: the device is announced and, where wanted, steered."""
-        if self._settings.commands or self._settings.discovery:
-            self._steering = Steering(self.connection, self._settings, control)
+        """See :class:`edge_aac.sinks.contract.TakesCommands`: alerts are told and, where wanted, the device announced
+        and steered."""
+        self._steering = Steering(self.connection, self._settings, control)
 
     @property
     def status(self) -> SinkStatus:
@@ -127,7 +127,8 @@ class MqttSink:
         try:
             self._spooled.close()
         finally:
-            self.connection.close([self._status_message("offline")])
+            last = [] if self._steering is None else self._steering.farewell()
+            self.connection.close([*last, self._status_message("offline")])
             self._release()
 
     def _status_message(self, text: str) -> Message:
@@ -158,7 +159,7 @@ class _Broker:
         message = _message_of(record, self._settings)
         if len(message.payload) > self._settings.payload_limit:
             raise DataError(f"a {record.kind} record has {len(message.payload)} bytes, more than 'payload_limit'")
-        return [to_stored(message, record.source, time.time())]
+        return [to_stored(message, record.source, Moment.now())]
 
     def send(self, messages: Sequence[StoredMessage], receipts: Receipts) -> None:
         if not self._connection.wait(WAIT_S):
@@ -179,8 +180,8 @@ class _Broker:
             else:
                 faults.append(fault)
 
-        now_s = time.time()
-        self._connection.send([of_stored(message, now_s) for message in messages], settled)
+        now = Moment.now()
+        self._connection.send([of_stored(message, now) for message in messages], settled)
         if faults:
             raise RemoteFault(faults[0].sentence, logged=True)
 
@@ -205,11 +206,8 @@ def _message_of(record: Record, settings: MqttSettings) -> Message:
 
 def warn_of_open_ways(settings: MqttSettings) -> None:
     """Log by which ways others could learn what is sent, or who sends it."""
-    if settings.credentials is not None and is_open(settings.credentials):
-        path = settings.credentials.partition(":")[2]
-        _log.warning(
-            "'%s' holds credentials and every user of this machine may read or change it: `chmod 600 '%s'`", path, path
-        )
+    if settings.credentials is not None:
+        SecretPlace.parse(settings.credentials).warn_if_open(CREDENTIALS)
     loopback = settings.broker.host in {"localhost", "127.0.0.1", "::1"}
     if settings.credentials is not None and not settings.broker.tls and not loopback:
         _log.warning("MQTT: user and password go to %s unencrypted: use mqtts://", settings.broker.label)

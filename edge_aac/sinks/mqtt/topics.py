@@ -90,6 +90,19 @@ class Topics:
         """Topic that a command for a source is sent to."""
         return f"{self.base}/{segment(source)}/set/{segment(name)}"
 
+    def alert(self, source: str, rule: str) -> str:
+        """Topic of the state of a rule for alerts, ``ON`` or ``OFF``; their records are on that of their kind."""
+        return f"{self.of(source, 'alert')}/{segment(rule)}"
+
+    def alert_attributes(self, source: str, rule: str) -> str:
+        """Topic of the newest record of one rule's alerts."""
+        return f"{self.alert(source, rule)}/attributes"
+
+    @property
+    def alerts(self) -> tuple[str, str]:
+        """Filters of all topics of rules for alerts."""
+        return f"{self.base}/+/alert/+", f"{self.base}/+/alert/+/attributes"
+
     def error(self, source: str) -> str:
         """Topic on which a command that is refused is answered."""
         return self.of(source, "error")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from edge_aac.sinks.secret_text import checked_place
+from edge_aac.credentials import SecretPlace
 from edge_aac.sinks.spool_settings import SpooledSettings
 from edge_aac.sinks.webhook.shapes import SHAPES, checked_template
 
@@ -34,7 +34,7 @@ class WebhookSettings(SpooledSettings):
         timeout_s: seconds that the server may be silent for.
     """
 
-    records: tuple[str, ...] = Field(default=("event",), description="Kinds of record that the sink takes.")
+    records: tuple[str, ...] = Field(default=("event", "alert"), description="Kinds of record that the sink takes.")
     url: str = Field(
         description="Address to post to; {token} in it stands for the token.",
         examples=["https://ntfy.sh/my-kitchen"],
@@ -42,17 +42,37 @@ class WebhookSettings(SpooledSettings):
     )
     shape: str = Field(default="json", description=f"Form of what is posted: {', '.join(SHAPES)}.")
     template: str = Field(default="{line}", description="Text in shapes that people read.")
-    chat: str | None = Field(default=None, description="Chat of the shape telegram.")
+    chat: str | None = Field(
+        default=None,
+        description="Chat of the shape telegram.",
+        examples=["123456789"],
+        json_schema_extra={"absent": "none"},
+    )
     token: str | None = Field(
-        default=None, description="Place of a token: file:PATH or env:NAME.", examples=["file:/etc/edge-aac/token"]
+        default=None,
+        description="Place of a token: file:PATH or env:NAME.",
+        examples=["file:/etc/edge-aac/credentials/hook-token"],
+        # Here and below: whoever writes the secret itself must not see it in a message.
+        json_schema_extra={"absent": "none is sent", "secret": True},
     )
     secret: str | None = Field(
         default=None,
         description="Place of the signing key: file:PATH or env:NAME.",
-        examples=["file:/etc/edge-aac/signing-key"],
+        examples=["file:/etc/edge-aac/credentials/hook-key"],
+        json_schema_extra={"absent": "nothing is signed", "secret": True},
     )
-    headers: dict[str, str] = Field(default_factory=dict, description="Further headers.")
-    ca: Path | None = Field(default=None, description="File of certificates to trust; absent: those of the system.")
+    headers: dict[str, str] = Field(
+        default_factory=dict,
+        description="Further headers.",
+        examples=[{"X-Room": "kitchen"}],
+        json_schema_extra={"absent": "none"},
+    )
+    ca: Path | None = Field(
+        default=None,
+        description="Certificate authorities (PEM) that the server's certificate is checked with.",
+        examples=["/etc/edge-aac/ca.pem"],
+        json_schema_extra={"absent": "the system's"},
+    )
     timeout_s: float = Field(
         default=15.0,
         ge=1.0,
@@ -97,7 +117,9 @@ class WebhookSettings(SpooledSettings):
     @field_validator("token", "secret")
     @classmethod
     def _place(cls, place: str | None) -> str | None:
-        return None if place is None else checked_place(place)
+        if place is not None:
+            SecretPlace.parse(place)
+        return place
 
     @field_validator("headers")
     @classmethod

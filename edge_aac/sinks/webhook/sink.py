@@ -14,12 +14,12 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import Field
 
+from edge_aac.credentials import Secret, SecretPlace
 from edge_aac.errors import DeviceError, EdgeAacError
 from edge_aac.records import Record
 from edge_aac.sinks.contract import SinkStatus
 from edge_aac.sinks.message import Message
 from edge_aac.sinks.remote import Receipts, RemoteFault, Spooled, Window
-from edge_aac.sinks.secret_text import read_secret
 from edge_aac.sinks.spool import Spool
 from edge_aac.sinks.webhook.answers import MessageRefused, judge
 from edge_aac.sinks.webhook.request import Server, trust
@@ -29,6 +29,9 @@ from edge_aac.sinks.webhook.shapes import SHAPES
 _USER_AGENT = "edge-aac"
 _ENCODED_KEY = "whsec_"
 _ID_CHARACTERS = 32
+
+ACCESS_TOKEN = Secret("the token", "one line of ASCII characters")
+SIGNING_KEY = Secret("the signing key")
 
 _log = logging.getLogger(__name__)
 
@@ -86,9 +89,21 @@ class WebhookRemote:
 
     def _secrets(self) -> tuple[str | None, bytes | None]:
         settings = self._settings
-        token = None if settings.token is None else read_secret(settings.token, "the token")
-        key = None if settings.secret is None else signing_key(read_secret(settings.secret, "the signing key"))
+        token = None if settings.token is None else _read_token(settings.token)
+        key = (
+            None
+            if settings.secret is None
+            else signing_key(SecretPlace.parse(settings.secret).read(SIGNING_KEY).strip())
+        )
         return token, key
+
+
+def _read_token(place: str) -> str:
+    where = SecretPlace.parse(place)
+    token = where.read(ACCESS_TOKEN).strip()
+    if not token.isascii():  # neither a header nor an address has room for others
+        raise where.unusable(ACCESS_TOKEN)
+    return token
 
 
 def signing_key(text: str) -> bytes:
@@ -137,6 +152,9 @@ class WebhookSink:
     def __init__(self, settings: WebhookSettings) -> None:
         if settings.token is not None and not settings.url.startswith("https:"):
             _log.warning("the token is sent to %s unencrypted: use https", settings.host)
+        for place, secret in ((settings.token, ACCESS_TOKEN), (settings.secret, SIGNING_KEY)):
+            if place is not None:
+                SecretPlace.parse(place).warn_if_open(secret)
         remote = WebhookRemote(settings)
         spool = Spool(settings.spool_file("webhook", settings.url), settings.spool_limits)
         # One at a time: after a fault there is one message at most that may arrive twice.

@@ -144,10 +144,14 @@ def test_disks_where_something_is_written(tmp_path: Path, monkeypatch: pytest.Mo
     sinks = [
         {"kind": "jsonl", "path": tmp_path / "heard.jsonl"},
         {"kind": "jsonl", "path": tmp_path / "no/heard.jsonl"},
+        {"kind": "mqtt", "url": "mqtt://host", "spool_path": tmp_path / "spool/of/mqtt"},
+        {"kind": "syslog", "socket": tmp_path / "sockets/log"},
+        {"kind": "journal", "socket": tmp_path / "sockets/journal"},
     ]
     context = _context(tmp_path, {"sinks": sinks}, STATE_DIRECTORY=str(tmp_path))
     places = disk.places(context)
-    assert {tmp_path, tmp_path / "no"} <= set(places)
+    assert {tmp_path, tmp_path / "no", tmp_path / "spool/of"} <= set(places)
+    assert tmp_path / "sockets" not in places, "nothing is written beside a socket"
     found = dict(zip(places, (list(part.run()) for part in disk.check(context)), strict=True))
     assert _statuses(found[tmp_path / "no"]) == ["failed"]
     assert found[tmp_path][0].status in {"ok", "warning"}

@@ -35,7 +35,7 @@ def _files_left_by(first: str, home: Path) -> tuple[list[Path], tuple[int, ...]]
     return [file for file in home.rglob("*") if file.is_file()], version
 
 
-@pytest.mark.parametrize("package", ["edge_aac", "quantize", "benchmarks"])
+@pytest.mark.parametrize("package", ["edge_aac", "quantize", "benchmarks", "firmware_bridge"])
 def test_no_package_of_ours_lets_onnx_runtime_report(package: str, tmp_path: Path) -> None:
     assert _files_left_by(f"import {package}", tmp_path / "home")[0] == []
 

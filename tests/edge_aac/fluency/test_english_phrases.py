@@ -27,6 +27,11 @@ from edge_aac.fluency.languages import phrase_splitter
         ("birds chirping and people talking", ["birds chirping", "people talking"]),
         ("wind and rain", ["wind", "rain"]),
         ("speech and music", ["speech", "music"]),
+        (
+            "a buzzer sounds with the sound of typing in the background",
+            ["a buzzer sounds", "the sound of typing in the background"],
+        ),
+        ("music plays with paper being crumpled behind it", ["music plays", "paper being crumpled"]),
         # One subject, or one sound of several.
         ("a fire snaps and pops", ["a fire snaps and pops"]),
         ("a rainstorm sprinkles and splatters", ["a rainstorm sprinkles and splatters"]),

@@ -81,6 +81,9 @@ NO_SPEECH = (
     "a radio hisses",
     "a yellow bus passes",
     "an unknown sound is heard",
+    "a sound that is hard to tell goes on",
+    "some noise that cannot be told",
+    "an odd noise that nothing here explains is heard",
     "",
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from functools import cache
@@ -11,16 +12,18 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.windows import Window, file_windows
-from edge_aac.bundle.manifest import DecodingMethod, Seq2SeqManifest
+from edge_aac.bundle.manifest import MANIFEST, DecodingMethod, Seq2SeqManifest
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
+from edge_aac.fluency.sound_names import Say, SoundNames, SoundWords
 from edge_aac.models.choices import Choices
-from edge_aac.models.contract import CancelledError, Description, Undecoded, shared_work
+from edge_aac.models.contract import CancelledError, Description, NamingModel, Undecoded, shared_work
 from edge_aac.models.ensemble import Ensemble, SharedByMembers
 from edge_aac.models.opening import open_captioning
 from edge_aac.models.sampling import log_softmax
 from edge_aac.models.seq2seq import Captioner, window_rng
+from edge_aac.models.sound_table import sounds_table
 from edge_aac.timebase import SAMPLE_RATE
 from tests.edge_aac.fakes import FakeSharedWork
 from tests.edge_aac.models.ensemble_bundles import (
@@ -31,7 +34,7 @@ from tests.edge_aac.models.ensemble_bundles import (
     sounds,
     tiny_member,
 )
-from tests.edge_aac.models.tiny_bundle import Tiny, captioner_table, write
+from tests.edge_aac.models.tiny_bundle import Tiny, captioner_table, entry, write
 
 ONE_THREAD = EngineOptions("onnxruntime", 1)
 METHODS: tuple[DecodingMethod, ...] = ("nucleus", "greedy", "beam")
@@ -296,6 +299,20 @@ def test_members_share_patches_each_its_own(tmp_path: Path) -> None:
     for one, other in zip(together, single, strict=True):
         assert {c.text: c.log_likelihood for c in one.ranked} == {c.text: c.log_likelihood for c in other.ranked}
     assert shared_work(_opened(names[1:], [1.0, 1.0])).hop_samples == 30 * 160  # type: ignore[union-attr]
+
+
+def test_sounds_are_those_of_the_first_bundle_that_lists_any(tmp_path: Path) -> None:
+    tiny_member(tmp_path / "a", 1)
+    names = SoundNames({"rain": SoundWords((), (Say(("rain",), ("falls",)),), ())}, ("and",))
+    (tmp_path / "a" / "sounds.json").write_text(json.dumps(sounds_table(names)), encoding="utf-8")
+    table = json.loads((tmp_path / "a" / MANIFEST).read_text(encoding="utf-8"))
+    listing = write(tmp_path / "a", {**table, "sounds": entry(tmp_path / "a" / "sounds.json")})
+    plain = tiny_member(tmp_path / "b", 2)
+    for members in ([listing, plain], [plain, listing]):
+        model = _opened(members, [1.0, 1.0])
+        assert isinstance(model, NamingModel)
+        assert model.sound_names is not None and list(model.sound_names.sounds) == ["rain"]
+    assert _opened([plain, plain], [1.0, 1.0]).sound_names is None
 
 
 def test_shared_work_is_summed() -> None:

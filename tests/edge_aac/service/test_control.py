@@ -88,6 +88,11 @@ class _World:
     def captions(self) -> int:
         return len(self.sink.captions)
 
+    def events(self, state: str) -> set[int]:
+        return {
+            record.event for record in list(self.sink.records) if isinstance(record, Event) and record.state == state
+        }
+
     @property
     def state(self) -> str:
         return self.control.sources()[0].state
@@ -108,6 +113,7 @@ def test_a_paused_source_is_closed_and_nothing_of_it_is_told_until_it_listens_ag
     assert world.opened[0].closed.is_set()
     assert (world.state, world.control.sources()[0].enabled) == ("paused", False)
     _wait_for(lambda: world.channel.publisher.open_events == 0 and world.channel.capture.parked)
+    _wait_for(lambda: world.captions == world.channel.counters.captions)
     written, captions = world.channel.written_samples, world.captions
     time.sleep(0.3)  # six blocks
     assert (world.channel.written_samples, world.captions) == (written, captions)
@@ -141,8 +147,8 @@ def test_all_that_was_heard_before_a_pause_is_told_and_its_events_end(world: _Wo
     counters = world.channel.counters
     assert counters.skipped.total() == 0
     assert counters.windows == counters.described + counters.same + counters.silent
-    events = [(record.event, record.state) for record in world.sink.records if isinstance(record, Event)]
-    assert {number for number, state in events if state == "start"} == {n for n, state in events if state == "end"}
+    # The sink has them a moment later.
+    _wait_for(lambda: world.events("start") == world.events("end") != set())
 
 
 def test_sound_that_no_window_has_yet_is_told_at_the_pause_and_not_at_its_end(world: _World) -> None:

@@ -25,6 +25,7 @@ from edge_aac.service.metrics_endpoint import MetricsEndpoint, open_metrics
 from edge_aac.service.metrics_settings import MetricsSettings, host_and_port
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import load_settings
+from edge_aac.streaming.alerts.rules import AlertRule
 from edge_aac.streaming.channel import Channel, ChannelSettings
 from edge_aac.streaming.counters import LATENCY_BOUNDS_S, LatencyLog
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
@@ -188,6 +189,7 @@ def test_open_metrics_for_those_that_ask_for_it() -> None:
 
 def test_every_metric_says_what_it_is_in_base_units(tmp_path: Path) -> None:
     made = session(FakeSource(blocks(4), live=True), FakeSink(), SharingModel())
+    made.channels[0].publisher.alerts.change_rules([AlertRule("rain", ("rain",))])
     made.run()
     zone, chip = tmp_path / "sys/class/thermal/thermal_zone0", tmp_path / "sys/class/hwmon/hwmon0"
     for folder, files in (

@@ -31,6 +31,7 @@ class _Fields(BaseModel):
     words: list[str] = []
     weights: tuple[float, ...] = ()
     counts: list[int] = []
+    named: dict[str, str] = {}
     one: Literal["a", "b", "c"] | None = None
     path: Path | None = None
     text: str = Field(min_length=1)
@@ -51,6 +52,7 @@ class _Fields(BaseModel):
         ("words", "a list of text", "[]"),
         ("weights", "a list of numbers", "()"),
         ("counts", "a list of whole numbers", "[]"),
+        ("named", "a table of text", "{}"),
         ("one", "one of a, b or c", ""),
         ("path", "a path", ""),
         ("text", "text of one character or more", ""),

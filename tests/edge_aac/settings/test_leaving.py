@@ -34,7 +34,7 @@ def _told(**table: Any) -> str:
 
 def test_by_default_text_to_standard_output() -> None:
     told = _told(stream={"node": "kitchen"})
-    assert "Caption records go to standard output" in told
+    assert "Caption and alert records go to standard output" in told
     assert "No sound is written." in told
     assert "published as all others" in told
     assert '"kitchen"' in told and "Nothing is downloaded" in told
@@ -47,7 +47,7 @@ def test_each_sink_and_what_it_gets(tmp_path: Path) -> None:
         sinks=[{"kind": "jsonl", "path": str(path), "records": ["caption", "event"], "keep": 2}, {"kind": "stdout"}]
     )
     assert f'Caption and event records are kept in the file "{path}", with 2 older files at most.' in told
-    assert "Caption records go to standard output" in told
+    assert "Caption and alert records go to standard output" in told
     assert "standard output" not in _told(sinks=[{"kind": "jsonl", "path": str(path)}])
 
 
@@ -114,8 +114,8 @@ def test_what_other_packages_bring(outside_package: OutsidePackage) -> None:
         },
     )
     told = leaving(load_settings(given=Layer({"sinks": [{"kind": "mute"}, {"kind": "open"}]})))
-    assert "Caption records go to sinks of kind 'mute', which does not say what it does with them." in told
-    assert "Caption records are sent to smtp://********@mail.\\x1b[31m" in told
+    assert "Caption and alert records go to sinks of kind 'mute', which does not say what it does with them." in told
+    assert "Caption and alert records are sent to smtp://********@mail.\\x1b[31m" in told
     assert "Figures can be read by anybody on this device." in told
     assert any("[mute] is of another package" in sentence for sentence in told)
 

@@ -76,7 +76,7 @@ _LINE = re.compile(
 
 
 def test_a_line_of_rfc_5424(path: Path, log: _Log) -> None:
-    sink = SyslogSink.open(SyslogSettings(path=path, facility="local3"))
+    sink = SyslogSink.open(SyslogSettings(socket=path, facility="local3"))
     sink.publish(_record(caption='ein "Hund"\n<0>bellt', source='mic"]\\0'))
     sink.close()
     found = _LINE.fullmatch(log.entry())
@@ -88,7 +88,7 @@ def test_a_line_of_rfc_5424(path: Path, log: _Log) -> None:
 
 
 def test_the_older_form_and_json(path: Path, log: _Log) -> None:
-    sink = SyslogSink.open(SyslogSettings(path=path, form="rfc3164", content="json"))
+    sink = SyslogSink.open(SyslogSettings(socket=path, form="rfc3164", content="json"))
     record = _record()
     sink.publish(record)
     sink.close()
@@ -98,7 +98,7 @@ def test_the_older_form_and_json(path: Path, log: _Log) -> None:
 
 
 def test_an_entry_of_the_journal_has_fields(path: Path, log: _Log) -> None:
-    sink = JournalSink.open(JournalSettings(path=path))
+    sink = JournalSink.open(JournalSettings(socket=path))
     record = _record(caption="ein Hund\nPRIORITY=0 bellt ♪")
     sink.publish(record)
     sink.close()
@@ -112,11 +112,11 @@ def test_an_entry_of_the_journal_has_fields(path: Path, log: _Log) -> None:
 
 def test_an_entry_that_is_too_large_for_a_datagram(path: Path, log: _Log) -> None:
     caption = "ein langer Satz " * 100_000
-    sink = JournalSink.open(JournalSettings(path=path))
+    sink = JournalSink.open(JournalSettings(socket=path))
     sink.publish(_record(caption=caption))
     assert log.fields()["EDGE_AAC_CAPTION"] == caption
     sink.close()
-    lines = SyslogSink.open(SyslogSettings(path=path))
+    lines = SyslogSink.open(SyslogSettings(socket=path))
     lines.publish(_record(caption=caption))
     lines.close()
     assert len(log.entry()) < 8192
@@ -125,7 +125,9 @@ def test_an_entry_that_is_too_large_for_a_datagram(path: Path, log: _Log) -> Non
 @pytest.mark.parametrize("kind", ["syslog", "journal"])
 def test_a_log_that_is_away_or_starts_again_is_waited_for(path: Path, kind: str) -> None:
     sink: SyslogSink | JournalSink = (
-        SyslogSink.open(SyslogSettings(path=path)) if kind == "syslog" else JournalSink.open(JournalSettings(path=path))
+        SyslogSink.open(SyslogSettings(socket=path))
+        if kind == "syslog"
+        else JournalSink.open(JournalSettings(socket=path))
     )
     with pytest.raises(TransientSinkError, match="No such file"):
         sink.publish(_record())
@@ -143,15 +145,15 @@ def test_a_log_that_is_away_or_starts_again_is_waited_for(path: Path, kind: str)
 def test_a_path_that_is_no_socket_is_refused(path: Path) -> None:
     path.write_text("no socket")
     for open_one in (
-        lambda: SyslogSink.open(SyslogSettings(path=path)),
-        lambda: JournalSink(JournalSettings(path=path)),
+        lambda: SyslogSink.open(SyslogSettings(socket=path)),
+        lambda: JournalSink(JournalSettings(socket=path)),
     ):
         with pytest.raises(ConfigError, match="is no socket"):
             open_one()
 
 
 def test_the_doctor_writes_a_line_that_says_what_it_is(path: Path, log: _Log) -> None:
-    assert "a line was written" in SyslogSink.check(SyslogSettings(path=path))
+    assert "a line was written" in SyslogSink.check(SyslogSettings(socket=path))
     assert b"nothing was heard" in log.entry()
-    assert "an entry was written" in JournalSink.check(JournalSettings(path=path))
+    assert "an entry was written" in JournalSink.check(JournalSettings(socket=path))
     assert log.fields()["PRIORITY"] == "7"

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from edge_aac.errors import ConfigError, InputMissingError
 from edge_aac.sinks.contract import TransientSinkError
 from edge_aac.sinks.webhook.settings import WebhookSettings
 from edge_aac.sinks.webhook.sink import WebhookSink
@@ -282,43 +280,6 @@ def test_no_secret_is_told(
     stored = b"".join(path.read_bytes() for path in tmp_path.glob("spool*"))
     for place in (caplog.text, str(sink.status), made.leaves(), stored.decode("latin-1")):
         assert "hunter2" not in place
-
-
-@pytest.mark.parametrize(
-    ("keys", "words"),
-    [
-        ({"url": "ftp://x/hunter2"}, "https://HOST"),
-        ({"url": "https://me:hunter2@x/"}, "user and password"),
-        ({"url": "https://x:99999/hunter2"}, "no address"),
-        ({"url": "https://x/ü"}, "plain ASCII"),
-        ({"url": "https://x/\r\nHost: y"}, "plain ASCII"),
-        ({"url": "https://x/{token}"}, "does not say where it is"),
-        ({"url": "https://{token}/", "token": "env:A"}, "the host's name"),
-        ({"token": "hunter2"}, "file:PATH"),
-        ({"shape": "carrier pigeon"}, "there is no shape"),
-        ({"shape": "telegram"}, "needs a chat"),
-        ({"template": "{sentence.__class__}"}, "stands for nothing"),
-        ({"headers": {"X": "a\r\nb"}}, "plain ASCII"),
-        ({"headers": {"Content-Length": "0"}}, "cannot be set"),
-    ],
-)
-def test_settings_that_cannot_be_meant(keys: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError) as refused:
-        WebhookSettings(**{"url": "https://x/", **keys})
-    assert words in refused.value.errors()[0]["msg"]
-    assert "hunter2" not in refused.value.errors()[0]["msg"]
-
-
-def test_secrets_that_are_not_there_are_told_at_the_start(settings: Any, tmp_path: Path) -> None:
-    with pytest.raises(InputMissingError, match="the token cannot be read from"):
-        WebhookSink.open(settings("https://x/", token=f"file:{tmp_path}/none"))
-    with pytest.raises(InputMissingError, match="set the variable NOT_SET_AT_ALL"):
-        WebhookSink.open(settings("https://x/", secret="env:NOT_SET_AT_ALL"))
-    (tmp_path / "two").write_text("one\ntwo")
-    with pytest.raises(ConfigError, match="in one line"):
-        WebhookSink.open(settings("https://x/", secret=f"file:{tmp_path}/two"))
-    with pytest.raises(ConfigError, match="holds no certificates"):
-        WebhookSink.open(settings("https://x/", ca=tmp_path / "two"))
 
 
 def test_the_doctor_posts_a_message_that_says_what_it_is(serve: Any, settings: Any) -> None:

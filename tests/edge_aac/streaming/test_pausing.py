@@ -41,6 +41,8 @@ def test_an_outage_ends_with_a_pause() -> None:
         while ring.written_samples < 4 * 800:
             time.sleep(0.01)
         assert capture.outage is source.outage
+        while not losses.total_samples(capture.outage, clocks.running_s()):
+            time.sleep(0.01)
         capture.pause()
         while not capture.parked:
             time.sleep(0.01)

@@ -11,7 +11,8 @@ from urllib.parse import quote, unquote
 from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.sources.address import Address, number_option, split_query
 from edge_aac.audio.sources.mixing_options import MIXING_OPTIONS, mixing_of
-from edge_aac.audio.sources.network.credentials import CredentialsPlace, Login, place_of
+from edge_aac.audio.sources.network.credentials import Login
+from edge_aac.credentials import SecretPlace
 from edge_aac.errors import UsageError
 
 _RTSP_OPTIONS = ("transport",)
@@ -62,7 +63,7 @@ class NetworkAddress:
     port: int
     path: str = field(repr=False)
     login: Login | None = None
-    credentials: CredentialsPlace | None = None
+    credentials: SecretPlace | None = None
     transport: Literal["tcp", "udp"] = "tcp"
     stall_s: float = _STALL_S
     connect_s: float = _CONNECT_S
@@ -103,7 +104,7 @@ class NetworkAddress:
         path, options = _split_options(path, fragment)
         _check_options(options, scheme)
         login = Login.of_user_info(user_info) if at else None
-        credentials = place_of(unquote(options["credentials"])) if "credentials" in options else None
+        credentials = _credentials_place(unquote(options["credentials"])) if "credentials" in options else None
         if login is not None and credentials is not None:
             raise UsageError(
                 "The source has its user and password twice, in the address and by 'credentials': give one."
@@ -149,6 +150,15 @@ class NetworkAddress:
             path += ("&" if "?" in path else "?") + login.query
         user_info = "" if login is None else login.user_info
         return f"{scheme}://{user_info}{place}{path}"
+
+
+def _credentials_place(text: str) -> SecretPlace:
+    try:
+        return SecretPlace.parse(text)
+    except ValueError as error:
+        raise UsageError(
+            "credentials has an unusable value: write credentials=file:PATH or credentials=env:NAME."
+        ) from error
 
 
 def _split_authority(rest: str) -> tuple[str, str]:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import re
-import stat
 from dataclasses import dataclass, field
-from typing import Literal
 from urllib.parse import quote, unquote
 
 from edge_aac.audio.connection import PermanentDeviceError
-from edge_aac.errors import DeviceError, UsageError
+from edge_aac.credentials import Secret, SecretPlace
+from edge_aac.errors import DeviceError, EdgeAacError
 
-_log = logging.getLogger(__name__)
+CREDENTIALS = Secret("the credentials", "one line, USER:PASSWORD, or ?NAME=VALUE for a token in the address")
 
-_HIGHEST_BYTES = 4_096
 # ffmpeg 4 to 7 cut longer ones off in RTSP, without a word.
 _HIGHEST_USER_INFO_BYTES = 127
-_FORM = "one line, USER:PASSWORD, or ?NAME=VALUE for a token in the address"
 
 
 @dataclass(frozen=True)
@@ -60,84 +54,26 @@ class Login:
         return values | {self.user_info, self.password, quote(self.password, safe=""), self.query}
 
 
-@dataclass(frozen=True)
-class CredentialsPlace:
-    """Where a login is read from, again before each try.
-
-    Attributes:
-        kind: a file, or a variable of the environment.
-        name: the file's path, or the variable's name.
-    """
-
-    kind: Literal["file", "env"]
-    name: str
-
-    def read(self) -> Login:
-        """Reads the login.
-
-        Raises:
-            DeviceError: the file is not there or unreadable, or no login stands in it.
-            PermanentDeviceError: the variable is not set, or no login stands in it.
-        """
-        if self.kind == "env":
-            text = os.environ.get(self.name)
-            if text is None:
-                raise PermanentDeviceError(f"The credentials are not there: set the variable {self.name}.")
-            login = _login_of(text)
-            if login is None:
-                raise PermanentDeviceError(f"The variable {self.name} holds no credentials: it is {_FORM}.")
-            return login
-        login = _login_of(self._text())
-        if login is None:
-            raise DeviceError(f"'{self.name}' holds no credentials: write into it {_FORM}.")
-        return login
-
-    def warn_if_open(self) -> None:
-        """Warns of a file that others than its owner and group may read."""
-        if self.kind != "file":
-            return
-        try:
-            mode = os.stat(self.name).st_mode
-        except OSError:
-            return  # each try tells
-        if mode & (stat.S_IROTH | stat.S_IWOTH):
-            _log.warning(
-                "'%s' holds credentials and every user of this machine may read or change it: `chmod o= '%s'`",
-                self.name,
-                self.name,
-            )
-
-    def _text(self) -> str:
-        try:
-            with open(self.name, "rb") as file:
-                data = file.read(_HIGHEST_BYTES)
-        except OSError as error:
-            raise DeviceError(f"The file of credentials '{self.name}' cannot be read ({error.strerror}).") from error
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DeviceError(f"The file of credentials '{self.name}' is no text in UTF-8.") from error
-
-
-def place_of(text: str) -> CredentialsPlace:
-    """Reads ``file:PATH`` or ``env:NAME``.
+def read_login(place: SecretPlace) -> Login:
+    """Reads a login.
 
     Raises:
-        UsageError: it is neither. The text is not shown, for it may be the password itself.
+        DeviceError: the file is not there or unreadable, or no login stands in it.
+        PermanentDeviceError: the variable is not set, or no login stands in it: neither changes while we run.
     """
-    kind, _, name = text.partition(":")
-    if kind == "file" and name and "\0" not in name:
-        return CredentialsPlace("file", name)
-    if kind == "env" and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        return CredentialsPlace("env", name)
-    raise UsageError("credentials has an unusable value: write credentials=file:PATH or credentials=env:NAME.")
+    try:
+        line = place.read(CREDENTIALS)
+        login = _login_of(line)
+        if login is None:
+            raise place.unusable(CREDENTIALS)
+    except EdgeAacError as error:
+        sentence = str(error)
+        kind = PermanentDeviceError if place.kind == "env" else DeviceError
+        raise kind(f"{sentence[0].upper()}{sentence[1:]}.") from error
+    return login
 
 
-def _login_of(text: str) -> Login | None:
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) != 1 or not lines[0].isprintable():
-        return None
-    line = lines[0]
+def _login_of(line: str) -> Login | None:
     if line.startswith("?"):
         query = line[1:].strip()
         return Login(query=quote(query, safe="!$%'()*+,/:;=@&~")) if "=" in query else None

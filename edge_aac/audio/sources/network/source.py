@@ -10,6 +10,7 @@ from edge_aac.audio.channel_watch import ChannelWatch
 from edge_aac.audio.reconnect import OPENING_S, Reconnecting
 from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.audio.sources.network.address import NetworkAddress
+from edge_aac.audio.sources.network.credentials import CREDENTIALS, read_login
 from edge_aac.audio.sources.network.stream import NetworkStream
 from edge_aac.backoff import Backoff
 from edge_aac.errors import DeviceError
@@ -48,7 +49,7 @@ class NetworkOpener:
         self._label = label
         self._watch = ChannelWatch(label)
         if address.credentials is not None:
-            address.credentials.warn_if_open()
+            address.credentials.warn_if_open(CREDENTIALS)
 
     def __call__(self, closed: threading.Event) -> NetworkStream:
         """Connects to the server.
@@ -60,7 +61,7 @@ class NetworkOpener:
             DeviceError: there is no sound.
         """
         address = self._address
-        login = address.login if address.credentials is None else address.credentials.read()
+        login = address.login if address.credentials is None else read_login(address.credentials)
         if login is not None and address.is_rtsp and not login.fits_rtsp:
             raise DeviceError(
                 f"User and password of '{self._label}' are longer than ffmpeg sends to an RTSP server: 127 characters "

@@ -153,7 +153,7 @@ def test_a_file_of_credentials_that_all_may_read_is_told(
     (tmp_path / "login").write_text("kitchen:x\n")
     os.chmod(tmp_path / "login", 0o644)
     make_sink(f"mqtt://127.0.0.1:{broker.port}", credentials=f"file:{tmp_path}/login")
-    assert "chmod 600" in caplog.text
+    assert "chmod o=" in caplog.text
 
 
 def test_a_topic_that_the_acl_refuses_until_it_allows_it(

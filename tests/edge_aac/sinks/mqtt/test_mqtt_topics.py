@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge_aac.sinks.mqtt.messages import Message, message_of, of_stored, to_stored
+from edge_aac.sinks.mqtt.messages import Message, Moment, message_of, of_stored, to_stored
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.topics import LONGEST_SEGMENT_BYTES, Topics, segment
 from tests.edge_aac.fakes import caption_record
@@ -72,14 +72,15 @@ def test_other_topics_are_no_commands(topic: str) -> None:
 def test_a_state_that_has_outlived_its_expiry_is_history() -> None:
     record = caption_record(0, source="mic0")
     message = message_of(record, Topics("edge-aac", "kitchen"), qos=1, retain=True, expiry_s=100)
-    stored = to_stored(message, "mic0", 1000.0)
-    assert of_stored(stored, 1000.0) == message
-    assert of_stored(stored, 1040.0).expiry_s == 60
-    late = of_stored(stored, 1100.0)
+    stored = to_stored(message, "mic0", Moment(1000.0, 10.0, "first"))
+    assert of_stored(stored, Moment(1000.0, 10.0, "first")) == message
+    assert of_stored(stored, Moment(5e8, 50.0, "first")).expiry_s == 60, "the clock was set"
+    assert of_stored(stored, Moment(1040.0, 5.0, "second")).expiry_s == 60, "the machine was started again"
+    late = of_stored(stored, Moment(1100.0, 110.0, "first"))
     assert (late.retain, late.expiry_s, late.payload) == (False, None, message.payload)
-    assert of_stored(stored, 900.0) == message, "the clock was set back"
+    assert of_stored(stored, Moment(900.0, 1.0, "second")) == message, "the clock was set back"
     plain = Message("t", b"x")
-    assert of_stored(to_stored(plain, "mic0", 1.0), 1e9) == plain
+    assert of_stored(to_stored(plain, "mic0", Moment(1.0, 1.0, "first")), Moment(1e9, 1e9, "second")) == plain
 
 
 @pytest.mark.parametrize(

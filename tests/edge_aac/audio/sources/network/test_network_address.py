@@ -9,7 +9,8 @@ import pytest
 from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.sources.address import Address, open_source
 from edge_aac.audio.sources.network.address import NetworkAddress
-from edge_aac.audio.sources.network.credentials import CredentialsPlace, Login
+from edge_aac.audio.sources.network.credentials import Login
+from edge_aac.credentials import SecretPlace
 from edge_aac.errors import UsageError
 
 
@@ -44,11 +45,11 @@ def test_what_the_server_is_asked_for(uri: str, url: str) -> None:
 def test_options() -> None:
     address = _address("rtsp://c/x?transport=udp&stall_s=4&connect_s=20&credentials=file:/a%20b#channel=2")
     assert (address.transport, address.stall_s, address.connect_s) == ("udp", 4.0, 20.0)
-    assert address.credentials == CredentialsPlace("file", "/a b")
+    assert address.credentials == SecretPlace("file", "/a b")
     assert address.mixing == Mixing(channel=2)
     address = _address("https://r/x#ca=/etc/ca.pem&mix=mean&credentials=env:LOGIN")
     assert (address.verify, address.authorities, address.mixing) == (True, Path("/etc/ca.pem"), Mixing("mean"))
-    assert address.credentials == CredentialsPlace("env", "LOGIN")
+    assert address.credentials == SecretPlace("env", "LOGIN")
     assert not _address("https://r/x?tls_verify=no").verify
 
 

@@ -1,0 +1,2 @@
+    .section .recording, "a", %progbits
+    .incbin "recording.bin"

@@ -1,0 +1,262 @@
+"""Sources that come and go while a stream runs, behind an address that names several."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edge_aac import app
+from edge_aac.audio.sources.address import Source, SourceContext
+from edge_aac.audio.sources.discovery import covers_several, open_discovery
+from edge_aac.errors import ConfigError, DeviceError, UsageError
+from edge_aac.service.overrides import Override
+from edge_aac.service.reload import Running
+from edge_aac.service.reload_request import ReloadRequest
+from edge_aac.settings.layers import Layer
+from edge_aac.settings.tree import Settings, load_settings
+from tests.edge_aac.fakes import FakeModel, FakeSource
+from tests.edge_aac.outside_package import NAME, OutsidePackage
+from tests.edge_aac.streaming.session_cases import noise
+
+_PATIENCE_S = 60.0
+
+_POND = """
+from edge_aac.audio.sources.discovery import FoundSource
+from edge_aac.errors import DeviceError, UsageError
+
+there, opened, closed, dry = [], [], [], []
+
+
+class Pond:
+    @staticmethod
+    def covers(address):
+        if "salt" in address.rest:
+            raise UsageError("a pond has no salt")
+        return "frog" not in address.rest
+
+    @staticmethod
+    def open(address, context):
+        if dry and not context.wait_for_device:
+            raise DeviceError("the pond is dry")
+        opened.append((address.uri, context.wait_for_device))
+        return Looking(address.uri)
+
+
+class Looking:
+    def __init__(self, uri):
+        self.uri = uri
+
+    def found(self):
+        return [FoundSource(f"{self.uri}?frog={name}", name) for name in there]
+
+    def close(self):
+        closed.append(self.uri)
+"""
+
+
+@pytest.fixture
+def pond(outside_package: OutsidePackage) -> Iterator[ModuleType]:
+    outside_package.install(_POND, {"edge_aac.discoveries": {"pond": f"{NAME}:Pond"}})
+    assert covers_several("pond:1")
+    yield sys.modules[NAME]
+
+
+@pytest.fixture(autouse=True)
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, FakeSource]:
+    """Sources that are open, by address; there is no configuration of the machine, and no bundle but its language."""
+    sources: dict[str, FakeSource] = {}
+
+    def open_source(address: str, context: SourceContext) -> Source:
+        if "ill" in address:
+            raise UsageError("this frog is ill")
+        source = FakeSource([noise(8_000, 1)] * 3, live=True, endless=True, label=context.name or address)
+        sources[address] = source
+        return source
+
+    bundle = SimpleNamespace(manifest=SimpleNamespace(language="en"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("edge_aac.settings.tree.default_files", lambda: [])
+    monkeypatch.setattr(app, "open_model", lambda _settings: FakeModel())
+    monkeypatch.setattr("edge_aac.service.opening.open_source", open_source)
+    monkeypatch.setattr("edge_aac.service.plans.open_source", open_source)
+    monkeypatch.setattr("edge_aac.service.opening.open_bundle", lambda _name: bundle)
+    return sources
+
+
+def _settings(folder: Path, text: str) -> Settings:
+    path = folder / "config.toml"
+    path.write_text(f'{text}\n[[sinks]]\nkind = "jsonl"\npath = "{folder / "records.jsonl"}"\nrecords = ["health"]\n')
+    return load_settings(path, Layer())
+
+
+def _wait_for(condition: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
+@contextmanager
+def _stream(settings: Settings, request: ReloadRequest | None = None) -> Iterator[Running]:
+    stop = threading.Event()
+    parts: list[Running] = []
+    build = app._opened
+
+    def noting(*arguments: Any) -> Running:
+        parts.append(build(*arguments))
+        return parts[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "_opened", noting)
+        thread = threading.Thread(
+            target=app.run_stream, args=(settings, app.Output(), stop), kwargs={"reload": request}
+        )
+        thread.start()
+        _wait_for(lambda: parts and any(parts[0].session.signs()))
+        try:
+            yield parts[0]
+        finally:
+            stop.set()
+            thread.join(_PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def _labels(running: Running) -> list[str]:
+    return sorted(channel.label for channel in running.session.channels)
+
+
+def test_sources_come_and_go(tmp_path: Path, pond: ModuleType, opened: dict[str, FakeSource]) -> None:
+    settings = _settings(tmp_path, '[[sources]]\naddress = "pond:1"\nhop_s = 4.0\n')
+    with _stream(settings) as running:
+        assert _labels(running) == [], "and the stream goes on without any"
+        pond.there.append("kermit")
+        _wait_for(lambda: _labels(running) == ["kermit"])
+        pond.there.append("robin")
+        _wait_for(lambda: _labels(running) == ["kermit", "robin"])
+        assert {channel.hop_s for channel in running.session.channels} == {4.0}, "by the settings of their pond"
+        pond.there.remove("kermit")
+        _wait_for(lambda: _labels(running) == ["robin"])
+        _wait_for(opened["pond:1?frog=kermit"].closed.is_set)
+        assert not opened["pond:1?frog=robin"].closed.is_set()
+        pond.there.append("kermit")
+        _wait_for(lambda: _labels(running) == ["kermit", "robin"])
+    assert pond.closed == ["pond:1"]
+    assert '"source":"kermit"' in (tmp_path / "records.jsonl").read_text(), "a last health record"
+
+
+def test_beside_a_source_of_its_own_with_the_same_name(tmp_path: Path, pond: ModuleType) -> None:
+    pond.there += ["mic0", "robin"]
+    text = (
+        '[[sources]]\naddress = "mic0"\n[[sources]]\naddress = "pond:1"\n[[sources]]\naddress = "pond:2"\nname = "b"\n'
+    )
+    with _stream(_settings(tmp_path, text)) as running:
+        _wait_for(lambda: len(running.session.channels) == 5)
+        assert _labels(running) == ["b-mic0", "b-robin", "mic0", "mic0-2", "robin"]
+
+
+def test_one_that_cannot_be_opened_is_named_once_and_tried_again(
+    tmp_path: Path, pond: ModuleType, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_aac.service.discovering.RETRY_S", 0.3)
+    pond.there += ["ill", "robin"]
+    with _stream(_settings(tmp_path, '[[sources]]\naddress = "pond:1"\n')) as running:
+        _wait_for(lambda: _labels(running) == ["robin"])
+        time.sleep(1.0)
+    told = [record for record in caplog.records if "this frog is ill" in record.getMessage()]
+    assert [record.levelno for record in told if record.levelno >= logging.WARNING] == [logging.WARNING]
+
+
+def test_a_reload_changes_adds_and_takes_away(tmp_path: Path, pond: ModuleType, opened: dict[str, FakeSource]) -> None:
+    text = ['[[sources]]\naddress = "pond:1"\n']
+    request = ReloadRequest(lambda: _settings(tmp_path, text[0]))
+    pond.there.append("robin")
+    with _stream(_settings(tmp_path, text[0]), request) as running:
+        _wait_for(lambda: _labels(running) == ["robin"])
+        (channel,) = running.session.channels
+        text[0] = '[[sources]]\naddress = "pond:1"\nhop_s = 7.0\n'
+        request.make()
+        _wait_for(lambda: channel.hop_s == 7.0)
+        assert running.session.channels == [channel], "its capture goes on"
+        text[0] += '[[sources]]\naddress = "pond:2"\n'
+        request.make()
+        _wait_for(lambda: _labels(running) == ["robin", "robin-2"])
+        text[0] = '[[sources]]\naddress = "pond:2"\n'
+        request.make()
+        _wait_for(lambda: _labels(running) == ["robin-2"])
+        _wait_for(lambda: pond.closed == ["pond:1"])
+        assert opened["pond:1?frog=robin"].closed.wait(_PATIENCE_S)
+        text[0] = '[[sources]]\naddress = "mic0"\n'
+        request.make()
+        _wait_for(lambda: _labels(running) == ["mic0"])
+        assert not running.session.more_may_come
+    assert sorted(pond.closed) == ["pond:1", "pond:2"]
+
+
+def test_one_that_was_paused_is_paused_when_it_comes_again(
+    tmp_path: Path, pond: ModuleType, opened: dict[str, FakeSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a restart, before which nobody knows what will be found: a paused microphone never listens again."""
+    monkeypatch.setattr(app, "takes_commands", lambda _sinks: True)
+    settings = _settings(tmp_path, '[[sources]]\naddress = "pond:1"\n')
+    pond.there.append("robin")
+    with _stream(settings) as running:
+        _wait_for(lambda: _labels(running) == ["robin"])
+        assert running.control is not None
+        running.control.set_enabled("robin", False)
+    opened.clear()
+    pond.there.clear()
+    with _stream(settings) as running:
+        assert running.overrides.of("robin") == Override(paused=True)
+        pond.there.append("robin")
+        _wait_for(lambda: _labels(running) == ["robin"])
+        (channel,) = running.session.channels
+        _wait_for(lambda: channel.capture.state == "paused")
+        assert opened == {}
+        assert running.control is not None
+        running.control.set_enabled("robin", True)
+        _wait_for(lambda: opened)
+
+
+def test_an_address_that_cannot_be_looked_at(tmp_path: Path, pond: ModuleType) -> None:
+    with pytest.raises(UsageError, match="salt"):
+        app.run_stream(_settings(tmp_path, '[[sources]]\naddress = "pond:salt"\n'), app.Output(), threading.Event())
+    pond.dry.append(True)
+    settings = _settings(tmp_path, '[[sources]]\naddress = "pond:1"\n')
+    with pytest.raises(DeviceError, match="dry"):
+        app.run_stream(settings, app.Output(), threading.Event())
+    with _stream(_settings(tmp_path, '[stream]\nwait_for_device = true\n[[sources]]\naddress = "pond:1"\n')):
+        assert pond.opened == [("pond:1", True)]
+
+
+def test_a_discovery_whose_look_fails_keeps_the_others_going(
+    tmp_path: Path, pond: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    pond.there.append("robin")
+    looking = pond.Looking.found
+    pond.Looking.found = lambda self: 1 / 0 if self.uri == "pond:1" else looking(self)
+    text = '[[sources]]\naddress = "pond:1"\n[[sources]]\naddress = "pond:2"\n'
+    with _stream(_settings(tmp_path, text)) as running:
+        _wait_for(lambda: _labels(running) == ["robin"])
+    assert "pond:1: what it finds cannot be followed" in caplog.text
+
+
+def test_an_address_of_one_source_is_none(pond: ModuleType) -> None:
+    assert not covers_several("pond:frog") and not covers_several("mic0")
+    with pytest.raises(ValueError, match="names one source"):
+        open_discovery("mic0")
+
+
+def test_a_package_whose_discovery_cannot_be_loaded(outside_package: OutsidePackage) -> None:
+    outside_package.install("", {"edge_aac.discoveries": {"pond": f"{NAME}:Missing"}})
+    with pytest.raises(ConfigError, match="install that package again"):
+        covers_several("pond:1")

@@ -1,0 +1,238 @@
+"""What a person meets: keys, the list of devices, the checks of `edge-aac doctor`, ids and names."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edge_aac.audio.listings import listed_inputs
+from edge_aac.doctor.contract import Context, Finding
+from edge_aac.errors import ConfigError, InputMissingError, UsageError
+from edge_aac.settings.layers import Layer
+from edge_aac.settings.tree import load_settings
+from firmware_bridge import check
+from firmware_bridge.carriers import PtyCarrier
+from firmware_bridge.device import Device
+from firmware_bridge.device_ids import id_of, id_text, label_of
+from firmware_bridge.emulator import EmulatedDevice
+from firmware_bridge.keys import Keyring, Keys, add_key, checked_place, default_key_file, new_key
+from firmware_bridge.seen import SeenDevices, read_seen, seen_file
+from tests.edge_aac.outside_package import NAME, OutsidePackage
+from tests.firmware_bridge.worlds import DEVICE, KEY, hello
+
+HEX = KEY.hex()
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def test_ids() -> None:
+    assert id_text(1) == "000000000001" and id_text(2**64 - 1) == "f" * 16
+    for text in ("24:0A:C4:12:34:56", "24-0a-c4-12-34-56", "240ac4123456"):
+        assert id_of(text) == DEVICE
+    for text in ("", "0", "kitchen", "1" * 17):
+        assert id_of(text) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("kitchen", "kitchen"), ("", id_text(5)), ("a\nb\x1b[2J\u202e", "ab[2J"), ("  ", id_text(5)), (" a  b ", "a b")],
+)
+def test_labels_have_no_control_characters(name: str, label: str) -> None:
+    assert label_of(name, 5) == label
+
+
+def test_keys_of_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "keys"
+    path.write_text(f"# ours\n\n24:0a:c4:12:34:56 {HEX}\n*\t{HEX[::-1]}\n")
+    path.chmod(0o604)
+    keyring = Keyring(f"file:{path}")
+    assert keyring.of(DEVICE) == KEY and keyring.of(1) == bytes.fromhex(HEX[::-1])
+    assert "chmod o=" in caplog.text and HEX not in caplog.text
+    assert HEX not in repr(Keys.parse(path.read_text(), "it"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# nothing\n",
+        f"kitchen {HEX}",
+        f"1 {HEX[1:]}",
+        f"1 {HEX}\n01 {HEX}",
+        f"* {HEX}\n* {HEX}",
+        f"{HEX}",
+        f"1 {HEX} x",
+    ],
+)
+def test_keys_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Keys.parse(text, "it")
+    assert HEX not in str(refused.value)
+
+
+def test_keys_of_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputMissingError, match="EDGE_AAC_TEST_KEYS"):
+        Keyring("env:EDGE_AAC_TEST_KEYS")
+    monkeypatch.setenv("EDGE_AAC_TEST_KEYS", f"* {HEX}")
+    assert Keyring("env:EDGE_AAC_TEST_KEYS").of(9) == KEY
+
+
+def test_places_of_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert checked_place("env:KEYS") == "env:KEYS" and checked_place("file:/a") == "file:/a"
+    for text in (HEX, "file:", "env:1", "http://x"):
+        with pytest.raises(UsageError) as refused:
+            checked_place(text)
+        assert HEX not in str(refused.value)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert default_key_file() == tmp_path / "edge-aac" / "bridge-keys"
+
+
+def test_a_key_is_added_once_for_its_owner_and_group_alone(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "keys"
+    first = new_key()
+    add_key(path, DEVICE, first)
+    add_key(path, None, KEY)
+    assert path.stat().st_mode & 0o777 == 0o640
+    keys = Keys.parse(path.read_text(), "it")
+    assert (keys.of(DEVICE), keys.of(1)) == (first, KEY)
+    for device in (DEVICE, None):
+        with pytest.raises(ConfigError, match="has a key of that device"):
+            add_key(path, device, KEY)
+    with pytest.raises(InputMissingError, match="cannot be written"):
+        add_key(tmp_path, 1, KEY)
+
+
+def test_who_said_hello_is_kept_for_others(tmp_path: Path) -> None:
+    path = tmp_path / "seen.json"
+    assert read_seen(path) == []
+    seen = SeenDevices(path)
+    seen.write("udp://a:1", [Device(hello()), Device(hello(device=5))])
+    seen.write("serial:/dev/x", [Device(hello(device=5))])
+    assert [(one.link, one.id) for one in read_seen(path)] == [
+        ("udp://a:1", id_text(DEVICE)),
+        ("udp://a:1", id_text(5)),
+        ("serial:/dev/x", id_text(5)),
+    ]
+    for text in ("", "{}", '{"schema": "x"}', "[" * 100_000):
+        path.write_text(text)
+        assert read_seen(path) == []
+    seen.write("udp://a:1", [Device(hello())])
+    assert len(read_seen(path)) == 1
+
+
+def test_a_list_that_cannot_be_written_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    seen = SeenDevices(tmp_path)
+    for _ in range(3):
+        seen.write("udp://a:1", [Device(hello())])
+    told = [record for record in caplog.records if "cannot be kept" in record.getMessage()]
+    assert [record.levelno for record in told if record.levelno >= logging.WARNING] == [logging.WARNING]
+
+
+def test_devices_lists_ports_and_who_said_hello(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = SimpleNamespace(device="/dev/ttyACM7", description="Pico", vid=0x2E8A)
+    onboard = SimpleNamespace(device="/dev/ttyS0", description="n/a", vid=None)
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [port])
+    SeenDevices(seen_file()).write("udp://0.0.0.0:5005", [Device(hello())])
+    listed = {one.id: one for one in listed_inputs()}
+    assert listed["serial:/dev/ttyACM7"].details["kind"] == "serial"
+    kitchen = listed[f"udp://0.0.0.0:5005?device={id_text(DEVICE)}"]
+    assert kitchen.details["name"] == "kitchen" and kitchen.description.startswith("kitchen  pcm  16000 Hz  HELLO ")
+    json.dumps(dict(kitchen.details))
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [onboard])
+    assert "serial:/dev/ttyS0" not in {one.id for one in listed_inputs()}
+
+
+def test_a_listing_that_fails_keeps_the_others(
+    outside_package: OutsidePackage, caplog: pytest.LogCaptureFixture
+) -> None:
+    outside_package.install("def listed():\n    return 1 / 0\n", {"edge_aac.listings": {"acme": f"{NAME}:listed"}})
+    SeenDevices(seen_file()).write("udp://0.0.0.0:5005", [Device(hello())])
+    assert any(one.details["kind"] == "bridge" for one in listed_inputs())
+    assert "'acme' cannot be listed" in caplog.text
+
+
+@pytest.fixture
+def findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], list[Finding]]]:
+    monkeypatch.setattr("edge_aac.settings.tree.default_files", lambda: [])
+    monkeypatch.setattr(check, "_HELLO_S", 1.5)
+
+    def run(text: str) -> list[Finding]:
+        path = tmp_path / "config.toml"
+        path.write_text(text)
+        context = Context(load_settings(path, Layer()))
+        return [finding for part in check.check(context) for finding in part.run()]
+
+    yield run
+
+
+def test_doctor_without_a_bridge(findings: Callable[[str], list[Finding]]) -> None:
+    assert [finding.status for finding in findings('[[sources]]\naddress = "demo:"\n')] == ["ok"]
+
+
+def test_doctor_names_who_says_hello(findings: Callable[[str], list[Finding]], tmp_path: Path) -> None:
+    import threading
+
+    device, carrier, stop = (
+        EmulatedDevice(DEVICE, "kitchen", stream=True),
+        PtyCarrier(tmp_path / "tty"),
+        threading.Event(),
+    )
+
+    def run() -> None:
+        while not stop.wait(0.01):
+            for packet in device.packets_due(time.monotonic()):
+                carrier.send(packet)
+            for data in carrier.receive(0.0):
+                device.receive(data)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        (found,) = findings(f'[[sources]]\naddress = "serial:{tmp_path / "tty"}"\n')
+    finally:
+        stop.set()
+        thread.join(5)
+        carrier.close()
+    assert (found.status, found.text) == ("ok", "kitchen (240ac4123456) said HELLO")
+
+
+def test_doctor_hears_nobody_and_warns_of_no_keys(findings: Callable[[str], list[Finding]]) -> None:
+    from tests.firmware_bridge.test_udp_link import free_port
+
+    found = findings(f'[[sources]]\naddress = "udp://127.0.0.1:{free_port()}?auth=none"\n')
+    assert [one.status for one in found] == ["warning", "warning"]
+    assert "no device said HELLO" in found[0].text and "auth=none" in found[1].text
+
+
+def test_doctor_says_why_a_link_cannot_be_opened(
+    findings: Callable[[str], list[Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_aac.errors import DeviceError
+
+    text = '[[sources]]\naddress = "serial:/proc/nonexistent/tty"\n'
+    with pytest.raises(DeviceError, match="plug the device in"):
+        findings(text)
+    monkeypatch.setattr("edge_aac.doctor.service.is_running", lambda: True)
+    (found,) = findings(text)
+    assert (found.status, "the service, which runs, has the link" in found.text) == ("ok", True)
+
+
+def test_units_are_what_udev_and_systemd_read() -> None:
+    folder = Path(check.__file__).parent / "units"
+    rules = (folder / "70-edge-aac-bridge.rules").read_text().splitlines()
+    keys: list[Any] = [line.split(",") for line in rules if line and not line.startswith("#")]
+    assert len(keys) >= 6 and all("==" in part or "=" in part for line in keys for part in line)
+    lines = [line for line in (folder / "bridge.conf").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "[Service]" and all(line.startswith("DeviceAllow=char-tty") for line in lines[1:])
