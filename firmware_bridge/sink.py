@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
 from edge_aac.errors import DeviceError, UsageError
-from edge_aac.records import Record, known_kinds
+from edge_aac.records import Alert as AlertRecord
+from edge_aac.records import Caption as CaptionRecord
+from edge_aac.records import Record
 from edge_aac.sinks.contract import SinkSettings, SinkStatus
 from firmware_bridge.device_ids import id_of
 from firmware_bridge.fields import Abilities, Pattern, Priority
@@ -50,9 +52,8 @@ class BridgeSettings(SinkSettings):
     """
 
     records: tuple[str, ...] = Field(
-        default_factory=lambda: tuple(kind for kind in ("caption", "alert") if kind in known_kinds()),
+        default=("caption", "alert"),
         description="Kinds of record that the sink takes.",
-        json_schema_extra={"absent": "captions, and alerts"},
     )
     links: tuple[str, ...] = Field(
         default=(),
@@ -199,11 +200,10 @@ class BridgeSink:
 
     def publish(self, record: Record) -> None:
         """See :class:`edge_aac.sinks.contract.Sink`. It never waits for a device."""
-        table: Any = record
-        if record.kind == "alert":
-            self._publish_alert(table)
+        if isinstance(record, AlertRecord):
+            self._publish_alert(record)
             return
-        text = table.caption if record.kind == "caption" else record.sentence()
+        text = record.caption if isinstance(record, CaptionRecord) else record.sentence()
         found = text.casefold()
         patterns = [pattern for words, pattern in self._settings.alerts.items() if words.casefold() in found]
         for link, device in self._devices_of(record.source):
@@ -226,7 +226,7 @@ class BridgeSink:
             end()
         self._release()
 
-    def _publish_alert(self, alert: Any) -> None:
+    def _publish_alert(self, alert: AlertRecord) -> None:
         starts = alert.state == "start"
         pattern = PATTERNS[self._settings.alert_pattern] if starts else Pattern.STOP
         for link, device in self._devices_of(alert.source):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
 
+from edge_aac.records import Alert as AlertRecord
 from edge_aac.records import Caption as CaptionRecord
 from edge_aac.records import LatencyMs, Record, Score
 from firmware_bridge.address import Endpoint
@@ -194,8 +194,10 @@ def test_routes_and_patterns(links: Registry, link: _Link) -> None:
 
 
 def test_alert_records_start_and_stop(links: Registry, link: _Link) -> None:
-    start = SimpleNamespace(kind="alert", source="kitchen", state="start", title=None, alert="fire", caption="a siren")
-    end = SimpleNamespace(**{**vars(start), "state": "end"})
+    start = AlertRecord(
+        node="home", source="kitchen", number=0, lasted_s=3.0, event=1, state="start", alert="fire", caption="a siren"
+    )
+    end = start.model_copy(update={"state": "end", "reason": "quiet"})
     assert _sent(links, link, BridgeSettings(), start, end) == [(1, "IN_TURNS"), (1, "STOP"), (1, "fire: a siren")]
 
 
