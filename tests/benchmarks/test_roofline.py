@@ -20,6 +20,7 @@ from benchmarks.roofline import Decoding, Model, Part, bound, bundle_model, memo
 from edge_aac.bundle.manifest import DecodingRules  # noqa: E402
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle  # noqa: E402
 from edge_aac.errors import ConfigError, DataError  # noqa: E402
+from tests.edge_aac.models.tiny_bundle import Tiny, captioner_table, write  # noqa: E402
 
 BOARD = Board("a board whose sums are easy", 10, 20, 100, 8, (5, 10))
 COSTS = GraphCosts(
@@ -282,3 +283,16 @@ def test_sizes_alone_give_the_costs_of_the_graphs_that_are_exported_from_them(tm
     for texts in (1, 3):
         given = {"token_ids": (texts, 9), "attention_mask": (texts, 9)}
         assert graph_costs(tmp_path / "text.onnx", given) == text_embedder_costs(embedder.to("meta"), texts, 9)
+
+
+def test_a_stem_is_a_part_of_its_own(tmp_path: Path) -> None:
+    plain, patched = (
+        open_bundle(write(tmp_path / name, captioner_table(tmp_path / name, tiny)))
+        for name, tiny in (("plain", Tiny()), ("patched", Tiny(patches=(98, 50))))
+    )
+    rules = Decoding.of(patched.manifest.decoding, True, 0)  # type: ignore[attr-defined]
+    assert "stem" not in bundle_model(plain, rules).parts
+    parts = bundle_model(patched, rules).parts
+    assert list(parts) == ["stem", "encoder", "decoder", "text_embedder"]
+    # Of each of 19 patches, its 98 frames are weighted and the 128 sums multiplied with 5 columns.
+    assert parts["stem"].costs.macs == 19 * (98 * 128 + 128 * 5)
