@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from benchmarks.boards import Board  # noqa: E402
 from benchmarks.graph_costs import GraphCosts, graph_costs  # noqa: E402
 from benchmarks.roofline import Decoding, Model, Part, bound, bundle_model, memory_bytes, model_report  # noqa: E402
-from edge_aac.bundle.manifest import DecodingRules  # noqa: E402
+from edge_aac.bundle.manifest import DecodingRules, Seq2SeqManifest  # noqa: E402
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle  # noqa: E402
 from edge_aac.errors import ConfigError, DataError  # noqa: E402
 from tests.edge_aac.models.tiny_bundle import Tiny, captioner_table, write  # noqa: E402
@@ -286,13 +286,17 @@ def test_sizes_alone_give_the_costs_of_the_graphs_that_are_exported_from_them(tm
 
 
 def test_a_stem_is_a_part_of_its_own(tmp_path: Path) -> None:
-    plain, patched = (
-        open_bundle(write(tmp_path / name, captioner_table(tmp_path / name, tiny)))
-        for name, tiny in (("plain", Tiny()), ("patched", Tiny(patches=(98, 50))))
-    )
-    rules = Decoding.of(patched.manifest.decoding, True, 0)  # type: ignore[attr-defined]
-    assert "stem" not in bundle_model(plain, rules).parts
-    parts = bundle_model(patched, rules).parts
-    assert list(parts) == ["stem", "encoder", "decoder", "text_embedder"]
-    # Of each of 19 patches, its 98 frames are weighted and the 128 sums multiplied with 5 columns.
-    assert parts["stem"].costs.macs == 19 * (98 * 128 + 128 * 5)
+    parts = []
+    for name, tiny in (("plain", Tiny()), ("patched", Tiny(patches=(98, 50)))):
+        table = captioner_table(tmp_path / name, tiny)
+        for text in ("token_ids", "attention_mask"):
+            table["graphs"]["text_embedder"][0]["shapes"][text] = ["texts", "tokens"]
+        bundle = open_bundle(write(tmp_path / name, table))
+        rules = bundle.manifest_of(Seq2SeqManifest).decoding
+        parts.append(bundle_model(bundle, Decoding.of(rules, True, 0)).parts)
+    assert [list(each) for each in parts] == [
+        ["encoder", "decoder", "text_embedder"],
+        ["stem", "encoder", "decoder", "text_embedder"],
+    ]
+    # Of each of 19 patches, its 98 frames are weighted, and their 128 sums multiplied with 5 columns.
+    assert parts[1]["stem"].costs.macs == 19 * (98 * 128 + 128 * 5)
