@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edge_aac.audio.audible_level import AudibleEnergy
 from edge_aac.audio.features import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS, FilterBank
+from edge_aac.audio.stretch import Stretch
 from edge_aac.errors import ConfigError, EdgeAacError
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -39,6 +40,7 @@ class Window:
         peak_dbfs: highest absolute sample in dB below full scale, at least -120.
         audible_dbfs: level of the loudest 0.1 s of the real sound, A-weighted, in dB below a full-scale square wave, at
             least -120: DC and rumble that nobody hears add nothing to it. NaN where a sample is no number.
+        stretch: the unbroken stretch of sound that it was cut from; None where that is not known.
     """
 
     start: int
@@ -47,6 +49,7 @@ class Window:
     rms_dbfs: float
     peak_dbfs: float
     audible_dbfs: float
+    stretch: Stretch | None = field(default=None, compare=False, repr=False)
 
 
 def check_hop(hop_samples: int) -> None:
@@ -90,6 +93,7 @@ class WindowSlicer:
         self._filter_bank = FilterBank()
         self._partial_block = np.zeros(0, np.float32)
         self._origin = 0
+        self._stretch = Stretch()
         # From here on positions count from the origin, where the stream last (re)started.
         self._received = 0
         self._covered = 0
@@ -186,6 +190,7 @@ class WindowSlicer:
 
     def _restart(self, position: int) -> None:
         self._origin = position
+        self._stretch = Stretch()
         self._received = 0
         self._covered = 0
         self._next_start = 0
@@ -224,6 +229,7 @@ class WindowSlicer:
             rms_dbfs=_decibels(math.sqrt(float(np.ascontiguousarray(levels[:, 0]).sum()) / heard)),
             peak_dbfs=_decibels(float(levels[:, 1].max())),
             audible_dbfs=_loudest_dbfs(self._audible.copied(first, rows), heard),
+            stretch=self._stretch,
         )
 
     def _forget(self) -> None:

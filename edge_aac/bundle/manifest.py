@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator, mode
 from edge_aac.bundle import limits
 from edge_aac.bundle.json_text import read_json, shown
 from edge_aac.bundle.kinds import UnknownKindError, model_kind
+from edge_aac.bundle.patches import STEM, PatchRule, check_stem
 from edge_aac.bundle.section import Axis, Count, Name, Number, Section, Text
 from edge_aac.errors import DataError, first_complaint
 
@@ -140,7 +141,7 @@ class Manifest(Section):
     :attr:`roles` and :meth:`own_files`.
 
     Attributes:
-        roles: the graphs that a model of the kind has, each of them needed.
+        roles: the graphs that a model of the kind can have.
         kind: name of the kind of model, as registered in the entry-point group ``edge_aac.models``. Absent in bundles
             from before there were several: those are of the kind "seq2seq".
         language: language of the captions as a BCP 47 tag ("en", "pt-BR"); it chooses the fluency check.
@@ -243,10 +244,11 @@ class Seq2SeqManifest(Manifest):
         vocabulary_size: number of tokens of the decoder, V.
         decoding: default rules for finding candidates; `rerank` has the default weights for ranking them.
         familiarity: absent where the encoder does not score how familiar a window is.
+        patches: absent where the encoder hears filter banks itself; else the graph "stem" does, patch by patch.
         instruction: text before every text that goes to the text embedder (INSTRUCTOR's "Represent the …: ").
     """
 
-    roles: ClassVar[frozenset[str]] = frozenset(SEQ2SEQ_ROLES)
+    roles: ClassVar[frozenset[str]] = frozenset({*SEQ2SEQ_ROLES, STEM})
 
     kind: Literal["seq2seq"] = "seq2seq"
     embedding_size: Count = Field(ge=1, le=limits.MAX_EMBEDDING_SIZE)
@@ -254,6 +256,7 @@ class Seq2SeqManifest(Manifest):
     decoding: DecodingRules
     rerank: RerankWeights
     familiarity: FamiliarityRule | None = None
+    patches: PatchRule | None = None
     instruction: str = Field(default="", max_length=limits.MAX_INSTRUCTION)
     tokenizers: Tokenizers
 
@@ -261,8 +264,14 @@ class Seq2SeqManifest(Manifest):
         """The two tokenizers."""
         return [self.tokenizers.decoder, self.tokenizers.text]
 
+    @property
+    def needed_roles(self) -> tuple[GraphRole, ...]:
+        """The graphs that the model is made of, in the order of the data's way."""
+        return (STEM, *SEQ2SEQ_ROLES) if self.patches else SEQ2SEQ_ROLES
+
     @model_validator(mode="after")
     def _fits_its_graphs(self) -> Seq2SeqManifest:
+        check_stem(self.patches, self.graphs)
         self.check_axis("encoder", "audio_embedding", self.embedding_size, "embedding_size")
         self.check_axis("decoder", "logits", self.vocabulary_size, "vocabulary_size")
         if self.rerank.similarity:

@@ -150,6 +150,36 @@ class WindowModel(Protocol):
         """Embed texts, as captions are compared with each other: shape (N, E), each row of unit length."""
 
 
+class SharedWork(Protocol):
+    """What a model computes once for all windows of a stretch of sound that overlap."""
+
+    @property
+    def hop_samples(self) -> int:
+        """Windows whose starts lie a multiple of so many samples apart share the most."""
+
+    @property
+    def computed(self) -> int:
+        """Number of parts of windows that were computed."""
+
+    @property
+    def reused(self) -> int:
+        """Number of parts of windows that were known from other windows."""
+
+
+@runtime_checkable
+class SharingModel(Protocol):
+    """A model that may do so; :attr:`edge_aac.audio.windows.Window.stretch` tells it which windows overlap."""
+
+    @property
+    def shared_work(self) -> SharedWork | None:
+        """None where every window is computed by itself."""
+
+
+def shared_work(model: WindowModel) -> SharedWork | None:
+    """What windows of one stretch of sound share in a model; None where they share nothing."""
+    return model.shared_work if isinstance(model, SharingModel) else None
+
+
 @runtime_checkable
 class NamingModel(Protocol):
     """A model whose bundle may list the sounds that its captions name, with their words."""

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from edge_aac import records
-from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
 from edge_aac.audio.windows import Window
 from edge_aac.bundle import limits
 from edge_aac.bundle.manifest import BundleFile, Manifest
+from edge_aac.bundle.patches import STEM, PatchRule, check_stem
 from edge_aac.bundle.section import Count
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
@@ -29,7 +29,9 @@ from edge_aac.models.contract import (
     Wanted,
     not_cancelled,
 )
-from edge_aac.models.graph_contracts import AUDIO_ENCODER, GraphChecks, text_embedder
+from edge_aac.models.encoder_inputs import EncoderInputs
+from edge_aac.models.graph_contracts import AUDIO_ENCODER, GraphChecks, behind_stem, stem, text_embedder
+from edge_aac.models.patches import PatchStem, PatchVectors
 from edge_aac.models.tokens import load_tokenizer, plain_text, to_arrays
 from edge_aac.models.trial import MAX_TEXT_TOKENS, Trial
 
@@ -46,7 +48,8 @@ class DualEncoderManifest(Manifest):
 
     Graphs: "encoder" takes ``fbank`` (W, 998, 128), where its model was trained on padded batches also
     ``frame_padding`` (W, 998), and gives ``audio_embedding`` (W, E) of any length; "text_embedder" takes ``token_ids``
-    and ``attention_mask`` (N, S) and gives ``embedding`` (N, E) of unit length.
+    and ``attention_mask`` (N, S) and gives ``embedding`` (N, E) of unit length. With :attr:`patches`, "stem" takes
+    ``patches`` (P, frames, 128) and gives ``vectors`` (P, D), and the encoder takes ``vectors`` (W, patches, D).
 
     Attributes:
         labels: sounds that the model chooses from, each once.
@@ -54,9 +57,10 @@ class DualEncoderManifest(Manifest):
         embedding_size: size of both embeddings, E.
         instruction: text before every text that goes to the text embedder; captions do not contain it.
         text_tokenizer: text → the text embedder's ids.
+        patches: absent where the encoder hears filter banks itself.
     """
 
-    roles: ClassVar[frozenset[str]] = frozenset({"encoder", "text_embedder"})
+    roles: ClassVar[frozenset[str]] = frozenset({STEM, "encoder", "text_embedder"})
 
     kind: Literal["dual_encoder"] = DUAL_ENCODER
     labels: list[Annotated[str, StringConstraints(max_length=limits.MAX_LABEL)]] = Field(
@@ -66,6 +70,7 @@ class DualEncoderManifest(Manifest):
     embedding_size: Count = Field(ge=1, le=limits.MAX_EMBEDDING_SIZE)
     instruction: str = Field(default="", max_length=limits.MAX_INSTRUCTION)
     text_tokenizer: BundleFile
+    patches: PatchRule | None = None
 
     @field_validator("prompt")
     @classmethod
@@ -76,6 +81,7 @@ class DualEncoderManifest(Manifest):
 
     @model_validator(mode="after")
     def _fits_its_graphs(self) -> DualEncoderManifest:
+        check_stem(self.patches, self.graphs)
         texts = self.texts()
         if not all(plain_text(label) for label in self.labels) or len(set(texts)) < len(texts):
             raise ValueError("labels are words, and no two of them the same")
@@ -114,7 +120,13 @@ class DualEncoder:
         self._encoder, self._graph = load_engine(bundle, "encoder", options)
         self._text_embedder, text_graph = load_engine(bundle, "text_embedder", options)
         checks = GraphChecks(bundle, embedding_size=self._manifest.embedding_size)
-        checks.check("encoder", self._graph, self._encoder, AUDIO_ENCODER)
+        patches = self._manifest.patches
+        self._vectors: PatchVectors | None = None
+        if patches is not None:
+            engine, stem_graph = load_engine(bundle, STEM, options)
+            checks.check(STEM, stem_graph, engine, stem(patches))
+            self._vectors = PatchVectors(PatchStem(engine), patches)
+        checks.check("encoder", self._graph, self._encoder, behind_stem(AUDIO_ENCODER, patches))
         checks.check("text_embedder", text_graph, self._text_embedder, text_embedder(compared=True))
         tokenizer = self._manifest.text_tokenizer
         self._tokenizer = load_tokenizer(bundle.checked(tokenizer))
@@ -125,7 +137,11 @@ class DualEncoder:
         # INT8 for processors finds its ranges over the whole run, so that windows would change each other's numbers;
         # a plan takes as many windows as it was built for.
         alone = self._graph.backend != ONNX_RUNTIME or self._graph.in_int8
-        self._at_once = 1 if alone or isinstance(self._encoder.input_shapes["fbank"][0], int) else None
+        self._inputs = EncoderInputs(self._encoder, self._vectors)
+        fixed = any(isinstance(shape[0], int) for shape in self._encoder.input_shapes.values())
+        self._at_once = 1 if alone or fixed else None
+        if self._vectors is not None:
+            trial.hear_patch(self._vectors.stem, self._vectors.rule)
         trial.embed_window(lambda window: self._embedded([window]), self._manifest.embedding_size)
 
     @property
@@ -147,6 +163,11 @@ class DualEncoder:
     def same_similarity(self) -> float:
         """See :class:`edge_aac.models.contract.WindowModel`."""
         return self._manifest.same_similarity
+
+    @property
+    def shared_work(self) -> PatchVectors | None:
+        """See :class:`edge_aac.models.contract.SharingModel`."""
+        return self._vectors
 
     def describe(
         self,
@@ -177,7 +198,7 @@ class DualEncoder:
         for start in range(0, len(windows), at_once):
             if cancelled():
                 raise CancelledError
-            described += self._described(windows[start : start + at_once], start, wanted)
+            described += self._described(windows[start : start + at_once], start, wanted, cancelled)
         return described
 
     def embed(self, texts: Sequence[str]) -> Array:
@@ -194,20 +215,16 @@ class DualEncoder:
             )
         return self._text_embedder.run({"token_ids": token_ids, "attention_mask": attention_mask})["embedding"]
 
-    def _embedded(self, windows: Sequence[Window]) -> Array:
+    def _embedded(self, windows: Sequence[Window], cancelled: Callable[[], bool] = not_cancelled) -> Array:
         """Audio embeddings (W, E), of one run of the encoder."""
-        inputs: dict[str, npt.NDArray[np.generic]] = {"fbank": np.stack([window.fbank for window in windows])}
-        if "frame_padding" in self._encoder.input_shapes:
-            frames = np.arange(inputs["fbank"].shape[1]) * FRAME_SHIFT_SAMPLES
-            inputs["frame_padding"] = np.stack([frames >= window.samples for window in windows])
-        return self._encoder.run(inputs)["audio_embedding"]
+        return self._encoder.run(self._inputs.of_all(windows, cancelled))["audio_embedding"]
 
     def _described(
-        self, windows: Sequence[Window], first: int, wanted: Wanted
+        self, windows: Sequence[Window], first: int, wanted: Wanted, cancelled: Callable[[], bool]
     ) -> list[Description | DataError | Undecoded]:
         """As :meth:`_in_runs`, of one run of the encoder; the first window is number ``first`` of the batch."""
         started = time.perf_counter()
-        audio_embeddings = self._embedded(windows)
+        audio_embeddings = self._embedded(windows, cancelled)
         encode_ms = 1e3 * (time.perf_counter() - started) / len(windows)
         kept = [wanted(number, embedding) for number, embedding in enumerate(audio_embeddings, first)]
         begun = time.perf_counter()

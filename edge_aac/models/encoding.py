@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
 from edge_aac.audio.windows import Window
 from edge_aac.engines.contract import Arrays, Engine
-from edge_aac.engines.steps import CROSS_ATTENTION, CoreEngine, Memory, ResidentEngine, largest_rows
+from edge_aac.engines.steps import CROSS_ATTENTION, CoreEngine, Memory, ResidentEngine
 from edge_aac.models.contract import CancelledError
+from edge_aac.models.encoder_inputs import EncoderInputs
+from edge_aac.models.patches import PatchVectors
 
 Array = npt.NDArray[np.float32]
 
@@ -50,15 +51,16 @@ class WindowEncoder:
     and its last bits depend on it.
 
     Args:
-        engine: the bundle's encoder graph: fbank (B, 998, 128) and, of a model that was trained on padded batches,
-            frame_padding (B, 998) → cross_keys and cross_values (B, layers, heads, T, head_size), audio_embedding
-            (B, E) and, where it has them, memory_padding (B, T) and familiarity (B,).
+        engine: the bundle's encoder graph: what :class:`edge_aac.models.encoder_inputs.EncoderInputs` makes →
+            cross_keys and cross_values (B, layers, heads, T, head_size), audio_embedding (B, E) and, where it has them,
+            memory_padding (B, T) and familiarity (B,).
         resident: whether the decoder reads keys and values in the encoder's own memory.
+        vectors: of the stem in front of the encoder; None where there is none.
     """
 
-    def __init__(self, engine: Engine, resident: bool) -> None:
+    def __init__(self, engine: Engine, resident: bool, vectors: PatchVectors | None = None) -> None:
         self._engine = engine
-        self._takes_padding = "frame_padding" in engine.input_shapes
+        self._inputs = EncoderInputs(engine, vectors)
         self._resident = CROSS_ATTENTION if resident else ()
         at_once = engine.runs_at_once if isinstance(engine, CoreEngine) else 1
         self._pool = ThreadPoolExecutor(at_once, "edge-aac-encode") if at_once > 1 else None
@@ -66,7 +68,7 @@ class WindowEncoder:
     @property
     def windows_at_once(self) -> int | None:
         """The largest number of windows that :meth:`encode` takes; None means any number."""
-        return largest_rows(self._engine, "fbank")
+        return self._inputs.windows_at_once
 
     def encode(self, windows: Sequence[Window], cancelled: Callable[[], bool]) -> Encoded:
         """Encode windows, at least one.
@@ -80,8 +82,9 @@ class WindowEncoder:
             CancelledError: ``cancelled`` returned True.
         """
         if isinstance(self._engine, ResidentEngine):
+            inputs = self._inputs.of_all(windows, cancelled)
             _go_on(cancelled)
-            outputs = self._engine.run_resident(self._inputs(windows), self._resident)
+            outputs = self._engine.run_resident(inputs, self._resident)
         else:
             runs = list(self._one_by_one(windows, cancelled))
             outputs = runs[0] if len(runs) == 1 else _joined(runs)
@@ -90,23 +93,12 @@ class WindowEncoder:
     def _one_by_one(self, windows: Sequence[Window], cancelled: Callable[[], bool]) -> Iterator[dict[str, Array]]:
         """The outputs of a run for each window, in order."""
 
-        def run(window: Window) -> dict[str, Array]:
+        def run(inputs: Arrays) -> dict[str, Array]:
             _go_on(cancelled)
-            return self._engine.run(self._inputs([window]))
+            return self._engine.run(inputs)
 
-        if self._pool is None or len(windows) == 1:
-            return map(run, windows)
-        return self._pool.map(run, windows)
-
-    def _inputs(self, windows: Sequence[Window]) -> Arrays:
-        fbanks = [window.fbank for window in windows]
-        inputs: dict[str, npt.NDArray[np.generic]] = {
-            "fbank": fbanks[0][np.newaxis] if len(fbanks) == 1 else np.stack(fbanks)
-        }
-        if self._takes_padding:
-            begins = np.arange(inputs["fbank"].shape[1]) * FRAME_SHIFT_SAMPLES
-            inputs["frame_padding"] = begins >= np.array([[window.samples] for window in windows])
-        return inputs
+        each = self._inputs.of_each(windows, cancelled)
+        return map(run, each) if self._pool is None or len(each) == 1 else self._pool.map(run, each)
 
 
 def memory_of(outputs: Mapping[str, Any]) -> Memory:

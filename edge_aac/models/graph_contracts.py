@@ -14,10 +14,12 @@ from typing import TypeAlias
 import numpy as np
 
 from edge_aac.bundle.manifest import MANIFEST, Graph, GraphRole, Seq2SeqManifest
+from edge_aac.bundle.patches import STEM, PatchRule
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import LoadedEngine, TensorDescription
 from edge_aac.engines.steps import CoreEngine
 from edge_aac.errors import DataError
+from edge_aac.models.patches import PATCHES, VECTORS
 from edge_aac.models.rerank import incomparable
 
 FRAMES, MEL_BINS = 998, 128
@@ -26,7 +28,7 @@ FRAMES, MEL_BINS = 998, 128
 Size: TypeAlias = int | str
 """A number, or the name of a size that stands in several places."""
 
-OPEN = frozenset({"rows", "windows", "texts", "tokens"})
+OPEN = frozenset({"rows", "windows", "patches", "texts", "tokens"})
 """Sizes that differ from run to run."""
 
 _FLOAT, _INTEGER, _BOOLEAN = "float32", "int64", "bool"
@@ -79,6 +81,23 @@ ENCODER = GraphContract(
         "familiarity": _floats("windows", optional=True),
     },
 )
+
+_VECTOR = "vector size"
+
+
+def stem(patches: PatchRule) -> GraphContract:
+    """The contract of a stem that hears such patches, each by itself."""
+    return GraphContract(
+        {PATCHES: _floats("patches", patches.frames, MEL_BINS)}, {VECTORS: _floats("patches", _VECTOR)}
+    )
+
+
+def behind_stem(encoder: GraphContract, patches: PatchRule | None) -> GraphContract:
+    """The contract of an encoder that reads a stem's vectors in place of filter banks, where there is a stem."""
+    if patches is None:
+        return encoder
+    return GraphContract({VECTORS: _floats("windows", patches.count, _VECTOR)}, encoder.outputs)
+
 
 TEXT_EMBEDDING = "text embedding size"
 _TEXT = TensorContract(_INTEGER, ("texts", "tokens"))
@@ -167,8 +186,8 @@ class GraphChecks:
             if not isinstance(size, int):
                 continue
             if axis in OPEN:
-                # On a processor, an encoder is given one window at a time.
-                if (axis, role, size) != ("windows", "encoder", 1):
+                # On a processor, an encoder is given one window at a time, and a stem one patch.
+                if (axis, role, size) not in {("windows", "encoder", 1), ("patches", STEM, 1)}:
                     return f"of shape {shape}, with a fixed number of {axis}"
                 continue
             known, stated = self._sizes.setdefault(axis, (size, where)) if isinstance(axis, str) else (axis, "")
@@ -220,7 +239,7 @@ def _listed(names: Mapping[str, object]) -> str:
 def check_captioner(
     bundle: Bundle, manifest: Seq2SeqManifest, graphs: Mapping[GraphRole, tuple[LoadedEngine, Graph]], compared: bool
 ) -> None:
-    """Check the three graphs of a captioner, each by itself and against each other.
+    """Check the graphs of a captioner, each by itself and against each other.
 
     Args:
         bundle: bundle that holds the graphs.
@@ -236,7 +255,12 @@ def check_captioner(
     layers = max(1, sum(name.startswith("self_keys_") for name in engine.description.inputs))
     checks.known("layers", layers, f"the inputs of {graph.file}")
     # Texts of another size are reported by what mends them.
-    contracts = {"decoder": decoder(layers), "encoder": ENCODER, "text_embedder": text_embedder(compared=False)}
+    contracts: dict[GraphRole, GraphContract] = {
+        "decoder": decoder(layers),
+        **({STEM: stem(manifest.patches)} if manifest.patches else {}),
+        "encoder": behind_stem(ENCODER, manifest.patches),
+        "text_embedder": text_embedder(compared=False),
+    }
     for role, contract in contracts.items():
         engine, graph = graphs[role]
         checks.check(role, graph, engine, contract)

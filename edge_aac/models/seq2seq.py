@@ -12,12 +12,8 @@ import numpy.typing as npt
 
 from edge_aac import records
 from edge_aac.audio.windows import Window
-from edge_aac.bundle.manifest import (
-    SEQ2SEQ_ROLES,
-    DecodingRules,
-    Graph,
-    Seq2SeqManifest,
-)
+from edge_aac.bundle.manifest import DecodingRules, Graph, Seq2SeqManifest
+from edge_aac.bundle.patches import STEM
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
@@ -29,6 +25,7 @@ from edge_aac.models.contract import Description, Latency, ScoredCaption, Undeco
 from edge_aac.models.decoding import Candidate, CandidateDecoder
 from edge_aac.models.encoding import Encoded, WindowEncoder
 from edge_aac.models.graph_contracts import check_captioner
+from edge_aac.models.patches import PatchStem, PatchVectors
 from edge_aac.models.rerank import Reranker
 from edge_aac.models.sound_table import read_sounds
 from edge_aac.models.tokens import all_but, check_decoder_tokenizer, load_tokenizer
@@ -68,7 +65,7 @@ class Captioner:
         self.bundle = bundle
         self.rules = choices.rules(manifest, candidates)
         weights = choices.weights(manifest)
-        graphs = {role: load_engine(bundle, role, options) for role in SEQ2SEQ_ROLES}
+        graphs = {role: load_engine(bundle, role, options) for role in manifest.needed_roles}
         check_captioner(bundle, manifest, graphs, bool(weights.similarity))
         encoder, self.encoder_graph = graphs["encoder"]
         decoder, decoder_graph = graphs["decoder"]
@@ -94,7 +91,8 @@ class Captioner:
         self._compares = bool(weights.similarity)
         # What the decoder reads in the device's memory need not leave it.
         resident = isinstance(encoder, ResidentEngine) and isinstance(decoder, StepwiseEngine)
-        self._encoder = WindowEncoder(encoder, resident)
+        self._vectors = PatchVectors(PatchStem(graphs[STEM][0]), manifest.patches) if manifest.patches else None
+        self._encoder = WindowEncoder(encoder, resident, self._vectors)
         self._decoded_at_once = 1 if _scaled_by_run(decoder_graph) else self._decoder.windows_at_once(self.rules)
         self._ranked_at_once = 1 if _scaled_by_run(text_graph) else None
         # What stays on the device is decoded before the encoder runs again.
@@ -125,6 +123,8 @@ class Captioner:
             DataError: the manifest contradicts what a graph or a tokenizer can do.
         """
         manifest, trial = self.bundle.manifest_of(Seq2SeqManifest), Trial(self.bundle)
+        if self._vectors is not None:
+            trial.hear_patch(self._vectors.stem, self._vectors.rule)
         encoded = trial.encode(self._encoder, manifest.embedding_size)
         trial.decode(self._decoder, encoded, self.rules, manifest.vocabulary_size)
         trial.text_ids(self._text_embedder, self._tokenizers[1], manifest.tokenizers.text.file)
@@ -153,6 +153,11 @@ class Captioner:
     def sound_names(self) -> SoundNames | None:
         """See :class:`edge_aac.models.contract.NamingModel`."""
         return self._sound_names
+
+    @property
+    def shared_work(self) -> PatchVectors | None:
+        """See :class:`edge_aac.models.contract.SharingModel`."""
+        return self._vectors
 
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`."""

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from edge_aac.audio.windows import WINDOW_SAMPLES, Window
 from edge_aac.bundle.manifest import MANIFEST, DecodingRules
+from edge_aac.bundle.patches import STEM, PatchRule
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import Engine, GraphRunError
 from edge_aac.engines.steps import CoreEngine
@@ -24,6 +25,7 @@ from edge_aac.models.contract import not_cancelled
 from edge_aac.models.decoding import CandidateDecoder
 from edge_aac.models.encoding import Encoded, WindowEncoder
 from edge_aac.models.graph_contracts import FRAMES, MEL_BINS
+from edge_aac.models.patches import VECTORS, PatchStem, patches_of
 from edge_aac.models.tokens import max_token_id, to_arrays, to_text
 
 Array = npt.NDArray[np.float32]
@@ -64,6 +66,16 @@ class Trial:
         if encoded.memory.padding.all():
             raise self._refusal("encoder", "marks all of a window of sound as padding")
         return encoded
+
+    def hear_patch(self, stem: PatchStem, rule: PatchRule) -> None:
+        """Run the stem over the trial window's first patch.
+
+        Raises:
+            DataError: the stem cannot, or gives no numbers.
+        """
+        patch = patches_of(trial_window().fbank, rule)[:1]
+        found = self._run(STEM, "a patch", lambda: np.stack(stem.run(list(patch))))
+        self._check(STEM, VECTORS, found, (1, found.shape[-1]))
 
     def embed_window(self, embed: Callable[[Window], Array], size: int) -> None:
         """Embed the trial window; of :meth:`encode` the part for an encoder that embeds windows and no more.

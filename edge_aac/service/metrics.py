@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from edge_aac import __version__
 from edge_aac.board.power import PowerMeter
 from edge_aac.board.temperature import read_heat
+from edge_aac.models.contract import WindowModel, shared_work
 from edge_aac.records import SinkHealth
 from edge_aac.records.health import HealthState, SinkState
 from edge_aac.streaming.channel import Channel
@@ -60,6 +61,7 @@ class SessionCollector(Collector):
         alive = not missing_parts(session)
         yield GaugeMetricFamily("edge_aac_alive", "1 while sound is taken and windows are described, else 0.", alive)
         yield GaugeMetricFamily("edge_aac_threads", "Threads of the process.", threading.active_count())
+        yield from _of_model(session.model)
         yield from _of_sources(channels)
         yield from _of_records(dict(session.hub.published))
         yield from _of_sinks(session.hub.health())
@@ -103,6 +105,12 @@ class Exposition:
         """
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
+
+
+def _of_model(model: WindowModel) -> Iterable[Metric]:
+    if (work := shared_work(model)) is not None:
+        text = "Patches of windows by whether they were computed, or known from another window."
+        yield _counter("edge_aac_patches", text, "outcome", {"computed": work.computed, "reused": work.reused})
 
 
 def _of_sources(channels: Sequence[Channel]) -> Iterable[Metric]:

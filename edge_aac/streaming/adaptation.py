@@ -8,8 +8,9 @@ from collections.abc import Hashable
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
 from edge_aac.audio.windows import Window, WindowSlicer
-from edge_aac.models.contract import Undecoded
+from edge_aac.models.contract import Undecoded, WindowModel, shared_work
 from edge_aac.streaming.batches import Outcome
 from edge_aac.streaming.channel_settings import ChannelSettings
 from edge_aac.streaming.gate import SoundMemory
@@ -34,6 +35,7 @@ class Adaptation:
         self._settings = settings
         self._live = live
         self._own_hop_samples = slicer.hop_samples
+        self._step_samples = FRAME_SHIFT_SAMPLES
         self._memory = self._new_memory()
         self.hop = self._new_hop()
         """Of a live source whose hop may change; else None."""
@@ -53,6 +55,13 @@ class Adaptation:
         # What sounds as before is told as before: that was decided by the gates before.
         if _telling(settings) != _telling(before):
             self.forget()
+
+    def fit(self, model: WindowModel) -> None:
+        """Choose hops at which the windows of this model share the most work."""
+        work = shared_work(model)
+        self._step_samples = FRAME_SHIFT_SAMPLES if work is None else work.hop_samples
+        if self.hop is not None:
+            self.hop.prefer_multiples_of(self._step_samples)
 
     def forget(self) -> None:
         """Forget what was heard: the next window is decoded, whatever it sounds like."""
@@ -102,7 +111,11 @@ class Adaptation:
 
     def _new_hop(self) -> AdaptiveHop | None:
         limits = self._settings.hop_limits if self._live else None
-        return None if limits is None else AdaptiveHop(self._label, self._slicer, limits)
+        if limits is None:
+            return None
+        hop = AdaptiveHop(self._label, self._slicer, limits)
+        hop.prefer_multiples_of(self._step_samples)
+        return hop
 
 
 def _telling(settings: ChannelSettings) -> tuple[Hashable, ...]:

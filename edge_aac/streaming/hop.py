@@ -40,6 +40,7 @@ class AdaptiveHop:
     The hop is the longest of four: the source's own; that of quiet, which grows by half after every three windows that
     were silent or sounded as before; that of load, which follows the shorter of the last two rounds, so that one slow
     round changes nothing and one fast round ends it; and that of heat. Equal sound and equal times give equal hops.
+    One that is longer than the source's own is a multiple of what the model prefers, where that is within the limits.
 
     Args:
         label: name of the source in logs.
@@ -59,6 +60,12 @@ class AdaptiveHop:
         self._slow = False
         self._heat = 0.0
         self._told = False
+        self._step_samples = FRAME_SHIFT_SAMPLES
+
+    def prefer_multiples_of(self, samples: int) -> None:
+        """Have longer hops be multiples of so many samples, themselves a multiple of 160."""
+        self._step_samples = samples
+        self._set()
 
     @property
     def hop_s(self) -> float:
@@ -116,7 +123,22 @@ class AdaptiveHop:
 
     def _set(self) -> None:
         heat_s = self._own_s + self._heat * (self._max_s - self._own_s)
-        hop_s = max(self._quiet_s, min(self._max_s, max(self._own_s, self._load_s)), heat_s)
-        frames = round(hop_s * SAMPLE_RATE / FRAME_SHIFT_SAMPLES)
-        if frames * FRAME_SHIFT_SAMPLES != self._slicer.hop_samples:
-            self._slicer.change_hop(frames * FRAME_SHIFT_SAMPLES)
+        busy_s = max(min(self._max_s, max(self._own_s, self._load_s)), heat_s)
+        hop_samples = max(self._fitted(self._quiet_s, self._max_quiet_s), self._fitted(busy_s, self._max_s))
+        if hop_samples != self._slicer.hop_samples:
+            self._slicer.change_hop(hop_samples)
+
+    def _fitted(self, hop_s: float, max_s: float) -> int:
+        """A hop in samples: the source's own, or a longer one that is a multiple of what the model prefers."""
+        wanted, own, longest = (_whole_frames(seconds) for seconds in (hop_s, self._own_s, max_s))
+        if wanted <= own:
+            return own
+        longer = -(-wanted // self._step_samples) * self._step_samples
+        if longer <= longest:
+            return longer
+        shorter = longer - self._step_samples
+        return shorter if shorter > own else wanted
+
+
+def _whole_frames(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE / FRAME_SHIFT_SAMPLES) * FRAME_SHIFT_SAMPLES

@@ -143,6 +143,7 @@ class Session:
             clocks=self._clocks,
             clips=self._clips,
         )
+        channel.adaptation.fit(self.model)
         self._note_heat(channel)
         self.channels.append(channel)
         self.health.add(channel)
@@ -205,6 +206,7 @@ class Session:
         for channel in self.channels:
             builder = RecordBuilder(self.node, channel.label, model.identity)
             channel.use(builder, threshold, model.embed, phrases)
+            channel.adaptation.fit(model)
 
     def between_rounds(self, change: Callable[[], T]) -> Future[T]:
         """Have something done in the thread of :meth:`run`, between two rounds; called from any thread.

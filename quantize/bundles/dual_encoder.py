@@ -39,7 +39,7 @@ def write_dual_encoder(source: Bundle, output: Path, name: str, labels: Sequence
         raise DataError(f"bundle {source.opened_as!r} does not compare texts with sounds: give another bundle")
     graphs: dict[str, list[Graph]] = {
         role: [form for form in manifest.graphs.get(role, []) if not form.parent_sha256]
-        for role in sorted(DualEncoderManifest.roles)
+        for role in sorted(DualEncoderManifest.roles & manifest.graphs.keys())
     }
     table = {
         "schema": SCHEMA,
@@ -59,6 +59,7 @@ def write_dual_encoder(source: Bundle, output: Path, name: str, labels: Sequence
         "text_tokenizer": manifest.tokenizers.text.model_dump(),
         "graphs": {role: [form.model_dump(mode="json") for form in forms] for role, forms in graphs.items()},
         "quality": {},
+        **({"patches": manifest.patches.model_dump()} if manifest.patches else {}),
     }
     with staged_bundle(output) as folder:
         write_manifest(folder, table)

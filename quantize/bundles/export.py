@@ -16,7 +16,8 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from edge_aac.bundle.hashes import file_sha256
-from edge_aac.bundle.manifest import SEQ2SEQ_ROLES, GraphRole
+from edge_aac.bundle.manifest import GraphRole
+from edge_aac.bundle.patches import STEM, PatchRule
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.tokens import to_arrays, token_of
 from quantize.bundles.bundle_writer import common_entries, export_graph, staged_bundle, write_manifest
@@ -40,7 +41,9 @@ from quantize.models.graph_modules import (
     cross_attention,
     decoder_spec,
     encoder_spec,
+    fold_batch_norm,
     fold_weight_norm,
+    stem_spec,
     text_embedder_spec,
 )
 from quantize.models.sentence_embedder import SentenceEmbedder
@@ -90,14 +93,17 @@ def export_bundle(
         learnt = recipe_from(recipe)
         data_used = training_data_of(learnt, data, left_out(run), calibration_windows, extra)
         fold_weight_norm(trainee)
+        fold_batch_norm(trainee.captioner)
         familiarity = familiarity_of(learnt, trainee.captioner, data_used.clips, log)
         specs = graph_specs(trainee.captioner, text, data_used, familiarity)
         graphs = {role: [export_graph(role, make, folder, log)] for role, make in specs.items()}
         manifest = manifest_table(recipe, tokenizer, text.tokenizer, folder, graphs, quality)
         manifest["instruction"] = text.instruction
+        if patches := patch_rule(trainee.captioner):
+            manifest["patches"] = patches.model_dump()
         parts: dict[str, nn.Module] = {"captioner": trainee.captioner, "text_embedder": text.module}
         if calibration_windows:
-            manifest["calibration"] = write_calibration_of(folder, specs, data_used, log)
+            manifest["calibration"] = write_calibration_of(folder, specs, data_used, patches, log)
         manifest["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
         if learnt.familiarity and familiarity:
             manifest["parameters"]["familiarity"] = sum(buffer.numel() for buffer in familiarity.buffers())
@@ -240,18 +246,29 @@ def training_data_of(
     )
 
 
+def patch_rule(captioner: Captioner) -> PatchRule | None:
+    """How a captioner's stem cuts a window, for the manifest; None where it hears the window as a whole."""
+    stem = captioner.encoder.patch_stem
+    return None if stem is None else PatchRule(frames=stem.frames, hop_frames=stem.hop)
+
+
 def write_calibration_of(
-    folder: Path, specs: Mapping[str, Callable[[], GraphSpec]], data_used: TrainingData, log: Log
+    folder: Path,
+    specs: Mapping[str, Callable[[], GraphSpec]],
+    data_used: TrainingData,
+    patches: PatchRule | None,
+    log: Log,
 ) -> dict[str, str]:
     """Calibrate the graphs that lie in ``folder``, for the manifest."""
-    parents: dict[GraphRole, Path] = {role: folder / f"{role}.fp32.onnx" for role in SEQ2SEQ_ROLES}
+    parents: dict[GraphRole, Path] = {role: folder / f"{role}.fp32.onnx" for role in specs}
     # One run at a time: what a spec gives is good until it gives the next.
     runs: dict[GraphRole, Iterator[dict[str, npt.NDArray[Any]]]] = {
         role: ({name: value.numpy() for name, value in inputs.items()} for inputs in specs[role]().checks())
         for role in parents
-        if role != "encoder"
+        if role not in (STEM, "encoder")
     }
-    calibration = calibrate_graphs(parents, list(data_used.calibration), runs, data_used.calibrated_with, log)
+    windows = list(data_used.calibration)
+    calibration = calibrate_graphs(parents, windows, runs, data_used.calibrated_with, log, patches)
     write_calibration(folder / CALIBRATION, calibration)
     return {"file": CALIBRATION, "sha256": file_sha256(folder / CALIBRATION)}
 
@@ -273,14 +290,17 @@ def familiarity_of(recipe: Recipe, captioner: Captioner, clips: Sequence[Clip], 
 def graph_specs(
     captioner: Captioner, text: TextPart, data_used: TrainingData, familiarity: Familiarity | None = None
 ) -> dict[str, Callable[[], GraphSpec]]:
-    """The three graphs with check inputs drawn from real recordings; all weights are rounded to FP16 that are to be
+    """The graphs with check inputs drawn from real recordings; all weights are rounded to FP16 that are to be
     stored so."""
     of_captioner = to_halves(nn.ModuleList([captioner, *([familiarity] if familiarity else [])]))
-    halves = {"encoder": of_captioner, "decoder": of_captioner, "text_embedder": to_halves(text.module)}
+    halves = {STEM: of_captioner, "encoder": of_captioner, "decoder": of_captioner}
+    halves["text_embedder"] = to_halves(text.module)
     token_ids, mask = to_arrays(text.tokenizer, data_used.texts, text.instruction)
     longest = captioner.config.decoder.max_positions
     texts = torch.from_numpy(token_ids), torch.from_numpy(mask)
+    stem = {STEM: partial(stem_spec, captioner, data_used.fbanks)} if captioner.encoder.patch_stem else {}
     made: dict[str, Callable[[], GraphSpec]] = {
+        **stem,
         "encoder": partial(encoder_spec, captioner, data_used.fbanks, familiarity=familiarity),
         "decoder": partial(decoder_spec, captioner, cross_attention(captioner, data_used.fbanks[:2]), longest),
         "text_embedder": partial(text_embedder_spec, text.module, *texts),

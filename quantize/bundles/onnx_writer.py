@@ -48,6 +48,7 @@ def write_onnx(spec: GraphSpec, path: Path) -> list[Path]:
     release_memory()
     weights = _unique_state(spec.module)
     size = _bytes_of(weights)
+    _undo_sharing(model.graph, weights)
     transposed = _fold_transposes(model.graph)
     _state_output_shapes(model.graph, spec)
     if unexpected := {entry.name for entry in model.graph.input} - weights.keys() - spec.inputs.keys():
@@ -146,6 +147,22 @@ def _bytes_of(weights: Mapping[str, Tensor]) -> int:
 def _unique_state(module: torch.nn.Module) -> dict[str, Tensor]:
     """Name → tensor of parameters and buffers."""
     return {name: tensor.detach() for name, tensor in module.state_dict(keep_vars=True).items()}
+
+
+def _undo_sharing(graph: GraphProto, weights: Mapping[str, Tensor]) -> None:
+    """Give each node its own weight again: of equal ones (biases of 0) the exporter keeps one, and Identity for others.
+
+    What rewrites the graph later looks for weights by the names of inputs. What the module itself shares stays shared.
+    """
+    inputs = {entry.name: entry for entry in graph.input}
+    for node in [node for node in graph.node if node.op_type == "Identity"]:
+        (kept,), (name,) = node.input, node.output
+        both = kept in inputs and kept in weights and name in weights
+        if both and weights[kept].data_ptr() != weights[name].data_ptr():
+            own = graph.input.add()
+            own.CopyFrom(inputs[kept])
+            own.name = name
+            graph.node.remove(node)
 
 
 def _fold_transposes(graph: GraphProto) -> dict[str, str]:

@@ -36,6 +36,7 @@ class BuildBackend(str, Enum):
 class Role(str, Enum):
     """A graph of a bundle."""
 
+    STEM = "stem"
     ENCODER = "encoder"
     DECODER = "decoder"
     TEXT_EMBEDDER = "text_embedder"

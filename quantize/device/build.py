@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.bundle.manifest import Graph, GraphRole
+from edge_aac.bundle.manifest import Graph, GraphRole, Seq2SeqManifest
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Backend, EngineOptions
@@ -144,7 +144,8 @@ def _build(
     if own:
         inputs = {role: check.inputs(role) for role in parents}
         files = {role: store.locate(parent) for role, parent in parents.items()}
-        calibration: Calibration | None = calibrate_graphs(files, own, inputs, "recordings of the user", log)
+        patches = store.source.manifest_of(Seq2SeqManifest).patches
+        calibration: Calibration | None = calibrate_graphs(files, own, inputs, "recordings of the user", log, patches)
     else:
         calibration = stored_calibration(store, parents)
     forms = {role: _Forms.of(store, role, parents[role], role in options.leave) for role in parents}
@@ -216,8 +217,8 @@ def _check(
     bundle = store.bundle({role: [parent] for role, parent in parents.items()})
     options = EngineOptions(CPU, threads)
     reference = caption_check_windows(bundle, windows, options)
-    encoder, decoder = (load_engine(bundle, role, options)[0] for role in ("encoder", "decoder"))
-    samples = collect_samples(bundle, encoder, decoder, windows[:SAMPLED_WINDOWS], reference.captions)
+    engines = {role: load_engine(bundle, role, options)[0] for role in parents if role != "text_embedder"}
+    samples = collect_samples(bundle, engines, windows[:SAMPLED_WINDOWS], reference.captions)
     return Check(store, parents, windows, reference, samples, threads, log)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.bundle.manifest import DecodingRules, GraphRole, Seq2SeqManifest
+from edge_aac.bundle.patches import STEM
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import Arrays, Engine
 from edge_aac.engines.steps import Memory
 from edge_aac.models.decoding import CandidateDecoder
 from edge_aac.models.encoding import memory_of
+from edge_aac.models.patches import PATCHES, PatchStem
 from edge_aac.models.tokens import load_tokenizer, to_arrays
-from quantize.graphs.calibration_windows import encoder_inputs
+from quantize.graphs.sound_inputs import SoundInputs
 
 Array = npt.NDArray[np.float32]
 
@@ -49,6 +51,7 @@ class Samples:
     Attributes:
         rules: decoding rules that the decoder's inputs come from.
         encoder: inputs of the encoder.
+        stem: inputs of the stem before it, all patches of a window each; none where there is no stem.
         memories: memories that the decoder attends to, one a window.
         steps: inputs of the decoder at each step of one window.
         texts: inputs of the text embedder, as many texts at once as a window has candidates.
@@ -59,35 +62,40 @@ class Samples:
     memories: Sequence[Memory]
     steps: Sequence[Arrays]
     texts: Sequence[Arrays]
+    stem: Sequence[Arrays] = ()
 
     def of(self, role: GraphRole) -> Sequence[Arrays]:
         """Inputs of single runs of a graph."""
-        return {"encoder": self.encoder, "decoder": self.steps, "text_embedder": self.texts}[role]
+        inputs = {STEM: self.stem, "encoder": self.encoder, "decoder": self.steps, "text_embedder": self.texts}
+        return inputs[role]
 
 
 def collect_samples(
-    bundle: Bundle, encoder: Engine, decoder: Engine, windows: Sequence[Array], captions: Sequence[str]
+    bundle: Bundle, engines: Mapping[GraphRole, Engine], windows: Sequence[Array], captions: Sequence[str]
 ) -> Samples:
     """Run the parents over a few windows and keep what goes in.
 
     Args:
         bundle: bundle that has the rules and tokenizers.
-        encoder, decoder: the exported graphs.
+        engines: the exported graphs of the encoder, the decoder and, where there is one, the stem.
         windows: filter banks (998, 128).
         captions: texts of these windows.
     """
-    rules = bundle.manifest_of(Seq2SeqManifest).decoding
-    inputs = list(encoder_inputs(iter(windows), "frame_padding" in encoder.input_shapes))
+    manifest = bundle.manifest_of(Seq2SeqManifest)
+    rules, patches, encoder = manifest.decoding, manifest.patches, engines["encoder"]
+    sound = SoundInputs(encoder.input_shapes, patches, PatchStem(engines[STEM]) if patches else None)
+    inputs = list(sound.of("encoder", windows))
     memories = [memory_of(encoder.run(each)) for each in inputs]
-    recorder = _Recorder(decoder)
+    recorder = _Recorder(engines["decoder"])
     CandidateDecoder(recorder).decode(memories[0], rules, [np.random.default_rng(0)])
-    tokenizer = load_tokenizer(bundle.checked(bundle.manifest_of(Seq2SeqManifest).tokenizers.text))
+    tokenizer = load_tokenizer(bundle.checked(manifest.tokenizers.text))
     texts: list[Arrays] = []
     for number in range(len(windows)):
         several = [captions[(number + other) % len(captions)] for other in range(rules.candidates)]
-        token_ids, mask = to_arrays(tokenizer, sorted(set(several)), bundle.manifest_of(Seq2SeqManifest).instruction)
+        token_ids, mask = to_arrays(tokenizer, sorted(set(several)), manifest.instruction)
         texts.append({"token_ids": token_ids, "attention_mask": mask})
-    return Samples(rules, inputs, memories, recorder.inputs, texts)
+    stem = list(sound.of(STEM, windows)) if patches else []
+    return Samples(rules, inputs, memories, recorder.inputs, texts, stem)
 
 
 def timing(role: GraphRole, reference: Engine, form: Engine, samples: Samples) -> Timing:
@@ -127,6 +135,13 @@ def _runs(role: GraphRole, engine: Engine, samples: Samples) -> list[Callable[[]
             return lambda: decoder.decode(memory, samples.rules, [np.random.default_rng(0)])
 
         return [decode(memory) for memory in samples.memories]
+    if role == STEM:
+        stem = PatchStem(engine)
+
+        def hear(patches: Array) -> Callable[[], object]:
+            return lambda: stem.run(list(patches))
+
+        return [hear(np.asarray(inputs[PATCHES], np.float32)) for inputs in samples.stem]
 
     def run(inputs: Arrays) -> Callable[[], object]:
         return lambda: engine.run(inputs)

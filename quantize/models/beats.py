@@ -172,17 +172,21 @@ class Beats(nn.Module):
         Returns:
             Hidden states (B, T, D), time-major tokens; their padding mask (B, T) or None.
         """
-        stem = self.patch_embedding
-        maps = stem(fbank.unsqueeze(1))
+        maps = self.patch_embedding(fbank.unsqueeze(1))
         tokens = self.tokens(maps.flatten(2).transpose(1, 2))
         if frame_padding is None:
             padding = None
-        elif isinstance(stem, PatchStem):
-            padding = stem.padding(frame_padding)
+        elif self.patch_stem is not None:
+            padding = self.patch_stem.padding(frame_padding)
         else:
             # As published, the mask is pooled over the flattened tokens as if they were all steps of time.
             padding = pool_padding(frame_padding, tokens.shape[1])
         return self.encoder(tokens, padding), padding
+
+    @property
+    def patch_stem(self) -> PatchStem | None:
+        """The stem of a model that hears patches of time; None of another."""
+        return self.patch_embedding if isinstance(self.patch_embedding, PatchStem) else None
 
     def tokens(self, vectors: Tensor) -> Tensor:
         """What the layers read, of each of the stem's vectors by itself: (…, patch_embed_dim) → (…, D)."""

@@ -1,16 +1,17 @@
-"""The three graphs of a bundle as torch modules of plain tensors, and what each is checked with."""
+"""The graphs of a bundle as torch modules of plain tensors, and what each is checked with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from quantize.models.captioner import Captioner
 from quantize.models.familiarity import Familiarity
@@ -20,15 +21,37 @@ Inputs = Mapping[str, Tensor]
 CHECK_CANDIDATES = 6
 
 
-class EncoderGraph(nn.Module):
-    """fbank (B, 998, 128) → cross_keys, cross_values (B, layers, heads, T, head_size), audio_embedding (B, E)."""
+class StemGraph(nn.Module):
+    """patches (P, frames, 128) → vectors (P, D), of a captioner whose encoder hears patches of time."""
 
     def __init__(self, captioner: Captioner) -> None:
         super().__init__()
         self.captioner = captioner
 
-    def forward(self, fbank: Tensor) -> tuple[Tensor, ...]:
-        return self.outputs(self.captioner.beats_hidden(fbank)[0])
+    def forward(self, patches: Tensor) -> Tensor:
+        encoder = self.captioner.encoder
+        assert encoder.patch_stem is not None, "the captioner has no patches"
+        return encoder.tokens(encoder.patch_stem.vectors(patches))
+
+
+class EncoderGraph(nn.Module):
+    """fbank (B, 998, 128) → cross_keys, cross_values (B, layers, heads, T, head_size), audio_embedding (B, E).
+
+    Of a captioner whose encoder hears patches of time, vectors (B, patches, D) of a :class:`StemGraph` take the
+    filter bank's place.
+    """
+
+    def __init__(self, captioner: Captioner) -> None:
+        super().__init__()
+        self.captioner = captioner
+
+    def forward(self, given: Tensor) -> tuple[Tensor, ...]:
+        return self.outputs(self.hidden(given))
+
+    def hidden(self, given: Tensor) -> Tensor:
+        """BEATs' states (B, T, D)."""
+        encoder = self.captioner.encoder
+        return encoder(given)[0] if encoder.patch_stem is None else encoder.encoder(given, None)
 
     def outputs(self, hidden: Tensor) -> tuple[Tensor, ...]:
         """What follows from BEATs' states (B, T, D)."""
@@ -44,8 +67,8 @@ class FamiliarityEncoderGraph(EncoderGraph):
         super().__init__(captioner)
         self.familiarity = familiarity
 
-    def forward(self, fbank: Tensor) -> tuple[Tensor, ...]:
-        hidden, _ = self.captioner.beats_hidden(fbank)
+    def forward(self, given: Tensor) -> tuple[Tensor, ...]:
+        hidden = self.hidden(given)
         return *self.outputs(hidden), self.familiarity(hidden, self.captioner.encoder.predictor(hidden))
 
 
@@ -117,6 +140,32 @@ class GraphSpec:
 
 
 @torch.no_grad()
+def stem_spec(captioner: Captioner, fbanks: Tensor) -> GraphSpec:
+    """The stem of a captioner that hears patches, checked on all patches of windows ``fbanks`` ((B, 998, 128)).
+
+    Args:
+        captioner: in evaluation mode.
+        fbanks: of windows that differ.
+    """
+    stem = captioner.encoder.patch_stem
+    assert stem is not None, "the captioner has no patches"
+    whole = {"patches": stem.cut(fbanks).flatten(0, 1).contiguous()}
+    one = {"patches": whole["patches"][:1]}
+    axes = {name: {0: "patches"} for name in ("patches", "vectors")}
+    return GraphSpec(StemGraph(captioner).eval(), one, ("vectors",), axes, lambda: iter((one, whole)))
+
+
+@torch.no_grad()
+def encoder_input(captioner: Captioner, fbanks: Tensor) -> Tensor:
+    """What the encoder's graph is given of windows (B, 998, 128): themselves, or their patches' vectors."""
+    stem = captioner.encoder.patch_stem
+    if stem is None:
+        return fbanks
+    vectors = StemGraph(captioner).eval()(stem.cut(fbanks).flatten(0, 1))
+    return vectors.unflatten(0, (len(fbanks), -1))
+
+
+@torch.no_grad()
 def encoder_spec(
     captioner: Captioner, fbanks: Tensor, takes_padding: bool = False, familiarity: Familiarity | None = None
 ) -> GraphSpec:
@@ -129,9 +178,11 @@ def encoder_spec(
         familiarity: of a model that was not: the graph gives it, too.
     """
     module = EncoderGraph(captioner)
-    inputs = {"fbank": fbanks}
+    patched = captioner.encoder.patch_stem is not None
+    inputs = {"vectors" if patched else "fbank": encoder_input(captioner, fbanks)}
     outputs: tuple[str, ...] = ("cross_keys", "cross_values", "audio_embedding")
     if takes_padding:
+        assert not patched, "no model of patches is trained on padded batches"
         # None of the first window is padding, and of each of the others more than of the one before.
         starts = torch.linspace(fbanks.shape[1], fbanks.shape[1] / 3, len(fbanks)).long()
         inputs["frame_padding"] = torch.arange(fbanks.shape[1]) >= starts[:, None]
@@ -157,7 +208,7 @@ Cross = tuple[Tensor, Tensor]
 @torch.no_grad()
 def cross_attention(captioner: Captioner, fbanks: Tensor) -> Cross:
     """What the decoding step is checked with, of real windows (W, 998, 128)."""
-    keys, values, _ = EncoderGraph(captioner).eval()(fbanks)
+    keys, values, _ = EncoderGraph(captioner).eval()(encoder_input(captioner, fbanks))
     return keys, values
 
 
@@ -245,6 +296,23 @@ def text_embedder_spec(text_embedder: nn.Module, token_ids: Tensor, attention_ma
         {"token_ids": axes, "attention_mask": axes, "embedding": {0: "texts"}},
         lambda: iter((whole, one)),
     )
+
+
+@torch.no_grad()
+def fold_batch_norm(captioner: Captioner) -> None:
+    """Put the norms of a patch stem into the convolutions before them, in place; of another stem nothing is changed.
+
+    Args:
+        captioner: in evaluation mode.
+    """
+    stem = captioner.encoder.patch_stem
+    if stem is None:
+        return
+    for part in list(stem.modules()):
+        if isinstance(part, nn.Sequential):
+            for number, (layer, norm) in enumerate(pairwise(list(part))):
+                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    part[number], part[number + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
 
 
 def fold_weight_norm(module: nn.Module) -> None:

@@ -52,9 +52,12 @@ class PatchStem(nn.Module):
         Returns:
             (B, patch_embed_dim, patches, 1), as any stem's maps.
         """
-        patches = fbank[:, 0].unfold(1, self.frames, self.hop).transpose(2, 3)
-        vectors = self.vectors(patches.flatten(0, 1))
+        vectors = self.vectors(self.cut(fbank[:, 0]).flatten(0, 1))
         return vectors.view(len(fbank), -1, vectors.shape[1]).transpose(1, 2).unsqueeze(3)
+
+    def cut(self, fbank: Tensor) -> Tensor:
+        """(B, frames, mel) → its patches, (B, patches, frames of a patch, mel)."""
+        return fbank.unfold(1, self.frames, self.hop).transpose(2, 3)
 
     def vectors(self, patches: Tensor) -> Tensor:
         """The vector of each patch: (P, frames of a patch, mel) → (P, patch_embed_dim)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,21 @@ class FakeModel:
         """An embedding of its own for each distinct text."""
         self.embedded += texts
         return np.stack([np.roll(np.eye(1, 64, dtype=np.float32)[0], sum(map(ord, text)) % 64) for text in texts])
+
+
+@dataclass
+class FakeSharedWork:
+    """What a model shares: a part every half second."""
+
+    hop_samples: int = 8_000
+    computed: int = 23
+    reused: int = 34
+
+
+class SharingModel(FakeModel):
+    """A model whose windows share work."""
+
+    shared_work = FakeSharedWork()
 
 
 class FakeSource:

@@ -25,7 +25,9 @@ from types import FrameType
 from typing import Any
 
 from edge_aac.bundle.manifest import GraphRole
+from edge_aac.bundle.patches import STEM
 from edge_aac.errors import DataError, DeviceError, EdgeAacError, InputMissingError
+from edge_aac.models.patches import PATCHES, VECTORS
 from quantize.device.tensorrt.plan_building import OutOfMemoryError, PlanRequest, Profiles
 from quantize.progress import Log
 
@@ -35,6 +37,8 @@ MIN_LARGEST_CANDIDATES = 16
 
 _CHILD = "quantize.device.tensorrt.child"
 _USUAL_TEXT_TOKENS = 32
+_USUAL_PATCHES = 4
+"""New ones of a window at a hop of 2 s."""
 _KINDS: dict[str, type[EdgeAacError]] = {kind.__name__: kind for kind in (DataError, DeviceError, InputMissingError)}
 _OUT_OF_MEMORY = OutOfMemoryError.__name__
 _SHOWN_STDERR_LINES = 3
@@ -99,6 +103,7 @@ def profiles_for(
     capacity: int,
     memory_steps: int,
     text_tokens: int,
+    patches: int = 1,
 ) -> Profiles:
     """Smallest, usual and largest shapes of a graph's inputs that have dynamic axes.
 
@@ -110,6 +115,7 @@ def profiles_for(
         capacity: positions of the decoder's cache.
         memory_steps: steps that the encoder gives for a window.
         text_tokens: tokens of the longest text, its instruction included.
+        patches: patches of a window, of a stem.
 
     Raises:
         DataError: a dynamic axis has a name that means nothing here.
@@ -117,6 +123,7 @@ def profiles_for(
     largest_candidates = max(candidates, MIN_LARGEST_CANDIDATES)
     axes = {
         "windows": (1, 1, streams),
+        "patches": (1, min(_USUAL_PATCHES, patches), streams * patches),
         "rows": (1, candidates, streams * largest_candidates),
         "capacity": (1, capacity, capacity),
         "memory_steps": (1, memory_steps, memory_steps),
@@ -143,7 +150,11 @@ def _inputs(role: GraphRole, shapes: Mapping[str, object]) -> list[str]:
     if role == "decoder":
         given = {"token_ids", "step", "memory_padding"}
         return [name for name in shapes if name in given or name.startswith(("self_", "cross_"))]
-    given = {"encoder": {"fbank", "frame_padding"}, "text_embedder": {"token_ids", "attention_mask"}}[role]
+    given = {
+        STEM: {PATCHES},
+        "encoder": {"fbank", "frame_padding", VECTORS},
+        "text_embedder": {"token_ids", "attention_mask"},
+    }[role]
     return [name for name in shapes if name in given]
 
 

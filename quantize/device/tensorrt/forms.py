@@ -155,6 +155,7 @@ def _request(
             memory_steps=check.samples.memories[0].padding.shape[1],
             # Another tokenizer may cut the words of a caption into more pieces than the decoder's.
             text_tokens=len(tokenizer.encode(manifest.instruction).ids) + 2 * rules.max_positions,
+            patches=manifest.patches.count if manifest.patches else 1,
         ),
     )
 

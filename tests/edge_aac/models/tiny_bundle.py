@@ -34,6 +34,8 @@ class Tiny:
         unit: whether the text embedder gives unit vectors.
         open_vocabulary: whether the size of the logits shows in a run only.
         padded_logits: logits without a row in the table of tokens; with an open vocabulary.
+        patches: frames of a patch, and from one to the next, of a bundle with a stem; None for one without.
+        vector: numbers that the stem gives of a patch.
     """
 
     vocabulary: int = VOCABULARY
@@ -48,6 +50,14 @@ class Tiny:
     unit: bool = True
     open_vocabulary: bool = False
     padded_logits: int = 0
+    patches: tuple[int, int] | None = None
+    vector: int = 5
+
+    @property
+    def patch_count(self) -> int:
+        """Patches of a window."""
+        frames, hop = self.patches or (998, 1)
+        return (998 - frames) // hop + 1
 
 
 def _weights(seed: int, *shape: int, scale: float = 1.0) -> np.ndarray:
@@ -71,14 +81,20 @@ def _model(
 
 
 def encoder(tiny: Tiny, familiarity: bool = True) -> ModelProto:
-    """The mean of the frames, through a matrix for each output."""
+    """The mean of the frames, or a mixture of the patches' vectors, through a matrix for each output."""
     memory = (tiny.layers, tiny.heads, tiny.memory_steps, tiny.head_size)
     size = int(np.prod(memory))
-    nodes = [
-        helper.make_node("ReduceMean", ["fbank"], ["mean"], axes=[1], keepdims=0),
-        helper.make_node("MatMul", ["mean", "to_embedding"], ["audio_embedding"]),
-    ]
+    flat = tiny.patch_count * tiny.vector
+    heard = [helper.make_node("ReduceMean", ["fbank"], ["mean"], axes=[1], keepdims=0)]
+    if tiny.patches:
+        heard = [
+            helper.make_node("Reshape", ["vectors", "flat"], ["in_order"]),
+            helper.make_node("MatMul", ["in_order", "to_mean"], ["mean"]),
+        ]
+    nodes = [*heard, helper.make_node("MatMul", ["mean", "to_embedding"], ["audio_embedding"])]
     weights = {
+        "flat": np.array([-1, flat], np.int64),
+        "to_mean": _weights(11, flat, 128, scale=0.3),
         "to_embedding": _weights(1, 128, tiny.embedding),
         "memory": np.array([-1, *memory], np.int64),
     }
@@ -93,7 +109,32 @@ def encoder(tiny: Tiny, familiarity: bool = True) -> ModelProto:
     if familiarity:
         nodes.append(helper.make_node("ReduceMean", ["mean"], ["familiarity"], axes=[1], keepdims=0))
         outputs["familiarity"] = (_FLOAT, ["windows"])
-    return _model(nodes, {"fbank": (_FLOAT, ["windows", 998, 128])}, outputs, weights)
+    fbank: dict[str, Any] = {"fbank": (_FLOAT, ["windows", 998, 128])}
+    vectors: dict[str, Any] = {"vectors": (_FLOAT, ["windows", tiny.patch_count, tiny.vector])}
+    return _model(nodes, vectors if tiny.patches else fbank, outputs, weights)
+
+
+def stem(tiny: Tiny) -> ModelProto:
+    """Of each patch, the frames weighted by their order."""
+    assert tiny.patches is not None
+    frames, _ = tiny.patches
+    nodes = [
+        helper.make_node("MatMul", ["by_order", "patches"], ["heard"]),
+        helper.make_node("Squeeze", ["heard", "axis"], ["bands"]),
+        helper.make_node("MatMul", ["bands", "to_vector"], ["wide"]),
+        helper.make_node("Tanh", ["wide"], ["vectors"]),
+    ]
+    weights = {
+        "by_order": _weights(12, 1, frames, scale=frames**-0.5),
+        "axis": np.array([1], np.int64),
+        "to_vector": _weights(13, 128, tiny.vector, scale=0.1),
+    }
+    return _model(
+        nodes,
+        {"patches": (_FLOAT, ["patches", frames, 128])},
+        {"vectors": (_FLOAT, ["patches", tiny.vector])},
+        weights,
+    )
 
 
 def decoder(tiny: Tiny) -> ModelProto:
@@ -197,7 +238,8 @@ def graph_entry(path: Path, **changes: Any) -> dict[str, Any]:
 def captioner_table(folder: Path, tiny: Tiny = Tiny(), **models: ModelProto) -> dict[str, Any]:
     """Write the files of a captioner; its manifest, which fits them where no graph is given otherwise."""
     folder.mkdir(parents=True, exist_ok=True)
-    for role, make in GRAPHS.items():
+    graphs = _graphs(tiny)
+    for role, make in graphs.items():
         onnx.save(models.get(role) or make(tiny), str(folder / f"{role}.onnx"))
     for name in ("tokenizer.json", "text_tokenizer.json"):
         word_tokenizer(WORDS).save(str(folder / name))
@@ -211,8 +253,17 @@ def captioner_table(folder: Path, tiny: Tiny = Tiny(), **models: ModelProto) -> 
             "decoder": entry(folder / "tokenizer.json"),
             "text": entry(folder / "text_tokenizer.json"),
         },
-        "graphs": {role: [graph_entry(folder / f"{role}.onnx")] for role in GRAPHS},
+        "graphs": {role: [graph_entry(folder / f"{role}.onnx")] for role in graphs},
+        **_patches(tiny),
     }
+
+
+def _graphs(tiny: Tiny) -> dict[str, Callable[[Tiny], ModelProto]]:
+    return {"stem": stem, **GRAPHS} if tiny.patches else GRAPHS
+
+
+def _patches(tiny: Tiny) -> dict[str, Any]:
+    return {"patches": dict(zip(("frames", "hop_frames"), tiny.patches, strict=True))} if tiny.patches else {}
 
 
 def dual_encoder_table(folder: Path, tiny: Tiny = Tiny()) -> dict[str, Any]:
@@ -224,7 +275,12 @@ def dual_encoder_table(folder: Path, tiny: Tiny = Tiny()) -> dict[str, Any]:
         "embedding_size": tiny.embedding,
         "labels": ["rain", "a dog barks", "thunder"],
         "text_tokenizer": table["tokenizers"]["text"],
-        "graphs": {"encoder": _without_memory(folder, tiny), "text_embedder": table["graphs"]["text_embedder"]},
+        "graphs": {
+            role: _without_memory(folder, tiny) if role == "encoder" else forms
+            for role, forms in table["graphs"].items()
+            if role != "decoder"
+        },
+        **_patches(tiny),
     }
 
 

@@ -31,7 +31,7 @@ from edge_aac.streaming.counters import LATENCY_BOUNDS_S, LatencyLog
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.losses import LossAccount
 from edge_aac.streaming.session import Session
-from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, scored
+from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, SharingModel, scored
 from tests.edge_aac.streaming.session_cases import DOG, HOP, RAIN, WINDOW, blocks, noise, session, states
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -188,7 +188,7 @@ def test_open_metrics_for_those_that_ask_for_it() -> None:
 
 
 def test_every_metric_says_what_it_is_in_base_units(tmp_path: Path) -> None:
-    made = session(FakeSource(blocks(4), live=True), FakeSink())
+    made = session(FakeSource(blocks(4), live=True), FakeSink(), SharingModel())
     made.channels[0].publisher.alerts.change_rules([AlertRule("rain", ("rain",))])
     made.run()
     zone, chip = tmp_path / "sys/class/thermal/thermal_zone0", tmp_path / "sys/class/hwmon/hwmon0"
@@ -210,12 +210,19 @@ def test_every_metric_says_what_it_is_in_base_units(tmp_path: Path) -> None:
     assert _of(samples, "edge_aac_power_watts", rail="VDD_IN") == 7.25
     assert samples["edge_aac_alive", ()] == 1
     assert samples["edge_aac_slowed", ()] == 0
+    assert [_of(samples, "edge_aac_patches_total", outcome=outcome) for outcome in ("computed", "reused")] == [23, 34]
     page = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`(edge_aac_\w+)`", "".join(re.findall(r"^\| `edge_aac_.*$", page, re.MULTILINE))))
     names = {name for name, _ in samples if name.startswith("edge_aac_")}
     assert {re.sub("_(bucket|sum|count)$", "", name) for name in names} == documented
     (states_,) = re.findall(r"^\| `edge_aac_source_state` \|.*$", page, re.MULTILINE)
     assert all(f"`{state}`" in states_ for state in get_args(HealthState))
+
+
+def test_a_model_that_shares_nothing_has_no_patches() -> None:
+    made = session(FakeSource(blocks(2), live=False), FakeSink())
+    made.run()
+    assert not [name for name, _ in _scraped(made) if "patches" in name]
 
 
 def test_sounds_are_not_counted_as_windows() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -11,8 +12,13 @@ import pytest
 from edge_aac.audio.windows import Window, WindowSlicer
 from edge_aac.board.temperature import Heat, Zone
 from edge_aac.errors import ConfigError
+from edge_aac.streaming.channel_settings import ChannelSettings
+from edge_aac.streaming.gate import EnergyGate
 from edge_aac.streaming.heat import READ_EVERY_S, HeatLimits, HeatWatch
 from edge_aac.streaming.hop import AdaptiveHop, HopLimits
+from edge_aac.streaming.hub import Hub
+from edge_aac.streaming.session import Session
+from tests.edge_aac.fakes import FakeModel, FakeSource, SharingModel
 from tests.edge_aac.streaming.session_cases import noise
 
 SECOND = 16_000
@@ -68,6 +74,54 @@ def test_one_slow_round_changes_nothing_two_do_and_one_fast_round_ends_it(caplog
         (2.0, False),
     ]
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_longer_hops_are_multiples_of_what_the_model_prefers() -> None:
+    hop, slicer = hop_of(limits=HopLimits(7.2, 4.0))
+    hop.prefer_multiples_of(SECOND // 2)
+    assert hop.hop_s == 2.0
+    seen = []
+    for round_s in (5.1, 5.1, 5.0, 6.4, 6.4, 50.0, 50.0, 0.1):
+        hop.note_round(round_s)
+        seen.append(hop.hop_s)
+    # 1.1 times the round, up to the next half second, and below the limit of 7.2 s.
+    assert seen == [2.0, 6.0, 5.5, 5.5, 7.0, 7.0, 7.0, 2.0]
+    assert slicer.hop_samples == 2 * SECOND
+    hop.note_heat(0.3)
+    assert hop.hop_s == 4.0  # 3.56
+
+
+def test_a_sources_own_hop_stays_whatever_the_model_prefers() -> None:
+    hop, slicer = hop_of(0.7, HopLimits(0.9, 0.9))
+    hop.prefer_multiples_of(SECOND // 2)
+    assert slicer.hop_samples == round(0.7 * SECOND)
+    for _ in range(6):
+        hop.note_window(changed=False)
+    # No multiple of half a second lies between 0.7 and 0.9: the limit is the hop, as without a preference.
+    assert hop.hop_s == 0.9
+
+
+def test_the_hops_of_a_stream_fit_the_model_that_is_in_use() -> None:
+    source = FakeSource([noise(SECOND)], live=True, endless=True)
+    made = Session(model=FakeModel(), hub=Hub([]), node="kitchen", stop=threading.Event())
+    limits = HopLimits(10.0, 10.0)
+    channel = made.add(source, WindowSlicer(), ChannelSettings(EnergyGate(-70.0), hop_limits=limits))
+
+    def quiet() -> float:
+        """The hop after three windows of quiet, from 2.2 s on."""
+        made.reconfigure(channel, round(2.2 * SECOND), ChannelSettings(EnergyGate(-70.0), hop_limits=limits))
+        made.reconfigure(channel, round(2.1 * SECOND), ChannelSettings(EnergyGate(-70.0), hop_limits=limits))
+        for _ in range(3):
+            channel.adaptation.note_window(None)
+        return channel.hop_s
+
+    assert quiet() == 3.15
+    made.use(SharingModel())
+    assert channel.hop_s == 3.5, "of the hop that is in force, too"
+    assert quiet() == 3.5
+    made.use(FakeModel())
+    assert quiet() == 3.15
+    made.close()
 
 
 def test_a_source_whose_own_hop_is_beyond_the_limits_keeps_it() -> None:

@@ -178,6 +178,20 @@ def test_every_weight_is_stored_once(role: str, written: dict[str, Path]) -> Non
     assert len(contents) == len(large)
 
 
+@torch.no_grad()
+def test_equal_weights_of_two_layers_are_two_weights(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 4)).eval()
+    for layer in (module[0], module[2]):
+        layer.bias.zero_()
+    given = {"x": torch.randn(2, 4)}
+    (path,) = write_onnx(
+        GraphSpec(module, given, ("y",), {"x": {0: "rows"}}, lambda: iter((given,))), tmp_path / "g.onnx"
+    )
+    graph = onnx.load(str(path)).graph
+    assert {"0.bias", "2.bias"} <= {tensor.name for tensor in graph.initializer}
+    assert not [node for node in graph.node if node.op_type == "Identity"]
+
+
 def test_the_token_table_is_looked_up_and_multiplied_with(model: Captioner, written: dict[str, Path]) -> None:
     graph = _graph(written["decoder"])
     table = model.decoder.embed_tokens.weight.detach().numpy()

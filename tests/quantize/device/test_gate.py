@@ -42,7 +42,8 @@ def reference(bundle: Bundle) -> CheckCaptions:
 @pytest.fixture(scope="module")
 def samples(bundle: Bundle, reference: CheckCaptions) -> Samples:
     encoder, decoder = (load_engine(bundle, role, ONE_THREAD)[0] for role in ("encoder", "decoder"))  # type: ignore[arg-type]
-    return collect_samples(bundle, encoder, decoder, check_windows(3), reference.captions)
+    engines = {"encoder": encoder, "decoder": decoder}
+    return collect_samples(bundle, engines, check_windows(3), reference.captions)
 
 
 def _spoiled(bundle: Bundle, output: Path, nodes: str) -> Path:
