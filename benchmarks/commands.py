@@ -27,7 +27,7 @@ EXAMPLES = """Examples:
 """
 
 WIDTH = 100
-PART_NAMES = {"encoder": "encoding", "decoder": "decoding", "text_embedder": "reranking"}
+PART_NAMES = {"stem": "hearing patches", "encoder": "encoding", "decoder": "decoding", "text_embedder": "reranking"}
 PUBLISHED = "dcase2023 (217 M) with instructor-xl"
 INSTRUCTOR_TOKENS = 8
 """Of "Represent the audio caption: " and the end, about: the tokenizer comes with the weights, which are not needed."""

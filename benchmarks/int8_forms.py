@@ -29,6 +29,7 @@ from onnx import ModelProto, TensorProto, helper
 from benchmarks.command_line import at_least, run
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST, Graph, GraphRole
+from edge_aac.bundle.patches import STEM
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.errors import DeviceError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
@@ -102,7 +103,7 @@ def calibration_of(bundle: Bundle) -> Calibration:
 
 def write_plan_form(parent: Path, output: Path, role: GraphRole, found: GraphCalibration) -> None:
     """What a plan is built from, with interfaces of fp32, so that the other graphs and the runtime's caches fit it."""
-    if role == "encoder":
+    if role in {STEM, "encoder"}:
         explicit_int8(parent, output, found.ranges, found.keep, found.smoothing, found.overflowing)
     else:
         half(parent, output, {*found.keep, *found.overflowing})

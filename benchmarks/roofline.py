@@ -17,6 +17,7 @@ from typing import Any, Literal
 from benchmarks.boards import Board
 from benchmarks.graph_costs import GraphCosts, graph_costs, shaped_graph
 from edge_aac.bundle.manifest import DecodingRules, Graph, GraphRole
+from edge_aac.bundle.patches import STEM
 from edge_aac.bundle.store import Bundle
 from edge_aac.errors import ConfigError, DataError
 
@@ -24,7 +25,7 @@ Precision = Literal["fp16", "int8+fp16"]
 PRECISIONS: tuple[Precision, ...] = ("fp16", "int8+fp16")
 """What a board's engines compute in. FP32 has no tensor cores, and how fast it is without them no board's facts say."""
 
-INT8_ROLES = ("encoder",)
+INT8_ROLES = (STEM, "encoder")
 """Graphs that are built with INT8; the decoder and the text embedder are FP16 in every engine."""
 
 FP32_BYTES, FP16_BYTES = 4, 2
@@ -127,7 +128,9 @@ def bundle_model(bundle: Bundle, decoding: Decoding) -> Model:
     encoder = shaped_graph(path, _shapes(graph, {"windows": 1}))
     memory_steps = encoder.shape("cross_keys")[3]
     sizes = {"rows": decoding.rows, "windows": 1, "capacity": decoding.steps, "memory_steps": memory_steps}
+    patches = getattr(bundle.manifest, "patches", None)
     parts = {
+        **({STEM: Part(_costs(bundle, STEM, {"patches": patches.count}), 1)} if patches else {}),
         "encoder": Part(encoder.costs(), 1),
         "decoder": Part(_costs(bundle, "decoder", sizes), decoding.steps),
         "text_embedder": Part(

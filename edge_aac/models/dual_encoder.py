@@ -198,7 +198,7 @@ class DualEncoder:
         for start in range(0, len(windows), at_once):
             if cancelled():
                 raise CancelledError
-            described += self._described(windows[start : start + at_once], start, wanted)
+            described += self._described(windows[start : start + at_once], start, wanted, cancelled)
         return described
 
     def embed(self, texts: Sequence[str]) -> Array:
@@ -215,16 +215,16 @@ class DualEncoder:
             )
         return self._text_embedder.run({"token_ids": token_ids, "attention_mask": attention_mask})["embedding"]
 
-    def _embedded(self, windows: Sequence[Window]) -> Array:
+    def _embedded(self, windows: Sequence[Window], cancelled: Callable[[], bool] = not_cancelled) -> Array:
         """Audio embeddings (W, E), of one run of the encoder."""
-        return self._encoder.run(self._inputs.of_all(windows))["audio_embedding"]
+        return self._encoder.run(self._inputs.of_all(windows, cancelled))["audio_embedding"]
 
     def _described(
-        self, windows: Sequence[Window], first: int, wanted: Wanted
+        self, windows: Sequence[Window], first: int, wanted: Wanted, cancelled: Callable[[], bool]
     ) -> list[Description | DataError | Undecoded]:
         """As :meth:`_in_runs`, of one run of the encoder; the first window is number ``first`` of the batch."""
         started = time.perf_counter()
-        audio_embeddings = self._embedded(windows)
+        audio_embeddings = self._embedded(windows, cancelled)
         encode_ms = 1e3 * (time.perf_counter() - started) / len(windows)
         kept = [wanted(number, embedding) for number, embedding in enumerate(audio_embeddings, first)]
         begun = time.perf_counter()

@@ -162,14 +162,14 @@ class Captioner:
         return self.bundle.manifest.same_similarity
 
     @property
-    def shared_work(self) -> PatchVectors | None:
-        """See :class:`edge_aac.models.contract.SharingModel`."""
-        return self._vectors
-
-    @property
     def sound_names(self) -> SoundNames | None:
         """See :class:`edge_aac.models.contract.NamingModel`."""
         return self._sound_names
+
+    @property
+    def shared_work(self) -> PatchVectors | None:
+        """See :class:`edge_aac.models.contract.SharingModel`."""
+        return self._vectors
 
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`."""

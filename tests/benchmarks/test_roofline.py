@@ -17,9 +17,10 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from benchmarks.boards import Board  # noqa: E402
 from benchmarks.graph_costs import GraphCosts, graph_costs  # noqa: E402
 from benchmarks.roofline import Decoding, Model, Part, bound, bundle_model, memory_bytes, model_report  # noqa: E402
-from edge_aac.bundle.manifest import DecodingRules  # noqa: E402
+from edge_aac.bundle.manifest import DecodingRules, Seq2SeqManifest  # noqa: E402
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle  # noqa: E402
 from edge_aac.errors import ConfigError, DataError  # noqa: E402
+from tests.edge_aac.models.tiny_bundle import Tiny, captioner_table, write  # noqa: E402
 
 BOARD = Board("a board whose sums are easy", 10, 20, 100, 8, (5, 10))
 COSTS = GraphCosts(
@@ -282,3 +283,20 @@ def test_sizes_alone_give_the_costs_of_the_graphs_that_are_exported_from_them(tm
     for texts in (1, 3):
         given = {"token_ids": (texts, 9), "attention_mask": (texts, 9)}
         assert graph_costs(tmp_path / "text.onnx", given) == text_embedder_costs(embedder.to("meta"), texts, 9)
+
+
+def test_a_stem_is_a_part_of_its_own(tmp_path: Path) -> None:
+    parts = []
+    for name, tiny in (("plain", Tiny()), ("patched", Tiny(patches=(98, 50)))):
+        table = captioner_table(tmp_path / name, tiny)
+        for text in ("token_ids", "attention_mask"):
+            table["graphs"]["text_embedder"][0]["shapes"][text] = ["texts", "tokens"]
+        bundle = open_bundle(write(tmp_path / name, table))
+        rules = bundle.manifest_of(Seq2SeqManifest).decoding
+        parts.append(bundle_model(bundle, Decoding.of(rules, True, 0)).parts)
+    assert [list(each) for each in parts] == [
+        ["encoder", "decoder", "text_embedder"],
+        ["stem", "encoder", "decoder", "text_embedder"],
+    ]
+    # Of each of 19 patches, its 98 frames are weighted, and their 128 sums multiplied with 5 columns.
+    assert parts[1]["stem"].costs.macs == 19 * (98 * 128 + 128 * 5)

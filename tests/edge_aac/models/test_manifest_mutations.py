@@ -40,14 +40,15 @@ _STRINGS = st.sampled_from(
 _VALUES = st.one_of(_NUMBERS, _STRINGS, st.none(), st.sampled_from([[], {}, [[]], [1], ["a"], {"a": 1}]), st.text())
 
 
-@pytest.fixture(scope="module", params=["seq2seq", "dual_encoder"])
+@pytest.fixture(scope="module", params=["seq2seq", "patched", "dual_encoder"])
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A folder with all files of a bundle, and a manifest that states every key there is."""
     folder = tmp_path_factory.mktemp("bundles") / request.param
+    patched = tiny.Tiny(patches=(98, 50))
     if request.param == "dual_encoder":
-        table = tiny.dual_encoder_table(folder) | {"prompt": "the sound of {}", "instruction": ""}
+        table = tiny.dual_encoder_table(folder, patched) | {"prompt": "the sound of {}", "instruction": ""}
     else:
-        table = tiny.captioner_table(folder) | {
+        table = tiny.captioner_table(folder, patched if request.param == "patched" else tiny.Tiny()) | {
             "kind": "seq2seq",
             "instruction": "",
             "familiarity": {"threshold": 0.0, "words": list(tiny.WORDS)},

@@ -258,6 +258,16 @@ def test_a_dual_encoder_shares_patches_too(tmp_path: Path, sound: np.ndarray, ba
     assert work is not None and work.reused > 100
 
 
+def test_a_dual_encoder_ends_between_patches_too(tmp_path: Path, sound: np.ndarray) -> None:
+    folder = write(tmp_path / "labels", dual_encoder_table(tmp_path / "labels", TINY))
+    model = open_model(open_bundle(folder), ONE_THREAD, {})
+    asked = iter(range(1000))
+    (window,) = file_windows([sound[: 10 * SECOND]])
+    with pytest.raises(CancelledError):
+        model.describe([window], [window_rng(0, 0)], lambda: next(asked) > 5)
+    assert next(asked) == 7, "once before the run, and before six patches"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -198,7 +198,7 @@ def test_a_start_that_fails_leaves_no_thread_and_no_source(
     place = {
         "sink": "edge_aac.app.open_outlets",
         "source": "edge_aac.app.open_sources",
-        "channel": "edge_aac.streaming.session.phrase_splitter",
+        "channel": "edge_aac.streaming.sounds.phrase_splitter",
     }[failing]
     monkeypatch.setattr(place, fails)
     with pytest.raises(EdgeAacError, match="it is not there"):
@@ -216,7 +216,7 @@ def test_a_source_that_cannot_be_added_is_closed_and_the_old_ones_go_on(
         def fails(_language: str) -> None:
             raise ConfigError("its code cannot be loaded")
 
-        monkeypatch.setattr("edge_aac.streaming.session.phrase_splitter", fails)
+        monkeypatch.setattr("edge_aac.streaming.sounds.phrase_splitter", fails)
         with pytest.raises(ConfigError, match="cannot be loaded"):
             running.change_to(_settings(tmp_path, sources="hall attic"))
         assert [(source.label, source.closed.is_set()) for source in opened] == [("hall", False), ("attic", True)]

@@ -83,7 +83,7 @@ def test_two_graphs_hear_what_the_torch_model_hears(embeddings: tuple[Bundle, np
     operators = Counter(node.op_type for node in onnx.load(str(bundle.path(forms["stem"]))).graph.node)
     assert operators["Conv"] > 40 and not operators["BatchNormalization"], "norms are folded into the convolutions"
     found = _described(Captioner(bundle), [heard(window) for window in check_windows(4)])
-    assert len({each.best.text for each in found}) > 1, "or all sounds are alike to it"
+    assert np.ptp(want, axis=0).max() > 0.1, "or all sounds are alike to it"
     assert np.allclose([each.audio_embedding for each in found], want, atol=5e-3)
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
+from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
+from edge_aac.engines.tensor_rt import engine as tensor_rt
 from quantize.device import build
 from quantize.device.build import BuildOptions
 from quantize.device.check_windows import check_windows
 from quantize.device.cpu import forms as cpu_forms
+from quantize.device.tensorrt import forms as plan_forms
+from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan
 from tests.quantize.device.build_cases import FASTER, SMALL, built, exported_bundle
 
 
@@ -45,3 +53,43 @@ def _build_quickly(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -
     monkeypatch.setattr(build, "check_windows", lambda: windows)
     for module in (cpu_forms, build):
         monkeypatch.setattr(module, "timing", lambda *_: FASTER)
+
+
+GPU = tensor_rt.GpuIdentity("sm_87 Orin", "10.3.0", True)
+
+
+class OnnxPlan:
+    """A "plan" that is its ONNX file, run by ONNX Runtime; numbers are converted as TensorRtEngine does."""
+
+    def __init__(self, path: Path, device: object, build_command: str = "") -> None:
+        self._session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+        self.input_shapes = {entry.name: tuple(entry.shape) for entry in self._session.get_inputs()}
+        self.description = OnnxRuntimeEngine(path, 1).description
+
+    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        half = {entry.name for entry in self._session.get_inputs() if entry.type == "tensor(float16)"}
+        fitting = {name: array.astype(np.float16) if name in half else array for name, array in inputs.items()}
+        names = [entry.name for entry in self._session.get_outputs()]
+        given = dict(zip(names, self._session.run(names, fitting), strict=True))
+        return {name: array.astype(np.float32) for name, array in given.items()}
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch) -> list[BuildRequest]:
+    """A machine with TensorRT whose builder copies; the requests that it was given."""
+    requests: list[BuildRequest] = []
+
+    def copy(request: BuildRequest, report: Callable[[str], None]) -> BuiltPlan:
+        requests.append(request)
+        report("building")
+        request.timing_cache.write_bytes(b"timings")
+        shutil.copyfile(request.onnx, request.output)
+        return BuiltPlan(request.output, GPU.tensorrt, GPU.name, 1.0, {"INT8": 3}, (3, 4), 1, "first to last")
+
+    for module in (build, tensor_rt):
+        monkeypatch.setattr(module, "this_gpu", lambda: GPU)
+    for module in (plan_forms, tensor_rt):
+        monkeypatch.setattr(module, "TensorRtEngine", OnnxPlan)
+    monkeypatch.setattr(tensor_rt.DeviceContext, "shared", classmethod(lambda cls: object()))
+    monkeypatch.setattr(plan_forms, "build_engine", copy)
+    return requests

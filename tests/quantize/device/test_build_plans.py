@@ -6,22 +6,18 @@ The builder itself is tested in test_engine_builder.py; no plan was ever built o
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import soundfile
 
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
-from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
-from edge_aac.engines.tensor_rt import engine as tensor_rt
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
 from quantize.device import build
@@ -50,7 +46,6 @@ from tests.quantize.graphs.int8_cases import FLOAT
 pytestmark = pytest.mark.usefixtures("quick_build")
 
 SOME = 6
-GPU = tensor_rt.GpuIdentity("sm_87 Orin", "10.3.0", True)
 
 
 @pytest.fixture(scope="module")
@@ -85,43 +80,6 @@ def recordings(tmp_path: Path) -> Path:
     for number in range(2):
         soundfile.write(sound / f"{number}.wav", check_scene(number), 16_000)
     return tmp_path / "sound"
-
-
-class OnnxPlan:
-    """A "plan" that is its ONNX file, run by ONNX Runtime; numbers are converted as TensorRtEngine does."""
-
-    def __init__(self, path: Path, device: object, build_command: str = "") -> None:
-        self._session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-        self.input_shapes = {entry.name: tuple(entry.shape) for entry in self._session.get_inputs()}
-        self.description = OnnxRuntimeEngine(path, 1).description
-
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        half = {entry.name for entry in self._session.get_inputs() if entry.type == "tensor(float16)"}
-        fitting = {name: array.astype(np.float16) if name in half else array for name, array in inputs.items()}
-        names = [entry.name for entry in self._session.get_outputs()]
-        given = dict(zip(names, self._session.run(names, fitting), strict=True))
-        return {name: array.astype(np.float32) for name, array in given.items()}
-
-
-@pytest.fixture
-def board(monkeypatch: pytest.MonkeyPatch) -> list[BuildRequest]:
-    """A machine with TensorRT whose builder copies; the requests that it was given."""
-    requests: list[BuildRequest] = []
-
-    def copy(request: BuildRequest, report: Callable[[str], None]) -> BuiltPlan:
-        requests.append(request)
-        report("building")
-        request.timing_cache.write_bytes(b"timings")
-        shutil.copyfile(request.onnx, request.output)
-        return BuiltPlan(request.output, GPU.tensorrt, GPU.name, 1.0, {"INT8": 3}, (3, 4), 1, "first to last")
-
-    for module in (build, tensor_rt):
-        monkeypatch.setattr(module, "this_gpu", lambda: GPU)
-    for module in (plan_forms, tensor_rt):
-        monkeypatch.setattr(module, "TensorRtEngine", OnnxPlan)
-    monkeypatch.setattr(tensor_rt.DeviceContext, "shared", classmethod(lambda cls: object()))
-    monkeypatch.setattr(plan_forms, "build_engine", copy)
-    return requests
 
 
 def test_tensorrt_without_a_calibration_asks_for_recordings(folder: Path, board: list[BuildRequest]) -> None:

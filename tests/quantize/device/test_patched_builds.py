@@ -18,7 +18,7 @@ from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.device.build import BuildOptions
-from quantize.device.tensorrt.builder import profiles_for
+from quantize.device.tensorrt.builder import BuildRequest, profiles_for
 from quantize.device.tensorrt.plan_building import PlanRequest, build_plan
 from quantize.graphs.calibration import read_calibration
 from quantize.models.config import CaptionerConfig
@@ -80,6 +80,30 @@ def test_int8_forms_of_all_four_graphs(folder: Path) -> None:
     for one, other in zip(found, alone, strict=True):
         assert isinstance(one, Description) and isinstance(other, Description)
         assert np.array_equal(one.audio_embedding, other.audio_embedding)
+
+
+@pytest.mark.usefixtures("quick_build")
+def test_plans_for_tensorrt_are_written_of_all_four(folder: Path, board: list[BuildRequest]) -> None:
+    """Explicit Q/DQ of stem and encoder, which the linter takes; the plans hold half precision besides."""
+    report, _ = built(BuildOptions(str(folder), backend="tensorrt", threads=1, streams=2))
+    assert report.failure == "" and report.written
+    assert {role: forms[0] for role, forms in precisions(folder).items()} == {
+        "stem": "tensorrt int8+fp16",
+        "encoder": "tensorrt int8+fp16",
+        "decoder": "tensorrt fp16",
+        "text_embedder": "tensorrt fp16",
+    }
+    profiles = {request.onnx.name.partition(".")[0]: request.profiles for request in board}
+    assert profiles["stem"] == {"patches": ((1, 98, 128), (4, 98, 128), (38, 98, 128))}
+    counts = [note for note in report.notes if note.startswith(("stem: ", "encoder: ")) and "have Q/DQ" in note]
+    assert len(counts) == 2
+    findings = [note for note in report.notes if note.startswith("stem: ") and "have Q/DQ" not in note]
+    assert not findings, findings
+    windows = list(
+        file_windows([(0.1 * np.random.default_rng(2).standard_normal(12 * 16_000)).astype(np.float32)], 16_000)
+    )
+    model = Captioner(open_bundle(str(folder)))
+    assert all(isinstance(each, Description) for each in model.describe(windows, [window_rng(0, 0)] * len(windows)))
 
 
 def test_the_profile_of_a_stem(exported: Path) -> None:
