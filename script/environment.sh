@@ -127,6 +127,7 @@ test_packages() {
   local python packages=(pulseaudio pulseaudio-utils libasound2-plugins alsa-utils shellcheck ffmpeg strace)
   packages+=(gir1.2-gst-rtsp-server-1.0 python3-gi icecast2 mosquitto mosquitto-clients openssl)
   packages+=(gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad)
+  packages+=(espeak-ng flite)
   packages+=(make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm clang clang-tidy)
   # shellcheck disable=SC2207 # one word a package
   packages+=($(fuzzer_packages))
