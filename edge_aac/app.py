@@ -135,8 +135,10 @@ def _keep_alerts(open_alerts: OpenAlerts, running: Running, settings: Settings) 
         tell()
 
     session.alerted = alerted
+    privacy = privacy_gate(settings)
     for record in open_alerts.take_over(settings.get(StreamSettings).node):
-        session.hub.publish(Delivery(record))
+        told = privacy.judge_texts([record.caption]).published
+        session.hub.publish(Delivery(record if told else record.without_words()))
 
 
 def _opened(

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
@@ -35,6 +36,7 @@ _HEARD_LINE = re.compile(
 )
 _TOLD = {"health"}
 """Kinds of record that hold figures alone."""
+_ENTRY_FIELDS = ("MESSAGE", "EDGE_AAC_KIND", "SYSLOG_IDENTIFIER", "_TRANSPORT", "_HOSTNAME", "_PID")
 
 _BOARD_FILES = (
     *("etc/os-release", "proc/version", "proc/cmdline", "proc/cpuinfo", "proc/meminfo", "proc/loadavg", "proc/uptime"),
@@ -155,22 +157,65 @@ class Dump:
 
     def _journal(self) -> str:
         units = [word for unit in UNITS for word in ("-u", unit, "--user-unit", unit)]
-        text = _output("journalctl", "--no-pager", "-o", "short-iso-precise", "-n", str(LOG_LINES), *units)
+        # As JSON: the text of an entry does not tell a sentence that a sink wrote from a message of the log.
+        form = ("-o", "json", "--all", f"--output-fields={','.join(_ENTRY_FIELDS)}")
         kept = []
-        for line in text.splitlines():
-            if is_heard(line):
+        for line in _output("journalctl", "--no-pager", *form, "-n", str(LOG_LINES), *units).splitlines():
+            entry = _journal_entry(line)
+            if entry is not None and is_heard(entry):
                 self._heard += 1
             else:
-                kept.append(line)
+                kept.append(line if entry is None else _journal_line(entry))
         return "".join(f"{line}\n" for line in kept)
 
 
-def is_heard(line: str) -> bool:
-    """Whether a line of the journal is a record of what was heard, as JSON or as a sentence, and not a log message."""
-    message = line.partition("]: ")[2] or line
+def is_heard(entry: Mapping[str, str]) -> bool:
+    """Whether an entry of the journal is a record of what was heard, and not a log message.
+
+    Records come there by the sinks ``journal``, whose entries name their kind, ``syslog``, to which nothing else of the
+    service writes, and ``stdout``, as lines among those of the log.
+
+    Args:
+        entry: its fields, see systemd.journal-fields(7).
+    """
+    if "EDGE_AAC_KIND" in entry:
+        return entry["EDGE_AAC_KIND"] not in _TOLD
+    message = entry.get("MESSAGE", "")
     if match := _HEARD_SCHEMA.search(message):
         return match[2] not in _TOLD
+    if entry.get("_TRANSPORT") == "syslog" and entry.get("SYSLOG_IDENTIFIER") == "edge-aac":
+        return True
     return message.startswith("{") or _HEARD_LINE.match(message) is not None
+
+
+def _journal_entry(line: str) -> dict[str, str] | None:
+    """The fields of an entry, of a line that ``journalctl -o json`` gives; None where the line is none.
+
+    A field that is no UTF-8 comes as a list of bytes, one that an entry has several times as a list of its values.
+    """
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(fields, dict):
+        return None
+    return {name: _field_text(value) for name, value in fields.items()}
+
+
+def _field_text(value: object) -> str:
+    if not isinstance(value, list):
+        return "" if value is None else str(value)
+    if value and all(isinstance(each, int) for each in value):
+        return bytes(each % 256 for each in value).decode("utf-8", "replace")
+    return " ".join(map(_field_text, value))
+
+
+def _journal_line(entry: Mapping[str, str]) -> str:
+    """An entry as ``journalctl -o short-iso-precise`` shows it."""
+    moment = datetime.fromtimestamp(int(entry.get("__REALTIME_TIMESTAMP", "0")) / 1e6, timezone.utc)
+    writer = f"{entry.get('SYSLOG_IDENTIFIER', '?')}[{entry.get('_PID', '?')}]"
+    message = entry.get("MESSAGE", "").replace("\n", "\n    ")
+    return f"{moment.isoformat(timespec='microseconds')} {entry.get('_HOSTNAME', '?')} {writer}: {message}"
 
 
 def pack(dump: Dump, path: Path) -> list[str]:

@@ -42,6 +42,10 @@ class Alert(Record):
     reason: Literal["quiet", "stopped", "rule", "restart"] | None = None
     speech: bool | None = None
 
+    def without_words(self) -> Alert:
+        """The record with the rule's name in place of what was heard, which may not be told any more."""
+        return self.model_copy(update={"caption": self.title or self.alert})
+
     def sentence(self) -> str:
         name = self.title or self.alert
         if self.state == "start":

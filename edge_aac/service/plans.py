@@ -40,6 +40,7 @@ class SourcePlan:
         same_similarity: smallest cosine between captions of one event; None for the model's own.
         several: whether its address names several sources, which are discovered: no channel is its own.
         found_by: :attr:`key` of the plan whose discovery has found it; None where it is configured itself.
+        alerts: of an address that names several sources, all tables of ``[[alerts]]``: a rule may be for one of them.
     """
 
     source: ConfiguredSource
@@ -48,6 +49,7 @@ class SourcePlan:
     same_similarity: float | None
     several: bool = False
     found_by: tuple[str, str] | None = None
+    alerts: tuple[AlertSettings, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -81,12 +83,25 @@ class SourcePlan:
         while label in taken:
             label, number = f"{wanted}-{number}", number + 1
         source = replace(self.source, address=found.address, name=label)
-        return replace(self, source=source, context=SourceContext(label), several=False, found_by=self.key)
+        return self._for_found(source, SourceContext(label))
 
     def as_configured(self, by: SourcePlan) -> SourcePlan:
         """The plan of the same source, found by the same discovery, whose settings are now ``by``."""
         source = replace(by.source, address=self.source.address, name=self.source.name)
-        return replace(by, source=source, context=self.context, several=False, found_by=by.key)
+        return by._for_found(source, self.context)
+
+    def _for_found(self, source: ConfiguredSource, context: SourceContext) -> SourcePlan:
+        """The plan of a source that the discovery of this one has found."""
+        rules = rules_for(_label(source, context), self.alerts, found_by=as_text(self.label))
+        return replace(
+            self,
+            source=source,
+            context=context,
+            settings=replace(self.settings, alerts=rules),
+            several=False,
+            found_by=self.key,
+            alerts=(),
+        )
 
     def add_to(self, session: Session, opened: Source) -> Channel:
         """Have a session listen to the source, once it is opened."""
@@ -129,7 +144,8 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
                 rules_for(_label(source, context), alerts),
             ),
             stream.same_similarity,
-            covers_several(source.address),
+            several := covers_several(source.address),
+            alerts=tuple(alerts) if several else (),
         )
         for source, context in zip(wanted, contexts_of(wanted), strict=True)
     ]
@@ -138,8 +154,9 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
     disabled = [table for table in settings.tables(SourceSettings) if not table.enabled]
     known = [as_text(plan.label) for plan in plans]
     known += [table.name or as_text(Address.parse(table.address).label) for table in disabled]
+    may_be_found = any(plan.several for plan in plans)
     for sentence in unknown_sources(alerts, known):
-        log.warning("%s", sentence)
+        log.log(logging.INFO if may_be_found else logging.WARNING, "%s", sentence)
     return plans
 
 

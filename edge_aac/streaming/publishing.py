@@ -247,6 +247,7 @@ class DescriptionPublisher:
             untold = {number for number, verdict in verdicts.items() if not verdict.published}
             # Whoever was told of their start waits for their end. Nothing is said of it that was not said before.
             self._publish_events(self._tracker.give_up(untold))
+            self.alerts.keep_private(lambda text: self._privacy.judge_texts([text]).published)
         self._tracker.regulate(same_similarity, rules)
         self.alerts.change_rules(settings.alerts)
 

@@ -133,24 +133,50 @@ def test_checks_of_other_packages_run_too(tmp_path: Path) -> None:
     assert "install that package again" in checks["broken"][0]["text"]
 
 
-_JOURNALCTL = """#!/bin/sh
-cat <<'END'
-2026-11-29T14:00:00.000000+0000 box edge-aac[1]: edge-aac: listening to garden
-2026-11-29T14:00:01.000000+0000 box edge-aac[1]: {"schema":"edge-aac/caption/1","caption":"a secret conversation"}
-2026-11-29T14:00:02.000000+0000 box edge-aac[1]: {"schema":"edge-aac/health/1","state":"listening"}
-2026-11-29T14:00:03.000000+0000 box edge-aac[1]: 14:00:00-14:00:10 UTC  garden  a secret conversation
-2026-11-29T14:00:04.000000+0000 box edge-aac[1]: garden.wav      0.0 s -   10.0 s  a secret conversation
-2026-11-29T14:00:05.000000+0000 box edge-aac[1]: edge-aac: rtsp://logged:planted-journal-url@camera/x failed
-2026-11-29T14:00:06.000000+0000 box edge-aac[1]: edge-aac: broker refused planted-config-key
-2026-11-29T14:00:07.000000+0000 box edge-aac[1]: edge-aac: cannot read /home/planted-user/x, pwd=planted-journal-word
-END
-"""
+_LOGGED = (
+    "edge-aac: listening to garden",
+    '{"schema":"edge-aac/caption/1","caption":"a secret conversation"}',
+    '{"schema":"edge-aac/health/1","state":"listening"}',
+    "14:00:00-14:00:10 UTC  garden  a secret conversation",
+    "garden.wav      0.0 s -   10.0 s  a secret conversation",
+    "edge-aac: rtsp://logged:planted-journal-url@camera/x failed",
+    "edge-aac: broker refused planted-config-key",
+    "edge-aac: cannot read /home/planted-user/x, pwd=planted-journal-word",
+)
+"""What the service wrote to its standard streams."""
+_WRITTEN = (
+    ("hall: a secret conversation", {"_TRANSPORT": "syslog"}),
+    ("hall: [alert] talk: a secret conversation", {"_TRANSPORT": "journal", "EDGE_AAC_KIND": "alert"}),
+    (list("hall: a secret conversation \u2014 caf\u00e9".encode("latin-1", "replace")), {"_TRANSPORT": "syslog"}),
+    ("hall: [listening] 12 windows", {"_TRANSPORT": "journal", "EDGE_AAC_KIND": "health"}),
+    ('{"schema":"edge-aac/health/1","state":"mute"}', {"_TRANSPORT": "syslog"}),
+    ("Started edge-aac.service.", {"_TRANSPORT": "journal", "SYSLOG_IDENTIFIER": "systemd"}),
+)
+"""What came to the journal by sinks, and of the service manager."""
+
+
+def _journalctl() -> str:
+    """A program in place of journalctl: it gives entries as JSON, as that does where it is asked to."""
+    written = [(message, {"_TRANSPORT": "stdout"}) for message in _LOGGED] + list(_WRITTEN)
+    entries = [
+        {
+            "__REALTIME_TIMESTAMP": str(1_795_960_800_000_000 + number),
+            "MESSAGE": message,
+            "SYSLOG_IDENTIFIER": "edge-aac",
+            "_HOSTNAME": "box",
+            "_PID": "1",
+            **fields,
+        }
+        for number, (message, fields) in enumerate(written)
+    ]
+    lines = "\n".join(json.dumps(entry) for entry in entries)
+    return f"#!/bin/sh\ncase \"$*\" in *'-o json '*) ;; *) exit 1;; esac\ncat <<'END'\n{lines}\nEND\n"
 
 
 def test_a_dump_holds_no_secret_and_nothing_that_was_heard(tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "journalctl").write_text(_JOURNALCTL)
+    (tools / "journalctl").write_text(_journalctl())
     (tools / "journalctl").chmod(0o755)
     password = tmp_path / "camera-password"
     password.write_text("planted-password-file\n")
@@ -192,9 +218,11 @@ def test_a_dump_holds_no_secret_and_nothing_that_was_heard(tmp_path: Path) -> No
     journal = texts["dump/journal.txt"]
     assert "listening to garden" in journal
     assert "edge-aac/health/1" in journal
-    assert journal.count("\n") == 5
+    assert "2026-11-29T14:00:00.000000+00:00 box edge-aac[1]: edge-aac: listening to garden\n" in journal
+    assert journal.count("\n") == 8
     assert "camera/x failed" in journal
-    assert "3 lines" in texts["dump/README.txt"]
+    assert "12 windows" in journal and '"mute"' in journal and "Started edge-aac.service" in journal
+    assert "6 lines" in texts["dump/README.txt"]
     assert {json.loads(line)["check"] for line in texts["dump/doctor.jsonl"].splitlines()} >= {
         "versions",
         "configuration",

@@ -79,6 +79,14 @@ class AlertPublisher:
         """End all alerts: nothing is heard any more."""
         self._tell(self._watch.finish())
 
+    def keep_private(self, may_be_told: Callable[[str], bool]) -> None:
+        """End alerts whose captions may not be told any more, in the words that were told; no state repeats these."""
+        self._tell(self._watch.give_up(may_be_told))
+        self.newest = {
+            name: record if may_be_told(record.caption) else record.without_words()
+            for name, record in self.newest.items()
+        }
+
     def change_rules(self, rules: Sequence[AlertRule]) -> None:
         """Follow other rules from now on; see :meth:`AlertWatch.change_rules`."""
         self._tell(self._watch.change_rules(rules))

@@ -160,14 +160,17 @@ class AlertSettings(BaseModel):
         )
 
 
-def rules_for(source: str, settings: Iterable[AlertSettings]) -> tuple[AlertRule, ...]:
+def rules_for(source: str, settings: Iterable[AlertSettings], found_by: str | None = None) -> tuple[AlertRule, ...]:
     """The rules that a source follows, in order.
 
     Args:
         source: label of the source.
         settings: the tables of ``[[alerts]]``.
+        found_by: label of the address whose discovery has found the source: what is for that is for all that it finds;
+            None where the source is configured itself.
     """
-    return tuple(each.rule() for each in settings if each.enabled and (not each.sources or source in each.sources))
+    names = {source} if found_by is None else {source, found_by}
+    return tuple(each.rule() for each in settings if each.enabled and (not each.sources or names & {*each.sources}))
 
 
 def unknown_sources(settings: Iterable[AlertSettings], known: Sequence[str]) -> list[str]:

@@ -190,6 +190,11 @@ class AlertWatch:
             one.run = None
         return ends
 
+    def give_up(self, may_be_told: Callable[[str], bool]) -> list[AlertChange]:
+        """End the alerts whose captions may not be told any more."""
+        alerts = [(one, one.alert) for one in self._followed]
+        return [_ended(one, "stopped") for one, alert in alerts if alert is not None and not may_be_told(alert.caption)]
+
     def change_rules(self, rules: Sequence[AlertRule]) -> list[AlertChange]:
         """Follow other rules from now on: alerts of those that are gone or changed end, those of the others go on."""
         wanted, kept, changes = with_names(rules), dict[str, _Followed](), list[AlertChange]()

@@ -163,6 +163,31 @@ def test_beside_a_source_of_its_own_with_the_same_name(tmp_path: Path, pond: Mod
         assert _labels(running) == ["b-mic0", "b-robin", "mic0", "mic0-2", "robin"]
 
 
+def test_a_rule_for_alerts_may_name_one_that_is_found(
+    tmp_path: Path, pond: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    def text(gap_s: float) -> str:
+        rule = f'sounds = ["frog"]\ngap_s = {gap_s}\n'
+        return (
+            f'[[sources]]\naddress = "pond:1"\n[[alerts]]\nname = "one"\nsources = ["kermit"]\n{rule}'
+            f'[[alerts]]\nname = "all"\nsources = ["pond:1"]\n{rule}'
+        )
+
+    def rules(running: Running) -> dict[str, list[tuple[str, int]]]:
+        channels = running.session.channels
+        return {of.label: [(rule.name, rule.gap_samples) for rule in of.publisher.alerts.rules] for of in channels}
+
+    pond.there += ["kermit", "robin"]
+    with _stream(_settings(tmp_path, text(1.0))) as running:
+        _wait_for(lambda: len(running.session.channels) == 2)
+        assert rules(running) == {"kermit": [("one", 16_000), ("all", 16_000)], "robin": [("all", 16_000)]}
+        assert sorted(running.change_to(_settings(tmp_path, text(2.0)))) == ["kermit changed", "robin changed"]
+        assert rules(running) == {"kermit": [("one", 32_000), ("all", 32_000)], "robin": [("all", 32_000)]}
+        assert running.change_to(_settings(tmp_path, text(2.0))) == []
+    warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not [record for record in warned if "not configured" in record.getMessage()], "it may be found"
+
+
 def test_one_that_cannot_be_opened_is_named_once_and_tried_again(
     tmp_path: Path, pond: ModuleType, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,14 @@ def test_a_source_that_goes_takes_its_announcement_and_states_with_it(broker: Fa
     wait_for(lambda: "homeassistant/device/edge-aac_kitchen_s-attic/config" in broker.retained)
 
 
+@pytest.mark.usefixtures("steering")
+def test_the_last_source_that_goes_leaves_nothing_of_it(broker: FakeBroker, control: FakeControl) -> None:
+    control.states.clear()
+    control.changed()
+    wait_for(lambda: not [topic for topic in broker.retained if "garden" in topic or "hall" in topic])
+    assert "homeassistant/device/edge-aac_kitchen_node/config" in broker.retained, "the device itself stays"
+
+
 def test_what_a_run_before_announced_is_taken_back_and_nothing_of_others(
     broker: FakeBroker, control: FakeControl
 ) -> None:

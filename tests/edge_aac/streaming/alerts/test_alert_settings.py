@@ -51,6 +51,7 @@ def test_a_rule_is_for_the_sources_that_it_names() -> None:
     ]
     assert [rule.name for rule in rules_for("hall", tables)] == ["all", "hall"]
     assert [rule.name for rule in rules_for("garden", tables)] == ["all"]
+    assert [rule.name for rule in rules_for("garden", tables, "attic")] == ["all", "hall"], "what finds it is named"
     assert unknown_sources(tables, ["hall", "garden"]) == [
         "the alert 'hall' is for the source 'attic', which is not configured: there are hall, garden"
     ]

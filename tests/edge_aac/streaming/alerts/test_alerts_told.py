@@ -245,8 +245,18 @@ def test_what_may_not_be_told_begins_no_alert_and_new_rules_let_none_say_more() 
     bench = _Bench(PrivacyGate())
     bench.hear("a man talks")
     bench.publisher.regulate(replace(bench.settings, privacy=PrivacyGate("suppress", _talks)), EventRules(), 0.8)
+    start, end = _alerts(bench.records)
+    assert bench.publisher.alerts.newest["rain"].caption == "Regen", "what tells the state anew repeats no words"
     for _ in range(25):
         bench.hear("a man talks")
     bench.publisher.expire(10**9)
-    start, end = _alerts(bench.records)
+    assert _alerts(bench.records) == [start, end]
     assert (start.caption, end.caption, end.reason) == ("a man talks", "a man talks", "stopped")
+
+
+def test_new_rules_of_privacy_leave_an_alert_open_whose_words_may_be_told() -> None:
+    bench = _Bench(PrivacyGate())
+    bench.hear("a man laughs")
+    bench.publisher.regulate(replace(bench.settings, privacy=PrivacyGate("suppress", _talks)), EventRules(), 0.8)
+    (start,) = _alerts(bench.records)
+    assert bench.publisher.alerts.newest == {"rain": start}
