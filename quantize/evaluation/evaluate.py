@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST, Seq2SeqManifest
 from edge_aac.bundle.store import Bundle
 from edge_aac.errors import DeviceError, InputMissingError
@@ -104,7 +104,7 @@ def evaluate_corpus(
         **_head(captioner, command, seed),
         "corpus": {
             "manifest": manifest.name,
-            "manifest_sha256": _sha256(manifest),
+            "manifest_sha256": file_sha256(manifest),
             "recordings": len(corpus.recordings),
             "windows": sum(recording.windows for recording in corpus.recordings),
             "caption_of_a_recording": "that of its 10 s window with the highest hybrid score",
@@ -210,7 +210,7 @@ def _bundle(bundle: Bundle) -> dict[str, Any]:
     return {
         "name": manifest.name,
         "version": manifest.version,
-        "manifest_sha256": _sha256(bundle.folder / MANIFEST),
+        "manifest_sha256": file_sha256(bundle.folder / MANIFEST),
         "parameters": manifest.parameters,
         "graph_bytes": sum(bundle.size(forms[0]) for forms in manifest.graphs.values()),
     }
@@ -230,7 +230,3 @@ def _members(ensemble: Ensemble) -> dict[str, Any]:
     }
     shared = [{**member, "share": share} for member, share in zip(members, ensemble.shares, strict=True)]
     return {"bundle": together, "ensemble": shared}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 
 import requests
 
 from edge_aac import __version__
+from edge_aac.bundle.hashes import file_sha256
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from quantize.hub.download import RANGE_NOT_SATISFIABLE, amount
 from quantize.hub.faults import PARTIAL_KEPT, unwritable
@@ -46,7 +46,7 @@ def fetch_release(source: Source, cache: Path, waits_s: tuple[float, ...], log: 
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.is_file():
                 _download(f"{source.address}/{name}", path, waits_s, log)
-            digest = _sha256(path)
+            digest = file_sha256(path)
             if digest != source.sha256[name]:
                 path.unlink()
                 raise DataError(
@@ -97,11 +97,3 @@ def _append(url: str, partial: Path, have: int) -> None:
         with partial.open("ab" if answer.status_code == _PARTIAL else "wb") as file:
             for piece in answer.iter_content(_PIECE_BYTES):
                 file.write(piece)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

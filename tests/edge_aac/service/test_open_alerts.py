@@ -6,11 +6,18 @@ import json
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from edge_aac import app
 from edge_aac.records import Alert
 from edge_aac.service.open_alerts import OpenAlerts
+from edge_aac.service.reload import Running
+from edge_aac.settings.layers import Layer
+from edge_aac.settings.tree import load_settings
+from edge_aac.streaming.outlet import Delivery
 
 
 def _alert(number: int, state: str = "start", node: str = "kitchen", live: bool = True) -> Alert:
@@ -52,6 +59,26 @@ def test_what_is_open_when_a_process_dies_is_ended_by_the_next_and_nothing_else(
     third = OpenAlerts(path)
     assert third.take_over("kitchen") == [], "once is enough"
     third.close()
+
+
+@pytest.mark.parametrize(("suppressed", "told"), [("babies", "a baby cries"), ("baby", "baby")])
+def test_words_that_may_not_be_told_any_more_are_not_told_by_the_end_of_a_run_that_died(
+    tmp_path: Path, suppressed: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_aac.settings.tree.default_files", list)
+    first = OpenAlerts(tmp_path / "alerts.json")
+    first.take_over("kitchen")
+    first.note(_alert(0))
+    first.close()
+    published: list[Delivery] = []
+    session = SimpleNamespace(hub=SimpleNamespace(publish=published.append))
+    running = cast(Running, SimpleNamespace(session=session, changed=lambda: None))
+    settings = load_settings(given=Layer({"stream": {"node": "kitchen"}, "privacy": {"suppress": [suppressed]}}))
+    second = OpenAlerts(tmp_path / "alerts.json")
+    app._keep_alerts(second, running, settings)
+    (end,) = [delivery.record for delivery in published]
+    assert isinstance(end, Alert) and (end.caption, end.reason) == (told, "restart")
+    second.close()
 
 
 def test_the_alerts_of_a_process_that_runs_are_its_own(tmp_path: Path) -> None:
