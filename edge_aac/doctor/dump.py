@@ -34,6 +34,8 @@ _HEARD_SCHEMA = re.compile(r'"schema"\s*:\s*"([^"/]+)/([^"]+)/[^"/]*"')
 _HEARD_LINE = re.compile(
     r"(?:\d\d:\d\d:\d\d-\d\d:\d\d:\d\d UTC  |[^\n]*?  +\d+\.\d s - *\d+\.\d s  )"  # see Record.line
 )
+_PROGRAM_LINE = re.compile(r"(?:edge-aac: )?(?:\d+ times more: )?program .* writes: ")
+"""What a program that is given records may say of them, see :mod:`edge_aac.sinks.exec`."""
 _TOLD = {"health"}
 """Kinds of record that hold figures alone."""
 _ENTRY_FIELDS = ("MESSAGE", "EDGE_AAC_KIND", "SYSLOG_IDENTIFIER", "_TRANSPORT", "_HOSTNAME", "_PID")
@@ -57,7 +59,8 @@ It holds:
 {files}
 
 Hidden: passwords, tokens and keys, user and password of addresses, and names of users in paths of their homes.
-Left out: sound, clips, weights of models, and captions, events and alerts: what was heard ({heard} lines of the log).
+Left out: sound, clips, weights of models, and captions, events and alerts: what was heard ({heard} lines of the log),
+with all that programs which are given records have written.
 Kept: names of this machine, of sources and hosts, and addresses in the network. Look through it before you send it.
 """
 
@@ -173,7 +176,7 @@ def is_heard(entry: Mapping[str, str]) -> bool:
     """Whether an entry of the journal is a record of what was heard, and not a log message.
 
     Records come there by the sinks ``journal``, whose entries name their kind, ``syslog``, to which nothing else of the
-    service writes, and ``stdout``, as lines among those of the log.
+    service writes, and ``stdout``, as lines among those of the log. Programs of the sink ``exec`` may write them, too.
 
     Args:
         entry: its fields, see systemd.journal-fields(7).
@@ -185,7 +188,8 @@ def is_heard(entry: Mapping[str, str]) -> bool:
         return match[2] not in _TOLD
     if entry.get("_TRANSPORT") == "syslog" and entry.get("SYSLOG_IDENTIFIER") == "edge-aac":
         return True
-    return message.startswith("{") or _HEARD_LINE.match(message) is not None
+    lines = (_HEARD_LINE, _PROGRAM_LINE)
+    return message.startswith("{") or any(line.match(message) is not None for line in lines)
 
 
 def _journal_entry(line: str) -> dict[str, str] | None:

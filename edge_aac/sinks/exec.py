@@ -265,13 +265,15 @@ class ProgramRemote:
                 now = int(time.monotonic())
                 if now != second:
                     if cut:
-                        _log.info("%s: %d more lines", self._name, cut)
+                        _log.info("program %s: %d more lines", self._name, cut)
                     second, lines, cut = now, 0, 0
                 lines += 1
                 if lines > _LINES_PER_S:
                     cut += 1
                     continue
-                _log.info("%s: %s", self._name, escaped(line.decode("utf-8", "replace").rstrip("\n")))
+                text = escaped(line.decode("utf-8", "replace").rstrip("\n"))
+                # Support dumps know what may tell of sound by these words.
+                _log.info("program %s writes: %s", self._name, text)
 
 
 def _bytes_in(pipe: IO[bytes]) -> int:

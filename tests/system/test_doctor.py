@@ -141,6 +141,7 @@ _LOGGED = (
     "garden.wav      0.0 s -   10.0 s  a secret conversation",
     "edge-aac: rtsp://logged:planted-journal-url@camera/x failed",
     "edge-aac: broker refused planted-config-key",
+    "program ring writes: a secret conversation",
     "edge-aac: cannot read /home/planted-user/x, pwd=planted-journal-word",
 )
 """What the service wrote to its standard streams."""
@@ -222,7 +223,7 @@ def test_a_dump_holds_no_secret_and_nothing_that_was_heard(tmp_path: Path) -> No
     assert journal.count("\n") == 8
     assert "camera/x failed" in journal
     assert "12 windows" in journal and '"mute"' in journal and "Started edge-aac.service" in journal
-    assert "6 lines" in texts["dump/README.txt"]
+    assert "7 lines" in texts["dump/README.txt"]
     assert {json.loads(line)["check"] for line in texts["dump/doctor.jsonl"].splitlines()} >= {
         "versions",
         "configuration",

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from edge_aac.doctor.dump import is_heard
 from edge_aac.errors import ConfigError, InputMissingError
+from edge_aac.log_lines import LineFormatter
 from edge_aac.sinks.exec import ExecSettings, ExecSink
 from tests.edge_aac.fakes import caption_record
 from tests.edge_aac.sinks.remote_cases import until
@@ -119,6 +121,10 @@ def test_what_it_writes_is_in_the_log_and_a_flood_is_cut(
     sink.close()
     lines = [record.getMessage() for record in caplog.records if "ding" in record.msg % record.args]
     assert len(lines) == 1 and "\x1b" not in lines[0] and "\\x1b[31m" in lines[0]
+    shown = [LineFormatter().format(record) for record in caplog.records if "ding" in record.getMessage()]
+    assert is_heard({"MESSAGE": shown[0]}) and is_heard({"MESSAGE": lines[0]}), "no support dump has it"
+    told = [record.getMessage() for record in caplog.records if "was started" in record.getMessage()]
+    assert not any(is_heard({"MESSAGE": line}) for line in told)
     assert len([record for record in caplog.records if "dong" in record.getMessage()]) < 2000
 
 
