@@ -25,8 +25,9 @@ class Alert(Record):
         caption: how the sound was named when the alert began.
         event: number of the event that began it.
         reason: of an "end", why: "quiet" when the sound was not heard for as long as the rule wants, "stopped" when
-            nothing is listened to any more (the source is paused, away or taken out, or the stream ends), "rule" when
-            the rule was changed or taken out, "restart" when the run of the start ended without a word.
+            nothing is listened to any more (the source is paused, away or taken out, or the stream ends) or the caption
+            may not be told any more, "rule" when the rule was changed or taken out, "restart" when the run of the start
+            ended without a word.
         speech: True where people may talk in the event, and the settings want that marked; else absent.
     """
 

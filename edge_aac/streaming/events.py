@@ -89,6 +89,17 @@ class Observation:
         return tuple(change.number for change in self.changes if change.state == "start")
 
 
+def ceased(start: int, end: int, absent_from: int | None) -> int:
+    """Where a sound ceased: where the first window without it begins, or where its last window ends.
+
+    Args:
+        start: where the sound began.
+        end: end of the newest window that has it.
+        absent_from: start of the first window after these that tells of its absence; None where none does.
+    """
+    return end if absent_from is None or absent_from <= start else min(end, absent_from)
+
+
 @dataclass(eq=False)
 class _Tracked:
     """A sound that is followed: an event, or one that may become an event.
@@ -124,9 +135,7 @@ class _Tracked:
     @property
     def ceased(self) -> int:
         """Where the sound ceased: where the first window without it begins, or where its last window ends."""
-        if self.absent_from is None or self.absent_from <= self.start:
-            return self.end
-        return min(self.end, self.absent_from)
+        return ceased(self.start, self.end, self.absent_from)
 
     @property
     def cooled(self) -> bool:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Literal
 
 from edge_aac.streaming.alerts.rules import AlertRule, with_names
-from edge_aac.streaming.events import EventChange, OpenEvent
+from edge_aac.streaming.events import EventChange, OpenEvent, ceased
 from edge_aac.streaming.wording import WordPatterns
 
 REMEMBERED_TEXTS = 1024
@@ -36,7 +36,7 @@ class AlertChange:
         caption: how the sound was named when the alert began.
         event: number of the event that began it.
         reason: of an "end", why: "quiet" where windows tell that the sound is gone, "stopped" where none tells of it
-            any more, "rule" where the rule was changed or taken out.
+            any more or its caption may not be told, "rule" where the rule was changed or taken out.
     """
 
     rule: AlertRule
@@ -74,9 +74,7 @@ class _Run:
     @property
     def ceased(self) -> int:
         """Where it ceased: where the first window without it begins, or where its last window ends."""
-        if self.absent_from is None or self.absent_from <= self.start:
-            return self.end
-        return min(self.end, self.absent_from)
+        return ceased(self.start, self.end, self.absent_from)
 
 
 @dataclass
