@@ -17,7 +17,7 @@ from benchmarks.full_size import INSTRUCTORS
 from benchmarks.graph_costs import GraphCosts
 from quantize.models.captioner import Captioner
 from quantize.models.config import WINDOW_FRAMES, CaptionerConfig
-from quantize.models.footprint import FLOAT_BYTES, footprint
+from quantize.models.footprint import FLOAT_BYTES, encode_window, footprint
 from quantize.models.instructor import TextEmbedder
 
 TOKEN_ID_BYTES = 8
@@ -90,7 +90,7 @@ def text_embedder_costs(embedder: TextEmbedder, texts: int, tokens: int) -> Grap
 def _encoder(config: CaptionerConfig, macs: int) -> GraphCosts:
     with torch.device("meta"):
         captioner = Captioner(config).eval()
-        weight_macs, other_macs = _macs(lambda: _encode(captioner))
+        weight_macs, other_macs = _macs(lambda: encode_window(captioner))
     assert weight_macs + other_macs == macs, "both count the same window"
     dim, steps = config.beats.dim, config.memory_steps
     # The audio embedding is of one row; relative positions are the same for every window.
@@ -156,11 +156,6 @@ def _macs(run: Callable[[], object]) -> tuple[int, int]:
     counts = {str(operator): flops // 2 for operator, flops in counter.get_flop_counts()["Global"].items()}
     other = sum(macs for operator, macs in counts.items() if "bmm" in operator or "attention" in operator)
     return sum(counts.values()) - other, other
-
-
-def _encode(captioner: Captioner) -> None:
-    memory, _, _ = captioner.encode(torch.empty(1, WINDOW_FRAMES, captioner.config.beats.mel_bins))
-    captioner.decoder.cross_keys_values(captioner.positioned(memory))
 
 
 def _runs(name: str, run_layers: int) -> bool:

@@ -118,7 +118,7 @@ def footprint(
         parameters = _parameters(captioner)
         if text is not None:
             parameters[_TEXT] = _count(TextEmbedder.from_config(text))
-        encoder_macs = macs(lambda: _encode(captioner))
+        encoder_macs = macs(lambda: encode_window(captioner))
         step_macs = macs(lambda: _step(captioner, cached_tokens))
     kept_numbers = 2 * config.decoder.layers * config.beats.dim  # keys and values of one token or memory step
     stored = captioner.state_dict()
@@ -189,7 +189,8 @@ def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _encode(captioner: Captioner) -> None:
+def encode_window(captioner: Captioner) -> None:
+    """Encode one window as the device does, with the keys and values that its decoder attends to: for counting."""
     memory, _, _ = captioner.encode(torch.empty(1, WINDOW_FRAMES, captioner.config.beats.mel_bins))
     captioner.decoder.cross_keys_values(captioner.positioned(memory))
 
