@@ -33,6 +33,14 @@ def signals_as_before() -> Iterator[None]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
+@pytest.fixture(autouse=True)
+def small_numbers_as_before() -> Iterator[None]:
+    """A training in the test's own process has the processor take the smallest numbers for 0; that ends with the test."""
+    yield
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def outside_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OutsidePackage]:
     """A folder on the import path, for this process and its children."""

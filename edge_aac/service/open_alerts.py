@@ -36,11 +36,34 @@ class OpenAlerts:
         self._open: dict[str, Alert] = {}
 
     def take_over(self, node: str) -> list[Alert]:
-        """Use the file from now on, unless another process does.
+        """Use the file from now on, unless another process does. Where there is none, nothing is made before an alert begins.
 
         Returns:
             The ends of the alerts of this node that an earlier run left open.
         """
+        if not self._path.exists() or not self._is_ours():
+            return []
+        left = self._read()
+        if left:
+            self._save()
+        return [_ended(alert) for alert in left if alert.node == node]
+
+    def note(self, record: Alert) -> None:
+        """Take note of the start or end of an alert. What cannot be written is named in the log, once."""
+        if record.id is None:
+            return
+        if record.state == "start":
+            if not self._is_ours():
+                return
+            self._open[record.id] = record
+        elif self._open.pop(record.id, None) is None:
+            return
+        self._save()
+
+    def _is_ours(self) -> bool:
+        """Whether this process may use the file; the first that wants to may."""
+        if self._lock is not None:
+            return True
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             # The file itself is replaced: a lock on it would be lost.
@@ -49,28 +72,15 @@ class OpenAlerts:
             )
         except OSError as error:
             self._note_failure(error)
-            return []
+            return False
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(lock)
             log.debug("another process keeps its open alerts in '%s'", self._path)
-            return []
+            return False
         self._lock = lock
-        left = self._read()
-        if left:
-            self._save()
-        return [_ended(alert) for alert in left if alert.node == node]
-
-    def note(self, record: Alert) -> None:
-        """Take note of the start or end of an alert. What cannot be written is named in the log, once."""
-        if record.id is None or self._lock is None:
-            return
-        if record.state == "start":
-            self._open[record.id] = record
-        elif self._open.pop(record.id, None) is None:
-            return
-        self._save()
+        return True
 
     def close(self) -> None:
         """Leave the file to others."""
