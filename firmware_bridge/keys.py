@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
@@ -184,13 +185,17 @@ def add_key(path: Path, device: int | None, key: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
-        with open(descriptor, "r+", encoding="utf-8") as file:
+        with open(descriptor, "rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # of two at once, the second one reads what the first one wrote
             file.seek(0)
-            text = file.read(_MAX_BYTES)
+            text = file.read(_MAX_BYTES).decode("utf-8-sig")
             known = Keys.parse(text, f"'{path}'") if text.strip() else Keys()
             if device in known.by_device or (device is None and known.shared is not None):
                 raise ConfigError(f"'{path}' has a key of that device: take its line out to give it another one")
             end = "" if not text or text.endswith("\n") else "\n"
-            file.write(f"{end}{ANY_DEVICE if device is None else id_text(device)} {key.hex()}\n")
+            line = f"{end}{ANY_DEVICE if device is None else id_text(device)} {key.hex()}\n"
+            file.write(line.encode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"'{path}' is no text: write {_FORM}") from error
     except OSError as error:
         raise InputMissingError(f"'{path}' cannot be written ({error.strerror}): name another file") from error

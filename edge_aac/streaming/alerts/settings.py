@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -160,14 +160,18 @@ class AlertSettings(BaseModel):
         )
 
 
-def rules_for(source: str, settings: Iterable[AlertSettings]) -> tuple[AlertRule, ...]:
+def rules_for(labels: Collection[str], settings: Iterable[AlertSettings]) -> tuple[AlertRule, ...]:
     """The rules that a source follows, in order.
 
     Args:
-        source: label of the source.
+        labels: label of the source, and of what has found it, if anything has.
         settings: the tables of ``[[alerts]]``.
     """
-    return tuple(each.rule() for each in settings if each.enabled and (not each.sources or source in each.sources))
+    return tuple(
+        each.rule()
+        for each in settings
+        if each.enabled and (not each.sources or not set(each.sources).isdisjoint(labels))
+    )
 
 
 def unknown_sources(settings: Iterable[AlertSettings], known: Sequence[str]) -> list[str]:
