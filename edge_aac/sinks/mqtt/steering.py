@@ -149,8 +149,8 @@ class Steering:
     def _publish(self) -> None:
         self._announce_due.clear()
         sources = list(self._control.sources())
-        if not sources:
-            return  # the stream has not begun
+        if not sources and not self._shown:
+            return  # the stream has not begun, or nothing was found yet
         wanted: list[Message] = []
         if self._settings.discovery:
             facts = self._facts(sources)
@@ -234,7 +234,7 @@ class Steering:
     def _take_back(self) -> None:
         """Take back what was announced before and is no more, as soon as it is known what is."""
         sources = list(self._control.sources())
-        if not sources or not self._found:
+        if not (sources or self._shown) or not self._found:
             return  # the stream has not begun: what stands there may be announced again
         facts, found, self._found = self._facts(sources), self._found, {}
         states_there = alert_topics(self._topics, sources)

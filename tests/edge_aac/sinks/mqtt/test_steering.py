@@ -120,6 +120,16 @@ def test_a_source_that_goes_takes_its_announcement_and_states_with_it(broker: Fa
     wait_for(lambda: "homeassistant/device/edge-aac_kitchen_s-attic/config" in broker.retained)
 
 
+@pytest.mark.usefixtures("steering")
+def test_the_last_source_that_goes_leaves_nothing_either(broker: FakeBroker, control: FakeControl) -> None:
+    """Where sources are discovered there may be none for a while: an alert of the last one must not stay."""
+    wait_for(lambda: any("/hall/" in topic for topic in broker.retained))
+    control.states.clear()
+    control.changed()
+    wait_for(lambda: not any("hall" in topic or "garden" in topic for topic in broker.retained))
+    assert any(topic.endswith("/version") for topic in broker.retained), "the device itself is there"
+
+
 def test_what_a_run_before_announced_is_taken_back_and_nothing_of_others(
     broker: FakeBroker, control: FakeControl
 ) -> None:
