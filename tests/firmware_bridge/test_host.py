@@ -27,6 +27,8 @@ from firmware_bridge.carriers import PtyCarrier
 from firmware_bridge.device import Device
 from firmware_bridge.device_ids import id_of, id_text, label_of
 from firmware_bridge.emulator import EmulatedDevice
+from firmware_bridge.fleet import Wanted, emulate
+from firmware_bridge.impairments import Chances
 from firmware_bridge.keys import Keyring, Keys, add_key, checked_place, default_key_file, new_key
 from firmware_bridge.seen import SeenDevices, read_seen, seen_file
 from tests.edge_aac.outside_package import NAME, OutsidePackage
@@ -167,6 +169,33 @@ def test_what_was_said_before_anybody_listened_is_not_kept_for_long() -> None:
         device.take_audio(pcm(number, 320 * number), 0.02 * number)
     inbox = device.listen(0.0, lambda: 8.0)
     assert inbox.take(0.0) is None
+
+
+def test_an_emulated_device_takes_the_keys_of_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_AAC_TEST_KEYS", f"1 {HEX}")
+
+    def emulated(address: str, keys: Path | None = None) -> None:
+        wanted = Wanted(
+            address, "file:none.wav", False, 2, "", 1, keys, False, "pcm", 16_000, 320, None, Chances(), 0.0, 0
+        )
+        emulate(wanted, threading.Event(), lambda _: None)
+
+    with pytest.raises(ConfigError, match=f"no key of {id_text(2)}"):
+        emulated("udp://127.0.0.1:9?keys=env:EDGE_AAC_TEST_KEYS")
+    with pytest.raises(InputMissingError, match="mine"):
+        emulated("udp://127.0.0.1:9?keys=env:EDGE_AAC_TEST_KEYS", tmp_path / "mine")
+    with pytest.raises(InputMissingError, match=r"none\.wav"):
+        emulated("udp://127.0.0.1:9?auth=none")
+
+
+def test_an_emulated_port_takes_no_file_away(tmp_path: Path) -> None:
+    path = tmp_path / "recording.wav"
+    path.write_bytes(b"dear")
+    with pytest.raises(UsageError, match="cannot be made"):
+        PtyCarrier(path)
+    assert path.read_bytes() == b"dear"
+    (tmp_path / "left").symlink_to("/nowhere")
+    PtyCarrier(tmp_path / "left").close()
 
 
 def test_nobody_passes_for_another_by_its_name() -> None:

@@ -79,3 +79,15 @@ def test_who_says_hello_often_costs_few_writes(tmp_path: Path, monkeypatch: pyte
     assert written == [["kitchen 1"]], "the first at once"
     port.close()
     assert written[1:] == [[f"kitchen {port.hellos}"]], "and the newest at the end"
+
+
+def test_a_device_for_which_there_is_no_place_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    port = _Port()
+    try:
+        for device in range(1, link_module.MAX_DEVICES + 3):
+            port._take(hello(device=device), 0.0, None)  # noqa: SLF001 - as the link's thread does
+    finally:
+        port.may_open.set()
+        port.close()
+    assert len(port.devices) == link_module.MAX_DEVICES
+    assert caplog.text.count("kitchen is not heard, since 64 devices speak there already") == 1
