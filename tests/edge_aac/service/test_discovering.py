@@ -25,6 +25,7 @@ from edge_aac.service.reload import Running
 from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import Settings, load_settings
+from edge_aac.streaming import overview
 from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.outside_package import NAME, OutsidePackage
 from tests.edge_aac.streaming.session_cases import noise
@@ -141,6 +142,7 @@ def test_sources_come_and_go(tmp_path: Path, pond: ModuleType, opened: dict[str,
     settings = _settings(tmp_path, '[[sources]]\naddress = "pond:1"\nhop_s = 4.0\n')
     with _stream(settings) as running:
         assert _labels(running) == [], "and the stream goes on without any"
+        assert overview.sentence(running.session) == "no source is there; no captions yet"
         pond.there.append("kermit")
         _wait_for(lambda: _labels(running) == ["kermit"])
         pond.there.append("robin")
@@ -289,11 +291,9 @@ def test_a_label_that_a_reload_gives_away_is_one_source(tmp_path: Path, pond: Mo
         _wait_for(lambda: _labels(running) == ["robin"])
         text[0] += '[[sources]]\naddress = "mic0"\nname = "robin"\n'
         request.make()
-        _wait_for(lambda: _labels(running) == ["robin", "robin-2"])
-        assert {plan.source.address: plan.label for plan, _ in running.channels.values()} == {
-            "mic0": "robin",
-            "pond:1?frog=robin": "robin-2",
-        }
+        wanted = {"mic0": "robin", "pond:1?frog=robin": "robin-2"}
+        _wait_for(lambda: {of.source.address: of.label for of, _ in list(running.channels.values())} == wanted)
+        assert _labels(running) == ["robin", "robin-2"]
 
 
 def test_one_that_is_opened_during_a_reload_is_heard_by_the_new_settings(
