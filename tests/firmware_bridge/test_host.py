@@ -130,15 +130,29 @@ def test_a_file_of_keys_that_an_editor_marked_or_spoilt(tmp_path: Path) -> None:
         add_key(path, 3, KEY)
 
 
+def test_whoever_takes_the_last_key_away_shuts_that_device_out(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    add_key(path, 1, KEY)
+    keyring = Keyring(f"file:{path}")
+    path.write_text("# nobody\n")
+    keyring.look()
+    assert keyring.of(1) == KEY, "an editor may be half done"
+    keyring.look()
+    assert keyring.of(1) is None
+    add_key(path, 2, KEY)
+    keyring.look()
+    assert keyring.of(2) == KEY
+
+
 def test_keys_that_are_made_at_once_are_one_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "keys"
     parse, both_read = Keys.parse, threading.Barrier(2)
     results: list[str] = []
 
-    def parse_slowly(text: str, where: str) -> Keys:
+    def parse_slowly(text: str, where: str, *, may_be_empty: bool) -> Keys:
         with suppress(threading.BrokenBarrierError):
             both_read.wait(0.5)
-        return parse(text, where)
+        return parse(text, where, may_be_empty=may_be_empty)
 
     def add(key: bytes) -> None:
         try:
