@@ -108,21 +108,6 @@ def test_a_failing_source_disturbs_no_other(caplog: pytest.LogCaptureFixture) ->
     assert "bad.wav has ended, the others go on" in caplog.text
 
 
-def test_a_failing_source_is_named_where_others_may_come(caplog: pytest.LogCaptureFixture) -> None:
-    stop = threading.Event()
-    made = session(FakeSource([], error=DataError("'bad.wav' is damaged"), label="bad.wav"), FakeSink(), stop=stop)
-    made.more_may_come = True
-    thread = threading.Thread(target=made.run)
-    with caplog.at_level(logging.ERROR):
-        thread.start()
-        deadline_s = time.monotonic() + 30
-        while not caplog.records and time.monotonic() < deadline_s:
-            time.sleep(0.01)
-        stop.set()
-        thread.join(30)
-    assert caplog.text.count("bad.wav has ended, the others go on") == 1
-
-
 def _retried(
     sink: FakeSink, opened: Callable[[], Source], first: Source, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Session, threading.Event]:
