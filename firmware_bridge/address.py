@@ -9,7 +9,7 @@ from edge_aac.audio.mixing import Mixing
 from edge_aac.audio.sources.address import Address, integer_option, number_option, split_query
 from edge_aac.audio.sources.mixing_options import MIXING_OPTIONS, mixing_of
 from edge_aac.errors import UsageError
-from firmware_bridge.device_ids import id_of, id_text
+from firmware_bridge.device_ids import id_of, id_text, mac_text
 from firmware_bridge.keys import checked_place, default_key_file
 
 DEFAULT_BAUD = 921_600
@@ -102,7 +102,12 @@ class BridgeAddress:
 
     def names(self, device: int, name: str) -> bool:
         """Whether it is the address of a device with this id and name."""
-        return self.device is None or self.device == name or id_of(self.device) == device
+        if self.device is None:
+            return True
+        number = id_of(self.device)
+        # Whoever calls itself by another one's id is not that one.
+        is_id = self.found or (number is not None and self.device in {id_text(number), mac_text(number)})
+        return number == device or (self.device == name and not is_id)
 
     def of_found(self, device: int) -> str:
         """The address of a device that was found here."""

@@ -143,7 +143,8 @@ class PtyCarrier(StreamCarrier):
         super().__init__(near)
         if link is not None:
             try:
-                link.unlink(missing_ok=True)
+                if link.is_symlink():  # of an emulation that was killed
+                    link.unlink()
                 link.symlink_to(self.name)
             except OSError as error:
                 self.close()

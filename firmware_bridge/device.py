@@ -12,6 +12,7 @@ from firmware_bridge.device_ids import id_text, label_of
 from firmware_bridge.frame import Audio, Hello, Status
 from firmware_bridge.inbox import Inbox
 
+MAX_ID = 65_535
 _EARLY_FRAMES, _EARLY_S = 256, 5.0
 
 
@@ -48,8 +49,10 @@ class Device:
     heard_unix_s: float = 0.0
     reply_to: tuple[str, int] | None = None
     counters: DeviceCounters = field(default_factory=DeviceCounters)
+    _last_id: int = 0
+    _early_since_s: float = float("inf")
     _early: deque[tuple[Audio, float]] | None = field(default_factory=lambda: deque(maxlen=_EARLY_FRAMES))
-    """Frames that came before anybody listened; None from then on."""
+    """Frames that came before anybody listened; None from then on, or once nobody has listened for long."""
     _inboxes: list[Inbox] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -74,6 +77,12 @@ class Device:
         self.heard_s, self.heard_unix_s = time.monotonic(), time.time()
         self.reply_to = reply_to
 
+    def next_id(self) -> int:
+        """The id of the next CAPTION or ALERT, whoever sends it: one that came before would be a repetition."""
+        with self._lock:
+            self._last_id = self._last_id % MAX_ID + 1
+            return self._last_id
+
     def greet(self, hello: Hello) -> None:
         """Take note of a HELLO."""
         before, self.hello = self.hello, hello
@@ -92,7 +101,11 @@ class Device:
             return
         with self._lock:
             if self._early is not None:
-                self._early.append((audio, arrived_s))
+                self._early_since_s = min(self._early_since_s, arrived_s)
+                if arrived_s - self._early_since_s > _EARLY_S:
+                    self._early = None  # nobody is about to listen: it is paused, or shows captions alone
+                else:
+                    self._early.append((audio, arrived_s))
             for inbox in self._inboxes:
                 inbox.put(audio, arrived_s)
 
@@ -105,7 +118,8 @@ class Device:
         """Begin to listen; see :class:`~firmware_bridge.inbox.Inbox`.
 
         The first who listens gets what came since the device said HELLO, if that is not long ago: no sample is missed
-        while a source is made for a device that has just appeared.
+        while a source is made for a device that has just appeared. Later nothing is kept: whoever ends a pause does not
+        hear what was said in it.
         """
         inbox = Inbox(self.hello, latency_s, now_s)
         with self._lock:

@@ -15,6 +15,12 @@ def id_text(device: int) -> str:
     return f"{device:0{digits}x}"
 
 
+def mac_text(device: int) -> str:
+    """A device id as MAC addresses are written: pairs of digits with colons between them."""
+    digits = id_text(device)
+    return ":".join(digits[start : start + 2] for start in range(0, len(digits), 2))
+
+
 def id_of(text: str) -> int | None:
     """The device id that a text stands for, colons and hyphens between its digits aside; None where it is none."""
     digits = text.lower().replace(":", "").replace("-", "")

@@ -18,7 +18,7 @@ from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.fields import Codec
 from firmware_bridge.frame import MAX_FRAME_BYTES, payload_bytes
 from firmware_bridge.impairments import BadLink, Chances
-from firmware_bridge.keys import Keyring, default_key_file
+from firmware_bridge.keys import Keyring
 
 _AUDIO_OVERHEAD = 30
 
@@ -97,9 +97,11 @@ def emulate(wanted: Wanted, stop: threading.Event, told: Callable[[str], None]) 
 
 
 def _keyring(wanted: Wanted) -> Keyring | None:
-    if wanted.plain or not wanted.address.startswith("udp:"):
+    address = Address.parse(wanted.address)
+    if wanted.plain or address.scheme != "udp":
         return None
-    return Keyring(f"file:{wanted.keys or default_key_file()}")
+    place = BridgeAddress.of(address).endpoint.keys if wanted.keys is None else f"file:{wanted.keys}"
+    return None if place is None else Keyring(place)
 
 
 def _carrier(wanted: Wanted, number: int, told: Callable[[str], None]) -> Carrier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
@@ -49,12 +50,13 @@ class Keys:
         return self.by_device.get(device, self.shared)
 
     @classmethod
-    def parse(cls, text: str, where: str) -> Keys:
+    def parse(cls, text: str, where: str, *, may_be_empty: bool = False) -> Keys:
         """Reads lines ``DEVICE_ID KEY`` or ``* KEY``; those that are empty or begin with # are passed over.
 
         Args:
             text: the lines.
             where: what holds them, for messages; no message shows a key.
+            may_be_empty: whether there need not be a key: nobody is heard then.
 
         Raises:
             ConfigError: a line is something else, or names a device that another one names.
@@ -76,7 +78,7 @@ class Keys:
                 shared = key
             else:
                 by_device[device] = key
-        if not by_device and shared is None:
+        if not by_device and shared is None and not may_be_empty:
             raise ConfigError(f"{where} holds no key: write {_FORM}")
         return cls(by_device, shared)
 
@@ -105,12 +107,16 @@ class Keyring:
         return self._keys.of(device)
 
     def look(self) -> None:
-        """Read the file again where it was changed; one that cannot be used leaves the keys as they are."""
+        """Read the file again where it was changed; one that cannot be used leaves the keys as they are.
+
+        One without any key is taken at the second look: an editor leaves an empty file for a moment, and whoever takes
+        the last line away shuts the last device out.
+        """
         if self._kind != "file" or (stamp := self._stamp_now()) == self._stamp:
             return
         with self._lock:
             try:
-                self._keys, self._stamp = self._read(), stamp
+                self._keys, self._stamp = self._read(may_be_empty=self._fault_told is not None), stamp
                 self._fault_told = None
                 log.info("the keys in '%s' were read anew", self._name)
             except (ConfigError, InputMissingError) as error:
@@ -118,7 +124,7 @@ class Keyring:
                     self._fault_told = str(error)
                     log.warning("the keys go on as they were: %s", error)
 
-    def _read(self) -> Keys:
+    def _read(self, *, may_be_empty: bool = False) -> Keys:
         if self._kind == "env":
             text = os.environ.get(self._name)
             if text is None:
@@ -134,7 +140,7 @@ class Keyring:
                 f"the keys of the devices cannot be read from '{self._name}' ({error.strerror}): make them with "
                 "`edge-aac bridge keygen`, or name another place by keys=file:PATH"
             ) from error
-        return Keys.parse(text, f"'{self._name}'")
+        return Keys.parse(text, f"'{self._name}'", may_be_empty=may_be_empty)
 
     def _stamp_now(self) -> tuple[int, int, int] | None:
         if self._kind != "file":
@@ -184,13 +190,17 @@ def add_key(path: Path, device: int | None, key: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
-        with open(descriptor, "r+", encoding="utf-8") as file:
+        with open(descriptor, "rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # of two at once, the second one reads what the first one wrote
             file.seek(0)
-            text = file.read(_MAX_BYTES)
-            known = Keys.parse(text, f"'{path}'") if text.strip() else Keys()
+            text = file.read(_MAX_BYTES).decode("utf-8-sig")
+            known = Keys.parse(text, f"'{path}'", may_be_empty=True)
             if device in known.by_device or (device is None and known.shared is not None):
                 raise ConfigError(f"'{path}' has a key of that device: take its line out to give it another one")
             end = "" if not text or text.endswith("\n") else "\n"
-            file.write(f"{end}{ANY_DEVICE if device is None else id_text(device)} {key.hex()}\n")
+            line = f"{end}{ANY_DEVICE if device is None else id_text(device)} {key.hex()}\n"
+            file.write(line.encode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"'{path}' is no text: write {_FORM}") from error
     except OSError as error:
         raise InputMissingError(f"'{path}' cannot be written ({error.strerror}): name another file") from error

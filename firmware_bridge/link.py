@@ -13,6 +13,7 @@ from edge_aac.backoff import Backoff
 from edge_aac.errors import DeviceError
 from firmware_bridge.address import Endpoint
 from firmware_bridge.device import Device
+from firmware_bridge.device_ids import label_of
 from firmware_bridge.fields import Result
 from firmware_bridge.frame import Ack, Audio, Frame, Hello, Status, Time
 from firmware_bridge.seen import SeenDevices
@@ -23,6 +24,8 @@ READ_TIMEOUT_S = 0.1
 _ASK_EVERY_S = 1.0
 _MAX_ASKED = 256
 _JOIN_S = 1.0
+_KEEP_EVERY_S = 5.0
+_TELL_EVERY_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,8 @@ class Link(ABC):
         self._asked_s: dict[int, float] = {}
         self._listeners: list[Listener] = []
         self._seen = seen
+        self._is_news = False
+        self._kept_s = self._full_s = float("-inf")
         self._closed = threading.Event()
         self._backoff = Backoff(first_s=0.2, longest_s=5.0)
         self._open = False
@@ -136,6 +141,7 @@ class Link(ABC):
                         log.warning("%s is open again", self.label)
                     failures = 0
                 self._read()
+                self._keep_seen(time.monotonic())
             except DeviceError as error:
                 self._open, self.reason = False, str(error)
                 self._disconnect()
@@ -146,6 +152,7 @@ class Link(ABC):
                 self.refused += 1
                 log.exception("%s: a packet cannot be taken", self.label)
                 self._closed.wait(READ_TIMEOUT_S)
+        self._disconnect()  # close() may have given up waiting for a port that takes its time to open
 
     def _take(self, frame: Frame, arrived_s: float, reply_to: tuple[str, int] | None) -> None:
         """Take a frame that is beyond doubt."""
@@ -179,6 +186,7 @@ class Link(ABC):
         if device is None:
             if len(self._devices) >= MAX_DEVICES and not self._forget_one():
                 self.refused += 1
+                self._note_full(hello)
                 return None
             device = self._devices[hello.device] = Device(hello)
             log.info("%s: %s said HELLO (%s)", self.label, device.label, device.id_text)
@@ -187,9 +195,22 @@ class Link(ABC):
             device.greet(hello)
             if replace(before, number=hello.number) == hello:
                 return device
-        if self._seen is not None:
-            self._seen.write(self.label, self.devices)
+        self._is_news = True
         return device
+
+    def _keep_seen(self, now_s: float) -> None:
+        """Keep who said HELLO where that has changed, every few seconds at most: anybody may say HELLO, and often."""
+        if self._seen is not None and self._is_news and now_s - self._kept_s >= _KEEP_EVERY_S:
+            self._is_news, self._kept_s = False, now_s
+            self._seen.write(self.label, self.devices)
+
+    def _note_full(self, hello: Hello) -> None:
+        """Name a device for which there is no place, once a minute: anybody may send any number of ids."""
+        now_s = time.monotonic()
+        if now_s - self._full_s >= _TELL_EVERY_S:
+            self._full_s = now_s
+            label = label_of(hello.name, hello.device)
+            log.warning("%s: %s is not heard, since %d devices speak there already", self.label, label, MAX_DEVICES)
 
     def _forget_one(self) -> bool:
         """Make room for another device: the one that was not heard for the longest goes, if that is a minute."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from firmware_bridge.fields import Pattern, Priority, Result
@@ -13,7 +14,6 @@ ANSWER_S = 1.0
 """A device that has not answered for so long is sent the same frame again."""
 MAX_TRIES = 3
 MAX_ALERTS = 8
-_MAX_ID = 65_535
 _JOINER = "\u200d"
 _MORE = "…"
 
@@ -69,17 +69,18 @@ class Outbox:
 
     Attributes:
         device: its id.
+        next_id: gives the ids of its frames, of which each is another one.
         min_interval_s: seconds between two captions; an urgent one does not wait.
         counters: what became of them.
     """
 
     device: int
+    next_id: Callable[[], int]
     min_interval_s: float
     counters: OutboxCounters = field(default_factory=OutboxCounters)
     _alerts: deque[Alert] = field(default_factory=deque)
     _caption: Caption | None = None
     _in_flight: dict[int, _InFlight] = field(default_factory=dict)
-    _last_id: int = 0
     _caption_s: float = float("-inf")
 
     @property
@@ -97,14 +98,14 @@ class Outbox:
             self.counters.replaced += 1
             if waiting.priority > priority:
                 return
-        self._caption = Caption(self.device, self._next_id(), priority, show_s, cut)
+        self._caption = Caption(self.device, self.next_id(), priority, show_s, cut)
 
     def play(self, pattern: Pattern, priority: Priority, seconds: int) -> None:
         """An alert. Where too many wait, the oldest goes."""
         if len(self._alerts) >= MAX_ALERTS:
             self._alerts.popleft()
             self.counters.replaced += 1
-        self._alerts.append(Alert(self.device, self._next_id(), pattern, priority, seconds))
+        self._alerts.append(Alert(self.device, self.next_id(), pattern, priority, seconds))
 
     def due(self, now_s: float) -> Caption | Alert | None:
         """The frame that is to be sent now; None for none."""
@@ -154,7 +155,3 @@ class Outbox:
             return None
         self._caption, self._caption_s = None, now_s
         return replace(caption)
-
-    def _next_id(self) -> int:
-        self._last_id = self._last_id % _MAX_ID + 1
-        return self._last_id

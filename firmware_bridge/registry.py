@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from edge_aac.audio.connection import PermanentDeviceError
 from firmware_bridge.address import Endpoint
@@ -21,7 +19,6 @@ class Registry:
         self._links: dict[tuple[str, str, int], tuple[Link, int]] = {}
         self._labels: dict[str, tuple[Link, int]] = {}
         """Sources that are open, by their labels in records: where the captions of each may be shown."""
-        self._claims: list[tuple[Endpoint, str]] = []
         self._seen: SeenDevices | None = None
 
     def open(self, endpoint: Endpoint, *, wait: bool) -> Link:
@@ -39,7 +36,7 @@ class Registry:
                 if link.endpoint != endpoint:
                     raise PermanentDeviceError(
                         f"'{endpoint.label}' is named twice, with different options of the link (baud, keys, auth): "
-                        "give the same in both."
+                        "give the same in both. Where they were changed while a stream runs, restart it."
                     )
                 self._links[place] = link, users + 1
                 return link
@@ -58,6 +55,7 @@ class Registry:
                 self._links[place] = link, users
                 return
             del self._links[place]
+            self._labels = {label: of for label, of in self._labels.items() if of[0] is not link}
         link.close()
 
     def links(self) -> list[Link]:
@@ -78,23 +76,6 @@ class Registry:
     def devices(self) -> list[tuple[Link, Device]]:
         """All devices of all links."""
         return [(link, device) for link in self.links() for device in link.devices]
-
-    @contextmanager
-    def claimed(self, endpoint: Endpoint, device: str) -> Iterator[None]:
-        """Claim a device for a source of its own, which a discovery then leaves out."""
-        claim = endpoint, device
-        with self._lock:
-            self._claims.append(claim)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._claims.remove(claim)
-
-    def claims(self, endpoint: Endpoint) -> list[str]:
-        """Ids and names of the devices of a link that have sources of their own."""
-        with self._lock:
-            return [device for of, device in self._claims if of == endpoint]
 
     def _opened(self, endpoint: Endpoint, wait: bool) -> Link:
         if self._seen is None:

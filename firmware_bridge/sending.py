@@ -52,7 +52,7 @@ def send_once(
     link = registry.open(bridge_address(text).endpoint, wait=False)
     try:
         device = _waited_for(link, wanted, stop)
-        outbox = Outbox(device.id, 0.0)
+        outbox = Outbox(device.id, device.next_id, 0.0)
         if pattern and device.hello.abilities & Abilities.ALERT:
             outbox.play(PATTERNS[pattern], priorities[priority], seconds)
         if caption and device.hello.abilities & Abilities.DISPLAY:

@@ -246,10 +246,14 @@ class BridgeSink:
             outbox.show(text, priority, self._settings.show_s, device.hello.caption_bytes)
 
     def _devices_of(self, source: str) -> list[tuple[Link, Device]]:
-        """The devices that show what is heard at a source, each once."""
+        """The devices that show what is heard at a source, each once.
+
+        One that is on several links is sent it where it was heard last, or where that source is heard.
+        """
         found: dict[int, tuple[Link, Device]] = {}
         named = self._registry.named(source) if self._settings.own else None
-        for link, device in self._registry.devices():
+        by_time = sorted(self._registry.devices(), key=lambda one: one[1].heard_s)
+        for link, device in sorted(by_time, key=lambda one: named == (one[0], one[1].id)):
             own = named is not None and named == (link, device.id)
             if own or self._is_shown(source, device):
                 found[device.id] = link, device
@@ -264,7 +268,7 @@ class BridgeSink:
     def _outbox(self, link: Link, device: Device) -> Outbox:
         key = id(link), device.id
         if key not in self._outboxes:
-            self._outboxes[key] = link, Outbox(device.id, self._settings.min_interval_s)
+            self._outboxes[key] = link, Outbox(device.id, device.next_id, self._settings.min_interval_s)
         if id(link) not in self._listening:
             self._listening[id(link)] = link.listen(partial(self._answered, id(link)))
         return self._outboxes[key][1]

@@ -6,9 +6,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -73,8 +72,6 @@ class DeviceSource:
         self._opening = threading.Lock()
         self._at_end = ExitStack()
         self._at_end.callback(registry.release, link)
-        if address.device is not None and not address.found:
-            self._at_end.enter_context(registry.claimed(address.endpoint, address.device))
         self._device: Device | None = None
         self._inbox: Inbox | None = None
 
@@ -232,15 +229,17 @@ class LinkDiscovery:
         self._link = registry.open(address.endpoint, wait=wait)
         self._closed = False
 
-    def found(self) -> list[FoundSource]:
+    def found(self, own: Collection[str] = ()) -> list[FoundSource]:
         """See :meth:`edge_aac.audio.sources.discovery.Discovery.found`."""
         self._tell_of_nobody()
-        claims = [self._address_of(claim) for claim in registry.claims(self._address.endpoint)]
+        addresses = (Address.parse(text) for text in own)
+        others = [BridgeAddress.of(address) for address in addresses if address.scheme in {"serial", "udp"}]
+        here = [other for other in others if other.endpoint.place_of_link == self._address.endpoint.place_of_link]
         return [
             FoundSource(self._address.of_found(device.id), device.label)
             for device in self._link.devices
             if self._now_s() - device.heard_s < self._address.gone_s
-            and not any(claim.names(device.id, device.hello.name) for claim in claims)
+            and not any(other.names(device.id, device.hello.name) for other in here)
         ]
 
     def _tell_of_nobody(self) -> None:
@@ -262,9 +261,6 @@ class LinkDiscovery:
         if not self._closed:
             self._closed = True
             registry.release(self._link)
-
-    def _address_of(self, claim: str) -> BridgeAddress:
-        return replace(self._address, device=claim)
 
 
 class BridgeDiscovery:

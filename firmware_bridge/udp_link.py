@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import struct
+import threading
 import time
 
 from edge_aac.errors import DeviceError
@@ -39,6 +40,8 @@ class UdpLink(Link):
     def __init__(self, endpoint: Endpoint, *, wait: bool, seen: SeenDevices | None = None) -> None:
         self._keyring = None if endpoint.keys is None else Keyring(endpoint.keys)
         self._sessions = HostSessions()
+        self._sealing = threading.Lock()
+        """Several sinks may send: no two datagrams have one counter."""
         self._socket: socket.socket | None = None
         self._looked_s = 0.0
         self._keyless_s = float("-inf")
@@ -71,7 +74,8 @@ class UdpLink(Link):
         packet: bytes | None = with_crc(data)
         if self._keyring is not None:
             key = self._keyring.of(frame.device)
-            packet = None if key is None else self._sessions.sealed(data, frame, key)
+            with self._sealing:
+                packet = None if key is None else self._sessions.sealed(data, frame, key)
         opened = self._socket
         if packet is None or opened is None:
             raise DeviceError(f"{self.label}: there is no session with the device")

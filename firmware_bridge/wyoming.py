@@ -132,7 +132,7 @@ class WyomingStream:
             header = json.loads(self._received[:end])
             kind, data = str(header["type"]), header.get("data") or {}
             sizes = [int(header.get(name) or 0) for name in ("data_length", "payload_length")]
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise self._strange("a line that is no event") from error
         if not all(0 <= size <= _MAX_PART_BYTES for size in sizes):
             raise self._strange("an event that is too long")
@@ -149,7 +149,7 @@ class WyomingStream:
     def _sound(self, data: Any, payload: bytes) -> Sound:
         try:
             rate, width, channels = (int(data[name]) for name in ("rate", "width", "channels"))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise self._strange("sound of no format") from error
         if width not in _DTYPES or not LOWEST_RATE <= rate <= HIGHEST_RATE or not 1 <= channels <= _MAX_CHANNELS:
             raise self._strange(f"sound of {rate} Hz, {width} bytes and {channels} channels, which is not heard")

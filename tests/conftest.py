@@ -35,7 +35,7 @@ def signals_as_before() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def small_numbers_as_before() -> Iterator[None]:
-    """A training in the test's own process has the processor take the smallest numbers for 0, to the test's end only."""
+    """A training in the test's own process takes the smallest numbers for 0, to the end of the test only."""
     yield
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_flush_denormal(False)

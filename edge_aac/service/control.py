@@ -33,6 +33,8 @@ class Control:
         self._running: Running | None = None
         self._callbacks: dict[object, Callable[[], None]] = {}
         self._one_at_a_time = threading.Lock()
+        self._switching = threading.Lock()
+        """Held until a source is as the command says: of two commands at once, what is kept is what is so."""
 
     def attach(self, running: Running) -> None:
         """Change the sources of this stream from now on; those that commands have paused before are paused now.
@@ -60,12 +62,13 @@ class Control:
                 raise ValueError(f"{label} has ended")
             return replace(override, paused=not enabled)
 
-        channel = self._change(label, change, f"{'listens again' if enabled else 'paused'}")
-        # Here and not between two rounds: a driver may take its time to close.
-        if enabled:
-            channel.capture.resume()
-        else:
-            channel.capture.pause()
+        with self._switching:
+            channel = self._change(label, change, f"{'listens again' if enabled else 'paused'}")
+            # Here and not between two rounds: a driver may take its time to close.
+            if enabled:
+                channel.capture.resume()
+            else:
+                channel.capture.pause()
         self.tell()
 
     def set_threshold(self, label: str, min_score: float | None) -> None:

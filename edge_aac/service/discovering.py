@@ -65,8 +65,10 @@ class Discovering:
                     log.exception("%s: what it finds cannot be followed", plan.label)
 
     def _follow(self, plan: SourcePlan, discovery: Discovery) -> None:
-        found = {one.address: one for one in discovery.found()}
-        members = {of.source.address for of, _ in list(self._running.channels.values()) if of.found_by == plan.key}
+        plans = [of for of, _ in list(self._running.channels.values())]
+        own = {of.source.address for of in plans if of.found_by is None}
+        found = {one.address: one for one in discovery.found(own)}
+        members = {of.source.address for of in plans if of.found_by == plan.key}
         for address in members - found.keys():
             self._in_session(partial(self._remove, plan, address))
         for address in found.keys() - members:
@@ -88,12 +90,15 @@ class Discovering:
         except BaseException:
             source.close()
             raise
-        if not added:  # a reload has taken its discovery out
+        if not added:
             source.close()
 
-    def _put_in_place(self, member: SourcePlan, source: Source) -> bool:
+    def _put_in_place(self, found: SourcePlan, source: Source) -> bool:
+        """Add a channel; False where a reload has taken its discovery out meanwhile, or given its label away."""
         running = self._running
-        if member.found_by not in running.discoveries:
+        # By the settings now: they may have been read anew while the source was opened.
+        member = running.discoveries.plan_of(found)
+        if member is None or any(of.label == member.label for of, _ in running.channels.values()):
             return False
         channel = member.add_to(running.session, source)
         listening = running.overrides.listening(member)

@@ -36,7 +36,7 @@ class OpenAlerts:
         self._open: dict[str, Alert] = {}
 
     def take_over(self, node: str) -> list[Alert]:
-        """Use the file from now on, unless another process does. Where there is none, none is made before an alert begins.
+        """Use the file from now on, unless another process does. Where there is none, an alert that begins makes it.
 
         Returns:
             The ends of the alerts of this node that an earlier run left open.

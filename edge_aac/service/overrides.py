@@ -14,6 +14,7 @@ import json
 import logging
 import math
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -112,6 +113,7 @@ class Overrides:
     by_label: Mapping[str, Override] = field(default_factory=dict)
     _failed: bool = False
     _saved: Mapping[str, Override] = field(default_factory=dict)
+    _saving: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @classmethod
     def load(cls, path: Path) -> Overrides:
@@ -170,7 +172,14 @@ class Overrides:
         self.by_label = kept
 
     def save(self) -> None:
-        """Keep all of it in the file, where that is not done yet. One that cannot be written is named in the log."""
+        """Keep all of it in the file, where that is not done yet. One that cannot be written is named in the log.
+
+        Any thread may call it: a command and a reload may come at once.
+        """
+        with self._saving:
+            self._save()
+
+    def _save(self) -> None:
         if self.path is None or self.by_label == self._saved:
             return
         saved = self.by_label

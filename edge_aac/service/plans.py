@@ -40,7 +40,7 @@ class SourcePlan:
         same_similarity: smallest cosine between captions of one event; None for the model's own.
         several: whether its address names several sources, which are discovered: no channel is its own.
         found_by: :attr:`key` of the plan whose discovery has found it; None where it is configured itself.
-        alerts: of an address that names several sources, all tables of ``[[alerts]]``: a rule may be for one of them.
+        alerts: where it is several, all rules for alerts: what is found follows those that name it, or this one.
     """
 
     source: ConfiguredSource
@@ -82,26 +82,17 @@ class SourcePlan:
         label, number = wanted, 2
         while label in taken:
             label, number = f"{wanted}-{number}", number + 1
-        source = replace(self.source, address=found.address, name=label)
-        return self._for_found(source, SourceContext(label))
+        return self._of_member(found.address, label)
 
     def as_configured(self, by: SourcePlan) -> SourcePlan:
         """The plan of the same source, found by the same discovery, whose settings are now ``by``."""
-        source = replace(by.source, address=self.source.address, name=self.source.name)
-        return by._for_found(source, self.context)
+        return by._of_member(self.source.address, self.label)  # noqa: SLF001 - of its own kind
 
-    def _for_found(self, source: ConfiguredSource, context: SourceContext) -> SourcePlan:
-        """The plan of a source that the discovery of this one has found."""
-        rules = rules_for(_label(source, context), self.alerts, found_by=as_text(self.label))
-        return replace(
-            self,
-            source=source,
-            context=context,
-            settings=replace(self.settings, alerts=rules),
-            several=False,
-            found_by=self.key,
-            alerts=(),
-        )
+    def _of_member(self, address: str, label: str) -> SourcePlan:
+        source = replace(self.source, address=address, name=label)
+        settings = replace(self.settings, alerts=rules_for((as_text(self.label), as_text(label)), self.alerts))
+        member = replace(self, source=source, context=SourceContext(label), settings=settings, alerts=())
+        return replace(member, several=False, found_by=self.key)
 
     def add_to(self, session: Session, opened: Source) -> Channel:
         """Have a session listen to the source, once it is opened."""
@@ -141,16 +132,18 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
                 hop_limits(load),
                 privacy,
                 rules,
-                rules_for(_label(source, context), alerts),
+                rules_for((_label(source, context),), alerts),
             ),
             stream.same_similarity,
-            several := covers_several(source.address),
-            alerts=tuple(alerts) if several else (),
+            covers_several(source.address),
+            alerts=tuple(alerts) if covers_several(source.address) else (),
         )
         for source, context in zip(wanted, contexts_of(wanted), strict=True)
     ]
     for plan in plans:
         check_hop(plan.hop_samples)
+    if any(plan.several for plan in plans):
+        return plans  # a rule may be for what is yet to be found
     disabled = [table for table in settings.tables(SourceSettings) if not table.enabled]
     known = [as_text(plan.label) for plan in plans]
     known += [table.name or as_text(Address.parse(table.address).label) for table in disabled]

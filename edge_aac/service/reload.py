@@ -210,8 +210,11 @@ class Running:
         changes += self.discoveries.put_in_place(sources, opened.discoveries)
         session.more_may_come = len(self.discoveries) > 0
         again = {plan.key for plan, _ in opened.sources}
+        named = {plan.label for plan in sources.values() if not plan.several}
         for key, (before, channel) in list(self.channels.items()):
             plan = sources.get(key) if before.found_by is None else self.discoveries.plan_of(before)
+            if before.found_by is not None and before.label in named:
+                plan = None  # it is found again, and gets another label
             if plan is None or key in again:
                 changes.append(f"without {channel.label}")
                 session.remove(channel)

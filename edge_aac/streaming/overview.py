@@ -23,8 +23,8 @@ def sentence(session: Session) -> str:
 
     The time is that of the machine's own zone, as ``systemctl status`` and ``journalctl`` show theirs.
     """
-    parts = []
     channels = list(session.channels)
+    parts = [] if channels else ["no source is there"]
     listening = [channel.label for channel in channels if channel.capture.state == "listening"]
     if listening:
         parts.append(f"listening to {', '.join(listening)}")

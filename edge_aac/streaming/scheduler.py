@@ -123,7 +123,8 @@ class Scheduler:
                 break
             for channel in running:
                 channel.tick()
-                if channel.finish() and channel.error is not None and len(channels) > 1:
+                others = len(channels) > 1 or self._more_may_come()
+                if channel.finish() and channel.error is not None and others:
                     log.error("%s has ended, the others go on: %s", channel.label, channel.error)
             self._tick()
             heap.tick(self._clocks.running_s())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,19 +16,23 @@ from typing import Any
 import pytest
 
 from edge_aac.audio.listings import listed_inputs
+from edge_aac.audio.sources.address import Address
 from edge_aac.doctor.contract import Context, Finding
 from edge_aac.errors import ConfigError, InputMissingError, UsageError
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import load_settings
 from firmware_bridge import check
+from firmware_bridge.address import BridgeAddress
 from firmware_bridge.carriers import PtyCarrier
 from firmware_bridge.device import Device
 from firmware_bridge.device_ids import id_of, id_text, label_of
 from firmware_bridge.emulator import EmulatedDevice
+from firmware_bridge.fleet import Wanted, emulate
+from firmware_bridge.impairments import Chances
 from firmware_bridge.keys import Keyring, Keys, add_key, checked_place, default_key_file, new_key
 from firmware_bridge.seen import SeenDevices, read_seen, seen_file
 from tests.edge_aac.outside_package import NAME, OutsidePackage
-from tests.firmware_bridge.worlds import DEVICE, KEY, hello
+from tests.firmware_bridge.worlds import DEVICE, KEY, hello, pcm
 
 HEX = KEY.hex()
 
@@ -114,6 +120,109 @@ def test_a_key_is_added_once_for_its_owner_and_group_alone(tmp_path: Path) -> No
         add_key(tmp_path, 1, KEY)
 
 
+def test_a_file_of_keys_that_an_editor_marked_or_spoilt(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(b"\xef\xbb\xbf" + f"1 {HEX}".encode())
+    add_key(path, 2, KEY)
+    assert Keyring(f"file:{path}").of(2) == KEY and path.read_bytes().count(b"\xef\xbb\xbf") == 1
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="is no text"):
+        add_key(path, 3, KEY)
+
+
+def test_whoever_takes_the_last_key_away_shuts_that_device_out(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    add_key(path, 1, KEY)
+    keyring = Keyring(f"file:{path}")
+    path.write_text("# nobody\n")
+    keyring.look()
+    assert keyring.of(1) == KEY, "an editor may be half done"
+    keyring.look()
+    assert keyring.of(1) is None
+    add_key(path, 2, KEY)
+    keyring.look()
+    assert keyring.of(2) == KEY
+
+
+def test_keys_that_are_made_at_once_are_one_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "keys"
+    parse, both_read = Keys.parse, threading.Barrier(2)
+    results: list[str] = []
+
+    def parse_slowly(text: str, where: str, *, may_be_empty: bool) -> Keys:
+        with suppress(threading.BrokenBarrierError):
+            both_read.wait(0.5)
+        return parse(text, where, may_be_empty=may_be_empty)
+
+    def add(key: bytes) -> None:
+        try:
+            add_key(path, 1, key)
+            results.append("added")
+        except ConfigError:
+            results.append("refused")
+
+    add_key(path, 5, KEY)
+    monkeypatch.setattr(Keys, "parse", parse_slowly)
+    threads = [threading.Thread(target=add, args=(new_key(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(results) == ["added", "refused"]
+
+
+def test_what_was_said_before_anybody_listened_is_not_kept_for_long() -> None:
+    """So whoever ends the pause of a device that was never heard does not hear what was said in it."""
+    device = Device(hello())
+    for number in range(100):
+        device.take_audio(pcm(number, 320 * number), 0.02 * number)
+    inbox = device.listen(0.0, lambda: 2.0)
+    assert inbox.take(0.0) is not None, "that is how a device is heard from its first sample on"
+    device = Device(hello())
+    for number in range(400):
+        device.take_audio(pcm(number, 320 * number), 0.02 * number)
+    inbox = device.listen(0.0, lambda: 8.0)
+    assert inbox.take(0.0) is None
+
+
+def test_an_emulated_device_takes_the_keys_of_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_AAC_TEST_KEYS", f"1 {HEX}")
+
+    def emulated(address: str, keys: Path | None = None) -> None:
+        wanted = Wanted(
+            address, "file:none.wav", False, 2, "", 1, keys, False, "pcm", 16_000, 320, None, Chances(), 0.0, 0
+        )
+        emulate(wanted, threading.Event(), lambda _: None)
+
+    with pytest.raises(ConfigError, match=f"no key of {id_text(2)}"):
+        emulated("udp://127.0.0.1:9?keys=env:EDGE_AAC_TEST_KEYS")
+    with pytest.raises(InputMissingError, match="mine"):
+        emulated("udp://127.0.0.1:9?keys=env:EDGE_AAC_TEST_KEYS", tmp_path / "mine")
+    with pytest.raises(InputMissingError, match=r"none\.wav"):
+        emulated("udp://127.0.0.1:9?auth=none")
+
+
+def test_an_emulated_port_takes_no_file_away(tmp_path: Path) -> None:
+    path = tmp_path / "recording.wav"
+    path.write_bytes(b"dear")
+    with pytest.raises(UsageError, match="cannot be made"):
+        PtyCarrier(path)
+    assert path.read_bytes() == b"dear"
+    (tmp_path / "left").symlink_to("/nowhere")
+    PtyCarrier(tmp_path / "left").close()
+
+
+def test_nobody_passes_for_another_by_its_name() -> None:
+    text = f"udp://0.0.0.0:5005?auth=none&device={{}}{id_text(DEVICE)}"
+    for mark in ("", "found:"):
+        address = BridgeAddress.of(Address.parse(text.format(mark)))
+        assert address.names(DEVICE, "") and not address.names(5, id_text(DEVICE))
+    address = BridgeAddress.of(Address.parse("udp://0.0.0.0:5005?auth=none&device=24:0a:c4:12:34:56"))
+    assert address.names(DEVICE, "") and not address.names(5, "24:0a:c4:12:34:56")
+    address = BridgeAddress.of(Address.parse("udp://0.0.0.0:5005?auth=none&device=cafe"))
+    assert address.names(5, "cafe") and address.names(0xCAFE, "")
+
+
 def test_who_said_hello_is_kept_for_others(tmp_path: Path) -> None:
     path = tmp_path / "seen.json"
     assert read_seen(path) == []
@@ -182,8 +291,6 @@ def test_doctor_without_a_bridge(findings: Callable[[str], list[Finding]]) -> No
 
 
 def test_doctor_names_who_says_hello(findings: Callable[[str], list[Finding]], tmp_path: Path) -> None:
-    import threading
-
     device, carrier, stop = (
         EmulatedDevice(DEVICE, "kitchen", stream=True),
         PtyCarrier(tmp_path / "tty"),

@@ -13,6 +13,7 @@ from edge_aac.records import Alert as AlertRecord
 from edge_aac.records import Caption as CaptionRecord
 from edge_aac.records import LatencyMs, Record, Score
 from firmware_bridge.address import Endpoint
+from firmware_bridge.device import Device
 from firmware_bridge.fields import Abilities, Codec, Pattern, Priority, Result
 from firmware_bridge.frame import Ack, Alert, Caption, Frame, Hello
 from firmware_bridge.link import Link
@@ -44,6 +45,11 @@ def test_a_text_is_cut_at_a_character(text: str, size: int, shown: str) -> None:
     assert len(shortened(text, size).encode()) <= size
 
 
+def _outbox(min_interval_s: float) -> Outbox:
+    device = Device(Hello(5, 1, 1, 16_000, 1, Codec.PCM, 320, ALL, 24, "", ""))
+    return Outbox(device.id, device.next_id, min_interval_s)
+
+
 def _texts(outbox: Outbox, until_s: float, from_s: float = 0.0) -> list[tuple[float, str]]:
     """What goes out, with its time, where each is answered at once."""
     sent = []
@@ -56,7 +62,7 @@ def _texts(outbox: Outbox, until_s: float, from_s: float = 0.0) -> list[tuple[fl
 
 
 def test_alerts_go_first_and_captions_wait_their_time() -> None:
-    outbox = Outbox(5, 2.0)
+    outbox = _outbox(2.0)
     outbox.show("rain", Priority.NORMAL, 10, 64)
     outbox.play(Pattern.LONG, Priority.URGENT, 5)
     outbox.play(Pattern.STOP, Priority.URGENT, 5)
@@ -72,7 +78,7 @@ def test_alerts_go_first_and_captions_wait_their_time() -> None:
 
 
 def test_what_is_not_answered_goes_again_and_is_given_up() -> None:
-    outbox = Outbox(5, 0.0)
+    outbox = _outbox(0.0)
     outbox.show("rain", Priority.NORMAL, 10, 64)
     sent = [frame for tick in range(100) if (frame := outbox.due(tick * ANSWER_S / 10))]
     assert len(sent) == MAX_TRIES and len({frame.id for frame in sent}) == 1
@@ -80,7 +86,7 @@ def test_what_is_not_answered_goes_again_and_is_given_up() -> None:
 
 
 def test_a_busy_device_is_asked_again_and_an_old_answer_is_nothing() -> None:
-    outbox = Outbox(5, 0.0)
+    outbox = _outbox(0.0)
     outbox.play(Pattern.LONG, Priority.NORMAL, 1)
     first = outbox.due(0.0)
     assert first is not None
@@ -92,7 +98,7 @@ def test_a_busy_device_is_asked_again_and_an_old_answer_is_nothing() -> None:
 
 
 def test_alerts_are_bounded_and_ids_wrap_to_1() -> None:
-    outbox = Outbox(5, 0.0)
+    outbox = _outbox(0.0)
     for _ in range(70_000):
         outbox.play(Pattern.LONG, Priority.NORMAL, 1)
     assert outbox.queued == MAX_ALERTS
@@ -103,9 +109,9 @@ def test_alerts_are_bounded_and_ids_wrap_to_1() -> None:
 class _Link(Link):
     """A link whose devices answer at once."""
 
-    def __init__(self, devices: dict[int, tuple[str, Abilities]]) -> None:
+    def __init__(self, devices: dict[int, tuple[str, Abilities]], place: str = "none") -> None:
         self.sent: list[Frame] = []
-        super().__init__(Endpoint("serial", "none", 9600, None), wait=True)
+        super().__init__(Endpoint("serial", place, 9600, None), wait=True)
         for device, (name, abilities) in devices.items():
             self._take(Hello(device, 1, 1, 16_000, 1, Codec.PCM, 320, abilities, 24, name, ""), 0.0, None)
 
@@ -231,3 +237,28 @@ def test_settings_that_are_unusable(keys: dict[str, Any]) -> None:
 def test_what_follows_the_kind_is_a_link() -> None:
     assert BridgeSettings.parse("udp://0.0.0.0:5005").links == ("udp://0.0.0.0:5005",)
     assert BridgeSettings.parse("").links == ()
+
+
+def test_a_sink_that_follows_another_one_repeats_no_id(links: Registry, link: _Link) -> None:
+    """A device takes an id that it has answered for a repetition, and shows nothing."""
+    for text in ("a dog barks", "a siren"):
+        _sent(links, link, BridgeSettings(), _record("kitchen", text))
+    ids = [frame.id for frame in link.sent if isinstance(frame, Caption)]
+    assert len(ids) == len(set(ids)) == 2
+
+
+def test_a_device_on_two_links_is_sent_it_once_where_it_is_heard(links: Registry, link: _Link) -> None:
+    other = _Link({1: ("kitchen", ALL), 2: ("wrist", ALL)}, "other")
+    try:
+        links._links[other.endpoint.place_of_link] = other, 1  # noqa: SLF001 - as above
+        settings = BridgeSettings(show={"wrist": ("*",)}, alerts={"fire": "long"})
+        for link_of_wrist in (link, other, link):
+            wrist = link_of_wrist.device(2)
+            assert wrist is not None
+            wrist.heard()
+            before = len(link_of_wrist.sent)
+            _sent(links, link, settings, _record("kitchen", "fire"))
+            assert Alert in {type(frame) for frame in link_of_wrist.sent[before:] if frame.device == 2}
+        assert {frame.device for frame in other.sent} == {2}, "the kitchen's own is that of the source"
+    finally:
+        other.close()

@@ -102,6 +102,8 @@ def test_a_satellite_is_heard_and_heard_again() -> None:
         b'{"type": "audio-chunk", "data": {"rate": 16000, "width": 3, "channels": 1}, "payload_length": 3}\nabc',
         b'{"type": "audio-chunk", "data": {"rate": 16000, "width": 2, "channels": 1}, "payload_length": 3}\nabc',
         b'{"type": "audio-chunk", "data_length": 2, "payload_length": 0}\n{{',
+        b'{"type": "audio-chunk", "data": {"rate": 1e999, "width": 2, "channels": 1}, "payload_length": 2}\nab',
+        b'{"type": "audio-chunk", "payload_length": 1e999}\n',
         b"[1]\n",
         b"[" * 60_000 + b"\n",
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -29,11 +29,15 @@ class FoundSource:
 class Discovery(Protocol):
     """Finds sources for as long as it is open. Any thread may ask it."""
 
-    def found(self) -> Sequence[FoundSource]:
+    def found(self, own: Collection[str]) -> Sequence[FoundSource]:
         """The sources that are there now, without waiting.
 
         One that is only silent for a while stays: its channel accounts for what is lost meanwhile. One that is gone for
         good is left out, and its channel ends.
+
+        Args:
+            own: addresses of all sources that are configured themselves, those of other schemes included. What they
+                name is left out, whether it is open now or not: one that is paused must not be heard.
         """
 
     def close(self) -> None:

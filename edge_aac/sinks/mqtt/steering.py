@@ -150,7 +150,7 @@ class Steering:
         self._announce_due.clear()
         sources = list(self._control.sources())
         if not sources and not self._shown:
-            return  # the stream has not begun; else all that were found are gone
+            return  # the stream has not begun, or nothing was found yet
         wanted: list[Message] = []
         if self._settings.discovery:
             facts = self._facts(sources)

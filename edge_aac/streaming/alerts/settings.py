@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -160,17 +160,18 @@ class AlertSettings(BaseModel):
         )
 
 
-def rules_for(source: str, settings: Iterable[AlertSettings], found_by: str | None = None) -> tuple[AlertRule, ...]:
+def rules_for(labels: Collection[str], settings: Iterable[AlertSettings]) -> tuple[AlertRule, ...]:
     """The rules that a source follows, in order.
 
     Args:
-        source: label of the source.
+        labels: label of the source, and of what has found it, if anything has.
         settings: the tables of ``[[alerts]]``.
-        found_by: label of the address whose discovery has found the source: what is for that is for all that it finds;
-            None where the source is configured itself.
     """
-    names = {source} if found_by is None else {source, found_by}
-    return tuple(each.rule() for each in settings if each.enabled and (not each.sources or names & {*each.sources}))
+    return tuple(
+        each.rule()
+        for each in settings
+        if each.enabled and (not each.sources or not set(each.sources).isdisjoint(labels))
+    )
 
 
 def unknown_sources(settings: Iterable[AlertSettings], known: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ from edge_aac.service.overrides import Overrides
 from edge_aac.service.reload import Running
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import load_settings
+from edge_aac.streaming.capture import Capture
 from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, scored
 from tests.edge_aac.service.control_cases import plan
 from tests.edge_aac.streaming.session_cases import HOP, WINDOW, blocks, session
@@ -170,6 +171,27 @@ def test_a_pause_and_its_end_in_one_moment_lose_nothing(world: _World) -> None:
     _wait_for(lambda: world.captions > before + 2)
     assert world.state == "listening"
     assert sum(not source.closed.is_set() for source in world.opened) == 1, "one is open, every other is closed"
+
+
+def test_of_two_commands_at_once_what_is_kept_is_what_is_so(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pausing, go_on = threading.Event(), threading.Event()
+    pause = Capture.pause
+
+    def pause_slowly(self: Capture) -> None:
+        pausing.set()
+        assert go_on.wait(_PATIENCE_S)
+        pause(self)
+
+    monkeypatch.setattr(Capture, "pause", pause_slowly)
+    threads = [threading.Thread(target=world.control.set_enabled, args=("hall", on)) for on in (False, True)]
+    threads[0].start()
+    assert pausing.wait(_PATIENCE_S)
+    threads[1].start()
+    threads[1].join(0.5)
+    go_on.set()
+    for thread in threads:
+        thread.join(_PATIENCE_S)
+    assert (world.overrides.of("hall").paused, world.channel.capture.paused) == (False, False)
 
 
 def test_a_source_that_cannot_be_opened_after_a_pause_is_tried_again_and_that_time_is_a_loss(world: _World) -> None:

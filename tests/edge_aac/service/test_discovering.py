@@ -18,11 +18,14 @@ from edge_aac import app
 from edge_aac.audio.sources.address import Source, SourceContext
 from edge_aac.audio.sources.discovery import covers_several, open_discovery
 from edge_aac.errors import ConfigError, DeviceError, UsageError
+from edge_aac.service.discovering import Discovering
 from edge_aac.service.overrides import Override
+from edge_aac.service.plans import SourcePlan
 from edge_aac.service.reload import Running
 from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import Settings, load_settings
+from edge_aac.streaming import overview
 from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.outside_package import NAME, OutsidePackage
 from tests.edge_aac.streaming.session_cases import noise
@@ -55,8 +58,9 @@ class Looking:
     def __init__(self, uri):
         self.uri = uri
 
-    def found(self):
-        return [FoundSource(f"{self.uri}?frog={name}", name) for name in there]
+    def found(self, own):
+        frogs = {name: f"{self.uri}?frog={name}" for name in there}
+        return [FoundSource(address, name) for name, address in frogs.items() if address not in own]
 
     def close(self):
         closed.append(self.uri)
@@ -138,6 +142,7 @@ def test_sources_come_and_go(tmp_path: Path, pond: ModuleType, opened: dict[str,
     settings = _settings(tmp_path, '[[sources]]\naddress = "pond:1"\nhop_s = 4.0\n')
     with _stream(settings) as running:
         assert _labels(running) == [], "and the stream goes on without any"
+        assert overview.sentence(running.session) == "no source is there; no captions yet"
         pond.there.append("kermit")
         _wait_for(lambda: _labels(running) == ["kermit"])
         pond.there.append("robin")
@@ -268,7 +273,7 @@ def test_a_discovery_whose_look_fails_keeps_the_others_going(
     caplog.set_level(logging.ERROR)
     pond.there.append("robin")
     looking = pond.Looking.found
-    pond.Looking.found = lambda self: 1 / 0 if self.uri == "pond:1" else looking(self)
+    pond.Looking.found = lambda self, own: 1 / 0 if self.uri == "pond:1" else looking(self, own)
     text = '[[sources]]\naddress = "pond:1"\n[[sources]]\naddress = "pond:2"\n'
     with _stream(_settings(tmp_path, text)) as running:
         _wait_for(lambda: _labels(running) == ["robin"])
@@ -285,3 +290,75 @@ def test_a_package_whose_discovery_cannot_be_loaded(outside_package: OutsidePack
     outside_package.install("", {"edge_aac.discoveries": {"pond": f"{NAME}:Missing"}})
     with pytest.raises(ConfigError, match="install that package again"):
         covers_several("pond:1")
+
+
+def test_one_with_a_source_of_its_own_is_not_heard_while_that_is_paused(
+    tmp_path: Path, pond: ModuleType, opened: dict[str, FakeSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "takes_commands", lambda _sinks: True)
+    text = '[[sources]]\naddress = "pond:1"\n[[sources]]\naddress = "pond:1?frog=robin"\nname = "own"\n'
+    pond.there += ["robin"]
+    with _stream(_settings(tmp_path, text)) as running:
+        assert running.control is not None
+        running.control.set_enabled("own", False)
+        _wait_for(opened["pond:1?frog=robin"].closed.is_set)
+        for frog in ("kermit", "zed"):
+            pond.there.append(frog)
+            _wait_for(lambda f=frog: f in _labels(running))
+        assert _labels(running) == ["kermit", "own", "zed"]
+
+
+def test_a_label_that_a_reload_gives_away_is_one_source(tmp_path: Path, pond: ModuleType) -> None:
+    text = ['[[sources]]\naddress = "pond:1"\n']
+    request = ReloadRequest(lambda: _settings(tmp_path, text[0]))
+    pond.there.append("robin")
+    with _stream(_settings(tmp_path, text[0]), request) as running:
+        _wait_for(lambda: _labels(running) == ["robin"])
+        text[0] += '[[sources]]\naddress = "mic0"\nname = "robin"\n'
+        request.make()
+        wanted = {"mic0": "robin", "pond:1?frog=robin": "robin-2"}
+        _wait_for(lambda: {of.source.address: of.label for of, _ in list(running.channels.values())} == wanted)
+        assert _labels(running) == ["robin", "robin-2"]
+
+
+def test_one_that_is_opened_during_a_reload_is_heard_by_the_new_settings(
+    tmp_path: Path, pond: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = ['[[sources]]\naddress = "pond:1"\n']
+    request = ReloadRequest(lambda: _settings(tmp_path, text[0]))
+    opening, go_on = threading.Event(), threading.Event()
+    open_now = Discovering._opened
+
+    def open_slowly(self: Discovering, member: SourcePlan) -> Source:
+        opening.set()
+        assert go_on.wait(_PATIENCE_S)
+        return open_now(self, member)
+
+    monkeypatch.setattr(Discovering, "_opened", open_slowly)
+    with _stream(_settings(tmp_path, text[0]), request) as running:
+        pond.there.append("robin")
+        assert opening.wait(_PATIENCE_S)
+        text[0] = '[[sources]]\naddress = "pond:1"\nhop_s = 7.0\n'
+        request.make()
+        _wait_for(lambda: [plan.source.hop_s for plan, _ in running.discoveries] == [7.0])
+        go_on.set()
+        _wait_for(lambda: _labels(running) == ["robin"])
+        assert [channel.hop_s for channel in running.session.channels] == [7.0]
+
+
+def test_alerts_name_what_is_found_or_what_finds_it(
+    tmp_path: Path, pond: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    sources = {"robin": '["robin"]', "pond": '["pond:1"]', "other": '["kermit"]'}
+    rules = [f'[[alerts]]\nname = "{name}"\nsounds = ["rain"]\nsources = {of}\n' for name, of in sources.items()]
+    pond.there.append("robin")
+    text = ['[[sources]]\naddress = "pond:1"\n' + "".join(rules)]
+    request = ReloadRequest(lambda: _settings(tmp_path, text[0]))
+    with _stream(_settings(tmp_path, text[0]), request) as running:
+        _wait_for(lambda: _labels(running) == ["robin"])
+        (channel,) = running.session.channels
+        assert [rule.name for rule in channel.publisher.alerts.rules] == ["robin", "pond"]
+        text[0] = '[[sources]]\naddress = "pond:1"\n' + rules[0] + rules[2]
+        request.make()
+        _wait_for(lambda: [rule.name for rule in channel.publisher.alerts.rules] == ["robin"])
+    assert "not configured" not in caplog.text

@@ -287,3 +287,11 @@ def test_another_source_of_the_same_name_keeps_its_health() -> None:
         _wait_for(lambda: old not in made.health._before)
         assert made.health.latest["hall"].state == "listening"
         assert any(source == "hall" for source, _, _ in made.hub.published)
+
+
+def test_a_failing_source_is_named_where_others_may_come(caplog: pytest.LogCaptureFixture) -> None:
+    stop = threading.Event()
+    made = session(FakeSource([], error=DataError("'bad.wav' is damaged"), label="bad.wav"), FakeSink(), stop=stop)
+    made.more_may_come = True
+    with _running(made, stop):
+        _wait_for(lambda: "bad.wav has ended, the others go on" in caplog.text)

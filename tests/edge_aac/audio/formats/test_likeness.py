@@ -29,8 +29,7 @@ def _source() -> bytes:
 
 
 def _prose() -> bytes:
-    """Words, the same whatever the project holds: of compressed text one stretch of 2048 bytes in a hundred passes for sound of one byte a
-    sample."""
+    """Words, the same whatever the project holds: one stretch in a hundred of compressed text passes for sound."""
     random = np.random.default_rng(4)
     return " ".join("".join(map(chr, random.integers(97, 123, random.integers(2, 9)))) for _ in range(30_000)).encode()
 
