@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import struct
@@ -97,9 +98,7 @@ class UdpLink(Link):
             opened.bind(address)
         except OSError as error:
             opened.close()
-            raise DeviceError(
-                f"{self.label} cannot be listened at ({error.strerror}): end what listens there, or name another port"
-            ) from error
+            raise DeviceError(f"{self.label} cannot be listened at ({error.strerror}): {_mend_of(error)}") from error
         self._socket = opened
 
     def _disconnect(self) -> None:
@@ -192,3 +191,11 @@ class UdpLink(Link):
             self._send(frame, reply_to)
         except DeviceError as error:
             log.debug("%s", error)
+
+
+def _mend_of(error: OSError) -> str:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "name an address of this machine, or 0.0.0.0 for all that it has"
+    if error.errno == errno.EACCES:
+        return "name a port above 1023"
+    return "end what listens there, or name another port"

@@ -26,6 +26,8 @@ from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import ConfiguredSource, SourceSettings, StreamSettings, configured_sources
 from edge_aac.timebase import SAMPLE_RATE
 
+_LATER = "; it counts for a device of that name, once one is found"
+
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +42,7 @@ class SourcePlan:
         same_similarity: smallest cosine between captions of one event; None for the model's own.
         several: whether its address names several sources, which are discovered: no channel is its own.
         found_by: :attr:`key` of the plan whose discovery has found it; None where it is configured itself.
+        alerts: the tables of ``[[alerts]]``, where several are found: each follows those that its own label says.
     """
 
     source: ConfiguredSource
@@ -48,6 +51,7 @@ class SourcePlan:
     same_similarity: float | None
     several: bool = False
     found_by: tuple[str, str] | None = None
+    alerts: tuple[AlertSettings, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -80,13 +84,18 @@ class SourcePlan:
         label, number = wanted, 2
         while label in taken:
             label, number = f"{wanted}-{number}", number + 1
-        source = replace(self.source, address=found.address, name=label)
-        return replace(self, source=source, context=SourceContext(label), several=False, found_by=self.key)
+        return self._member(found.address, label, SourceContext(label))
 
     def as_configured(self, by: SourcePlan) -> SourcePlan:
         """The plan of the same source, found by the same discovery, whose settings are now ``by``."""
-        source = replace(by.source, address=self.source.address, name=self.source.name)
-        return replace(by, source=source, context=self.context, several=False, found_by=by.key)
+        return by._member(self.source.address, self.source.name, self.context)
+
+    def _member(self, address: str, name: str | None, context: SourceContext) -> SourcePlan:
+        source = replace(self.source, address=address, name=name)
+        settings = replace(self.settings, alerts=rules_for(_label(source, context), self.alerts))
+        return replace(
+            self, source=source, context=context, settings=settings, several=False, found_by=self.key, alerts=()
+        )
 
     def add_to(self, session: Session, opened: Source) -> Channel:
         """Have a session listen to the source, once it is opened."""
@@ -129,17 +138,20 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
                 rules_for(_label(source, context), alerts),
             ),
             stream.same_similarity,
-            covers_several(source.address),
+            several,
+            alerts=alerts if several else (),
         )
         for source, context in zip(wanted, contexts_of(wanted), strict=True)
+        for several in (covers_several(source.address),)
     ]
     for plan in plans:
         check_hop(plan.hop_samples)
     disabled = [table for table in settings.tables(SourceSettings) if not table.enabled]
     known = [as_text(plan.label) for plan in plans]
     known += [table.name or as_text(Address.parse(table.address).label) for table in disabled]
+    found = any(plan.several for plan in plans)  # then it may be the name of a device that is yet to be found
     for sentence in unknown_sources(alerts, known):
-        log.warning("%s", sentence)
+        log.log(logging.INFO if found else logging.WARNING, "%s%s", sentence, _LATER if found else "")
     return plans
 
 

@@ -47,7 +47,7 @@ def shown(value: Any, setting: Setting | None) -> str:
     """
     if setting is not None and setting.secret:
         return toml_value(HIDDEN)
-    return toml_value(_masked(value))
+    return toml_value(_masked(value, tables=setting is not None and setting.public))
 
 
 def without_secrets(text: str) -> str:
@@ -55,14 +55,14 @@ def without_secrets(text: str) -> str:
     return _SECRET_OPTION.sub(rf"\g<1>{HIDDEN}", _USER_INFO.sub(f"{HIDDEN}@", text))
 
 
-def _masked(value: Any) -> Any:
+def _masked(value: Any, *, tables: bool = False) -> Any:
     if isinstance(value, (str, PurePath)):
         return without_secrets(str(value))
     if isinstance(value, Mapping):
-        # Which of its keys are secret is not known here.
-        return {name: HIDDEN for name in value}
+        # Which of its keys are secret is not known here, unless the setting says that none is.
+        return {name: _masked(each, tables=True) if tables else HIDDEN for name, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_masked(each) for each in value]
+        return [_masked(each, tables=tables) for each in value]
     return value
 
 

@@ -326,8 +326,13 @@ def test_there_is_no_link_without_keys(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken(link: UdpLink, keys: Path) -> None:
-    with pytest.raises(DeviceError, match="cannot be listened at"):
+    with pytest.raises(DeviceError, match="cannot be listened at .*: end what listens there"):
         _opened(f"udp://127.0.0.1:{link.port}?keys=file:{keys}")
+
+
+def test_an_address_of_another_machine(keys: Path) -> None:
+    with pytest.raises(DeviceError, match="cannot be listened at .*: name an address of this machine, or 0.0.0.0"):
+        _opened(f"udp://192.0.2.7:{free_port()}?keys=file:{keys}")  # RFC 5737: nobody has it
 
 
 def test_a_status_counts_as_a_sign_of_the_device(link: UdpLink, remote: Remote) -> None:

@@ -180,3 +180,11 @@ def test_what_a_user_may_do_wrong(words: list[str], code: int, monkeypatch: pyte
     assert isinstance(result.exception, EdgeAacError), result.output
     assert result.exception.exit_code == code
     assert "\n" not in str(result.exception)
+
+
+def test_a_device_without_a_key_is_told_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_aac.signals.end_by", lambda _stop: None)
+    keys = tmp_path / "keys"
+    keys.write_text(f"5 {'00' * 32}\n")
+    result = CliRunner().invoke(app, ["emulate", "udp://127.0.0.1:9", "--device-id", "7", "--keys", str(keys)])
+    assert "`edge-aac bridge keygen 000000000007` makes one, --device-id names another" in str(result.exception)
