@@ -70,7 +70,8 @@ def emulate(wanted: Wanted, stop: threading.Event, told: Callable[[str], None]) 
         if keyring is not None and key is None:
             wanted_id = id_text(device_id)
             raise ConfigError(
-                f"there is no key of {wanted_id}: `edge-aac bridge keygen {wanted_id}` makes one, --device-id names another"
+                f"there is no key of {wanted_id}: `edge-aac bridge keygen {wanted_id}` makes one, "
+                "--device-id names another"
             )
         carrier = _carrier(wanted, number, told)
         name = wanted.name if wanted.devices == 1 else f"{wanted.name}-{number + 1}"

@@ -142,13 +142,13 @@ def test_listen_send_and_emulate(tmp_path: Path) -> None:
     address = f"udp://127.0.0.1:{port}?keys=file:{keys}"
     with started_edge_aac(*device, "--codec", "adpcm") as emulated:
         sent = run_edge_aac(
-            "bridge", "send", address, "wrist", "a dog barks", "--pattern", "long", env=_state(tmp_path)
+            "bridge", "send", address, "wrist", "a dog barks", "--pattern", "one-short", env=_state(tmp_path)
         )
         assert sent.stdout == "wrist answered: done, done\n", sent.stderr
         heard = run_edge_aac("bridge", "listen", address, "--seconds", "9", "--json", env=_state(tmp_path)).stdout
         emulated.terminate()
         shown = emulated.communicate(timeout=20)[0].decode()
-    assert "wrist: shows for 10 s: a dog barks" in shown and "wrist: plays long for 10 s" in shown
+    assert "wrist: shows for 10 s: a dog barks" in shown and "wrist: plays one-short for 10 s" in shown
     lines = [json.loads(line) for line in heard.splitlines()]
     assert lines[0]["frame"] == "HELLO" and lines[0]["codec"] == "adpcm"
     assert lines[-1]["lost_samples"] == 0 and lines[-1]["frames"] > 10
