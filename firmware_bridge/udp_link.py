@@ -161,7 +161,7 @@ class UdpLink(Link):
         except UnknownSessionError:
             self._ask(device, origin)
             raise
-        if self._know(hello) is not None:
+        if self._know(hello, origin) is not None:
             self._take(frame, time.monotonic(), origin)
 
     def _note_keyless(self, device: int) -> None:

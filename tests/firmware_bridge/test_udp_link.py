@@ -8,7 +8,7 @@ import random
 import socket
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,13 @@ import pytest
 from edge_aac.audio.sources.address import Address
 from edge_aac.errors import DeviceError, InputMissingError
 from firmware_bridge.address import BridgeAddress
+from firmware_bridge.device import Device
 from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.fields import Codec, Priority
 from firmware_bridge.frame import Caption, Hello, Status, encode
 from firmware_bridge.keys import Keyring, add_key
 from firmware_bridge.packets import Direction, seal, with_crc
+from firmware_bridge.seen import SeenDevices
 from firmware_bridge.sessions import MAX_DEVICES, MAX_OFFERS, HostSessions, UnknownSessionError
 from firmware_bridge.udp_link import UdpLink
 from tests.firmware_bridge.worlds import DEVICE, KEY, pcm
@@ -125,6 +127,29 @@ def test_a_device_is_known_from_its_first_frame_in_a_session_on(link: UdpLink, r
     _wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 1)
     assert link.devices[0].label == "kitchen"
     assert remote.device.unix_ms == pytest.approx(time.time() * 1000, abs=60_000)
+
+
+def test_a_device_can_be_sent_to_from_the_moment_that_it_is_known(keys: Path, tmp_path: Path) -> None:
+    """Another thread may wait for the device, as `edge-aac bridge send` does, and send at once."""
+    caption = Caption(DEVICE, 1, Priority.NORMAL, 5, "at once")
+
+    class Waiting(SeenDevices):
+        def write(self, link: str, devices: Sequence[Device]) -> None:
+            if not sent:
+                sent.append(caption)
+                opened.send(caption)
+
+    sent: list[Caption] = []
+    endpoint = BridgeAddress.of(Address.parse(f"udp://127.0.0.1:{free_port()}?keys=file:{keys}")).endpoint
+    opened = UdpLink(endpoint, wait=False, seen=Waiting(tmp_path / "seen.json"))
+    remote = Remote(opened, EmulatedDevice(DEVICE, "kitchen", key=KEY))
+    try:
+        remote.associate()
+        remote.receive()
+        assert remote.device.shown[0].text == "at once"
+    finally:
+        remote.close()
+        opened.close()
 
 
 def test_captions_reach_the_device_and_only_in_its_session(link: UdpLink, remote: Remote) -> None:
