@@ -125,7 +125,7 @@ class BridgeSettings(SinkSettings):
         """Where records go, see :class:`edge_aac.sinks.contract.SinkSettings`."""
         return (
             f"{self.records_in_words} go to microcontrollers on serial links and in the network (udp); there "
-            "they are authenticated, and not encrypted."
+            "they are authenticated, unless the link's address says auth=none, and not encrypted."
         )
 
 

@@ -16,7 +16,11 @@ HIDDEN = "********"
 
 # Up to the last @: a password may hold any character, though it should not.
 _USER_INFO = re.compile(r"(?<=://)\S*@")
-_SECRET_OPTION = re.compile(r"([?&][^=&#\s]*(?:password|passwd|secret|token|key|auth|pwd)[^=&#\s]*=)[^&#\s]*", re.I)
+# The place of a secret is none, and that there is none must be seen.
+_SECRET_OPTION = re.compile(
+    r"([?&][^=&#\s]*(?:password|passwd|secret|token|key|auth|pwd)[^=&#\s]*=)(?!file:|env:|none(?:[&#\s]|$))[^&#\s]*",
+    re.I,
+)
 _CONTROLS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 

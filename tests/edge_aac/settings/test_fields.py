@@ -104,6 +104,8 @@ def test_values_are_read_back(value: Any) -> None:
             "rtsp://me@porch/1?rate=3&access_token=abc&x=1#y",
             "rtsp://********@porch/1?rate=3&access_token=********&x=1#y",
         ),
+        ("udp://h?auth=none&key=abc&keys=file:/k", "udp://h?auth=none&key=********&keys=file:/k"),
+        ("udp://h?auth=nonesuch", "udp://h?auth=********"),
     ],
 )
 def test_addresses_without_secrets(text: str, shown_text: str) -> None:
