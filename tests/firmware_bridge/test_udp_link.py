@@ -152,6 +152,19 @@ def test_a_device_can_be_sent_to_from_the_moment_that_it_is_known(keys: Path, tm
         opened.close()
 
 
+def test_a_device_with_another_key_is_named_once(link: UdpLink, caplog: pytest.LogCaptureFixture) -> None:
+    other = Remote(link, EmulatedDevice(DEVICE, "kitchen", key=OTHER_KEY))
+    try:
+        for due_s in (0.0, 2.0, 4.0):
+            for packet in other.device.packets_due(time.monotonic() + due_s):
+                other.send(packet)
+        _wait_for(lambda: link.refused >= 2)
+    finally:
+        other.close()
+    assert link.devices == []
+    assert caplog.text.count("its key is not the one that is here") == 1
+
+
 def test_captions_reach_the_device_and_only_in_its_session(link: UdpLink, remote: Remote) -> None:
     with pytest.raises(DeviceError):
         link.send(Caption(DEVICE, 1, Priority.NORMAL, 5, "too early"))
