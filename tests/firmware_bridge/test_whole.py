@@ -21,7 +21,7 @@ from firmware_bridge.commands import app
 from firmware_bridge.emulation import Emulation, SampleFeed
 from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.keys import Keys
-from tests.firmware_bridge.test_udp_link import free_port
+from tests.firmware_bridge.udp_cases import free_port
 from tests.system.command import run_edge_aac, started_edge_aac
 
 pytestmark = [pytest.mark.waits, pytest.mark.one_python]
