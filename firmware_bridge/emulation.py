@@ -128,7 +128,7 @@ class Emulation:
                 for caption in device.shown[shown:]:
                     self.told(f"shows for {caption.show_s} s: {caption.text}")
                 for alert in device.played[played:]:
-                    self.told(f"plays {alert.pattern.name.lower()} for {alert.seconds} s")
+                    self.told(f"plays {alert.pattern.name.lower().replace('_', '-')} for {alert.seconds} s")
                 shown, played = len(device.shown), len(device.played)
         finally:
             self.carrier.close()

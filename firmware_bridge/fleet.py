@@ -68,7 +68,11 @@ def emulate(wanted: Wanted, stop: threading.Event, told: Callable[[str], None]) 
         device_id = wanted.device + number
         key = None if keyring is None else keyring.of(device_id)
         if keyring is not None and key is None:
-            raise ConfigError(f"there is no key of {id_text(device_id)}: `edge-aac bridge keygen` makes one")
+            wanted_id = id_text(device_id)
+            raise ConfigError(
+                f"there is no key of {wanted_id}: `edge-aac bridge keygen {wanted_id}` makes one, "
+                "--device-id names another"
+            )
         carrier = _carrier(wanted, number, told)
         name = wanted.name if wanted.devices == 1 else f"{wanted.name}-{number + 1}"
         device = EmulatedDevice(

@@ -175,12 +175,12 @@ class Link(ABC):
             self.refused += 1  # what only a host sends
 
     def _greet(self, hello: Hello, reply_to: tuple[str, int] | None) -> None:
-        device = self._know(hello)
+        device = self._know(hello, reply_to)
         if device is not None:
             device.heard(reply_to)
             self._answer(Time(hello.device, hello.boot, hello.number, self._session, now_unix_ms()), reply_to)
 
-    def _know(self, hello: Hello) -> Device | None:
+    def _know(self, hello: Hello, reply_to: tuple[str, int] | None) -> Device | None:
         """The device that said HELLO; None where there are too many."""
         device = self._devices.get(hello.device)
         if device is None:
@@ -188,7 +188,9 @@ class Link(ABC):
                 self.refused += 1
                 self._note_full(hello)
                 return None
-            device = self._devices[hello.device] = Device(hello)
+            # Whole before other threads see it: one that waits for the device sends to it at once.
+            device = Device(hello, heard_s=time.monotonic(), heard_unix_s=time.time(), reply_to=reply_to)
+            self._devices[hello.device] = device
             log.info("%s: %s said HELLO (%s)", self.label, device.label, device.id_text)
         else:
             before = device.hello

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_aac.audio.connection import PermanentDeviceError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _WRITE_TIMEOUT_S = 1.0
 _MAX_READ_BYTES = 65_536
+_USUAL_GROUP = "dialout"
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class SerialLink(Link):
                 path, baud, timeout=READ_TIMEOUT_S, write_timeout=_WRITE_TIMEOUT_S, exclusive=True
             )
         except (OSError, ValueError, self._serial.SerialException) as error:
-            raise DeviceError(f"{self.label} cannot be opened ({_reason(error)}){_mend_of(error)}") from error
+            raise DeviceError(f"{self.label} cannot be opened ({_reason(error)}){_mend_of(error, path)}") from error
         self._reader = StreamReader()
         with self._writing:
             self._port = port
@@ -110,23 +112,44 @@ class SerialLink(Link):
             log.debug("%s", error)
 
 
+def _number_of(error: BaseException) -> int | None:
+    """Number of the system's error: pyserial keeps some of them in the error that its own came from alone."""
+    for each in (error, error.__context__):
+        for number in (getattr(each, "errno", None), *getattr(each, "args", ())[:1]):
+            if isinstance(number, int):
+                return number
+    return None
+
+
 def _reason(error: BaseException) -> str:
-    number = getattr(error, "errno", None)
-    if isinstance(number, int):
+    number = _number_of(error)
+    if number is not None:
         import os
 
         return os.strerror(number)
     return str(error) or type(error).__name__
 
 
-def _mend_of(error: BaseException) -> str:
+def _mend_of(error: BaseException, path: str) -> str:
     import errno
+    import os
 
-    number = getattr(error, "errno", None)
+    number = _number_of(error)
+    if number == errno.ENOTTY or (os.path.exists(path) and not Path(path).is_char_device()):
+        return ": it is no serial port, see what is there with `edge-aac devices`"
     if number == errno.EACCES:
-        return ": add this user to the group 'dialout'"
+        return f": add this user to the group {_group_of(path)!r}, and log in again"
     if number == errno.ENOENT:
         return ": plug the device in, or see what is there with `edge-aac devices`"
     if number in {errno.EBUSY, errno.EWOULDBLOCK}:
         return ": another program has it"
     return ""
+
+
+def _group_of(path: str) -> str:
+    """The group that may use a port: that of its file, where it is not root's alone."""
+    try:
+        group = Path(path).group()
+    except (OSError, KeyError):
+        return _USUAL_GROUP
+    return _USUAL_GROUP if group == "root" else group

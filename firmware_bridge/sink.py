@@ -66,6 +66,7 @@ class BridgeSettings(SinkSettings):
         default_factory=dict,
         description="Sources that a device shows beside its own, by the device's name or id; * for all.",
         examples=[{"wrist": ["*"]}],
+        json_schema_extra={"public": True},
     )
     show_s: int = Field(
         default=10, ge=0, le=65_535, description="How long a caption is shown; 0: until the next.",
@@ -82,6 +83,7 @@ class BridgeSettings(SinkSettings):
         default_factory=dict,
         description=f"Pattern that is played where a caption has these words: {', '.join(PATTERNS)}.",
         examples=[{"smoke alarm": "three-short"}],
+        json_schema_extra={"public": True},
     )
     alert_s: int = Field(
         default=10, ge=0, le=65_535, description="How long a pattern repeats; 0: once.", json_schema_extra={"unit": "s"}
@@ -123,7 +125,7 @@ class BridgeSettings(SinkSettings):
         """Where records go, see :class:`edge_aac.sinks.contract.SinkSettings`."""
         return (
             f"{self.records_in_words} go to microcontrollers on serial links and in the network (udp); there "
-            "they are authenticated, and not encrypted."
+            "they are authenticated, unless the link's address says auth=none, and not encrypted."
         )
 
 

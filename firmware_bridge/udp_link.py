@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import struct
@@ -45,6 +46,7 @@ class UdpLink(Link):
         self._socket: socket.socket | None = None
         self._looked_s = 0.0
         self._keyless_s = float("-inf")
+        self._wrong_key_s = float("-inf")
         self.unauthenticated = 0
         """Datagrams that would have been taken without authentication: the device has no key."""
         if self._keyring is None:
@@ -101,9 +103,7 @@ class UdpLink(Link):
             opened.bind(address)
         except OSError as error:
             opened.close()
-            raise DeviceError(
-                f"{self.label} cannot be listened at ({error.strerror}): end what listens there, or name another port"
-            ) from error
+            raise DeviceError(f"{self.label} cannot be listened at ({error.strerror}): {_mend_of(error)}") from error
         self._socket = opened
 
     def _disconnect(self) -> None:
@@ -152,7 +152,8 @@ class UdpLink(Link):
         try:
             sealed = unseal(datagram, key, Direction.UP)
         except FrameError:
-            self._note_plain(datagram)
+            if not self._note_plain(datagram):
+                self._note_wrong_key(device)
             raise
         frame = opened_frame(sealed)
         if isinstance(frame, Hello):
@@ -166,7 +167,7 @@ class UdpLink(Link):
         except UnknownSessionError:
             self._ask(device, origin)
             raise
-        if self._know(hello) is not None:
+        if self._know(hello, origin) is not None:
             self._take(frame, time.monotonic(), origin)
 
     def _note_keyless(self, device: int) -> None:
@@ -180,14 +181,26 @@ class UdpLink(Link):
                 id_text(device),
             )
 
-    def _note_plain(self, datagram: bytes) -> None:
+    def _note_plain(self, datagram: bytes) -> bool:
         try:
             without_crc(datagram)
         except FrameError:
-            return
+            return False
         self.unauthenticated += 1
         if self.unauthenticated == 1:
             log.warning("%s: a device sends without authentication, and is not heard: give it its key", self.label)
+        return True
+
+    def _note_wrong_key(self, device: int) -> None:
+        """Name a device that was never heard and whose tags are wrong, once a minute: another key does that."""
+        now_s = time.monotonic()
+        if self.device(device) is None and now_s - self._wrong_key_s >= _TELL_EVERY_S:
+            self._wrong_key_s = now_s
+            log.warning(
+                "%s: a device %s is not heard, since its key is not the one that is here: give both the same",
+                self.label,
+                id_text(device),
+            )
 
     def _answer(self, frame: Frame, reply_to: Origin | None) -> None:
         if reply_to is None:
@@ -196,3 +209,11 @@ class UdpLink(Link):
             self._send(frame, reply_to)
         except DeviceError as error:
             log.debug("%s", error)
+
+
+def _mend_of(error: OSError) -> str:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "name an address of this machine, or 0.0.0.0 for all that it has"
+    if error.errno == errno.EACCES:
+        return "name a port above 1023"
+    return "end what listens there, or name another port"

@@ -7,9 +7,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from edge_aac.doctor.contract import Context, Finding, Part
 from edge_aac.errors import ConfigError, EdgeAacError, UsageError
+from edge_aac.settings.faults import Chosen
 from edge_aac.settings.tree import Settings
+
+_PLACES = ("file:", "env:")
 
 
 def check(context: Context) -> Sequence[Part]:
@@ -62,8 +67,21 @@ def _open_secrets(settings: Settings) -> Iterator[Finding]:
 
 
 def _is_secret(settings: Settings, path: tuple[str | int, ...]) -> bool:
+    """Whether the value at a path may be a secret itself: one that names its place is none."""
     section, name = settings.sections.get(str(path[0])), str(path[-1])
     if section is None:
         return False
-    candidates = [section.settings, *(kind.settings(section.name) for kind in section.kinds.values())]
-    return any(name in known and known[name].secret for known in candidates)
+    values = settings.values[section.name]
+    if isinstance(values, tuple):
+        index = path[1] if len(path) > 1 else None
+        if not isinstance(index, int) or index >= len(values):
+            return False
+        table: BaseModel | Chosen = values[index]
+    else:
+        table = values
+    known = section.settings
+    if isinstance(table, Chosen):
+        known, table = section.kinds[table.kind].settings(section.name), table.settings
+    if name not in known or not known[name].secret:
+        return False
+    return not str(getattr(table, name)).startswith(_PLACES)

@@ -26,6 +26,8 @@ from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import ConfiguredSource, SourceSettings, StreamSettings, configured_sources
 from edge_aac.timebase import SAMPLE_RATE
 
+_LATER = "; it counts for a device of that name, once one is found"
+
 log = logging.getLogger(__name__)
 
 
@@ -135,10 +137,11 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
                 rules_for((_label(source, context),), alerts),
             ),
             stream.same_similarity,
-            covers_several(source.address),
-            alerts=tuple(alerts) if covers_several(source.address) else (),
+            several,
+            alerts=alerts if several else (),
         )
         for source, context in zip(wanted, contexts_of(wanted), strict=True)
+        for several in (covers_several(source.address),)
     ]
     for plan in plans:
         check_hop(plan.hop_samples)
@@ -147,9 +150,9 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
     disabled = [table for table in settings.tables(SourceSettings) if not table.enabled]
     known = [as_text(plan.label) for plan in plans]
     known += [table.name or as_text(Address.parse(table.address).label) for table in disabled]
-    may_be_found = any(plan.several for plan in plans)
+    found = any(plan.several for plan in plans)  # then it may be the name of a device that is yet to be found
     for sentence in unknown_sources(alerts, known):
-        log.log(logging.INFO if may_be_found else logging.WARNING, "%s", sentence)
+        log.log(logging.INFO if found else logging.WARNING, "%s%s", sentence, _LATER if found else "")
     return plans
 
 

@@ -10,7 +10,8 @@ them, and in ``json_schema_extra`` any of:
 - ``separator``: of a list, what stands between its values where a flag or variable gives all of them in one text,
   which the model splits; without it a flag is repeated, and a variable has one a line;
 - ``absent``: what holds where the default is None or depends on the machine, in words;
-- ``secret``: True where the value must not be printed.
+- ``secret``: True where the value must not be printed;
+- ``public``: True for a table that holds no secret in any of its keys; the values of others are not printed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 
-METADATA = {"unit", "flag", "metavar", "env", "separator", "absent", "secret"}
+METADATA = {"unit", "flag", "metavar", "env", "separator", "absent", "secret", "public"}
 _LOWEST, _HIGHEST = (("ge", "from"), ("gt", "above")), (("le", "to"), ("lt", "below"))
 _SEVERAL: dict[Any, str] = {int: "whole numbers", float: "numbers"}
 _NOUNS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
@@ -82,6 +83,11 @@ class Setting:
     def secret(self) -> bool:
         """Whether its value must not be printed."""
         return bool(self.metadata.get("secret")) or self.type in {SecretStr, SecretBytes}
+
+    @property
+    def public(self) -> bool:
+        """Whether it is a table whose values may be printed."""
+        return bool(self.metadata.get("public"))
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -63,11 +63,17 @@ def _of_kinds(settings: Settings, section: Section) -> Iterator[str]:
 
 
 def _of_sources(settings: Settings) -> Iterator[str]:
+    told = []
     for source in configured_sources(settings.get(StreamSettings), settings.tables(SourceSettings)):
         scheme, separator, _ = source.address.partition("://")
         if separator and scheme.lower() != "file":
-            label = label_of(scheme.lower(), source.address)
-            yield f"Sound comes in over the network, from {toml_value(label)}: who runs that learns that it is heard."
+            label = toml_value(label_of(scheme.lower(), source.address))
+            told.append(
+                f"Sound comes in over the network, not encrypted, to {label}: what sends it is answered."
+                if scheme.lower() == "udp"
+                else f"Sound comes in over the network, from {label}: who runs that learns that it is heard."
+            )
+    yield from dict.fromkeys(told)  # several sources may have one address, with other options
 
 
 def _of_section(name: str, value: BaseModel | Chosen) -> str:

@@ -16,7 +16,11 @@ HIDDEN = "********"
 
 # Up to the last @: a password may hold any character, though it should not.
 _USER_INFO = re.compile(r"(?<=://)\S*@")
-_SECRET_OPTION = re.compile(r"([?&][^=&#\s]*(?:password|passwd|secret|token|key|auth|pwd)[^=&#\s]*=)[^&#\s]*", re.I)
+# The place of a secret is none, and that there is none must be seen.
+_SECRET_OPTION = re.compile(
+    r"([?&][^=&#\s]*(?:password|passwd|secret|token|key|auth|pwd)[^=&#\s]*=)(?!file:|env:|none(?:[&#\s]|$))[^&#\s]*",
+    re.I,
+)
 _CONTROLS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -47,7 +51,7 @@ def shown(value: Any, setting: Setting | None) -> str:
     """
     if setting is not None and setting.secret:
         return toml_value(HIDDEN)
-    return toml_value(_masked(value))
+    return toml_value(_masked(value, tables=setting is not None and setting.public))
 
 
 def without_secrets(text: str) -> str:
@@ -55,14 +59,14 @@ def without_secrets(text: str) -> str:
     return _SECRET_OPTION.sub(rf"\g<1>{HIDDEN}", _USER_INFO.sub(f"{HIDDEN}@", text))
 
 
-def _masked(value: Any) -> Any:
+def _masked(value: Any, *, tables: bool = False) -> Any:
     if isinstance(value, (str, PurePath)):
         return without_secrets(str(value))
     if isinstance(value, Mapping):
-        # Which of its keys are secret is not known here.
-        return {name: HIDDEN for name in value}
+        # Which of its keys are secret is not known here, unless the setting says that none is.
+        return {name: _masked(each, tables=True) if tables else HIDDEN for name, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_masked(each) for each in value]
+        return [_masked(each, tables=tables) for each in value]
     return value
 
 

@@ -154,7 +154,8 @@ class SinkSettings(_Section):
     DEFAULT_KIND: ClassVar[str] = "stdout"
 
     kind: str = Field(
-        description="Where records go: the name of a sink.",
+        description="Where records go: stdout, jsonl:PATH, mqtt:URL, webhook:URL, exec:PROGRAM, syslog, journal, "
+        "bridge, or another sink that is installed.",
         examples=["stdout"],
         json_schema_extra={
             "flag": "--sink",

@@ -10,7 +10,7 @@ from typing import IO, Any
 import pytest
 
 from tests.firmware_bridge.c_devices import build_image, cortex_m3
-from tests.firmware_bridge.test_udp_link import free_port
+from tests.firmware_bridge.udp_cases import free_port
 from tests.firmware_bridge.wav_files import write_scene
 from tests.system.command import records, run_edge_aac, started_edge_aac
 

@@ -316,7 +316,7 @@ def test_doctor_names_who_says_hello(findings: Callable[[str], list[Finding]], t
 
 
 def test_doctor_hears_nobody_and_warns_of_no_keys(findings: Callable[[str], list[Finding]]) -> None:
-    from tests.firmware_bridge.test_udp_link import free_port
+    from tests.firmware_bridge.udp_cases import free_port
 
     found = findings(f'[[sources]]\naddress = "udp://127.0.0.1:{free_port()}?auth=none"\n')
     assert [one.status for one in found] == ["warning", "warning"]

@@ -174,6 +174,26 @@ def test_a_port_that_is_not_there(tmp_path: Path) -> None:
         source.close()
 
 
+@pytest.mark.parametrize("path", ["/dev/null", "/etc", __file__])
+def test_what_is_no_serial_port(path: str) -> None:
+    with pytest.raises(DeviceError, match="cannot be opened .*: it is no serial port"):
+        registry.open(BridgeAddress.of(Address.parse(f"serial:{path}")).endpoint, wait=False)
+
+
+def test_a_port_that_another_group_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    import serial
+
+    def refused(*_: object, **__: object) -> None:
+        raise serial.SerialException(13, "could not open port")
+
+    monkeypatch.setattr(serial, "Serial", refused)
+    endpoint = BridgeAddress.of(Address.parse("serial:/dev/null")).endpoint
+    for group, named in (("uucp", "uucp"), ("root", "dialout")):  # root's alone: a port whose rule has not run yet
+        monkeypatch.setattr(Path, "group", lambda _, group=group: group)
+        with pytest.raises(DeviceError, match=f"Permission denied.*: add this user to the group '{named}'"):
+            registry.open(endpoint, wait=False)
+
+
 def test_a_discovery_finds_what_has_no_source_of_its_own(board: Board) -> None:
     discovery = BridgeDiscovery.open(Address.parse(f"serial:{board.path}"), SourceContext(wait_for_device=True))
     assert isinstance(discovery, LinkDiscovery)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import random
-import socket
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -13,29 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from edge_aac.audio.sources.address import Address
-from edge_aac.errors import DeviceError, InputMissingError
-from firmware_bridge.address import BridgeAddress
+from edge_aac.errors import DeviceError
 from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.fields import Codec, Priority
 from firmware_bridge.frame import Caption, Hello, Status, encode
-from firmware_bridge.keys import Keyring, add_key
+from firmware_bridge.keys import add_key
 from firmware_bridge.packets import Direction, seal, with_crc
 from firmware_bridge.sessions import MAX_DEVICES, MAX_OFFERS, HostSessions, UnknownSessionError
 from firmware_bridge.udp_link import UdpLink
+from tests.firmware_bridge.udp_cases import OTHER_KEY, Remote, free_port, opened, wait_for
 from tests.firmware_bridge.worlds import DEVICE, KEY, pcm
 
 FORGED = int(os.environ.get("EDGE_AAC_BRIDGE_FORGED", "8000"))
 """Datagrams that are forged; the promise speaks of a million."""
-OTHER_KEY = bytes(reversed(KEY))
-FRAME = [[0] * 320]
-
-
-def free_port() -> int:
-    """A port of UDP that nobody listens at."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture
@@ -47,58 +36,9 @@ def keys(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def link(keys: Path) -> Iterator[UdpLink]:
-    opened = _opened(f"udp://127.0.0.1:{free_port()}?keys=file:{keys}")
-    yield opened
-    opened.close()
-
-
-def _opened(address: str) -> UdpLink:
-    return UdpLink(BridgeAddress.of(Address.parse(address)).endpoint, wait=False)
-
-
-class Remote:
-    """A device's socket on the other side."""
-
-    def __init__(self, link: UdpLink, device: EmulatedDevice) -> None:
-        self.device = device
-        self.sent: list[bytes] = []
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.connect(("127.0.0.1", link.port))
-        self._socket.settimeout(5)
-
-    def send(self, packet: bytes) -> None:
-        self.sent.append(packet)
-        self._socket.send(packet)
-
-    def receive(self) -> bytes:
-        packet = self._socket.recv(2000)
-        self.device.receive(packet)
-        return packet
-
-    def nothing_comes(self) -> bool:
-        self._socket.settimeout(0.3)
-        try:
-            self._socket.recv(2000)
-        except TimeoutError:
-            return True
-        return False
-
-    def associate(self) -> None:
-        """HELLO and TIME, and the first frame of the session."""
-        for packet in self.device.packets_due(time.monotonic()):
-            self.send(packet)
-        self.receive()
-        assert self.device.session
-        self.send_audio()
-
-    def send_audio(self) -> bytes:
-        packet = self.device.audio(FRAME)
-        assert packet is not None
-        self.send(packet)
-        return packet
-
-    def close(self) -> None:
-        self._socket.close()
+    one = opened(f"udp://127.0.0.1:{free_port()}?keys=file:{keys}")
+    yield one
+    one.close()
 
 
 @pytest.fixture
@@ -108,21 +48,13 @@ def remote(link: UdpLink) -> Iterator[Remote]:
     one.close()
 
 
-def _wait_for(holds: object, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    assert callable(holds)
-    while not holds():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
-
-
 def test_a_device_is_known_from_its_first_frame_in_a_session_on(link: UdpLink, remote: Remote) -> None:
     (hello,) = remote.device.packets_due(time.monotonic())
     remote.send(hello)
     remote.receive()
     assert link.devices == [], "a HELLO alone may be a recorded one"
     remote.send_audio()
-    _wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 1)
+    wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 1)
     assert link.devices[0].label == "kitchen"
     assert remote.device.unix_ms == pytest.approx(time.time() * 1000, abs=60_000)
 
@@ -131,7 +63,7 @@ def test_captions_reach_the_device_and_only_in_its_session(link: UdpLink, remote
     with pytest.raises(DeviceError):
         link.send(Caption(DEVICE, 1, Priority.NORMAL, 5, "too early"))
     remote.associate()
-    _wait_for(lambda: link.devices)
+    wait_for(lambda: link.devices)
     link.send(Caption(DEVICE, 1, Priority.NORMAL, 5, "a dog barks"))
     packet = remote.receive()
     assert [caption.text for caption in remote.device.shown] == ["a dog barks"]
@@ -170,7 +102,7 @@ def test_hostile_datagrams_change_nothing(link: UdpLink, remote: Remote, caplog:
     remote.associate()
     for _ in range(50):
         remote.send_audio()
-    _wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 51)
+    wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 51)
     device = link.devices[0]
     inbox = device.listen(0.06)
     while inbox.take(0.0) is not None:
@@ -198,7 +130,7 @@ def test_hostile_datagrams_change_nothing(link: UdpLink, remote: Remote, caplog:
     assert "has no key here: `edge-aac bridge keygen`" in caplog.text
     # The device itself is heard as before.
     remote.send_audio()
-    _wait_for(lambda: device.counters.audio_frames == 52)
+    wait_for(lambda: device.counters.audio_frames == 52)
     assert inbox.take(1.0) is not None
 
 
@@ -208,13 +140,13 @@ def test_a_recorded_conversation_is_nothing_to_a_host_that_was_started_anew(
     remote.associate()
     for _ in range(20):
         remote.send_audio()
-    _wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 21)
-    again = _opened(f"udp://127.0.0.1:{free_port()}?keys=file:{keys}")
+    wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 21)
+    again = opened(f"udp://127.0.0.1:{free_port()}?keys=file:{keys}")
     try:
         other = Remote(again, EmulatedDevice(DEVICE, key=KEY))
         for packet in remote.sent:
             other.send(packet)
-        _wait_for(lambda: again.refused >= 21)
+        wait_for(lambda: again.refused >= 21)
         assert again.devices == []
         other.close()
     finally:
@@ -223,7 +155,7 @@ def test_a_recorded_conversation_is_nothing_to_a_host_that_was_started_anew(
 
 def test_a_host_that_was_started_anew_asks_for_hello(keys: Path, link: UdpLink, remote: Remote) -> None:
     remote.associate()
-    _wait_for(lambda: link.devices)
+    wait_for(lambda: link.devices)
     address = link.endpoint
     link.close()
     again = UdpLink(address, wait=False)
@@ -236,21 +168,21 @@ def test_a_host_that_was_started_anew_asks_for_hello(keys: Path, link: UdpLink, 
         remote.receive()
         assert remote.device.session not in {0, session}
         remote.send_audio()
-        _wait_for(lambda: again.devices)
+        wait_for(lambda: again.devices)
     finally:
         again.close()
 
 
 def test_a_device_that_was_started_anew_is_heard_at_once(link: UdpLink, remote: Remote) -> None:
     remote.associate()
-    _wait_for(lambda: link.devices)
+    wait_for(lambda: link.devices)
     inbox = link.devices[0].listen(0.0)
     before = remote.device.session
     remote.device.restart()
     remote.associate()
     assert remote.device.session != before
-    _wait_for(lambda: link.devices[0].hello.boot == remote.device.boot)
-    _wait_for(lambda: link.devices[0].counters.audio_frames == 2)
+    wait_for(lambda: link.devices[0].hello.boot == remote.device.boot)
+    wait_for(lambda: link.devices[0].counters.audio_frames == 2)
     boots = [received.hello.boot for _ in range(2) if (received := inbox.take(1.0)) is not None]
     assert boots[-1] == remote.device.boot
 
@@ -292,7 +224,7 @@ def test_devices_without_a_running_session_are_bounded() -> None:
 
 
 def test_plain_datagrams_are_taken_where_that_was_chosen(caplog: pytest.LogCaptureFixture) -> None:
-    link = _opened(f"udp://127.0.0.1:{free_port()}?auth=none")
+    link = opened(f"udp://127.0.0.1:{free_port()}?auth=none")
     try:
         assert "anybody in the network" in caplog.text
         remote = Remote(link, EmulatedDevice(DEVICE, "plain"))
@@ -300,7 +232,7 @@ def test_plain_datagrams_are_taken_where_that_was_chosen(caplog: pytest.LogCaptu
             remote.send(packet)
         remote.receive()
         remote.send_audio()
-        _wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 1)
+        wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 1)
         link.send(Caption(DEVICE, 1, Priority.NORMAL, 5, "ö"))
         remote.receive()
         assert remote.device.shown[0].text == "ö"
@@ -309,31 +241,10 @@ def test_plain_datagrams_are_taken_where_that_was_chosen(caplog: pytest.LogCaptu
         link.close()
 
 
-def test_keys_are_read_anew_when_their_file_changes(keys: Path) -> None:
-    keyring = Keyring(f"file:{keys}")
-    assert keyring.of(5) is None
-    add_key(keys, 5, OTHER_KEY)
-    keyring.look()
-    assert keyring.of(5) == OTHER_KEY
-    keys.write_text("nonsense")
-    keyring.look()
-    assert keyring.of(5) == OTHER_KEY, "keys that cannot be read leave the old ones in use"
-
-
-def test_there_is_no_link_without_keys(tmp_path: Path) -> None:
-    with pytest.raises(InputMissingError, match="keygen"):
-        _opened(f"udp://127.0.0.1:{free_port()}?keys=file:{tmp_path / 'none'}")
-
-
-def test_a_port_that_is_taken(link: UdpLink, keys: Path) -> None:
-    with pytest.raises(DeviceError, match="cannot be listened at"):
-        _opened(f"udp://127.0.0.1:{link.port}?keys=file:{keys}")
-
-
 def test_a_status_counts_as_a_sign_of_the_device(link: UdpLink, remote: Remote) -> None:
     remote.associate()
-    _wait_for(lambda: link.devices)
+    wait_for(lambda: link.devices)
     for packet in remote.device.packets_due(time.monotonic() + 11):
         remote.send(packet)
-    _wait_for(lambda: link.devices[0].status is not None)
+    wait_for(lambda: link.devices[0].status is not None)
     assert isinstance(link.devices[0].status, Status)

@@ -21,7 +21,7 @@ from firmware_bridge.commands import app
 from firmware_bridge.emulation import Emulation, SampleFeed
 from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.keys import Keys
-from tests.firmware_bridge.test_udp_link import free_port
+from tests.firmware_bridge.udp_cases import free_port
 from tests.system.command import run_edge_aac, started_edge_aac
 
 pytestmark = [pytest.mark.waits, pytest.mark.one_python]
@@ -142,13 +142,13 @@ def test_listen_send_and_emulate(tmp_path: Path) -> None:
     address = f"udp://127.0.0.1:{port}?keys=file:{keys}"
     with started_edge_aac(*device, "--codec", "adpcm") as emulated:
         sent = run_edge_aac(
-            "bridge", "send", address, "wrist", "a dog barks", "--pattern", "long", env=_state(tmp_path)
+            "bridge", "send", address, "wrist", "a dog barks", "--pattern", "one-short", env=_state(tmp_path)
         )
         assert sent.stdout == "wrist answered: done, done\n", sent.stderr
         heard = run_edge_aac("bridge", "listen", address, "--seconds", "9", "--json", env=_state(tmp_path)).stdout
         emulated.terminate()
         shown = emulated.communicate(timeout=20)[0].decode()
-    assert "wrist: shows for 10 s: a dog barks" in shown and "wrist: plays long for 10 s" in shown
+    assert "wrist: shows for 10 s: a dog barks" in shown and "wrist: plays one-short for 10 s" in shown
     lines = [json.loads(line) for line in heard.splitlines()]
     assert lines[0]["frame"] == "HELLO" and lines[0]["codec"] == "adpcm"
     assert lines[-1]["lost_samples"] == 0 and lines[-1]["frames"] > 10
@@ -180,3 +180,11 @@ def test_what_a_user_may_do_wrong(words: list[str], code: int, monkeypatch: pyte
     assert isinstance(result.exception, EdgeAacError), result.output
     assert result.exception.exit_code == code
     assert "\n" not in str(result.exception)
+
+
+def test_a_device_without_a_key_is_told_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_aac.signals.end_by", lambda _stop: None)
+    keys = tmp_path / "keys"
+    keys.write_text(f"5 {'00' * 32}\n")
+    result = CliRunner().invoke(app, ["emulate", "udp://127.0.0.1:9", "--device-id", "7", "--keys", str(keys)])
+    assert "`edge-aac bridge keygen 000000000007` makes one, --device-id names another" in str(result.exception)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,3 +33,20 @@ def test_what_the_start_would_refuse(table: dict[str, Any], text: str, monkeypat
     monkeypatch.setattr("edge_aac.service.opening.open_bundle", lambda _name: bundle)
     assert [finding.status for finding in _findings({})] == ["ok"]
     assert [finding.text for finding in _findings(table) if finding.status == "failed" and text in finding.text]
+
+
+@pytest.mark.parametrize(
+    ("sink", "open_to_all"),
+    [
+        ('kind = "webhook"\nurl = "https://ntfy.sh/long-secret-name"', True),
+        ('kind = "mqtt"\nurl = "mqtt://broker"\ncredentials = "file:/run/password"', False),  # a place, no secret
+        ('kind = "bridge"\nalerts = { smoke = "long" }', False),
+    ],
+)
+def test_files_with_secrets_that_everybody_may_read(sink: str, open_to_all: bool, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f"[[sinks]]\n{sink}\n")
+    for mode, told in ((0o644, open_to_all), (0o640, False)):
+        path.chmod(mode)
+        (part,) = check(Context(load_settings(path)))
+        assert any("holds secrets" in finding.text for finding in part.run()) is told

@@ -48,7 +48,7 @@ def test_versions_and_distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     root = _machine(tmp_path, {"etc/os-release": 'ID=debian\nPRETTY_NAME="Debian 12"\n'})
     first, second = _found(versions.check, _context(root))
     assert "Debian 12" in first.text
-    assert "numpy" in second.text
+    assert "numpy" in second.text and "pyserial" in second.text and "paho-mqtt" in second.text
     monkeypatch.setattr(versions, "REQUIRED", ("numpy", "no-such-package"))
     assert Finding("failed", "no-such-package is missing", "install edge-aac again with pip") in _found(
         versions.check, _context(root)

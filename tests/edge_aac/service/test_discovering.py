@@ -231,6 +231,27 @@ def test_a_reload_changes_adds_and_takes_away(tmp_path: Path, pond: ModuleType, 
     assert sorted(pond.closed) == ["pond:1", "pond:2"]
 
 
+def test_an_alert_is_for_the_found_source_that_it_names(
+    tmp_path: Path, pond: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    pond.there += ["ann", "bob"]
+    rule = '[[alerts]]\nname = "{}"\nsounds = ["frog"]\nsources = ["{}"]\n'
+    rules = rule.format("one", "ann") + rule.format("other", "bob")
+    source = '[[sources]]\naddress = "pond:1"\n'
+
+    def followed(running: Running) -> dict[str, list[str]]:
+        channels = list(running.channels.values())
+        return {plan.label: [each.name for each in channel.publisher.alerts.rules] for plan, channel in channels}
+
+    request = ReloadRequest(lambda: _settings(tmp_path, source + rule.format("new", "bob")))
+    with caplog.at_level(logging.INFO), _stream(_settings(tmp_path, source + rules), request) as running:
+        _wait_for(lambda: followed(running) == {"ann": ["one"], "bob": ["other"]})
+        request.make()
+        _wait_for(lambda: followed(running) == {"ann": [], "bob": ["new"]})
+    told = [record for record in caplog.records if "which is not configured" in record.getMessage()]
+    assert told and {record.levelname for record in told} == {"INFO"}, "it may be found yet"
+
+
 def test_one_that_was_paused_is_paused_when_it_comes_again(
     tmp_path: Path, pond: ModuleType, opened: dict[str, FakeSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:

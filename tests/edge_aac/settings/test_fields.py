@@ -104,6 +104,8 @@ def test_values_are_read_back(value: Any) -> None:
             "rtsp://me@porch/1?rate=3&access_token=abc&x=1#y",
             "rtsp://********@porch/1?rate=3&access_token=********&x=1#y",
         ),
+        ("udp://h?auth=none&key=abc&keys=file:/k", "udp://h?auth=none&key=********&keys=file:/k"),
+        ("udp://h?auth=nonesuch", "udp://h?auth=********"),
     ],
 )
 def test_addresses_without_secrets(text: str, shown_text: str) -> None:
@@ -114,3 +116,12 @@ def test_addresses_without_secrets(text: str, shown_text: str) -> None:
 def test_a_table_is_shown_without_its_values() -> None:
     assert shown({"password": "hunter2"}, None) == '{password = "********"}'
     assert toml_value(SecretStr("hunter2")) == '"********"'
+
+
+def test_a_table_without_secrets_is_shown_whole() -> None:
+    class Tables(BaseModel):
+        rooms: dict[str, list[str]] = Field(default_factory=dict, json_schema_extra={"public": True})
+
+    rooms = Section("tables", Tables).settings["rooms"]
+    shown_text = shown({"hall": ["garden", "rtsp://me:pw@porch"]}, rooms)
+    assert shown_text == '{hall = ["garden", "rtsp://********@porch"]}'

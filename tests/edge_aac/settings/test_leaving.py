@@ -63,6 +63,13 @@ def test_sources_on_the_network_without_their_secrets() -> None:
     assert "over the network" in _told(stream={"device": "https://radio/stream"})
 
 
+def test_devices_that_send_to_an_address_of_this_machine_are_told_once() -> None:
+    address = "udp://0.0.0.0:5005"
+    told = _told(sources=[{"address": address}, {"address": f"{address}?device=5", "name": "nursery"}])
+    assert told.count("over the network") == 1 and f'not encrypted, to "{address}"' in told
+    assert "who runs that" not in told
+
+
 def test_clips_and_privacy(tmp_path: Path) -> None:
     told = _told(
         clips={"enabled": True, "folder": str(tmp_path), "max_total_mb": 200, "max_age_days": 7, "match": ["dog*"]},
