@@ -11,7 +11,7 @@ from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
 from edge_aac.models.contract import Description, ScoredCaption
 from edge_aac.records import Caption, Event, Gap, LatencyMs, Model, Score, TimeSpan, as_text, rfc3339
-from edge_aac.streaming.events import EventChange
+from edge_aac.streaming.event_changes import EventChange
 from edge_aac.streaming.losses import LostSound
 from edge_aac.timebase import SAMPLE_RATE
 

@@ -18,8 +18,9 @@ from edge_aac.streaming.alerts.rules import AlertRule
 from edge_aac.streaming.building import RecordBuilder, undescribed
 from edge_aac.streaming.channel_settings import ChannelSettings
 from edge_aac.streaming.counters import Counters, LatencyLog
+from edge_aac.streaming.event_changes import EventChange, Observation
 from edge_aac.streaming.event_settings import EventRules
-from edge_aac.streaming.events import EventChange, EventTracker, Observation
+from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.gate import ScoreGate
 from edge_aac.streaming.hub import Delivery
 from edge_aac.streaming.losses import milliseconds

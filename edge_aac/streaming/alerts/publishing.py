@@ -10,7 +10,7 @@ from edge_aac.streaming.alerts.rules import AlertRule, local_minute
 from edge_aac.streaming.alerts.watch import AlertChange, AlertWatch
 from edge_aac.streaming.building import RecordBuilder, compact
 from edge_aac.streaming.counters import Counters
-from edge_aac.streaming.events import EventChange, OpenEvent
+from edge_aac.streaming.event_changes import EventChange, OpenEvent
 from edge_aac.streaming.outlet import Delivery
 from edge_aac.timebase import SAMPLE_RATE
 

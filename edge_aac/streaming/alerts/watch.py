@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Literal
 
 from edge_aac.streaming.alerts.rules import AlertRule, with_names
-from edge_aac.streaming.events import EventChange, OpenEvent, ceased
+from edge_aac.streaming.event_changes import EventChange, OpenEvent, ceased
 from edge_aac.streaming.wording import WordPatterns
 
 REMEMBERED_TEXTS = 1024

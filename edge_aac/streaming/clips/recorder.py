@@ -21,7 +21,7 @@ from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.clips.settings import ClipSettings
 from edge_aac.streaming.clips.spans import Spans
 from edge_aac.streaming.clips.writer import Clip, ClipFacts, ClipWriter
-from edge_aac.streaming.events import EventChange
+from edge_aac.streaming.event_changes import EventChange
 from edge_aac.streaming.hub import Delivery
 from edge_aac.streaming.wording import WordPatterns
 from edge_aac.timebase import SAMPLE_RATE

@@ -231,27 +231,6 @@ def test_a_reload_changes_adds_and_takes_away(tmp_path: Path, pond: ModuleType, 
     assert sorted(pond.closed) == ["pond:1", "pond:2"]
 
 
-def test_an_alert_is_for_the_found_source_that_it_names(
-    tmp_path: Path, pond: ModuleType, caplog: pytest.LogCaptureFixture
-) -> None:
-    pond.there += ["ann", "bob"]
-    rule = '[[alerts]]\nname = "{}"\nsounds = ["frog"]\nsources = ["{}"]\n'
-    rules = rule.format("one", "ann") + rule.format("other", "bob")
-    source = '[[sources]]\naddress = "pond:1"\n'
-
-    def followed(running: Running) -> dict[str, list[str]]:
-        channels = list(running.channels.values())
-        return {plan.label: [each.name for each in channel.publisher.alerts.rules] for plan, channel in channels}
-
-    request = ReloadRequest(lambda: _settings(tmp_path, source + rule.format("new", "bob")))
-    with caplog.at_level(logging.INFO), _stream(_settings(tmp_path, source + rules), request) as running:
-        _wait_for(lambda: followed(running) == {"ann": ["one"], "bob": ["other"]})
-        request.make()
-        _wait_for(lambda: followed(running) == {"ann": [], "bob": ["new"]})
-    told = [record for record in caplog.records if "which is not configured" in record.getMessage()]
-    assert told and {record.levelname for record in told} == {"INFO"}, "it may be found yet"
-
-
 def test_one_that_was_paused_is_paused_when_it_comes_again(
     tmp_path: Path, pond: ModuleType, opened: dict[str, FakeSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,21 +344,3 @@ def test_one_that_is_opened_during_a_reload_is_heard_by_the_new_settings(
         go_on.set()
         _wait_for(lambda: _labels(running) == ["robin"])
         assert [channel.hop_s for channel in running.session.channels] == [7.0]
-
-
-def test_alerts_name_what_is_found_or_what_finds_it(
-    tmp_path: Path, pond: ModuleType, caplog: pytest.LogCaptureFixture
-) -> None:
-    sources = {"robin": '["robin"]', "pond": '["pond:1"]', "other": '["kermit"]'}
-    rules = [f'[[alerts]]\nname = "{name}"\nsounds = ["rain"]\nsources = {of}\n' for name, of in sources.items()]
-    pond.there.append("robin")
-    text = ['[[sources]]\naddress = "pond:1"\n' + "".join(rules)]
-    request = ReloadRequest(lambda: _settings(tmp_path, text[0]))
-    with _stream(_settings(tmp_path, text[0]), request) as running:
-        _wait_for(lambda: _labels(running) == ["robin"])
-        (channel,) = running.session.channels
-        assert [rule.name for rule in channel.publisher.alerts.rules] == ["robin", "pond"]
-        text[0] = '[[sources]]\naddress = "pond:1"\n' + rules[0] + rules[2]
-        request.make()
-        _wait_for(lambda: [rule.name for rule in channel.publisher.alerts.rules] == ["robin"])
-    assert "not configured" not in caplog.text

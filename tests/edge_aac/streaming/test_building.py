@@ -14,7 +14,7 @@ from edge_aac.audio.windows import Window
 from edge_aac.models.contract import Description, Latency, ScoredCaption
 from edge_aac.records import TimeSpan
 from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
-from edge_aac.streaming.events import EventChange
+from edge_aac.streaming.event_changes import EventChange
 from tests.edge_aac.fake_clocks import FakeClocks
 from tests.edge_aac.fakes import MODEL, scored
 

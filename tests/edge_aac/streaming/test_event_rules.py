@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_aac.models.contract import ScoredCaption
+from edge_aac.streaming.event_changes import EventChange, Observation
 from edge_aac.streaming.event_settings import EventRules
-from edge_aac.streaming.events import MAX_TRACKED, EventChange, EventTracker, Observation
+from edge_aac.streaming.events import MAX_TRACKED, EventTracker
 
 Step = tuple[int, str]
 _SECOND = 100

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from edge_aac.models.contract import ScoredCaption
-from edge_aac.streaming.events import EventChange, EventTracker
+from edge_aac.streaming.event_changes import EventChange
+from edge_aac.streaming.events import EventTracker
 from tests.edge_aac.fakes import scored
 
 _WINDOW, _HOP = 10, 2

@@ -21,7 +21,7 @@ from edge_aac.streaming.clips.folder import ClipFolder, Limits
 from edge_aac.streaming.clips.recorder import MAX_OPEN_CLIPS, ClipRecorder, as_int16
 from edge_aac.streaming.clips.settings import ClipSettings
 from edge_aac.streaming.clips.writer import ClipWriter
-from edge_aac.streaming.events import EventChange, State
+from edge_aac.streaming.event_changes import EventChange, State
 from edge_aac.streaming.hub import Delivery
 from tests.edge_aac.fakes import MODEL, scored
 
