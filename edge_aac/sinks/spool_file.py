@@ -24,6 +24,7 @@ _LOG_LIMIT_BYTES = 2 * CHECKPOINT_PAGES * PAGE_BYTES
 _VACUUM_PAGES = 4096
 _CACHE_KB = 512
 _ALL = "SELECT topic, source, payload, properties, number, size FROM message ORDER BY number"
+_NEXT = "SELECT topic, source, payload, properties, number, size FROM message WHERE number > ? ORDER BY number LIMIT 1"
 
 _OF_DAMAGE = ("Could not decode to UTF-8", "no such table", "no such column", "malformed")
 """Beginnings of what Python's sqlite3 says of unusable content by an OperationalError, as it does of a full disk."""
@@ -253,10 +254,16 @@ def rescued(path: Path) -> list[Message]:
     messages: list[Message] = []
     try:
         database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        with closing(database), closing(database.execute(_ALL)) as rows:
-            for topic, source, payload, properties, number, size in rows:
+        with closing(database):
+            # One by one: Python 3.10 reads a row ahead, and would lose the last whole one before the fault.
+            last = -1
+            while row := database.execute(_NEXT, (last,)).fetchone():
+                topic, source, payload, properties, number, size = row
                 message = Message(topic, source, payload, _texts(properties), number)
-                if isinstance(payload, bytes) and isinstance(number, int) and message.size == size:
+                if not isinstance(number, int) or number <= last:
+                    break
+                last = number
+                if isinstance(payload, bytes) and message.size == size:
                     messages.append(message)
     except (sqlite3.Error, OSError, TypeError, ValueError, AttributeError) as error:
         _log.debug("'%s' cannot be read any further (%s)", path, error)
