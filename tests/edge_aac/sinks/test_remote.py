@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 def _sink(remote: FakeRemote, path: Path | None, backoff: Backoff = _FAST, window: int = 3) -> Spooled:
     spool = Spool(path, SpoolLimits())
-    return Spooled(remote, spool, "the broker", backoff=backoff, window=Window(window), patience_s=2.0)
+    return Spooled(remote, spool, "the broker", backoff=backoff, window=Window(window), patience_s=10.0)
 
 
 @pytest.fixture
