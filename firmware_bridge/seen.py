@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_aac.json_files import write_table
 from edge_aac.service.overrides import folder_of_environment
 from firmware_bridge.device import Device
 
@@ -65,12 +65,10 @@ class SeenDevices:
             for device in devices:
                 kept[link, device.id_text] = _of_device(link, device)
             newest = sorted(kept.values(), key=lambda one: one.heard_s)[-_MAX_KEPT:]
-            partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+            table = {"schema": _SCHEMA, "devices": [vars(one) for one in newest]}
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                text = json.dumps({"schema": _SCHEMA, "devices": [vars(one) for one in newest]}, ensure_ascii=True)
-                partial.write_text(text + "\n", encoding="ascii")
-                partial.replace(self._path)
+                write_table(self._path, table, mode=None)
                 self._failed = False
             except OSError as error:
                 log.log(

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from edge_aac.errors import EdgeAacError
+from edge_aac.json_files import write_table
 from edge_aac.records import Alert, parse_record
 
 FILE_NAME = "alerts.json"
@@ -107,11 +108,8 @@ class OpenAlerts:
 
     def _save(self) -> None:
         table = {"schema": _SCHEMA, "open": [alert.to_table() for alert in self._open.values()]}
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                json.dump(table, file)
-            partial.replace(self._path)
+            write_table(self._path, table)
             self._failed = False
         except OSError as error:
             self._note_failure(error)

@@ -22,6 +22,7 @@ from pathlib import Path
 from edge_aac.audio.sources.address import Address
 from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
 from edge_aac.errors import ConfigError
+from edge_aac.json_files import write_table
 from edge_aac.service.plans import SourcePlan
 from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.gate import ScoreGate
@@ -184,14 +185,9 @@ class Overrides:
             return
         saved = self.by_label
         table = {"schema": _SCHEMA, "sources": {label: _table(one) for label, one in saved.items()}}
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                json.dump(table, file, ensure_ascii=True)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path)
+            write_table(self.path, table, durable=True)
             self._failed, self._saved = False, saved
         except OSError as error:
             level = logging.DEBUG if self._failed else logging.WARNING

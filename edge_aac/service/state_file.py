@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_aac.errors import DataError, InputMissingError
+from edge_aac.json_files import write_table
 
 FILE_VARIABLE = "EDGE_AAC_STATE_FILE"
 FOLDER_VARIABLE = "RUNTIME_DIRECTORY"
@@ -94,14 +95,9 @@ class StateFile:
     def write(self, state: Mapping[str, Any]) -> None:
         """Replace what the file holds."""
         try:
-            partial = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                # Others may read it, whatever the service's umask keeps from them: a health check runs as another user.
-                # It holds no secret, and no sound.
-                os.fchmod(file.fileno(), 0o644)
-                json.dump(state, file, ensure_ascii=True)
-                file.write("\n")
-            partial.replace(self._path)
+            # Others may read it, whatever the service's umask keeps from them: a health check runs as another user. It
+            # holds no secret, and no sound.
+            write_table(self._path, state, mode=0o644)
         except (OSError, ValueError) as error:  # ValueError: a path that names no file, as /
             level = logging.DEBUG if self._failed else logging.WARNING
             self._failed = True
