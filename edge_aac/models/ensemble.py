@@ -25,11 +25,11 @@ from edge_aac.bundle.manifest import FamiliarityRule
 from edge_aac.bundle.store import Bundle
 from edge_aac.errors import DataError
 from edge_aac.fluency.sound_names import SoundNames
-from edge_aac.models.contract import Description, ScoredCaption, SharedWork, Undecoded, Wanted, not_cancelled
+from edge_aac.models.contract import ScoredCaption, SharedWork
 from edge_aac.models.decoding import Candidate, find_candidates
 from edge_aac.models.encoding import Encoded
 from edge_aac.models.mixture import MixtureSteps
-from edge_aac.models.pipeline import RunLimits, describe_batch
+from edge_aac.models.pipeline import RunLimits, StagedModel
 from edge_aac.models.sampling import Withheld
 from edge_aac.models.seq2seq import Captioner
 
@@ -59,7 +59,7 @@ class EncodedByAll:
         return np.asarray(np.any([encoded.all_padding for encoded in self.members], axis=0))
 
 
-class Ensemble:
+class Ensemble(StagedModel):
     """Captions windows with several bundles at once: see :mod:`edge_aac.models.ensemble`.
 
     The embeddings that it gives, of sounds and of texts, are the first member's, as is what they are compared by. Which
@@ -148,26 +148,6 @@ class Ensemble:
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`; the first member's."""
         return self.members[0].embed(texts)
-
-    def describe(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        cancelled: Callable[[], bool] = not_cancelled,
-    ) -> list[Description | DataError]:
-        """See :class:`edge_aac.models.contract.WindowModel`."""
-        described = describe_batch(self, windows, rngs, cancelled)
-        return [found for found in described if not isinstance(found, Undecoded)]
-
-    def describe_wanted(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        wanted: Wanted,
-        cancelled: Callable[[], bool] = not_cancelled,
-    ) -> list[Description | DataError | Undecoded]:
-        """See :class:`edge_aac.models.contract.SelectiveModel`."""
-        return describe_batch(self, windows, rngs, cancelled, wanted)
 
     def encode(self, windows: Sequence[Window], cancelled: Callable[[], bool]) -> Encoded:
         """See :class:`edge_aac.models.pipeline.CaptioningStages`: the first member's."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edge_aac.audio.windows import Window
 from edge_aac.bundle.manifest import FamiliarityRule
 from edge_aac.errors import DataError
-from edge_aac.models.contract import Description, Latency, ScoredCaption, Undecoded, Wanted
+from edge_aac.models.contract import Description, Latency, ScoredCaption, Undecoded, Wanted, not_cancelled
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.encoding import Encoded
 from edge_aac.models.sampling import Withheld
@@ -117,6 +117,35 @@ class CaptioningStages(Protocol[Whole]):
         self, candidates: Sequence[Sequence[Candidate]], encoded: Whole, numbers: Sequence[int]
     ) -> list[list[ScoredCaption] | DataError]:
         """Rank the candidates of the windows with these numbers, best first."""
+
+
+class StagedModel:
+    """A captioner as the contract of models has it, made of its stages."""
+
+    def describe(
+        self: CaptioningStages[Whole],
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        cancelled: Callable[[], bool] = not_cancelled,
+    ) -> list[Description | DataError]:
+        """See :class:`edge_aac.models.contract.WindowModel`.
+
+        All windows share one run of each graph, as far as the engines take so many. Of a window that holds less sound
+        than its length, a bundle whose model was trained on padded batches leaves the padding out; another hears
+        silence there.
+        """
+        described = describe_batch(self, windows, rngs, cancelled)
+        return [found for found in described if not isinstance(found, Undecoded)]
+
+    def describe_wanted(
+        self: CaptioningStages[Whole],
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        wanted: Wanted,
+        cancelled: Callable[[], bool] = not_cancelled,
+    ) -> list[Description | DataError | Undecoded]:
+        """See :class:`edge_aac.models.contract.SelectiveModel`."""
+        return describe_batch(self, windows, rngs, cancelled, wanted)
 
 
 def describe_batch(

@@ -20,12 +20,12 @@ from edge_aac.engines.steps import ResidentEngine, StepwiseEngine
 from edge_aac.errors import DataError
 from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.choices import Choices
-from edge_aac.models.contract import Description, ScoredCaption, Undecoded, Wanted, not_cancelled
+from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import Candidate, CandidateDecoder
 from edge_aac.models.encoding import Encoded, WindowEncoder
 from edge_aac.models.graph_contracts import check_captioner
 from edge_aac.models.patches import PatchStem, PatchVectors
-from edge_aac.models.pipeline import RunLimits, describe_batch
+from edge_aac.models.pipeline import RunLimits, StagedModel
 from edge_aac.models.rerank import Reranker
 from edge_aac.models.sampling import Withheld
 from edge_aac.models.sound_table import read_sounds
@@ -35,7 +35,7 @@ from edge_aac.models.trial import Trial
 Array = npt.NDArray[np.float32]
 
 
-class Captioner:
+class Captioner(StagedModel):
     """Captions windows with one bundle: the model of the kind "seq2seq".
 
     Holds the decoder's cache, so one captioner serves one thread at a time.
@@ -174,31 +174,6 @@ class Captioner:
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`."""
         return self.reranker.embed(texts)
-
-    def describe(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        cancelled: Callable[[], bool] = not_cancelled,
-    ) -> list[Description | DataError]:
-        """See :class:`edge_aac.models.contract.WindowModel`.
-
-        All windows share one run of each graph, as far as the engines take so many. Of a window that holds less sound
-        than its length, a bundle whose model was trained on padded batches leaves the padding out; another hears
-        silence there.
-        """
-        described = describe_batch(self, windows, rngs, cancelled)
-        return [found for found in described if not isinstance(found, Undecoded)]
-
-    def describe_wanted(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        wanted: Wanted,
-        cancelled: Callable[[], bool] = not_cancelled,
-    ) -> list[Description | DataError | Undecoded]:
-        """See :class:`edge_aac.models.contract.SelectiveModel`."""
-        return describe_batch(self, windows, rngs, cancelled, wanted)
 
     def encode(self, windows: Sequence[Window], cancelled: Callable[[], bool]) -> Encoded:
         """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
