@@ -24,9 +24,8 @@ from pydantic import Field, field_validator
 from edge_aac.errors import ConfigError, InputMissingError
 from edge_aac.records import Record
 from edge_aac.secret_variables import without_secrets
-from edge_aac.sinks.contract import SinkStatus
 from edge_aac.sinks.message import Message
-from edge_aac.sinks.remote import Receipts, RemoteFault, Spooled, Window
+from edge_aac.sinks.remote import Receipts, RemoteFault, Spooled, SpooledSink, Window
 from edge_aac.sinks.spool import Spool
 from edge_aac.sinks.spool_settings import SpooledSettings
 from edge_aac.terminal import escaped
@@ -286,7 +285,7 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
         os.killpg(process.pid, number)
 
 
-class ExecSink:
+class ExecSink(SpooledSink):
     """Gives records to a program, which is started at once.
 
     Args:
@@ -302,7 +301,7 @@ class ExecSink:
         program_of(settings)
         spool = Spool(settings.spool_file("exec", "\0".join(settings.command)), settings.spool_limits)
         remote = ProgramRemote(settings)
-        self._spooled = Spooled(remote, spool, f"exec {Path(settings.command[0]).name}", window=Window(messages=1))
+        super().__init__(Spooled(remote, spool, f"exec {Path(settings.command[0]).name}", window=Window(messages=1)))
 
     @classmethod
     def open(cls, settings: ExecSettings) -> ExecSink:
@@ -313,16 +312,3 @@ class ExecSink:
     def check(cls, settings: ExecSettings) -> str:
         """See :class:`edge_aac.sinks.contract.SinkKind`; nothing is started, since it would act."""
         return f"the program '{program_of(settings)}' can be started"
-
-    @property
-    def status(self) -> SinkStatus:
-        """See :class:`edge_aac.sinks.contract.Sink`."""
-        return self._spooled.status
-
-    def publish(self, record: Record) -> None:
-        """See :class:`edge_aac.sinks.contract.Sink`; the record is stored when it returns."""
-        self._spooled.publish(record)
-
-    def close(self) -> None:
-        """See :class:`edge_aac.sinks.contract.Sink`."""
-        self._spooled.close()

@@ -286,3 +286,27 @@ class Spooled:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or until(), seconds)
             return until()
+
+
+class SpooledSink:
+    """A sink that is nothing but what it stores and delivers.
+
+    Args:
+        spooled: delivers; it is closed with the sink.
+    """
+
+    def __init__(self, spooled: Spooled) -> None:
+        self._spooled = spooled
+
+    @property
+    def status(self) -> SinkStatus:
+        """See :class:`edge_aac.sinks.contract.Sink`."""
+        return self._spooled.status
+
+    def publish(self, record: Record) -> None:
+        """See :class:`edge_aac.sinks.contract.Sink`; the record is stored when it returns."""
+        self._spooled.publish(record)
+
+    def close(self) -> None:
+        """See :class:`edge_aac.sinks.contract.Sink`."""
+        self._spooled.close()

@@ -17,9 +17,8 @@ from pydantic import Field
 from edge_aac.credentials import Secret, SecretPlace
 from edge_aac.errors import DeviceError, EdgeAacError
 from edge_aac.records import Record
-from edge_aac.sinks.contract import SinkStatus
 from edge_aac.sinks.message import Message
-from edge_aac.sinks.remote import Receipts, RemoteFault, Spooled, Window
+from edge_aac.sinks.remote import Receipts, RemoteFault, Spooled, SpooledSink, Window
 from edge_aac.sinks.spool import Spool
 from edge_aac.sinks.webhook.answers import MessageRefused, judge
 from edge_aac.sinks.webhook.request import Server, trust
@@ -137,7 +136,7 @@ def signature(message: Message, key: bytes | None, now_s: float) -> Mapping[str,
     return headers
 
 
-class WebhookSink:
+class WebhookSink(SpooledSink):
     """Posts records, each once the one before was taken; those that were not wait on disk.
 
     Args:
@@ -158,7 +157,7 @@ class WebhookSink:
         remote = WebhookRemote(settings)
         spool = Spool(settings.spool_file("webhook", settings.url), settings.spool_limits)
         # One at a time: after a fault there is one message at most that may arrive twice.
-        self._spooled = Spooled(remote, spool, f"webhook {settings.host}", window=Window(messages=8))
+        super().__init__(Spooled(remote, spool, f"webhook {settings.host}", window=Window(messages=8)))
 
     @classmethod
     def open(cls, settings: WebhookSettings) -> WebhookSink:
@@ -178,19 +177,6 @@ class WebhookSink:
         if taken[0] is not None:
             raise DeviceError(f"{taken[0]}: the server takes no such messages, correct the shape or the address")
         return f"a test message was posted to {settings.host}, which took it"
-
-    @property
-    def status(self) -> SinkStatus:
-        """See :class:`edge_aac.sinks.contract.Sink`."""
-        return self._spooled.status
-
-    def publish(self, record: Record) -> None:
-        """See :class:`edge_aac.sinks.contract.Sink`; the record is stored when it returns."""
-        self._spooled.publish(record)
-
-    def close(self) -> None:
-        """See :class:`edge_aac.sinks.contract.Sink`."""
-        self._spooled.close()
 
 
 class _Trial(Record):
