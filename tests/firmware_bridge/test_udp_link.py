@@ -16,7 +16,6 @@ from edge_aac.errors import DeviceError
 from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.fields import Codec, Priority
 from firmware_bridge.frame import Caption, Hello, Status, encode
-from firmware_bridge.keys import add_key
 from firmware_bridge.packets import Direction, seal, with_crc
 from firmware_bridge.sessions import MAX_DEVICES, MAX_OFFERS, HostSessions, UnknownSessionError
 from firmware_bridge.udp_link import UdpLink
@@ -25,20 +24,6 @@ from tests.firmware_bridge.worlds import DEVICE, KEY, pcm
 
 FORGED = int(os.environ.get("EDGE_AAC_BRIDGE_FORGED", "8000"))
 """Datagrams that are forged; the promise speaks of a million."""
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    path = tmp_path / "keys"
-    add_key(path, DEVICE, KEY)
-    return path
-
-
-@pytest.fixture
-def link(keys: Path) -> Iterator[UdpLink]:
-    one = opened(f"udp://127.0.0.1:{free_port()}?keys=file:{keys}")
-    yield one
-    one.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,20 +20,6 @@ from firmware_bridge.seen import SeenDevices
 from firmware_bridge.udp_link import UdpLink
 from tests.firmware_bridge.udp_cases import OTHER_KEY, Remote, free_port, opened, wait_for
 from tests.firmware_bridge.worlds import DEVICE, KEY
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    path = tmp_path / "keys"
-    add_key(path, DEVICE, KEY)
-    return path
-
-
-@pytest.fixture
-def link(keys: Path) -> Iterator[UdpLink]:
-    one = opened(f"udp://127.0.0.1:{free_port()}?keys=file:{keys}")
-    yield one
-    one.close()
 
 
 def test_a_device_can_be_sent_to_from_the_moment_that_it_is_known(keys: Path, tmp_path: Path) -> None:

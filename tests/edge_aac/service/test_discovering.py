@@ -6,11 +6,9 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -28,9 +26,8 @@ from edge_aac.settings.tree import Settings, load_settings
 from edge_aac.streaming import overview
 from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.outside_package import NAME, OutsidePackage
+from tests.edge_aac.service.running_stream import PATIENCE_S, running_stream, wait_for
 from tests.edge_aac.streaming.session_cases import noise
-
-_PATIENCE_S = 60.0
 
 _POND = """
 from edge_aac.audio.sources.discovery import FoundSource
@@ -102,58 +99,26 @@ def _settings(folder: Path, text: str) -> Settings:
     return load_settings(path, Layer())
 
 
-def _wait_for(condition: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
-
-
-@contextmanager
-def _stream(settings: Settings, request: ReloadRequest | None = None) -> Iterator[Running]:
-    stop = threading.Event()
-    parts: list[Running] = []
-    build = app._opened
-
-    def noting(*arguments: Any) -> Running:
-        parts.append(build(*arguments))
-        return parts[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "_opened", noting)
-        thread = threading.Thread(
-            target=app.run_stream, args=(settings, app.Output(), stop), kwargs={"reload": request}
-        )
-        thread.start()
-        _wait_for(lambda: parts and any(parts[0].session.signs()))
-        try:
-            yield parts[0]
-        finally:
-            stop.set()
-            thread.join(_PATIENCE_S)
-    assert not thread.is_alive()
-
-
 def _labels(running: Running) -> list[str]:
     return sorted(channel.label for channel in running.session.channels)
 
 
 def test_sources_come_and_go(tmp_path: Path, pond: ModuleType, opened: dict[str, FakeSource]) -> None:
     settings = _settings(tmp_path, '[[sources]]\naddress = "pond:1"\nhop_s = 4.0\n')
-    with _stream(settings) as running:
+    with running_stream(settings) as running:
         assert _labels(running) == [], "and the stream goes on without any"
         assert overview.sentence(running.session) == "no source is there; no captions yet"
         pond.there.append("kermit")
-        _wait_for(lambda: _labels(running) == ["kermit"])
+        wait_for(lambda: _labels(running) == ["kermit"])
         pond.there.append("robin")
-        _wait_for(lambda: _labels(running) == ["kermit", "robin"])
+        wait_for(lambda: _labels(running) == ["kermit", "robin"])
         assert {channel.hop_s for channel in running.session.channels} == {4.0}, "by the settings of their pond"
         pond.there.remove("kermit")
-        _wait_for(lambda: _labels(running) == ["robin"])
-        _wait_for(opened["pond:1?frog=kermit"].closed.is_set)
+        wait_for(lambda: _labels(running) == ["robin"])
+        wait_for(opened["pond:1?frog=kermit"].closed.is_set)
         assert not opened["pond:1?frog=robin"].closed.is_set()
         pond.there.append("kermit")
-        _wait_for(lambda: _labels(running) == ["kermit", "robin"])
+        wait_for(lambda: _labels(running) == ["kermit", "robin"])
     assert pond.closed == ["pond:1"]
     assert '"source":"kermit"' in (tmp_path / "records.jsonl").read_text(), "a last health record"
 
@@ -163,8 +128,8 @@ def test_beside_a_source_of_its_own_with_the_same_name(tmp_path: Path, pond: Mod
     text = (
         '[[sources]]\naddress = "mic0"\n[[sources]]\naddress = "pond:1"\n[[sources]]\naddress = "pond:2"\nname = "b"\n'
     )
-    with _stream(_settings(tmp_path, text)) as running:
-        _wait_for(lambda: len(running.session.channels) == 5)
+    with running_stream(_settings(tmp_path, text)) as running:
+        wait_for(lambda: len(running.session.channels) == 5)
         assert _labels(running) == ["b-mic0", "b-robin", "mic0", "mic0-2", "robin"]
 
 
@@ -183,8 +148,8 @@ def test_a_rule_for_alerts_may_name_one_that_is_found(
         return {of.label: [(rule.name, rule.gap_samples) for rule in of.publisher.alerts.rules] for of in channels}
 
     pond.there += ["kermit", "robin"]
-    with _stream(_settings(tmp_path, text(1.0))) as running:
-        _wait_for(lambda: len(running.session.channels) == 2)
+    with running_stream(_settings(tmp_path, text(1.0))) as running:
+        wait_for(lambda: len(running.session.channels) == 2)
         assert rules(running) == {"kermit": [("one", 16_000), ("all", 16_000)], "robin": [("all", 16_000)]}
         assert sorted(running.change_to(_settings(tmp_path, text(2.0)))) == ["kermit changed", "robin changed"]
         assert rules(running) == {"kermit": [("one", 32_000), ("all", 32_000)], "robin": [("all", 32_000)]}
@@ -198,8 +163,8 @@ def test_one_that_cannot_be_opened_is_named_once_and_tried_again(
 ) -> None:
     monkeypatch.setattr("edge_aac.service.discovering.RETRY_S", 0.3)
     pond.there += ["ill", "robin"]
-    with _stream(_settings(tmp_path, '[[sources]]\naddress = "pond:1"\n')) as running:
-        _wait_for(lambda: _labels(running) == ["robin"])
+    with running_stream(_settings(tmp_path, '[[sources]]\naddress = "pond:1"\n')) as running:
+        wait_for(lambda: _labels(running) == ["robin"])
         time.sleep(1.0)
     told = [record for record in caplog.records if "this frog is ill" in record.getMessage()]
     assert [record.levelno for record in told if record.levelno >= logging.WARNING] == [logging.WARNING]
@@ -209,24 +174,24 @@ def test_a_reload_changes_adds_and_takes_away(tmp_path: Path, pond: ModuleType, 
     text = ['[[sources]]\naddress = "pond:1"\n']
     request = ReloadRequest(lambda: _settings(tmp_path, text[0]))
     pond.there.append("robin")
-    with _stream(_settings(tmp_path, text[0]), request) as running:
-        _wait_for(lambda: _labels(running) == ["robin"])
+    with running_stream(_settings(tmp_path, text[0]), request) as running:
+        wait_for(lambda: _labels(running) == ["robin"])
         (channel,) = running.session.channels
         text[0] = '[[sources]]\naddress = "pond:1"\nhop_s = 7.0\n'
         request.make()
-        _wait_for(lambda: channel.hop_s == 7.0)
+        wait_for(lambda: channel.hop_s == 7.0)
         assert running.session.channels == [channel], "its capture goes on"
         text[0] += '[[sources]]\naddress = "pond:2"\n'
         request.make()
-        _wait_for(lambda: _labels(running) == ["robin", "robin-2"])
+        wait_for(lambda: _labels(running) == ["robin", "robin-2"])
         text[0] = '[[sources]]\naddress = "pond:2"\n'
         request.make()
-        _wait_for(lambda: _labels(running) == ["robin-2"])
-        _wait_for(lambda: pond.closed == ["pond:1"])
-        assert opened["pond:1?frog=robin"].closed.wait(_PATIENCE_S)
+        wait_for(lambda: _labels(running) == ["robin-2"])
+        wait_for(lambda: pond.closed == ["pond:1"])
+        assert opened["pond:1?frog=robin"].closed.wait(PATIENCE_S)
         text[0] = '[[sources]]\naddress = "mic0"\n'
         request.make()
-        _wait_for(lambda: _labels(running) == ["mic0"])
+        wait_for(lambda: _labels(running) == ["mic0"])
         assert not running.session.more_may_come
     assert sorted(pond.closed) == ["pond:1", "pond:2"]
 
@@ -238,22 +203,22 @@ def test_one_that_was_paused_is_paused_when_it_comes_again(
     monkeypatch.setattr(app, "takes_commands", lambda _sinks: True)
     settings = _settings(tmp_path, '[[sources]]\naddress = "pond:1"\n')
     pond.there.append("robin")
-    with _stream(settings) as running:
-        _wait_for(lambda: _labels(running) == ["robin"])
+    with running_stream(settings) as running:
+        wait_for(lambda: _labels(running) == ["robin"])
         assert running.control is not None
         running.control.set_enabled("robin", False)
     opened.clear()
     pond.there.clear()
-    with _stream(settings) as running:
+    with running_stream(settings) as running:
         assert running.overrides.of("robin") == Override(paused=True)
         pond.there.append("robin")
-        _wait_for(lambda: _labels(running) == ["robin"])
+        wait_for(lambda: _labels(running) == ["robin"])
         (channel,) = running.session.channels
-        _wait_for(lambda: channel.capture.state == "paused")
+        wait_for(lambda: channel.capture.state == "paused")
         assert opened == {}
         assert running.control is not None
         running.control.set_enabled("robin", True)
-        _wait_for(lambda: opened)
+        wait_for(lambda: opened)
 
 
 def test_an_address_that_cannot_be_looked_at(tmp_path: Path, pond: ModuleType) -> None:
@@ -263,7 +228,7 @@ def test_an_address_that_cannot_be_looked_at(tmp_path: Path, pond: ModuleType) -
     settings = _settings(tmp_path, '[[sources]]\naddress = "pond:1"\n')
     with pytest.raises(DeviceError, match="dry"):
         app.run_stream(settings, app.Output(), threading.Event())
-    with _stream(_settings(tmp_path, '[stream]\nwait_for_device = true\n[[sources]]\naddress = "pond:1"\n')):
+    with running_stream(_settings(tmp_path, '[stream]\nwait_for_device = true\n[[sources]]\naddress = "pond:1"\n')):
         assert pond.opened == [("pond:1", True)]
 
 
@@ -275,8 +240,8 @@ def test_a_discovery_whose_look_fails_keeps_the_others_going(
     looking = pond.Looking.found
     pond.Looking.found = lambda self, own: 1 / 0 if self.uri == "pond:1" else looking(self, own)
     text = '[[sources]]\naddress = "pond:1"\n[[sources]]\naddress = "pond:2"\n'
-    with _stream(_settings(tmp_path, text)) as running:
-        _wait_for(lambda: _labels(running) == ["robin"])
+    with running_stream(_settings(tmp_path, text)) as running:
+        wait_for(lambda: _labels(running) == ["robin"])
     assert "pond:1: what it finds cannot be followed" in caplog.text
 
 
@@ -298,13 +263,13 @@ def test_one_with_a_source_of_its_own_is_not_heard_while_that_is_paused(
     monkeypatch.setattr(app, "takes_commands", lambda _sinks: True)
     text = '[[sources]]\naddress = "pond:1"\n[[sources]]\naddress = "pond:1?frog=robin"\nname = "own"\n'
     pond.there += ["robin"]
-    with _stream(_settings(tmp_path, text)) as running:
+    with running_stream(_settings(tmp_path, text)) as running:
         assert running.control is not None
         running.control.set_enabled("own", False)
-        _wait_for(opened["pond:1?frog=robin"].closed.is_set)
+        wait_for(opened["pond:1?frog=robin"].closed.is_set)
         for frog in ("kermit", "zed"):
             pond.there.append(frog)
-            _wait_for(lambda f=frog: f in _labels(running))
+            wait_for(lambda f=frog: f in _labels(running))
         assert _labels(running) == ["kermit", "own", "zed"]
 
 
@@ -312,12 +277,12 @@ def test_a_label_that_a_reload_gives_away_is_one_source(tmp_path: Path, pond: Mo
     text = ['[[sources]]\naddress = "pond:1"\n']
     request = ReloadRequest(lambda: _settings(tmp_path, text[0]))
     pond.there.append("robin")
-    with _stream(_settings(tmp_path, text[0]), request) as running:
-        _wait_for(lambda: _labels(running) == ["robin"])
+    with running_stream(_settings(tmp_path, text[0]), request) as running:
+        wait_for(lambda: _labels(running) == ["robin"])
         text[0] += '[[sources]]\naddress = "mic0"\nname = "robin"\n'
         request.make()
         wanted = {"mic0": "robin", "pond:1?frog=robin": "robin-2"}
-        _wait_for(lambda: {of.source.address: of.label for of, _ in list(running.channels.values())} == wanted)
+        wait_for(lambda: {of.source.address: of.label for of, _ in list(running.channels.values())} == wanted)
         assert _labels(running) == ["robin", "robin-2"]
 
 
@@ -331,16 +296,16 @@ def test_one_that_is_opened_during_a_reload_is_heard_by_the_new_settings(
 
     def open_slowly(self: Discovering, member: SourcePlan) -> Source:
         opening.set()
-        assert go_on.wait(_PATIENCE_S)
+        assert go_on.wait(PATIENCE_S)
         return open_now(self, member)
 
     monkeypatch.setattr(Discovering, "_opened", open_slowly)
-    with _stream(_settings(tmp_path, text[0]), request) as running:
+    with running_stream(_settings(tmp_path, text[0]), request) as running:
         pond.there.append("robin")
-        assert opening.wait(_PATIENCE_S)
+        assert opening.wait(PATIENCE_S)
         text[0] = '[[sources]]\naddress = "pond:1"\nhop_s = 7.0\n'
         request.make()
-        _wait_for(lambda: [plan.source.hop_s for plan, _ in running.discoveries] == [7.0])
+        wait_for(lambda: [plan.source.hop_s for plan, _ in running.discoveries] == [7.0])
         go_on.set()
-        _wait_for(lambda: _labels(running) == ["robin"])
+        wait_for(lambda: _labels(running) == ["robin"])
         assert [channel.hop_s for channel in running.session.channels] == [7.0]

@@ -7,11 +7,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -21,14 +18,13 @@ from edge_aac.audio.sources.address import Source, SourceContext
 from edge_aac.errors import ConfigError, EdgeAacError, InputMissingError
 from edge_aac.service import reload
 from edge_aac.service.metrics import Exposition, SessionCollector
-from edge_aac.service.reload import Running
 from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import Settings, load_settings
 from tests.edge_aac.fakes import FakeModel, FakeSource
+from tests.edge_aac.service.running_stream import running_stream, wait_for
 from tests.edge_aac.streaming.session_cases import noise
 
-_PATIENCE_S = 60.0
 _OPEN_SOURCE = "edge_aac.service.opening.open_source"
 
 
@@ -73,14 +69,6 @@ def _settings(folder: Path, **changes: str) -> Settings:
     return load_settings(path, Layer())
 
 
-def _wait_for(condition: Callable[[], bool], state: Callable[[], object] = lambda: "not so") -> None:
-    """Wait until something is so; where it takes too long, ``state`` says what is there instead."""
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, f"after {_PATIENCE_S:.0f} s: {state()}"
-        time.sleep(0.005)
-
-
 class _Threads:
     """Threads that began since this was made: a test before may have left some behind, which end when they like."""
 
@@ -92,37 +80,11 @@ class _Threads:
         return sorted(each.name for each in threading.enumerate() if each not in self._before and part in each.name)
 
 
-@contextmanager
-def _stream(settings: Settings, request: ReloadRequest | None = None) -> Iterator[Callable[[], Running]]:
-    """A stream in a thread of its own; gives what gives its parts."""
-    stop = threading.Event()
-    parts: list[Running] = []
-    build = app._opened
-
-    def noting(*arguments: Any) -> Running:
-        parts.append(build(*arguments))
-        return parts[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "_opened", noting)
-        thread = threading.Thread(
-            target=app.run_stream, args=(settings, app.Output(), stop), kwargs={"reload": request}
-        )
-        thread.start()
-        _wait_for(lambda: bool(parts) and any(parts[0].session.signs()))
-        try:
-            yield lambda: parts[0]
-        finally:
-            stop.set()
-            thread.join(_PATIENCE_S)
-    assert not thread.is_alive()
-
-
 def _answers(request: ReloadRequest, caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the log says of one reload."""
     before = len(caplog.messages)
     request.make()
-    _wait_for(lambda: any("read anew" in each or "old ones" in each for each in caplog.messages[before:]))
+    wait_for(lambda: any("read anew" in each or "old ones" in each for each in caplog.messages[before:]))
     # What needs a restart is told right after.
     time.sleep(0.05)
     return [each for each in caplog.messages[before:] if "read anew" in each or "restart" in each or "old" in each]
@@ -134,7 +96,7 @@ def test_the_same_file_changes_nothing_and_others_what_they_say(
     caplog.set_level(logging.INFO)
     changes: dict[str, str] = {}
     request = ReloadRequest(lambda: _settings(tmp_path, **changes))
-    with _stream(_settings(tmp_path), request):
+    with running_stream(_settings(tmp_path), request):
         nothing = ["the settings were read anew: nothing changed"]
         assert _answers(request, caplog) == nothing
         for section, body, what in (
@@ -176,8 +138,7 @@ def test_two_hundred_reloads_leave_nothing_behind(tmp_path: Path, opened: list[F
         path.write_text(_text(tmp_path, **changes).replace("records.jsonl", f"records-{number // 20}.jsonl"))
         return load_settings(path, Layer())
 
-    with _stream(settings(1)) as parts:
-        running = parts()
+    with running_stream(settings(1)) as running:
         text = Exposition(SessionCollector(running.session)).text
         for number in range(2, 22):
             running.change_to(settings(number % 60))
@@ -190,18 +151,18 @@ def test_two_hundred_reloads_leave_nothing_behind(tmp_path: Path, opened: list[F
             captures = threads.names("edge-aac-capture")[1:]
             return closing + captures + sorted({*still_open[1:], *told_of[1:]})
 
-        _wait_for(lambda: not unsettled(), unsettled)
+        wait_for(lambda: not unsettled(), unsettled)
         before, descriptors = threads.names(), _descriptors()
         for number in range(22, 222):
             running.change_to(settings(number % 60))
-        _wait_for(lambda: not unsettled(), unsettled)
-        _wait_for(lambda: len(threads.names()) <= len(before), lambda: (before, threads.names()))
+        wait_for(lambda: not unsettled(), unsettled)
+        wait_for(lambda: len(threads.names()) <= len(before), lambda: (before, threads.names()))
         assert _descriptors() <= descriptors
         assert [channel.label for channel in running.session.channels] == ["hall"]
         exposed = text("")[0].decode()
         assert "attic" not in exposed and 'source="hall"' in exposed
         assert {source for source, _, _ in running.session.hub.published} <= {"hall"}
-    _wait_for(lambda: not threads.names("edge-aac"), lambda: threads.names("edge-aac"))
+    wait_for(lambda: not threads.names("edge-aac"), lambda: threads.names("edge-aac"))
 
 
 @pytest.mark.parametrize("failing", ["sink", "source", "channel"])
@@ -221,14 +182,13 @@ def test_a_start_that_fails_leaves_no_thread_and_no_source(
     with pytest.raises(EdgeAacError, match="it is not there"):
         app.run_stream(_settings(tmp_path), app.Output(), threading.Event())
     assert all(source.closed.is_set() for source in opened) and len(opened) == (failing == "channel")
-    _wait_for(lambda: not threads.names("edge-aac"), lambda: threads.names("edge-aac"))
+    wait_for(lambda: not threads.names("edge-aac"), lambda: threads.names("edge-aac"))
 
 
 def test_a_source_that_cannot_be_added_is_closed_and_the_old_ones_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[FakeSource]
 ) -> None:
-    with _stream(_settings(tmp_path)) as parts:
-        running = parts()
+    with running_stream(_settings(tmp_path)) as running:
 
         def fails(_language: str) -> None:
             raise ConfigError("its code cannot be loaded")
@@ -242,8 +202,7 @@ def test_a_source_that_cannot_be_added_is_closed_and_the_old_ones_go_on(
 def test_a_model_whose_language_cannot_be_read_is_refused_before_anything_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with _stream(_settings(tmp_path)) as parts:
-        running = parts()
+    with running_stream(_settings(tmp_path)) as running:
         before = running.session.model
 
         def fails(_language: str) -> None:
@@ -266,10 +225,9 @@ def test_a_source_that_failed_is_opened_anew(tmp_path: Path, monkeypatch: pytest
         return FakeSource([noise(8_000)] * 3, live=True, endless=True, error=error, label=address)
 
     monkeypatch.setattr(_OPEN_SOURCE, open_source_once_broken)
-    with _stream(_settings(tmp_path, sources="hall attic")) as parts:
-        running = parts()
+    with running_stream(_settings(tmp_path, sources="hall attic")) as running:
         attic = running.session.channels[1]
-        _wait_for(lambda: attic.ended)
+        wait_for(lambda: attic.ended)
         opening = [PermanentDeviceError("it is still not installed")]
         open_source = reload.open_waiting
 

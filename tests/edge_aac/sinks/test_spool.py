@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 from pathlib import Path
@@ -13,24 +12,12 @@ from edge_aac.sinks.message import Message
 from edge_aac.sinks.spool import Spool
 from edge_aac.sinks.spool_settings import SpoolLimits
 from tests.edge_aac.sinks.remote_cases import Clock, message, numbers
+from tests.edge_aac.sinks.spool_cases import lines, put, waiting_in
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "messages.sqlite"
-
-
-def _put(spool: Spool, *which: int) -> None:
-    for number in which:
-        spool.put([message(number)])
-
-
-def _waiting(spool: Spool) -> list[int]:
-    return numbers(spool.first(1_000_000, 1_000_000_000))
-
-
-def _lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= level]
 
 
 def test_messages_come_back_as_they_were_in_order_over_restarts(path: Path) -> None:
@@ -44,8 +31,8 @@ def test_messages_come_back_as_they_were_in_order_over_restarts(path: Path) -> N
     spool.done(first[:1])
     spool.close()
     again = Spool(path, SpoolLimits())
-    assert (_waiting(again), again.queued) == ([1, 2], 2)
-    _put(again, 3)
+    assert (waiting_in(again), again.queued) == ([1, 2], 2)
+    put(again, 3)
     assert [each.number for each in again.first(9)] == sorted(each.number for each in again.first(9))
     again.close()
     assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, "what was heard at home is not for every user"
@@ -68,21 +55,21 @@ def test_beyond_its_bounds_the_oldest_are_dropped_and_counted(
         spool = Spool(path if on_disk else None, limits)
         for number in range(10):
             spool.put([message(number, 100)])
-        assert (_waiting(spool), spool.queued, spool.dropped) == ([7, 8, 9], 3, 7)
+        assert (waiting_in(spool), spool.queued, spool.dropped) == ([7, 8, 9], 3, 7)
         spool.done(spool.first(3))
         spool.close()
-        assert len([line for line in _lines(caplog) if "were dropped so far" in line]) == 1
+        assert len([line for line in lines(caplog) if "were dropped so far" in line]) == 1
         caplog.clear()
 
 
 def test_a_message_that_was_dropped_while_it_was_under_way_is_not_counted_twice(path: Path) -> None:
     for where in (path, None):
         spool = Spool(where, SpoolLimits(messages=3))
-        _put(spool, 0, 1, 2)
+        put(spool, 0, 1, 2)
         under_way = spool.first(3)
-        _put(spool, 3, 4)
+        put(spool, 3, 4)
         spool.done(under_way)
-        assert (_waiting(spool), spool.queued, spool.dropped) == ([3, 4], 2, 2)
+        assert (waiting_in(spool), spool.queued, spool.dropped) == ([3, 4], 2, 2)
         spool.done(spool.first(3))
         spool.done(under_way)
         assert spool.queued == 0
@@ -93,25 +80,25 @@ def test_old_messages_are_dropped_by_time_since_boot_and_a_restart_does_not_make
     clock = Clock()
     limits = SpoolLimits(age_s=100.0)
     spool = Spool(path, limits, clock=clock, boot="a")
-    _put(spool, 0)
+    put(spool, 0)
     clock.now_s += 60
-    _put(spool, 1)
+    put(spool, 1)
     spool.close()
     clock.now_s += 30  # the process was away
     spool = Spool(path, limits, clock=clock, boot="a")
-    _put(spool, 2)
+    put(spool, 2)
     clock.now_s += 20
     spool.tick()
-    assert (_waiting(spool), spool.dropped) == ([1, 2], 1)
+    assert (waiting_in(spool), spool.dropped) == ([1, 2], 1)
     spool.close()
     clock.now_s = 5.0  # the machine was off for an unknown time: the age goes on where it stood
     spool = Spool(path, limits, clock=clock, boot="b")
     clock.now_s += 60
     spool.tick()
-    assert _waiting(spool) == [1, 2]
+    assert waiting_in(spool) == [1, 2]
     clock.now_s += 15
     spool.tick()
-    assert (_waiting(spool), spool.dropped) == ([2], 1)
+    assert (waiting_in(spool), spool.dropped) == ([2], 1)
     spool.close()
 
 
@@ -129,12 +116,12 @@ def test_a_message_that_still_waits_is_synchronised_and_one_that_has_arrived_cos
     spool = Spool(path, SpoolLimits(sync_s=5.0), clock=clock)
     monkeypatch.setattr(os, "fsync", counted)
     for number in range(10):
-        _put(spool, number)
+        put(spool, number)
         spool.done(spool.first(1))
         clock.now_s += 3.0
         spool.tick()
     assert synced == []
-    _put(spool, 10)
+    put(spool, 10)
     clock.now_s += 3.0
     spool.tick()
     assert synced == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 import subprocess
@@ -16,7 +15,8 @@ from edge_aac.errors import ConfigError
 from edge_aac.sinks.spool import Spool
 from edge_aac.sinks.spool_file import SpoolFile
 from edge_aac.sinks.spool_settings import SpoolLimits
-from tests.edge_aac.sinks.remote_cases import Clock, message, numbers
+from tests.edge_aac.sinks.remote_cases import Clock, message
+from tests.edge_aac.sinks.spool_cases import lines, put, waiting_in
 
 
 @pytest.fixture
@@ -24,28 +24,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "messages.sqlite"
 
 
-def _put(spool: Spool, *which: int) -> None:
-    for number in which:
-        spool.put([message(number)])
-
-
-def _waiting(spool: Spool) -> list[int]:
-    return numbers(spool.first(1_000_000, 1_000_000_000))
-
-
-def _lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= level]
-
-
 def test_a_second_process_or_sink_is_refused_and_harms_nothing(path: Path) -> None:
     spool = Spool(path, SpoolLimits())
-    _put(spool, 0)
+    put(spool, 0)
     with pytest.raises(ConfigError, match="another process, or another sink, uses"):
         Spool(path, SpoolLimits())
-    _put(spool, 1)
+    put(spool, 1)
     spool.close()
     again = Spool(path, SpoolLimits())
-    assert _waiting(again) == [0, 1]
+    assert waiting_in(again) == [0, 1]
     again.close()
 
 
@@ -107,18 +94,18 @@ def test_a_damaged_file_is_set_aside_and_the_stream_goes_on(
     for _ in range(2):
         spool = Spool(path, SpoolLimits())
         spool.done(spool.first(1000))
-        _put(spool, *range(50))
+        put(spool, *range(50))
         spool.close()
         damage(path)
         damaged = path.read_bytes()
         spool = Spool(path, SpoolLimits())
         assert path.with_name("messages.sqlite.damaged").read_bytes() == damaged
-        kept = _waiting(spool)
+        kept = waiting_in(spool)
         assert kept == list(range(len(kept)))
-        _put(spool, 100)
-        assert _waiting(spool) == [*kept, 100]
+        put(spool, 100)
+        assert waiting_in(spool) == [*kept, 100]
         spool.close()
-        told = [line for line in _lines(caplog) if "cannot be used" in line and "begun anew" in line]
+        told = [line for line in lines(caplog) if "cannot be used" in line and "begun anew" in line]
         assert len(told) == 1 and "messages.sqlite.damaged" in told[0]
         caplog.clear()
     assert sorted(each.name for each in path.parent.iterdir() if "-" not in each.name) == [
@@ -137,29 +124,29 @@ def test_damage_that_shows_while_it_runs_is_told_and_counted(path: Path, caplog:
     with path.open("r+b") as file:
         file.seek(20 * 1024)
         file.write(os.urandom(path.stat().st_size - 20 * 1024))
-    while spool.queued and not any("cannot be used" in line for line in _lines(caplog)):
+    while spool.queued and not any("cannot be used" in line for line in lines(caplog)):
         spool.done(spool.first(10))
-    _put(spool, 1000)
-    left = _waiting(spool)
+    put(spool, 1000)
+    left = waiting_in(spool)
     assert left[-1] == 1000
     assert spool.dropped > 0
     spool.done(taken)
-    assert spool.queued == len(_waiting(spool))
+    assert spool.queued == len(waiting_in(spool))
     spool.close()
 
 
 def test_a_file_that_is_deleted_or_moved_under_way_loses_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spool = Spool(path, SpoolLimits())
-    _put(spool, 0, 1, 2)
+    put(spool, 0, 1, 2)
     spool.done(spool.first(1))
     path.unlink()
     spool.tick()
-    _put(spool, 3)
-    assert _waiting(spool) == [1, 2, 3]
-    assert any("was moved or deleted" in line for line in _lines(caplog))
+    put(spool, 3)
+    assert waiting_in(spool) == [1, 2, 3]
+    assert any("was moved or deleted" in line for line in lines(caplog))
     spool.close()
     again = Spool(path, SpoolLimits())
-    assert _waiting(again) == [1, 2, 3]
+    assert waiting_in(again) == [1, 2, 3]
     again.close()
 
 
@@ -190,21 +177,21 @@ def test_on_a_full_disk_messages_wait_in_memory_until_there_is_room(
         spool.put([message(number, 2000)])
         clock.now_s += 3.0
     assert spool.fault is not None and "full" in spool.fault
-    assert _waiting(spool) == list(range(20))
+    assert waiting_in(spool) == list(range(20))
     assert spool.in_memory > 10
-    assert len(_lines(caplog)) == 1, "it is told once"
+    assert len(lines(caplog)) == 1, "it is told once"
     taken = spool.first(4)
     spool.done(taken)
-    assert _waiting(spool) == list(range(4, 20))
+    assert waiting_in(spool) == list(range(4, 20))
     disk.full = False
     clock.now_s += 60.0
     spool.tick()
     assert (spool.fault, spool.in_memory) == (None, 0)
-    assert _lines(caplog)[1:] == [f"messages are kept in '{path}' again"]
-    _put(spool, 20)
+    assert lines(caplog)[1:] == [f"messages are kept in '{path}' again"]
+    put(spool, 20)
     spool.close()
     again = Spool(path, SpoolLimits())
-    assert (_waiting(again), again.dropped) == (list(range(4, 21)), 0)
+    assert (waiting_in(again), again.dropped) == (list(range(4, 21)), 0)
     again.close()
 
 
@@ -213,7 +200,7 @@ def test_in_memory_too_there_is_a_bound(path: Path, monkeypatch: pytest.MonkeyPa
     disk.full = True
     spool = Spool(path, SpoolLimits(memory_bytes=50_000))
     spool.put([message(number, 1000) for number in range(100)])
-    waiting = _waiting(spool)
+    waiting = waiting_in(spool)
     assert waiting == list(range(100 - len(waiting), 100))
     assert spool.dropped == 100 - len(waiting) and 40 < len(waiting) < 50
     spool.close()
@@ -230,48 +217,48 @@ def test_a_folder_that_comes_late_is_told_and_used_then(tmp_path: Path, caplog: 
     blocker = tmp_path / "state"
     blocker.write_text("no folder")
     _late_folder(blocker / "messages.sqlite", blocker.unlink)
-    assert len([line for line in _lines(caplog) if "wait in memory" in line]) == 1
+    assert len([line for line in lines(caplog) if "wait in memory" in line]) == 1
 
 
 def _late_folder(path: Path, allow: Callable[[], object]) -> None:
     clock = Clock()
     spool = Spool(path, SpoolLimits(), clock=clock)
-    _put(spool, 0, 1)
+    put(spool, 0, 1)
     assert spool.fault is not None
     allow()
     clock.now_s += 60.0
-    _put(spool, 2)
-    assert (spool.fault, spool.in_memory, _waiting(spool)) == (None, 0, [0, 1, 2])
+    put(spool, 2)
+    assert (spool.fault, spool.in_memory, waiting_in(spool)) == (None, 0, [0, 1, 2])
     spool.close()
 
 
 def test_messages_of_an_earlier_run_that_are_found_late_come_first_and_stay(tmp_path: Path) -> None:
     folder = tmp_path / "card"
     spool = Spool(folder / "messages.sqlite", SpoolLimits())
-    _put(spool, 0, 1, 2)
+    put(spool, 0, 1, 2)
     spool.close()
     folder.rename(tmp_path / "drawer")
     folder.write_text("no folder: the card is not in its slot")
     clock = Clock()
     spool = Spool(folder / "messages.sqlite", SpoolLimits(), clock=clock)
-    _put(spool, 3, 4)
+    put(spool, 3, 4)
     under_way = spool.first(1)
     folder.unlink()
     (tmp_path / "drawer").rename(folder)
     clock.now_s += 60.0
-    _put(spool, 5)
+    put(spool, 5)
     spool.done(under_way)  # the number that it had is that of another message now
-    assert (_waiting(spool), spool.queued) == ([0, 1, 2, 4, 5], 5)
+    assert (waiting_in(spool), spool.queued) == ([0, 1, 2, 4, 5], 5)
     spool.close()
 
 
 @pytest.mark.parametrize("cut", ["torn", "zeros", "noise"])
 def test_after_a_power_cut_there_is_what_was_there_up_to_some_moment(path: Path, tmp_path: Path, cut: str) -> None:
     spool = Spool(path, SpoolLimits())
-    _put(spool, *range(40))
+    put(spool, *range(40))
     spool.done(spool.first(10))
     spool.tick()
-    _put(spool, *range(40, 60))
+    put(spool, *range(40, 60))
     log = Path(f"{path}-wal").read_bytes()
     held = path.read_bytes()
     for number, keep in enumerate(range(0, len(log), len(log) // 23)):
@@ -282,12 +269,12 @@ def test_after_a_power_cut_there_is_what_was_there_up_to_some_moment(path: Path,
         rest = {"torn": b"", "zeros": bytes(len(log) - keep), "noise": os.urandom(len(log) - keep)}[cut]
         Path(f"{copy}-wal").write_bytes(log[:keep] + rest)
         after = Spool(copy, SpoolLimits())
-        waiting = _waiting(after)
+        waiting = waiting_in(after)
         first = waiting[0] if waiting else 0
         assert waiting == list(range(first, first + len(waiting)))
         assert after.fault is None and not list(folder.glob("*.damaged"))
-        _put(after, 100)
-        assert _waiting(after) == [*waiting, 100]
+        put(after, 100)
+        assert waiting_in(after) == [*waiting, 100]
         after.close()
     spool.close()
 
@@ -321,5 +308,5 @@ def test_where_the_kernel_itself_refuses_to_write_nothing_is_lost(path: Path) ->
     assert "cannot be used" in fault and (queued, dropped) == ("500", "0") and int(in_memory) > 100
     assert after == "None|500|0|0"
     spool = Spool(path, SpoolLimits())
-    assert _waiting(spool) == list(range(500))
+    assert waiting_in(spool) == list(range(500))
     spool.close()

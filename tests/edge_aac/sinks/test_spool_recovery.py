@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import pytest
 from edge_aac.sinks.spool import Spool
 from edge_aac.sinks.spool_file import DiskFault, SpoolFile
 from edge_aac.sinks.spool_settings import SpoolLimits
-from tests.edge_aac.sinks.remote_cases import Clock, message, numbers
+from tests.edge_aac.sinks.remote_cases import Clock
+from tests.edge_aac.sinks.spool_cases import lines, put, waiting_in
 
 
 @pytest.fixture
@@ -19,35 +19,22 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "messages.sqlite"
 
 
-def _put(spool: Spool, *which: int) -> None:
-    for number in which:
-        spool.put([message(number)])
-
-
-def _waiting(spool: Spool) -> list[int]:
-    return numbers(spool.first(1_000_000, 1_000_000_000))
-
-
-def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-
-
 def test_text_that_is_none_any_more_is_damage_and_no_disk_that_may_come_back(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool = Spool(path, SpoolLimits())
-    _put(spool, *range(5))
+    put(spool, *range(5))
     spool.close()
     database = sqlite3.connect(path)
     database.execute("UPDATE message SET properties = CAST(x'ff41fe' AS TEXT) WHERE number = 3")
     database.commit()
     database.close()
     spool = Spool(path, SpoolLimits())
-    assert _waiting(spool) in ([], [0, 1])
-    _put(spool, 5)
-    assert _waiting(spool) == [0, 1, 5]
+    assert waiting_in(spool) in ([], [0, 1])
+    put(spool, 5)
+    assert waiting_in(spool) == [0, 1, 5]
     assert (spool.fault, spool.dropped) == (None, 3)
-    assert len([line for line in _lines(caplog) if "begun anew" in line]) == 1
+    assert len([line for line in lines(caplog) if "begun anew" in line]) == 1
     spool.close()
 
 
@@ -63,16 +50,16 @@ def test_a_disk_that_works_again_is_told_though_nothing_waits(
 
     monkeypatch.setattr(SpoolFile, "write", fail)
     monkeypatch.setattr(SpoolFile, "set_clock", fail)
-    _put(spool, 0)
+    put(spool, 0)
     spool.done(spool.first(1))
     for _ in range(3):
         clock.now_s += 60.0
         spool.tick()
         assert spool.fault is not None
-    assert len(_lines(caplog)) == 1, "it is told once"
+    assert len(lines(caplog)) == 1, "it is told once"
     monkeypatch.setattr(SpoolFile, "write", write)
     monkeypatch.setattr(SpoolFile, "set_clock", set_clock)
     clock.now_s += 60.0
     spool.tick()
-    assert spool.fault is None and len(_lines(caplog)) == 2
+    assert spool.fault is None and len(lines(caplog)) == 2
     spool.close()
