@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.edge_aac.outside_package import NAME, OutsidePackage
+
+_COUNT = itertools.count()
 
 
 def pytest_configure() -> None:
@@ -21,6 +24,12 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that wait come first: one process waits while the others use the cores, and none waits at the end."""
     items.sort(key=lambda item: item.get_closest_marker("waits") is None)
+
+
+@pytest.fixture(autouse=True)
+def no_state_of_other_tests(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test writes into the user's state folder is its own: no other test finds it, nor does the user."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{next(_COUNT)}"))
 
 
 @pytest.fixture(autouse=True)

@@ -88,6 +88,7 @@ class _Followed:
         run: the sound now; None where it is not heard.
         alert: the alert that is open; None where none is.
         over: where the last alert ended; None before the first.
+        told: where the last alert of a rule of this name ended, whatever else that rule said.
     """
 
     rule: AlertRule
@@ -96,6 +97,7 @@ class _Followed:
     run: _Run | None = None
     alert: AlertChange | None = None
     over: int | None = None
+    told: int = 0
 
     def wording(self, event: OpenEvent) -> str | None:
         """How an event is called where it is such a sound: its best naming, else the newest that fits; else None."""
@@ -118,6 +120,8 @@ class AlertWatch:
         self._told_until = 0
         """End of the newest window that told what is heard."""
         self._count = 0
+        self._told: dict[str, int] = {}
+        """Where the last alert ended of rules that were changed or taken out, by name."""
 
     @property
     def rules(self) -> tuple[AlertRule, ...]:
@@ -201,17 +205,20 @@ class AlertWatch:
             if rule is not None and rule.follows(one.rule):
                 one.rule = rule
                 kept[rule.name] = one
-            elif one.alert is not None:
+                continue
+            if one.alert is not None:
                 changes.append(_ended(one, "rule"))
-        self._followed = [kept.get(rule.name) or _follow(rule) for rule in rules]
+            self._told[one.rule.name] = one.told
+        # Whoever follows alerts by the name of their rule is not told a stretch twice because its rule was changed.
+        self._followed = [kept.get(rule.name) or _follow(rule, self._told.get(rule.name, 0)) for rule in rules]
         return changes
 
     @staticmethod
     def _join(one: _Followed, begun: _Run) -> None:
         """Have a rule's sound go on with what was just heard of it, or begin with that."""
+        # What was told of an alert that is over is no part of the next one.
+        begun.start = max(begun.start, min(one.told, begun.end))
         if one.over is not None:
-            # What was told of an alert that is over is no part of the next one.
-            begun.start = max(begun.start, min(one.over, begun.end))
             begun.begun_by = max(begun.begun_by, begun.start)
         run = one.run
         if run is None or (one.alert is None and begun.start - run.ceased > one.rule.gap_samples):
@@ -254,10 +261,10 @@ class AlertWatch:
 def _ended(one: _Followed, reason: Reason) -> AlertChange:
     alert, run = one.alert, one.run
     assert alert is not None and run is not None, "an open alert has a sound"
-    one.alert, one.run, one.over = None, None, run.ceased
+    one.alert, one.run, one.over, one.told = None, None, run.ceased, run.ceased
     return AlertChange(one.rule, alert.number, "end", alert.start, run.ceased, alert.caption, alert.event, reason)
 
 
-def _follow(rule: AlertRule) -> _Followed:
+def _follow(rule: AlertRule, told: int = 0) -> _Followed:
     # The same wordings come with every window.
-    return _Followed(rule, lru_cache(REMEMBERED_TEXTS)(WordPatterns(rule.sounds).matches))
+    return _Followed(rule, lru_cache(REMEMBERED_TEXTS)(WordPatterns(rule.sounds).matches), told=told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_aac.streaming.alerts.rules import AlertRule
@@ -59,7 +59,13 @@ def _alerts(changes: list[AlertChange]) -> dict[int, list[AlertChange]]:
     return found
 
 
+_ONE, _WIDER = (AlertRule("one", words) for words in (("baby",), ("baby", "infant")))
+_CRY = ("hear", "a baby cries", 1, 0.3)
+
+
 @settings(deadline=None, max_examples=150)
+@example([_ONE], EventRules(1, 0, 0), [_CRY, ("rules", [_WIDER]), _CRY])
+@example([_ONE], EventRules(1, 0, 0), [_CRY, ("rules", []), ("rules", [_ONE]), _CRY])
 @given(st.lists(_RULES, max_size=2, unique_by=lambda rule: rule.name), _EVENTS, _STEPS)
 def test_each_alert_ends_once_and_none_overlaps_another_of_its_rule(
     rules: list[AlertRule],
