@@ -58,6 +58,7 @@ class Captioner(nn.Module):
         self.register_buffer("final_logits_bias", torch.zeros(1, config.decoder.vocab_size))
         # The published mean has no weights: a checkpoint without any fits.
         self.audio_pooling = AttentionPooling(dim) if config.pooling == "attention" else None
+        self.sound_head = nn.Linear(dim, config.sounds) if config.sounds else None
         self.encoder_embed_mlp = EmbeddingHead(dim, config.embedding_ffn_dim, config.embedding_dim)
         for embedding in (self.decoder.embed_tokens, self.decoder.embed_positions, self.cross_embed_positions):
             nn.init.normal_(embedding.weight, std=0.02)
@@ -89,6 +90,11 @@ class Captioner(nn.Module):
         if padding is None:
             return self.encoder_embed_mlp(memory.mean(dim=1))
         return self.encoder_embed_mlp(memory.sum(dim=1) / (~padding).sum(dim=1, keepdim=True))
+
+    def sound_logits(self, memory: Tensor) -> Tensor:
+        """Which sounds are heard when: logits (B, T', sounds) of a memory (B, T', D). Each stands by itself: sigmoid."""
+        assert self.sound_head is not None, "the captioner has no classifier of sounds"
+        return self.sound_head(memory)
 
     def encode(self, fbank: Tensor, frame_padding: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
         """(B, frames, mel) → memory (B, T', D), its padding mask or None, audio embedding (B, E)."""

@@ -185,7 +185,8 @@ class CaptionerConfig:
     """The whole captioner: BEATs → strided convolution → Conformer → BART decoder, and the audio embedding.
 
     ``pooling`` is how the memory becomes the audio embedding's input: "mean" over time, as published, or "attention":
-    a mean with weights that a learnt linear scorer gives each step.
+    a mean with weights that a learnt linear scorer gives each step. ``sounds`` above 0 is the number of sounds whose
+    presence a classifier tells at each step of the memory (:meth:`quantize.models.captioner.Captioner.sound_logits`).
     """
 
     beats: BeatsConfig = field(default_factory=BeatsConfig)
@@ -196,8 +197,10 @@ class CaptionerConfig:
     embedding_ffn_dim: int = 3072
     embedding_dim: int = 768
     pooling: Literal["mean", "attention"] = "mean"
+    sounds: int = 0
 
     def __post_init__(self) -> None:
+        not_negative(self, "sounds")
         at_least_one(self, "downsample_rate", "max_memory_positions", "embedding_ffn_dim", "embedding_dim")
         for name, parts in (
             ("Conformer's {} heads", self.conformer.heads),

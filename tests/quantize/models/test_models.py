@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from transformers import BartConfig
@@ -95,3 +96,13 @@ def test_padding_changes_no_unpadded_embedding_of_text() -> None:
         alone, among = model(ids, torch.ones_like(ids)), model(padded, mask)
     assert torch.allclose(alone, among, atol=1e-5)
     assert torch.allclose(alone.norm(dim=-1), torch.ones(1), atol=1e-5)
+
+
+def test_a_classifier_of_sounds_reads_each_step_of_the_memory(small_config: CaptionerConfig) -> None:
+    torch.manual_seed(0)
+    model = Captioner(replace(small_config, sounds=7)).eval()
+    memory = torch.randn(2, 5, 16)
+    logits = model.sound_logits(memory)
+    assert logits.shape == (2, 5, 7)
+    assert torch.allclose(logits[:, 3], model.sound_logits(memory[:, 3:4])[:, 0])
+    assert not any("sound_head" in name for name in Captioner(small_config).state_dict())
