@@ -92,7 +92,7 @@ class Captioner(nn.Module):
         return self.encoder_embed_mlp(memory.sum(dim=1) / (~padding).sum(dim=1, keepdim=True))
 
     def sound_logits(self, memory: Tensor) -> Tensor:
-        """Which sounds are heard when: logits (B, T', sounds) of a memory (B, T', D). Each stands by itself: sigmoid."""
+        """Which sounds are heard when: logits (B, T', sounds) of a memory (B, T', D), each for a sigmoid of its own."""
         assert self.sound_head is not None, "the captioner has no classifier of sounds"
         return self.sound_head(memory)
 
