@@ -24,6 +24,7 @@ from quantize.cli.options import (
     recipe_of,
     sentence_embedder_of,
 )
+from quantize.cli.tagged import TaggedPlan, distil_from_tagger, distil_text
 
 if TYPE_CHECKING:
     from quantize.training.distill import TeacherModel
@@ -42,6 +43,9 @@ EXAMPLES = """Examples:
 
   edge-aac distill --recipe esc10-tiny --teacher runs/teacher --data esc10/ --sentence-embedder minilm/
   --examples examples/ --run runs/student --output my-bundle
+
+  edge-aac distill --recipe everyday --tagger mn04_as_mAP_432.pt --data sounds/ --sentence-embedder minilm/
+  --examples heard/ --run runs/everyday --output my-bundle
 """
 
 
@@ -50,7 +54,13 @@ def distill_verb(
     recipe: Annotated[
         str, typer.Option(help="Name of a shipped recipe or a TOML file: the student and how it is taught.")
     ],
-    teacher: Annotated[Path, typer.Option(help="Folder of a training run, or of a captioner as published.")],
+    teacher: Annotated[
+        Path | None, typer.Option(help="Folder of a training run, or of a captioner as published.")
+    ] = None,
+    tagger: Annotated[
+        Path | None,
+        typer.Option(help="File of an audio tagger, in place of --teacher: it teaches the encoder of everyday sounds."),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", envvar="EDGE_AAC_DATA", help="Folder of the recordings, or of the corpus.")
     ] = None,
@@ -95,6 +105,7 @@ def distill_verb(
             "the bundle of --output needs a text embedder: give --sentence-embedder FOLDER, or export later"
         )
     chosen = recipe_of(recipe, epochs, seed, folds, absent, precision)
+    _check_teacher(chosen, teacher, tagger, examples, dry_run)
     if not dry_run and (data is None or (run is None) != precompute):
         raise UsageError("give --data, and either --run FOLDER (train the student) or --precompute (run the teacher)")
     if precompute and examples is None:
@@ -103,6 +114,12 @@ def distill_verb(
         check_output(output)
     if threads:
         torch.set_num_threads(threads)
+    if tagger is not None:
+        assert data is not None and examples is not None
+        embedder = sentence_embedder_of(sentence_embedder)
+        distil_from_tagger(TaggedPlan(chosen, tagger, data, examples, run, output, embedder, text_student))
+        return
+    assert teacher is not None
     taught_by = load_teacher(teacher, tokenizer, _print_line)
     llm = llm_of(llm_url, llm_model)
     if dry_run:
@@ -134,9 +151,27 @@ def distill_verb(
     if not world.first:
         return
     if text_student and embedder is not None:
-        _distil_text(student_recipe, texts, student_tokenizer, embedder, run)
+        distil_text(student_recipe, texts, student_tokenizer, embedder, run)
     if output:
         export_run(run, data, output, None, None if text_student else embedder, outliers=outliers)
+
+
+def _check_teacher(
+    chosen: Recipe, teacher: Path | None, tagger: Path | None, examples: Path | None, dry_run: bool
+) -> None:
+    """Refuse a teacher of the other kind than the recipe's, before anything is loaded."""
+    from edge_aac.errors import UsageError
+
+    if (chosen.tagging is None) != (tagger is None):
+        raise UsageError(
+            f"the recipe {chosen.name} is taught by an audio tagger: give --tagger FILE"
+            if tagger is None
+            else f"the recipe {chosen.name} has no table [tagging]: leave --tagger out, or take one that has"
+        )
+    if (teacher is None) == (tagger is None):
+        raise UsageError("give one teacher: --teacher FOLDER, or --tagger FILE for a recipe with [tagging]")
+    if tagger is not None and (dry_run or examples is None):
+        raise UsageError("--tagger goes with --examples FOLDER, for what it hears, and without --dry-run")
 
 
 def _run_teacher(chosen: Recipe, source: ExampleSource, taught_by: TeacherModel, folder: Path) -> None:
@@ -176,16 +211,6 @@ def _train(  # noqa: PLR0913, PLR0917
 def _texts_of(recipe: Recipe, source: ExampleSource) -> list[str]:
     """What the text student learns from, and is measured on."""
     return source.texts(recipe.text_student.corpus_texts + recipe.text_student.held_out_texts)
-
-
-def _distil_text(recipe: Recipe, texts: list[str], tokenizer: Any, embedder: Any, run: Path) -> None:
-    from quantize.training.progress import TerminalProgress
-    from quantize.training.text_student import TEXT_FOLDER, TextDistillation
-
-    settings = recipe.text_student
-    with TerminalProgress() as progress:
-        progress.print_line(f"the text student, on {settings.corpus_texts} captions")
-        TextDistillation(embedder, texts, tokenizer, recipe.text, settings, run / TEXT_FOLDER).train(progress)
 
 
 def _show_costs(chosen: Recipe, taught_by: TeacherModel, source: ExampleSource | None) -> None:

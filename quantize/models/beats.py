@@ -188,6 +188,10 @@ class Beats(nn.Module):
         """The stem of a model that hears patches of time; None of another."""
         return self.patch_embedding if isinstance(self.patch_embedding, PatchStem) else None
 
+    def hidden_of_vectors(self, vectors: Tensor) -> Tensor:
+        """What :meth:`forward` gives, of the stem's vectors in place of filter banks: (B, T, patch_embed_dim)."""
+        return self.encoder(self.tokens(vectors), None)
+
     def tokens(self, vectors: Tensor) -> Tensor:
         """What the layers read, of each of the stem's vectors by itself: (…, patch_embed_dim) → (…, D)."""
         return self.post_extract_proj(self.layer_norm(vectors))

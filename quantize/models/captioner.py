@@ -12,6 +12,9 @@ from quantize.models.beats import Beats, pool_padding
 from quantize.models.config import CaptionerConfig
 from quantize.models.decoder import POSITION_OFFSET, BartDecoder
 
+_ABSENT = -4.0
+"""Logit of a sound of which nothing is known."""
+
 
 class EmbeddingHead(nn.Module):
     """Mean of the memory → ``fc2(gelu(bn(fc1(x))))``: the audio embedding, trained to meet the text embedding."""
@@ -62,6 +65,9 @@ class Captioner(nn.Module):
         self.encoder_embed_mlp = EmbeddingHead(dim, config.embedding_ffn_dim, config.embedding_dim)
         for embedding in (self.decoder.embed_tokens, self.decoder.embed_positions, self.cross_embed_positions):
             nn.init.normal_(embedding.weight, std=0.02)
+        if self.sound_head is not None:
+            # Of hundreds of sounds few are heard at a time: what is not yet learnt is taken to be absent.
+            nn.init.constant_(self.sound_head.bias, _ABSENT)
         self.lm_head.weight = self.decoder.embed_tokens.weight
 
     def beats_hidden(self, fbank: Tensor, frame_padding: Tensor | None = None) -> tuple[Tensor, Tensor | None]:

@@ -38,8 +38,9 @@ class Example:
     """One scene or clip, ready for a batch.
 
     Attributes:
-        fbank: (998, 128) f32.
-        activity: (1000, classes) bool; None where it is not known which class is heard when.
+        fbank: (998, 128) f32; empty where there are vectors.
+        activity: (1000, classes) bool, or how surely each sound is heard at each step of the memory, (T', sounds) f32;
+            None where it is not known what is heard when.
         texts: its captions.
         token_ids: each caption's tokens with ``</s>``.
         events: what is heard in which relation, or the clip's name: examples that share it are no negatives of each
@@ -47,6 +48,7 @@ class Example:
         text_embedding: (E,) of the first caption, by the given sentence embedder, where it was precomputed.
         signals: of the teacher, where they were precomputed.
         mixup: what came of mixing two examples into one; empty where it was not tried.
+        vectors: (P, patch_embed_dim) of a stem that was trained before and stays as it is; None where it is trained.
     """
 
     fbank: Tensor
@@ -57,6 +59,7 @@ class Example:
     text_embedding: Tensor | None = None
     signals: TeacherSignals | None = None
     mixup: str = ""
+    vectors: Tensor | None = None
 
     @property
     def unknown(self) -> bool:
@@ -69,14 +72,15 @@ class Batch(TensorBatch):
     """B scenes with K captions each.
 
     Attributes:
-        fbank: (B, 998, 128) f32.
-        activity: (B, 1000, classes) bool, or None.
+        fbank: (B, 998, 128) f32; (B, 0) where there are vectors.
+        activity: (B, 1000, classes) bool or (B, T', sounds) f32, or None.
         texts: the B first captions.
         token_ids: (B · K, S) int64, each caption's tokens with ``</s>``, padded.
         event_keys: (B,) int64, equal where the examples' ``events`` are.
         text_embeddings: (B, E) of the first captions, or None.
         signals: of the teacher, or None.
         unknown: (B,) bool, the examples with a sound of no known class; None stands for no such.
+        vectors: (B, P, patch_embed_dim) of the stem, or None.
     """
 
     fbank: Tensor
@@ -87,6 +91,7 @@ class Batch(TensorBatch):
     text_embeddings: Tensor | None = None
     signals: TeacherSignals | None = None
     unknown: Tensor | None = None
+    vectors: Tensor | None = None
 
     @property
     def labels(self) -> Tensor:
@@ -203,6 +208,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         _stacked([item.text_embedding for item in examples]),
         joined(signals, token_ids.shape[1]) if signals else None,
         torch.tensor([item.unknown for item in examples]),
+        _stacked([item.vectors for item in examples]),
     )
 
 

@@ -26,6 +26,7 @@ _CALLED = {
     "mixups": "mix-ups (--llm-model)",
     "examples": "examples (--examples)",
     "sentence_embedder": "sentence embedder (--sentence-embedder)",
+    "stem": "stem of the encoder (another tagging run)",
     "teacher": "teacher (--teacher)",
 }
 

@@ -13,9 +13,12 @@ from pydantic import ValidationError
 from edge_aac.bundle.manifest import DecodingRules, RerankWeights
 from edge_aac.errors import ConfigError, InputMissingError, first_complaint
 from edge_aac.toml_files import TomlError, parse_toml
+from quantize.data.everyday.lexicon import english
+from quantize.data.everyday.scenes import EverydaySceneRecipe
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneRecipe
 from quantize.data.sound_bank import MixRecipe
+from quantize.data.sounds.mixtures import MixtureRecipe
 from quantize.models.config import CaptionerConfig, TextEmbedderConfig, at_least_one, captioner_config, config_from
 from quantize.training.settings import (
     CorpusRecipe,
@@ -26,6 +29,7 @@ from quantize.training.settings import (
     MixupRecipe,
     Precision,
     StoredRecipe,
+    TaggingSettings,
     TextStudentSettings,
     TrainerSettings,
     TrainSettings,
@@ -41,6 +45,9 @@ class Recipe:
             it out.
         corpus: captioned clips to learn from; None: scenes of labelled recordings.
         familiarity: settings of the score of familiarity; None for a bundle without one.
+        tagging: settings of the encoder's distillation from an audio tagger, before the captions; None leaves it out.
+        mixtures: how the mixtures are drawn that tagger and encoder hear.
+        everyday: how scenes of everyday sounds are drawn; None: scenes of ten sounds, or a corpus.
         license: under which the weights may be passed on, as the recordings' licences have it.
         source: description of the recordings and of who collected them.
     """
@@ -65,12 +72,21 @@ class Recipe:
     rerank: Mapping[str, float] = field(default_factory=dict)
     events: EventRecipe = field(default_factory=EventRecipe)
     familiarity: FamiliarityRecipe | None = None
+    tagging: TaggingSettings | None = None
+    mixtures: MixtureRecipe = field(default_factory=MixtureRecipe)
+    everyday: EverydaySceneRecipe | None = None
 
     def __post_init__(self) -> None:
         if self.corpus and self.familiarity:
             raise ConfigError("[familiarity] is fitted to labelled recordings: leave it out of a recipe with [corpus]")
         if self.folds.validation and not self.corpus:
             at_least_one(self.train, "validation_scenes")
+        if (self.tagging is None) != (self.everyday is None):
+            raise ConfigError("[tagging] and [everyday] go together: give both tables, or neither")
+        if self.everyday and (self.corpus or self.pretrain or self.familiarity):
+            raise ConfigError("a recipe with [everyday] takes no [corpus], [pretrain] or [familiarity]")
+        if self.everyday and not self.model.beats.stem_width:
+            raise ConfigError("[everyday] needs an encoder of patches: set stem_width in [model.beats]")
         together = self.train.contrastive_target == "together" and self.train.contrastive_weight
         if together and self.text.embedding_dim != self.model.embedding_dim:
             raise ConfigError(
@@ -103,6 +119,7 @@ class Recipe:
             recipe,
             train=replace(recipe.train, **of_stages),
             pretrain=replace(recipe.pretrain, **of_stages) if recipe.pretrain else None,
+            tagging=replace(recipe.tagging, **of_stages) if recipe.tagging else None,
             text_student=replace(recipe.text_student, **of_stages),
         )
         if folds is not None:
@@ -161,7 +178,10 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
         beats = {**table["model"].get("beats", {}), "classes": len(LABELS)}
         for section, kind in (("decoding", DecodingRules), ("rerank", RerankWeights)):
             kind.model_validate(table[section])
-        recipe = recipe_from({**table, **table["bundle"], "model": {**table["model"], "beats": beats}})
+        model = {**table["model"], "beats": beats}
+        if table.get("everyday") is not None:
+            model["sounds"] = len(english().sounds)
+        recipe = recipe_from({**table, **table["bundle"], "model": model})
     except KeyError as error:
         raise ConfigError(f"the recipe lacks {error.args[0]!r}; quantize/recipes/ holds a complete one") from error
     except ValidationError as error:
@@ -216,6 +236,9 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         familiarity=config_from(FamiliarityRecipe, _renamed(table["familiarity"], least="threshold"))
         if table.get("familiarity")
         else None,
+        tagging=config_from(TaggingSettings, table["tagging"]) if table.get("tagging") else None,
+        mixtures=config_from(MixtureRecipe, table.get("mixtures", {})),
+        everyday=config_from(EverydaySceneRecipe, table["everyday"]) if table.get("everyday") is not None else None,
     )
 
 

@@ -67,8 +67,13 @@ def write_examples(
             embeddings = sentence_embedder.embed([item.texts[0] for item in group]) if sentence_embedder else None
             for place, item in enumerate(group):
                 arrays = {"fbank": item.fbank.half().numpy()}
+                if item.vectors is not None:
+                    arrays["vectors"] = item.vectors.half().numpy()
                 if item.activity is not None:
-                    arrays["activity"] = np.packbits(item.activity.numpy(), axis=0)
+                    known = item.activity.dtype == torch.bool
+                    arrays["activity"] = (
+                        np.packbits(item.activity.numpy(), axis=0) if known else item.activity.half().numpy()
+                    )
                 if embeddings is not None:
                     arrays["text_embedding"] = embeddings[place].astype(np.float16)
                 writer.write(_key(writer.written), arrays, {"texts": list(item.texts), "events": list(item.events)})
@@ -253,7 +258,8 @@ class StoredDataset(Dataset[Example]):
         chosen = [drawn[place % stored] for place in range(settings.captions_per_scene)]
         signals = None if self.signals is None else _stored_signals(self.signals.reader[number], chosen)
         made = _example(sample, self.tokenizer, self.max_tokens, chosen, signals)
-        spec_augment(made.fbank.numpy(), settings, rng)
+        if made.vectors is None:
+            spec_augment(made.fbank.numpy(), settings, rng)
         return made
 
 
@@ -269,7 +275,9 @@ def _example(
     chosen_texts = texts if chosen is None else tuple(texts[index] for index in chosen)
     activity = None
     if "activity" in arrays:
-        activity = torch.from_numpy(np.unpackbits(arrays["activity"], axis=0).astype(bool))
+        kept = arrays["activity"]
+        packed = kept.dtype == np.uint8
+        activity = torch.from_numpy(np.unpackbits(kept, axis=0).astype(bool) if packed else kept.astype(np.float32))
     text = torch.from_numpy(arrays["text_embedding"]).float() if "text_embedding" in arrays else None
     return Example(
         torch.from_numpy(arrays["fbank"]).float(),
@@ -279,6 +287,7 @@ def _example(
         tuple(sample.record["events"]),
         text,
         signals,
+        vectors=torch.from_numpy(arrays["vectors"]).float() if "vectors" in arrays else None,
     )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset
 
@@ -23,6 +24,7 @@ from edge_aac.errors import ConfigError, DataError, InputMissingError
 from edge_aac.models.tokens import load_tokenizer
 from quantize.data.tokenizer import train_tokenizer
 from quantize.models.beats import Beats
+from quantize.models.captioner import Captioner
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.weight_files import read_json
 from quantize.progress import OnProgress
@@ -58,9 +60,10 @@ class Run:
         sentence_embedder: model whose embeddings the audio embeddings are drawn to, where the recipe says that it is
             given.
         stored: examples to learn from in place of the source's own.
+        taught: weights of the encoder that a tagger taught, under the captioner's names; its stem is trained no more.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what is trained, on what, where, and from where on
         self,
         recipe: Recipe,
         source: ExampleSource,
@@ -68,6 +71,7 @@ class Run:
         world: World | None = None,
         sentence_embedder: SentenceEmbedder | None = None,
         stored: StoredExamples | None = None,
+        taught: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.folder = folder
         self.world = world or World()
@@ -86,6 +90,8 @@ class Run:
             note_outliers(source, folder)
         torch.manual_seed(recipe.train.seed)
         trainee = channels_last(new_trainee(self.recipe))
+        if taught:
+            _begin_with(trainee.captioner, taught)
         self.validate = validation_of(source, self.tokenizer, self.world)
         self._pretraining = None
         if recipe.pretrain:
@@ -135,6 +141,15 @@ class Run:
         return tokenizer
 
 
+def _begin_with(captioner: Captioner, taught: Mapping[str, Tensor]) -> None:
+    """Put the weights of a taught encoder into a captioner, and train no more what the examples leave out."""
+    taught = {name: tensor for name, tensor in taught.items() if not name.startswith("encoder.predictor.")}
+    unknown = captioner.load_state_dict(dict(taught), strict=False).unexpected_keys
+    assert not unknown, f"the taught encoder has {unknown}"
+    captioner.encoder.patch_embedding.requires_grad_(False)
+    captioner.encoder.predictor.requires_grad_(False)
+
+
 def examples_of(
     recipe: Recipe,
     source: ExampleSource,
@@ -167,7 +182,7 @@ def store_examples(
     train = replace(recipe.train, seed=stored.seed, scenes_per_epoch=stored.count, captions_per_scene=stored.captions)
     metadata = {
         "stored": asdict(stored),
-        "scenes": asdict(recipe.scenes),
+        "scenes": asdict(recipe.everyday or recipe.scenes),
         "mixup": asdict(recipe.mixup),
         "source": source.fingerprint(),
         "sentence_embedder": teacher_fingerprint(sentence_embedder) if sentence_embedder else "",

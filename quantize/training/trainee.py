@@ -95,14 +95,18 @@ class Forward:
 
 def forward(captioner: Captioner, batch: Batch) -> Forward:
     """Run the captioner, teacher-forced with the captions of the batch."""
-    hidden, _ = captioner.beats_hidden(batch.fbank)
+    if batch.vectors is None:
+        hidden, _ = captioner.beats_hidden(batch.fbank)
+    else:
+        hidden = captioner.encoder.hidden_of_vectors(batch.vectors)
     memory, _ = captioner.memory(hidden)
+    activity = captioner.encoder.predictor(hidden) if captioner.sound_head is None else captioner.sound_logits(memory)
     per_scene = len(batch.token_ids) // len(batch.fbank)
     outputs = (
         hidden,
         memory,
         captioner.audio_embedding(memory),
-        captioner.encoder.predictor(hidden),
+        activity,
         captioner.logits(batch.decoder_input_ids, memory.repeat_interleave(per_scene, dim=0)),
     )
     # The terms of the loss are computed in fp32 whatever the layers were.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -57,11 +57,19 @@ def greedy_captions(
     model: Captioner, tokenizer: Tokenizer, fbanks: Tensor, max_length: int = 30, batch: int = 32
 ) -> list[str]:
     """The likeliest token at each step, without any rule: a quick look, not what the device says."""
+    memories = [model.encode(part)[0] for part in fbanks.split(batch)]
+    return greedy_captions_of(model, tokenizer, memories, max_length)
+
+
+@torch.no_grad()
+def greedy_captions_of(
+    model: Captioner, tokenizer: Tokenizer, memories: Iterable[Tensor], max_length: int = 30
+) -> list[str]:
+    """The same of memories, each (B, T', D)."""
     texts: list[str] = []
-    for part in fbanks.split(batch):
-        memory, _, _ = model.encode(part)
-        ids = torch.full((len(part), 1), EOS_ID)
-        ended = torch.zeros(len(part), dtype=torch.bool)
+    for memory in memories:
+        ids = torch.full((len(memory), 1), EOS_ID)
+        ended = torch.zeros(len(memory), dtype=torch.bool)
         while not ended.all() and ids.shape[1] < max_length:
             chosen = model.logits(ids, memory)[:, -1].argmax(dim=-1).masked_fill(ended, EOS_ID)
             ids = torch.cat([ids, chosen.unsqueeze(1)], dim=1)

@@ -9,7 +9,8 @@ import pytest
 
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.timebase import SAMPLE_RATE
-from quantize.data.sounds.mixtures import MixtureMaker, MixtureRecipe, room_response
+from quantize.data.sounds.mixtures import MixtureMaker, MixtureRecipe
+from quantize.data.sounds.pieces import room_response
 from quantize.data.sounds.store import SoundStore, StoredSound, StoreWriter, sixteen_bit
 
 PLAIN = MixtureRecipe(

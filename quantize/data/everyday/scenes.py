@@ -1,0 +1,279 @@
+"""Scenes of everyday sounds with what is heard in them: pieces of stored sounds, and the events that a tagger heard.
+
+Scene ``i`` of epoch ``e`` comes from a generator seeded with (seed, e, i): the same in any process and any order. What
+is true of a scene follows from what was heard in each sound by itself, where that is clear, not from the mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_aac.timebase import SAMPLE_RATE
+from quantize.data.clips import Waveform
+from quantize.data.everyday.events import HeardEvent, mixed
+from quantize.data.everyday.heard_sounds import LONGEST_S, sound_of
+from quantize.data.everyday.lexicon import Lexicon
+from quantize.data.sound_shaping import looped
+from quantize.data.sounds.pieces import Piece, PieceMaker, PieceRecipe, anywhere, noise_bed
+from quantize.data.sounds.store import SoundStore, StoredSound
+from quantize.models.config import ascending, not_negative, probabilities, within
+
+SCENE_S = 10.0
+_SAMPLES = round(SCENE_S * SAMPLE_RATE)
+_LEAST_S = 0.3
+"""What is left of an event that a piece cuts off is told if it is at least this long."""
+
+_LOOPED_COVERS = 0.8
+
+
+@dataclass(frozen=True)
+class EverydaySceneRecipe(PieceRecipe):
+    """How scenes of 10 s are drawn, and the pieces that they are made of. Levels in dB, lengths in seconds.
+
+    Attributes:
+        sound_counts: probabilities of 0, 1, 2, 3 … sounds.
+        sequence_probability: how often several sounds come one after the other.
+        start_probability: how often the first begins with the window, as files do.
+        loop_probability: how often a sound that may go on and on is looped to a greater length.
+        gain_db: how far below the loudest another sound may lie.
+        peak_db: bounds of the peak of the whole, relative to full scale.
+        noise_probability, noise_snr_db: how often noise lies under all, and how far below the sounds.
+        noise_dbfs: bounds of the level of noise where there is no sound.
+        far_db: a sound whose direct sound is this far below the room's is told as far away.
+        unlabelled_from: confidence that an event needs beside the label of a recording.
+    """
+
+    sound_counts: tuple[float, ...] = (0.06, 0.44, 0.35, 0.15)
+    sequence_probability: float = 0.45
+    start_probability: float = 0.3
+    loop_probability: float = 0.5
+    gain_db: float = 12.0
+    peak_db: tuple[float, float] = (-30.0, 0.0)
+    noise_probability: float = 0.6
+    noise_snr_db: tuple[float, float] = (10.0, 50.0)
+    noise_dbfs: tuple[float, float] = (-72.0, -30.0)
+    far_db: float = -3.0
+    unlabelled_from: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        probabilities(self, "sound_counts")
+        not_negative(self, "gain_db")
+        ascending(self, "peak_db", "noise_snr_db", "noise_dbfs")
+        within(self, "unlabelled_from", 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class EverydayScene:
+    """10 s of sound and what is heard in it.
+
+    Attributes:
+        waveform: (160000,) float32 in ±1.
+        events: in the order of their onsets.
+    """
+
+    waveform: Waveform
+    events: tuple[HeardEvent, ...]
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A piece in a scene.
+
+    Attributes:
+        events: what is heard in it, times from its start, levels of the sound as it is stored.
+        start: sample of the scene at which it begins.
+        level_db: how much louder it is than as it is stored.
+    """
+
+    waveform: Waveform
+    events: tuple[HeardEvent, ...]
+    start: int
+    level_db: float
+
+
+class EverydayScenes:
+    """Makes scenes of a store's sounds.
+
+    Args:
+        store: holds the sounds.
+        heard: what a tagger heard in each of them, in the store's order.
+        lexicon: the sounds that there are words for.
+        recipe: how scenes are drawn.
+        seed: of all draws.
+        held_out: folds that no scene may hold a sound of, nor a copy of one.
+        absent: sounds that no scene may hold, by label or as the tagger hears them.
+
+    Raises:
+        DataError: no sound is left.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - of what, drawn how, without which
+        self,
+        store: SoundStore,
+        heard: Sequence[tuple[HeardEvent, ...]],
+        lexicon: Lexicon,
+        recipe: EverydaySceneRecipe,
+        seed: int,
+        held_out: Sequence[int],
+        absent: Sequence[str] = (),
+    ) -> None:
+        self.lexicon, self.recipe, self.seed = lexicon, recipe, seed
+        self._heard = {
+            (row.source, row.title, row.start): _trusted(lexicon, row, events, recipe.unlabelled_from)
+            for row, events in zip(store.rows, heard, strict=True)
+        }
+        kept = without(store, heard, lexicon, absent) if absent else store
+        longest = round(LONGEST_S * SAMPLE_RATE)
+        rows = tuple(replace(row, length=min(row.length, longest)) for row in kept.rows)
+        self._pieces = PieceMaker(replace(kept, rows=rows), recipe, held_out)
+
+    @property
+    def rows(self) -> Sequence[StoredSound]:
+        """The sounds that scenes are made of."""
+        return self._pieces.rows
+
+    def heard_in(self, row: StoredSound) -> tuple[HeardEvent, ...]:
+        """What is heard in a stored sound."""
+        return self._heard[row.source, row.title, row.start]
+
+    def scene(self, epoch: int, index: int) -> EverydayScene:
+        """The scene of this number, the same whenever it is asked for."""
+        recipe = self.recipe
+        rng = np.random.default_rng([self.seed, epoch, index])
+        count = int(rng.choice(len(recipe.sound_counts), p=recipe.sound_counts))
+        placed = self._placed(count, count > 1 and rng.random() < recipe.sequence_probability, rng)
+        total = np.zeros(_SAMPLES, np.float32)
+        for one in placed:
+            total[one.start : one.start + len(one.waveform)] += one.waveform
+        if not placed:
+            level_db = rng.uniform(*recipe.noise_dbfs)
+            return EverydayScene(_noise(self.seed, rng) * np.float32(10.0 ** (level_db / 20.0)), ())
+        if rng.random() < recipe.noise_probability:
+            below_db = rng.uniform(*recipe.noise_snr_db)
+            level = max(float(np.sqrt(np.square(total).mean())), 1e-4)
+            total += _noise(self.seed, rng) * np.float32(level * 10.0 ** (-below_db / 20.0))
+        peak_db = rng.uniform(*recipe.peak_db)
+        gain = 10.0 ** (peak_db / 20.0) / float(np.abs(total).max())
+        gain_db = 20.0 * float(np.log10(gain))
+        parts = [(one.events, one.start / SAMPLE_RATE, one.level_db + gain_db) for one in placed]
+        return EverydayScene(total * np.float32(gain), mixed(parts, SCENE_S))
+
+    def _placed(self, count: int, in_turn: bool, rng: np.random.Generator) -> list[_Placed]:
+        placed: list[_Placed] = []
+        cursor = 0
+        for number in range(count):
+            row = self._pieces.drawn(rng)
+            left = _SAMPLES - cursor
+            room = round(left / (count - number) * rng.uniform(0.8, 1.2)) if in_turn else left
+            piece = self._pieces.piece(row, min(room, left) if number + 1 < count else left, rng)
+            if piece is None:
+                continue
+            waveform, events = self._lasting(piece, self._events(piece), min(room, left), rng)
+            spare = min(room, left) - len(waveform)
+            begins = not placed and rng.random() < self.recipe.start_probability
+            start = cursor + (0 if begins else anywhere(spare, rng))
+            below_db = rng.uniform(0.0, self.recipe.gain_db) if placed else 0.0
+            level_db = 20.0 * float(np.log10(piece.gain)) - below_db
+            placed.append(_Placed(waveform * np.float32(10.0 ** (-below_db / 20.0)), events, start, level_db))
+            if in_turn:
+                cursor = min(start + len(waveform), _SAMPLES - 1)
+        return placed
+
+    def _events(self, piece: Piece) -> tuple[HeardEvent, ...]:
+        """What is heard in a piece, times in the piece."""
+        first_s, seconds = piece.first / SAMPLE_RATE, len(piece.waveform) / SAMPLE_RATE
+        far = True if piece.direct_db is not None and piece.direct_db <= self.recipe.far_db else None
+        found: list[HeardEvent] = []
+        for copy in piece.copies:
+            for event in self.heard_in(piece.row):
+                start_s, end_s = ((time_s - first_s) / piece.speed for time_s in (event.start_s, event.end_s))
+                begin, end = max(start_s, 0.0), min(end_s, piece.length / SAMPLE_RATE)
+                whole = begin == start_s and end == end_s
+                if end - begin < (0.0 if whole else _LEAST_S):
+                    continue
+                at_s = copy / SAMPLE_RATE
+                found.append(
+                    replace(
+                        event,
+                        start_s=at_s + begin,
+                        end_s=min(at_s + end, seconds),
+                        count=event.count if whole else None,
+                        far=far,
+                    )
+                )
+        return tuple(event for event in found if event.end_s > event.start_s)
+
+    def _lasting(
+        self, piece: Piece, events: tuple[HeardEvent, ...], room: int, rng: np.random.Generator
+    ) -> tuple[Waveform, tuple[HeardEvent, ...]]:
+        """A sound that may go on and on, sometimes looped; it is heard from end to end then."""
+        seconds = len(piece.waveform) / SAMPLE_RATE
+        steady = all(
+            event.beliefs
+            and self.lexicon[event.beliefs[0].sound].steady
+            and event.end_s - event.start_s >= _LOOPED_COVERS * seconds
+            for event in events
+        )
+        if not events or not steady or seconds < 1.0 or rng.random() >= self.recipe.loop_probability:
+            return piece.waveform, events
+        length = round(rng.uniform(0.4, 1.0) * room)
+        if length <= len(piece.waveform):
+            return piece.waveform, events
+        waveform = looped(piece.waveform, length, rng)
+        return waveform, tuple(replace(event, start_s=0.0, end_s=len(waveform) / SAMPLE_RATE) for event in events)
+
+
+def without(
+    store: SoundStore, heard: Sequence[tuple[HeardEvent, ...]], lexicon: Lexicon, absent: Sequence[str]
+) -> SoundStore:
+    """A store without some sounds and their examples, by label or as a tagger hears them.
+
+    Args:
+        store: holds the sounds.
+        heard: what a tagger heard in each of them, in the store's order.
+        lexicon: the sounds that there are words for.
+        absent: names of sounds.
+    """
+
+    def holds(row: StoredSound, events: tuple[HeardEvent, ...]) -> bool:
+        said = {sound_of(lexicon, row.label)} if row.label else set()
+        said |= {event.beliefs[0].sound for event in events if event.beliefs}
+        return any(
+            sound == gone or gone in lexicon.names.ancestors(sound) for sound in said if sound for gone in absent
+        )
+
+    rows = tuple(row for row, events in zip(store.rows, heard, strict=True) if not holds(row, events))
+    return replace(store, rows=rows)
+
+
+def _noise(seed: int, rng: np.random.Generator) -> Waveform:
+    return noise_bed(_SAMPLES, seed, rng)
+
+
+def _trusted(
+    lexicon: Lexicon, row: StoredSound, events: tuple[HeardEvent, ...], unlabelled_from: float
+) -> tuple[HeardEvent, ...]:
+    """The events of a sound; of a labelled one without those that have nothing to do with the label and are unsure.
+
+    Noise, hum and silence are no sound of a thing, whatever the tagger takes them for.
+    """
+    if not row.label:
+        return events
+    if row.label in lexicon.background:
+        return ()
+    label = sound_of(lexicon, row.label)
+    if label is None and row.label not in lexicon.ontology.nodes:
+        return events
+
+    def sure(event: HeardEvent) -> bool:
+        if not event.beliefs:
+            return False
+        first = event.beliefs[0]
+        meant = label is not None and lexicon.names.related(first.sound, label)
+        return meant or first.confidence >= unlabelled_from
+
+    return tuple(filter(sure, events))

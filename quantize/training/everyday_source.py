@@ -1,0 +1,218 @@
+"""Everyday scenes as examples: their captions, the sounds in each second, and what a distilled stem makes of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from quantize.data.everyday.drawn_events import distinct_captions, drawn_captions
+from quantize.data.everyday.events import HeardEvent
+from quantize.data.everyday.lexicon import Lexicon
+from quantize.data.everyday.reading import read
+from quantize.data.everyday.scenes import EverydayScenes
+from quantize.data.everyday.story import story
+from quantize.data.everyday.wording import tell
+from quantize.data.features import batched_filter_bank
+from quantize.data.scenes import padded_clip
+from quantize.data.sounds.store import SoundStore
+from quantize.evaluation.named_sounds import named_right, sound_scores
+from quantize.models.captioner import Captioner
+from quantize.models.patch_stem import PatchStem
+from quantize.training.batches import UNKNOWN_SOUND, Example, encoded, spec_augment
+from quantize.training.recipe import Recipe
+from quantize.training.settings import TrainSettings
+from quantize.training.sources import VALIDATION_SEED, Validation
+from quantize.training.tagged_mixtures import FRAME_S
+from quantize.training.validation import greedy_captions_of
+
+_MASKED_SHARE = 0.5
+_CAPTIONS = 60_000
+_BATCH = 32
+
+
+class EverydaySource:
+    """Scenes of a store's sounds, as a run with a stem that stays as it is learns from them.
+
+    Args:
+        recipe: a recipe with a table [everyday].
+        store: holds the sounds.
+        heard: what a tagger heard in each of them, in the store's order.
+        lexicon: the sounds that there are words for.
+        stem: trained before, in evaluation mode.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        store: SoundStore,
+        heard: Sequence[tuple[HeardEvent, ...]],
+        lexicon: Lexicon,
+        stem: PatchStem,
+    ) -> None:
+        assert recipe.everyday is not None
+        self.recipe, self.store, self.lexicon, self.stem = recipe, store, lexicon, stem
+        self._heard = heard
+        folds = {row.fold for row in store.rows}
+        self.held_out = tuple(sorted(folds - {*recipe.folds.train}))
+        self.scenes = self._scenes(recipe.stored.seed, self.held_out)
+
+    def captions(self) -> Iterator[str]:
+        """See :class:`quantize.training.sources.ExampleSource`."""
+        return islice(drawn_captions(self.lexicon, np.random.default_rng(self.recipe.train.seed)), _CAPTIONS)
+
+    def texts(self, count: int) -> list[str]:
+        """See :class:`quantize.training.sources.ExampleSource`."""
+        return distinct_captions(self.lexicon, count, np.random.default_rng(self.recipe.train.seed))
+
+    def examples(self, tokenizer: Tokenizer | None, train: TrainSettings, epoch: int, masked: bool) -> Dataset[Example]:
+        """See :class:`quantize.training.sources.ExampleSource`. Half of them are masked before the stem hears them,
+        for afterwards nothing can be masked."""
+        del masked
+        return _Scenes(self, self.scenes, tokenizer, train, epoch)
+
+    def validation(self) -> Validation | None:
+        """See :class:`quantize.training.sources.ExampleSource`."""
+        recipe = self.recipe
+        if not recipe.folds.validation:
+            return None
+        others = sorted({row.fold for row in self.store.rows} - {*recipe.folds.validation})
+        rows = [
+            (row, sound)
+            for row in self.store.rows
+            if row.fold in recipe.folds.validation and (sound := self.lexicon.by_label.get(row.label))
+        ]
+        clips = [self.vectors(padded_clip(self.store.waveform(row))) for row, _ in rows]
+        scenes = [
+            self._scenes(VALIDATION_SEED, others).scene(0, index) for index in range(recipe.train.validation_scenes)
+        ]
+        stories = [story(self.lexicon, scene.events) for scene in scenes]
+        truths = [[[told.sound for told in group if told.sound is not None] for group in one.groups] for one in stories]
+        of_scenes = [self.vectors(scene.waveform) for scene in scenes]
+
+        def scores(model: Captioner, tokenizer: Tokenizer) -> dict[str, float]:
+            said = [read(self.lexicon, text) for text in _greedy(model, tokenizer, [*clips, *of_scenes])]
+            single, many = said[: len(rows)], said[len(rows) :]
+            sources = sorted({row.source for row, _ in rows})
+            exact = {
+                f"{source}_named": _mean(
+                    [
+                        sound in one.sounds
+                        for (row, sound), one in zip(rows, single, strict=True)
+                        if row.source == source
+                    ]
+                )
+                for source in sources
+            }
+            right = {
+                f"{source}_right": _mean(
+                    [
+                        named_right(self.lexicon, one.sounds, sound)
+                        for (row, sound), one in zip(rows, single, strict=True)
+                        if row.source == source
+                    ]
+                )
+                for source in sources
+            }
+            of_many = sound_scores(self.lexicon, many, truths)
+            return {**exact, **right, "scene_f1": of_many.f1, "scene_order": of_many.order}
+
+        return scores
+
+    def fingerprint(self) -> dict[str, Any]:
+        """See :class:`quantize.training.sources.ExampleSource`."""
+        stem = hashlib.sha256()
+        for name, tensor in sorted(self.stem.state_dict().items()):
+            stem.update(f"{name} {tuple(tensor.shape)}".encode())
+            stem.update(tensor.contiguous().numpy().data)
+        clips = [f"{row.source}/{row.title}" for row in self.scenes.rows]
+        return {"clips": clips, "stem": stem.hexdigest()}
+
+    @torch.no_grad()
+    def vectors(self, waveform: Any, masks: TrainSettings | None = None, rng: Any = None) -> Tensor:
+        """What the stem makes of 10 s, (P, patch_embed_dim); of a masked filter bank where masks are given."""
+        fbank = batched_filter_bank(waveform[np.newaxis])[0]
+        if masks is not None:
+            fbank = spec_augment(fbank, masks, rng)
+        return self.stem(torch.from_numpy(fbank)[None, None])[0, :, :, 0].T.contiguous()
+
+    def _scenes(self, seed: int, held_out: Sequence[int]) -> EverydayScenes:
+        recipe = self.recipe
+        assert recipe.everyday is not None
+        return EverydayScenes(
+            self.store, self._heard, self.lexicon, recipe.everyday, seed, held_out, recipe.folds.absent
+        )
+
+
+class _Scenes(Dataset[Example]):
+    """Scene ``i`` of epoch ``e`` as an example."""
+
+    def __init__(
+        self,
+        source: EverydaySource,
+        scenes: EverydayScenes,
+        tokenizer: Tokenizer | None,
+        train: TrainSettings,
+        epoch: int,
+    ) -> None:
+        self.source, self.scenes, self.tokenizer, self.train, self.epoch = source, scenes, tokenizer, train, epoch
+
+    def __len__(self) -> int:
+        return self.train.scenes_per_epoch
+
+    def __getitem__(self, index: int) -> Example:
+        source, lexicon = self.source, self.source.lexicon
+        scene = self.scenes.scene(self.epoch, index)
+        rng = np.random.default_rng([self.train.seed, self.epoch, index, 1])
+        told = story(lexicon, scene.events)
+        texts = tuple(tell(lexicon, told, rng) for _ in range(self.train.captions_per_scene))
+        masked = rng.random() < _MASKED_SHARE
+        vectors = source.vectors(scene.waveform, self.train if masked else None, rng)
+        sounds = [one.sound for one in told.told]
+        events = (UNKNOWN_SOUND,) if sounds and sounds[0] is None else tuple(sorted(str(sound) for sound in sounds))
+        order = ("sequence", *(str(one.sound) for one in told.told)) if len(told.groups) > 1 else ()
+        limit = source.recipe.model.decoder.max_positions
+        return Example(
+            torch.zeros(0),
+            torch.from_numpy(heard_by_patch(lexicon, scene.events, len(vectors), source.stem)),
+            texts,
+            encoded(texts, self.tokenizer, limit),
+            order or events,
+            vectors=vectors,
+        )
+
+
+def heard_by_patch(lexicon: Lexicon, events: Sequence[HeardEvent], patches: int, stem: PatchStem) -> Any:
+    """How surely each sound of the lexicon, in its order, is heard in each patch of time: (patches, sounds) float32.
+
+    A sound is in a patch that holds a third of the patch's length of it, or half of the whole event.
+    """
+    number = {name: place for place, name in enumerate(lexicon.order)}
+    heard = np.zeros((patches, len(number)), np.float32)
+    starts = np.arange(patches) * stem.hop * FRAME_S
+    length_s = stem.frames * FRAME_S
+    for event in events:
+        shared = np.minimum(starts + length_s, event.end_s) - np.maximum(starts, event.start_s)
+        inside = shared >= min(length_s / 3.0, event.seconds / 2.0)
+        for belief in event.beliefs:
+            column = heard[:, number[belief.sound]]
+            column[inside] = np.maximum(column[inside], belief.confidence)
+    return heard
+
+
+@torch.no_grad()
+def _greedy(model: Captioner, tokenizer: Tokenizer, vectors: Sequence[Tensor]) -> list[str]:
+    parts = [torch.stack(list(vectors[start : start + _BATCH])) for start in range(0, len(vectors), _BATCH)]
+    memories = [model.memory(model.encoder.hidden_of_vectors(part))[0] for part in parts]
+    return greedy_captions_of(model, tokenizer, memories)
+
+
+def _mean(hits: Sequence[bool]) -> float:
+    return sum(hits) / max(len(hits), 1)
