@@ -43,6 +43,7 @@ class EverydaySceneRecipe(PieceRecipe):
         noise_probability, noise_snr_db: how often noise lies under all, and how far below the sounds.
         noise_dbfs: bounds of the level of noise where there is no sound.
         far_db: a sound whose direct sound is this far below the room's is told as far away.
+        faintest_dbfs: what is fainter is not heard.
         unlabelled_from: confidence that an event needs beside the label of a recording.
     """
 
@@ -56,6 +57,7 @@ class EverydaySceneRecipe(PieceRecipe):
     noise_snr_db: tuple[float, float] = (10.0, 50.0)
     noise_dbfs: tuple[float, float] = (-72.0, -30.0)
     far_db: float = -3.0
+    faintest_dbfs: float = -58.0
     unlabelled_from: float = 0.9
 
     def __post_init__(self) -> None:
@@ -160,7 +162,8 @@ class EverydayScenes:
         gain = 10.0 ** (peak_db / 20.0) / float(np.abs(total).max())
         gain_db = 20.0 * float(np.log10(gain))
         parts = [(one.events, one.start / SAMPLE_RATE, one.level_db + gain_db) for one in placed]
-        return EverydayScene(total * np.float32(gain), mixed(parts, SCENE_S))
+        heard = tuple(event for event in mixed(parts, SCENE_S) if event.level_db >= recipe.faintest_dbfs)
+        return EverydayScene(total * np.float32(gain), heard)
 
     def _placed(self, count: int, in_turn: bool, rng: np.random.Generator) -> list[_Placed]:
         placed: list[_Placed] = []
@@ -257,23 +260,29 @@ def _noise(seed: int, rng: np.random.Generator) -> Waveform:
 def _trusted(
     lexicon: Lexicon, row: StoredSound, events: tuple[HeardEvent, ...], unlabelled_from: float
 ) -> tuple[HeardEvent, ...]:
-    """The events of a sound; of a labelled one without those that have nothing to do with the label and are unsure.
+    """What is taken to be heard in a sound.
 
-    Noise, hum and silence are no sound of a thing, whatever the tagger takes them for.
+    What has nothing to do with a label must be sure to be heard beside it, and nothing is called more exactly than the
+    label says. Noise, hum and silence are no sound of a thing, whatever the tagger takes them for. A sound that has no
+    label, and in which the tagger hears nothing, is one that nobody knows.
     """
-    if not row.label:
-        return events
     if row.label in lexicon.background:
         return ()
-    label = sound_of(lexicon, row.label)
+    label = sound_of(lexicon, row.label) if row.label else None
     if label is None and row.label not in lexicon.ontology.nodes:
-        return events
+        return events or (HeardEvent((), 0.0, row.length / SAMPLE_RATE),)
 
-    def sure(event: HeardEvent) -> bool:
-        if not event.beliefs:
-            return False
-        first = event.beliefs[0]
-        meant = label is not None and lexicon.names.related(first.sound, label)
-        return meant or first.confidence >= unlabelled_from
+    def meant(event: HeardEvent) -> bool:
+        return label is not None and lexicon.names.related(event.beliefs[0].sound, label)
 
-    return tuple(filter(sure, events))
+    known = (event for event in events if event.beliefs)
+    sure = (event for event in known if meant(event) or event.beliefs[0].confidence >= unlabelled_from)
+    return tuple(_no_finer(lexicon, event, label) if meant(event) else event for event in sure)
+
+
+def _no_finer(lexicon: Lexicon, event: HeardEvent, label: str | None) -> HeardEvent:
+    """The event without beliefs in examples of the label."""
+    beliefs = tuple(
+        belief for belief in event.beliefs if label is None or label not in lexicon.names.ancestors(belief.sound)
+    )
+    return replace(event, beliefs=beliefs)

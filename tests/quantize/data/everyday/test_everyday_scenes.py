@@ -140,6 +140,26 @@ def test_beside_a_label_only_what_is_sure_is_heard(store: SoundStore) -> None:
     assert [event.named() for event in made.heard_in(store.rows[0])] == ["dog_bark", "rain"]
 
 
+def test_nothing_is_called_more_exactly_than_the_label(store: SoundStore) -> None:
+    heard = [*HEARD]
+    heard[4] = (HeardEvent(believed(LEXICON, "rain_on_surface"), 0.0, 6.0),)
+    heard[2] = heard[4]
+    made = EverydayScenes(store, heard, LEXICON, PLAIN, 7, ())
+    assert [made.heard_in(row)[0].named() for row in (store.rows[4], store.rows[2])] == ["rain", "rain_on_surface"]
+
+
+def test_what_nobody_knows_is_a_sound_without_a_name(store: SoundStore) -> None:
+    heard = [*HEARD]
+    heard[2] = ()
+    ((event,),) = [EverydayScenes(store, heard, LEXICON, PLAIN, 7, ()).heard_in(store.rows[2])]
+    assert (event.beliefs, event.start_s, event.end_s) == ((), 0.0, 8.0)
+
+
+def test_what_is_too_faint_is_not_heard(store: SoundStore) -> None:
+    faint = replace(PLAIN, peak_db=(-80.0, -70.0))
+    assert not any(scenes(store, faint).scene(0, index).events for index in range(10))
+
+
 def test_a_distant_sound_is_far_away(store: SoundStore) -> None:
     recipe = replace(PLAIN, distance_probability=1.0, direct_db=(-8.0, -6.0))
     events = [event for index in range(12) for event in scenes(store, recipe).scene(0, index).events]
