@@ -34,7 +34,7 @@ from quantize.training.tagged_mixtures import FRAME_S
 from quantize.training.validation import greedy_captions_of
 
 _MASKED_SHARE = 0.5
-_CAPTIONS = 60_000
+_CAPTIONS = 20_000
 _BATCH = 32
 
 
