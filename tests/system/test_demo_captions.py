@@ -16,7 +16,7 @@ _WORDS = {
     "birdsong": "bird",
     "stream": "stream|water|brook",
     "speech": "speak|speech|talk|voice|convers|chatter|people|somebody",
-    "fireworks": "firework|explo",
+    "drum": "drum|music|instrument",
 }
 """What a true caption may call each sound of the demo: by its name, or by that of its kind."""
 

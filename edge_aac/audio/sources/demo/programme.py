@@ -46,9 +46,9 @@ PROGRAMME = (
     DemoEvent(0.0, 14.0, "clock"),
     DemoEvent(16.0, 19.4, "birdsong", "birds.flac"),
     DemoEvent(20.2, 23.6, "birdsong", "birds.flac"),
-    DemoEvent(26.0, 30.5, "stream", "stream.flac"),
-    DemoEvent(33.0, 38.0, "speech", "restaurant.flac"),
-    DemoEvent(41.0, 46.0, "fireworks", "fireworks.flac"),
+    DemoEvent(26.0, 31.0, "stream", "stream.flac"),
+    DemoEvent(34.0, 39.0, "speech", "restaurant.flac"),
+    DemoEvent(42.0, 48.0, "drum", "drums.flac"),
 )
 """The events of one round, in the order of their onsets."""
 
