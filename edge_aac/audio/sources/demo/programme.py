@@ -86,7 +86,8 @@ def play_programme(seconds: float, seed: int = 0) -> npt.NDArray[np.float32]:
     """
     count = round(seconds * SAMPLE_RATE)
     random = np.random.default_rng((seed, 1))
-    scene = 10 ** (_ROOM_DBFS / 20) * random.standard_normal(count, dtype=np.float32)
+    scene: npt.NDArray[np.float32] = random.standard_normal(count, dtype=np.float32)
+    scene *= 10 ** (_ROOM_DBFS / 20)
     recordings: dict[str, npt.NDArray[np.float32]] = {}
     for number, round_s in enumerate(_rounds_s(seconds)):
         first = round(round_s * SAMPLE_RATE)
@@ -97,7 +98,8 @@ def play_programme(seconds: float, seed: int = 0) -> npt.NDArray[np.float32]:
             if event.recording not in recordings:
                 recordings[event.recording] = read_recording(event.recording)
             _add(scene, round(event.start_s * SAMPLE_RATE), recordings[event.recording])
-    return np.clip(scene, -1.0, 1.0)
+    np.clip(scene, -1.0, 1.0, out=scene)
+    return scene
 
 
 def read_recording(name: str) -> npt.NDArray[np.float32]:
@@ -131,7 +133,8 @@ def _rain(seconds: float, seed: int) -> npt.NDArray[np.float32]:
     """Rain and a clock that fade out at the end of the programme's rain."""
     rain = synthesise_demo(seconds, seed)
     left_s = PROGRAMME[0].end_s - np.arange(len(rain), dtype=np.float32) / SAMPLE_RATE
-    return rain * np.clip(left_s / _RAIN_FADE_S, 0.0, 1.0).astype(np.float32)
+    rain *= np.clip(left_s / _RAIN_FADE_S, 0.0, 1.0)
+    return rain
 
 
 def _add(scene: npt.NDArray[np.float32], first: int, samples: npt.NDArray[np.float32]) -> None:
