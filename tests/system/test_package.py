@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_aac.audio.sources.demo import demo_programme
 from edge_aac.bundle.store import Bundle, open_bundle
 
 pytestmark = pytest.mark.one_python
@@ -34,6 +35,10 @@ def test_wheel_holds_the_bundle_and_the_recipes(tmp_path: Path) -> None:
     for name in ("README.md", "ATTRIBUTIONS.csv", "tokenizer.json", "text_tokenizer.json"):
         assert f"edge_aac/bundles/esc10-tiny/{name}" in names
     assert "quantize/recipes/esc10-tiny.toml" in names
+    recordings = {event.recording for event in demo_programme() if event.recording is not None}
+    assert len(recordings) >= 4
+    for recording in (*recordings, "ATTRIBUTIONS.csv"):
+        assert f"edge_aac/audio/sources/demo/recordings/{recording}" in names
     assert not any(name.startswith("tests/") for name in names)
 
 

@@ -329,8 +329,8 @@ def test_a_signal_ends_it_though_nobody_reads(tmp_path: Path) -> None:
         _end_by(process, signal.SIGTERM)
 
 
-def test_the_demo_scene_is_heard_as_what_it_is() -> None:
-    done = run_edge_aac("stream", "--device", "demo:", "--format", "json")
+def test_the_synthesised_scene_is_heard_as_what_it_is() -> None:
+    done = run_edge_aac("stream", "--device", "demo:?scene=rain", "--format", "json")
     assert done.returncode == 0, done.stderr
     captions = " ".join(json.loads(line)["caption"] for line in done.stdout.splitlines())
     assert "rain" in captions

@@ -1,14 +1,34 @@
-"""The demo scene: reproducible, at a natural level, with rain all along and a beat every second."""
+"""The demo: reproducible scenes at natural levels; the programme plays what its table says, when it says."""
 
 from __future__ import annotations
 
+import csv
+import re
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
 from edge_aac.audio.sources.address import Address, SourceContext
-from edge_aac.audio.sources.demo import DemoSource, open_demo, synthesise_demo
-from edge_aac.errors import UsageError
+from edge_aac.audio.sources.demo import (
+    PROGRAMME_S,
+    DemoSource,
+    demo_programme,
+    open_demo,
+    play_programme,
+    synthesise_demo,
+)
+from edge_aac.audio.sources.demo.programme import read_recording
+from edge_aac.errors import InputMissingError, UsageError
 from tests.edge_aac.fakes import read_until_closed
+
+_RECORDINGS = Path(str(resources.files("edge_aac") / "audio" / "sources" / "demo" / "recordings"))
+_INPUTS = Path(__file__).parents[4] / "docs" / "inputs.md"
+_WINDOW_S, _HOP_S = 10.0, 2.0
 
 
 def _opened(uri: str, name: str | None = None) -> DemoSource:
@@ -41,7 +61,7 @@ def test_rain_and_a_beat_every_second() -> None:
 
 
 def test_demo_source() -> None:
-    source = _opened("demo:?seconds=2.5&seed=3")
+    source = _opened("demo:?scene=rain&seconds=2.5&seed=3")
     assert (source.label, source.live, source.lost_samples()) == ("demo", False, 0)
     blocks = []
     while (block := source.read()) is not None:
@@ -57,12 +77,21 @@ def test_a_name_from_the_configuration_is_the_label() -> None:
     assert (source.label, source.state, source.reconnects) == ("scene", "listening", 0)
 
 
-def test_default_is_twenty_seconds() -> None:
-    source = _opened("demo:")
+@pytest.mark.parametrize(("uri", "seconds"), [("demo:?scene=rain", 20.0), ("demo:", PROGRAMME_S)])
+def test_default_length(uri: str, seconds: float) -> None:
+    source = _opened(uri)
     total = 0
     while (block := source.read()) is not None:
         total += len(block)
-    assert total == 320_000
+    assert total == round(16_000 * seconds)
+
+
+def test_unless_asked_otherwise_the_programme_is_played() -> None:
+    source = _opened("demo:?seconds=17&seed=3")
+    blocks = []
+    while (block := source.read()) is not None:
+        blocks.append(block)
+    assert np.array_equal(np.concatenate(blocks), play_programme(17.0, 3))
 
 
 def test_close_ends_a_paced_read() -> None:
@@ -70,7 +99,134 @@ def test_close_ends_a_paced_read() -> None:
     assert read_until_closed(source) == [None]
 
 
-@pytest.mark.parametrize("uri", ["demo:x", "demo:?seconds=0", "demo:?seconds=1e9", "demo:?seconds=nan", "demo:?loud=1"])
+@pytest.mark.parametrize(
+    "uri", ["demo:x", "demo:?seconds=0", "demo:?seconds=1e9", "demo:?seconds=nan", "demo:?loud=1", "demo:?scene=sea"]
+)
 def test_wrong_addresses(uri: str) -> None:
     with pytest.raises(UsageError):
         _opened(uri)
+
+
+def test_the_programme_is_the_same_for_the_same_seed_and_length() -> None:
+    scene = play_programme(20.0, seed=7)
+    assert scene.dtype == np.float32
+    assert np.array_equal(scene, play_programme(20.0, seed=7))
+    assert not np.array_equal(scene, play_programme(20.0, seed=8))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 1.0, 13.0, 18.3, 61.0])
+def test_a_programme_of_any_length(seconds: float) -> None:
+    scene = play_programme(seconds)
+    assert scene.shape == (round(16_000 * seconds),)
+    assert np.all(np.abs(scene) <= 1)
+    assert all(event.start_s < event.end_s <= seconds for event in demo_programme(seconds))
+
+
+def test_the_programme_begins_again_with_another_rain() -> None:
+    scene = play_programme(2 * PROGRAMME_S)
+    first, second = np.split(scene.astype(np.float64), 2)
+    rain, after = slice(0, 16_000 * 14), slice(16_000 * 15, None)
+    assert np.corrcoef(first[after], second[after])[0, 1] > 0.99, "the recordings are the same"
+    assert np.corrcoef(first[rain], second[rain])[0, 1] < 0.5
+    events = demo_programme(2 * PROGRAMME_S)
+    half = len(events) // 2
+    assert [(event.start_s + PROGRAMME_S, event.sound) for event in events[:half]] == [
+        (event.start_s, event.sound) for event in events[half:]
+    ]
+
+
+def _level_dbfs(samples: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(np.square(samples, dtype=np.float64))))
+
+
+def test_the_programme_sounds_where_its_table_says_so() -> None:
+    scene = play_programme(PROGRAMME_S)
+    sounding = np.zeros(round(10 * PROGRAMME_S), bool)
+    for event in demo_programme():
+        sounding[round(10 * event.start_s) : round(10 * event.end_s)] = True
+    levels = np.array([_level_dbfs(block) for block in scene.reshape(-1, 1600)])
+    assert np.all(levels[~sounding] < -58), "a quiet room between the sounds"
+    assert np.all(levels > -66), "never the zeros of a device that gives nothing"
+    for event in demo_programme():
+        own = levels[round(10 * event.start_s) : round(10 * event.end_s)]
+        assert np.mean(own > -50) > 0.8, event
+        loudness = _level_dbfs(scene[round(16_000 * event.start_s) : round(16_000 * event.end_s)])
+        assert -32 < loudness < -22, f"{event} at {loudness} dBFS is not as loud as the others"
+
+
+def test_windows_of_the_programme_have_five_different_truths() -> None:
+    heard = set()
+    for end_s in np.arange(_WINDOW_S, PROGRAMME_S + _HOP_S, _HOP_S):
+        inside = [
+            event.sound
+            for event in demo_programme()
+            if min(event.end_s, end_s) - max(event.start_s, end_s - _WINDOW_S) >= 1.0
+        ]
+        assert inside, "every window holds a sound"
+        heard.add(tuple(dict.fromkeys(inside)))
+    assert len(heard) >= 5
+    assert len({sound for truth in heard for sound in truth}) >= 5
+
+
+def test_recordings_are_short_small_attributed_and_all_played() -> None:
+    with (_RECORDINGS / "ATTRIBUTIONS.csv").open(newline="", encoding="utf-8") as stream:
+        listed = {row["file"]: row for row in csv.DictReader(stream)}
+    files = {path.name: path for path in _RECORDINGS.glob("*.flac")}
+    played = {event.recording: event for event in demo_programme() if event.recording is not None}
+    assert set(listed) == set(files) == set(played)
+    assert sum(path.stat().st_size for path in files.values()) <= 400_000
+    for name, row in listed.items():
+        assert row["license"] == "CC0 1.0"
+        assert all(row.values())
+        assert row["sound"] == played[name].sound
+        assert len(read_recording(name)) == round(16_000 * (played[name].end_s - played[name].start_s))
+
+
+def _spectrum(name: str) -> tuple[np.ndarray, np.ndarray]:
+    samples = read_recording(name)
+    power = np.square(np.abs(np.fft.rfft(samples)))
+    return np.fft.rfftfreq(len(samples), 1 / 16_000), power / power.sum()
+
+
+def test_recordings_are_what_they_are_called() -> None:
+    frequencies, birds = _spectrum("birds.flac")
+    assert birds[frequencies > 2500].sum() > 0.9, "birds sing high"
+    drums = [_level_dbfs(block) for block in read_recording("drums.flac").reshape(-1, 800)]
+    assert np.ptp(drums) > 12, "beats rise over what is between them"
+    stream = read_recording("stream.flac")
+    levels = [_level_dbfs(block) for block in stream[1600:75_200].reshape(-1, 3200)]
+    assert np.ptp(levels) < 6, "water runs steadily"
+    frequencies, people = _spectrum("restaurant.flac")
+    assert people[(frequencies > 100) & (frequencies < 3000)].sum() > 0.7, "where voices are"
+
+
+def test_the_page_holds_the_table_of_the_programme() -> None:
+    page = _INPUTS.read_text(encoding="utf-8").split("## The demo")[1]
+    rows = re.findall(r"^\| (\d+\.\d) \| (\d+\.\d) \| (\w+) \| (\S+) \|$", page, re.MULTILINE)
+    programme = [
+        (f"{event.start_s:.1f}", f"{event.end_s:.1f}", event.sound, event.recording or "synthesised")
+        for event in demo_programme()
+    ]
+    assert rows == programme
+
+
+def test_a_recording_that_is_lost_or_damaged_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputMissingError, match="install edge-aac anew"):
+        read_recording("nothing.flac")
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    (folder / "birds.flac").write_bytes(b"no sound")
+    soundfile.write(folder / "stream.flac", np.zeros((100, 2)), 16_000)
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    for name in ("birds.flac", "stream.flac"):
+        with pytest.raises(InputMissingError, match="anew"):
+            read_recording(name)
+
+
+def test_the_demo_decodes_only_what_is_played() -> None:
+    script = (
+        "import sys, edge_aac.audio.sources.demo as demo; demo.play_programme(1.0); "
+        "print('soundfile' in sys.modules); demo.play_programme(17.0); print('soundfile' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["False", "True"]

@@ -1,0 +1,79 @@
+"""The captions of the demo, held against what its table says is heard."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from typing import Any
+
+from edge_aac.audio.sources.demo import DemoEvent, demo_programme
+from tests.system.command import run_edge_aac
+
+_WORDS = {
+    "rain": "rain",
+    "clock": "clock|watch|tick",
+    "birdsong": "bird",
+    "stream": "stream|water|brook",
+    "speech": "speak|speech|talk|voice|convers|chatter|people|somebody",
+    "drum": "drum|music|instrument",
+}
+"""What a true caption may call each sound of the demo: by its name, or by that of its kind."""
+
+_KNOWN = {"esc10-tiny": ("rain", "clock")}
+"""Sounds of the demo that a bundle learnt; one that is not here is taken to know them all."""
+
+_HEARD_S = 4.0
+"""A sound that fills this much of a window must be told; one that fills less may be."""
+
+
+@cache
+def _captions() -> list[dict[str, Any]]:
+    done = run_edge_aac("stream", "--device", "demo:", "--format", "json", "--every-window")
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    return [record for record in records if record["schema"] == "edge-aac/caption/1"]
+
+
+def _seconds_in(event: DemoEvent, caption: dict[str, Any]) -> float:
+    return min(event.end_s, caption["end_s"]) - max(event.start_s, caption["start_s"])
+
+
+def _known(caption: dict[str, Any]) -> tuple[str, ...]:
+    return _KNOWN.get(caption["model"]["bundle"], tuple(_WORDS))
+
+
+def _told(sound: str, caption: dict[str, Any]) -> bool:
+    return re.search(_WORDS[sound], caption["caption"].lower()) is not None
+
+
+def test_words_are_known_of_every_sound_of_the_demo() -> None:
+    assert set(_WORDS) == {event.sound for event in demo_programme()}
+
+
+def test_each_sound_that_the_bundle_knows_is_told_while_it_is_heard() -> None:
+    captions = _captions()
+    assert len(captions) >= 20, "one each 2 s"
+    for sound in _known(captions[0]):
+        heard = [
+            caption
+            for caption in captions
+            if any(event.sound == sound and _seconds_in(event, caption) >= _HEARD_S for event in demo_programme())
+        ]
+        assert heard, sound
+        told = [caption for caption in heard if _told(sound, caption)]
+        assert len(told) >= len(heard) / 2, f"{sound} is told in {len(told)} of {len(heard)} windows"
+
+
+def test_nothing_that_the_bundle_knows_is_told_where_it_is_not_heard() -> None:
+    for caption in _captions():
+        for sound in _known(caption):
+            heard = any(event.sound == sound and _seconds_in(event, caption) > 0 for event in demo_programme())
+            assert heard or not _told(sound, caption), caption["caption"]
+
+
+def test_a_bundle_that_knows_them_all_says_five_different_things() -> None:
+    captions = _captions()
+    known = _known(captions[0])
+    different = {caption["caption"] for caption in captions}
+    assert len(different) >= (5 if len(known) == len(_WORDS) else 2)
