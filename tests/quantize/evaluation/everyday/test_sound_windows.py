@@ -54,7 +54,9 @@ def test_scenes_hold_two_or_three_unrelated_sounds_in_overlap_and_in_sequence() 
         for reference in scene.references:
             assert set(read(LEXICON, reference).sounds) <= set(sounds)
     again = list(sound_scenes(LEXICON, RECORDINGS, 24, 1))
-    assert all(np.array_equal(a.waveform, b.waveform) and a.moments == b.moments for a, b in zip(scenes, again))
+    assert all(
+        np.array_equal(a.waveform, b.waveform) and a.moments == b.moments for a, b in zip(scenes, again, strict=True)
+    )
     assert not np.array_equal(scenes[0].waveform, next(sound_scenes(LEXICON, RECORDINGS, 1, 2)).waveform)
 
 
@@ -100,8 +102,8 @@ def test_hum_is_of_both_mains_and_as_loud_as_it_says() -> None:
 def test_handling_noise_is_of_three_kinds_and_always_the_same() -> None:
     windows = list(handling_windows(1))
     assert {w.source.split()[0] for w in windows} == {"rubs", "knocks", "rumble"}
-    assert len(windows) + 50 + 20 >= 50 + 40
-    for window, again in zip(windows[:3], handling_windows(1)):
+    assert len(windows) + len(list(hum_windows(1))) >= 40
+    for window, again in zip(windows, handling_windows(1), strict=True):
         assert np.array_equal(window.waveform, again.waveform)
         assert window.moments == () and 0.0 < np.abs(window.waveform).max() <= 1.0
 
@@ -148,7 +150,8 @@ def test_the_most_confident_sound_as_exact_as_it_is_sure() -> None:
 def test_a_teacher_hears_a_recording_without_the_silence_behind_it() -> None:
     tagger = FakeTagger({"Bark": 0.98, "Dog": 0.98, "Animal": 0.98, "Silence": 0.99})
     answer = Teacher(LEXICON, tagger, "fake").answer(np.ones(3 * SAMPLE_RATE, np.float32))
-    assert (answer.sound, answer.top_class_sound) == ("dog_bark", "dog_bark") or answer.sound == "dog_bark"
+    assert answer.sound == "dog_bark"
+    assert answer.top_class_sound is not None and LEXICON.names.related(answer.top_class_sound, "dog_bark")
     Teacher(LEXICON, tagger, "fake").answer(np.ones(100, np.float32))
     assert tagger.lengths == [3 * SAMPLE_RATE, SAMPLE_RATE]
 
