@@ -34,7 +34,7 @@ def sound_tables(lexicon: Lexicon, judged: Windows) -> dict[str, Any]:
     kinds: dict[str, list[JudgedWindow]] = defaultdict(list)
     for (kind, _), windows in groups.items():
         kinds[kind] += windows
-    tables = {
+    tables: dict[str, tuple[Callable[[Lexicon, Windows], dict[str, Any]], Windows]] = {
         "single_clips": (_single_clips, groups["single", "ten"]),
         "everyday_clips": (_everyday_clips, groups["single", "everyday"]),
         "two_sound_scenes": (_ten_class_scenes, groups["scene", "ten"]),

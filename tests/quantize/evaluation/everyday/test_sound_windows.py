@@ -7,6 +7,8 @@ import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import soundfile
 
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError, InputMissingError, UsageError
-from edge_aac.models.contract import Description, Latency, ScoredCaption
+from edge_aac.models.contract import ScoredCaption
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Clip
 from quantize.data.everyday.reading import read
@@ -25,7 +27,7 @@ from quantize.evaluation.everyday.quiet import handling_windows, hum_windows, no
 from quantize.evaluation.everyday.recordings import Labelled, absent_sounds
 from quantize.evaluation.everyday.scenes import sound_scenes
 from quantize.evaluation.everyday.teacher import Teacher, top_sound
-from quantize.evaluation.everyday.truth import SoundWindow, named_confidences
+from quantize.evaluation.everyday.truth import SoundWindow
 from quantize.evaluation.everyday.windows import Sizes, evaluation_set, judged_windows
 from tests.quantize.evaluation.everyday.judged_cases import DOG, LEXICON, FakeTagger
 
@@ -205,37 +207,29 @@ def test_what_was_trained_on_is_not_measured(recordings: Path, everyday: Path) -
         evaluation_set(LEXICON, [everyday], 9, {}, Sizes(2))
 
 
-class Sure(Description):
-    """A description that tells how sure it is of the sounds that it names."""
-
-    sounds = {"dog_bark": 0.75}  # noqa: RUF012
-
-
 class SaysDog:
-    """A captioner that hears a dog in everything."""
+    """A captioner that hears a dog in everything; it may tell how sure it is."""
 
-    def __init__(self, description: type[Description]) -> None:
-        self.description, self.samples = description, list[int]()
+    def __init__(self, **told: Any) -> None:
+        self.told, self.samples = told, list[int]()
 
-    def describe(self, windows: Sequence[Window], rngs: Sequence[np.random.Generator]) -> list[Description]:
+    def describe(self, windows: Sequence[Window], rngs: Sequence[np.random.Generator]) -> list[Any]:
         self.samples += [window.samples for window in windows]
         best = ScoredCaption(DOG, 0.5, -1.0, 0.5)
-        return [self.description([best], np.zeros(4, np.float32), 1, Latency(0, 0, 0)) for _ in windows]
+        return [SimpleNamespace(best=best, familiarity=None, **self.told) for _ in windows]
 
 
-def test_captions_are_read_and_confidences_taken_where_they_are_told() -> None:
+@pytest.mark.parametrize("told", [{}, {"sounds": None}, {"sounds": {"dog_bark": 0.75}}])
+def test_captions_are_read_and_confidences_taken_where_they_are_told(told: dict[str, Any]) -> None:
     sound = np.ones(160_000, np.float32)
     given = [
         SoundWindow("single", "a", sound, (("dog_bark",),), "ten", sound_samples=SAMPLE_RATE),
         SoundWindow("noise", "b", sound),
     ]
-    tagger = FakeTagger({"Bark": 0.98})
-    for description, expected in ((Description, None), (Sure, {"dog_bark": 0.75})):
-        captioner = SaysDog(description)
-        teacher = Teacher(LEXICON, tagger, "fake")
-        first, second = judged_windows(captioner, LEXICON, iter(given), 0, teacher)  # type: ignore[arg-type]
-        assert captioner.samples == [SAMPLE_RATE, 160_000]
-        assert first.named == ("dog_bark",) and first.heard == ("dog_bark",) and second.heard == ()
-        assert first.confidences == second.confidences == expected
-        assert first.teacher is not None and second.teacher is None
-    assert named_confidences(Description([], np.zeros(1, np.float32), 1, Latency(0, 0, 0))) is None
+    captioner: Any = SaysDog(**told)
+    teacher = Teacher(LEXICON, FakeTagger({"Bark": 0.98}), "fake")
+    first, second = judged_windows(captioner, LEXICON, iter(given), 0, teacher)
+    assert captioner.samples == [SAMPLE_RATE, 160_000]
+    assert first.named == ("dog_bark",) and first.heard == ("dog_bark",) and second.heard == ()
+    assert first.confidences == second.confidences == told.get("sounds")
+    assert first.teacher is not None and second.teacher is None
