@@ -86,8 +86,8 @@ def test_several_folders_and_a_teacher(
         "--tagger fake.pt --candidates 3"
     )
     assert [folder["skipped"] for folder in scores["recordings"]] == [{}, {"gear_shift": 1}]
-    assert "home: skipped 1 recordings whose label is no sound's (gear_shift)" in result.stderr
-    assert "no windows of speech: espeak-ng is not installed" in result.stderr
+    assert "home: skipped 1 recordings whose label is no sound's (gear_shift)" in result.output
+    assert "no windows of speech: espeak-ng is not installed" in result.output
     assert (scores["single_clips"]["count"], scores["everyday_clips"]["count"]) == (4, 1)
     assert (scores["two_sound_scenes"]["count"], scores["everyday_scenes"]["count"]) == (2, 2)
     assert scores["everyday_clips"]["teacher"]["right_or_coarser_named"] == 1.0
