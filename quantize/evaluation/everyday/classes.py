@@ -66,8 +66,8 @@ def confusion_table(lexicon: Lexicon, windows: Sequence[JudgedWindow]) -> dict[s
     """
     counts: Counter[tuple[str, str]] = Counter()
     for window in windows:
-        rows = window.named or ((UNKNOWN,) if window.reading.unknown else (NOTHING,))
-        counts.update((row, window.heard[0]) for row in rows)
+        told = window.named or ((UNKNOWN,) if window.reading.unknown else (NOTHING,))
+        counts.update((row, window.heard[0]) for row in told)
     heard = by_branch(lexicon, {column for _, column in counts})
     named = by_branch(lexicon, {row for row, _ in counts} - {NOTHING, UNKNOWN} | set(heard))
     rows = [*named, UNKNOWN, NOTHING]

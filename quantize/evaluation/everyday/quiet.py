@@ -54,8 +54,10 @@ def hum_windows(seed: int) -> Iterator[SoundWindow]:
                 strengths = orders**-fall * np.where(orders % 2, 1.0, 2.0)
                 phases = rng.uniform(0.0, 2.0 * np.pi, HARMONICS)
                 hertz = mains_hz * (1.0 + rng.normal(0.0, 5e-4))
-                hum = strengths @ np.sin(2.0 * np.pi * hertz * np.outer(orders, _TIMES) + phases[:, None])
-                hum = _unit(hum) + coloured_noise(SCENE_SAMPLES, rng) * 10.0 ** (-30.0 / 20.0)
+                waves = np.sin(2.0 * np.pi * hertz * np.outer(orders, _TIMES) + phases[:, None])
+                hum = _unit(np.asarray(strengths @ waves, np.float64)) + coloured_noise(SCENE_SAMPLES, rng) * 10.0 ** (
+                    -30.0 / 20.0
+                )
                 source = f"hum {mains_hz:.0f} Hz {level_db:.0f} dBFS fall {fall}"
                 yield SoundWindow("hum", source, _at_level(hum, level_db))
 
@@ -118,4 +120,5 @@ def _unit(wave: Wave) -> Wave:
 
 def _at_level(wave: Wave, level_db: float) -> npt.NDArray[np.float32]:
     """With so much RMS in dBFS, clipped as a converter does."""
-    return np.clip(_unit(wave) * 10.0 ** (level_db / 20.0), -1.0, 1.0).astype(np.float32)
+    heard: npt.NDArray[np.float32] = np.clip(_unit(wave) * 10.0 ** (level_db / 20.0), -1.0, 1.0).astype(np.float32)
+    return heard
