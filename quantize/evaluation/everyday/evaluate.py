@@ -34,7 +34,6 @@ class SoundsAsked:
         seed: of the candidates.
         absent: sounds, or labels of recordings, that the bundle was not trained on.
         tagger: file of a tagger that answers for the same windows; None for none.
-        sizes: numbers of windows; None for as many as usual.
     """
 
     data: tuple[Path, ...]
@@ -43,7 +42,6 @@ class SoundsAsked:
     seed: int
     absent: tuple[str, ...] = ()
     tagger: Path | None = None
-    sizes: Sizes | None = None
 
     def command(self, metrics: MetricChoices | None) -> str:
         """The command that measures it; folders and files by their names alone, which tell nothing of a machine."""
@@ -60,11 +58,6 @@ class SoundsAsked:
         if metrics and metrics.spice:
             parts += ["--spice"]
         return shlex.join(parts)
-
-
-def lists_sounds(captioner: CaptioningModel) -> bool:
-    """Whether a bundle, or any of an ensemble, lists the sounds that its captions name."""
-    return captioner.sound_names is not None
 
 
 def evaluate_sounds(
@@ -86,9 +79,8 @@ def evaluate_sounds(
     _check_sounds(captioner, lexicon)
     teacher = Teacher(lexicon, load_tagger(asked.tagger), asked.tagger.name) if asked.tagger else None
     trained_on = attributions(captioner)
-    measured = evaluation_set(
-        lexicon, asked.data, asked.fold, trained_on, asked.sizes or Sizes(asked.scenes), asked.absent
-    )
+    sizes = Sizes(asked.scenes)
+    measured = evaluation_set(lexicon, asked.data, asked.fold, trained_on, sizes, asked.absent)
     judged = judged_windows(captioner, lexicon, measured.windows(), asked.seed, teacher)
     scores = {
         **run_facts(captioner, asked.command(metrics), asked.seed),

@@ -63,8 +63,9 @@ def read_folders(
     folders = []
     for path in paths:
         clips, skipped = load_labelled(path, folds, wanted)
-        labels = {clip.label for clip in clips} | set(skipped)
-        collection: Collection = "ten" if labels <= set(LABELS) else "everyday"
+        # By all that the table lists, so that it does not depend on the fold.
+        _, listed = load_labelled(path, None, ())
+        collection: Collection = "ten" if listed.keys() <= set(LABELS) else "everyday"
         recordings = tuple(Labelled(clip, lexicon.by_label[clip.label], collection) for clip in clips)
         folders.append(Folder(path, recordings, skipped))
     return folders

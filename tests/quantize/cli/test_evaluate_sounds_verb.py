@@ -22,7 +22,6 @@ from quantize.cli.evaluate import evaluate
 from quantize.evaluation.everyday import evaluate as module
 from quantize.evaluation.everyday.report import sounds_report
 from quantize.evaluation.everyday.tables import sound_tables
-from quantize.evaluation.everyday.windows import Sizes
 from tests.quantize.evaluation.everyday.judged_cases import LEXICON, FakeTagger, some_judged
 
 pytest.importorskip("matplotlib", reason="reports need pip install 'edge-aac[evaluate]'")
@@ -73,7 +72,6 @@ def test_several_folders_and_a_teacher(
     recordings: Path, home: Path, listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "load_tagger", lambda path: FakeTagger({"Meow": 0.98, "Cat": 0.98}))
-    monkeypatch.setattr(module, "Sizes", lambda scenes: Sizes(scenes, 1, 1))
     output = tmp_path / "report"
     result = call(
         "--bundle", listed, "--data", recordings, "--data", home, "--fold", 2, "--scenes", 2, "--absent", "rain",
@@ -92,13 +90,13 @@ def test_several_folders_and_a_teacher(
     assert (scores["two_sound_scenes"]["count"], scores["everyday_scenes"]["count"]) == (2, 2)
     assert scores["everyday_clips"]["teacher"]["right_or_coarser_named"] == 1.0
     assert scores["single_clips"]["teacher"]["right_or_coarser_named"] == 0.0
-    assert scores["absent_windows"]["count"] == 4 and scores["quiet_windows"]["count"] == 46
+    assert scores["absent_windows"]["count"] == 4 and scores["quiet_windows"]["count"] == 104
     assert scores["caption_metrics"]["count"] == 4
     with (output / "captions.csv").open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     kinds = {row["kind"] for row in rows}
     assert kinds == {"single", "scene", "noise", "silence", "hum", "handling", "absent"}
-    assert len(rows) == 5 + 4 + 46 + 4
+    assert len(rows) == 5 + 4 + 104 + 4
     answers = {row["kind"]: row["teacher"] for row in rows}
     assert LEXICON.names.related(answers["single"], "cat") and answers["noise"] == ""
     assert "everyday scenes, event F1, coarser half" in result.stdout
