@@ -115,7 +115,7 @@ smoothing {train["label_smoothing"]}, InfoNCE ({train["contrastive_weight"]}), w
 training steps.
 
 ## Scores
-{of_whom}{_compared_table(compared)}```json
+{of_whom}{_compared_table(compared)}{everyday_table(quality)}```json
 {json.dumps(quality, indent=1)}
 ```
 
@@ -182,6 +182,36 @@ def _of_corpus() -> tuple[str, str, str]:
         "It says what its corpus speaks of, in the words of its corpus; what that leaves out it does not know.",
         "",
     )
+
+
+_EVERYDAY = (
+    ("single_clips", "right_sound_named", "ESC-10 recordings, right sound named"),
+    ("single_clips", "right_and_no_other", "ESC-10 recordings, right sound and no wrong one"),
+    ("two_sound_scenes", "f1", "two-sound scenes of ESC-10, event F1"),
+    ("two_sound_scenes", "order_of_sequences_right", "two-sound scenes of ESC-10, order"),
+    ("everyday_scenes", "f1", "scenes of two and three sounds of all labels, event F1, a coarser name counting half"),
+    ("everyday_clips", "right_or_coarser_named", "everyday recordings, the sound or a coarser one named"),
+    ("absent_windows", "parent_unknown_or_nothing", "sounds it was never taught, no false one named"),
+    ("quiet_windows", "no_class_named", "noise, silence, hum, handling noise, nothing named"),
+    ("speech_windows", "somebody_speaks_and_no_thing", "speech, somebody speaks and nothing else named"),
+    ("reliability", "expected_calibration_error", "expected calibration error of named sounds"),
+)
+"""Group and measure of a bundle of everyday sounds, in words."""
+
+
+def everyday_table(quality: Mapping[str, Any]) -> str:
+    """What a bundle of everyday sounds was measured at, as Markdown, beside its teacher; nothing for any other."""
+    if not {"everyday_clips", "everyday_scenes"} & quality.keys():
+        return ""
+    lines = ["| measured on recordings that it never heard | it | its teacher | of |", "|---|---|---|---|"]
+    for group, name, words in _EVERYDAY:
+        measured = quality.get(group, {})
+        if name in measured:
+            teacher = measured.get("teacher", {}).get(name)
+            beside = "" if teacher is None else f"{teacher:.3f}"
+            of = measured.get("count", measured.get("names", ""))
+            lines.append(f"| {words} | {measured[name]:.3f} | {beside} | {of} |")
+    return "\n".join(lines) + "\n\n"
 
 
 def _compared_table(rows: Mapping[str, Mapping[str, Any]]) -> str:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_aac.commands.setting_options import option
+from edge_aac.terminal import escaped
 from quantize.cli.options import OutliersOption, sentence_embedder_of
 from quantize.evaluation.corpus import CorpusFormat
 
 if TYPE_CHECKING:
+    from edge_aac.models.opening import CaptioningModel
     from quantize.evaluation.evaluate import MetricChoices
+    from quantize.evaluation.everyday.evaluate import SoundsAsked
 
 evaluate = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -21,6 +24,8 @@ EXAMPLES = """Examples:
   edge-aac evaluate --data esc10/ --fold 4 --output report/
 
   edge-aac evaluate --bundle without-rain --data esc10/ --fold 4 --absent rain
+
+  edge-aac evaluate --bundle everyday --data esc10/ --data everyday/ --tagger mn04_as_mAP_432.pt --output report/
 
   edge-aac evaluate --bundle seed-1/,seed-2/ --weights 0.6,0.4 --data esc10/
 
@@ -39,14 +44,23 @@ def evaluate_verb(
     ] = "esc10-tiny",
     weights: Annotated[str | None, option("captioner.weights")] = None,
     data: Annotated[
-        Path | None, typer.Option(envvar="EDGE_AAC_DATA", help="Folder with clips.csv, for events and scenes.")
+        list[Path] | None,
+        typer.Option(
+            envvar="EDGE_AAC_DATA",
+            help="Folder with clips.csv, for events and scenes; may be repeated for a bundle of everyday sounds.",
+        ),
     ] = None,
     fold: Annotated[int, typer.Option(help="Recordings that the bundle was not trained on.")] = 4,
     scenes: Annotated[int, typer.Option(min=1, help="Two-sound scenes, every second one a sequence.")] = 200,
     absent: Annotated[
-        list[str] | None, typer.Option(metavar="CLASS", help="A class that the bundle never heard; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="CLASS", help="A class, or everyday sound, that the bundle never heard; may be repeated."),
     ] = None,
     outliers: OutliersOption = None,
+    tagger: Annotated[
+        Path | None,
+        typer.Option(help="Tagger of AudioSet's classes that names the same recordings, for comparison."),
+    ] = None,
     manifest: Annotated[Path | None, typer.Option(help="CSV of reference captions, in place of --data.")] = None,
     audio: Annotated[Path | None, typer.Option(help="Folder of the manifest's recordings.")] = None,
     manifest_format: Annotated[CorpusFormat, typer.Option("--format", help="Of the manifest.")] = CorpusFormat.FOLDER,
@@ -65,14 +79,13 @@ def evaluate_verb(
     from edge_aac.errors import UsageError
     from edge_aac.models.choices import Choices
     from edge_aac.models.opening import open_captioning
-    from edge_aac.terminal import escaped
     from quantize.evaluation import evaluate as evaluation
-    from quantize.evaluation.windows import attributions_of
+    from quantize.evaluation.everyday.evaluate import SoundsAsked
 
-    source = context.get_parameter_source("data")
-    if manifest and source is not None and source.name == "ENVIRONMENT":
-        data = None  # what is exported for all commands gives way to what is set for this one
-    if (data is None) == (manifest is None):
+    folders = tuple(data or ())
+    if manifest and _exported(context, "data"):
+        folders = ()  # what is exported for all commands gives way to what is set for this one
+    if bool(folders) == (manifest is not None):
         raise UsageError("give either --data (events and scenes) or --manifest (reference captions)")
     if output:
         evaluation.check_output(output)
@@ -81,26 +94,19 @@ def evaluate_verb(
     if manifest is None:
         chosen, reason = _scene_metrics(sentence_embedder, spice)
         captioner = open_captioning(bundle, shares, candidates=candidates, choices=decided)
-        assert data is not None
-        for member in captioner.bundles:
-            if attributions_of(member):
-                continue
-            typer.echo(
-                f"{member.opened_as} does not say what it was trained on: fold {fold} may be part of it", err=True
-            )
-        scores, captioned = evaluation.evaluate_events(
-            captioner, data, fold, scenes, seed, absent or (), outliers, chosen
-        )
-        if reason:
-            typer.echo(f"no caption metrics: {reason}", err=True)
-            scores["caption_metrics"] = {"left_out": {"all": reason}}
-        if output:
-            evaluation.write_events(output, scores, captioned)
+        _tell_unattributed(captioner, fold)
+        asked = SoundsAsked(folders, fold, scenes, seed, tuple(absent or ()), tagger)
+        if captioner.sound_names is None:
+            scores = _evaluate_classes(captioner, asked, outliers, chosen, reason, output)
+        else:
+            if outliers and not _exported(context, "outliers"):
+                raise UsageError("--outliers is for bundles of ten classes: this one knows many of these sounds")
+            scores = _evaluate_sounds(captioner, asked, chosen, reason, output)
     else:
         if audio is None:
             raise UsageError("--manifest needs the folder of its recordings: give --audio")
-        if absent:
-            raise UsageError("--absent goes with --data: a manifest's captions name no classes")
+        if absent or tagger:
+            raise UsageError("--absent and --tagger go with --data: a manifest's captions name no classes")
         from quantize.evaluation.caption_metrics import check_installed
 
         check_installed()
@@ -117,6 +123,72 @@ def evaluate_verb(
     _print(scores)
     if output:
         typer.echo(f"report written to {output}", err=True)
+
+
+def _exported(context: typer.Context, name: str) -> bool:
+    """Whether an option was set for all commands, in the environment."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "ENVIRONMENT"
+
+
+def _tell_unattributed(captioner: CaptioningModel, fold: int) -> None:
+    from quantize.evaluation.windows import attributions_of
+
+    for member in captioner.bundles:
+        if not attributions_of(member):
+            typer.echo(
+                f"{member.opened_as} does not say what it was trained on: fold {fold} may be part of it", err=True
+            )
+
+
+def _tell_metrics(scores: dict[str, Any], reason: str) -> None:
+    """Why there are no caption metrics, where there are none."""
+    if reason:
+        typer.echo(f"no caption metrics: {reason}", err=True)
+        scores["caption_metrics"] = {"left_out": {"all": reason}}
+
+
+def _evaluate_classes(
+    captioner: CaptioningModel,
+    asked: SoundsAsked,
+    outliers: Path | None,
+    chosen: MetricChoices | None,
+    reason: str,
+    output: Path | None,
+) -> dict[str, Any]:
+    """Measure a bundle of ten classes."""
+    from edge_aac.errors import UsageError
+    from quantize.evaluation import evaluate as evaluation
+
+    if len(asked.data) > 1 or asked.tagger:
+        raise UsageError(
+            "several --data, and --tagger, are for bundles that list everyday sounds: give one --data alone"
+        )
+    scores, captioned = evaluation.evaluate_events(
+        captioner, asked.data[0], asked.fold, asked.scenes, asked.seed, asked.absent, outliers, chosen
+    )
+    _tell_metrics(scores, reason)
+    if output:
+        evaluation.write_events(output, scores, captioned)
+    return scores
+
+
+def _evaluate_sounds(
+    captioner: CaptioningModel, asked: SoundsAsked, chosen: MetricChoices | None, reason: str, output: Path | None
+) -> dict[str, Any]:
+    """Measure a bundle that lists everyday sounds."""
+    from quantize.evaluation.everyday import evaluate as everyday
+
+    scores, judged = everyday.evaluate_sounds(captioner, asked, chosen)
+    for sentence in everyday.skipped_recordings(scores):
+        typer.echo(escaped(sentence), err=True)
+    for group, words in (("speech_windows", "windows of speech"), ("reliability", "reliability")):
+        if left_out := scores[group].get("left_out"):
+            typer.echo(f"no {words}: {left_out}", err=True)
+    _tell_metrics(scores, reason)
+    if output:
+        everyday.write_sounds(output, scores, judged)
+    return scores
 
 
 def _scene_metrics(sentence_embedder: Path | None, spice: bool) -> tuple[MetricChoices | None, str]:

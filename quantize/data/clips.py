@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -78,6 +79,23 @@ def load_clips(folder: Path, folds: tuple[int, ...], absent: tuple[str, ...] = (
     if not rows:
         raise DataError(f"{folder / TABLE} lists no clip in folds {folds}")
     return _clips(folder, rows)
+
+
+def load_labelled(
+    folder: Path, folds: tuple[int, ...] | None, labels: Container[str]
+) -> tuple[list[Clip], Counter[str]]:
+    """Read the recordings of the given folds (None: of all) whose label is one of ``labels``.
+
+    Returns:
+        The recordings, and how many of each other label were passed over; none of these is opened.
+
+    Raises:
+        InputMissingError: no ``clips.csv`` in the folder, or a recording is missing.
+        DataError: a column is missing, a row cannot be used, or a recording cannot be decoded.
+    """
+    rows = _rows(folder, folds)
+    known = [row for row in rows if row.cells["label"] in labels]
+    return _clips(folder, known), Counter(row.cells["label"] for row in rows if row.cells["label"] not in labels)
 
 
 def folds_of(folder: Path, labels: Sequence[str]) -> tuple[int, ...]:

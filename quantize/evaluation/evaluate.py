@@ -61,7 +61,7 @@ def evaluate_events(
     command += "".join(f" --absent {label}" for label in absent)
     command += " --outliers OUTLIERS" if outliers else ""
     scores = {
-        **_head(captioner, command, seed),
+        **run_facts(captioner, command, seed),
         "held_out_fold": fold,
         "trained_on_recordings": len(attributions(captioner)),
         **event_tables(captioned),
@@ -101,7 +101,7 @@ def evaluate_corpus(
     )
     command = f"edge-aac evaluate --manifest {manifest.name} --format {kind.value} --seed {seed}"
     scores = {
-        **_head(captioner, command, seed),
+        **run_facts(captioner, command, seed),
         "corpus": {
             "manifest": manifest.name,
             "manifest_sha256": file_sha256(manifest),
@@ -136,44 +136,45 @@ def write_events(output: Path, scores: dict[str, Any], captioned: Sequence[Capti
     """``scores.json``, ``captions.csv`` (every window) and ``report.html``."""
     from quantize.evaluation.report import events_report
 
-    heads = ("kind", "source", "relation", "truth", "caption", "names", "right", *_SCORE_HEADS, "familiarity")
+    heads = ("kind", "source", "relation", "truth", "caption", "names", "right", *SCORE_HEADS, "familiarity")
     rows = [
         (
             w.kind, w.source, w.relation, " ".join(w.truth), w.caption, " ".join(w.named), int(w.right),
-            *_score_cells(w.hybrid, w.log_likelihood, w.similarity, w.familiarity),
+            *score_cells(w.hybrid, w.log_likelihood, w.similarity, w.familiarity),
         )
         for w in captioned
     ]  # fmt: skip
-    _write(output, scores, heads, rows, lambda: events_report(scores, captioned))
+    write_results(output, scores, heads, rows, lambda: events_report(scores, captioned))
 
 
 def write_corpus(output: Path, scores: dict[str, Any], corpus: CaptionedCorpus) -> None:
     """``scores.json``, ``captions.csv`` (every recording) and ``report.html``."""
     from quantize.evaluation.report import corpus_report
 
-    heads = ("file", "windows", "caption", *_SCORE_HEADS)
+    heads = ("file", "windows", "caption", *SCORE_HEADS)
     rows = [
-        (r.name, r.windows, r.best.text, *_score_cells(r.best.hybrid, r.best.log_likelihood, r.best.similarity))
+        (r.name, r.windows, r.best.text, *score_cells(r.best.hybrid, r.best.log_likelihood, r.best.similarity))
         for r in corpus.recordings
     ]
-    _write(output, scores, heads, rows, lambda: corpus_report(scores, corpus))
+    write_results(output, scores, heads, rows, lambda: corpus_report(scores, corpus))
 
 
-_SCORE_HEADS = ("hybrid", "log_likelihood", "similarity")
+SCORE_HEADS = ("hybrid", "log_likelihood", "similarity")
 
 
-def _score_cells(*scores: float | None) -> list[str]:
+def score_cells(*scores: float | None) -> list[str]:
+    """Cells of ``captions.csv``; empty where a score was not computed."""
     return ["" if score is None else f"{score:.5f}" for score in scores]
 
 
-def _write(
+def write_results(
     output: Path,
     scores: dict[str, Any],
     heads: Sequence[str],
     rows: Sequence[Sequence[object]],
     page: Callable[[], str],
 ) -> None:
-    """What took long to measure is written before anything is drawn of it."""
+    """Write scores, captions (``heads``, ``rows``) and the page; what took long to measure before anything is drawn."""
     (output / SCORES_FILE).write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     with (output / CAPTIONS_FILE).open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
@@ -182,7 +183,8 @@ def _write(
     (output / REPORT_FILE).write_text(page(), encoding="utf-8")
 
 
-def _head(captioner: CaptioningModel, command: str, seed: int) -> dict[str, Any]:
+def run_facts(captioner: CaptioningModel, command: str, seed: int) -> dict[str, Any]:
+    """What ``scores.json`` begins with: the command with the flags that the bundle was opened with, the bundle."""
     manifest = captioner.bundles[0].manifest_of(Seq2SeqManifest)
     rules = captioner.rules
     ensemble = captioner if isinstance(captioner, Ensemble) else None

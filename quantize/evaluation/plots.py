@@ -64,6 +64,63 @@ def confusion_plot(table: Mapping[str, Any]) -> str:
         return drawing.svg()
 
 
+def branches_plot(table: Mapping[str, Any]) -> str:
+    """The same for sounds of a tree, in its order, with a line between the branches and their names beside the rows.
+
+    Args:
+        table: as of :func:`confusion_plot`, and ``branches`` (sound → branch). Of a hundred sounds the picture is wider
+            than a page: cells keep a size that can be read.
+    """
+    counts = np.array(table["counts"], dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=0, keepdims=True), 1.0)
+    rows, columns, branches = table["captioned"], table["heard"], table["branches"]
+    with _drawing("branches", (0.21 * len(columns) + 4.4, 0.21 * len(rows) + 2.2)) as drawing:
+        axes = drawing.axes
+        for (row, column), share in np.ndenumerate(shares):
+            if counts[row, column]:
+                fill = _FILLS["right"] if rows[row] == columns[column] else _SHADE
+                axes.add_patch(_square(column, row, float(share), fill))
+                axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=7)
+        for start, _ in _branch_starts(columns, branches)[1:]:
+            axes.axvline(start - 0.5, color=_INK, linewidth=0.5, alpha=0.5)
+        for start, _ in _branch_starts(rows, branches)[1:]:
+            axes.axhline(start - 0.5, color=_INK, linewidth=0.5, alpha=0.5)
+        for start, name in _branch_starts(rows, branches):
+            axes.text(len(columns) - 0.3, start, name, ha="left", va="center", fontsize=8, style="italic")
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xticks(range(len(columns)), _words(columns), rotation=90, fontsize=8)
+        axes.set_yticks(range(len(rows)), _words(rows), fontsize=8)
+        axes.set_xlabel("heard")
+        axes.set_ylabel("captioned")
+        return drawing.svg()
+
+
+def reliability_plot(table: Mapping[str, Any]) -> str:
+    """How often names are right (with intervals), against how sure they are, and how many names each point stands for.
+
+    Args:
+        table: ``bins``, each with ``mean_confidence``, ``right``, ``interval``, ``names``, ``from`` and ``to``.
+    """
+    bins = table["bins"]
+    sure, right = ([one[key] for one in bins] for key in ("mean_confidence", "right"))
+    # Rounding may put a share outside its interval by the last digit.
+    below = [max(0.0, share - one["interval"][0]) for share, one in zip(right, bins, strict=True)]
+    above = [max(0.0, one["interval"][1] - share) for share, one in zip(right, bins, strict=True)]
+    with _drawing("reliability", (5.2, 5.6), rows=2) as drawing:
+        axes, amounts = drawing.all_axes
+        axes.plot([0.0, 1.0], [0.0, 1.0], color=_INK, linewidth=1, linestyle="--")
+        axes.errorbar(sure, right, yerr=[below, above], marker="o", capsize=3, color=_SHADE)
+        axes.set_xlim(0.0, 1.0)
+        axes.set_ylim(0.0, 1.02)
+        axes.set_ylabel("share of names that are right")
+        middles = [(one["from"] + one["to"]) / 2.0 for one in bins]
+        amounts.bar(middles, [one["names"] for one in bins], width=0.09, color=_SHADE)
+        amounts.set_ylabel("names")
+        amounts.set_xlabel("confidence")
+        return drawing.svg()
+
+
 def histogram_plot(name: str, groups: Mapping[str, Sequence[float]], threshold: float | None) -> str:
     """Histograms of a score, a row a group; a line marks the threshold of the gate."""
     values = np.concatenate([np.asarray(group, dtype=float) for group in groups.values()])
@@ -152,10 +209,16 @@ class _drawing:
         return text.replace(_INK, "currentColor")
 
 
-def _square(column: int, row: int, share: float) -> Any:
+def _branch_starts(sounds: Sequence[str], branches: Mapping[str, str]) -> list[tuple[int, str]]:
+    """Number of the first sound of each branch, and its name; what lies in none is one at the end."""
+    names = [branches.get(sound, "") for sound in sounds]
+    return [(i, name) for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
+
+
+def _square(column: int, row: int, share: float, fill: str = _SHADE) -> Any:
     from matplotlib.patches import Rectangle
 
-    return Rectangle((column - 0.5, row - 0.5), 1.0, 1.0, facecolor=_SHADE, alpha=0.12 + 0.5 * share, linewidth=0)
+    return Rectangle((column - 0.5, row - 0.5), 1.0, 1.0, facecolor=fill, alpha=0.12 + 0.5 * share, linewidth=0)
 
 
 def _words(labels: Sequence[str]) -> list[str]:

@@ -29,13 +29,24 @@ KEPT_SHARE = 0.95
 """Of the right captions, what a gate on the score must let through."""
 
 CARD_KEYS: Mapping[str, tuple[str, ...]] = {
-    "single_clips": ("count", "right_sound_named", "right_and_no_other", "by_class"),
+    "single_clips": (
+        "count", "right_sound_named", "right_and_no_other", "right_or_coarser_named", "by_class", "teacher",
+    ),
+    "everyday_clips": (
+        "count", "sounds", "right_sound_named", "right_or_coarser_named", "right_or_coarser_and_no_other", "teacher",
+    ),
     "two_sound_scenes": ("count", "precision", "recall", "f1", "exact", "order_of_sequences_right"),
+    "everyday_scenes": ("count", "precision", "recall", "f1", "exact_or_coarser", "order_of_sequences_right"),
     "noise_windows": ("count", "no_class_named"),
     "silent_windows": ("count", "no_class_named"),
+    "hum_windows": ("count", "no_class_named"),
+    "handling_windows": ("count", "no_class_named"),
+    "quiet_windows": ("count", "no_class_named"),
+    "speech_windows": ("count", "somebody_speaks_and_no_thing", "by_voice"),
     "outlier_windows": ("count", "no_class_named"),
-    "absent_windows": ("count", "no_known_class_named", "classes"),
-}
+    "absent_windows": ("count", "no_known_class_named", "parent_unknown_or_nothing", "classes"),
+    "reliability": ("names", "expected_calibration_error"),
+}  # fmt: skip
 """What of each group goes into the bundle's manifest and card."""
 
 
@@ -72,12 +83,19 @@ def manifest_quality(scores: Mapping[str, Any]) -> dict[str, Any]:
         name: scores[name] for name in ("measured_by", "precision", "candidates", "held_out_fold") if name in scores
     }
     groups = {
-        group: {name: scores[group][name] for name in names if name in scores[group]}
+        group: {name: _without_intervals(scores[group][name]) for name in names if name in scores[group]}
         for group, names in CARD_KEYS.items()
         if group in scores
     }
+    # What was left out has no measure.
+    groups = {group: measures for group, measures in groups.items() if measures}
     metrics = {"caption_metrics": scores["caption_metrics"]["scores"]} if "corpus" in scores else {}
     return {**head, **groups, **metrics}
+
+
+def _without_intervals(measure: Any) -> Any:
+    """A measure, or a table of some without their intervals."""
+    return {k: v for k, v in measure.items() if k != "intervals"} if isinstance(measure, dict) else measure
 
 
 def compared_rows(named: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantize.bundles.card import Attribution, read_attributions, write_attributions
+from quantize.bundles.card import Attribution, everyday_table, read_attributions, write_attributions
 from quantize.data.clips import UNKNOWN_LABEL
 
 
@@ -26,3 +26,11 @@ def test_recordings_of_one_package_share_a_row_and_each_is_found_again(tmp_path:
     assert text.count("CC0") == 2, "a recording of a known class has a row of its own"
     for recording in heard:
         assert recording.title.replace('"', '""') in text
+
+
+def test_scores_of_everyday_sounds_stand_beside_their_teacher() -> None:
+    clips = {"count": 351, "right_or_coarser_named": 0.71, "teacher": {"right_or_coarser_named": 0.74}}
+    table = everyday_table({"everyday_clips": clips, "reliability": {"names": 9, "expected_calibration_error": 0.05}})
+    assert "| everyday recordings, the sound or a coarser one named | 0.710 | 0.740 | 351 |" in table
+    assert "| expected calibration error of named sounds | 0.050 |  | 9 |" in table
+    assert everyday_table({"single_clips": {"count": 80, "right_sound_named": 0.9}}) == ""
