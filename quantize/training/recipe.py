@@ -26,6 +26,7 @@ from quantize.training.settings import (
     MixupRecipe,
     Precision,
     StoredRecipe,
+    SurenessRecipe,
     TextStudentSettings,
     TrainerSettings,
     TrainSettings,
@@ -41,6 +42,7 @@ class Recipe:
             it out.
         corpus: captioned clips to learn from; None: scenes of labelled recordings.
         familiarity: settings of the score of familiarity; None for a bundle without one.
+        sureness: how sure the captioner must be of a sound to name it; None for a bundle that does not tell.
         license: under which the weights may be passed on, as the recordings' licences have it.
         source: description of the recordings and of who collected them.
     """
@@ -65,6 +67,7 @@ class Recipe:
     rerank: Mapping[str, float] = field(default_factory=dict)
     events: EventRecipe = field(default_factory=EventRecipe)
     familiarity: FamiliarityRecipe | None = None
+    sureness: SurenessRecipe | None = None
 
     def __post_init__(self) -> None:
         if self.corpus and self.familiarity:
@@ -216,6 +219,7 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         familiarity=config_from(FamiliarityRecipe, _renamed(table["familiarity"], least="threshold"))
         if table.get("familiarity")
         else None,
+        sureness=config_from(SurenessRecipe, table["sureness"]) if table.get("sureness") is not None else None,
     )
 
 

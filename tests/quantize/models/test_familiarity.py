@@ -25,7 +25,7 @@ from quantize.data.clips import load_clips
 from quantize.data.lexicon import LABELS, named_events
 from quantize.data.scenes import Scene, SceneBuilder, SceneRecipe
 from quantize.graphs.int8 import half
-from quantize.graphs.layers import is_of_familiarity, quantisable_layers
+from quantize.graphs.layers import decides_on_names, quantisable_layers
 from quantize.graphs.onnx_file import HALF_SUFFIX, OnnxFile
 from quantize.graphs.qdq_lint import lint
 from quantize.models.familiarity import Familiarity, Stretches
@@ -206,8 +206,8 @@ def test_what_decides_stays_out_of_int8(tmp_path: Path) -> None:
     products = [node.name for node in file.graph.node if node.op_type == "MatMul"]
     assert len(products) == 2
     (quantised,) = quantisable_layers(file)
-    assert not is_of_familiarity(quantised.name)
-    assert [is_of_familiarity(name) for name in products] == [False, True]
+    assert not decides_on_names(quantised.name)
+    assert [decides_on_names(name) for name in products] == [False, True]
     half(tmp_path / "graph.onnx", tmp_path / "half.onnx")
     types = OnnxFile(tmp_path / "half.onnx").element_types()
     made = {node.name: types[node.output[0]] for node in OnnxFile(tmp_path / "half.onnx").graph.node}
