@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field, field_validator
 
 from edge_aac.bundle import limits
+from edge_aac.bundle.json_text import shown
 from edge_aac.bundle.section import Axis, Name, Number, Section
 
 SOUNDS = "sounds"
@@ -32,7 +33,7 @@ class SurenessRule(Section):
     def _each_once(cls, names: list[str]) -> list[str]:
         if len(set(names)) < len(names):
             twice = next(name for number, name in enumerate(names) if name in names[:number])
-            raise ValueError(f"the sound {twice} stands twice")
+            raise ValueError(f"the sound {shown(twice)} stands twice")
         return names
 
 
@@ -68,8 +69,8 @@ def check_listed(names: Sequence[str], listed: Sequence[str]) -> None:
         ValueError: one has a sound that the other has not.
     """
     if missing := [name for name in names if name not in set(listed)]:
-        raise ValueError(f"sureness.names has {missing[0]}, for which no words are listed")
+        raise ValueError(f"sureness.names has {shown(missing[0])}, for which no words are listed")
     if unheard := [name for name in listed if name not in set(names)]:
         raise ValueError(
-            f"{len(listed)} sounds are listed, {len(names)} are in sureness.names: {unheard[0]} is not among them"
+            f"{len(listed)} sounds are listed, {len(names)} are in sureness.names: {shown(unheard[0])} is not among them"
         )

@@ -259,8 +259,8 @@ def _names(*names: str) -> Callable[[dict[str, Any]], None]:
     ("change", "named"),
     [
         (_names(*ORDER[:-1]), "gives sounds of size 5, but the number of sureness.names is 4"),
-        (_names(*ORDER[:-1], "cat"), "sureness.names has cat, for which no words are listed"),
-        (_names(*ORDER[:-1], "rain"), "the sound rain stands twice"),
+        (_names(*ORDER[:-1], "cat"), "sureness.names has 'cat', for which no words are listed"),
+        (_names(*ORDER[:-1], "rain"), "the sound 'rain' stands twice"),
         (lambda table: table["sureness"].update(threshold=1.5), "threshold"),
         (lambda table: table["sureness"].update(words=["stone"]), "none of sureness.words can be said"),
         (lambda table: table.pop("sounds"), "no list of the sounds with their words"),
@@ -284,7 +284,7 @@ def test_more_sounds_are_listed_than_the_encoder_tells(tmp_path: Path) -> None:
     folder = sure_bundle(tmp_path, names=type(NAMES)(more, NAMES.connectives))
     with pytest.raises(DataError) as caught:
         _open(folder)
-    assert "6 sounds are listed, 5 are in sureness.names: snow is not among them" in one_sentence(caught)
+    assert "6 sounds are listed, 5 are in sureness.names: 'snow' is not among them" in one_sentence(caught)
 
 
 def test_what_an_encoder_gives_is_tried_out(tmp_path: Path) -> None:
