@@ -72,5 +72,6 @@ def check_listed(names: Sequence[str], listed: Sequence[str]) -> None:
         raise ValueError(f"sureness.names has {shown(missing[0])}, for which no words are listed")
     if unheard := [name for name in listed if name not in set(names)]:
         raise ValueError(
-            f"{len(listed)} sounds are listed, {len(names)} are in sureness.names: {shown(unheard[0])} is not among them"
+            f"{len(listed)} sounds are listed, {len(names)} are in sureness.names: {shown(unheard[0])} is not among "
+            "them"
         )

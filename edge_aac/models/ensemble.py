@@ -31,7 +31,7 @@ from edge_aac.models.encoding import Encoded
 from edge_aac.models.mixture import MixtureSteps
 from edge_aac.models.pipeline import RunLimits, StagedModel
 from edge_aac.models.sampling import Withheld
-from edge_aac.models.seq2seq import Captioner
+from edge_aac.models.seq2seq import Captioner, check_words_left
 from edge_aac.models.sureness import Sureness
 
 Array = npt.NDArray[np.float32]
@@ -107,6 +107,7 @@ class Ensemble(StagedModel):
         self.sureness = self._sureness_rule()
         masks = [mask for member in self.members if (mask := member.withheld) is not None]
         self.withheld: Withheld | None = np.logical_or.reduce(masks) if masks else None
+        check_words_left(self.bundles, self.withheld, self.sureness, self.rules)
         self.limits = RunLimits.of_all(member.limits for member in self.members)
 
     def try_out(self) -> None:

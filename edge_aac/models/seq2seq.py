@@ -93,6 +93,7 @@ class Captioner(StagedModel):
         self._text_embedder = text_embedder
         self._sound_names = read_sounds(bundle.checked(manifest.sounds)) if manifest.sounds else None
         self.sureness = self._sureness_of(choices.sureness(manifest), encoder)
+        check_words_left([bundle], self.withheld, self.sureness, self.rules)
         self._tokenizers = self.tokenizer, load_tokenizer(bundle.checked(manifest.tokenizers.text))
         self.reranker = Reranker(
             text_embedder, *self._tokenizers, weights, manifest.instruction, choices.check_of(manifest)
@@ -218,6 +219,23 @@ class Captioner(StagedModel):
     ) -> list[list[ScoredCaption] | DataError]:
         """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
         return self.reranker.rank(candidates, encoded.audio_embeddings[list(numbers)])
+
+
+def check_words_left(
+    bundles: Sequence[Bundle], withheld: Withheld | None, sureness: Sureness | None, rules: DecodingRules
+) -> None:
+    """Refuse rules for naming that together leave nothing to say.
+
+    Raises:
+        DataError: captions of unfamiliar windows would have no words where no sound is sure.
+    """
+    if withheld is None or sureness is None or sureness.leaves_words(withheld, rules.eos_token_id):
+        return
+    named = " and ".join(repr(bundle.opened_as) for bundle in bundles)
+    raise DataError(
+        f"where {named} is sure of no sound, its words for unfamiliar sounds are all words of sounds' names, and nothing "
+        "could be said: export it again"
+    )
 
 
 def special_tokens(rules: DecodingRules) -> dict[str, int]:

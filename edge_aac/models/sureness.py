@@ -102,6 +102,13 @@ class Sureness:
         withheld[self.tokens[silent]] = True
         return withheld
 
+    def leaves_words(self, withheld: Withheld, end: int) -> bool:
+        """Whether captions that may not hold these tokens (V,) have a word left, besides their end, where no sound is
+        sure."""
+        left = ~withheld
+        left[[*self.tokens, end]] = False
+        return bool(left.any())
+
     def named(self, text: str, raised: Array) -> dict[str, float]:
         """The sounds that a text names, in its order, with their confidences out of those (S,) of :meth:`raised`."""
         return {name: float(raised[self.rule.names.index(name)]) for name in self.names.named(text)}

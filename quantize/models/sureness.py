@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from quantize.models.captioner import Captioner
 
@@ -30,4 +31,6 @@ class Sureness(nn.Module):
 
     def forward(self, memory: Tensor) -> Tensor:
         """Memory (B, T', D) of a captioner → confidences (B, S), 0 to 1."""
-        return torch.sigmoid(self.head(memory).amax(dim=1) * self.scale + self.bias)
+        # Not by a call of the classifier: the product is to bear this module's name in the graph.
+        logits = functional.linear(memory, self.head.weight, self.head.bias)
+        return torch.sigmoid(logits.amax(dim=1) * self.scale + self.bias)

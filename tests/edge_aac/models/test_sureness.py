@@ -211,6 +211,11 @@ def test_both_rules_hold_where_there_are_two(tmp_path: Path) -> None:
     assert len(said) > 1
 
 
+def test_two_rules_that_leave_nothing_to_say(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nothing could be said"):
+        _open(sure_bundle(tmp_path, familiarity={"threshold": 0.0, "words": ["rain", "thunder"]}))
+
+
 def _ensemble(folders: list[str], weights: list[float], threshold: float | None = None) -> Ensemble:
     choices = Choices(min_confidence=threshold, fluency_check=False)
     model = open_captioning(",".join(folders), weights, ONE_THREAD, choices=choices)
