@@ -233,7 +233,7 @@ def check_words_left(
         return
     named = " and ".join(repr(bundle.opened_as) for bundle in bundles)
     raise DataError(
-        f"where {named} is sure of no sound, its words for unfamiliar sounds are all words of sounds' names, and nothing "
+        f"where {named} is sure of no sound, its words for unfamiliar sounds all stand in sounds' names, and nothing "
         "could be said: export it again"
     )
 
