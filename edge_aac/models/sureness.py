@@ -67,12 +67,14 @@ class Sureness:
         free = {token for word in {*rule.words, *names.connectives} for token in spoken_as(tokenizer, word)}
         if not any(spoken_as(tokenizer, word) for word in rule.words):
             raise DataError("none of sureness.words can be said with the bundle's tokens: export it again")
-        sounds_of: dict[int, set[int]] = {}
+        named_by: dict[str, set[int]] = {}
         for number, name in enumerate(rule.names):
             for word in words_of(names.sounds[name]):
-                for token in spoken_as(tokenizer, word):
-                    if token not in free:
-                        sounds_of.setdefault(token, set()).add(number)
+                named_by.setdefault(word, set()).add(number)
+        sounds_of: dict[int, set[int]] = {}
+        for word, numbers in named_by.items():
+            for token in spoken_as(tokenizer, word) - free:
+                sounds_of.setdefault(token, set()).update(numbers)
         tokens = sorted(sounds_of)
         told = np.zeros((len(tokens), len(rule.names)), bool)
         for row, token in enumerate(tokens):
