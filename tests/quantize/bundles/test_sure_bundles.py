@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +68,11 @@ def exported(small_config: CaptionerConfig, tmp_path_factory: pytest.TempPathFac
 
 def test_a_graph_tells_what_torch_tells(exported: tuple[str, np.ndarray]) -> None:
     folder, want = exported
-    assert np.ptp(want, axis=0).max() > 0.02 and want.min() > 0.0 and want.max() < 1.0, "or all sounds are alike to it"
+    assert np.ptp(want) > 0.1 and np.ptp(want, axis=0).max() > 1e-3, "or all sounds and windows are alike to it"
     model = Captioner.open(folder)
     told = model.encode([heard(fbank) for fbank in check_windows(4)], not_cancelled)
     assert told.familiarity is not None and told.sounds is not None
-    assert np.abs(told.sounds - want).max() < 5e-3
+    assert np.abs(told.sounds - want).max() < 1e-4
 
 
 def test_its_product_is_left_out_of_int8_and_fp16(exported: tuple[str, np.ndarray]) -> None:
@@ -119,6 +120,7 @@ def test_streaming_is_offline_and_names_only_what_is_sure(exported: tuple[str, n
         assert {word for c in one.ranked for word in c.text.split()} <= may
 
 
+@cache
 def _vocabulary() -> Tokenizer:
     lexicon = english()
     named = {word for sound in lexicon.names.sounds.values() for word in words_of(sound)}
@@ -126,8 +128,9 @@ def _vocabulary() -> Tokenizer:
     return word_tokenizer(sorted(named | said | set(free_words(lexicon))))
 
 
-def _rule(tokenizer: Tokenizer) -> Rule:
-    lexicon = english()
+@cache
+def _rule() -> Rule:
+    lexicon, tokenizer = english(), _vocabulary()
     rule = SurenessRule(threshold=0.35, names=list(lexicon.order), words=free_words(lexicon))
     return Rule.of(rule, lexicon.names, tokenizer, tokenizer.get_vocab_size())
 
@@ -136,7 +139,7 @@ def _rule(tokenizer: Tokenizer) -> Rule:
 @given(st.lists(_SPLIT, min_size=len(english().order), max_size=len(english().order)))
 def test_the_captions_that_name_nothing_can_always_be_said(told: list[float]) -> None:
     tokenizer = _vocabulary()
-    rule = _rule(tokenizer)
+    rule = _rule()
     withheld = rule.withheld(rule.raised(np.array([told], np.float32))[0])
     for text in (*NOTHING, *UNKNOWN, *SAYS, "there is", "you can hear the sound of"):
         ids = tokenizer.encode(text).ids
@@ -146,7 +149,7 @@ def test_the_captions_that_name_nothing_can_always_be_said(told: list[float]) ->
 def test_where_nothing_is_sure_no_sound_can_be_named() -> None:
     """Every way to name a sound has a word that is withheld; captions have no other words than names and free ones."""
     lexicon, tokenizer = english(), _vocabulary()
-    rule = _rule(tokenizer)
+    rule = _rule()
     withheld = rule.withheld(np.zeros(len(lexicon.order), np.float32))
     assert withheld is not None
 
@@ -166,7 +169,7 @@ def test_where_nothing_is_sure_no_sound_can_be_named() -> None:
 
 def test_what_is_sure_can_be_named_and_nothing_else() -> None:
     lexicon, tokenizer = english(), _vocabulary()
-    rule = _rule(tokenizer)
+    rule = _rule()
     told = np.zeros((1, len(lexicon.order)), np.float32)
     told[0, lexicon.order.index("dog_bark")] = 0.9
     raised = rule.raised(told)[0]
