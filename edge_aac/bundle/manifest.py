@@ -13,6 +13,7 @@ from edge_aac.bundle.json_text import read_json, shown
 from edge_aac.bundle.kinds import UnknownKindError, model_kind
 from edge_aac.bundle.patches import STEM, PatchRule, check_stem
 from edge_aac.bundle.section import Axis, Count, Name, Number, Section, Text
+from edge_aac.bundle.sureness import SOUNDS, SurenessRule, check_sureness
 from edge_aac.errors import DataError, first_complaint
 
 SCHEMA = "edge-aac/bundle/1"
@@ -244,6 +245,7 @@ class Seq2SeqManifest(Manifest):
         vocabulary_size: number of tokens of the decoder, V.
         decoding: default rules for finding candidates; `rerank` has the default weights for ranking them.
         familiarity: absent where the encoder does not score how familiar a window is.
+        sureness: absent where the encoder does not tell how sure it is of each sound.
         patches: absent where the encoder hears filter banks itself; else the graph "stem" does, patch by patch.
         instruction: text before every text that goes to the text embedder (INSTRUCTOR's "Represent the …: ").
     """
@@ -256,6 +258,7 @@ class Seq2SeqManifest(Manifest):
     decoding: DecodingRules
     rerank: RerankWeights
     familiarity: FamiliarityRule | None = None
+    sureness: SurenessRule | None = None
     patches: PatchRule | None = None
     instruction: str = Field(default="", max_length=limits.MAX_INSTRUCTION)
     tokenizers: Tokenizers
@@ -291,6 +294,9 @@ class Seq2SeqManifest(Manifest):
             )
         if self.familiarity and any("familiarity" not in graph.shapes for graph in self.graphs.get("encoder", [])):
             raise ValueError("there is a rule for familiarity, but an encoder that does not score it")
+        check_sureness(self.sureness, self.sounds is not None, [form.shapes for form in self.graphs.get("encoder", [])])
+        if self.sureness:
+            self.check_axis("encoder", SOUNDS, len(self.sureness.names), "the number of sureness.names")
         return self
 
 

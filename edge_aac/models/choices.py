@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from edge_aac.bundle.manifest import DecodingMethod, DecodingRules, FamiliarityRule, RerankWeights, Seq2SeqManifest
+from edge_aac.bundle.sureness import SurenessRule
 from edge_aac.errors import ConfigError, first_complaint
 from edge_aac.fluency.languages import FluencyCheck, fluency_check
 
@@ -26,6 +27,7 @@ class Choices:
         fluency_check: whether faulty sentences are ranked behind all others; None means yes where the bundle's
             language has a check.
         min_familiarity: familiarity below which captions name no class; it replaces the bundle's threshold.
+        min_confidence: confidence below which a sound is not named; it replaces the bundle's threshold.
     """
 
     method: DecodingMethod | None = None
@@ -34,6 +36,7 @@ class Choices:
     similarity_weight: float | None = None
     fluency_check: bool | None = None
     min_familiarity: float | None = None
+    min_confidence: float | None = None
 
     def rules(self, manifest: Seq2SeqManifest, candidates: int | None) -> DecodingRules:
         """The bundle's rules of decoding with these choices."""
@@ -52,6 +55,20 @@ class Choices:
                 )
             return None
         return _changed(manifest.familiarity, threshold=self.min_familiarity)
+
+    def sureness(self, manifest: Seq2SeqManifest) -> SurenessRule | None:
+        """The bundle's rule for naming sounds with these choices; None where it has none.
+
+        Raises:
+            ConfigError: a threshold was chosen, and the bundle has no such rule.
+        """
+        if manifest.sureness is None:
+            if self.min_confidence is not None:
+                raise ConfigError(
+                    f"the bundle {manifest.name} cannot tell how sure it is of a sound: leave out min_confidence"
+                )
+            return None
+        return _changed(manifest.sureness, threshold=self.min_confidence)
 
     def check_of(self, manifest: Seq2SeqManifest) -> FluencyCheck | None:
         """The fluency check of the bundle's language; None where captions are not checked."""

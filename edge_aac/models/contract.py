@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -36,6 +36,8 @@ class ScoredCaption:
         similarity: cosine of the window's audio embedding and the text's embedding; None where it was not computed.
         embedding: text embedding, shape (E,), unit length; None where it was not computed.
         errors: faults that the fluency check finds in the text; empty where the check is off.
+        sounds: sounds that the text names → how sure the model is that they are heard, 0 to 1; None where the bundle
+            does not tell.
     """
 
     text: str
@@ -44,6 +46,7 @@ class ScoredCaption:
     similarity: float | None
     embedding: npt.NDArray[np.float32] | None = None
     errors: tuple[FluencyError, ...] = ()
+    sounds: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Description:
         latency_ms: milliseconds that each part took.
         familiarity: score of how much the window is like the training sounds; None where the bundle does not compute
             it.
-        familiar: whether the familiarity was high enough to name a sound.
+        familiar: whether the familiarity was high enough to name a sound, and the model sure enough of any.
     """
 
     ranked: list[ScoredCaption]
@@ -83,6 +86,12 @@ class Description:
     @property
     def best(self) -> ScoredCaption:
         return self.ranked[0]
+
+    @property
+    def sounds(self) -> Mapping[str, float] | None:
+        """The sounds that the best caption names, each with how sure the model is that it is heard, 0 to 1; None where
+        the bundle does not tell."""
+        return self.best.sounds
 
     @property
     def confidence(self) -> str:

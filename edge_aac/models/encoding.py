@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.windows import Window
+from edge_aac.bundle.sureness import SOUNDS
 from edge_aac.engines.contract import Arrays, Engine
 from edge_aac.engines.steps import CROSS_ATTENTION, CoreEngine, Memory, ResidentEngine
 from edge_aac.models.contract import CancelledError
@@ -28,11 +29,13 @@ class Encoded:
         memory: memory that the decoder attends to.
         audio_embeddings: (W, E).
         familiarity: scores (W,); None where the encoder has no such output.
+        sounds: confidences (W, S) of each sound, as the encoder gives them; None where it has no such output.
     """
 
     memory: Memory
     audio_embeddings: Array
     familiarity: Array | None
+    sounds: Array | None = None
 
     @property
     def all_padding(self) -> npt.NDArray[np.bool_]:
@@ -45,7 +48,8 @@ class Encoded:
             return self
         chosen = list(numbers)
         familiarity = None if self.familiarity is None else self.familiarity[chosen]
-        return Encoded(self.memory.selected(numbers), self.audio_embeddings[chosen], familiarity)
+        sounds = None if self.sounds is None else self.sounds[chosen]
+        return Encoded(self.memory.selected(numbers), self.audio_embeddings[chosen], familiarity, sounds)
 
 
 class WindowEncoder:
@@ -58,7 +62,7 @@ class WindowEncoder:
     Args:
         engine: the bundle's encoder graph: what :class:`edge_aac.models.encoder_inputs.EncoderInputs` makes →
             cross_keys and cross_values (B, layers, heads, T, head_size), audio_embedding (B, E) and, where it has them,
-            memory_padding (B, T) and familiarity (B,).
+            memory_padding (B, T), familiarity (B,) and sounds (B, S).
         resident: whether the decoder reads keys and values in the encoder's own memory.
         vectors: of the stem in front of the encoder; None where there is none.
     """
@@ -93,7 +97,8 @@ class WindowEncoder:
         else:
             runs = list(self._one_by_one(windows, cancelled))
             outputs = runs[0] if len(runs) == 1 else _joined(runs)
-        return Encoded(memory_of(outputs), outputs["audio_embedding"], outputs.get("familiarity"))
+        scores = outputs.get("familiarity"), outputs.get(SOUNDS)
+        return Encoded(memory_of(outputs), outputs["audio_embedding"], *scores)
 
     def _one_by_one(self, windows: Sequence[Window], cancelled: Callable[[], bool]) -> Iterator[dict[str, Array]]:
         """The outputs of a run for each window, in order."""

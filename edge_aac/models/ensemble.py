@@ -31,7 +31,8 @@ from edge_aac.models.encoding import Encoded
 from edge_aac.models.mixture import MixtureSteps
 from edge_aac.models.pipeline import RunLimits, StagedModel
 from edge_aac.models.sampling import Withheld
-from edge_aac.models.seq2seq import Captioner
+from edge_aac.models.seq2seq import Captioner, check_words_left
+from edge_aac.models.sureness import Sureness
 
 Array = npt.NDArray[np.float32]
 
@@ -43,10 +44,12 @@ class EncodedByAll:
     Attributes:
         members: of each member, in order.
         familiarity: (W,) scores of the ensemble; None where it has no such score.
+        sounds: (W, S) confidences of the ensemble; None where it does not tell them.
     """
 
     members: tuple[Encoded, ...]
     familiarity: Array | None
+    sounds: Array | None = None
 
     @property
     def audio_embeddings(self) -> Array:
@@ -66,7 +69,8 @@ class Ensemble(StagedModel):
     windows are wanted is asked after the first member has encoded them; the others encode those alone.
 
     How familiar a window is, is the weighted mean of the scores of those members that have one, and the threshold the
-    weighted mean of theirs. A token that any of them withholds from unfamiliar windows is withheld.
+    weighted mean of theirs. A token that any of them withholds from unfamiliar windows is withheld. The confidence of a
+    sound is the weighted mean of those that members tell, and its threshold that of theirs.
 
     Like a captioner, an ensemble serves one thread at a time.
 
@@ -75,6 +79,7 @@ class Ensemble(StagedModel):
         shares: their weights, brought to a sum of 1.
         rules: rules of decoding, the first member's.
         familiarity: the rule for unfamiliar windows; None where no member has one.
+        sureness: the rule for naming sounds; None where no member has one.
         withheld: (V,) tokens that no caption of an unfamiliar window may hold.
         limits: numbers of windows that one run of every member takes.
 
@@ -84,7 +89,7 @@ class Ensemble(StagedModel):
         weights: positive, one a member, of any sum.
 
     Raises:
-        DataError: the members' rules for unfamiliar windows have no word in common.
+        DataError: the members' rules for unfamiliar windows have no word in common, or they list different sounds.
     """
 
     def __init__(self, members: Sequence[Captioner], weights: Sequence[float]) -> None:
@@ -97,9 +102,12 @@ class Ensemble(StagedModel):
         self._log_shares = np.array([math.log(weight) - math.log(total) for weight in weights], np.float32)
         self.rules = self.members[0].rules
         self._scoring = tuple(number for number, member in enumerate(self.members) if member.familiarity is not None)
+        self._telling = tuple(number for number, member in enumerate(self.members) if member.sureness is not None)
         self.familiarity = self._familiarity_rule()
+        self.sureness = self._sureness_rule()
         masks = [mask for member in self.members if (mask := member.withheld) is not None]
         self.withheld: Withheld | None = np.logical_or.reduce(masks) if masks else None
+        check_words_left(self.bundles, self.withheld, self.sureness, self.rules)
         self.limits = RunLimits.of_all(member.limits for member in self.members)
 
     def try_out(self) -> None:
@@ -160,7 +168,7 @@ class Ensemble(StagedModel):
         kept = [windows[number] for number in numbers]
         others = [member.encode(kept, cancelled) for member in self.members[1:]]
         members = (encoded.selected(numbers), *others)
-        return EncodedByAll(members, self._familiarity_of(members))
+        return EncodedByAll(members, self._familiarity_of(members), self._sounds_of(members))
 
     def decode(
         self,
@@ -221,17 +229,34 @@ class Ensemble(StagedModel):
                 f"the bundles {_quoted(self.bundles)} have no word for unfamiliar sounds in common: caption with each "
                 "by itself"
             )
-        threshold = np.average([rule.threshold for rule in rules], weights=self._scoring_shares)
+        threshold = np.average([rule.threshold for rule in rules], weights=self._shares_of(self._scoring))
         return FamiliarityRule(threshold=float(threshold), words=words)
 
     def _familiarity_of(self, encoded: Sequence[Encoded]) -> Array | None:
         scores = [scored for number in self._scoring if (scored := encoded[number].familiarity) is not None]
-        return np.average(scores, axis=0, weights=self._scoring_shares).astype(np.float32) if scores else None
+        return np.average(scores, axis=0, weights=self._shares_of(self._scoring)).astype(np.float32) if scores else None
 
-    @property
-    def _scoring_shares(self) -> list[float]:
-        """Shares of the members that score familiarity."""
-        return [self.shares[number] for number in self._scoring]
+    def _sureness_rule(self) -> Sureness | None:
+        members = [self.members[number] for number in self._telling]
+        rules = [sureness for member in members if (sureness := member.sureness) is not None]
+        if not rules:
+            return None
+        for member, other in zip(members, rules, strict=True):
+            if not rules[0].same_sounds(other):
+                raise DataError(
+                    f"the bundles {_quoted([members[0].bundle, member.bundle])} list different sounds, or other words "
+                    "for them: caption with each by itself"
+                )
+        threshold = np.average([one.rule.threshold for one in rules], weights=self._shares_of(self._telling))
+        return rules[0].with_threshold(float(threshold))
+
+    def _sounds_of(self, encoded: Sequence[Encoded]) -> Array | None:
+        told = [sounds for number in self._telling if (sounds := encoded[number].sounds) is not None]
+        return np.average(told, axis=0, weights=self._shares_of(self._telling)).astype(np.float32) if told else None
+
+    def _shares_of(self, numbers: Sequence[int]) -> list[float]:
+        """Shares of some of the members."""
+        return [self.shares[number] for number in numbers]
 
 
 class SharedByMembers:

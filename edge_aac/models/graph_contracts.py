@@ -16,6 +16,7 @@ import numpy as np
 from edge_aac.bundle.manifest import MANIFEST, Graph, GraphRole, Seq2SeqManifest
 from edge_aac.bundle.patches import STEM, PatchRule
 from edge_aac.bundle.store import Bundle
+from edge_aac.bundle.sureness import SOUNDS
 from edge_aac.engines.contract import LoadedEngine, TensorDescription
 from edge_aac.engines.steps import CoreEngine
 from edge_aac.errors import DataError
@@ -79,6 +80,7 @@ ENCODER = GraphContract(
         "cross_values": _floats(*_MEMORY),
         "memory_padding": TensorContract(_BOOLEAN, ("windows", "memory steps"), optional=True),
         "familiarity": _floats("windows", optional=True),
+        SOUNDS: _floats("windows", "sounds", optional=True),
     },
 )
 
@@ -254,6 +256,8 @@ def check_captioner(
     engine, graph = graphs["decoder"]
     layers = max(1, sum(name.startswith("self_keys_") for name in engine.description.inputs))
     checks.known("layers", layers, f"the inputs of {graph.file}")
+    if manifest.sureness:
+        checks.known("sounds", len(manifest.sureness.names), f"sureness.names in {MANIFEST}")
     # Texts of another size are reported by what mends them.
     contracts: dict[GraphRole, GraphContract] = {
         "decoder": decoder(layers),

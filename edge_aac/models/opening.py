@@ -113,12 +113,10 @@ def open_ensemble(
     choices = choices or Choices()
     _check_manifests(bundles)
     first = bundles[0].manifest_of(Seq2SeqManifest)
-    scored = [bundle.manifest_of(Seq2SeqManifest).familiarity is not None for bundle in bundles]
     members: list[Captioner] = []
-    for bundle, scores in zip(bundles, scored, strict=True):
-        # A threshold is for those that score, as long as there is one.
-        own = choices if scores or not any(scored) else replace(choices, min_familiarity=None)
+    for bundle in bundles:
         try:
+            own = _thresholds_of(bundle, bundles, choices)
             members.append(Captioner(_decoding_as(bundle, first), options, candidates, own))
         except ConfigError as error:
             raise ConfigError(f"bundle {bundle.opened_as!r} of the ensemble: {error}") from error
@@ -126,6 +124,16 @@ def open_ensemble(
     ensemble = Ensemble(members, weights)
     ensemble.try_out()
     return ensemble
+
+
+def _thresholds_of(bundle: Bundle, bundles: Sequence[Bundle], choices: Choices) -> Choices:
+    """The choices without those thresholds that are for other members alone, as long as there is such a member."""
+    manifest, *others = [one.manifest_of(Seq2SeqManifest) for one in (bundle, *bundles)]
+    if manifest.familiarity is None and any(other.familiarity for other in others):
+        choices = replace(choices, min_familiarity=None)
+    if manifest.sureness is None and any(other.sureness for other in others):
+        choices = replace(choices, min_confidence=None)
+    return choices
 
 
 def _decoding_as(bundle: Bundle, first: Seq2SeqManifest) -> Bundle:

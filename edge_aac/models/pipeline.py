@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from edge_aac.models.contract import Description, Latency, ScoredCaption, Undeco
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.encoding import Encoded
 from edge_aac.models.sampling import Withheld
+from edge_aac.models.sureness import Sureness
 
 Array = npt.NDArray[np.float32]
 
@@ -66,6 +67,10 @@ class EncodedWindows(Protocol):
         """Scores (W,); None where there is no such score."""
 
     @property
+    def sounds(self) -> Array | None:
+        """Confidences (W, S) of each sound; None where they are not told."""
+
+    @property
     def all_padding(self) -> npt.NDArray[np.bool_]:
         """(W,), whether nothing of a window can be attended to."""
 
@@ -83,6 +88,10 @@ class CaptioningStages(Protocol[Whole]):
     @property
     def familiarity(self) -> FamiliarityRule | None:
         """The rule for unfamiliar windows; None where there is no such score."""
+
+    @property
+    def sureness(self) -> Sureness | None:
+        """The rule for naming sounds; None where it is not told how sure they are."""
 
     @property
     def withheld(self) -> Withheld | None:
@@ -210,14 +219,8 @@ def _decoded(
 ) -> list[Description | DataError]:
     """Decode and rank what was encoded."""
     begun = time.perf_counter()
-    rule, scores = stages.familiarity, encoded.familiarity
-    if rule is None or scores is None:
-        familiarity: list[float | None] = [None] * len(rngs)
-        familiar = [True] * len(rngs)
-    else:
-        familiarity = [float(score) for score in scores]
-        familiar = [bool(score >= rule.threshold) for score in scores]
-    candidates = _candidates(stages, encoded, rngs, familiar, cancelled)
+    judged = _judged(stages, encoded, len(rngs))
+    candidates = _candidates(stages, encoded, rngs, judged.withheld, cancelled)
     decode_done = time.perf_counter()
     ranked = _ranked(stages, candidates, encoded)
     share = 1e3 / len(rngs)
@@ -229,20 +232,73 @@ def _decoded(
             return captions
         assert not isinstance(found, DataError), "what has no candidates is not ranked"
         audio_embedding = encoded.audio_embeddings[number]
-        return Description(captions, audio_embedding, len(found), latency, familiarity[number], familiar[number])
+        familiarity, familiar = judged.familiarity[number], judged.familiar[number]
+        told = _with_sounds(captions, stages.sureness, None if judged.sounds is None else judged.sounds[number])
+        return Description(told, audio_embedding, len(found), latency, familiarity, familiar)
 
     return [description(number) for number in range(len(rngs))]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What the rules for naming say of W windows before they are decoded.
+
+    Attributes:
+        familiarity: score of each; None without such a score.
+        familiar: whether anything may be named in each.
+        withheld: tokens that the captions of each may not hold.
+        sounds: (W, S) confidences of :meth:`edge_aac.models.sureness.Sureness.raised`; None where they are not told.
+    """
+
+    familiarity: list[float | None]
+    familiar: list[bool]
+    withheld: list[Withheld | None]
+    sounds: Array | None
+
+
+def _judged(stages: CaptioningStages[Whole], encoded: Whole, windows: int) -> _Judged:
+    familiarity: list[float | None] = [None] * windows
+    familiar = [True] * windows
+    rule, scores = stages.familiarity, encoded.familiarity
+    if rule is not None and scores is not None:
+        familiarity = [float(score) for score in scores]
+        familiar = [bool(score >= rule.threshold) for score in scores]
+    unsure: list[Withheld | None] = [None] * windows
+    sureness, confidences = stages.sureness, encoded.sounds
+    sounds = None
+    if sureness is not None and confidences is not None:
+        sounds = sureness.raised(confidences)
+        # Where none of all sounds may be named, nothing familiar is heard.
+        familiar = [known and bool(sure.any()) for known, sure in zip(familiar, sureness.sure(sounds), strict=True)]
+        unsure = [sureness.withheld(of_window) for of_window in sounds]
+    withheld = [
+        _either(None if known else stages.withheld, others) for known, others in zip(familiar, unsure, strict=True)
+    ]
+    return _Judged(familiarity, familiar, withheld, sounds)
+
+
+def _either(one: Withheld | None, other: Withheld | None) -> Withheld | None:
+    """What either of two masks withholds."""
+    return other if one is None else one if other is None else one | other
+
+
+def _with_sounds(
+    captions: list[ScoredCaption], sureness: Sureness | None, confidences: Array | None
+) -> list[ScoredCaption]:
+    """Captions of a window with the confidences of the sounds that each names, where these are told."""
+    if sureness is None or confidences is None:
+        return captions
+    return [replace(caption, sounds=sureness.named(caption.text, confidences)) for caption in captions]
 
 
 def _candidates(
     stages: CaptioningStages[Whole],
     encoded: Whole,
     rngs: Sequence[np.random.Generator],
-    familiar: Sequence[bool],
+    withheld: Sequence[Withheld | None],
     cancelled: Callable[[], bool],
 ) -> list[list[Candidate] | DataError]:
     """Find the candidates of each window; an error stands in place of those of a faulty window."""
-    withheld = [None if known else stages.withheld for known in familiar]
     at_once = stages.limits.decoded
     found: list[list[Candidate] | DataError] = []
     for start in range(0, len(rngs), at_once):

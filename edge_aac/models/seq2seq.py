@@ -14,8 +14,9 @@ from edge_aac.audio.windows import Window
 from edge_aac.bundle.manifest import DecodingRules, Graph, Seq2SeqManifest
 from edge_aac.bundle.patches import STEM
 from edge_aac.bundle.store import Bundle, open_bundle
+from edge_aac.bundle.sureness import SOUNDS, SurenessRule
 from edge_aac.engines.choice import load_engine
-from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
+from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions, LoadedEngine
 from edge_aac.engines.steps import ResidentEngine, StepwiseEngine
 from edge_aac.errors import DataError
 from edge_aac.fluency.sound_names import SoundNames
@@ -29,6 +30,7 @@ from edge_aac.models.pipeline import RunLimits, StagedModel
 from edge_aac.models.rerank import Reranker
 from edge_aac.models.sampling import Withheld
 from edge_aac.models.sound_table import read_sounds
+from edge_aac.models.sureness import Sureness
 from edge_aac.models.tokens import all_but, check_decoder_tokenizer, load_tokenizer
 from edge_aac.models.trial import Trial
 
@@ -43,7 +45,7 @@ class Captioner(StagedModel):
     Attributes:
         bundle: the bundle that the captioner was made from.
         rules: rules of decoding; `familiarity` is the rule for unfamiliar windows, None where the bundle has no such
-            score.
+            score; `sureness` that for naming sounds, None where the bundle does not tell how sure it is of them.
         encoder_graph: the form of the encoder that is run.
         decoder: decoder of candidates.
         reranker: scores and ranks texts.
@@ -90,6 +92,8 @@ class Captioner(StagedModel):
             self.withheld[self.rules.eos_token_id] = False
         self._text_embedder = text_embedder
         self._sound_names = read_sounds(bundle.checked(manifest.sounds)) if manifest.sounds else None
+        self.sureness = self._sureness_of(choices.sureness(manifest), encoder)
+        check_words_left([bundle], self.withheld, self.sureness, self.rules)
         self._tokenizers = self.tokenizer, load_tokenizer(bundle.checked(manifest.tokenizers.text))
         self.reranker = Reranker(
             text_embedder, *self._tokenizers, weights, manifest.instruction, choices.check_of(manifest)
@@ -132,11 +136,24 @@ class Captioner(StagedModel):
         manifest, trial = self.bundle.manifest_of(Seq2SeqManifest), Trial(self.bundle)
         if self._vectors is not None:
             trial.hear_patch(self._vectors.stem, self._vectors.rule)
-        encoded = trial.encode(self._encoder, manifest.embedding_size)
+        sounds = len(manifest.sureness.names) if manifest.sureness else None
+        encoded = trial.encode(self._encoder, manifest.embedding_size, sounds)
         trial.decode(self.decoder, encoded, self.rules, manifest.vocabulary_size)
         trial.text_ids(self._text_embedder, self._tokenizers[1], manifest.tokenizers.text.file)
         longest = trial.longest_text(*self._tokenizers, self.rules, manifest.instruction)
         trial.embed(self.embed, [longest], manifest.embedding_size if self._compares else None)
+
+    def _sureness_of(self, rule: SurenessRule | None, encoder: LoadedEngine) -> Sureness | None:
+        """The rule for naming sounds, for the bundle's tokens."""
+        if rule is None or self._sound_names is None:
+            return None
+        if SOUNDS not in encoder.description.outputs:
+            raise DataError(
+                f"{self.bundle.folder} has a rule for sureness, its encoder no {SOUNDS} to give: export it again"
+            )
+        return Sureness.of(
+            rule, self._sound_names, self.tokenizer, self.bundle.manifest_of(Seq2SeqManifest).vocabulary_size
+        )
 
     @property
     def bundles(self) -> tuple[Bundle, ...]:
@@ -202,6 +219,23 @@ class Captioner(StagedModel):
     ) -> list[list[ScoredCaption] | DataError]:
         """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
         return self.reranker.rank(candidates, encoded.audio_embeddings[list(numbers)])
+
+
+def check_words_left(
+    bundles: Sequence[Bundle], withheld: Withheld | None, sureness: Sureness | None, rules: DecodingRules
+) -> None:
+    """Refuse rules for naming that together leave nothing to say.
+
+    Raises:
+        DataError: captions of unfamiliar windows would have no words where no sound is sure.
+    """
+    if withheld is None or sureness is None or sureness.leaves_words(withheld, rules.eos_token_id):
+        return
+    named = " and ".join(repr(bundle.opened_as) for bundle in bundles)
+    raise DataError(
+        f"where {named} is sure of no sound, its words for unfamiliar sounds all stand in sounds' names, and nothing "
+        "could be said: export it again"
+    )
 
 
 def special_tokens(rules: DecodingRules) -> dict[str, int]:

@@ -116,6 +116,19 @@ class CaptionerSettings(BaseModel):
             "absent": _BUNDLES_OWN,
         },
     )
+    min_confidence: float | None = Field(
+        default=None,
+        ge=0.0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="No sound is named of which the bundle is less sure.",
+        examples=[0.35],
+        json_schema_extra={
+            "flag": "--min-confidence",
+            "env": "EDGE_AAC_MIN_CONFIDENCE",
+            "absent": _BUNDLES_OWN,
+        },
+    )
     labels: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,

@@ -18,6 +18,7 @@ from edge_aac.audio.windows import WINDOW_SAMPLES, Window
 from edge_aac.bundle.manifest import MANIFEST, DecodingRules
 from edge_aac.bundle.patches import STEM, PatchRule
 from edge_aac.bundle.store import Bundle
+from edge_aac.bundle.sureness import SOUNDS
 from edge_aac.engines.contract import Engine, GraphRunError
 from edge_aac.engines.steps import CoreEngine
 from edge_aac.errors import DataError
@@ -52,8 +53,13 @@ class Trial:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
 
-    def encode(self, encoder: WindowEncoder, embedding_size: int) -> Encoded:
+    def encode(self, encoder: WindowEncoder, embedding_size: int, sounds: int | None = None) -> Encoded:
         """Encode the trial window.
+
+        Args:
+            encoder: runs the graph.
+            embedding_size: size of the audio embedding, as the manifest states it.
+            sounds: number of sounds whose confidence it tells; None where it may be any.
 
         Raises:
             DataError: the encoder cannot, or gives other shapes than the manifest states, no numbers, or nothing that
@@ -63,6 +69,10 @@ class Trial:
         self._check("encoder", "audio_embedding", encoded.audio_embeddings, (1, embedding_size))
         if encoded.familiarity is not None:
             self._check("encoder", "familiarity", encoded.familiarity, (1,))
+        if encoded.sounds is not None:
+            self._check("encoder", SOUNDS, encoded.sounds, (1, encoded.sounds.shape[-1] if sounds is None else sounds))
+            if encoded.sounds.min() < 0.0 or encoded.sounds.max() > 1.0:
+                raise self._refusal("encoder", f"gives {SOUNDS} that are no confidences (0 to 1)")
         if encoded.memory.padding.all():
             raise self._refusal("encoder", "marks all of a window of sound as padding")
         return encoded

@@ -18,12 +18,15 @@ class Score(Part):
         similarity: cosine of audio and text embedding; absent where it has no weight.
         familiarity: score of how much the window is like the training sounds; absent where the bundle does not compute
             it.
+        sounds: sounds that the caption names → how sure the bundle is that they are heard, 0 to 1; absent where it
+            names none, and where the bundle does not tell.
     """
 
     hybrid: float
     log_likelihood: float | None = None
     similarity: float | None = None
     familiarity: float | None = None
+    sounds: dict[str, float] | None = None
 
 
 class Model(Part):

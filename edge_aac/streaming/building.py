@@ -69,6 +69,7 @@ class RecordBuilder:
                 log_likelihood=_rounded(best.log_likelihood, 4),
                 similarity=_rounded(best.similarity, 4),
                 familiarity=_rounded(description.familiarity, 2),
+                sounds={name: round(sure, 3) for name, sure in (best.sounds or {}).items()} or None,
             ),
             candidates=description.candidates,
             rms_dbfs=round(window.rms_dbfs, 1),

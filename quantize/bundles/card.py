@@ -98,7 +98,7 @@ that reranks its candidates. It hears 10 s at a time.
 
 ## What it cannot do
 {limits}
-{_of_familiarity(manifest)}Do not use it where a missed or false caption can harm somebody.
+{_of_naming_rules(manifest)}Do not use it where a missed or false caption can harm somebody.
 
 ## Data
 {manifest["attributions"][0]}.
@@ -128,15 +128,20 @@ training steps.
     )
 
 
-def _of_familiarity(manifest: Mapping[str, Any]) -> str:
-    """The paragraph about familiarity; empty for a bundle without it."""
-    if not manifest.get("familiarity"):
-        return ""
-    threshold = manifest["familiarity"]["threshold"]
-    return (
-        f"In a window whose familiarity lies below {threshold:g} it names no class; `--min-familiarity` sets another\n"
-        "threshold.\n"
-    )
+def _of_naming_rules(manifest: Mapping[str, Any]) -> str:
+    """The paragraph about familiarity and sureness; empty for a bundle without either."""
+    text = ""
+    if manifest.get("familiarity"):
+        text += (
+            f"In a window whose familiarity lies below {manifest['familiarity']['threshold']:g} it names no class; "
+            "`--min-familiarity` sets another\nthreshold.\n"
+        )
+    if manifest.get("sureness"):
+        text += (
+            f"It names no sound of which it is less sure than {manifest['sureness']['threshold']:g} (0 to 1); "
+            "`--min-confidence` sets another\nthreshold.\n"
+        )
+    return text
 
 
 def _of_outliers(outliers: Sequence[Attribution]) -> str:

@@ -19,11 +19,12 @@ from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.patches import STEM, PatchRule
 from edge_aac.errors import ConfigError, DataError
-from edge_aac.models.tokens import to_arrays, token_of
+from edge_aac.models.tokens import to_arrays
 from quantize.bundles.bundle_writer import common_entries, export_graph, staged_bundle, write_manifest
 from quantize.bundles.card import Attribution, write_attributions, write_card
+from quantize.bundles.naming_rules import familiarity_of, naming_entries, sureness_of
 from quantize.bundles.onnx_writer import to_halves
-from quantize.data.captions import caption, words_that_name_nothing
+from quantize.data.captions import caption
 from quantize.data.clips import Clip, load_clips, outlier_rows
 from quantize.data.corpus import window
 from quantize.data.features import batched_filter_bank
@@ -47,8 +48,8 @@ from quantize.models.graph_modules import (
     text_embedder_spec,
 )
 from quantize.models.sentence_embedder import SentenceEmbedder
+from quantize.models.sureness import Sureness
 from quantize.progress import Log
-from quantize.training.familiarity import fit_familiarity, known_scenes
 from quantize.training.recipe import Recipe, recipe_from
 from quantize.training.text_student import TEXT_FOLDER, load_text_student
 from quantize.training.train import load_run, outliers_heard
@@ -95,7 +96,8 @@ def export_bundle(
         fold_weight_norm(trainee)
         fold_batch_norm(trainee.captioner)
         familiarity = familiarity_of(learnt, trainee.captioner, data_used.clips, log)
-        specs = graph_specs(trainee.captioner, text, data_used, familiarity)
+        sureness = sureness_of(learnt.sureness, trainee.captioner)
+        specs = graph_specs(trainee.captioner, text, data_used, familiarity, sureness)
         graphs = {role: [export_graph(role, make, folder, log)] for role, make in specs.items()}
         manifest = manifest_table(recipe, tokenizer, text.tokenizer, folder, graphs, quality)
         manifest["instruction"] = text.instruction
@@ -105,12 +107,9 @@ def export_bundle(
         if calibration_windows:
             manifest["calibration"] = write_calibration_of(folder, specs, data_used, patches, log)
         manifest["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-        if learnt.familiarity and familiarity:
+        if familiarity:
             manifest["parameters"]["familiarity"] = sum(buffer.numel() for buffer in familiarity.buffers())
-            manifest["familiarity"] = {
-                "threshold": learnt.familiarity.threshold,
-                "words": [word for word in words_that_name_nothing() if token_of(tokenizer, word) is not None],
-            }
+        manifest |= naming_entries(folder, learnt, tokenizer)
         write_manifest(folder, manifest)
         write_attributions(folder / ATTRIBUTIONS, data_used.recordings)
         write_card(folder / CARD, manifest, recipe, data_used.recordings)
@@ -273,22 +272,12 @@ def write_calibration_of(
     return {"file": CALIBRATION, "sha256": file_sha256(folder / CALIBRATION)}
 
 
-def familiarity_of(recipe: Recipe, captioner: Captioner, clips: Sequence[Clip], log: Log) -> Familiarity | None:
-    """The score of familiarity, fitted to the trained encoder, where the recipe has one.
-
-    Raises:
-        DataError: the recordings are too few.
-    """
-    if recipe.familiarity is None:
-        return None
-    builder = SceneBuilder(clips, replace(recipe.scenes, unknown_probability=0.0))
-    log(f"what is familiar, of {recipe.familiarity.scenes} scenes")
-    scenes = known_scenes(builder, recipe.familiarity.scenes)
-    return fit_familiarity(captioner.encoder, scenes, recipe.familiarity)
-
-
 def graph_specs(
-    captioner: Captioner, text: TextPart, data_used: TrainingData, familiarity: Familiarity | None = None
+    captioner: Captioner,
+    text: TextPart,
+    data_used: TrainingData,
+    familiarity: Familiarity | None = None,
+    sureness: Sureness | None = None,
 ) -> dict[str, Callable[[], GraphSpec]]:
     """The graphs with check inputs drawn from real recordings; all weights are rounded to FP16 that are to be
     stored so."""
@@ -301,7 +290,7 @@ def graph_specs(
     stem = {STEM: partial(stem_spec, captioner, data_used.fbanks)} if captioner.encoder.patch_stem else {}
     made: dict[str, Callable[[], GraphSpec]] = {
         **stem,
-        "encoder": partial(encoder_spec, captioner, data_used.fbanks, familiarity=familiarity),
+        "encoder": partial(encoder_spec, captioner, data_used.fbanks, familiarity=familiarity, sureness=sureness),
         "decoder": partial(decoder_spec, captioner, cross_attention(captioner, data_used.fbanks[:2]), longest),
         "text_embedder": partial(text_embedder_spec, text.module, *texts),
     }

@@ -27,6 +27,11 @@ def add_sounds(folder: Path, names: SoundNames) -> None:
         DataError: its manifest cannot be used.
     """
     manifest = read_json(folder / MANIFEST)
+    write_manifest(folder, {**manifest, "sounds": write_sounds(folder, names)})
+
+
+def write_sounds(folder: Path, names: SoundNames) -> dict[str, str]:
+    """Write the sounds that a bundle's captions name into its folder; the file as a manifest names it."""
     path = folder / SOUNDS
     path.write_text(json.dumps(sounds_table(names), separators=(",", ":")) + "\n", encoding="utf-8")
-    write_manifest(folder, {**manifest, "sounds": {"file": SOUNDS, "sha256": file_sha256(path)}})
+    return {"file": SOUNDS, "sha256": file_sha256(path)}

@@ -69,6 +69,12 @@ def evaluate_verb(
     min_familiarity: Annotated[
         float | None, typer.Option(help="No class is named in windows that score lower. Default: the bundle's own.")
     ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="No sound is named of which the bundle is less sure. Default: the bundle's own."
+        ),
+    ] = None,
     sentence_embedder: Annotated[
         Path | None, typer.Option(help="Folder of a sentence-transformers model, for sentence similarity.")
     ] = None,
@@ -90,7 +96,7 @@ def evaluate_verb(
     if output:
         evaluation.check_output(output)
     shares = _weights(weights)
-    decided = Choices(min_familiarity=min_familiarity)
+    decided = Choices(min_familiarity=min_familiarity, min_confidence=min_confidence)
     if manifest is None:
         chosen, reason = _scene_metrics(sentence_embedder, spice)
         captioner = open_captioning(bundle, shares, candidates=candidates, choices=decided)

@@ -12,6 +12,7 @@ from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
 from edge_aac.models.choices import Choices
+from edge_aac.models.contract import not_cancelled
 from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.captioning import described, heard
 
@@ -20,6 +21,8 @@ Array = npt.NDArray[np.float32]
 MIN_COSINE = 0.99
 MIN_CAPTIONS_EQUAL = 0.95
 MAX_LIKELIHOOD_DIFFERENCE = 0.02
+MAX_CONFIDENCE_DIFFERENCE = 0.1
+"""Mean over windows of the largest difference that a sound's confidence has in one."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ class CheckCaptions:
         captions: W texts.
         log_likelihoods: (W,) mean log-likelihood a token.
         texts: (W, E) embeddings of the captions.
+        sounds: (W, S) confidences of the sounds; None of a bundle that does not tell them.
     """
 
     audio: Array
     captions: tuple[str, ...]
     log_likelihoods: npt.NDArray[np.float64]
     texts: Array
+    sounds: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Agreement:
         text_cosine: lowest cosine of embeddings of the same caption; 1 where no caption was the same.
         captions_equal: share of windows.
         log_likelihood_difference: difference of the means over all windows, relative to the parent's.
+        confidence_difference: mean over windows of the largest difference of a sound's confidence; 0 where a bundle
+            does not tell them.
     """
 
     windows: int
@@ -56,6 +63,7 @@ class Agreement:
     text_cosine: float
     captions_equal: float
     log_likelihood_difference: float
+    confidence_difference: float = 0.0
 
     def complaints(self) -> list[str]:
         """Complaints of the gate; empty for a faithful form. A figure that is no number fails."""
@@ -66,6 +74,10 @@ class Agreement:
             (
                 self.log_likelihood_difference <= MAX_LIKELIHOOD_DIFFERENCE,
                 f"mean log-likelihood differs by {self.log_likelihood_difference:.1%}",
+            ),
+            (
+                self.confidence_difference <= MAX_CONFIDENCE_DIFFERENCE,
+                f"confidences of sounds differ by {self.confidence_difference:.3f}",
             ),
         )
         return [complaint for passed, complaint in checks if not passed]
@@ -92,7 +104,14 @@ def caption_check_windows(bundle: Bundle, windows: Sequence[Array], options: Eng
         captions=captions,
         log_likelihoods=np.array([window.best.log_likelihood for window in descriptions]),
         texts=captioner.embed(captions),
+        sounds=_confidences(captioner, windows) if captioner.sureness else None,
     )
+
+
+def _confidences(captioner: Captioner, windows: Sequence[Array]) -> Array:
+    """(W, S) confidences of the sounds as the encoder gives them, whatever its captions name."""
+    told = [captioner.encode([heard(fbank)], not_cancelled).sounds for fbank in windows]
+    return np.concatenate([sounds for sounds in told if sounds is not None])
 
 
 def agreement(parent: CheckCaptions, form: CheckCaptions) -> Agreement:
@@ -111,7 +130,15 @@ def agreement(parent: CheckCaptions, form: CheckCaptions) -> Agreement:
         text_cosine=lowest_cosine(parent.texts[same], form.texts[same]) if any(same) else 1.0,
         captions_equal=sum(same) / len(same),
         log_likelihood_difference=abs(other - mean) / max(abs(mean), 1e-9),
+        confidence_difference=_largest_differences(parent.sounds, form.sounds),
     )
+
+
+def _largest_differences(one: Array | None, other: Array | None) -> float:
+    """Mean over rows of the largest absolute difference of two (W, S) arrays; 0 where there are none."""
+    if one is None or other is None:
+        return 0.0
+    return float(np.abs(one - other).max(axis=1).mean())
 
 
 def lowest_cosine(left: npt.NDArray[np.generic], right: npt.NDArray[np.generic]) -> float:

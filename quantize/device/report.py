@@ -7,7 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge_aac.bundle.manifest import Graph, GraphRole
-from quantize.device.gate import MAX_LIKELIHOOD_DIFFERENCE, MIN_CAPTIONS_EQUAL, MIN_COSINE, Agreement
+from quantize.device.gate import (
+    MAX_CONFIDENCE_DIFFERENCE,
+    MAX_LIKELIHOOD_DIFFERENCE,
+    MIN_CAPTIONS_EQUAL,
+    MIN_COSINE,
+    Agreement,
+)
 from quantize.device.timing import Timing
 
 SCHEMA = "edge-aac/build/1"
@@ -103,6 +109,7 @@ class BuildReport:
                 "min_cosine": MIN_COSINE,
                 "min_captions_equal": MIN_CAPTIONS_EQUAL,
                 "max_log_likelihood_difference": MAX_LIKELIHOOD_DIFFERENCE,
+                "max_confidence_difference": MAX_CONFIDENCE_DIFFERENCE,
             },
             "forms": [form.to_table() for form in self.forms],
             "together": {backend: _rounded(asdict(agreed)) for backend, agreed in self.together.items()},

@@ -16,6 +16,7 @@ from edge_aac.bundle.store import Bundle
 from edge_aac.errors import DeviceError, InputMissingError
 from edge_aac.models.ensemble import Ensemble
 from edge_aac.models.opening import CaptioningModel
+from edge_aac.models.seq2seq import Captioner
 from quantize.data.manifests import read_manifest
 from quantize.evaluation.caption_metrics import INSTALL, SentenceEmbedder, caption_metrics
 from quantize.evaluation.corpus import CaptionedCorpus, CorpusFormat, caption_corpus
@@ -192,10 +193,7 @@ def run_facts(captioner: CaptioningModel, command: str, seed: int) -> dict[str, 
         command += f" --candidates {rules.candidates}"
     if ensemble is not None:
         command += f" --weights {','.join(f'{share:.4g}' for share in ensemble.shares)}"
-    for member in captioner.members if isinstance(captioner, Ensemble) else [captioner]:
-        if member.familiarity and member.familiarity != member.bundle.manifest_of(Seq2SeqManifest).familiarity:
-            command += f" --min-familiarity {member.familiarity.threshold:g}"
-            break
+    command += _thresholds(captioner.members if isinstance(captioner, Ensemble) else [captioner])
     return {
         "schema": SCHEMA,
         "measured_by": command,
@@ -205,6 +203,18 @@ def run_facts(captioner: CaptioningModel, command: str, seed: int) -> dict[str, 
         "candidates": rules.candidates,
         "seed": seed,
     }
+
+
+def _thresholds(members: Sequence[Captioner]) -> str:
+    """The flags of thresholds that are not the bundles' own."""
+    familiarity = confidence = ""
+    for member in members:
+        own = member.bundle.manifest_of(Seq2SeqManifest)
+        if member.familiarity and member.familiarity != own.familiarity:
+            familiarity = f" --min-familiarity {member.familiarity.threshold:g}"
+        if member.sureness and member.sureness.rule != own.sureness:
+            confidence = f" --min-confidence {member.sureness.rule.threshold:g}"
+    return familiarity + confidence
 
 
 def _bundle(bundle: Bundle) -> dict[str, Any]:

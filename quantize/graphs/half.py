@@ -1,7 +1,8 @@
 """FP32 graph → FP16 graph that holds its types everywhere: TensorRT builds a strongly typed network from it.
 
 FP32 stay: what positions and masks are computed with (numbers above 2048 are not exact in FP16), sums of squares and
-their roots (they overflow), what takes a constant too small for FP16, and a familiarity, whose distances overflow.
+their roots (they overflow), what takes a constant too small for FP16, and what decides on names: a familiarity,
+whose distances overflow, and confidences.
 Layer norms take FP16 and, by ONNX's definition, compute in FP32.
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
 
 from edge_aac.errors import DataError
-from quantize.graphs.layers import is_of_familiarity, node_name
+from quantize.graphs.layers import decides_on_names, node_name
 from quantize.graphs.onnx_file import Array, OnnxFile, Weight, consumers
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -70,7 +71,7 @@ def nodes_in_fp32(file: OnnxFile, types: dict[str, int], overflowing: Collection
     kept = {node_name(n) for n in file.graph.node if n.op_type in _OVERFLOWING} | around(file, overflowing)
     kept |= {node_name(n) for n in file.graph.node if _needs_fp32(file, n, types)}
     kept |= _position_nodes(file, types)
-    kept |= {node_name(n) for n in file.graph.node if is_of_familiarity(node_name(n))}
+    kept |= {node_name(n) for n in file.graph.node if decides_on_names(node_name(n))}
     sums = {o for n in file.graph.node if n.op_type in _OVERFLOWING for o in n.output}
     for node in file.graph.node:  # in the order of the graph, which is topological
         changing = [name for name in node.input if types.get(name) == FLOAT and name not in file.weights]

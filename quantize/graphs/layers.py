@@ -22,6 +22,9 @@ Smoothing = Mapping[str, tuple[float, ...]]
 FAMILIARITY = "familiarity"
 """Output of an encoder that has one, and how the names of its nodes begin."""
 
+SURENESS = "sureness"
+"""How the names of the nodes begin that tell how sure an encoder is of each sound."""
+
 _MATRIX_AXES = 2
 _LARGEST = 127.0
 
@@ -65,7 +68,7 @@ def quantisable_layers(file: OnnxFile, wide_groups: bool = False) -> list[Layer]
 
     Convolutions of the raw spectrogram (one input channel) are left out: a hundredth of the arithmetic, and in INT8 the
     costliest in precision. So are products of two activations (attention), which stay in higher precision, and
-    convolutions in groups; and the few products of a familiarity, which amplify every rounding and then decide.
+    convolutions in groups; and the few products that decide on names: those of a familiarity amplify every rounding.
 
     Args:
         file: to look through.
@@ -83,16 +86,17 @@ def node_name(node: NodeProto) -> str:
     return node.name or node.output[0]
 
 
-def is_of_familiarity(name: str) -> bool:
-    """Whether a node of this name belongs to :class:`quantize.models.familiarity.Familiarity`."""
-    return f"/{FAMILIARITY}/" in name
+def decides_on_names(name: str) -> bool:
+    """Whether a node of this name belongs to :class:`quantize.models.familiarity.Familiarity` or to
+    :class:`quantize.models.sureness.Sureness`, whose results are held against a threshold."""
+    return f"/{FAMILIARITY}/" in name or f"/{SURENESS}/" in name
 
 
 def _layer(
     file: OnnxFile, node: NodeProto, floats: set[str], taken: Mapping[str, list[NodeProto]], wide_groups: bool
 ) -> Layer | None:
     activation, weight = node.input[:2]
-    if weight not in floats or activation in file.weights or is_of_familiarity(node_name(node)):
+    if weight not in floats or activation in file.weights or decides_on_names(node_name(node)):
         return None
     shape = file.shapes[weight]
     name, made = node_name(node), node.output[0]

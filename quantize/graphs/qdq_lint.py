@@ -14,7 +14,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from edge_aac.errors import ConfigError, DataError
-from quantize.graphs.layers import SMALLEST_SIDE, is_of_familiarity, node_name
+from quantize.graphs.layers import SMALLEST_SIDE, decides_on_names, node_name
 from quantize.graphs.onnx_file import QDQ_OPSET, OnnxFile, attribute, consumers, load_structure
 from quantize.graphs.traced import session_of
 from quantize.graphs.trt_operators import EINSUM_ELLIPSIS_SINCE, GROUP_NORM_21_SINCE, PARSED
@@ -189,7 +189,7 @@ class _Linter:
         sides = shape[outer], int(np.prod(shape)) // max(shape[outer], 1)
         if node.op_type == "Conv" and (attribute(node, "group", 1) != 1 or shape[1] == 1):
             return False
-        kept = name in self._keep or is_of_familiarity(name)
+        kept = name in self._keep or decides_on_names(name)
         return min(sides) >= SMALLEST_SIDE and self._rows.get(name) != 1 and not kept
 
     def _dequantizer(self, name: str) -> NodeProto | None:

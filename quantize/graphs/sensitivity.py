@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.bundle.sureness import SOUNDS
 from edge_aac.errors import DataError
 from quantize.graphs.calibration import Observed
 from quantize.graphs.int8 import insert_pairs
@@ -223,8 +224,8 @@ class _Bench:
 
     def _outputs(self, file: OnnxFile) -> list[Outputs]:
         session = session_of(file.in_memory(), self._parent.parent, optimised=False)
-        # Of a familiarity only its side of a threshold counts, which captions tell.
-        given = [entry for entry in session.get_outputs() if entry.name != FAMILIARITY]
+        # Of a familiarity and of confidences only their side of a threshold counts, which captions tell.
+        given = [entry for entry in session.get_outputs() if entry.name not in {FAMILIARITY, SOUNDS}]
         floats = [entry.name for entry in given if entry.type == "tensor(float)"]
         return [session.run(floats, dict(one)) for one in self._inputs]
 

@@ -13,8 +13,10 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from edge_aac.bundle.sureness import SOUNDS
 from quantize.models.captioner import Captioner
 from quantize.models.familiarity import Familiarity
+from quantize.models.sureness import Sureness
 
 Inputs = Mapping[str, Tensor]
 
@@ -46,30 +48,34 @@ class EncoderGraph(nn.Module):
         self.captioner = captioner
 
     def forward(self, given: Tensor) -> tuple[Tensor, ...]:
-        return self.outputs(self.hidden(given))
+        return self.outputs(self.captioner.memory(self.hidden(given))[0])
 
     def hidden(self, given: Tensor) -> Tensor:
         """BEATs' states (B, T, D)."""
         encoder = self.captioner.encoder
         return encoder(given)[0] if encoder.patch_stem is None else encoder.encoder(given, None)
 
-    def outputs(self, hidden: Tensor) -> tuple[Tensor, ...]:
-        """What follows from BEATs' states (B, T, D)."""
-        memory, _ = self.captioner.memory(hidden)
+    def outputs(self, memory: Tensor) -> tuple[Tensor, ...]:
+        """What follows from the memory (B, T', D)."""
         cross = self.captioner.decoder.cross_keys_values(self.captioner.positioned(memory))
         return *cross, self.captioner.audio_embedding(memory)
 
 
-class FamiliarityEncoderGraph(EncoderGraph):
-    """The same, with a fourth output: familiarity (B,)."""
+class JudgingEncoderGraph(EncoderGraph):
+    """The same, with what decides on names besides: familiarity (B,), sounds (B, S), or both in this order."""
 
-    def __init__(self, captioner: Captioner, familiarity: Familiarity) -> None:
+    def __init__(self, captioner: Captioner, familiarity: Familiarity | None, sureness: Sureness | None) -> None:
         super().__init__(captioner)
         self.familiarity = familiarity
+        self.sureness = sureness
 
     def forward(self, given: Tensor) -> tuple[Tensor, ...]:
         hidden = self.hidden(given)
-        return *self.outputs(hidden), self.familiarity(hidden, self.captioner.encoder.predictor(hidden))
+        memory = self.captioner.memory(hidden)[0]
+        outputs = self.outputs(memory)
+        if self.familiarity is not None:
+            outputs = (*outputs, self.familiarity(hidden, self.captioner.encoder.predictor(hidden)))
+        return outputs if self.sureness is None else (*outputs, self.sureness(memory))
 
 
 class PaddedEncoderGraph(EncoderGraph):
@@ -167,7 +173,11 @@ def encoder_input(captioner: Captioner, fbanks: Tensor) -> Tensor:
 
 @torch.no_grad()
 def encoder_spec(
-    captioner: Captioner, fbanks: Tensor, takes_padding: bool = False, familiarity: Familiarity | None = None
+    captioner: Captioner,
+    fbanks: Tensor,
+    takes_padding: bool = False,
+    familiarity: Familiarity | None = None,
+    sureness: Sureness | None = None,
 ) -> GraphSpec:
     """The encoder, checked on windows ``fbanks`` (at least two, (B, 998, 128)).
 
@@ -176,6 +186,7 @@ def encoder_spec(
         fbanks: of windows that differ.
         takes_padding: whether the model was trained with a mask of the padding.
         familiarity: of a model that was not: the graph gives it, too.
+        sureness: of such a model: the graph gives its confidences, too.
     """
     module = EncoderGraph(captioner)
     patched = captioner.encoder.patch_stem is not None
@@ -188,9 +199,10 @@ def encoder_spec(
         inputs["frame_padding"] = torch.arange(fbanks.shape[1]) >= starts[:, None]
         outputs = (*outputs, "memory_padding")
         module = PaddedEncoderGraph(captioner)
-    elif familiarity is not None:
-        outputs = (*outputs, "familiarity")
-        module = FamiliarityEncoderGraph(captioner, familiarity)
+    elif familiarity is not None or sureness is not None:
+        judging = {"familiarity": familiarity, SOUNDS: sureness}
+        outputs = (*outputs, *(name for name, part in judging.items() if part is not None))
+        module = JudgingEncoderGraph(captioner, familiarity, sureness)
     one = {name: tensor[:1] for name, tensor in inputs.items()}
     return GraphSpec(
         module.eval(),

@@ -29,6 +29,7 @@ from quantize.training.settings import (
     MixupRecipe,
     Precision,
     StoredRecipe,
+    SurenessRecipe,
     TaggingSettings,
     TextStudentSettings,
     TrainerSettings,
@@ -48,6 +49,7 @@ class Recipe:
         tagging: settings of the encoder's distillation from an audio tagger, before the captions; None leaves it out.
         mixtures: how the mixtures are drawn that tagger and encoder hear.
         everyday: how scenes of everyday sounds are drawn; None: scenes of ten sounds, or a corpus.
+        sureness: how sure the captioner must be of a sound to name it; None for a bundle that does not tell.
         license: under which the weights may be passed on, as the recordings' licences have it.
         source: description of the recordings and of who collected them.
     """
@@ -75,6 +77,7 @@ class Recipe:
     tagging: TaggingSettings | None = None
     mixtures: MixtureRecipe = field(default_factory=MixtureRecipe)
     everyday: EverydaySceneRecipe | None = None
+    sureness: SurenessRecipe | None = None
 
     def __post_init__(self) -> None:
         if self.corpus and self.familiarity:
@@ -239,6 +242,7 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         tagging=config_from(TaggingSettings, table["tagging"]) if table.get("tagging") else None,
         mixtures=config_from(MixtureRecipe, table.get("mixtures", {})),
         everyday=config_from(EverydaySceneRecipe, table["everyday"]) if table.get("everyday") is not None else None,
+        sureness=config_from(SurenessRecipe, table["sureness"]) if table.get("sureness") is not None else None,
     )
 
 

@@ -292,6 +292,26 @@ class FamiliarityRecipe:
 
 
 @dataclass(frozen=True)
+class SurenessRecipe:
+    """How sure the captioner must be of a sound to name it; see :mod:`quantize.models.sureness`.
+
+    Attributes:
+        threshold: confidence below which a sound is not named.
+        scale, bias: applied to the classifier's logits, so that its confidences are right as often as they say.
+    """
+
+    threshold: float = 0.35
+    scale: float = 1.0
+    bias: float = 0.0
+
+    def __post_init__(self) -> None:
+        within(self, "threshold", 0.0, 1.0)
+        above_zero(self, "scale")
+        within(self, "scale", 0.0, 100.0)
+        within(self, "bias", -100.0, 100.0)
+
+
+@dataclass(frozen=True)
 class Folds:
     """Folds of recordings for training, and those for validation only (none: no validation).
 

@@ -85,6 +85,7 @@ def test_flag_over_environment_over_file_over_default(tmp_path: Path, monkeypatc
         ("EDGE_AAC_SIMILARITY_WEIGHT", "0", CaptionerSettings, "similarity_weight", 0.0),
         ("EDGE_AAC_FLUENCY_CHECK", "0", CaptionerSettings, "fluency_check", False),
         ("EDGE_AAC_MIN_FAMILIARITY", "-1.6", CaptionerSettings, "min_familiarity", -1.6),
+        ("EDGE_AAC_MIN_CONFIDENCE", "0.35", CaptionerSettings, "min_confidence", 0.35),
         ("EDGE_AAC_NODE", "attic", StreamSettings, "node", "attic"),
         ("EDGE_AAC_HOP", "4.5", StreamSettings, "hop_s", 4.5),
         ("EDGE_AAC_SILENCE_DBFS", "-55", StreamSettings, "silence_dbfs", -55.0),

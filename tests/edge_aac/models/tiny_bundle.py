@@ -36,6 +36,7 @@ class Tiny:
         padded_logits: logits without a row in the table of tokens; with an open vocabulary.
         patches: frames of a patch, and from one to the next, of a bundle with a stem; None for one without.
         vector: numbers that the stem gives of a patch.
+        sounds: number of sounds whose confidence the encoder tells; 0: it tells none.
     """
 
     vocabulary: int = VOCABULARY
@@ -52,6 +53,7 @@ class Tiny:
     padded_logits: int = 0
     patches: tuple[int, int] | None = None
     vector: int = 5
+    sounds: int = 0
 
     @property
     def patch_count(self) -> int:
@@ -109,6 +111,13 @@ def encoder(tiny: Tiny, familiarity: bool = True) -> ModelProto:
     if familiarity:
         nodes.append(helper.make_node("ReduceMean", ["mean"], ["familiarity"], axes=[1], keepdims=0))
         outputs["familiarity"] = (_FLOAT, ["windows"])
+    if tiny.sounds:
+        nodes += [
+            helper.make_node("MatMul", ["mean", "to_sounds"], ["sound_logits"]),
+            helper.make_node("Sigmoid", ["sound_logits"], ["sounds"]),
+        ]
+        weights["to_sounds"] = _weights(14, 128, tiny.sounds, scale=1.5)
+        outputs["sounds"] = (_FLOAT, ["windows", tiny.sounds])
     fbank: dict[str, Any] = {"fbank": (_FLOAT, ["windows", 998, 128])}
     vectors: dict[str, Any] = {"vectors": (_FLOAT, ["windows", tiny.patch_count, tiny.vector])}
     return _model(nodes, vectors if tiny.patches else fbank, outputs, weights)

@@ -110,3 +110,14 @@ def test_familiarity_is_published_where_it_is_a_number(familiarity: float | None
     description = replace(_description(), familiarity=familiarity)
     record = RecordBuilder("kitchen", "mic0", MODEL).caption(0, file_span(0, 160_000), _WINDOW, description)
     assert json.loads(record.to_json())["score"].get("familiarity") == published
+
+
+def test_a_record_tells_how_sure_the_sounds_are_that_it_names() -> None:
+    caption = replace(scored("a dog barks"), sounds={"dog_bark": 0.81349})
+    others = (replace(scored("a sound"), sounds={}), scored("rain falls"))
+    for chosen, published in ((caption, {"dog_bark": 0.813}), (others[0], None), (others[1], None)):
+        description = replace(_description(), ranked=[others[1], caption])
+        record = RecordBuilder("kitchen", "mic0", MODEL).caption(
+            0, file_span(0, 160_000), _WINDOW, description, chosen=chosen
+        )
+        assert json.loads(record.to_json())["score"].get("sounds") == published

@@ -20,13 +20,17 @@ from quantize.bundles.export import (
     patch_rule,
     write_calibration_of,
 )
+from quantize.bundles.sounds import write_sounds
 from quantize.device.check_windows import check_windows
 from quantize.models.captioner import Captioner
 from quantize.models.config import CaptionerConfig, TextEmbedderConfig
 from quantize.models.familiarity import Familiarity, Stretches
 from quantize.models.graph_modules import fold_batch_norm, fold_weight_norm
 from quantize.models.instructor import TextEmbedder
+from quantize.models.sureness import Sureness
+from quantize.training.settings import SurenessRecipe
 from tests.edge_aac.fakes import word_tokenizer
+from tests.edge_aac.models.sure_bundles import FREE, NAMES, ORDER
 from tests.edge_aac.models.tiny_bundle import WORDS
 
 CAPTIONS = ["a dog barks while rain falls", "birds sing", "thunder rolls on the roof and rain falls"]
@@ -58,8 +62,17 @@ def random_captioner(config: CaptionerConfig) -> Captioner:
     return captioner.eval()
 
 
-def write_patched(folder: Path, captioner: Captioner, windows: int = 2, calibration: int = 0) -> Path:
-    """Write a bundle as export does; ``captioner`` is changed as export changes it."""
+def write_patched(
+    folder: Path,
+    captioner: Captioner,
+    windows: int = 2,
+    calibration: int = 0,
+    sureness: SurenessRecipe | None = None,
+) -> Path:
+    """Write a bundle as export does; ``captioner`` is changed as export changes it.
+
+    With ``sureness`` it tells how sure it is of the sounds of tests/edge_aac/models/sure_bundles.py.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config, tokenizer = captioner.config, word_tokenizer(WORDS)
     sizes = TextEmbedderConfig(
@@ -79,7 +92,8 @@ def write_patched(folder: Path, captioner: Captioner, windows: int = 2, calibrat
     familiarity = Familiarity(config.beats.dim, 4, 3, Stretches(tokens=4, hop=2, loudest=2)).eval()
     for buffer in familiarity.buffers():
         buffer.add_(torch.randn_like(buffer).abs())
-    specs = graph_specs(captioner, text, data, familiarity)
+    telling = Sureness(captioner, sureness.scale, sureness.bias) if sureness else None
+    specs = graph_specs(captioner, text, data, familiarity, telling)
     graphs = {role: [export_graph(role, make, folder, lambda line: None)] for role, make in specs.items()}
     recipe = {
         "name": "patched",
@@ -97,6 +111,9 @@ def write_patched(folder: Path, captioner: Captioner, windows: int = 2, calibrat
     assert rule is not None
     manifest["patches"] = rule.model_dump()
     manifest["familiarity"] = {"threshold": -1e6, "words": ["rain"]}
+    if sureness:
+        manifest["sounds"] = write_sounds(folder, NAMES)
+        manifest["sureness"] = {"threshold": sureness.threshold, "names": list(ORDER), "words": list(FREE)}
     if calibration:
         manifest["calibration"] = write_calibration_of(folder, specs, data, rule, lambda line: None)
     write_manifest(folder, manifest)

@@ -23,7 +23,14 @@ from quantize.graphs.onnx_file import load_structure
 
 ONE_THREAD = EngineOptions("onnxruntime", 1)
 WINDOWS = 6
-GOOD = Agreement(windows=40, audio_cosine=0.99, text_cosine=0.99, captions_equal=0.95, log_likelihood_difference=0.02)
+GOOD = Agreement(
+    windows=40,
+    audio_cosine=0.99,
+    text_cosine=0.99,
+    captions_equal=0.95,
+    log_likelihood_difference=0.02,
+    confidence_difference=0.1,
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +73,18 @@ def _with_encoder(bundle: Bundle, path: Path) -> Bundle:
     return Changed(bundle.folder, bundle.manifest)
 
 
+def test_confidences_differ_by_the_largest_of_each_window() -> None:
+    ones = np.eye(2, 3, dtype=np.float32)
+    parent = CheckCaptions(
+        ones, ("a", "b"), np.array([-1.0, -1.0]), ones, np.array([[0.1, 0.9], [0.5, 0.5]], np.float32)
+    )
+    form = replace(parent, sounds=np.array([[0.3, 0.8], [0.5, 0.6]], np.float32))
+    assert agreement(parent, form).confidence_difference == pytest.approx(0.15)
+    broken = replace(parent, sounds=np.array([[np.nan, 0.8], [0.5, 0.6]], np.float32))
+    assert any("confidences" in complaint for complaint in agreement(parent, broken).complaints())
+    assert agreement(replace(parent, sounds=None), replace(parent, sounds=None)).confidence_difference == 0.0
+
+
 def test_what_just_passes_and_what_just_fails() -> None:
     assert GOOD.complaints() == []
     for field, value in (
@@ -73,6 +92,7 @@ def test_what_just_passes_and_what_just_fails() -> None:
         ("text_cosine", 0.9899),
         ("captions_equal", 0.9499),
         ("log_likelihood_difference", 0.0201),
+        ("confidence_difference", 0.1001),
     ):
         for bad in (value, float("nan")):
             (complaint,) = replace(GOOD, **{field: bad}).complaints()

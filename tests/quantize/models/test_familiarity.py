@@ -13,6 +13,7 @@ import torch
 from onnx import TensorProto
 from torch import Tensor, nn
 
+from edge_aac.bundle.manifest import Seq2SeqManifest
 from edge_aac.bundle.store import open_bundle
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.choices import Choices
@@ -22,17 +23,18 @@ from quantize.bundles.export import export_bundle
 from quantize.bundles.onnx_writer import write_onnx
 from quantize.data.captions import words_that_name_nothing
 from quantize.data.clips import load_clips
+from quantize.data.everyday.lexicon import english
 from quantize.data.lexicon import LABELS, named_events
 from quantize.data.scenes import Scene, SceneBuilder, SceneRecipe
 from quantize.graphs.int8 import half
-from quantize.graphs.layers import is_of_familiarity, quantisable_layers
+from quantize.graphs.layers import decides_on_names, quantisable_layers
 from quantize.graphs.onnx_file import HALF_SUFFIX, OnnxFile
 from quantize.graphs.qdq_lint import lint
 from quantize.models.familiarity import Familiarity, Stretches
 from quantize.models.graph_modules import GraphSpec
 from quantize.training.familiarity import fit_familiarity, known_scenes
 from quantize.training.recipe import Recipe, load_recipe
-from quantize.training.settings import CorpusRecipe, FamiliarityRecipe
+from quantize.training.settings import CorpusRecipe, FamiliarityRecipe, SurenessRecipe
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run
 from tests.edge_aac.fakes import described
@@ -143,7 +145,9 @@ def test_the_words_name_no_class() -> None:
 def bundle(small_recipe: Recipe, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = replace(
         small_recipe,
+        model=replace(small_recipe.model, sounds=len(english().order)),
         familiarity=replace(_RECIPE, threshold=-1.0),
+        sureness=SurenessRecipe(threshold=0.0),
         train=replace(small_recipe.train, epochs=1, scenes_per_epoch=16, corpus_scenes=200),
     )
     folder = tmp_path_factory.mktemp("familiar")
@@ -165,6 +169,20 @@ def test_a_bundle_that_scores_familiarity(bundle: Path) -> None:
     tokenizer = load_tokenizer(opened.path(opened.manifest.tokenizers.decoder))
     assert rule.words == [word for word in words_that_name_nothing() if token_of(tokenizer, word) is not None]
     assert not any(named_events(caption.text) for caption in unfamiliar.ranked)
+
+
+def test_it_tells_how_sure_it_is_of_each_sound_besides(bundle: Path) -> None:
+    opened = open_bundle(str(bundle))
+    rule, lexicon = opened.manifest_of(Seq2SeqManifest).sureness, english()
+    assert rule and rule.threshold == 0.0 and tuple(rule.names) == lexicon.order
+    assert opened.manifest.graphs["encoder"][0].shapes["sounds"] == ["windows", len(lexicon.order)]
+    fbank = np.random.default_rng(0).normal(0, 0.5, (998, 128)).astype(np.float32)
+    sure = described(Captioner(opened, choices=Choices(min_familiarity=-1e9)), fbank, window_rng(0, 0))
+    assert sure.familiar and sure.sounds is not None
+    strict = Choices(min_familiarity=-1e9, min_confidence=1.0)
+    unsure = described(Captioner(opened, choices=strict), fbank, window_rng(0, 0))
+    assert not unsure.familiar and unsure.familiarity == sure.familiarity
+    assert not any(lexicon.names.named(caption.text) for caption in unsure.ranked)
 
 
 def test_weights_are_stored_in_half_the_bytes_and_read_as_they_are_computed_with(bundle: Path) -> None:
@@ -206,8 +224,8 @@ def test_what_decides_stays_out_of_int8(tmp_path: Path) -> None:
     products = [node.name for node in file.graph.node if node.op_type == "MatMul"]
     assert len(products) == 2
     (quantised,) = quantisable_layers(file)
-    assert not is_of_familiarity(quantised.name)
-    assert [is_of_familiarity(name) for name in products] == [False, True]
+    assert not decides_on_names(quantised.name)
+    assert [decides_on_names(name) for name in products] == [False, True]
     half(tmp_path / "graph.onnx", tmp_path / "half.onnx")
     types = OnnxFile(tmp_path / "half.onnx").element_types()
     made = {node.name: types[node.output[0]] for node in OnnxFile(tmp_path / "half.onnx").graph.node}

@@ -17,7 +17,7 @@ from quantize.data.sound_bank import MixRecipe
 from quantize.models.config import BeatsConfig, CaptionerConfig, ConformerConfig, DecoderConfig, TextEmbedderConfig
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.training.recipe import Recipe, load_recipe, parse_recipe, recipe_from, recipe_names
-from quantize.training.settings import MixupRecipe, StoredRecipe, TrainSettings
+from quantize.training.settings import MixupRecipe, StoredRecipe, SurenessRecipe, TrainSettings
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run
 from quantize.training.trainee import CaptionObjective
@@ -98,6 +98,17 @@ def test_older_recipes_are_read_by_their_former_names() -> None:
     recipe = recipe_from(table)
     assert recipe.familiarity is not None and recipe.familiarity.threshold == -3.0
     assert recipe.distill.distil_unknown
+
+
+def test_how_sure_a_captioner_must_be_stands_in_a_table_of_its_own() -> None:
+    table = asdict(load_recipe("esc10-tiny"))
+    assert recipe_from(table).sureness is None
+    assert recipe_from({**table, "sureness": {}}).sureness == SurenessRecipe()
+    given = recipe_from({**table, "sureness": {"threshold": 0.5, "scale": 0.8, "bias": -0.3}}).sureness
+    assert given == SurenessRecipe(0.5, 0.8, -0.3)
+    for key, value in (("threshold", 1.5), ("scale", 0.0), ("bias", float("nan"))):
+        with pytest.raises(ConfigError, match=key):
+            recipe_from({**table, "sureness": {key: value}})
 
 
 def test_what_is_not_used_may_be_anything() -> None:
