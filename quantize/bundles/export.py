@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
@@ -18,20 +16,14 @@ from torch import nn
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.patches import STEM, PatchRule
-from edge_aac.errors import ConfigError, DataError
+from edge_aac.errors import ConfigError
 from edge_aac.models.tokens import to_arrays
 from quantize.bundles.bundle_writer import common_entries, export_graph, staged_bundle, write_manifest
-from quantize.bundles.card import Attribution, write_attributions, write_card
+from quantize.bundles.card import write_attributions, write_card
 from quantize.bundles.naming_rules import familiarity_of, naming_entries, sureness_of
 from quantize.bundles.onnx_writer import to_halves
-from quantize.data.captions import caption
-from quantize.data.clips import Clip, load_clips, outlier_rows
-from quantize.data.corpus import window
-from quantize.data.features import batched_filter_bank
-from quantize.data.manifests import read_manifest
-from quantize.data.scenes import SceneBuilder, SceneRecipe
+from quantize.bundles.training_data import TrainingData, left_out, outliers_of, training_data_of
 from quantize.data.tokenizer import EOS_ID, PAD_ID
-from quantize.data.waveform_cache import decoded_stretch
 from quantize.files import ATTRIBUTIONS, CARD
 from quantize.graphs.calibrating import calibrate_graphs
 from quantize.graphs.calibration import CALIBRATION, write_calibration
@@ -50,12 +42,10 @@ from quantize.models.graph_modules import (
 from quantize.models.sentence_embedder import SentenceEmbedder
 from quantize.models.sureness import Sureness
 from quantize.progress import Log
-from quantize.training.recipe import Recipe, recipe_from
+from quantize.training.recipe import recipe_from
 from quantize.training.text_student import TEXT_FOLDER, load_text_student
-from quantize.training.train import load_run, outliers_heard
+from quantize.training.train import load_run
 from quantize.training.trainee import Trainee
-
-CHECK_SCENES = 8
 
 
 def export_bundle(
@@ -144,104 +134,6 @@ def text_part(
     raise ConfigError(
         f"{run} has no text embedder of its own: distil one with `edge-aac distill`, or name the sentence embedder "
         "that it was trained with: --sentence-embedder FOLDER"
-    )
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The training data of a run, as far as its bundle needs it.
-
-    Attributes:
-        recordings: the recordings that the bundle attributes.
-        fbanks: (windows, 998, 128) that the graphs are checked with.
-        texts: captions that they are checked with.
-        calibration: (windows, 998, 128) that INT8 is calibrated with.
-        calibrated_with: origin of the calibration windows, in words.
-        clips: the recordings of known classes themselves; none of a corpus.
-    """
-
-    recordings: list[Attribution]
-    fbanks: torch.Tensor
-    texts: list[str]
-    calibration: npt.NDArray[np.float32]
-    calibrated_with: str
-    clips: Sequence[Clip] = ()
-
-
-def outliers_of(run: Path, folder: Path | None) -> list[Attribution]:
-    """The attributions of recordings of no known class that a run noted.
-
-    Raises:
-        ConfigError: it noted some, and their folder is not given.
-        DataError: one of them does not lie there.
-    """
-    heard = outliers_heard(run)
-    if not heard:
-        return []
-    if folder is None:
-        raise ConfigError(
-            f"{run} learnt from {len(heard)} recordings of other sounds: name their folder with --outliers"
-        )
-    names = [entry.name for entry in fields(Attribution)]
-    found = {row["file"]: Attribution(**{name: row[name] for name in names}) for row in outlier_rows(folder)}
-    if missing := [path for path in heard if path not in found]:
-        raise DataError(f"{run} learnt from {missing[0]}, which {folder} does not list: give the same --outliers")
-    return [found[path] for path in heard]
-
-
-def left_out(run: Path) -> frozenset[str]:
-    """Names of a corpus's clips that the run could not use, as it noted them."""
-    noted = run / "clips.json"
-    if not noted.is_file():
-        return frozenset()
-    return frozenset(clip["name"] for clip in json.loads(noted.read_text(encoding="utf-8"))["clips"])
-
-
-def training_data_of(
-    recipe: Recipe,
-    data: Path,
-    broken: frozenset[str] = frozenset(),
-    calibration_windows: int = 0,
-    outliers: Sequence[Attribution] = (),
-) -> TrainingData:
-    """Recordings, check inputs and windows to calibrate with, of a recipe's corpus, its broken clips left out, or of
-    its folds.
-
-    Raises:
-        InputMissingError, DataError: they cannot be read.
-    """
-    rng = np.random.default_rng(0)
-    clips: Sequence[Clip] = ()
-    if recipe.corpus:
-        corpus = recipe.corpus
-        listed = read_manifest(corpus.format, data / corpus.captions, data / corpus.audio).clips
-        heard = [clip for clip in listed if clip.name not in broken]
-        recordings = [
-            Attribution(clip.name, ";".join(clip.labels), clip.recording, clip.author, clip.license, "")
-            for clip in heard
-        ]
-        used = heard[: CHECK_SCENES + calibration_windows]
-        windows = [window(decoded_stretch(clip.path, clip.start_s, clip.duration_s), rng) for clip in used]
-        texts = [clip.captions[0] for clip in heard[:CHECK_SCENES]]
-        source = "recordings of the training corpus"
-    else:
-        clips = load_clips(data, recipe.folds.train, recipe.folds.absent)
-        recordings = [
-            *(
-                Attribution(clip.path, clip.label, clip.title, clip.author, clip.license, clip.source_url)
-                for clip in clips
-            ),
-            *outliers,
-        ]
-        builder = SceneBuilder(clips, SceneRecipe())
-        scenes = [builder.scene(rng) for _ in range(CHECK_SCENES)]
-        texts = [caption(scene, rng) for scene in scenes]
-        scenes += [builder.scene(rng) for _ in range(calibration_windows)]
-        windows = [scene.waveform for scene in scenes]
-        source = f"scenes of {len(clips)} recordings that it was trained on"
-    fbanks = batched_filter_bank(np.stack(windows))
-    return TrainingData(
-        recordings, torch.from_numpy(fbanks[:CHECK_SCENES]), texts, fbanks[CHECK_SCENES:], source, clips
     )
 
 

@@ -14,13 +14,13 @@ from edge_aac.bundle.manifest import DecodingRules
 from quantize.bundles.bundle_writer import export_graph, write_manifest
 from quantize.bundles.export import (
     TextPart,
-    TrainingData,
     graph_specs,
     manifest_table,
     patch_rule,
     write_calibration_of,
 )
 from quantize.bundles.sounds import write_sounds
+from quantize.bundles.training_data import TrainingData
 from quantize.device.check_windows import check_windows
 from quantize.models.captioner import Captioner
 from quantize.models.config import CaptionerConfig, TextEmbedderConfig

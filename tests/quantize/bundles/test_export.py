@@ -15,8 +15,9 @@ import torch
 from edge_aac.bundle.store import open_bundle
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.seq2seq import Captioner, window_rng
-from quantize.bundles.export import export_bundle, graph_specs, left_out, text_part, training_data_of
+from quantize.bundles.export import export_bundle, graph_specs, text_part
 from quantize.bundles.onnx_writer import OPSET, write_onnx
+from quantize.bundles.training_data import left_out, training_data_of
 from quantize.bundles.verify import gate, max_abs_difference, parent_outputs
 from quantize.data.manifests import BrokenClip
 from quantize.data.waveform_cache import CacheReport

@@ -18,7 +18,7 @@ from edge_aac.errors import ConfigError, DataError, UsageError
 from edge_aac.models.seq2seq import Captioner
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.card import write_card
-from quantize.bundles.export import outliers_of, training_data_of
+from quantize.bundles.training_data import outliers_of, training_data_of
 from quantize.data.clips import COLUMNS, load_clips, load_outliers
 from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.sound_bank import MixRecipe, SoundBank

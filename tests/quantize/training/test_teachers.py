@@ -13,7 +13,8 @@ import torch
 from edge_aac.bundle.store import open_bundle
 from edge_aac.errors import ConfigError, UsageError
 from edge_aac.models.seq2seq import Captioner as Runtime
-from quantize.bundles.export import export_bundle, outliers_of
+from quantize.bundles.export import export_bundle
+from quantize.bundles.training_data import outliers_of
 from quantize.evaluation.windows import evaluation_windows
 from quantize.models.captioner import Captioner
 from quantize.models.sentence_embedder import SentenceEmbedder
