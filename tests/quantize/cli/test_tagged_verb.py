@@ -1,0 +1,112 @@
+"""`edge-aac distill --tagger` as a user calls it: from a store of sound to a bundle that captions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edge_aac.errors import ConfigError, InputMissingError, UsageError
+from edge_aac.models.seq2seq import Captioner
+from quantize.cli.distill import distill
+from quantize.data.everyday.heard_sounds import HEARD
+from quantize.data.everyday.lexicon import english
+from quantize.evaluation.windows import attributions_of
+from quantize.training import everyday
+from tests.edge_aac.fakes import described
+from tests.quantize.cli.test_distill_verb import refusal
+from tests.quantize.data.everyday.stored_tones import TONES, ToneTagger, stored_tones, tone
+from tests.quantize.training.distill_cases import epoch_rows, write_recipe_toml, write_sentence_embedder
+from tests.quantize.training.everyday_cases import small_everyday_recipe
+
+Verb = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe, a store, a tagger's file and a sentence embedder."""
+    folder = tmp_path_factory.mktemp("given")
+    write_recipe_toml(small_everyday_recipe(), folder / "recipe.toml")
+    stored_tones(folder / "store")
+    (folder / "tagger.pt").write_bytes(b"a tagger of tones")
+    write_sentence_embedder(folder / "embedder")
+    return folder
+
+
+@pytest.fixture
+def verb(given: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Verb:
+    """The verb with this recipe, in this process; the tagger's file is one of tones."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("EDGE_AAC_DATA", raising=False)
+    monkeypatch.setattr(everyday, "load_tagger", lambda path: ToneTagger())
+
+    def call(*arguments: object, recipe: object = given / "recipe.toml") -> Any:
+        return CliRunner().invoke(distill, ["--recipe", str(recipe), *map(str, arguments)])
+
+    return call
+
+
+def test_from_a_tagger_to_a_bundle_that_captions(verb: Verb, given: Path, tmp_path: Path) -> None:
+    sound = ["--tagger", given / "tagger.pt", "--data", given / "store", "--examples", tmp_path / "heard"]
+    done = verb(*sound, "--precompute")
+    assert done.exit_code == 0, done.output
+    heard = (tmp_path / "heard" / HEARD).read_bytes()
+    assert not (tmp_path / "run").exists()
+    run, bundle = tmp_path / "run", tmp_path / "bundle"
+    given_all = [*sound, "--run", run, "--sentence-embedder", given / "embedder", "--output", bundle]
+    done = verb(*given_all)
+    assert done.exit_code == 0, done.output
+    assert "the encoder, taught by the tagger" in done.output
+    assert (tmp_path / "heard" / HEARD).read_bytes() == heard
+    assert len(epoch_rows(run)) == len(epoch_rows(run / "tagging")) == 2
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["sureness"]["names"] == list(english().order)
+    assert manifest["patches"] == {"frames": 98, "hop_frames": 50}
+    captioner = Captioner.open(str(bundle))
+    trained_on = attributions_of(captioner.bundle)
+    assert trained_on["0.flac"] == "dog_bark" and trained_on["2.flac"] == "unknown"
+    assert "4.flac" not in trained_on, "fold 4 was held out"
+    description = described(captioner, tone(TONES["Siren"], 10.0).astype(np.float32))
+    assert description.best.text
+    again = verb(*given_all)
+    assert again.exit_code == 0 and len(epoch_rows(run)) == 2
+
+
+def test_absent_sounds_are_left_out_of_all(verb: Verb, given: Path, tmp_path: Path) -> None:
+    given_all = ["--tagger", given / "tagger.pt", "--data", given / "store", "--examples", tmp_path / "heard"]
+    given_all += ["--run", tmp_path / "run", "--sentence-embedder", given / "embedder", "--no-text-student"]
+    done = verb(*given_all, "--absent", "rain", "--epochs", 1)
+    assert done.exit_code == 0, done.output
+    table = json.loads((tmp_path / "run" / "recipe.json").read_text(encoding="utf-8"))
+    assert table["folds"]["absent"] == ["rain"]
+    assert isinstance(refusal(verb(*given_all, "--epochs", 1)), ConfigError)
+
+
+def test_mistakes_are_one_sentence(verb: Verb, given: Path, tmp_path: Path) -> None:
+    sound = ["--data", given / "store", "--examples", tmp_path / "heard", "--precompute"]
+    tagger = ["--tagger", given / "tagger.pt"]
+    for arguments, recipe, part in (
+        (sound, given / "recipe.toml", "give --tagger FILE"),
+        ([*sound, *tagger], "esc10-tiny", "no table [tagging]"),
+        ([*sound, *tagger, "--teacher", tmp_path], given / "recipe.toml", "give one teacher"),
+        ([*sound[:2], *tagger, "--precompute"], given / "recipe.toml", "--examples"),
+        ([*sound, *tagger, "--dry-run"], given / "recipe.toml", "without --dry-run"),
+    ):
+        error = refusal(verb(*arguments, recipe=recipe))
+        assert isinstance(error, UsageError) and part in str(error), str(error)
+    error = refusal(verb(*tagger, *sound[2:], "--data", tmp_path))
+    assert isinstance(error, InputMissingError) and "no store of sound" in str(error)
+
+
+def test_a_file_that_is_no_tagger_is_one_sentence(
+    verb: Verb, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    sound = ["--tagger", given / "tagger.pt", "--data", given / "store", "--examples", tmp_path / "heard"]
+    assert "tagger.pt" in str(refusal(verb(*sound, "--precompute")))
