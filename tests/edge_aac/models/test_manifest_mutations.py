@@ -20,10 +20,8 @@ from edge_aac.errors import EdgeAacError
 from edge_aac.models.contract import Description
 from edge_aac.models.registry import open_model
 from edge_aac.models.seq2seq import Captioner
-from edge_aac.models.sound_table import sounds_table
 from edge_aac.models.trial import trial_window
 from tests.edge_aac.models import tiny_bundle as tiny
-from tests.edge_aac.models.sure_bundles import FREE, NAMES, ORDER
 
 pytestmark = pytest.mark.one_python
 
@@ -46,7 +44,7 @@ _VALUES = st.one_of(_NUMBERS, _STRINGS, st.none(), st.sampled_from([[], {}, [[]]
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A folder with all files of a bundle, and a manifest that states every key there is."""
     folder = tmp_path_factory.mktemp("bundles") / request.param
-    patched = tiny.Tiny(patches=(98, 50), sounds=len(ORDER))
+    patched = tiny.Tiny(patches=(98, 50))
     if request.param == "dual_encoder":
         table = tiny.dual_encoder_table(folder, patched) | {"prompt": "the sound of {}", "instruction": ""}
     else:
@@ -56,10 +54,6 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             "familiarity": {"threshold": 0.0, "words": list(tiny.WORDS)},
             "calibration": tiny.entry(folder / "tokenizer.json"),
         }
-        if request.param == "patched":
-            (folder / "sounds.json").write_text(json.dumps(sounds_table(NAMES)))
-            table["sounds"] = tiny.entry(folder / "sounds.json")
-            table["sureness"] = {"threshold": 0.5, "names": list(ORDER), "words": list(FREE)}
         table["decoding"] |= {
             **{"method": "beam", "temperature": 0.5, "top_p": 0.95, "beams": 3, "length_penalty": 1.0},
             **{"no_repeat_ngram": 3, "start_token_id": 2, "eos_token_id": 2, "pad_token_id": 1},

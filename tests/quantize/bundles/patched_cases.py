@@ -110,7 +110,7 @@ def write_patched(
     rule = patch_rule(captioner)
     assert rule is not None
     manifest["patches"] = rule.model_dump()
-    manifest["familiarity"] = {"threshold": -1e6, "words": ["rain"]}
+    manifest["familiarity"] = {"threshold": -1e6, "words": ["rain", "and"]}
     if sureness:
         manifest["sounds"] = write_sounds(folder, NAMES)
         manifest["sureness"] = {"threshold": sureness.threshold, "names": list(ORDER), "words": list(FREE)}

@@ -45,7 +45,7 @@ from tests.edge_aac.models.sure_bundles import ORDER, allowed
 from tests.quantize.bundles.patched_cases import patched_config, random_captioner, write_patched
 from tests.quantize.data.everyday.event_lists import drawn_events
 
-_RECIPE = SurenessRecipe(threshold=0.5, scale=6.0, bias=0.25)
+_RECIPE = SurenessRecipe(threshold=0.5, scale=2.0, bias=-1.5)
 _SPLIT = st.sampled_from([0.0, 0.35, 1.0])
 
 
