@@ -112,7 +112,8 @@ def evaluate_verb(
         if audio is None:
             raise UsageError("--manifest needs the folder of its recordings: give --audio")
         if absent or tagger:
-            raise UsageError("--absent and --tagger go with --data: a manifest's captions name no classes")
+            flag = "--absent" if absent else "--tagger"
+            raise UsageError(f"{flag} goes with --data: a manifest's captions name no classes")
         from quantize.evaluation.caption_metrics import check_installed
 
         check_installed()
