@@ -17,7 +17,7 @@ from quantize.data.everyday.drawn_events import distinct_captions, drawn_caption
 from quantize.data.everyday.events import HeardEvent
 from quantize.data.everyday.lexicon import Lexicon
 from quantize.data.everyday.reading import read
-from quantize.data.everyday.scenes import EverydayScenes
+from quantize.data.everyday.scenes import EverydayScenes, without
 from quantize.data.everyday.story import story
 from quantize.data.everyday.wording import tell
 from quantize.data.features import batched_filter_bank
@@ -83,16 +83,18 @@ class EverydaySource:
         recipe = self.recipe
         if not recipe.folds.validation:
             return None
-        others = sorted({row.fold for row in self.store.rows} - {*recipe.folds.validation})
+        kept = without(self.store, self._heard, self.lexicon, recipe.folds.absent)
         rows = [
             (row, sound)
-            for row in self.store.rows
+            for row in kept.rows
             if row.fold in recipe.folds.validation and (sound := self.lexicon.by_label.get(row.label))
         ]
+        if not rows:
+            return None
+        others = sorted({row.fold for row in self.store.rows} - {*recipe.folds.validation})
         clips = [self.vectors(padded_clip(self.store.waveform(row))) for row, _ in rows]
-        scenes = [
-            self._scenes(VALIDATION_SEED, others).scene(0, index) for index in range(recipe.train.validation_scenes)
-        ]
+        maker = self._scenes(VALIDATION_SEED, others)
+        scenes = [maker.scene(0, index) for index in range(recipe.train.validation_scenes)]
         stories = [story(self.lexicon, scene.events) for scene in scenes]
         truths = [[[told.sound for told in group if told.sound is not None] for group in one.groups] for one in stories]
         of_scenes = [self.vectors(scene.waveform) for scene in scenes]
@@ -100,29 +102,13 @@ class EverydaySource:
         def scores(model: Captioner, tokenizer: Tokenizer) -> dict[str, float]:
             said = [read(self.lexicon, text) for text in _greedy(model, tokenizer, [*clips, *of_scenes])]
             single, many = said[: len(rows)], said[len(rows) :]
-            sources = sorted({row.source for row, _ in rows})
-            exact = {
-                f"{source}_named": _mean(
-                    [
-                        sound in one.sounds
-                        for (row, sound), one in zip(rows, single, strict=True)
-                        if row.source == source
-                    ]
-                )
-                for source in sources
-            }
-            right = {
-                f"{source}_right": _mean(
-                    [
-                        named_right(self.lexicon, one.sounds, sound)
-                        for (row, sound), one in zip(rows, single, strict=True)
-                        if row.source == source
-                    ]
-                )
-                for source in sources
-            }
+            hits: dict[str, list[bool]] = {}
+            for (row, sound), one in zip(rows, single, strict=True):
+                hits.setdefault(f"{row.source}_named", []).append(sound in one.sounds)
+                hits.setdefault(f"{row.source}_right", []).append(named_right(self.lexicon, one.sounds, sound))
             of_many = sound_scores(self.lexicon, many, truths)
-            return {**exact, **right, "scene_f1": of_many.f1, "scene_order": of_many.order}
+            shares = {name: sum(of_kind) / len(of_kind) for name, of_kind in sorted(hits.items())}
+            return {**shares, "scene_f1": of_many.f1, "scene_order": of_many.order}
 
         return scores
 
@@ -212,7 +198,3 @@ def _greedy(model: Captioner, tokenizer: Tokenizer, vectors: Sequence[Tensor]) -
     parts = [torch.stack(list(vectors[start : start + _BATCH])) for start in range(0, len(vectors), _BATCH)]
     memories = [model.memory(model.encoder.hidden_of_vectors(part))[0] for part in parts]
     return greedy_captions_of(model, tokenizer, memories)
-
-
-def _mean(hits: Sequence[bool]) -> float:
-    return sum(hits) / max(len(hits), 1)

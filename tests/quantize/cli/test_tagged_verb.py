@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from edge_aac.audio.features import filter_bank
 from edge_aac.errors import ConfigError, InputMissingError, UsageError
 from edge_aac.models.seq2seq import Captioner
 from quantize.cli.distill import distill
@@ -53,13 +54,13 @@ def verb(given: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Verb:
 
 
 def test_from_a_tagger_to_a_bundle_that_captions(verb: Verb, given: Path, tmp_path: Path) -> None:
-    sound = ["--tagger", given / "tagger.pt", "--data", given / "store", "--examples", tmp_path / "heard"]
-    done = verb(*sound, "--precompute")
+    hearing = ["--tagger", given / "tagger.pt", "--data", given / "store", "--examples", tmp_path / "heard"]
+    done = verb(*hearing, "--precompute")
     assert done.exit_code == 0, done.output
     heard = (tmp_path / "heard" / HEARD).read_bytes()
     assert not (tmp_path / "run").exists()
     run, bundle = tmp_path / "run", tmp_path / "bundle"
-    given_all = [*sound, "--run", run, "--sentence-embedder", given / "embedder", "--output", bundle]
+    given_all = [*hearing, "--run", run, "--sentence-embedder", given / "embedder", "--output", bundle]
     done = verb(*given_all)
     assert done.exit_code == 0, done.output
     assert "the encoder, taught by the tagger" in done.output
@@ -72,7 +73,8 @@ def test_from_a_tagger_to_a_bundle_that_captions(verb: Verb, given: Path, tmp_pa
     trained_on = attributions_of(captioner.bundle)
     assert trained_on["0.flac"] == "dog_bark" and trained_on["2.flac"] == "unknown"
     assert "4.flac" not in trained_on, "fold 4 was held out"
-    description = described(captioner, tone(TONES["Siren"], 10.0).astype(np.float32))
+    sound = filter_bank(tone(TONES["Siren"], 10.0).astype(np.float32))
+    description = described(captioner, sound, np.random.default_rng(0))
     assert description.best.text
     again = verb(*given_all)
     assert again.exit_code == 0 and len(epoch_rows(run)) == 2
