@@ -198,4 +198,4 @@ def test_half_a_recipe_is_refused() -> None:
         model = {**table["model"], "max_memory_positions": 600}
         parse_recipe({**table, "model": {**model, "beats": {**model["beats"], "stem_width": 0.0}}})
     with pytest.raises(ConfigError, match="takes no"):
-        parse_recipe({**_table(), "familiarity": {}})
+        parse_recipe({**_table(), "familiarity": {"scenes": 10}})
