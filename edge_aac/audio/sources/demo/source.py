@@ -26,9 +26,12 @@ _SCENES: dict[str, tuple[_Scene, float]] = {
 }
 """Name in an address → what makes the samples of a length in seconds and a seed, and the length that it has unasked."""
 
+_UNASKED = "rain"
+"""The shipped bundle knows rain and clocks, and calls what it never learnt by the nearest name that it has."""
+
 
 def open_demo(address: Address, context: SourceContext) -> DemoSource:
-    """Opens ``demo:`` or ``demo:?scene=rain&seconds=20&seed=0&speed=1``; the factory of the scheme ``demo``.
+    """Opens ``demo:`` or ``demo:?scene=programme&seconds=20&seed=0&speed=1``; the factory of the scheme ``demo``.
 
     Raises:
         UsageError: an option is unknown or unusable.
@@ -37,7 +40,7 @@ def open_demo(address: Address, context: SourceContext) -> DemoSource:
     rest, options = split_query(address.rest, ("scene", "seconds", "seed", "speed"))
     if rest:
         raise UsageError(f"'{address.label}' is unusable: write demo: or demo:?seconds=20.")
-    name = options.get("scene", "programme")
+    name = options.get("scene", _UNASKED)
     if name not in _SCENES:
         raise UsageError(f"scene={name} is unusable: give {' or '.join(_SCENES)}.")
     scene, unasked_s = _SCENES[name]

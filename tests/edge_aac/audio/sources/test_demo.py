@@ -77,7 +77,7 @@ def test_a_name_from_the_configuration_is_the_label() -> None:
     assert (source.label, source.state, source.reconnects) == ("scene", "listening", 0)
 
 
-@pytest.mark.parametrize(("uri", "seconds"), [("demo:?scene=rain", 20.0), ("demo:", PROGRAMME_S)])
+@pytest.mark.parametrize(("uri", "seconds"), [("demo:", 20.0), ("demo:?scene=programme", PROGRAMME_S)])
 def test_default_length(uri: str, seconds: float) -> None:
     source = _opened(uri)
     total = 0
@@ -86,8 +86,8 @@ def test_default_length(uri: str, seconds: float) -> None:
     assert total == round(16_000 * seconds)
 
 
-def test_unless_asked_otherwise_the_programme_is_played() -> None:
-    source = _opened("demo:?seconds=17&seed=3")
+def test_the_programme_is_played_where_it_is_asked_for() -> None:
+    source = _opened("demo:?scene=programme&seconds=17&seed=3")
     blocks = []
     while (block := source.read()) is not None:
         blocks.append(block)
