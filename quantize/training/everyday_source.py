@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from quantize.data.everyday.drawn_events import distinct_captions, drawn_captions
 from quantize.data.everyday.events import HeardEvent
 from quantize.data.everyday.lexicon import Lexicon
+from quantize.data.everyday.named_sounds import named_right, sound_scores
 from quantize.data.everyday.reading import read
 from quantize.data.everyday.scenes import EverydayScenes, without
 from quantize.data.everyday.story import story
@@ -23,7 +24,6 @@ from quantize.data.everyday.wording import tell
 from quantize.data.features import batched_filter_bank
 from quantize.data.scenes import padded_clip
 from quantize.data.sounds.store import SoundStore
-from quantize.evaluation.named_sounds import named_right, sound_scores
 from quantize.models.captioner import Captioner
 from quantize.models.patch_stem import PatchStem
 from quantize.training.batches import UNKNOWN_SOUND, Example, encoded, spec_augment

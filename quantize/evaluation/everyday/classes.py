@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from quantize.data.everyday.lexicon import Lexicon
+from quantize.data.everyday.named_sounds import named_right
 from quantize.evaluation.everyday.judging import best_credit, branch, by_branch, wrongly_named
 from quantize.evaluation.everyday.truth import JudgedWindow
-from quantize.evaluation.named_sounds import named_right
 
 NOTHING, UNKNOWN = "nothing", "unknown"
 TEACHER_CAN = 0.5

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from quantize.data.everyday.lexicon import Lexicon
+from quantize.data.everyday.named_sounds import credit, matched
 from quantize.data.everyday.ontology import Ontology
 from quantize.evaluation.everyday.truth import QUIET_KINDS, JudgedWindow
 from quantize.evaluation.everyday.voices import SPEECH
-from quantize.evaluation.named_sounds import credit, matched
 
 VOICE = "voice"
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantize.data.everyday.lexicon import Lexicon
+from quantize.data.everyday.named_sounds import matched, named_right, sound_scores
 from quantize.evaluation.everyday.classes import NOTHING, UNKNOWN, class_table, confusion_table
 from quantize.evaluation.everyday.judging import (
     names_speaker,
@@ -19,7 +20,6 @@ from quantize.evaluation.everyday.judging import (
 )
 from quantize.evaluation.everyday.reliability import reliability
 from quantize.evaluation.everyday.truth import JudgedWindow
-from quantize.evaluation.named_sounds import matched, named_right, sound_scores
 from quantize.evaluation.statistics import bootstrap, wilson
 
 Windows = Sequence[JudgedWindow]

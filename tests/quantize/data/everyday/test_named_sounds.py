@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantize.data.everyday.lexicon import english
+from quantize.data.everyday.named_sounds import SoundScores, credit, matched, named_right, sound_scores
 from quantize.data.everyday.reading import read
-from quantize.evaluation.named_sounds import SoundScores, credit, matched, named_right, sound_scores
 
 LEXICON = english()
 
