@@ -288,7 +288,10 @@ def _with_sounds(
     """Captions of a window with the confidences of the sounds that each names, where these are told."""
     if sureness is None or confidences is None:
         return captions
-    return [replace(caption, sounds=sureness.named(caption.text, confidences)) for caption in captions]
+    told = [replace(caption, sounds=sureness.named(caption.text, confidences)) for caption in captions]
+    # Words of two sounds that are sure can name a third one together: such a caption comes after all others.
+    threshold = sureness.rule.threshold
+    return sorted(told, key=lambda caption: any(sure < threshold for sure in (caption.sounds or {}).values()))
 
 
 def _candidates(

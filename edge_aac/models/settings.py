@@ -121,7 +121,7 @@ class CaptionerSettings(BaseModel):
         ge=0.0,
         le=1.0,
         allow_inf_nan=False,
-        description="No sound is named of which the bundle is less sure.",
+        description="No word is said that names only sounds of which the bundle is less sure.",
         examples=[0.35],
         json_schema_extra={
             "flag": "--min-confidence",

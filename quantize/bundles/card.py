@@ -70,11 +70,18 @@ def write_card(
     recordings: Sequence[Attribution],
 ) -> None:
     """A model card in Markdown: what it is, what it was trained on and how, what was measured, what it cannot do."""
-    outliers = [recording for recording in recordings if recording.label == UNKNOWN_LABEL]
-    recordings = [recording for recording in recordings if recording.label != UNKNOWN_LABEL]
+    outliers: list[Attribution] = []
+    if not recipe.get("everyday"):
+        outliers = [recording for recording in recordings if recording.label == UNKNOWN_LABEL]
+        recordings = [recording for recording in recordings if recording.label != UNKNOWN_LABEL]
     licences = Counter(recording.license or "no licence stated" for recording in recordings)
     licensed = ", ".join(f"{count} {name}" for name, count in licences.most_common())
-    heard, limits, used = _of_corpus() if recipe.get("corpus") else _of_classes(recipe, recordings, len(outliers))
+    if recipe.get("corpus"):
+        heard, limits, used = _of_corpus()
+    elif recipe.get("everyday"):
+        heard, limits, used = _of_everyday(recipe, recordings)
+    else:
+        heard, limits, used = _of_classes(recipe, recordings, len(outliers))
     train, parameters, quality = recipe["train"], manifest["parameters"], dict(manifest["quality"])
     compared = quality.pop("compared", {})
     of_whom = ""
@@ -102,7 +109,7 @@ that reranks its candidates. It hears 10 s at a time.
 
 ## Data
 {manifest["attributions"][0]}.
-{len(recordings)} recordings{used}: {licensed}.
+{len(recordings)} {used}: {licensed}.
 Each recording with its title, author, licence and source stands in [`{ATTRIBUTIONS}`]({ATTRIBUTIONS}).
 The weights are passed on under {manifest["license"]}, as the recordings have it; the licences of the single
 recordings stay as they are.
@@ -138,8 +145,8 @@ def _of_naming_rules(manifest: Mapping[str, Any]) -> str:
         )
     if manifest.get("sureness"):
         text += (
-            f"It names no sound of which it is less sure than {manifest['sureness']['threshold']:g} (0 to 1); "
-            "`--min-confidence` sets another\nthreshold.\n"
+            "No word of its captions names only sounds of which it is less sure than "
+            f"{manifest['sureness']['threshold']:g} (0 to 1);\n`--min-confidence` sets another threshold.\n"
         )
     return text
 
@@ -176,7 +183,20 @@ def _of_classes(recipe: Mapping[str, Any], recordings: Sequence[Attribution], ou
         f"A captioner for {len(classes)} classes of sound ({', '.join(classes)})",
         f"It knows these {len(classes)} classes and no others: {unknown}\nIts sentences follow the grammar that its "
         "training captions were made with (`quantize/data/captions.py`).",
-        f", folds {folds}",
+        f"recordings, folds {folds}",
+    )
+
+
+def _of_everyday(recipe: Mapping[str, Any], recordings: Sequence[Attribution]) -> tuple[str, str, str]:
+    """The same of one of everyday sounds."""
+    folds = ", ".join(str(fold) for fold in recipe["folds"]["train"])
+    heard = {recording.label for recording in recordings} - {UNKNOWN_LABEL}
+    return (
+        f"A captioner of everyday sounds, with words for {recipe['model']['sounds']} of them",
+        f"{len(heard)} kinds of sound were labelled in what it heard; the others it knows as far as the audio tagger\n"
+        "that taught it found them in sounds without a label. Its sentences follow the lexicon that its training\n"
+        "captions were made with (`quantize/data/everyday/`).",
+        f"recordings and groups of computed sounds, folds {folds}",
     )
 
 
@@ -185,7 +205,7 @@ def _of_corpus() -> tuple[str, str, str]:
     return (
         "A captioner trained on a corpus of captions",
         "It says what its corpus speaks of, in the words of its corpus; what that leaves out it does not know.",
-        "",
+        "recordings",
     )
 
 

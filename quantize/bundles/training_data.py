@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -18,7 +19,9 @@ from quantize.data.captions import caption
 from quantize.data.clips import UNKNOWN_LABEL, Clip, Waveform, load_clips, outlier_rows
 from quantize.data.corpus import window
 from quantize.data.everyday.drawn_events import drawn_captions
+from quantize.data.everyday.heard_sounds import sound_of
 from quantize.data.everyday.lexicon import english
+from quantize.data.everyday.scenes import without
 from quantize.data.features import batched_filter_bank
 from quantize.data.manifests import read_manifest
 from quantize.data.scenes import SceneBuilder, SceneRecipe
@@ -143,27 +146,35 @@ def _of_corpus(recipe: Recipe, data: Path, broken: frozenset[str], count: int) -
 
 
 def _of_store(recipe: Recipe, data: Path, count: int) -> _Parts:
+    lexicon = english()
     store = SoundStore.open(data)
+    # By label alone: what a tagger heard in the others is not at hand here.
+    store = without(store, [()] * len(store.rows), lexicon, recipe.folds.absent)
     held_out = {row.fold for row in store.rows} - {*recipe.folds.train}
     maker = MixtureMaker(store, MixtureRecipe(length_s=_WINDOW_S), 0, sorted(held_out))
     windows = [maker.mixture(0, index).waveform for index in range(count)]
-    texts = list(islice(drawn_captions(english(), np.random.default_rng(0)), CHECK_SCENES))
+    texts = list(islice(drawn_captions(lexicon, np.random.default_rng(0)), CHECK_SCENES))
     rows = sorted(store.training_rows(held_out), key=lambda row: row.source)
-    return [_attribution(row) for row in rows if row.author != OURS] + _computed(rows), windows, texts
+    recordings = (_attribution(row) for row in rows if row.author != OURS)
+    # A long file lies in the store in pieces.
+    return [*dict.fromkeys(recordings), *_computed(rows)], windows, texts
+
+
+def _label(row: StoredSound) -> str:
+    """What a stored sound was said to be: a label of the lexicon or the sound of an AudioSet class, else "unknown"."""
+    lexicon = english()
+    return row.label if row.label in lexicon.by_label else sound_of(lexicon, row.label) or UNKNOWN_LABEL
 
 
 def _attribution(row: StoredSound) -> Attribution:
-    """A recording under its own label; of other sources, whose titles are no labels of a lexicon, one of no class."""
-    label = row.label if row.label in english().by_label else UNKNOWN_LABEL
-    title = row.title.rpartition("/")[2]
-    return Attribution(row.title, label, title, row.author, row.license, row.source_url or row.source)
+    title = row.work or row.title.rpartition("/")[2]
+    return Attribution(row.title, _label(row), title, row.author, row.license, row.source_url or row.source)
 
 
 def _computed(rows: Sequence[StoredSound]) -> list[Attribution]:
-    """One entry for each source of what was computed for the training: it has no other author."""
-    entries: list[Attribution] = []
-    for source in sorted({row.source for row in rows if row.author == OURS}):
-        own = [row for row in rows if row.source == source and row.author == OURS]
-        title = f"{len(own)} sounds, computed"
-        entries.append(Attribution(source, UNKNOWN_LABEL, title, OURS, own[0].license, ""))
-    return entries
+    """What was computed for the training and has no other author: an entry for each source, sound and licence."""
+    counts = Counter((row.source, _label(row), row.license) for row in rows if row.author == OURS)
+    return [
+        Attribution(f"{source}/{label}", label, f"{count} sounds, computed", OURS, license_, "")
+        for (source, label, license_), count in sorted(counts.items())
+    ]

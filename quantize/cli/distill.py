@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,6 +107,7 @@ def distill_verb(
         )
     chosen = recipe_of(recipe, epochs, seed, folds, absent, precision)
     _check_teacher(chosen, teacher, tagger, examples, dry_run)
+    _check_unused(tagger, {"--tokenizer": tokenizer, "--llm-url": llm_url, "--llm-model": llm_model})
     if not dry_run and (data is None or (run is None) != precompute):
         raise UsageError("give --data, and either --run FOLDER (train the student) or --precompute (run the teacher)")
     if precompute and examples is None:
@@ -172,6 +174,14 @@ def _check_teacher(
         raise UsageError("give one teacher: --teacher FOLDER, or --tagger FILE for a recipe with [tagging]")
     if tagger is not None and (dry_run or examples is None):
         raise UsageError("--tagger goes with --examples FOLDER, for what it hears, and without --dry-run")
+
+
+def _check_unused(tagger: Path | None, options: Mapping[str, object]) -> None:
+    """Refuse what a tagger has no use for."""
+    from edge_aac.errors import UsageError
+
+    if tagger is not None and (given := [name for name, value in options.items() if value]):
+        raise UsageError(f"{given[0]} is not for --tagger: leave it out")
 
 
 def _run_teacher(chosen: Recipe, source: ExampleSource, taught_by: TeacherModel, folder: Path) -> None:

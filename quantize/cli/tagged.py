@@ -43,14 +43,17 @@ def distil_from_tagger(plan: TaggedPlan) -> None:
     from quantize.training.distributed import World
     from quantize.training.everyday import EverydayTraining
     from quantize.training.text_student import check_text_distillation
+    from quantize.training.trainee import CaptionObjective
 
     recipe, run = plan.recipe, plan.run
     texts: list[str] = []
     with World.from_environment() as world:
         training = EverydayTraining(recipe, plan.data, plan.tagger, plan.examples, run or plan.examples, world)
         if world.first:
+            if run:
+                # What would end it is told before hours of hearing and training.
+                CaptionObjective(recipe.train, plan.embedder, embedding_dim=recipe.model.embedding_dim)
             if run and plan.text_student and plan.embedder is not None:
-                # What would end it is told before the captioner is trained, which takes longer.
                 texts = _texts(recipe)
                 check_text_distillation(plan.embedder, texts, recipe.text, recipe.text_student)
             _hear(training)

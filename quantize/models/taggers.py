@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import soxr
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge_aac.audio.features import filter_bank
 from edge_aac.errors import DataError
@@ -58,6 +59,9 @@ class Tagger(Protocol):
     def classify(self, features: Tensor) -> Tensor:
         """Logits (…, C) of features (…, F), with gradients to the features."""
 
+    def on(self, device: torch.device) -> Tagger:
+        """The tagger itself where it is on a device already, else a copy of it there."""
+
 
 class EfficientAtTagger:
     """An EfficientAT network; waveforms are brought to its 32 kHz, so nothing lies above 8 kHz.
@@ -83,6 +87,10 @@ class EfficientAtTagger:
         # A convolutional head is linear: the classes of the mean are the mean of the classes.
         local, logits = self.classify(features), self.classify(features.mean(1))
         return Tags(features, local, logits, _REDUCTION * network.mel.hop / TAGGER_RATE)
+
+    def on(self, device: torch.device) -> EfficientAtTagger:
+        """See :meth:`Tagger.on`."""
+        return self if _lies_on(self.network, device) else EfficientAtTagger(copy.deepcopy(self.network).to(device))
 
     def classify(self, features: Tensor) -> Tensor:
         """See :meth:`Tagger.classify`."""
@@ -118,9 +126,17 @@ class BeatsTagger:
         local = self.classify(features)
         return Tags(features, local, local.mean(1), config.patch_size * 0.010)
 
+    def on(self, device: torch.device) -> BeatsTagger:
+        """See :meth:`Tagger.on`."""
+        return self if _lies_on(self.network, device) else BeatsTagger(copy.deepcopy(self.network).to(device))
+
     def classify(self, features: Tensor) -> Tensor:
         """See :meth:`Tagger.classify`."""
         return self.network.predictor(features)
+
+
+def _lies_on(network: nn.Module, device: torch.device) -> bool:
+    return next(network.parameters()).device == device
 
 
 def load_tagger(path: Path) -> Tagger:

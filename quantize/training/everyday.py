@@ -23,6 +23,7 @@ from quantize.data.everyday.events import HeardEvent
 from quantize.data.everyday.heard_sounds import hear_store, read_heard
 from quantize.data.everyday.lexicon import ENGLISH, english
 from quantize.data.everyday.scenes import without
+from quantize.data.shards import ShardReader
 from quantize.data.sounds.mixtures import MixtureMaker
 from quantize.data.sounds.store import ROWS, SoundStore
 from quantize.models.captioner import Captioner
@@ -32,10 +33,12 @@ from quantize.models.taggers import Tagger, load_tagger
 from quantize.progress import OnProgress
 from quantize.training.distributed import World
 from quantize.training.everyday_source import EverydaySource
+from quantize.training.identities import note_identities, sha256_of
 from quantize.training.loop import Progress
 from quantize.training.recipe import Recipe
 from quantize.training.stored import StoredExamples
 from quantize.training.tagged_mixtures import write_tagged
+from quantize.training.tagging import FOLDER as TAGGING
 from quantize.training.tagging import Tagging
 from quantize.training.train import Run, store_examples
 
@@ -96,6 +99,7 @@ class EverydayTraining:
         maker = MixtureMaker(store, drawn, recipe.tagging.mixture_seed, self.held_out)
         identity = {**self._identity, "mixtures": asdict(drawn), "seed": recipe.tagging.mixture_seed}
         identity |= {"held_out": list(self.held_out), "absent": list(recipe.folds.absent)}
+        identity["patches"] = [recipe.model.beats.stem_frames, recipe.model.beats.stem_hop_frames]
         mixtures = _Mixtures(maker, recipe.tagging.mixtures)
         write_tagged(mixtures, self.tagger, recipe.model.beats, self.heard / MIXTURES, identity, on_progress)
 
@@ -104,6 +108,9 @@ class EverydayTraining:
         recipe = self.recipe
         assert recipe.tagging is not None
         model, mixtures = recipe.model, self.heard / MIXTURES
+        if self.world.first:
+            self._note_tagging()
+        self.world.barrier()
         return Tagging(model, recipe.tagging, self.tagger, mixtures, self.run, self.world).train(progress)
 
     def source(self, taught: Mapping[str, Tensor]) -> EverydaySource:
@@ -127,6 +134,16 @@ class EverydayTraining:
         """The captioner's own run."""
         stored = StoredExamples.open(self.run / SCENES)
         return Run(self.recipe, source, self.run, self.world, sentence_embedder, stored, taught)
+
+    def _note_tagging(self) -> None:
+        """Keep what the encoder learns from and how in its run's folder, or refuse a folder that has other things."""
+        recipe, place = self.recipe, self.run / TAGGING
+        place.mkdir(parents=True, exist_ok=True)
+        parts = {
+            "recipe": [asdict(part) for part in (recipe.tagging, recipe.model, recipe.folds) if part is not None],
+            "mixtures": ShardReader(self.heard / MIXTURES).metadata,
+        }
+        note_identities({name: sha256_of(part) for name, part in parts.items()}, place)
 
     @property
     def _identity(self) -> dict[str, Any]:

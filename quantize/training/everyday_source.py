@@ -13,13 +13,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from edge_aac.bundle.hashes import file_sha256
 from quantize.data.everyday.drawn_events import distinct_captions, drawn_captions
 from quantize.data.everyday.events import HeardEvent
-from quantize.data.everyday.lexicon import Lexicon
+from quantize.data.everyday.lexicon import ENGLISH, Lexicon
 from quantize.data.everyday.named_sounds import named_right, sound_scores
 from quantize.data.everyday.reading import read
 from quantize.data.everyday.scenes import EverydayScenes, without
-from quantize.data.everyday.story import story
+from quantize.data.everyday.story import Story, story
 from quantize.data.everyday.wording import tell
 from quantize.data.features import batched_filter_bank
 from quantize.data.scenes import padded_clip
@@ -96,7 +97,7 @@ class EverydaySource:
         maker = self._scenes(VALIDATION_SEED, others)
         scenes = [maker.scene(0, index) for index in range(recipe.train.validation_scenes)]
         stories = [story(self.lexicon, scene.events) for scene in scenes]
-        truths = [[[told.sound for told in group if told.sound is not None] for group in one.groups] for one in stories]
+        truths = [_moments(one) for one in stories]
         of_scenes = [self.vectors(scene.waveform) for scene in scenes]
 
         def scores(model: Captioner, tokenizer: Tokenizer) -> dict[str, float]:
@@ -118,8 +119,14 @@ class EverydaySource:
         for name, tensor in sorted(self.stem.state_dict().items()):
             stem.update(f"{name} {tuple(tensor.shape)}".encode())
             stem.update(tensor.contiguous().numpy().data)
-        clips = [f"{row.source}/{row.title}" for row in self.scenes.rows]
-        return {"clips": clips, "stem": stem.hexdigest()}
+        train = self.recipe.train
+        return {
+            "clips": [f"{row.source}/{row.title}" for row in self.scenes.rows],
+            "stem": stem.hexdigest(),
+            "heard": hashlib.sha256(repr([self.scenes.heard_in(row) for row in self.scenes.rows]).encode()).hexdigest(),
+            "lexicon": file_sha256(ENGLISH),
+            "masks": [train.freq_masks, train.freq_mask_bins, train.time_masks, train.time_mask_frames],
+        }
 
     @torch.no_grad()
     def vectors(self, waveform: Any, masks: TrainSettings | None = None, rng: Any = None) -> Tensor:
@@ -191,6 +198,12 @@ def heard_by_patch(lexicon: Lexicon, events: Sequence[HeardEvent], patches: int,
             column = heard[:, number[belief.sound]]
             column[inside] = np.maximum(column[inside], belief.confidence)
     return heard
+
+
+def _moments(told: Story) -> list[list[str]]:
+    """The sounds of each moment of a story; one that lasts through all is in each."""
+    through = () if told.through is None else (told.through,)
+    return [[one.sound for one in (*group, *through) if one.sound is not None] for group in told.groups]
 
 
 @torch.no_grad()

@@ -26,6 +26,10 @@ _CALLED = {
     "mixups": "mix-ups (--llm-model)",
     "examples": "examples (--examples)",
     "sentence_embedder": "sentence embedder (--sentence-embedder)",
+    "heard": "table of what the tagger heard",
+    "lexicon": "lexicon",
+    "masks": "masks",
+    "mixtures": "mixtures",
     "stem": "stem of the encoder (another tagging run)",
     "teacher": "teacher (--teacher)",
 }
@@ -35,10 +39,10 @@ def identities_of(
     recipe: Recipe, source: ExampleSource, sentence_embedder: SentenceEmbedder | None, stored: StoredExamples | None
 ) -> dict[str, str]:
     """SHA-256 of each; what a run does not use has none."""
-    table = {"recipe": _sha256(asdict(recipe))}
-    table.update({name: _sha256(part) for name, part in source.fingerprint().items()})
+    table = {"recipe": sha256_of(asdict(recipe))}
+    table.update({name: sha256_of(part) for name, part in source.fingerprint().items()})
     if stored is not None:
-        table["examples"] = _sha256(stored.reader.metadata)
+        table["examples"] = sha256_of(stored.reader.metadata)
     train = recipe.train
     uses_embedder = train.contrastive_target == "given" and train.contrastive_weight
     if sentence_embedder is not None and uses_embedder and not (stored is not None and stored.has_text_embeddings):
@@ -68,5 +72,5 @@ def note_identities(now: Mapping[str, str], folder: Path) -> None:
         path.write_text(json.dumps(now, indent=1), encoding="utf-8")
 
 
-def _sha256(part: Any) -> str:
+def sha256_of(part: Any) -> str:
     return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()

@@ -90,12 +90,21 @@ class Recipe:
             raise ConfigError("a recipe with [everyday] takes no [corpus], [pretrain] or [familiarity]")
         if self.everyday and not self.model.beats.stem_width:
             raise ConfigError("[everyday] needs an encoder of patches: set stem_width in [model.beats]")
+        self._check_absent()
         together = self.train.contrastive_target == "together" and self.train.contrastive_weight
         if together and self.text.embedding_dim != self.model.embedding_dim:
             raise ConfigError(
                 f"[text] embeds in {self.text.embedding_dim} dimensions, [model] in {self.model.embedding_dim}: "
                 "give both the same embedding_dim"
             )
+
+    def _check_absent(self) -> None:
+        """Refuse to leave out what the recordings have no label for, nor the lexicon a name."""
+        lexicon = english()
+        known = {*lexicon.sounds, *lexicon.by_label} if self.everyday else set(LABELS)
+        if unknown := set(self.folds.absent) - known:
+            listed = "the sounds of the everyday lexicon" if self.everyday else ", ".join(LABELS)
+            raise ConfigError(f"there is no class {min(unknown)!r} to leave out; known are: {listed}")
 
     def changed(
         self,
@@ -182,8 +191,12 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
         for section, kind in (("decoding", DecodingRules), ("rerank", RerankWeights)):
             kind.model_validate(table[section])
         model = {**table["model"], "beats": beats}
-        if table.get("everyday") is not None:
-            model["sounds"] = len(english().sounds)
+        sounds = 0 if table.get("everyday") is None else len(english().sounds)
+        if model.setdefault("sounds", sounds) != sounds or (table.get("sureness") is not None and not sounds):
+            raise ConfigError(
+                "sounds in [model] and [sureness] are of recipes with [everyday], which know the number of sounds: "
+                "leave them out"
+            )
         recipe = recipe_from({**table, **table["bundle"], "model": model})
     except KeyError as error:
         raise ConfigError(f"the recipe lacks {error.args[0]!r}; quantize/recipes/ holds a complete one") from error

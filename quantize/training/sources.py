@@ -271,8 +271,13 @@ def open_example_source(
     """The recipe's corpus, or scenes of its recordings.
 
     Raises:
-        ConfigError: outliers are given for a corpus, whose captions say what is heard.
+        ConfigError: outliers are given for a corpus, whose captions say what is heard; or the recipe is one of
+            everyday sounds, which needs a tagger.
     """
+    if recipe.everyday:
+        raise ConfigError(
+            f"the recipe {recipe.name} is taught by an audio tagger: run `edge-aac distill --tagger FILE`"
+        )
     if recipe.corpus and outliers:
         raise ConfigError("a corpus has captions for all that is heard: leave --outliers out (and EDGE_AAC_OUTLIERS)")
     return CorpusSource(recipe, data, cache, llm) if recipe.corpus else SceneSource(recipe, data, outliers)

@@ -50,7 +50,7 @@ def write_examples(
     """Keep examples; goes on behind the last whole shard when called again.
 
     Args:
-        examples: without masks: these are put on when an example is read.
+        examples: without masks, which are put on when an example is read; of a stem's vectors with them.
         sentence_embedder: embedder of the captions, where the recipe's contrastive term needs one.
         folder: folder that the stored examples go to.
         metadata: everything that the examples depend on; a folder begun with another is refused.

@@ -129,6 +129,7 @@ class Tagging:
         place = folder / FOLDER
         place.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(settings.seed)
+        world = world or World()
         listener = channels_last(Listener(config, tagger.feature_size))
         examples = TaggedMixtures(mixtures, settings, 0)
         some = [examples.reader[index].arrays for index in range(min(_STATISTICS_OF, len(examples.reader)))]
@@ -136,12 +137,12 @@ class Tagging:
         overall = torch.stack([torch.from_numpy(arrays["overall"]).float() for arrays in some])
         self.trainer: Trainer[TaggedBatch] = Trainer(
             listener,
-            TaggingObjective(tagger, settings, local, overall),
+            TaggingObjective(tagger.on(world.device), settings, local.to(world.device), overall.to(world.device)),
             lambda epoch: TaggedMixtures(mixtures, settings, epoch),
             collate_tagged,
             settings,
             place,
-            world or World(),
+            world,
         )
 
     def train(self, progress: Progress) -> dict[str, Tensor]:

@@ -100,7 +100,9 @@ def forward(captioner: Captioner, batch: Batch) -> Forward:
     else:
         hidden = captioner.encoder.hidden_of_vectors(batch.vectors)
     memory, _ = captioner.memory(hidden)
-    activity = captioner.encoder.predictor(hidden) if captioner.sound_head is None else captioner.sound_logits(memory)
+    # Whose stem stays as it is learns which sounds of the lexicon are heard; all others their recordings' classes.
+    by_sound = batch.vectors is not None and captioner.sound_head is not None
+    activity = captioner.sound_logits(memory) if by_sound else captioner.encoder.predictor(hidden)
     per_scene = len(batch.token_ids) // len(batch.fbank)
     outputs = (
         hidden,

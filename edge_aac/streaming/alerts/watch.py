@@ -17,6 +17,9 @@ from edge_aac.streaming.alerts.rules import AlertRule, with_names
 from edge_aac.streaming.event_changes import EventChange, OpenEvent, ceased
 from edge_aac.streaming.wording import WordPatterns
 
+REMEMBERED_RULES = 256
+"""Rules that are gone of which it is remembered to where their last alerts went."""
+
 REMEMBERED_TEXTS = 1024
 """Wordings of which a rule remembers whether they name its sounds."""
 
@@ -208,7 +211,10 @@ class AlertWatch:
                 continue
             if one.alert is not None:
                 changes.append(_ended(one, "rule"))
+            self._told.pop(one.rule.name, None)
             self._told[one.rule.name] = one.told
+            if len(self._told) > REMEMBERED_RULES:
+                del self._told[next(iter(self._told))]
         # Whoever follows alerts by the name of their rule is not told a stretch twice because its rule was changed.
         self._followed = [kept.get(rule.name) or _follow(rule, self._told.get(rule.name, 0)) for rule in rules]
         return changes

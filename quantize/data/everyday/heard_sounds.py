@@ -7,7 +7,9 @@ of that number in the store. A run that was broken off goes on where it was.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,9 +107,10 @@ def hear_store(
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / HEARD
-    head = json.dumps({"schema": SCHEMA, "sounds": len(store.rows), **metadata}, sort_keys=True)
-    done = _done(path, head)
     rules = HearingRules()
+    given = {"schema": SCHEMA, "sounds": len(store.rows), "rules": asdict(rules), **metadata}
+    head = json.dumps({**given, "windows_s": [WINDOW_S, HOP_S, LONGEST_S]}, sort_keys=True)
+    done = _done(path, head)
     with path.open("a", encoding="utf-8") as table:
         if not done:
             table.write(head + "\n")
@@ -144,7 +147,7 @@ def _done(path: Path, head: str) -> int:
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
-        path.write_bytes(whole)
+        os.truncate(path, len(whole))
     if not whole:
         return 0
     if whole.split(b"\n", 1)[0].decode() != head:
@@ -163,7 +166,7 @@ def read_heard(folder: Path) -> list[tuple[HeardEvent, ...]]:
     """
     path = folder / HEARD
     if not path.is_file():
-        raise InputMissingError(f"no {HEARD} in {folder}: run `edge-aac distill --tagger` with --precompute first")
+        raise InputMissingError(f"no {HEARD} in {folder}: have a tagger hear the sounds first")
     try:
         lines = _lines(path)
         sounds = int(next(lines)["sounds"])

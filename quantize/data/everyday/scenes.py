@@ -239,15 +239,14 @@ def without(
         store: holds the sounds.
         heard: what a tagger heard in each of them, in the store's order.
         lexicon: the sounds that there are words for.
-        absent: names of sounds.
+        absent: names of sounds, or labels of recordings.
     """
+    left_out = {lexicon.by_label.get(name, name) for name in absent}
 
     def holds(row: StoredSound, events: tuple[HeardEvent, ...]) -> bool:
         said = {sound_of(lexicon, row.label)} if row.label else set()
         said |= {event.beliefs[0].sound for event in events if event.beliefs}
-        return any(
-            sound == gone or gone in lexicon.names.ancestors(sound) for sound in said if sound for gone in absent
-        )
+        return any(left_out & {sound, *lexicon.names.ancestors(sound)} for sound in said if sound)
 
     rows = tuple(row for row, events in zip(store.rows, heard, strict=True) if not holds(row, events))
     return replace(store, rows=rows)
@@ -264,20 +263,22 @@ def _trusted(
 
     What has nothing to do with a label must be sure to be heard beside it, and nothing is called more exactly than the
     label says. Noise, hum and silence are no sound of a thing, whatever the tagger takes them for. A sound that has no
-    label, and in which the tagger hears nothing, is one that nobody knows.
+    label, and in which the tagger hears nothing, is one that nobody knows; so is a tone, whose class names no thing.
     """
     if row.label in lexicon.background:
         return ()
-    label = sound_of(lexicon, row.label) if row.label else None
+    label = sound_of(lexicon, row.label)
+    unknown = (HeardEvent((), 0.0, row.length / SAMPLE_RATE),)
     if label is None and row.label not in lexicon.ontology.nodes:
-        return events or (HeardEvent((), 0.0, row.length / SAMPLE_RATE),)
+        return events or unknown
 
     def meant(event: HeardEvent) -> bool:
         return label is not None and lexicon.names.related(event.beliefs[0].sound, label)
 
     known = (event for event in events if event.beliefs)
     sure = (event for event in known if meant(event) or event.beliefs[0].confidence >= unlabelled_from)
-    return tuple(_no_finer(lexicon, event, label) if meant(event) else event for event in sure)
+    heard = tuple(_no_finer(lexicon, event, label) if meant(event) else event for event in sure)
+    return heard if label else heard or unknown
 
 
 def _no_finer(lexicon: Lexicon, event: HeardEvent, label: str | None) -> HeardEvent:

@@ -39,4 +39,4 @@ def labelled_sounds(folder: Path) -> Iterator[tuple[StoredSound, Samples]]:
         if len(waveform) < SHORTEST_S * SAMPLE_RATE or not np.any(waveform):
             continue
         said = (cells["file"], cells["label"].strip(), int(cells["fold"]), cells["license"], cells["author"])
-        yield StoredSound("", *said, cells["source_url"]), sixteen_bit(waveform)
+        yield StoredSound("", *said, cells["source_url"], work=cells["title"].strip()), sixteen_bit(waveform)

@@ -43,6 +43,7 @@ class StoredSound:
         fold: number by which sound is held out; sounds of one hand share a fold.
         license, author, source_url: what must be said of it when weights trained on it are passed on.
         start, length: place in the store, in samples.
+        work: what its author calls it, where that is another name than ``title``.
     """
 
     source: str
@@ -54,6 +55,7 @@ class StoredSound:
     source_url: str
     start: int = 0
     length: int = 0
+    work: str = ""
 
 
 _COLUMNS = tuple(entry.name for entry in fields(StoredSound))
@@ -224,7 +226,9 @@ def _read_rows(path: Path) -> list[StoredSound]:
         for cells in csv.DictReader(stream):
             said = (cells["source"], cells["title"], cells["label"], int(cells["fold"]))
             due = (cells["license"], cells["author"], cells["source_url"])
-            rows.append(StoredSound(*said, *due, int(cells["start"]), int(cells["length"])))
+            place = int(cells["start"]), int(cells["length"])
+            # Stores that were filled before have no such column.
+            rows.append(StoredSound(*said, *due, *place, cells.get("work") or ""))
     return rows
 
 

@@ -27,17 +27,18 @@ def reliability(lexicon: Lexicon, windows: Sequence[JudgedWindow]) -> dict[str, 
     interval is of windows drawn again; as few names in a bin are off by chance, it lies rather too high than too low.
 
     Returns:
-        ``names`` (their number), ``expected_calibration_error``, ``intervals``, ``bins`` from the lowest that has a
-        name: from, to, names, mean confidence, share of right names, interval. Of windows without any confidence, the
-        reason in ``left_out``.
+        ``names`` (their number), ``names_without_confidence`` (those that the bundle's own list did not find),
+        ``expected_calibration_error``, ``intervals``, ``bins`` from the lowest that has a name: from, to, names, mean
+        confidence, share of right names, interval. Of windows without any confidence, the reason in ``left_out``.
     """
-    rows = []
+    rows, unsaid = [], 0
     for window in windows:
         if window.kind == "absent" or window.confidences is None:
             continue
         row = np.zeros((3, BINS), np.int64)
         for name, right in right_names(lexicon, window).items():
             if name not in window.confidences:
+                unsaid += 1
                 continue
             confidence = min(max(window.confidences[name], 0.0), 1.0)
             place = min(int(confidence * BINS), BINS - 1)
@@ -50,6 +51,7 @@ def reliability(lexicon: Lexicon, windows: Sequence[JudgedWindow]) -> dict[str, 
     error = float(expected_calibration_error(table.sum(axis=0)))
     return {
         "names": int(names.sum()),
+        "names_without_confidence": unsaid,
         "expected_calibration_error": round(error, 4),
         "intervals": {
             "expected_calibration_error": [round(v, 4) for v in bootstrap(table, expected_calibration_error)]

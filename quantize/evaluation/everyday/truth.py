@@ -98,6 +98,4 @@ class JudgedWindow:
 
 def named_confidences(description: Description) -> Mapping[str, float] | None:
     """How sure a bundle is of each sound that the best caption names: sound → 0..1; None where it does not tell."""
-    # Older kinds of model describe windows without it.
-    given = getattr(description, "sounds", None)
-    return dict(given) if isinstance(given, Mapping) else None
+    return None if description.sounds is None else dict(description.sounds)

@@ -61,6 +61,8 @@ def _confidences(captioner: TorchCaptioner, fbanks: torch.Tensor) -> np.ndarray:
 def exported(small_config: CaptionerConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, np.ndarray]:
     """A bundle of patches that scores familiarity, too, and torch's confidences for the check windows."""
     captioner = random_captioner(replace(patched_config(small_config), sounds=len(ORDER)))
+    assert captioner.sound_head is not None
+    torch.nn.init.zeros_(captioner.sound_head.bias)
     folder = write_patched(tmp_path_factory.mktemp("bundles") / "sure", captioner, sureness=_RECIPE)
     # With the weights as they were stored.
     return str(folder), _confidences(captioner, torch.from_numpy(np.stack(check_windows(4))))

@@ -72,6 +72,9 @@ def test_from_a_tagger_to_a_bundle_that_captions(verb: Verb, given: Path, tmp_pa
     captioner = Captioner.open(str(bundle))
     trained_on = attributions_of(captioner.bundle)
     assert trained_on["0.flac"] == "dog_bark" and trained_on["2.flac"] == "unknown"
+    card = (bundle / "README.md").read_text(encoding="utf-8")
+    assert "words for 269 of them" in card and "4 recordings and groups of computed sounds, folds 1, 2, 3" in card
+    assert "outliers" not in card
     assert "4.flac" not in trained_on, "fold 4 was held out"
     sound = filter_bank(tone(TONES["Siren"], 10.0).astype(np.float32))
     description = described(captioner, sound, np.random.default_rng(0))
@@ -82,11 +85,13 @@ def test_from_a_tagger_to_a_bundle_that_captions(verb: Verb, given: Path, tmp_pa
 
 def test_absent_sounds_are_left_out_of_all(verb: Verb, given: Path, tmp_path: Path) -> None:
     given_all = ["--tagger", given / "tagger.pt", "--data", given / "store", "--examples", tmp_path / "heard"]
-    given_all += ["--run", tmp_path / "run", "--sentence-embedder", given / "embedder", "--no-text-student"]
-    done = verb(*given_all, "--absent", "rain")
+    given_all += ["--run", tmp_path / "run", "--sentence-embedder", given / "embedder"]
+    done = verb(*given_all, "--absent", "dog_bark", "--output", tmp_path / "bundle")
     assert done.exit_code == 0, done.output
     table = json.loads((tmp_path / "run" / "recipe.json").read_text(encoding="utf-8"))
-    assert table["folds"]["absent"] == ["rain"]
+    assert table["folds"]["absent"] == ["dog_bark"]
+    heard = attributions_of(Captioner.open(str(tmp_path / "bundle")).bundle)
+    assert set(heard.values()) == {"siren", "unknown"}
     assert isinstance(refusal(verb(*given_all)), ConfigError)
 
 
@@ -99,9 +104,13 @@ def test_mistakes_are_one_sentence(verb: Verb, given: Path, tmp_path: Path) -> N
         ([*sound, *tagger, "--teacher", tmp_path], given / "recipe.toml", "give one teacher"),
         ([*sound[:2], *tagger, "--precompute"], given / "recipe.toml", "--examples"),
         ([*sound, *tagger, "--dry-run"], given / "recipe.toml", "without --dry-run"),
+        ([*sound, *tagger, "--llm-model", "x"], given / "recipe.toml", "not for --tagger"),
     ):
         error = refusal(verb(*arguments, recipe=recipe))
         assert isinstance(error, UsageError) and part in str(error), str(error)
+    run = ["--data", given / "store", "--examples", tmp_path / "heard", "--run", tmp_path / "run"]
+    assert "--sentence-embedder" in str(refusal(verb(*tagger, *run)))
+    assert not (tmp_path / "heard").exists(), "told before anything is heard"
     error = refusal(verb(*tagger, *sound[2:], "--data", tmp_path))
     assert isinstance(error, InputMissingError) and "no store of sound" in str(error)
 

@@ -16,15 +16,19 @@ from edge_aac.errors import ConfigError
 from edge_aac.toml_files import parse_toml
 from quantize.data.everyday.events import HeardEvent, believed
 from quantize.data.everyday.lexicon import english
+from quantize.data.everyday.scenes import EverydaySceneRecipe, EverydayScenes
+from quantize.data.everyday.story import Story, Told
+from quantize.data.everyday.wording import caption
 from quantize.data.features import batched_filter_bank
 from quantize.models.sentence_embedder import SentenceEmbedder, load_sentence_embedder
-from quantize.training import everyday
+from quantize.training import everyday, everyday_source
 from quantize.training.batches import collate
 from quantize.training.distributed import World
 from quantize.training.everyday import MIXTURES, SCENES, EverydayTraining
 from quantize.training.everyday_source import EverydaySource, heard_by_patch
 from quantize.training.objective import activity_of_tokens
-from quantize.training.recipe import Recipe, parse_recipe
+from quantize.training.recipe import Recipe, load_recipe, parse_recipe
+from quantize.training.sources import VALIDATION_SEED, open_example_source
 from quantize.training.stored import StoredDataset, StoredExamples
 from quantize.training.train import load_run
 from quantize.training.trainee import forward
@@ -171,6 +175,53 @@ def test_a_validation_judges_recordings_by_their_labels(finished: Finished) -> N
     assert all(0.0 <= value <= 1.0 for value in scores.values())
 
 
+def test_true_captions_are_right_in_the_validation(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, recipe = finished.source, finished.training.recipe
+    scenes = EverydayScenes(
+        source.store, finished.training.events, LEXICON, EverydaySceneRecipe(), VALIDATION_SEED, (1, 2, 3)
+    )
+    rng = np.random.default_rng(0)
+    told = [caption(LEXICON, scenes.scene(0, index).events, rng) for index in range(recipe.train.validation_scenes)]
+    monkeypatch.setattr(everyday_source, "_greedy", lambda *_: ["rain falls", *told])
+    validation = source.validation()
+    assert validation is not None
+    trainee, tokenizer, _ = load_run(finished.training.run)
+    scores = validation(trainee.captioner, tokenizer)
+    assert scores["everyday_named"] == scores["everyday_right"] == scores["scene_f1"] == 1.0
+
+
+def test_what_lasts_through_is_in_each_moment() -> None:
+    rain, siren, bark = (
+        Told(name, HeardEvent(believed(LEXICON, name), 0.0, 1.0)) for name in ("rain", "siren", "dog_bark")
+    )
+    assert everyday_source._moments(Story(((siren,), (bark,)), through=rain)) == [
+        ["siren", "rain"],
+        ["dog_bark", "rain"],
+    ]
+
+
+def test_another_tagging_run_is_refused(finished: Finished) -> None:
+    training = finished.training
+    assert training.recipe.tagging is not None
+    other = replace(training.recipe, tagging=replace(training.recipe.tagging, epochs=3))
+    with pytest.raises(ConfigError, match="another recipe"):
+        replace(training, recipe=other).teach(RecordedProgress())
+
+
+def test_a_recipe_that_needs_a_tagger_is_not_trained_without_one(finished: Finished) -> None:
+    with pytest.raises(ConfigError, match="audio tagger"):
+        open_example_source(finished.training.recipe, finished.training.data, finished.training.run)
+
+
+def test_absent_sounds_are_of_the_lexicon_or_labels(finished: Finished) -> None:
+    recipe = finished.training.recipe
+    assert recipe.changed(absent=("siren", "clock_tick")).folds.absent == ("siren", "clock_tick")
+    with pytest.raises(ConfigError, match="everyday lexicon"):
+        recipe.changed(absent=("nothing_of_that_name",))
+    with pytest.raises(ConfigError, match="known are"):
+        load_recipe("esc10-tiny").changed(absent=("siren",))
+
+
 def test_a_patch_holds_what_is_heard_in_a_third_of_it(finished: Finished) -> None:
     events = [
         HeardEvent(believed(LEXICON, "siren", 0.9), 2.0, 3.0),
@@ -192,7 +243,9 @@ def _table() -> dict[str, Any]:
 def test_half_a_recipe_is_refused() -> None:
     for lacking in ("tagging", "everyday"):
         with pytest.raises(ConfigError, match="go together"):
-            parse_recipe({name: table for name, table in _table().items() if name != lacking})
+            parse_recipe({name: table for name, table in _table().items() if name not in (lacking, "sureness")})
+    with pytest.raises(ConfigError, match="leave them out"):
+        parse_recipe({name: table for name, table in _table().items() if name not in ("everyday", "tagging")})
     with pytest.raises(ConfigError, match="stem_width"):
         table = _table()
         model = {**table["model"], "max_memory_positions": 600}

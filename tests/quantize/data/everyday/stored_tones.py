@@ -90,6 +90,11 @@ class ToneTagger:
         local = self.classify(features)
         return Tags(features, local, local.mean(1), STEP_S)
 
+    def on(self, device: torch.device) -> ToneTagger:
+        """See :meth:`quantize.models.taggers.Tagger.on`: it has no weights."""
+        del device
+        return self
+
     def classify(self, features: Tensor) -> Tensor:
         """See :meth:`quantize.models.taggers.Tagger.classify`: 0.95 where a tone is all that is heard."""
         logits = torch.full((*features.shape[:-1], self.classes), -7.0)

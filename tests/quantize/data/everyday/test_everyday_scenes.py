@@ -113,6 +113,7 @@ def test_absent_sounds_are_left_out_by_label_and_by_ear(store: SoundStore) -> No
     kept = without(store, HEARD, LEXICON, ["rain"])
     assert [row.label for row in kept.rows] == ["dog_bark", "siren", "Static"]
     assert [row.label for row in without(store, HEARD, LEXICON, ["animal"]).rows] == ["siren", "", "Static", "rain"]
+    assert [row.label for row in without(store, HEARD, LEXICON, ["dog_bark"]).rows] == ["siren", "", "Static", "rain"]
     heard = {
         event.named()
         for index in range(30)
@@ -153,6 +154,13 @@ def test_what_nobody_knows_is_a_sound_without_a_name(store: SoundStore) -> None:
     heard[2] = ()
     ((event,),) = [EverydayScenes(store, heard, LEXICON, PLAIN, 7, ()).heard_in(store.rows[2])]
     assert (event.beliefs, event.start_s, event.end_s) == ((), 0.0, 8.0)
+
+
+def test_a_tone_whose_class_names_no_thing_is_an_unknown_sound(store: SoundStore) -> None:
+    rows = tuple(replace(row, label="Sine wave") if row.label == "Static" else row for row in store.rows)
+    made = EverydayScenes(replace(store, rows=rows), HEARD, LEXICON, PLAIN, 7, ())
+    ((event,),) = [made.heard_in(row) for row in rows if row.label == "Sine wave"]
+    assert event.beliefs == ()
 
 
 def test_what_is_too_faint_is_not_heard(store: SoundStore) -> None:

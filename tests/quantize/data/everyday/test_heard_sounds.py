@@ -75,7 +75,7 @@ def test_another_tagger_s_table_is_refused(store: SoundStore, tmp_path: Path) ->
 
 
 def test_no_table_and_a_damaged_one_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(InputMissingError, match="--precompute"):
+    with pytest.raises(InputMissingError, match="have a tagger hear"):
         read_heard(tmp_path)
     (tmp_path / HEARD).write_text(json.dumps({"sounds": 1}) + "\n[[1, 2]]\n", encoding="utf-8")
     with pytest.raises(DataError, match="have the tagger hear the sounds again"):

@@ -220,7 +220,7 @@ class SaysDog:
         return [SimpleNamespace(best=best, familiarity=None, **self.told) for _ in windows]
 
 
-@pytest.mark.parametrize("told", [{}, {"sounds": None}, {"sounds": {"dog_bark": 0.75}}])
+@pytest.mark.parametrize("told", [{"sounds": None}, {"sounds": {"dog_bark": 0.75}}])
 def test_captions_are_read_and_confidences_taken_where_they_are_told(told: dict[str, Any]) -> None:
     sound = np.ones(160_000, np.float32)
     given = [
@@ -232,5 +232,5 @@ def test_captions_are_read_and_confidences_taken_where_they_are_told(told: dict[
     first, second = judged_windows(captioner, LEXICON, iter(given), 0, teacher)
     assert captioner.samples == [SAMPLE_RATE, 160_000]
     assert first.named == ("dog_bark",) and first.heard == ("dog_bark",) and second.heard == ()
-    assert first.confidences == second.confidences == told.get("sounds")
+    assert first.confidences == second.confidences == told["sounds"]
     assert first.teacher is not None and second.teacher is None
