@@ -167,7 +167,7 @@ def test_what_rank_0_does_alone_is_done_outside_of_the_group(
 
     monkeypatch.setattr(World, "from_environment", lambda: Joined(rank=rank))
     monkeypatch.setattr("quantize.cli.distill._train", trained)
-    monkeypatch.setattr("quantize.cli.distill._distil_text", lambda *_: events.append("text student"))
+    monkeypatch.setattr("quantize.cli.distill.distil_text", lambda *_: events.append("text student"))
     monkeypatch.setattr("quantize.cli.distill.export_run", lambda *_, **__: events.append("exported"))
     done = verb(
         "--teacher", teacher_run, "--data", recordings, "--sentence-embedder", sentence_embedder_folder,
