@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,16 @@ def signals_as_before() -> Iterator[None]:
     for number, handler in before.items():
         if signal.getsignal(number) is not handler:
             signal.signal(number, handler or signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def log_levels_as_before() -> Iterator[None]:
+    """A verb that runs in the test's own process may turn on --debug: tests that read the log would find it on."""
+    loggers = [logging.getLogger(name) for name in (None, "edge_aac", "quantize", "firmware_bridge")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
