@@ -48,13 +48,8 @@ class Choices:
         Raises:
             ConfigError: a threshold was chosen, and the bundle has no such rule.
         """
-        if manifest.familiarity is None:
-            if self.min_familiarity is not None:
-                raise ConfigError(
-                    f"the bundle {manifest.name} cannot tell how familiar a sound is: leave out min_familiarity"
-                )
-            return None
-        return _changed(manifest.familiarity, threshold=self.min_familiarity)
+        untold = "how familiar a sound is: leave out min_familiarity"
+        return _with_threshold(manifest, manifest.familiarity, self.min_familiarity, untold)
 
     def sureness(self, manifest: Seq2SeqManifest) -> SurenessRule | None:
         """The bundle's rule for naming sounds with these choices; None where it has none.
@@ -62,13 +57,8 @@ class Choices:
         Raises:
             ConfigError: a threshold was chosen, and the bundle has no such rule.
         """
-        if manifest.sureness is None:
-            if self.min_confidence is not None:
-                raise ConfigError(
-                    f"the bundle {manifest.name} cannot tell how sure it is of a sound: leave out min_confidence"
-                )
-            return None
-        return _changed(manifest.sureness, threshold=self.min_confidence)
+        untold = "how sure it is of a sound: leave out min_confidence"
+        return _with_threshold(manifest, manifest.sureness, self.min_confidence, untold)
 
     def check_of(self, manifest: Seq2SeqManifest) -> FluencyCheck | None:
         """The fluency check of the bundle's language; None where captions are not checked."""
@@ -85,6 +75,21 @@ class Choices:
 
 
 Section = TypeVar("Section", bound=BaseModel)
+
+
+def _with_threshold(
+    manifest: Seq2SeqManifest, rule: Section | None, chosen: float | None, untold: str
+) -> Section | None:
+    """A rule of the bundle's, with the user's threshold where one was chosen.
+
+    Raises:
+        ConfigError: one was chosen, and the bundle has no such rule; ``untold`` ends the sentence.
+    """
+    if rule is None:
+        if chosen is not None:
+            raise ConfigError(f"the bundle {manifest.name} cannot tell {untold}")
+        return None
+    return _changed(rule, threshold=chosen)
 
 
 def _changed(section: Section, **changes: object) -> Section:

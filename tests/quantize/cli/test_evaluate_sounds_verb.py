@@ -14,7 +14,6 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from edge_aac.bundle.store import open_bundle
 from edge_aac.errors import DataError, EdgeAacError, UsageError
 from edge_aac.fluency.sound_names import SoundNames, SoundWords
 from quantize.bundles.sounds import SOUNDS, add_sounds
@@ -22,6 +21,7 @@ from quantize.cli.evaluate import evaluate
 from quantize.evaluation.everyday import evaluate as module
 from quantize.evaluation.everyday.report import sounds_report
 from quantize.evaluation.everyday.tables import sound_tables
+from tests.quantize.cli.shipped_copies import copy_trained_elsewhere
 from tests.quantize.evaluation.everyday.judged_cases import LEXICON, FakeTagger, some_judged
 
 pytest.importorskip("matplotlib", reason="reports need pip install 'edge-aac[evaluate]'")
@@ -40,9 +40,7 @@ def neither_java_nor_espeak(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped bundle with the everyday sounds, saying that it was trained on nothing made here."""
-    folder = tmp_path_factory.mktemp("bundles") / "listed"
-    shutil.copytree(open_bundle("esc10-tiny").folder, folder)
-    (folder / "ATTRIBUTIONS.csv").write_text("file,label\nelsewhere.wav,dog_bark\n", encoding="utf-8")
+    folder = copy_trained_elsewhere(tmp_path_factory.mktemp("bundles") / "listed")
     add_sounds(folder, LEXICON.names)
     return folder
 

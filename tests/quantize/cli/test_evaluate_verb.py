@@ -13,7 +13,6 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_aac.audio.windows import Window
-from edge_aac.bundle.store import open_bundle
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError, UsageError
 from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import Captioner
@@ -21,6 +20,7 @@ from quantize.cli.evaluate import evaluate
 from quantize.data.clips import load_clips
 from quantize.evaluation import windows
 from quantize.evaluation.scenes import manifest_quality
+from tests.quantize.cli.shipped_copies import copy_trained_elsewhere
 
 pytest.importorskip("matplotlib", reason="reports need pip install 'edge-aac[evaluate]'")
 pytest.importorskip("pycocoevalcap.bleu.bleu", reason="caption metrics need pip install 'edge-aac[evaluate]'")
@@ -38,9 +38,7 @@ def few_windows_and_no_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def without_rain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped bundle, saying that it was never trained on rain nor on any recording made here."""
-    folder = tmp_path_factory.mktemp("bundles") / "without-rain"
-    shutil.copytree(open_bundle("esc10-tiny").folder, folder)
-    (folder / "ATTRIBUTIONS.csv").write_text("file,label\nelsewhere.wav,dog_bark\n", encoding="utf-8")
+    folder = copy_trained_elsewhere(tmp_path_factory.mktemp("bundles") / "without-rain")
     return folder
 
 
