@@ -150,8 +150,8 @@ def _of_store(recipe: Recipe, data: Path, count: int) -> _Parts:
     store = SoundStore.open(data)
     # By label alone: what a tagger heard in the others is not at hand here.
     store = without(store, [()] * len(store.rows), lexicon, recipe.folds.absent)
-    held_out = {row.fold for row in store.rows} - {*recipe.folds.train}
-    maker = MixtureMaker(store, MixtureRecipe(length_s=_WINDOW_S), 0, sorted(held_out))
+    held_out = store.folds_but(recipe.folds.train)
+    maker = MixtureMaker(store, MixtureRecipe(length_s=_WINDOW_S), 0, held_out)
     windows = [maker.mixture(0, index).waveform for index in range(count)]
     texts = list(islice(drawn_captions(lexicon, np.random.default_rng(0)), CHECK_SCENES))
     rows = sorted(store.training_rows(held_out), key=lambda row: row.source)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST, Seq2SeqManifest
@@ -67,16 +67,37 @@ def evaluate_events(
         "trained_on_recordings": len(attributions(captioner)),
         **event_tables(captioned),
     }
-    scenes = [window for window in captioned if window.kind == "scene"]
-    if metrics and scenes:
-        table = caption_metrics(
-            [window.caption for window in scenes],
-            [window.references for window in scenes],
-            metrics.embedder,
-            metrics.spice,
-        )
-        scores["caption_metrics"] = {"references_from": "the grammar of the training captions", **table}
+    scores |= scene_metrics(captioned, metrics, "the grammar of the training captions")
     return scores, captioned
+
+
+class Captioned(Protocol):
+    """What the caption metrics look at in a window."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def caption(self) -> str: ...
+
+    @property
+    def references(self) -> tuple[str, ...]: ...
+
+
+def scene_metrics(windows: Sequence[Captioned], metrics: MetricChoices | None, origin: str) -> dict[str, Any]:
+    """Metrics of the scenes' captions, as an entry of the scores; no entry without choices or scenes.
+
+    Args:
+        windows: of all kinds.
+        metrics: choices; None leaves them out.
+        origin: of the references, in words.
+    """
+    scenes = [window for window in windows if window.kind == "scene"]
+    if not metrics or not scenes:
+        return {}
+    captions, references = [window.caption for window in scenes], [window.references for window in scenes]
+    table = caption_metrics(captions, references, metrics.embedder, metrics.spice)
+    return {"caption_metrics": {"references_from": origin, **table}}
 
 
 def evaluate_corpus(

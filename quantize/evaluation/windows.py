@@ -195,6 +195,13 @@ def _recordings_of(data: Path, labels: Sequence[str]) -> list[Clip]:
     return [clip for clip in load_clips(data, folds) if clip.label in labels]
 
 
+def noises(count: int, seed: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Windows of noise from white to brown, at -60 to -35 dBFS."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        yield coloured_noise(SCENE_SAMPLES, rng) * np.float32(10.0 ** (rng.uniform(-60.0, -35.0) / 20.0))
+
+
 def _windows(
     clips: list[Clip], unheard: list[Clip], outlier_clips: list[Clip], fold: int, scene_count: int
 ) -> Iterator[TruthWindow]:
@@ -207,9 +214,7 @@ def _windows(
             "scene", f"scene {number}", tuple(scene.labels), scene.relation, filter_bank(scene.waveform),
             tuple(captions(scene, wording, REFERENCES_PER_SCENE)),
         )  # fmt: skip
-    rng = np.random.default_rng(SCENE_SEED)
-    for number in range(NOISE_WINDOWS):
-        noise = coloured_noise(SCENE_SAMPLES, rng) * np.float32(10.0 ** (rng.uniform(-60.0, -35.0) / 20.0))
+    for number, noise in enumerate(noises(NOISE_WINDOWS, SCENE_SEED)):
         yield TruthWindow("noise", f"noise {number}", (), "none", filter_bank(noise))
     silence = filter_bank(np.zeros(SCENE_SAMPLES, dtype=np.float32))
     for number in range(SILENT_WINDOWS):

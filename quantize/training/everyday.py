@@ -83,7 +83,7 @@ class EverydayTraining:
     @property
     def held_out(self) -> tuple[int, ...]:
         """Folds that nothing is learnt from."""
-        return tuple(sorted({row.fold for row in self.store.rows} - {*self.recipe.folds.train}))
+        return self.store.folds_but(self.recipe.folds.train)
 
     def hear_sounds(self, on_progress: OnProgress) -> None:
         """Have the tagger hear every sound by itself, or what is left of them."""

@@ -61,9 +61,7 @@ class EverydaySource:
         assert recipe.everyday is not None
         self.recipe, self.store, self.lexicon, self.stem = recipe, store, lexicon, stem
         self._heard = heard
-        folds = {row.fold for row in store.rows}
-        self.held_out = tuple(sorted(folds - {*recipe.folds.train}))
-        self.scenes = self._scenes(recipe.stored.seed, self.held_out)
+        self.scenes = self._scenes(recipe.stored.seed, store.folds_but(recipe.folds.train))
 
     def captions(self) -> Iterator[str]:
         """See :class:`quantize.training.sources.ExampleSource`."""
@@ -92,9 +90,8 @@ class EverydaySource:
         ]
         if not rows:
             return None
-        others = sorted({row.fold for row in self.store.rows} - {*recipe.folds.validation})
         clips = [self.vectors(padded_clip(self.store.waveform(row))) for row, _ in rows]
-        maker = self._scenes(VALIDATION_SEED, others)
+        maker = self._scenes(VALIDATION_SEED, self.store.folds_but(recipe.folds.validation))
         scenes = [maker.scene(0, index) for index in range(recipe.train.validation_scenes)]
         stories = [story(self.lexicon, scene.events) for scene in scenes]
         truths = [_moments(one) for one in stories]

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
+from quantize.data.everyday.heard_sounds import block_overlap
 from quantize.data.features import batched_filter_bank
 from quantize.data.shards import ShardReader, ShardWriter
 from quantize.models.config import BeatsConfig
@@ -108,9 +109,7 @@ def patch_weights(frames: int, steps: int, step_s: float, beats: BeatsConfig) ->
     """
     starts = torch.arange(0, frames - beats.stem_frames + 1, beats.stem_hop_frames) * FRAME_S
     ends = starts + beats.stem_frames * FRAME_S
-    first = torch.arange(steps) * step_s
-    covered = torch.minimum(ends[:, None], first + step_s) - torch.maximum(starts[:, None], first)
-    covered = covered.clamp(min=0.0)
+    covered = block_overlap(starts, ends, steps, step_s)
     # A tagger that drops a remainder ends before the last patch does: its last step stands for what is left.
     covered[:, -1] += (ends - torch.maximum(starts, torch.tensor(steps * step_s))).clamp(min=0.0)
     return covered / covered.sum(dim=1, keepdim=True)

@@ -63,22 +63,42 @@ def probabilities(tagger: HearingTagger, waveform: Waveform) -> npt.NDArray[np.f
         (T, classes): step t tells of t · 0.5 s to (t + 1) · 0.5 s, by the mean of the features over the 2 s around it.
     """
     steps = max(1, round(len(waveform) / SAMPLE_RATE / HOP_S))
-    # A tagger reduces time by blocks: what is shorter than one has no features.
-    padded = np.pad(waveform, (0, max(0, round(_SHORTEST_S * SAMPLE_RATE) - len(waveform))))
-    tags = tagger.tag(torch.from_numpy(np.ascontiguousarray(padded, np.float32))[None])
+    tags = tagger.tag(for_tagger(waveform))
     features = tags.features[0]
     weights = _window_weights(steps, len(features), tags.step_s).to(features)
     result: npt.NDArray[np.float64] = tagger.classify(weights @ features).sigmoid().double().numpy()
     return result
 
 
+def for_tagger(waveform: Waveform) -> torch.Tensor:
+    """A waveform (samples,) as a batch of one, (1, samples), with silence behind what is shorter than 1 s.
+
+    A tagger reduces time by blocks: what is shorter than one has no features.
+    """
+    padded = np.pad(waveform, (0, max(0, round(_SHORTEST_S * SAMPLE_RATE) - len(waveform))))
+    return torch.from_numpy(np.ascontiguousarray(padded[None], np.float32))
+
+
+def block_overlap(starts: torch.Tensor, ends: torch.Tensor, blocks: int, block_s: float) -> torch.Tensor:
+    """Seconds that stretches of time share with a tagger's blocks.
+
+    Args:
+        starts, ends: (N,), in seconds.
+        blocks: number of blocks, one after the other from 0 s on.
+        block_s: length of one.
+
+    Returns:
+        (N, blocks).
+    """
+    first = torch.arange(blocks) * block_s
+    shared = torch.minimum(ends[:, None], first + block_s) - torch.maximum(starts[:, None], first)
+    return shared.clamp(min=0.0)
+
+
 def _window_weights(steps: int, blocks: int, block_s: float) -> torch.Tensor:
     """(steps, blocks), rows with the sum 1: the share of the window around each step that each block covers."""
     middles = (torch.arange(steps) + 0.5) * HOP_S
-    starts, ends = middles - WINDOW_S / 2.0, middles + WINDOW_S / 2.0
-    first = torch.arange(blocks) * block_s
-    covered = torch.minimum(ends[:, None], first + block_s) - torch.maximum(starts[:, None], first)
-    covered = covered.clamp(min=0.0)
+    covered = block_overlap(middles - WINDOW_S / 2.0, middles + WINDOW_S / 2.0, blocks, block_s)
     # The last block stands for what a tagger drops at the end.
     covered[covered.sum(dim=1) == 0.0, -1] = 1.0
     return covered / covered.sum(dim=1, keepdim=True)

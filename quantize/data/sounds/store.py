@@ -168,6 +168,10 @@ class SoundStore:
             raise DataError(f"{folder / ROWS} lists sound that {SOUND} does not hold: collect it again")
         return cls(sound, rows, _read_copies(folder / COPIES))
 
+    def folds_but(self, folds: Collection[int]) -> tuple[int, ...]:
+        """The folds that the store has besides these, in order."""
+        return tuple(sorted({row.fold for row in self.rows} - {*folds}))
+
     def training_rows(self, held_out: Collection[int]) -> list[StoredSound]:
         """The rows of all folds but those that are held out, without copies of what lies in these."""
         return [

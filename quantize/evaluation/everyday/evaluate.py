@@ -11,8 +11,14 @@ from typing import Any
 from edge_aac.errors import DataError
 from edge_aac.models.opening import CaptioningModel
 from quantize.data.everyday.lexicon import Lexicon, english
-from quantize.evaluation.caption_metrics import caption_metrics
-from quantize.evaluation.evaluate import SCORE_HEADS, MetricChoices, run_facts, score_cells, write_results
+from quantize.evaluation.evaluate import (
+    SCORE_HEADS,
+    MetricChoices,
+    run_facts,
+    scene_metrics,
+    score_cells,
+    write_results,
+)
 from quantize.evaluation.everyday.judging import right
 from quantize.evaluation.everyday.report import sounds_report
 from quantize.evaluation.everyday.tables import sound_tables
@@ -92,15 +98,7 @@ def evaluate_sounds(
     }
     if measured.speech_left_out:
         scores["speech_windows"] = {"left_out": measured.speech_left_out}
-    scenes = [window for window in judged if window.kind == "scene"]
-    if metrics and scenes:
-        table = caption_metrics(
-            [window.caption for window in scenes],
-            [window.references for window in scenes],
-            metrics.embedder,
-            metrics.spice,
-        )
-        scores["caption_metrics"] = {"references_from": "the lexicon of the training captions", **table}
+    scores |= scene_metrics(judged, metrics, "the lexicon of the training captions")
     return scores, judged
 
 

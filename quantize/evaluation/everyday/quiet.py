@@ -14,6 +14,7 @@ from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.scenes import SCENE_SAMPLES
 from quantize.data.sound_shaping import coloured_noise
 from quantize.evaluation.everyday.truth import SoundWindow
+from quantize.evaluation.windows import noises
 
 Wave = npt.NDArray[np.float64]
 
@@ -29,9 +30,7 @@ _TIMES = np.arange(SCENE_SAMPLES) / SAMPLE_RATE
 
 def noise_windows(count: int, seed: int) -> Iterator[SoundWindow]:
     """Noise from white to brown, at -60 to -35 dBFS: that which bundles of ten sounds are measured with."""
-    rng = np.random.default_rng(seed)
-    for number in range(count):
-        noise = coloured_noise(SCENE_SAMPLES, rng) * np.float32(10.0 ** (rng.uniform(-60.0, -35.0) / 20.0))
+    for number, noise in enumerate(noises(count, seed)):
         yield SoundWindow("noise", f"noise {number}", noise)
 
 

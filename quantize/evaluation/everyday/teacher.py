@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
 from quantize.data.everyday.confidence import confidences
 from quantize.data.everyday.events import SURE
+from quantize.data.everyday.heard_sounds import for_tagger
 from quantize.data.everyday.lexicon import Lexicon
 from quantize.evaluation.everyday.truth import TeacherAnswer
 from quantize.models.taggers import Tagger
-
-_SHORTEST_SAMPLES = SAMPLE_RATE
-"""A tagger's blocks halve its spectrogram five times; a shorter sound is followed by silence."""
 
 
 class Teacher:
@@ -34,8 +31,7 @@ class Teacher:
 
     def answer(self, waveform: Waveform) -> TeacherAnswer:
         """What it hears most in the whole of a recording, (samples,) in ±1 at 16 kHz."""
-        padded = np.pad(waveform, (0, max(0, _SHORTEST_SAMPLES - len(waveform))))
-        logits = self._tagger.tag(torch.from_numpy(np.ascontiguousarray(padded[None], np.float32))).logits
+        logits = self._tagger.tag(for_tagger(waveform)).logits
         probabilities = torch.sigmoid(logits.double()).numpy()
         known = np.where(self._class_sounds == "", 0.0, probabilities[0])
         top = str(self._class_sounds[int(known.argmax())]) if known.max() > 0.0 else None
