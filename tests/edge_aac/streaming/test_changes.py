@@ -142,35 +142,36 @@ class _HungModel(FakeModel):
         return super().describe(windows, rngs, cancelled)
 
 
-def _first_missing(made: Session) -> list[str]:
-    """What is first found missing, with checks that stand for 0.2 s each."""
+def _found_missing(made: Session, *complaints: str) -> list[str]:
+    """What is found missing, with checks that stand for 0.2 s each, by the time that all complaints are among it.
+
+    A machine under load delays threads that are alive: other parts may be found missing before, for a while.
+    """
     now_s = 0.0
     liveness = Liveness(made.signs, limit_s=10.0, interval_s=1.0, monotonic=lambda: now_s)
     deadline_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline_s:
         now_s += 0.2
-        if found := liveness.check():
+        found = liveness.check()
+        if all(any(sentence.startswith(complaint) for sentence in found) for complaint in complaints):
             return found
         time.sleep(0.005)
-    return []
+    raise AssertionError(f"{complaints} not all found missing: {liveness.missing()}")
 
 
 def test_a_model_that_hangs_is_found() -> None:
     model, stop = _HungModel(), threading.Event()
     made = session(_live("hall"), FakeSink(), model, stop=stop)
     with _running(made, stop):
-        found = _first_missing(made)
+        _found_missing(made, "describing has not come to an end for ")
         model.released.set()
-    assert any(sentence.startswith("describing has not come to an end for ") for sentence in found)
 
 
 def test_a_read_that_hangs_is_found_though_the_source_seems_to_listen() -> None:
     stop = threading.Event()
     made = session(FakeSource(blocks(3), live=True, endless=True, label="hall"), FakeSink(), stop=stop)
     with _running(made, stop):
-        found = _first_missing(made)
-    assert any("the thread that captures hall has not come round" in sentence for sentence in found)
-    assert any("no sound has come from hall" in sentence for sentence in found)
+        _found_missing(made, "the thread that captures hall has not come round", "no sound has come from hall")
 
 
 @pytest.mark.parametrize(
@@ -198,10 +199,10 @@ def test_a_pipe_that_gives_nothing_for_long_is_no_fault() -> None:
     with _running(made, stop):
         now_s = 0.0
         liveness = Liveness(made.signs, limit_s=10.0, interval_s=1.0, monotonic=lambda: now_s)
-        for _ in range(100):
+        for _ in range(60):
             now_s += 0.2
             assert liveness.check() == []
-            time.sleep(0.01)
+            time.sleep(0.04)  # 10 s of the limit are 2 s here: a machine under load delays the threads by less
 
 
 def test_a_slow_model_that_goes_on_is_no_fault() -> None:
@@ -213,7 +214,7 @@ def test_a_slow_model_that_goes_on_is_no_fault() -> None:
         for _ in range(100):
             now_s += 0.2
             assert not [sentence for sentence in liveness.check() if "describing" in sentence]
-            time.sleep(0.01)
+            time.sleep(0.02)
 
 
 def _signs(made: Session) -> dict[str, Sign]:
