@@ -2,7 +2,8 @@
 
 1. The tagger hears mixtures of a store's sounds (:mod:`quantize.training.tagged_mixtures`) and every sound by itself
    (:mod:`quantize.data.everyday.heard_sounds`). Both serve every run with the same sounds and recipe.
-2. The encoder learns from the mixtures (:mod:`quantize.training.tagging`).
+2. The encoder learns from the mixtures (:mod:`quantize.training.tagging`): where the recipe says so its stem first,
+   alone, on patches that do not overlap, which is half the work.
 3. Its stem stays as it is. Scenes are stored with captions and what the stem makes of them, so that the captioner's
    own training is short (:mod:`quantize.training.everyday_source`).
 """
@@ -111,7 +112,10 @@ class EverydayTraining:
         if self.world.first:
             self._note_tagging()
         self.world.barrier()
-        return Tagging(model, recipe.tagging, self.tagger, mixtures, self.run, self.world).train(progress)
+        taught = None
+        if recipe.stem is not None:
+            taught = Tagging(model, recipe.stem, self.tagger, mixtures, self.run, self.world).train(progress)
+        return Tagging(model, recipe.tagging, self.tagger, mixtures, self.run, self.world, taught).train(progress)
 
     def source(self, taught: Mapping[str, Tensor]) -> EverydaySource:
         """Scenes as examples, heard through a taught encoder's stem."""
@@ -140,7 +144,9 @@ class EverydayTraining:
         recipe, place = self.recipe, self.run / TAGGING
         place.mkdir(parents=True, exist_ok=True)
         parts = {
-            "recipe": [asdict(part) for part in (recipe.tagging, recipe.model, recipe.folds) if part is not None],
+            "recipe": [
+                asdict(part) for part in (recipe.stem, recipe.tagging, recipe.model, recipe.folds) if part is not None
+            ],
             "mixtures": ShardReader(self.heard / MIXTURES).metadata,
         }
         note_identities({name: sha256_of(part) for name, part in parts.items()}, place)

@@ -26,6 +26,7 @@ from quantize.training.settings import (
     EventRecipe,
     FamiliarityRecipe,
     Folds,
+    ListeningSettings,
     MixupRecipe,
     Precision,
     StoredRecipe,
@@ -46,6 +47,7 @@ class Recipe:
             it out.
         corpus: captioned clips to learn from; None: scenes of labelled recordings.
         familiarity: settings of the score of familiarity; None for a bundle without one.
+        stem: settings of its stem's distillation, alone, before the rest of the encoder; None leaves it out.
         tagging: settings of the encoder's distillation from an audio tagger, before the captions; None leaves it out.
         mixtures: how the mixtures are drawn that tagger and encoder hear.
         everyday: how scenes of everyday sounds are drawn; None: scenes of ten sounds, or a corpus.
@@ -74,6 +76,7 @@ class Recipe:
     rerank: Mapping[str, float] = field(default_factory=dict)
     events: EventRecipe = field(default_factory=EventRecipe)
     familiarity: FamiliarityRecipe | None = None
+    stem: ListeningSettings | None = None
     tagging: TaggingSettings | None = None
     mixtures: MixtureRecipe = field(default_factory=MixtureRecipe)
     everyday: EverydaySceneRecipe | None = None
@@ -86,6 +89,7 @@ class Recipe:
             at_least_one(self.train, "validation_scenes")
         if (self.tagging is None) != (self.everyday is None):
             raise ConfigError("[tagging] and [everyday] go together: give both tables, or neither")
+        self._check_stem()
         if self.everyday and (self.corpus or self.pretrain or self.familiarity):
             raise ConfigError("a recipe with [everyday] takes no [corpus], [pretrain] or [familiarity]")
         if self.everyday and not self.model.beats.stem_width:
@@ -97,6 +101,17 @@ class Recipe:
                 f"[text] embeds in {self.text.embedding_dim} dimensions, [model] in {self.model.embedding_dim}: "
                 "give both the same embedding_dim"
             )
+
+    def _check_stem(self) -> None:
+        """Refuse a stem that would not be taught, and patches that cannot be heard without overlap."""
+        if self.tagging and self.tagging.stem_stays and not self.stem:
+            raise ConfigError("[tagging] stem_stays needs the table [stem], which teaches the stem before")
+        if not self.stem:
+            return
+        if not self.tagging:
+            raise ConfigError("[stem] needs the table [tagging]")
+        if not self.model.beats.stem_frames <= 2 * self.model.beats.stem_hop_frames:
+            raise ConfigError("[stem] hears every second patch: set stem_frames to at most twice stem_hop_frames")
 
     def _check_absent(self) -> None:
         """Refuse to leave out what the recordings have no label for, nor the lexicon a name."""
@@ -131,6 +146,7 @@ class Recipe:
             recipe,
             train=replace(recipe.train, **of_stages),
             pretrain=replace(recipe.pretrain, **of_stages) if recipe.pretrain else None,
+            stem=replace(recipe.stem, **of_stages) if recipe.stem else None,
             tagging=replace(recipe.tagging, **of_stages) if recipe.tagging else None,
             text_student=replace(recipe.text_student, **of_stages),
         )
@@ -252,6 +268,7 @@ def recipe_from(table: Mapping[str, Any]) -> Recipe:
         familiarity=config_from(FamiliarityRecipe, _renamed(table["familiarity"], least="threshold"))
         if table.get("familiarity")
         else None,
+        stem=config_from(ListeningSettings, table["stem"]) if table.get("stem") else None,
         tagging=config_from(TaggingSettings, table["tagging"]) if table.get("tagging") else None,
         mixtures=config_from(MixtureRecipe, table.get("mixtures", {})),
         everyday=config_from(EverydaySceneRecipe, table["everyday"]) if table.get("everyday") is not None else None,

@@ -50,23 +50,17 @@ class TrainerSettings:
 
 
 @dataclass(frozen=True)
-class TaggingSettings(TrainerSettings):
-    """Settings of the encoder's distillation from an audio tagger; a "scene" is a mixture here.
+class ListeningSettings(TrainerSettings):
+    """Settings of a distillation from an audio tagger; a "scene" is a mixture here.
 
     Attributes:
-        mixtures: mixtures that are made and heard by the tagger once, before the training; epochs go through them.
-        mixture_s: length of one, in seconds.
-        mixture_seed: seed that they are drawn with, whatever seed a run has.
         local_weight: the stem's vectors against the tagger's features of the same second.
-        overall_weight: the encoder's mean against the tagger's features of the whole mixture.
+        overall_weight: the mean of what the student hears against the tagger's features of the whole mixture.
         classes_weight: what the tagger's own classifier makes of the student's features, against its posteriors.
         similarity_weight: cosines within a batch (:func:`quantize.training.objective.similarity_matching`).
         masks, mask_bins: number and greatest width of the stripes of the mel axis that the student does not hear.
     """
 
-    mixtures: int = 60_000
-    mixture_s: float = 5.0
-    mixture_seed: int = 1
     local_weight: float = 1.0
     overall_weight: float = 1.0
     classes_weight: float = 0.3
@@ -76,11 +70,31 @@ class TaggingSettings(TrainerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least_one(self, "mixtures")
-        not_negative(self, "mixture_seed", "masks")
-        not_negative(self, "local_weight", "overall_weight", "classes_weight", "similarity_weight")
-        within(self, "mixture_s", 1.0, 10.0)
+        not_negative(self, "local_weight", "overall_weight", "classes_weight", "similarity_weight", "masks")
         within(self, "mask_bins", 0, NUM_MEL_BINS)
+
+
+@dataclass(frozen=True)
+class TaggingSettings(ListeningSettings):
+    """Settings of the encoder's distillation from an audio tagger, and of the mixtures that are heard.
+
+    Attributes:
+        mixtures: mixtures that are made and heard by the tagger once, before the training; epochs go through them.
+        mixture_s: length of one, in seconds.
+        mixture_seed: seed that they are drawn with, whatever seed a run has.
+        stem_stays: the stem was taught before (the table [stem]) and learns no more.
+    """
+
+    mixtures: int = 60_000
+    mixture_s: float = 5.0
+    mixture_seed: int = 1
+    stem_stays: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least_one(self, "mixtures")
+        not_negative(self, "mixture_seed")
+        within(self, "mixture_s", 1.0, 10.0)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from quantize.models.config import BeatsConfig
 from quantize.models.taggers import Tagger
 from quantize.progress import OnProgress
 from quantize.training.batches import shuffled
-from quantize.training.settings import TaggingSettings
+from quantize.training.settings import ListeningSettings
 from quantize.training.tensor_batch import TensorBatch
 
 _BATCH = 16
@@ -123,10 +123,12 @@ class TaggedMixtures(Dataset[TaggedBatch]):
         folder: folder of :func:`write_tagged`.
         settings: seed, masks and number of mixtures of an epoch.
         epoch: counted from 0.
+        hop: frames between two patches, where of patches that overlap only every second one is heard: those that
+            begin an even number of hops after the start in one epoch, the others in the next. None keeps all.
     """
 
-    def __init__(self, folder: Path, settings: TaggingSettings, epoch: int) -> None:
-        self.reader, self.settings, self.epoch = ShardReader(folder), settings, epoch
+    def __init__(self, folder: Path, settings: ListeningSettings, epoch: int, hop: int | None = None) -> None:
+        self.reader, self.settings, self.epoch, self.hop = ShardReader(folder), settings, epoch, hop
 
     def __len__(self) -> int:
         return self.settings.scenes_per_epoch
@@ -144,6 +146,10 @@ class TaggedMixtures(Dataset[TaggedBatch]):
             width = int(rng.integers(settings.mask_bins + 1))
             start = int(rng.integers(fbank.shape[2] - width + 1))
             fbank[:, :, start : start + width] = silence
+        if self.hop is not None:
+            first = self.epoch % 2
+            tensors["fbank"] = fbank[:, first * self.hop :]
+            tensors |= {name: tensors[name][:, first::2] for name in ("local", "local_logits")}
         return TaggedBatch(**tensors)
 
 

@@ -6,12 +6,15 @@ posteriors are matched without 527 rare classes having to be learnt anew. What i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from quantize.data.shards import ShardReader
 from quantize.models.captioner import Captioner
 from quantize.models.config import CaptionerConfig
 from quantize.models.taggers import Tagger
@@ -19,12 +22,15 @@ from quantize.training.distributed import World
 from quantize.training.loop import Progress, Terms, Trainer
 from quantize.training.objective import similarity_matching
 from quantize.training.precision import in_fp32
-from quantize.training.settings import TaggingSettings
+from quantize.training.settings import ListeningSettings, TaggingSettings
 from quantize.training.tagged_mixtures import TaggedBatch, TaggedMixtures, collate_tagged
 from quantize.training.trainee import channels_last
 
-FOLDER = "tagging"
+FOLDER, STEM_FOLDER = "tagging", "stem"
 _PARTS = ("encoder", "downsample_conv", "postencoder")
+_EVERY = 2
+"""Patches that overlap by half: every second one touches the next."""
+
 _STATISTICS_OF = 512
 _LEAST_DEVIATION = 0.05
 
@@ -35,11 +41,22 @@ class Listener(nn.Module):
     Args:
         config: of the captioner.
         feature_size: F of the tagger.
+        taught: weights that it begins with, under the captioner's names; of the stem at least where that stays.
+        stem_stays: the stem learns no more.
     """
 
-    def __init__(self, config: CaptionerConfig, feature_size: int) -> None:
+    def __init__(
+        self,
+        config: CaptionerConfig,
+        feature_size: int,
+        taught: Mapping[str, Tensor] | None = None,
+        stem_stays: bool = False,
+    ) -> None:
         super().__init__()
         captioner = Captioner(config)
+        assert not captioner.load_state_dict(dict(taught or {}), strict=False).unexpected_keys
+        self.stem_stays = stem_stays
+        captioner.encoder.patch_embedding.requires_grad_(not stem_stays)
         self.encoder, self.downsample_conv = captioner.encoder, captioner.downsample_conv
         self.postencoder = captioner.postencoder
         self.local = nn.Linear(config.beats.patch_embed_dim, feature_size)
@@ -64,9 +81,51 @@ class Listener(nn.Module):
         pooled = torch.cat([(weights * memory).sum(dim=1), memory.mean(dim=1)], dim=-1)
         return self.local(stem), self.overall(pooled), pooled
 
+    def train(self, mode: bool = True) -> Listener:
+        """As of any module, but a stem that stays keeps the statistics of its norms."""
+        super().train(mode)
+        if self.stem_stays:
+            self.encoder.patch_embedding.eval()
+        return self
+
     def parts(self) -> dict[str, Tensor]:
         """The weights of the captioner among its own, under the captioner's names."""
         return {name: tensor for name, tensor in self.state_dict().items() if name.partition(".")[0] in _PARTS}
+
+
+class StemListener(nn.Module):
+    """A captioner's stem and the maps to a tagger's features, on patches that do not overlap: half the work.
+
+    Args:
+        config: of the captioner, whose patches overlap by half.
+        feature_size: F of the tagger.
+    """
+
+    def __init__(self, config: CaptionerConfig, feature_size: int) -> None:
+        super().__init__()
+        stem = Captioner(config).encoder.patch_stem
+        assert stem is not None
+        self.stem = stem
+        stem.hop = _EVERY * config.beats.stem_hop_frames
+        self.local = nn.Linear(config.beats.patch_embed_dim, feature_size)
+        self.overall = nn.Linear(config.beats.patch_embed_dim, feature_size)
+
+    def forward(self, fbank: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Hear mixtures.
+
+        Args:
+            fbank: (B, frames, 128).
+
+        Returns:
+            As of :class:`Listener`, for every second of P patches; what is pooled is the mean of the stem's vectors.
+        """
+        vectors = self.stem(fbank.unsqueeze(1)).flatten(2).transpose(1, 2)
+        pooled = vectors.mean(dim=1)
+        return self.local(vectors), self.overall(pooled), pooled
+
+    def parts(self) -> dict[str, Tensor]:
+        """The weights of the stem under the captioner's names."""
+        return {f"encoder.patch_embedding.{name}": tensor for name, tensor in self.stem.state_dict().items()}
 
 
 class TaggingObjective:
@@ -78,11 +137,11 @@ class TaggingObjective:
         local, overall: (N, F) examples of the tagger's features, whose means and deviations are the units.
     """
 
-    def __init__(self, tagger: Tagger, settings: TaggingSettings, local: Tensor, overall: Tensor) -> None:
+    def __init__(self, tagger: Tagger, settings: ListeningSettings, local: Tensor, overall: Tensor) -> None:
         self.tagger, self.settings = tagger, settings
         self.local, self.overall = _units(local), _units(overall)
 
-    def __call__(self, listener: Listener, batch: TaggedBatch) -> Terms:
+    def __call__(self, listener: Listener | StemListener, batch: TaggedBatch) -> Terms:
         local, overall, pooled = listener(batch.fbank)
         settings = self.settings
         with in_fp32(local):
@@ -110,35 +169,40 @@ class Tagging:
 
     Args:
         config: of the captioner.
-        settings: the recipe's table [tagging].
+        settings: the recipe's table [tagging], or [stem]: then the stem learns alone.
         tagger: the teacher.
         mixtures: folder of :func:`quantize.training.tagged_mixtures.write_tagged`.
         folder: folder of the captioner's run.
         world: the processes.
+        taught: weights of the encoder to begin with, under the captioner's names; of the stem at least where it stays.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what learns what from whom, where, from which start
         self,
         config: CaptionerConfig,
-        settings: TaggingSettings,
+        settings: ListeningSettings,
         tagger: Tagger,
         mixtures: Path,
         folder: Path,
         world: World | None = None,
+        taught: Mapping[str, Tensor] | None = None,
     ) -> None:
-        place = folder / FOLDER
-        place.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(settings.seed)
         world = world or World()
-        listener = channels_last(Listener(config, tagger.feature_size))
-        examples = TaggedMixtures(mixtures, settings, 0)
-        some = [examples.reader[index].arrays for index in range(min(_STATISTICS_OF, len(examples.reader)))]
+        listener: Listener | StemListener
+        if isinstance(settings, TaggingSettings):
+            listener, hop = Listener(config, tagger.feature_size, taught, settings.stem_stays), None
+        else:
+            listener, hop = StemListener(config, tagger.feature_size), config.beats.stem_hop_frames
+        place = folder / (FOLDER if hop is None else STEM_FOLDER)
+        place.mkdir(parents=True, exist_ok=True)
+        some = [sample.arrays for sample in islice(ShardReader(mixtures), _STATISTICS_OF)]
         local = torch.cat([torch.from_numpy(arrays["local"]).float() for arrays in some])
         overall = torch.stack([torch.from_numpy(arrays["overall"]).float() for arrays in some])
         self.trainer: Trainer[TaggedBatch] = Trainer(
-            listener,
+            channels_last(listener),
             TaggingObjective(tagger.on(world.device), settings, local.to(world.device), overall.to(world.device)),
-            lambda epoch: TaggedMixtures(mixtures, settings, epoch),
+            lambda epoch: TaggedMixtures(mixtures, settings, epoch, hop),
             collate_tagged,
             settings,
             place,
@@ -149,7 +213,7 @@ class Tagging:
         """Run what is left; returns the averaged weights of the encoder, under the captioner's names."""
         self.trainer.train(progress)
         averaged = self.trainer.averaged.module
-        assert isinstance(averaged, Listener)
+        assert isinstance(averaged, Listener | StemListener)
         return averaged.parts()
 
 

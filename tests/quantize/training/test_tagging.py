@@ -17,7 +17,7 @@ from quantize.models.captioner import Captioner
 from quantize.models.config import BeatsConfig, CaptionerConfig, ConformerConfig, DecoderConfig
 from quantize.models.efficientat import EfficientAt
 from quantize.models.taggers import EfficientAtTagger
-from quantize.training.settings import TaggingSettings
+from quantize.training.settings import ListeningSettings, TaggingSettings
 from quantize.training.tagged_mixtures import TaggedMixtures, collate_tagged, patch_weights, write_tagged
 from quantize.training.tagging import Tagging, TaggingObjective, _posterior_loss
 from tests.quantize.training.distill_cases import RecordedProgress
@@ -139,8 +139,7 @@ def test_posteriors_that_agree_cost_nothing() -> None:
 
 def test_it_learns_what_the_tagger_hears(mixtures: Path, tagger: EfficientAtTagger, tmp_path: Path) -> None:
     run = Tagging(SMALL, SETTINGS, tagger, mixtures, tmp_path)
-    objective = run.trainer._terms.objective[0]  # type: ignore[union-attr, index]
-    assert isinstance(objective, TaggingObjective)
+    objective = _objective_of(run)
     batch = collate_tagged([TaggedMixtures(mixtures, replace(SETTINGS, masks=0), 0)[index] for index in range(12)])
     listener = run.trainer.trainee.eval()
     with torch.no_grad():
@@ -149,8 +148,48 @@ def test_it_learns_what_the_tagger_hears(mixtures: Path, tagger: EfficientAtTagg
     with torch.no_grad():
         after = {name: float(term) for name, term in objective(run.trainer.trainee.eval(), batch).items()}
     assert all(after[name] < 0.8 * before[name] for name in ("local", "overall", "classes")), (before, after)
-    print(before, after)
     captioner = Captioner(SMALL)
     missing, unexpected = captioner.load_state_dict(weights, strict=False)
     assert not unexpected
     assert {name.partition(".")[0] for name in missing}.isdisjoint({"encoder", "downsample_conv", "postencoder"})
+
+
+def _objective_of(run: Tagging) -> TaggingObjective:
+    objective = run.trainer._terms.objective[0]  # type: ignore[union-attr, index]
+    assert isinstance(objective, TaggingObjective)
+    return objective
+
+
+STEM = ListeningSettings(
+    epochs=60, scenes_per_epoch=12, batch_scenes=6, learning_rate=1e-2, warmup_steps=5, workers=0, masks=0
+)
+
+
+def test_epochs_of_the_stem_alone_hear_every_second_patch_in_turn(mixtures: Path) -> None:
+    whole = TaggedMixtures(mixtures, STEM, 0)[3]
+    even, odd = (TaggedMixtures(mixtures, replace(STEM, masks=0), epoch, BEATS.stem_hop_frames) for epoch in (0, 1))
+    assert torch.equal(even[3].fbank, whole.fbank)
+    assert torch.equal(even[3].local, whole.local[:, ::2])
+    index = next(index for index in range(12) if torch.equal(odd[index].logits, whole.logits))
+    assert torch.equal(odd[index].fbank, whole.fbank[:, BEATS.stem_hop_frames :])
+    assert torch.equal(odd[index].local_logits, whole.local_logits[:, 1::2])
+
+
+def test_a_stem_learns_alone_and_then_stays(mixtures: Path, tagger: EfficientAtTagger, tmp_path: Path) -> None:
+    alone = Tagging(SMALL, STEM, tagger, mixtures, tmp_path)
+    objective, listener = _objective_of(alone), alone.trainer.trainee.eval()
+    batch = collate_tagged([TaggedMixtures(mixtures, STEM, 0, BEATS.stem_hop_frames)[index] for index in range(12)])
+    with torch.no_grad():
+        before = {name: float(term) for name, term in objective(listener, batch).items()}
+    taught = alone.train(RecordedProgress())
+    with torch.no_grad():
+        after = {name: float(term) for name, term in objective(alone.trainer.trainee.eval(), batch).items()}
+    assert all(after[name] < 0.8 * before[name] for name in ("local", "overall", "classes")), (before, after)
+
+    stays = replace(SETTINGS, epochs=2, stem_stays=True)
+    weights = Tagging(SMALL, stays, tagger, mixtures, tmp_path, taught=taught).train(RecordedProgress())
+    assert taught
+    for name, tensor in taught.items():
+        assert torch.equal(weights[name], tensor), name
+    fresh = Captioner(SMALL).state_dict()
+    assert any(not torch.equal(tensor, fresh[name]) for name, tensor in weights.items() if "postencoder" in name)
