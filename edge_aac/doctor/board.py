@@ -28,9 +28,10 @@ def _board(context: Context) -> Iterator[Finding]:
 
 def model(context: Context) -> str:
     """The board's name: of its device tree (Jetson, Raspberry Pi), or of its firmware; else that it is unknown."""
-    name = context.text("proc/device-tree/model") or context.text("sys/firmware/devicetree/base/model")
-    if name:
-        return name
+    # A container hides the first two.
+    for path in ("proc/device-tree/model", "sys/firmware/devicetree/base/model", "sys/devices/soc0/machine"):
+        if name := context.text(path):
+            return name
     parts = [context.text(f"sys/class/dmi/id/{field}") for field in ("sys_vendor", "product_name")]
     return " ".join(part for part in parts if part) or "unknown board"
 

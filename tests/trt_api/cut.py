@@ -31,7 +31,7 @@ FUNCTIONS = (
     *("cudaMalloc", "cudaFree", "cudaMallocHost", "cudaFreeHost", "cudaMemcpyAsync", "cudaMemcpy2DAsync"),
     *("cudaMemsetAsync", "cudaStreamCreateWithFlags", "cudaStreamDestroy", "cudaStreamSynchronize"),
     *("cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphLaunch"),
-    *("cudaGraphDestroy", "cudaGraphExecDestroy"),
+    *("cudaGraphDestroy", "cudaGraphExecDestroy", "cudaDriverGetVersion", "cudaRuntimeGetVersion"),
 )
 CUDA_ENUMS = {
     "cudaError_t": (
@@ -43,7 +43,7 @@ CUDA_ENUMS = {
     "cudaStreamCaptureMode": ("cudaStreamCaptureModeGlobal", "cudaStreamCaptureModeThreadLocal"),
 }
 CONSTANTS = ("cudaStreamNonBlocking",)
-PROPERTIES = ("name", "major", "minor", "integrated", "totalGlobalMem")
+PROPERTIES = ("name", "major", "minor", "integrated", "multiProcessorCount", "totalGlobalMem")
 
 
 def cut_tensorrt(facts: dict[str, Any]) -> dict[str, Any]:

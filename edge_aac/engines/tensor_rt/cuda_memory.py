@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.board.gpu_access import access_fault
 from edge_aac.errors import DeviceError
 
 # What cudaMalloc gives is aligned to, and what TensorRT wants of every address.
@@ -62,10 +63,11 @@ class Cuda:
         self.runtime: Any = load_runtime()
         error, count = self.runtime.cudaGetDeviceCount()
         if int(error) != _SUCCESS or not count:
-            raise DeviceError(
-                f"no CUDA GPU can be used here ({self._text(error)}): run on a Jetson as a user of the group video, "
-                "a container with `--runtime nvidia`, or choose --backend onnxruntime"
+            mend = access_fault() or (
+                "run on a Jetson as a user of the groups video and render, a container with `--runtime nvidia "
+                "--group-add $(stat -c %g /dev/dri/renderD128)`, or choose --backend onnxruntime"
             )
+            raise DeviceError(f"no CUDA GPU can be used here ({self._text(error)}): {mend}")
 
     def properties(self) -> Any:
         """``cudaDeviceProp`` of the first GPU."""
