@@ -45,7 +45,9 @@ def access_mend(closed: Sequence[Path], root: Path = Path("/")) -> str:
     """
     groups = sorted({node.stat().st_gid for node in closed if _opens_to_its_group(node)})
     if not groups:
-        return f"let a group of this user read and write {_shown(closed[0], root)}: see `ls -l {_shown(closed[0], root)}`"
+        return (
+            f"let a group of this user read and write {_shown(closed[0], root)}: see `ls -l {_shown(closed[0], root)}`"
+        )
     if any((root / name).exists() for name in _OF_A_CONTAINER):
         options = " ".join(f"--group-add {number}" for number in groups)
         return f"start the container with `{options}`"

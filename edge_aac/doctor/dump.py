@@ -116,6 +116,7 @@ class Dump:
         for number, manifest in enumerate(self._manifests()):
             name = "manifest.json" if number == 0 else f"manifest-{number + 1}.json"
             yield Entry(name, "manifest of the bundle, without its weights", manifest)
+        yield Entry("builds.json", "what the last `edge-aac build-engine` reported of it", self._builds)
         yield Entry("devices.jsonl", "what `edge-aac devices` gives", _devices)
         yield Entry("machine.txt", "kernel, board, memory, sound cards, mounts, temperatures", self._machine)
         yield Entry("service.json", "state of the service's units", _service)
@@ -150,6 +151,16 @@ class Dump:
             return lambda: _read(find_bundle(name) / MANIFEST)
 
         return [reader(name) for name in listed]
+
+    def _builds(self) -> str:
+        from edge_aac.bundle.build_reports import last_report
+        from edge_aac.bundle.names import bundle_names
+        from edge_aac.models.settings import CaptionerSettings
+
+        if self._context.loaded is None:
+            return ""
+        kept = [last_report(name) for name in bundle_names(self._context.loaded.get(CaptionerSettings).bundle)]
+        return "".join(json.dumps(report, ensure_ascii=False, indent=1) + "\n" for report in kept if report)
 
     def _machine(self) -> str:
         blocks = [f"== /{name}\n{text}\n" for name in _BOARD_FILES if (text := self._context.text(name))]

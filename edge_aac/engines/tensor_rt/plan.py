@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edge_aac.engines.tensor_rt.cuda_memory import size_bytes
-from edge_aac.engines.tensor_rt.library import TensorRtLog
+from edge_aac.engines.tensor_rt.library import TensorRtLog, first_line
 from edge_aac.errors import DataError, DeviceError
 
 Shape = tuple[int, ...]
@@ -112,7 +112,14 @@ class BoundPlan:
                     f"{self.path} was built for {name} up to {list(self.inputs[name].largest)}, not {list(shape)} "
                     f"{self._log.because()}: {self._rebuild_for(name, shape)}"
                 )
-        if missing := self._context.infer_shapes():
+        try:
+            missing = self._context.infer_shapes()
+        except RuntimeError as error:
+            raise DataError(
+                f"TensorRT cannot tell the shapes within {self.path} ({first_line(error)}) {self._log.because()}: "
+                f"{self._rebuild}"
+            ) from error
+        if missing:
             raise DataError(f"{self.path} also needs the values of {', '.join(missing)}: export the bundle again")
         self._shapes = dict(shapes)
         return True

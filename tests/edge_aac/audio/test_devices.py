@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from edge_aac.audio.devices import InputDevice, cards, cards_are_hidden, find_input, missing_input, list_inputs, order_inputs, silenced_stderr
+from edge_aac.audio.devices import (
+    InputDevice,
+    cards,
+    cards_are_hidden,
+    find_input,
+    list_inputs,
+    missing_input,
+    order_inputs,
+    silenced_stderr,
+)
 from edge_aac.commands.devices import app
 from edge_aac.errors import DeviceError
 

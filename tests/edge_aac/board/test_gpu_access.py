@@ -90,9 +90,12 @@ def test_doctor_names_the_closed_nodes_and_the_mend(tmp_path: Path, monkeypatch:
     _as_stranger(monkeypatch, VIDEO)
     (part,) = gpu.check(Context(load_settings(None, Layer({})), root=root))
     found = list(part.run())
-    assert Finding(
-        "warning", "this user may not use /dev/dri/renderD128", f"start the container with `--group-add {RENDER}`"
-    ) in found
+    assert (
+        Finding(
+            "warning", "this user may not use /dev/dri/renderD128", f"start the container with `--group-add {RENDER}`"
+        )
+        in found
+    )
 
 
 def test_what_cuda_says_of_no_gpu_comes_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:

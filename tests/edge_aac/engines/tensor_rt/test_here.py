@@ -94,13 +94,17 @@ def test_no_cuda_python(monkeypatch: pytest.MonkeyPatch) -> None:
     _one_sentence(caught)
 
 
-@pytest.mark.parametrize("answer", ["cudaErrorInsufficientDriver", "cudaErrorNoDevice"])
-def test_no_gpu(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("answer", "mend"),
+    [
+        ("cudaErrorInsufficientDriver", "of another JetPack, run `pip install 'cuda-python>=12.8,<13'` on JetPack 6"),
+        ("cudaErrorNoDevice", "groups video and render.*--backend onnxruntime"),
+    ],
+)
+def test_no_gpu(answer: str, mend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     installed = install(monkeypatch)
     installed.cuda.failing["cudaGetDeviceCount"] = answer
-    with pytest.raises(
-        DeviceError, match="no CUDA GPU can be used here .*groups video and render.*--backend onnxruntime"
-    ) as caught:
+    with pytest.raises(DeviceError, match=f"no CUDA GPU can be used here .*{mend}") as caught:
         Cuda()
     _one_sentence(caught)
 
