@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge_aac.models.seq2seq import Captioner
 
 LIMIT_S = 300.0
-WARM_UP_WINDOWS, WINDOWS = 3, 20
+WARM_UP_WINDOWS, WINDOWS = 3, 12
 SCENE_S = 20.0
 STAGES = {"encode": ("stem", "encoder"), "decode": ("decoder",), "rerank": ("text_embedder",)}
 """Stage of a window → the graphs that it runs."""

@@ -1,7 +1,8 @@
 """Who may use the GPU: its device files, and the groups that they belong to.
 
-On a Jetson ``/dev/nvhost-*`` and ``/dev/nvmap`` are of group ``video``. Since JetPack 6 CUDA opens ``/dev/dri/renderD*``,
-too, of group ``render``, whose number differs from board to board: a container knows it by number alone.
+On a Jetson ``/dev/nvhost-*`` and ``/dev/nvmap`` are of group ``video``. Since JetPack 6 CUDA opens
+``/dev/dri/renderD*``, too, of group ``render``, whose number differs from board to board: a container knows it by
+number alone.
 """
 
 from __future__ import annotations

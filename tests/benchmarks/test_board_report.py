@@ -51,11 +51,7 @@ def _found(folder: Path, root: Path) -> list[Finding]:
     return list(part.run())
 
 
-def test_engines_are_timed_beside_the_bound_of_their_board(
-    planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(board_report, "WINDOWS", 2)
-    monkeypatch.setattr(board_report, "WARM_UP_WINDOWS", 1)
+def test_engines_are_timed_beside_the_bound_of_their_board(planned: Path, tmp_path: Path) -> None:
     loaded, timed, share = _found(planned, tmp_path)
     assert "its engines were loaded" in loaded.text
     assert [stage in timed.text for stage in ("encode ", "decode ", "rerank ")] == [True] * 3

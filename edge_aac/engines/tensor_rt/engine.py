@@ -32,9 +32,9 @@ from edge_aac.errors import DataError, InputMissingError
 class GpuIdentity:
     """The GPU and TensorRT version that a plan is tied to.
 
-    All Orin boards call their GPU "Orin" and have the architecture sm_87: its multiprocessors, of which a power mode may
-    switch some off, and the board's memory are what tells them apart. CUDA gives both in a container as well, where the
-    kernel's device tree is hidden.
+    All Orin boards call their GPU "Orin" and have the architecture sm_87: its multiprocessors, of which a power mode
+    may switch some off, and the board's memory are what tells them apart. CUDA gives both in a container as well, where
+    the kernel's device tree is hidden.
 
     Attributes:
         architecture: architecture of the GPU ("sm_87").
