@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def check(context: Context) -> Sequence[Part]:
     names = bundle_names(settings.bundle)
     return [
         Part(
-            lambda name=name: _engines(context, name, settings.candidates),
+            partial(_engines, context, name, settings.candidates),
             name if len(names) > 1 else "",
             limit_s=LIMIT_S,
         )

@@ -175,7 +175,7 @@ def cards(root: Path = Path("/")) -> bytes:
 
 def cards_are_hidden(root: Path = Path("/")) -> bool:
     """Whether it cannot be seen which sound card is which: neither ``/proc/asound`` nor ``/sys`` names any."""
-    return not any((root / folder).glob("card[0-9]*") for folder in _SOUND_FOLDERS)
+    return not any(path for folder in _SOUND_FOLDERS for path in (root / folder).glob("card[0-9]*"))
 
 
 @contextmanager

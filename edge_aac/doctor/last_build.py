@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from edge_aac.doctor.contract import Context, Finding, Part
@@ -14,7 +15,7 @@ def check(context: Context) -> Sequence[Part]:
     from edge_aac.models.settings import CaptionerSettings
 
     names = bundle_names(context.settings.get(CaptionerSettings).bundle)
-    return [Part(lambda name=name: _last_build(name), name if len(names) > 1 else "") for name in names]
+    return [Part(partial(_last_build, name), name if len(names) > 1 else "") for name in names]
 
 
 def _last_build(name: str) -> Iterator[Finding]:

@@ -52,8 +52,7 @@ def test_first_steps_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     installed.cuda.failing = {"cudaStreamEndCapture": "cudaErrorStreamCaptureInvalidated"}
     found = _first_steps()
     assert _statuses(found) == ["ok", "ok", "ok", "warning"] and "no CUDA graph can be run" in found[-1].text
-    installed.cuda.failing = {}
-    _copies_nothing(installed, monkeypatch)
+    _copies_nothing(install(monkeypatch), monkeypatch)
     found = _first_steps()
     assert _statuses(found) == ["ok", "ok", "failed"] and "not what was sent" in found[-1].text
 

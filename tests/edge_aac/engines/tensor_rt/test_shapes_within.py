@@ -10,6 +10,7 @@ import pytest
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError
+from tests.edge_aac.engines.tensor_rt import trt_stand_in_run
 from tests.edge_aac.engines.tensor_rt.trt_cases import install, plan_of
 
 pytestmark = pytest.mark.one_python
@@ -25,7 +26,7 @@ def test_shapes_that_cannot_be_inferred_are_a_sentence(tmp_path: Path, monkeypat
         installed.tensorrt.log_line(logger, "ERROR", "Error Code 4: Reshape_12: volumes of dimensions differ\nmore")
         raise RuntimeError("IExecutionContext::inferShapes failed\nat executionContext.cpp:1")
 
-    monkeypatch.setattr(installed.tensorrt.module.IExecutionContext, "infer_shapes", fail)
+    monkeypatch.setattr(trt_stand_in_run.Context, "_infer_shapes", fail)
     with pytest.raises(DataError, match="inferShapes failed.*Reshape_12.*run `edge-aac build-engine") as caught:
         TensorRtEngine(plan, DeviceContext(), bundle.build_command)
     assert "\n" not in str(caught.value) and "executionContext.cpp" not in str(caught.value)
