@@ -18,6 +18,8 @@ RENDER_NODES = ("dev/dri/renderD*",)
 _OF_A_JETSON = ("dev/nvmap", "dev/nvhost-ctrl-gpu", "dev/nvgpu", "etc/nv_tegra_release")
 _OF_A_CONTAINER = (".dockerenv", "run/.containerenv")
 _READ_WRITE = 0o6
+_NOBODYS = (0, 65_534)
+"""Root's group, and the one that stands for all that a user name space (``PrivateUsers=``) does not know."""
 
 
 def gpu_nodes(root: Path = Path("/")) -> list[Path]:
@@ -73,9 +75,9 @@ def _shown(node: Path, root: Path) -> str:
 
 
 def _opens_to_its_group(node: Path) -> bool:
-    """A file of root's group is root's: no user is to be added to that."""
+    """Whether being in its group helps, and the group can be named."""
     found = node.stat()
-    return found.st_gid != 0 and (found.st_mode >> 3) & _READ_WRITE == _READ_WRITE
+    return found.st_gid not in _NOBODYS and (found.st_mode >> 3) & _READ_WRITE == _READ_WRITE
 
 
 def _group_name(number: int) -> str:

@@ -41,6 +41,16 @@ fi
 """
 
 
+FAKE_GPU = """
+import os
+from types import SimpleNamespace
+
+def this_gpu():
+    return SimpleNamespace(name=os.environ["FAKE_GPU"], tensorrt="10.3.0")
+"""
+"""In place of what asks CUDA; without $FAKE_GPU there is none."""
+
+
 class Board:
     """A board with an empty volume, on which the entry script finds a fake ``edge-aac`` and an installed package."""
 
@@ -51,6 +61,9 @@ class Board:
         self.installed.parent.mkdir(parents=True)
         self.installed.write_text("exported")
         (folder / "site" / "edge_aac" / "__init__.py").touch()
+        engines = folder / "site" / "edge_aac" / "engines" / "tensor_rt"
+        engines.mkdir(parents=True)
+        (engines / "engine.py").write_text(FAKE_GPU)
         fake = folder / "bin" / "edge-aac"
         fake.parent.mkdir()
         fake.write_text(FAKE)
@@ -132,6 +145,18 @@ def test_another_edge_aac_bundle_or_backend_builds_its_own(board: Board) -> None
     assert board.called()[0] == "build-engine --bundle /srv/my bundle --backend tensorrt"
     board.start(EDGE_AAC_BUNDLE="mine", FAKE_VERSION="1.1")
     assert board.called() == ["stream"], "built already, as an option"
+
+
+def test_another_board_or_power_mode_builds_its_own(board: Board) -> None:
+    """Orins have one name, and a container sees no device tree: multiprocessors and memory tell them apart."""
+    assert board.start(FAKE_GPU="sm_87 Orin, 8 SMs, 8 GB").returncode == 0
+    assert board.called() == [BUILD, "stream"]
+    board.start(FAKE_GPU="sm_87 Orin, 8 SMs, 8 GB")
+    assert board.called() == ["stream"]
+    for other in ("sm_87 Orin, 8 SMs, 16 GB", "sm_87 Orin, 4 SMs, 16 GB"):
+        started = board.start(FAKE_GPU=other)
+        assert board.called() == [BUILD, "stream"]
+        assert f"{other} with TensorRT 10.3.0" in started.stderr
 
 
 def test_another_bundle_of_the_same_name_is_built_anew(board: Board) -> None:
@@ -290,17 +315,57 @@ def test_every_instruction_is_explained() -> None:
         assert explained, f"{name} {rest}"
 
 
-def test_images_are_pinned_and_chosen_by_one_argument() -> None:
+def test_the_image_is_pinned_and_both_stages_start_from_it() -> None:
     arguments = dict(rest.split("=", 1) for rest in of("ARG") if "=" in rest)
     stages: dict[str, str] = {}
     for rest in of("FROM"):
         image, stage = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()  # type: ignore[union-attr]
-        stages[stage] = arguments[image[2:-1]] if image.startswith("${") else image
-    for version in ("6", "7"):
-        tag = stages[f"jetpack-{version}"].rpartition(":")[2]
-        assert re.search(r"\d", tag), stages
-    assert stages["builder"] == stages["runtime"] == "jetpack-${JETPACK}"
+        stages[stage] = image
+    # The classic builder pulls the image of every stage: one for the other JetPack would be 10 GB for nothing.
+    assert stages == {"builder": "${IMAGE}", "runtime": "${IMAGE}"}
+    assert re.search(r"\d", arguments["IMAGE"].rpartition(":")[2]), arguments
     assert arguments["JETPACK"] == "6"
+
+
+def test_a_docker_without_buildkit_can_build_it() -> None:
+    """As Ubuntu's Docker on a board is, without buildx."""
+    assert "syntax=" not in DOCKERFILE.read_text(encoding="utf-8")
+    for name, rest, _ in instructions():
+        options = re.findall(r"^(?:--[\w-]+(?:=\S+)? )*", rest)[0].split()
+        known = {"COPY": ("--from=", "--chown="), "HEALTHCHECK": ("--",)}.get(name, ())
+        assert all(option.startswith(known) for option in options), f"{name} {rest}"
+        assert "<<" not in rest, f"{name} {rest}"
+    made_executable = [rest for rest in of("RUN") if rest.startswith("chmod 0755 ")]
+    assert made_executable == [f"chmod 0755 {target}" for target in _executables()]
+
+
+def _executables() -> list[str]:
+    """What is copied into a folder of commands."""
+    return [rest.split()[-1] for rest in of("COPY") if "/bin/" in rest.split()[-1]]
+
+
+@pytest.mark.parametrize(
+    ("jetpack", "ubuntu", "chosen"), [("6", "22.04", "12.8"), ("7", "24.04", "13"), ("7", "22.04", "")]
+)
+def test_cuda_python_is_of_the_jetpack_and_the_jetpack_of_the_image(
+    jetpack: str, ubuntu: str, chosen: str, tmp_path: Path
+) -> None:
+    (tmp_path / "os-release").write_text(f'VERSION_ID="{ubuntu}"\n')
+    (installs,) = [rest for rest in of("RUN") if "cuda-python" in rest]
+    script = installs.replace("/etc/os-release", str(tmp_path / "os-release"))
+    script = re.sub(r"&& PIP_CONSTRAINT=.*", '&& echo "$cuda_python"', script)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env={**os.environ, "JETPACK": jetpack},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    if chosen:
+        assert done.stdout.startswith(f"cuda-python>={chosen},<")
+    else:
+        assert done.returncode == 1 and "JETPACK=7 does not suit the image, of Ubuntu 22.04" in done.stderr
 
 
 def test_the_image_runs_as_a_user_in_its_groups_and_knows_its_health() -> None:

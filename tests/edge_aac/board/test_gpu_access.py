@@ -78,11 +78,13 @@ def test_the_mend_names_groups_and_in_a_container_their_numbers(
 
 def test_a_node_of_root_alone_is_no_matter_of_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = _jetson(tmp_path)
-    (root / "dev/nvmap").chmod(0o600)
-    _as_stranger(monkeypatch, VIDEO, RENDER)
-    closed = closed_nodes(gpu_nodes(root))
-    assert [node.name for node in closed] == ["nvmap"]
-    assert "ls -l /dev/nvmap" in access_mend(closed, root) and "usermod" not in access_mend(closed, root)
+    for group, mode in ((VIDEO, 0o600), (0, 0o660), (65_534, 0o660)):
+        os.chown(root / "dev/nvmap", 0, group)
+        (root / "dev/nvmap").chmod(mode)
+        _as_stranger(monkeypatch, VIDEO, RENDER)
+        closed = closed_nodes(gpu_nodes(root))
+        assert [node.name for node in closed] == ["nvmap"]
+        assert "ls -l /dev/nvmap" in access_mend(closed, root) and "usermod" not in access_mend(closed, root)
 
 
 def test_doctor_names_the_closed_nodes_and_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
