@@ -1,4 +1,4 @@
-"""The Jetson image's Dockerfile, read: neither Docker nor a Jetson was at hand. Its entry script: test_jetson_image.py."""
+"""The Dockerfile of the Jetson image, read: no Docker was at hand. Its entry script: test_jetson_image.py."""
 
 from __future__ import annotations
 
