@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from benchmarks.boards import board_of
 from edge_aac.board.gpu_clock import gpu_clock
+from edge_aac.bundle.store import Bundle
 from edge_aac.doctor.contract import Context, Finding, Part
+from edge_aac.engines.contract import TENSORRT
 
 if TYPE_CHECKING:
     from benchmarks.boards import Board
@@ -62,8 +64,15 @@ def _engines(context: Context, name: str, candidates: int | None) -> Iterator[Fi
     from edge_aac.models.seq2seq import Captioner
 
     gpu = this_gpu()
-    captioner = Captioner(open_bundle(name), EngineOptions("tensorrt"), candidates)
-    yield Finding("ok", f"{name}: its engines were loaded")
+    bundle = plans_first(open_bundle(name))
+    planned = [role for role, forms in bundle.manifest.graphs.items() if forms[0].backend == TENSORRT]
+    if not planned:
+        yield Finding("failed", f"{name} holds no engine of TensorRT", f"run `{bundle.build_command}`")
+        return
+    captioner = Captioner(bundle, EngineOptions("auto"), candidates)
+    left = [role for role in bundle.manifest.graphs if role not in planned]
+    beside = f", beside the processor's {' and '.join(left)}" if left else ""
+    yield Finding("warning" if left else "ok", f"the engines of {', '.join(planned)} were loaded{beside}")
     measured = measure(captioner)
     stages = ", ".join(f"{stage} {ms:.2f} ms" for stage, ms in measured.stage_ms.items())
     total_ms = sum(measured.stage_ms.values())
@@ -74,6 +83,14 @@ def _engines(context: Context, name: str, candidates: int | None) -> Iterator[Fi
         yield Finding("ok", f"what {gpu.name} could do at best is not known to edge-aac")
         return
     yield _share(captioner, gpu, board, measured)
+
+
+def plans_first(bundle: Bundle) -> Bundle:
+    """The bundle with TensorRT's engines before all other forms, whichever were faster when they were built."""
+    graphs = {
+        role: sorted(forms, key=lambda form: form.backend != TENSORRT) for role, forms in bundle.manifest.graphs.items()
+    }
+    return Bundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}), bundle.opened_as)
 
 
 def measure(captioner: Captioner) -> Measured:
@@ -118,19 +135,22 @@ def _share(captioner: Captioner, gpu: GpuIdentity, board: Board, measured: Measu
     parts = bundle_model(captioner.bundle, decoding).parts
     shares = []
     for stage, roles in STAGES.items():
-        bounds = [bound(role, parts[role], board, _precision(captioner, gpu, role)) for role in roles if role in parts]
+        precisions = {role: _precision(captioner, gpu, role) for role in roles if role in parts}
+        bounds = [bound(role, parts[role], board, precision) for role, precision in precisions.items() if precision]
+        if len(bounds) < len(precisions):
+            continue  # the processor's, of which the bound says nothing
         at_best = sum(each.ms for each in bounds)
         shares.append(f"{stage} {at_best:.3f} ms ({at_best / max(measured.stage_ms[stage], 1e-9):.0%})")
     return Finding("ok", f"at best it would take, on a {board.title}: {', '.join(shares)} of what it takes")
 
 
-def _precision(captioner: Captioner, gpu: GpuIdentity, role: str) -> Precision:
-    """The precision of the plan that runs here, as the bound knows it."""
+def _precision(captioner: Captioner, gpu: GpuIdentity, role: str) -> Precision | None:
+    """The precision of the plan that runs here, as the bound knows it; None where none does."""
     from benchmarks.roofline import PRECISIONS
 
     here = [
         form.precision
         for form in captioner.bundle.manifest.graphs[role]
-        if form.backend == "tensorrt" and form.built_with.get("gpu") == gpu.name
+        if form.backend == TENSORRT and form.built_with.get("gpu") == gpu.name
     ]
-    return next((precision for precision in PRECISIONS if precision in here[:1]), "fp16")
+    return next((precision for precision in PRECISIONS if precision in here[:1]), None)

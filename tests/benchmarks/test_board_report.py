@@ -53,13 +53,29 @@ def _found(folder: Path, root: Path) -> list[Finding]:
 
 def test_engines_are_timed_beside_the_bound_of_their_board(planned: Path, tmp_path: Path) -> None:
     loaded, timed, share = _found(planned, tmp_path)
-    assert "its engines were loaded" in loaded.text
+    assert loaded == Finding("ok", "the engines of encoder, decoder, text_embedder were loaded")
     assert [stage in timed.text for stage in ("encode ", "decode ", "rerank ")] == [True] * 3
     assert share.text.startswith("at best it would take, on a Jetson Orin Nano 8 GB: encode 0.0")
     assert share.text.count("%") == 3
 
-    # The same engines on a GPU that none of the boards has are refused, with what mends it.
+    # Without the engine of one graph the others are timed beside the processor's.
     table = (planned / MANIFEST).read_text()
+    without = json.loads(table)
+    without["graphs"]["decoder"] = without["graphs"]["decoder"][1:2]
+    (planned / MANIFEST).write_text(json.dumps(without))
+    loaded, _, share = _found(planned, tmp_path)
+    assert loaded == Finding(
+        "warning", "the engines of encoder, text_embedder were loaded, beside the processor's decoder"
+    )
+    assert "encode" in share.text and "decode" not in share.text
+
+    # The same engines on a GPU that none of the boards has are refused, with what mends it.
     (planned / MANIFEST).write_text(table.replace("8 SMs, 8 GB", "16 SMs, 64 GB"))
     with pytest.raises(DataError, match="was built for the GPU sm_87 Orin, 16 SMs, 64 GB, here is"):
         _found(planned, tmp_path)
+
+
+def test_a_bundle_without_engines_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+    (finding,) = _found(exported_bundle(tmp_path / "plain"), tmp_path)
+    assert finding.status == "failed" and "edge-aac build-engine --bundle" in finding.mend
