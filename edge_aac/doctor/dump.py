@@ -44,12 +44,15 @@ _BOARD_FILES = (
     *("etc/os-release", "proc/version", "proc/cmdline", "proc/cpuinfo", "proc/meminfo", "proc/loadavg", "proc/uptime"),
     *("proc/asound/cards", "proc/asound/pcm", "proc/self/cgroup", "proc/self/limits", "proc/mounts"),
     *("proc/device-tree/model", "etc/nv_tegra_release", "proc/driver/nvidia/version", "var/lib/nvpmodel/status"),
+    *("etc/nvpmodel.conf", "sys/devices/soc0/machine"),
 )
 _BOARD_PATTERNS = (
     "sys/class/thermal/thermal_zone*/type",
     "sys/class/thermal/thermal_zone*/temp",
     "dev/snd/*",
+    "sys/class/devfreq/*/*_freq",
     "dev/nv*",
+    "dev/dri/*",
 )
 
 _HEAD = """\

@@ -13,6 +13,7 @@ from edge_aac.doctor.contract import Context, Finding, Part
 
 LIMIT_S = 120.0
 SIZE_BYTES = 1 << 20
+_REPORT = "report this with what `edge-aac support-dump` makes"
 
 
 def check(context: Context) -> Sequence[Part]:
@@ -43,7 +44,7 @@ def _first_steps() -> Iterator[Finding]:
     stream.download(returned, second.address, SIZE_BYTES)
     stream.synchronise()
     if not np.array_equal(sent.array(np.uint8, shape), returned.array(np.uint8, shape)):
-        yield Finding("failed", "what was copied to the GPU and back is not what was sent", "tell us")
+        yield Finding("failed", "what was copied to the GPU and back is not what was sent", _REPORT)
         return
     yield Finding("ok", "what was copied to the GPU and back is what was sent")
 
@@ -58,7 +59,7 @@ def _first_steps() -> Iterator[Finding]:
         yield Finding("warning", f"no CUDA graph can be run ({error}): each decoding step is launched by itself")
         return
     if returned.array(np.uint8, shape).any():
-        yield Finding("failed", "a CUDA graph did not do what was captured", "tell us")
+        yield Finding("failed", "a CUDA graph did not do what was captured", _REPORT)
         return
     yield Finding("ok", "a CUDA graph was captured and run")
 
