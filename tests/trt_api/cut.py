@@ -27,11 +27,12 @@ ENUMS = (
     *("DataType", "TensorIOMode", "TensorLocation", "LayerType", "LayerInformationFormat", "ErrorCode"),
 )
 FUNCTIONS = (
+    *("cudaDriverGetVersion", "cudaRuntimeGetVersion"),
     *("cudaGetDeviceCount", "cudaGetDeviceProperties", "cudaMemGetInfo", "cudaGetErrorString", "cudaGetErrorName"),
     *("cudaMalloc", "cudaFree", "cudaMallocHost", "cudaFreeHost", "cudaMemcpyAsync", "cudaMemcpy2DAsync"),
     *("cudaMemsetAsync", "cudaStreamCreateWithFlags", "cudaStreamDestroy", "cudaStreamSynchronize"),
     *("cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphLaunch"),
-    *("cudaGraphDestroy", "cudaGraphExecDestroy", "cudaDriverGetVersion", "cudaRuntimeGetVersion"),
+    *("cudaGraphDestroy", "cudaGraphExecDestroy"),
 )
 CUDA_ENUMS = {
     "cudaError_t": (

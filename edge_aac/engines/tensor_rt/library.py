@@ -36,7 +36,7 @@ def load_tensorrt() -> Any:
         trt = importlib.import_module("tensorrt")
     except (ImportError, OSError) as error:
         raise DeviceError(
-            f"TensorRT cannot be imported ({first_line(error)}): it comes with JetPack, so run "
+            f"TensorRT cannot be imported ({_first_line(error)}): it comes with JetPack, so run "
             "`sudo apt install python3-libnvinfer` and make the virtual environment with --system-site-packages"
         ) from error
     numbers = tuple(int(number) for number in re.findall(r"\d+", trt.__version__)[:2])
@@ -68,7 +68,7 @@ class TensorRtLog:
             def log(self, severity: Any, msg: str) -> None:
                 level = _LEVELS[severity.name]
                 if level == logging.ERROR and len(errors) < _ERRORS_KEPT:
-                    errors.append(first_line(msg))
+                    errors.append(_first_line(msg))
                 _log.log(level, "%s", msg)
 
         self.sink = Forward()
@@ -87,6 +87,5 @@ class TensorRtLog:
         return f"({self._errors[0] if self._errors else 'it says no reason'})"
 
 
-def first_line(message: object) -> str:
-    """The first line of a message: TensorRT's go on with places in its sources."""
+def _first_line(message: object) -> str:
     return str(message).strip().partition("\n")[0]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edge_aac.engines.tensor_rt.cuda_memory import size_bytes
-from edge_aac.engines.tensor_rt.library import TensorRtLog, first_line
+from edge_aac.engines.tensor_rt.library import TensorRtLog
 from edge_aac.errors import DataError, DeviceError
 
 Shape = tuple[int, ...]
@@ -115,8 +115,10 @@ class BoundPlan:
         try:
             missing = self._context.infer_shapes()
         except RuntimeError as error:
+            # Its second line names a place in TensorRT's sources.
+            first_line = str(error).strip().partition("\n")[0]
             raise DataError(
-                f"TensorRT cannot tell the shapes within {self.path} ({first_line(error)}) {self._log.because()}: "
+                f"TensorRT cannot tell the shapes within {self.path} ({first_line}) {self._log.because()}: "
                 f"{self._rebuild}"
             ) from error
         if missing:
