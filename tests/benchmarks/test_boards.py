@@ -16,6 +16,7 @@ def test_figures_follow_from_the_formula(name: str) -> None:
     int8_tops = 2 * board.multiprocessors * INT8_MACS[board.architecture] * board.gpu_mhz / 1e6
     assert board.int8_tops == pytest.approx(int8_tops, rel=TOLERANCE)
     assert board.fp16_tflops == pytest.approx(int8_tops / 2, rel=TOLERANCE)
+    assert board.fp8_tflops == (board.int8_tops if board.architecture == "sm_110" else None)
 
 
 def test_a_gpu_is_found_by_what_cuda_and_the_clock_tell() -> None:
