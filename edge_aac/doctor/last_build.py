@@ -48,8 +48,10 @@ def _facts(form: Mapping[str, Any]) -> Iterator[str]:
     built = form.get("built") or {}
     if layers := built.get("layers_by_precision"):
         yield f"layers: {', '.join(f'{count} {precision}' for precision, count in layers.items())}"
-    if products := built.get("int8_matmuls"):
-        yield f"{products[0]} of {products[1]} large products in INT8"
+    for narrow in ("int8", "fp8"):
+        products = built.get(f"{narrow}_matmuls")
+        if products and narrow in str(form.get("precision")).split("+"):
+            yield f"{products[0]} of {products[1]} large products in {narrow.upper()}"
     if "seconds" in built:
         yield f"built in {built['seconds']:g} s and {built.get('attempts', 1)} attempts"
     if gpu := form.get("built_with", {}).get("gpu"):

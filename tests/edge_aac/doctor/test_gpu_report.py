@@ -74,6 +74,7 @@ FORM: dict[str, Any] = {
         "attempts": 2,
         "layers_by_precision": {"INT8": 45, "FP16": 30},
         "int8_matmuls": [40, 44],
+        "fp8_matmuls": [0, 44],
     },
     "written": True,
     "outcome": "faithful",
