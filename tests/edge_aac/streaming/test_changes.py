@@ -184,7 +184,8 @@ def test_a_capture_that_broke_off_is_found_where_a_restart_may_mend_it(error: Ex
         for _ in range(60):
             now_s += 0.2
             liveness.check()
-    assert bool(liveness.missing("attic")) is found
+    # What a machine under load delays for a while is no part of it.
+    assert any("attic has broken off" in sentence for sentence in liveness.missing("attic")) is found
 
 
 def test_a_pipe_that_gives_nothing_for_long_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,8 +188,8 @@ def test_a_clip_of_a_live_source_and_its_record(tmp_path: Path) -> None:
         begin = np.flatnonzero(np.convolve(whole[: len(whole)] == samples[0], [1]) > 0)
         assert any(np.array_equal(whole[at : at + len(samples)], samples) for at in begin)
     (dog,) = [clip for clip in clips if clip.caption == "dog"]
-    # Windows 4 to 7, and 0.1 s before them.
-    assert dog.seconds == pytest.approx((3 * HOP + WINDOW) / 16_000 + 0.1)
+    # Of windows 4 to 7, and 0.1 s before them.
+    assert WINDOW / 16_000 + 0.1 <= dog.seconds <= (3 * HOP + WINDOW) / 16_000 + 0.1
     assert run[Health][-1].clips is not None and run[Health][-1].clips.saved == len(clips)
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from edge_aac.backoff import Backoff
+from edge_aac.sinks.mqtt import connection, link
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.sink import MqttSink
 from tests.edge_aac.sinks.mqtt.brokers import QUICK, Certificates, Mosquitto, Subscriber, Wire
+from tests.waiting import PATIENCE_S
 
 MakeSink = Callable[..., MqttSink]
 
@@ -35,6 +37,13 @@ def wire(broker: Mosquitto) -> Iterator[Wire]:
     made = Wire(broker.port)
     yield made
     made.close()
+
+
+@pytest.fixture
+def time_for_the_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink that is closed has the time to take leave of its broker, however long a machine under load needs."""
+    for module, name in ((connection, "FAREWELL_S"), (connection, "LEAVE_S"), (link, "LEAVE_S")):
+        monkeypatch.setattr(module, name, PATIENCE_S)
 
 
 @pytest.fixture(scope="session")
