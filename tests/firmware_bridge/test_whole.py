@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.keys import Keys
 from tests.firmware_bridge.udp_cases import free_port
 from tests.system.command import run_edge_aac, started_edge_aac
+from tests.waiting import PATIENCE_S, ended, until
 
 pytestmark = [pytest.mark.waits, pytest.mark.one_python]
 SECONDS = 14.0
@@ -49,7 +49,7 @@ def _play(device: EmulatedDevice, carrier: Carrier, recording: Path, stop: threa
     samples, _ = soundfile.read(recording, dtype="float32")
     feed = SampleFeed(iter(np.split(samples, range(1600, len(samples), 1600))), device)
     # The host cuts its last window when it has its sound: the device stays until the test ends.
-    emulation = Emulation(device, carrier, feed, linger_s=60.0)
+    emulation = Emulation(device, carrier, feed, linger_s=3600.0)
     thread = threading.Thread(target=emulation.run, args=(stop,), daemon=True)
     thread.start()
     return thread
@@ -63,14 +63,6 @@ def _captions(process: object, count: int) -> Iterator[dict[str, object]]:
 
 def _state(folder: Path) -> dict[str, str]:
     return {"XDG_STATE_HOME": str(folder), "EDGE_AAC_NODE": "house"}
-
-
-def _wait_for(holds: object) -> None:
-    assert callable(holds)
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_serial_device_is_captioned_as_the_file_is(recording: Path, of_file: list[str], tmp_path: Path) -> None:
@@ -96,13 +88,13 @@ def test_a_serial_device_is_captioned_as_the_file_is(recording: Path, of_file: l
             assert [record["caption"] for record in records] == of_file
             assert {record["source"] for record in records} == {"kitchen"}
             assert {record["dropped_ms"] for record in records} == {0}
-            _wait_for(lambda: device.shown)
+            until(lambda: device.shown)
             assert of_file[0].startswith(device.shown[0].text.removesuffix("…"))
             assert len(device.shown[0].text.encode()) <= 20
         finally:
             process.terminate()
             stop.set()
-            player.join(10)
+            ended(player)
     listed = [json.loads(line) for line in run_edge_aac("devices", env=_state(tmp_path)).stdout.splitlines()]
     (kitchen,) = [one for one in listed if one.get("kind") == "bridge"]
     assert (kitchen["name"], kitchen["id"]) == ("kitchen", f"serial:{port}?device=000000000007")
@@ -127,7 +119,7 @@ def test_udp_devices_with_keys_are_captioned_as_the_file_is(
         finally:
             process.terminate()
             stop.set()
-            player.join(10)
+            ended(player)
         assert [record["caption"] for record in records] == of_file
         assert key not in "".join(Path(f"/proc/{os.getpid()}/cmdline").read_text().split("\0"))
     assert key not in (process.stderr.read().decode() if process.stderr and not process.stderr.closed else "")
@@ -147,7 +139,7 @@ def test_listen_send_and_emulate(tmp_path: Path) -> None:
         assert sent.stdout == "wrist answered: done, done\n", sent.stderr
         heard = run_edge_aac("bridge", "listen", address, "--seconds", "9", "--json", env=_state(tmp_path)).stdout
         emulated.terminate()
-        shown = emulated.communicate(timeout=20)[0].decode()
+        shown = emulated.communicate(timeout=PATIENCE_S)[0].decode()
     assert "wrist: shows for 10 s: a dog barks" in shown and "wrist: plays one-short for 10 s" in shown
     lines = [json.loads(line) for line in heard.splitlines()]
     assert lines[0]["frame"] == "HELLO" and lines[0]["codec"] == "adpcm"
