@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,14 @@ def _captions(process: object, count: int) -> Iterator[dict[str, object]]:
     stdout = process.stdout  # type: ignore[attr-defined]
     for _ in range(count):
         yield json.loads(stdout.readline())
+
+
+def _await_hello(port: int) -> None:
+    """Wait until a device speaks to a port: a program may take long to start on a machine under load."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", port))
+        listening.settimeout(PATIENCE_S)
+        listening.recv(2000)
 
 
 def _state(folder: Path) -> dict[str, str]:
@@ -133,6 +142,7 @@ def test_listen_send_and_emulate(tmp_path: Path) -> None:
     device = ["bridge", "emulate", f"udp://127.0.0.1:{port}", "--keys", str(keys), "--name", "wrist", "--repeat"]
     address = f"udp://127.0.0.1:{port}?keys=file:{keys}"
     with started_edge_aac(*device, "--codec", "adpcm") as emulated:
+        _await_hello(port)
         sent = run_edge_aac(
             "bridge", "send", address, "wrist", "a dog barks", "--pattern", "one-short", env=_state(tmp_path)
         )

@@ -138,7 +138,7 @@ def test_what_a_person_must_mend_loses_nothing_and_is_not_asked_again_and_again(
     sink.publish(caption_record(0))
     sink.publish(caption_record(1))
     until(lambda: sink.status.state == "retrying")
-    assert not threading.Event().wait(1.5)  # the usual pause is at most half a second
+    assert not threading.Event().wait(0.8)  # the usual pause is at most half a second
     assert (len(server.requests), sink.status.queued, sink.status.dropped) == (1, 2, 0)
     assert words in (sink.status.reason or "")
     assert len([line for line in caplog.records if line.levelno >= logging.WARNING]) == 1
@@ -156,7 +156,7 @@ def test_the_server_says_how_long_to_wait(serve: Any, settings: Any) -> None:
     sink = WebhookSink.open(settings(server.url()))
     sink.publish(caption_record(0))
     until(lambda: sink.status.state == "retrying")
-    assert not threading.Event().wait(1.5)
+    assert not threading.Event().wait(0.8)
     assert len(server.requests) == 1
     sink.close()
 
