@@ -53,11 +53,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def make_sink(tmp_path: Path) -> Iterator[MakeSink]:
-    """Opens sinks of the node "kitchen", and closes them."""
+    """Opens sinks of the node "kitchen", and closes them.
+
+    They wait for long for the broker's confirmations, so that no delay of its process is a broken connection.
+    """
     opened: list[MqttSink] = []
 
     def make(url: str, backoff: Backoff = QUICK, **settings: Any) -> MqttSink:
-        given = {"node": "kitchen", "spool_path": tmp_path / "spool.sqlite", "keepalive_s": 5, "confirm_s": 1.0}
+        given = {"node": "kitchen", "spool_path": tmp_path / "spool.sqlite", "keepalive_s": 5, "confirm_s": 60.0}
         opened.append(MqttSink(MqttSettings(url=url, **{**given, **settings}), backoff))
         return opened[-1]
 

@@ -48,7 +48,7 @@ def all_in_order(received: list[int], count: int) -> int:
 
 @pytest.mark.parametrize("fault", ["before", "after", "within", "half open"])
 def test_a_wire_that_is_cut(fault: str, wire: Wire, watcher: Subscriber, make_sink: MakeSink) -> None:
-    sink = make_sink(f"mqtt://127.0.0.1:{wire.port}")
+    sink = make_sink(f"mqtt://127.0.0.1:{wire.port}", confirm_s=1.0 if fault == "half open" else 60.0)
     sink.publish(event(0))
     eventually(lambda: sink.status.delivered == 1, "connected")
     due = threading.Event()
