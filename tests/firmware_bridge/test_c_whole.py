@@ -54,7 +54,7 @@ def test_the_emulated_cortex_m3_is_captioned_as_its_recording(
         arguments = (
             "stream",
             "--device",
-            f"serial:{board.terminal}",
+            f"serial:{board.terminal}?stall_s=60",
             "--sink",
             "stdout",
             "--sink",
@@ -85,7 +85,7 @@ def test_the_host_program_is_captioned_over_udp(
     assert made.returncode == 0, made.stderr
     key_file = tmp_path / "key"
     key_file.write_text(made.stdout)
-    address = f"udp://127.0.0.1:{port}?keys=file:{keys}"
+    address = f"udp://127.0.0.1:{port}?keys=file:{keys}&stall_s=60"
     arguments = ("stream", "--device", address, "--sink", "stdout", "--sink", "bridge", *_OPTIONS)
     program = [c_build / "stream_wav", "--udp", f"127.0.0.1:{port}", "--key-file", key_file, "--id", "8"]
     with started_edge_aac(*arguments, env={"XDG_STATE_HOME": str(tmp_path)}) as process:

@@ -81,7 +81,7 @@ def test_a_serial_device_is_captioned_as_the_file_is(recording: Path, of_file: l
     words = [
         "stream",
         "--device",
-        f"serial:{port}",
+        f"serial:{port}?stall_s=60",
         "--hop",
         "2",
         "--every-window",
@@ -116,7 +116,7 @@ def test_udp_devices_with_keys_are_captioned_as_the_file_is(
     key = run_edge_aac("bridge", "keygen", "00:00:00:00:00:08", "--keys", keys).stdout.strip()
     assert oct(os.stat(keys).st_mode & 0o777) == "0o640"
     assert Keys.parse(keys.read_text(), "it").of(8) == bytes.fromhex(key)
-    address = f"udp://127.0.0.1:{port}?keys=file:{keys}"
+    address = f"udp://127.0.0.1:{port}?keys=file:{keys}&stall_s=60"
     stop = threading.Event()
     device = EmulatedDevice(8, "hall", key=bytes.fromhex(key))
     with started_edge_aac(

@@ -19,7 +19,7 @@ from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.gate import EnergyGate
 from edge_aac.streaming.liveness import Liveness, Sign
 from edge_aac.streaming.session import Session
-from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource
+from tests.edge_aac.fakes import Array, FakeModel, FakeSink, FakeSource
 from tests.edge_aac.streaming.session_cases import DOG, HOP, RAIN, WINDOW, blocks, running, session
 from tests.waiting import PATIENCE_S, until
 
@@ -61,6 +61,30 @@ def test_sources_come_and_go_beside_one_that_goes_on() -> None:
     assert {record.state for record in health[:5]} == {"ended"}
     started = [record for record in sink.records if isinstance(record, Event) and record.source == "attic"]
     assert sum(event.state == "start" for event in started) == sum(event.state == "end" for event in started)
+
+
+def test_a_source_that_is_removed_has_ended_though_its_read_does_not() -> None:
+    """On a slow machine, too, a read may return long after its source was closed."""
+    hangs = threading.Event()
+
+    class _Hanging(FakeSource):
+        def read(self) -> Array | None:
+            if self.exhausted:
+                hangs.wait()
+            return super().read()
+
+    sink, stop = FakeSink(), threading.Event()
+    made = session(_live("hall"), sink, stop=stop, health_interval_s=3600.0)
+    attic = _Hanging(blocks(4), live=True, label="attic")
+    with running(made, stop):
+        channel = made.between_rounds(lambda: made.add(attic, WindowSlicer(WINDOW, HOP), _SETTINGS)).result()
+        until(lambda: _captions(sink, "attic"))
+        assert channel.capture.state == "listening"
+        made.between_rounds(lambda: made.remove(channel)).result()
+        until(lambda: [record for record in sink.records if isinstance(record, Health)])
+    hangs.set()
+    health = [record for record in sink.records if isinstance(record, Health)]
+    assert (health[0].source, health[0].state) == ("attic", "ended")
 
 
 def test_the_hop_changes_without_a_loss() -> None:

@@ -58,6 +58,15 @@ def test_records_come_at_their_interval_and_cover_all_time() -> None:
     assert records[0].state == "listening"
 
 
+def test_what_is_removed_after_its_last_record_is_told_of_no_more() -> None:
+    """A record may be due while a source is being closed, which takes a moment."""
+    made = session(FakeSource(blocks(3), label="garden.wav"), FakeSink(), health_interval_s=3600.0)
+    made.run()
+    assert made.health.latest["garden.wav"].state == "ended"
+    made.health.remove(made.channels[0])
+    assert made.health.latest == {}
+
+
 def test_latency_is_from_the_end_of_the_sound_to_its_publication() -> None:
     """With a model of 0.2 s that is never idle, a window waits for the one before it, then for itself."""
     sink = FakeSink(seconds=0.05)
