@@ -185,6 +185,7 @@ def test_a_stop_ends_the_wait_for_a_source(monkeypatch: pytest.MonkeyPatch) -> N
     with running(made, stop):
         until(lambda: channel.capture.state == "failed")
         assert channel.capture.reason == "the camera is gone"
+    until(lambda: not channel.capture.alive)
 
 
 def test_open_events_end_during_an_outage() -> None:
