@@ -217,7 +217,9 @@ def test_channels_that_do_not_fit_into_a_batch_wait_as_long_as_each_other() -> N
     assert set(counts.values()) == {8}
 
 
-def test_sources_are_closed_side_by_side() -> None:
+def test_sources_are_closed_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Were they waited for one after the other, none would be left behind for the next to be closed.
+    monkeypatch.setattr("edge_aac.streaming.session.CLOSE_TIMEOUT_S", 2 * PATIENCE_S)
     together, passed = threading.Barrier(5), []
 
     class _Slow(FakeSource):

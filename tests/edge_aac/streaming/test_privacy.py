@@ -246,8 +246,8 @@ def test_a_stream_that_is_stopped_completes_its_clips(tmp_path: Path, monkeypatc
         stop=stopping,
         clips=_clips(tmp_path),
     )
-    source = FakeSource([noise(HOP, seed) for seed in range(100)], live=True, pace_s=0.02, endless=True)
-    session.add(source, WindowSlicer(WINDOW, HOP), ChannelSettings(EnergyGate(-70.0)))
+    source = AttendedSource([noise(HOP, seed) for seed in range(100)], live=True, endless=True)
+    attend(session, source, session.add(source, WindowSlicer(WINDOW, HOP), ChannelSettings(EnergyGate(-70.0))))
     session.run()
     (clip,) = sink.records
     assert isinstance(clip, Clip) and clip.seconds >= (10 * HOP + WINDOW) / 16_000
