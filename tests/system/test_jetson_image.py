@@ -21,7 +21,7 @@ pytestmark = pytest.mark.one_python
 
 ROOT = Path(__file__).parents[2]
 ENTRY = ROOT / "docker" / "jetson-entrypoint.sh"
-TIMEOUT_S = 30
+TIMEOUT_S = 120
 
 FAKE = """#!/usr/bin/env bash
 if [ "$1" = --version ]; then echo "edge-aac ${FAKE_VERSION:-1.0}"; exit; fi
