@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,8 @@ from tests.quantize.training.distill_cases import epoch_rows, write_recipe_toml,
 from tests.quantize.training.everyday_cases import small_everyday_recipe
 
 Verb = Callable[..., Any]
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +70,7 @@ def test_from_a_tagger_to_a_bundle_that_captions(verb: Verb, given: Path, tmp_pa
     assert done.exit_code == 0, done.output
     assert "the encoder, taught by the tagger" in done.output
     assert (tmp_path / "heard" / HEARD).read_bytes() == heard
-    assert len(epoch_rows(run)) == len(epoch_rows(run / "tagging")) == 2
+    assert len(epoch_rows(run)) == len(epoch_rows(run / "stem")) == len(epoch_rows(run / "tagging")) == 2
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["sureness"]["names"] == list(english().order)
     assert manifest["patches"] == {"frames": 98, "hop_frames": 50}
@@ -81,6 +86,25 @@ def test_from_a_tagger_to_a_bundle_that_captions(verb: Verb, given: Path, tmp_pa
     assert description.best.text
     again = verb(*given_all)
     assert again.exit_code == 0 and len(epoch_rows(run)) == 2
+
+
+def test_two_ranks_make_the_same_bundle_of_words(given: Path, tmp_path: Path) -> None:
+    """Under torchrun the first hears and exports, and both learn."""
+    arguments = ["--recipe", given / "recipe.toml", "--tagger", given / "tagger.pt", "--data", given / "store"]
+    arguments += ["--examples", tmp_path / "heard", "--run", tmp_path / "run", "--output", tmp_path / "bundle"]
+    arguments += ["--sentence-embedder", given / "embedder"]
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "-m", "--", "tests.quantize.cli.tagged_cases", *map(str, arguments),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "run"
+    assert len(epoch_rows(run)) == len(epoch_rows(run / "stem")) == len(epoch_rows(run / "tagging")) == 2
+    captioner = Captioner.open(str(tmp_path / "bundle"))
+    sound = filter_bank(tone(TONES["Siren"], 10.0).astype(np.float32))
+    assert described(captioner, sound, np.random.default_rng(0)).best.text
 
 
 def test_absent_sounds_are_left_out_of_all(verb: Verb, given: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from quantize.data.everyday.scenes import EverydaySceneRecipe
 from quantize.models.config import BeatsConfig, CaptionerConfig, ConformerConfig, DecoderConfig
 from quantize.training.recipe import Recipe, load_recipe
-from quantize.training.settings import Folds, StoredRecipe, TaggingSettings, TextStudentSettings
+from quantize.training.settings import Folds, ListeningSettings, StoredRecipe, TaggingSettings, TextStudentSettings
 
 SMALL = CaptionerConfig(
     beats=BeatsConfig(
@@ -29,7 +29,9 @@ SMALL = CaptionerConfig(
 def small_everyday_recipe() -> Recipe:
     """The shipped recipe with a model of a few thousand numbers, and hardly any training."""
     recipe = load_recipe("everyday")
-    assert recipe.tagging is not None
+    assert recipe.stem is not None and recipe.tagging is not None
+    stem = replace(recipe.stem, epochs=2, scenes_per_epoch=8, batch_scenes=4, warmup_steps=2)
+    assert isinstance(stem, ListeningSettings)
     tagging = replace(
         recipe.tagging, mixtures=8, mixture_s=2.0, epochs=2, scenes_per_epoch=8, batch_scenes=4, warmup_steps=2
     )
@@ -41,6 +43,7 @@ def small_everyday_recipe() -> Recipe:
         model=replace(SMALL, sounds=recipe.model.sounds),
         text=replace(recipe.text, dim=16, head_dim=8, heads=2, ffn_dim=16, layers=1, embedding_dim=8),
         mixtures=replace(recipe.mixtures, source_weights=()),
+        stem=stem,
         tagging=tagging,
         everyday=EverydaySceneRecipe(),
         stored=StoredRecipe(count=8, captions=3),
