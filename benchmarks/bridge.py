@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.command_line import at_least, run
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 
 Waveform = npt.NDArray[np.float32]
 _FULL_SCALE = 32768.0
@@ -38,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     codecs = kinds.add_parser("codecs")
-    codecs.add_argument("--bundle", default="esc10-tiny")
+    codecs.add_argument("--bundle", default=DEFAULT_BUNDLE)
     codecs.add_argument("--data", type=Path, required=True)
     codecs.add_argument("--fold", type=int, default=4)
     codecs.add_argument("--scenes", type=int, default=200)

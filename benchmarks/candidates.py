@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command_line import run
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.captioning import described, heard
@@ -45,7 +46,7 @@ class Draws:
 def main() -> None:
     """Parse the command line, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--data", type=Path, required=True, help="folder with clips.csv")
     parser.add_argument("--fold", type=int, default=4, help="recordings that the bundle was not trained on")
     parser.add_argument("--scenes", type=int, default=200)

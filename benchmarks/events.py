@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command_line import at_least, run
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.records import Event, Record
 from edge_aac.streaming.event_settings import EventRules, EventSettings
 from edge_aac.timebase import SAMPLE_RATE
@@ -202,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of recordings with a clips.csv")
     parser.add_argument("--folds", type=at_least(1), nargs="+", default=[4])
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--scenes", type=at_least(1), default=50)
     parser.add_argument("--seed", type=at_least(0), default=0)
     parser.add_argument("--hop", type=float, default=2.0, help="seconds from one window to the next")
