@@ -104,11 +104,11 @@ def _sixteen_bit(waveform: Waveform) -> npt.NDArray[np.int16]:
 
 def codec_agreement(bundle: str, data: Path, fold: int, scene_count: int) -> dict[str, Mapping[str, float]]:
     """Shares of windows with the same caption, and with the same sounds named, as from PCM."""
+    from benchmarks.readings import class_reader
     from edge_aac.audio.features import filter_bank
     from edge_aac.models.seq2seq import Captioner, window_rng
     from quantize.captioning import described, heard
     from quantize.data.clips import load_clips
-    from quantize.data.lexicon import named_events
     from quantize.data.scenes import SceneBuilder, SceneRecipe, padded_clip, two_sound_scenes
     from quantize.evaluation.statistics import wilson
     from quantize.evaluation.windows import SCENE_SEED
@@ -120,6 +120,7 @@ def codec_agreement(bundle: str, data: Path, fold: int, scene_count: int) -> dic
         "scenes": [scene.waveform for scene in scenes],
     }
     captioner = Captioner.open(bundle)
+    read = class_reader(captioner.sound_names)
 
     def captions(sounds: Iterator[Waveform]) -> list[str]:
         windows = ((heard(filter_bank(sound)), window_rng(0, 0)) for sound in sounds)
@@ -133,7 +134,7 @@ def codec_agreement(bundle: str, data: Path, fold: int, scene_count: int) -> dic
             for name, form in (("float", lambda sound: sound), ("adpcm", through_adpcm)):
                 other = captions(form(sound * gain) for sound in sounds)
                 same = sum(one == two for one, two in zip(pcm, other, strict=True))
-                named = sum(named_events(one) == named_events(two) for one, two in zip(pcm, other, strict=True))
+                named = sum(read(one) == read(two) for one, two in zip(pcm, other, strict=True))
                 low, high = wilson(same, len(sounds))
                 table[f"{kind}, {level_db} dB, {name}"] = {
                     "windows": len(sounds),
