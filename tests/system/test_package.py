@@ -18,7 +18,7 @@ pytestmark = pytest.mark.one_python
 
 ROOT = Path(__file__).parents[2]
 CLIPS = ROOT.parent / "shared" / "data" / "esc10" / "clips.csv"
-MAX_BYTES = 20_000_000
+MAX_BYTES = 12_000_000
 COMPUTED = ("edge-aac", "CC0-1.0")
 """Author and licence of sounds that have no other source than this tree."""
 FACTS = ("label", "author", "license", "source_url")
