@@ -16,6 +16,6 @@ def trained_elsewhere(folder: Path) -> Path:
     It scores familiarity; every window is familiar to it.
     """
     rule = {"threshold": -1e6, "words": ["on", "the", "roof"]}
-    tiny_member(folder, seed=3, familiarity=rule, parameters=PARAMETERS)
+    tiny_member(folder, seed=3, familiarity=rule, parameters=PARAMETERS, decoding={"candidates": 2})
     (folder / ATTRIBUTIONS).write_text("file,label\nelsewhere.wav,dog_bark\n", encoding="utf-8")
     return folder
