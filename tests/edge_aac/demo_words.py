@@ -16,8 +16,8 @@ WORDS = {
 
 
 SYNTHESISED = {"rain": r"\brain|\bwater|\bstream|\bpour|\btrickl|\bliquid", "clock": WORDS["clock"]}
-"""The synthesised ones. The tagger that teaches a bundle of everyday sounds hears this rain as water that pours (0.57 at
-the surest) or as a stream (0.41), and this clock at 0.29 at most: such a bundle need not tell of it."""
+"""The synthesised ones. The tagger that teaches a bundle of everyday sounds hears this rain as water that pours
+(0.57 at the surest) or a stream (0.41), and this clock at 0.29 at most: such a bundle need not tell of it."""
 
 
 def tells_synthesised(caption: str, listed: bool) -> bool:
