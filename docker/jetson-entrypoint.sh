@@ -3,8 +3,8 @@
 #   jetson-entrypoint [OPTIONS of edge-aac stream]   builds the engines where they are missing, then captions
 #   jetson-entrypoint VERB …                         another verb of edge-aac, as it is
 #   jetson-entrypoint health [PID]                   for Docker: does the stream do its work? (PID: of this script, default 1)
-# Engines fit one board, one TensorRT, one edge-aac and one bundle. What they were built for stands in a file beside them:
-# while that stays the same a start takes seconds.
+# Engines fit one board with as many of its multiprocessors as the power mode leaves on, one TensorRT, one edge-aac and
+# one bundle. What they were built for stands in a file beside them: while that stays the same a start takes seconds.
 set -euo pipefail
 
 say() { printf 'edge-aac image: %s\n' "$*" >&2; }
@@ -23,14 +23,16 @@ health() {
 
 # What engines depend on, in one line, and whether they are there.
 identity() {
-  local bundle=$1 backend=$2 tensorrt board built=none
-  tensorrt=$(python3 -c 'import tensorrt; print(tensorrt.__version__)' 2>/dev/null || echo none)
-  board=$({ cat /proc/device-tree/model 2>/dev/null || echo unknown board; } | tr -d '\0')
+  local bundle=$1 backend=$2 gpu built=none
+  # CUDA is asked: a container does not see the board's name (/proc/device-tree), and a plan is tied to the number of
+  # multiprocessors, which a power mode may change.
+  gpu=$(python3 -c 'from edge_aac.engines.tensor_rt.engine import this_gpu as gpu
+print(f"{gpu().name} with TensorRT {gpu().tensorrt}")' 2>/dev/null || echo "no GPU")
   # Of a bundle that came with the package engines are built into a folder of its name in the volume. A build that found
   # nothing faster makes none: that is no reason to build at every start.
   if [ -f "$XDG_DATA_HOME/edge-aac/bundles/$bundle/manifest.json" ]; then built=stored; fi
-  printf '%s, %s, %s, manifest %s, TensorRT %s, %s, engines %s\n' "$bundle" "$backend" "$(edge-aac --version)" \
-    "$(manifest_sha256 "$bundle")" "$tensorrt" "$board" "$built"
+  printf '%s, %s, %s, manifest %s, %s, engines %s\n' "$bundle" "$backend" "$(edge-aac --version)" \
+    "$(manifest_sha256 "$bundle")" "$gpu" "$built"
 }
 
 # Of the bundle that engines are built from: one that came with the package, one in the volume, or a folder.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import logging
 import signal
@@ -20,6 +21,16 @@ def pytest_configure() -> None:
     """Ctrl-C reaches tests that a shell runs in the background, too: there it is ignored, and children inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if importlib.util.find_spec("hypothesis") is not None:  # it is not where Home Assistant is
+        _give_properties_time()
+
+
+def _give_properties_time() -> None:
+    """No example of a property fails because a machine under load takes long for it."""
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 
 from edge_aac.audio.block_queue import BlockQueue
 from edge_aac.audio.connection import PermanentDeviceError
-from edge_aac.audio.devices import USB_PATH, InputDevice, find_input, inputs_of, start_port_audio
+from edge_aac.audio.devices import USB_PATH, InputDevice, find_input, inputs_of, missing_input, start_port_audio
 from edge_aac.errors import DeviceError
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -175,9 +175,7 @@ def _found(audio: Any, request: Request) -> InputDevice:
         device = find_input(audio, request.device_id) or _moved(audio, request.device_id, request.other_ids)
     if device is not None:
         return device
-    names = ", ".join(listed.name for listed in inputs_of(audio))
-    there = f"there are {names}" if names else "no input is connected, or this user may not use it (group audio)"
-    raise DeviceError(f"There is no input '{request.address}'; {there}: run `edge-aac devices` and choose one.")
+    raise missing_input(audio, request.address)
 
 
 def _moved(audio: Any, device_id: str, other_ids: tuple[str, ...]) -> InputDevice | None:

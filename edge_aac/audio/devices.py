@@ -23,6 +23,9 @@ _ALSA_TYPE = 8  # paALSA
 USB_PATH = "usb-path:"
 """Begins the address of whatever microphone is in a USB port."""
 
+_SOUND_FOLDERS = ("proc/asound", "sys/class/sound")
+"""Where the kernel tells of sound cards: the first is hidden in containers."""
+
 _stderr_lock = threading.Lock()
 
 
@@ -138,6 +141,21 @@ def find_input(audio: Any, uri: str, root: Path = Path("/")) -> InputDevice | No
     return None
 
 
+def missing_input(audio: Any, uri: str, root: Path = Path("/")) -> DeviceError:
+    """Says that there is no such input, and what there is.
+
+    Args:
+        audio: a running ``pyaudio.PyAudio``.
+        uri: the address that :func:`find_input` found nothing for.
+        root: folder that holds ``proc/asound`` and ``sys/class/sound``.
+    """
+    names = ", ".join(listed.name for listed in order_inputs(_alsa_devices(audio), root))
+    there = f"there are {names}" if names else "no input is connected, or this user may not use it (group audio)"
+    if names and uri.startswith("usb-") and cards_are_hidden(root):
+        there += ". Which of them is on USB is hidden here, as in some containers; an address like alsa:hw:1,0 works"
+    return DeviceError(f"There is no input '{uri}'; {there}: run `edge-aac devices` and choose one.")
+
+
 def cards(root: Path = Path("/")) -> bytes:
     """The kernel's sound cards and their devices, whose change tells that one came or went; empty without a card.
 
@@ -148,7 +166,16 @@ def cards(root: Path = Path("/")) -> bytes:
     for name in ("cards", "devices"):
         with suppress(OSError):
             text += (root / "proc/asound" / name).read_bytes()
-    return text
+    if text:
+        return text
+    # Containers hide /proc/asound; /sys they show.
+    names = [f"{path.name} {text_of(path / 'id') or ''}" for path in sorted((root / _SOUND_FOLDERS[1]).glob("[cp]*"))]
+    return "\n".join(names).encode()
+
+
+def cards_are_hidden(root: Path = Path("/")) -> bool:
+    """Whether it cannot be seen which sound card is which: neither ``/proc/asound`` nor ``/sys`` names any."""
+    return not any(path for folder in _SOUND_FOLDERS for path in (root / folder).glob("card[0-9]*"))
 
 
 @contextmanager
@@ -219,19 +246,29 @@ def _alsa_devices(audio: Any) -> list[Mapping[str, Any]]:
 
 def _identity(card: int, device: int, root: Path) -> tuple[tuple[int, str, str, int], str]:
     """Gives a sort key and an address for a sound card's input, both free of the card's number."""
-    proc = root / "proc/asound" / f"card{card}"
-    usb_id = text_of(proc / "usbid")
-    plugged = _plugged(root / "sys/class/sound" / f"card{card}" / "device")
+    in_proc, in_sys = (root / folder / f"card{card}" for folder in _SOUND_FOLDERS)
+    usb_id = text_of(in_proc / "usbid") or _usb_id(in_sys / "device")
+    plugged = _plugged(in_sys / "device")
     if usb_id:
         suffix = f"#{device}" if device else ""
         return (0, usb_id, plugged, device), f"usb-id:{usb_id}@{plugged}{suffix}"
-    card_id = text_of(proc / "id") or ""
+    card_id = text_of(in_proc / "id") or text_of(in_sys / "id") or ""
     return (1, plugged or card_id, card_id, device), f"alsa:hw:{card_id or card},{device}"
 
 
 def _port_of(identity: str) -> str | None:
     """Gives the port in a USB input's address, with ``#1`` for the second input of its card; None for any other."""
     return identity.partition("@")[2] if identity.startswith("usb-id:") else None
+
+
+def _usb_id(device: Path) -> str:
+    """Gives vendor and product of the USB device that an interface belongs to; empty where it is none."""
+    try:
+        usb_device = device.resolve(strict=True).parent
+    except OSError:
+        return ""
+    vendor, product = text_of(usb_device / "idVendor"), text_of(usb_device / "idProduct")
+    return f"{vendor}:{product}" if vendor and product else ""
 
 
 def _plugged(device: Path) -> str:
@@ -252,7 +289,7 @@ def _numbered(pcm: str, root: Path) -> str:
         return pcm
     card, device = match[1], match[2] or "0"
     if not card.isdigit():
-        for path in sorted((root / "proc/asound").glob("card[0-9]*/id")):
+        for path in (path for folder in _SOUND_FOLDERS for path in sorted((root / folder).glob("card[0-9]*/id"))):
             if text_of(path) == card:
                 card = path.parent.name.removeprefix("card")
                 break

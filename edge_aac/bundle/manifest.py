@@ -52,8 +52,9 @@ class Graph(BundleFile):
             that a plan is built from.
         precision: number format of weights and arithmetic ("fp32", "int8", "int8+fp16").
         shapes: inputs and outputs by name, dynamic axes by their names.
-        built_with: versions of the tools that wrote it; of a plan also the GPU, of an INT8 form for processors also
-            what kind they are of and its largest weight.
+        built_with: versions of the tools that wrote it; of a plan also the GPU ("sm_87 Orin, 8 SMs, 16 GB": model,
+            multiprocessors that were on, memory), of an INT8 form for processors also what kind they are of and its
+            largest weight.
         max_abs_difference: largest difference of its outputs from its fp32 parent's, as the gate measured it.
         external_data: files that hold the weights of a graph too large for one (ONNX ends at 2 GB).
         parent_sha256: hash of the ONNX file that `edge-aac build-engine` made it from; empty for an exported graph.

@@ -32,6 +32,8 @@ EXAMPLES = """Examples:
   edge-aac doctor --mqtt mqtts://broker:8883
 
   edge-aac doctor --json | jq -r 'select(.status != "ok")'
+
+  edge-aac doctor --gpu --bundle esc10-tiny > board.txt
 """
 
 FAILED = 1
@@ -56,6 +58,13 @@ def doctor(
     given: GivenSettings,
     mqtt: options.MqttOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each finding as a line of JSON.")] = False,
+    gpu: Annotated[
+        bool,
+        typer.Option(
+            "--gpu",
+            help="Report on the GPU and the TensorRT engines on it alone: what the first user of a board sends.",
+        ),
+    ] = False,
 ) -> None:
     """Check everything that a bug report needs, by doing it: record, caption, publish, look at the machine."""
     import logging
@@ -66,7 +75,7 @@ def doctor(
     debug = logging.getLogger("edge_aac").level == logging.DEBUG
     counts: Counter[str] = Counter()
     given = given.with_sinks("mqtt", mqtt or (), "--mqtt")
-    for result in run_checks(context_of(given), debug):
+    for result in run_checks(context_of(given), debug, gpu):
         counts[result.finding.status] += 1
         typer.echo(json.dumps(result.table(), ensure_ascii=False) if as_json else escaped(result.line()))
     if not as_json:

@@ -7,6 +7,7 @@ import platform
 import re
 from collections.abc import Iterator, Sequence
 
+from edge_aac.board.gpu_clock import power_mode
 from edge_aac.doctor.contract import Context, Finding, Part
 
 _GOVERNORS = "sys/devices/system/cpu/cpufreq/policy*/scaling_governor"
@@ -19,8 +20,8 @@ def check(context: Context) -> Sequence[Part]:
 
 def _board(context: Context) -> Iterator[Finding]:
     facts = [model(context), processor(context)]
-    if mode := context.text("var/lib/nvpmodel/status"):
-        facts.append(f"power mode {mode.partition(':')[2].split()[0] if ':' in mode else mode}")
+    if mode := power_mode(context.root):
+        facts.append(f"power mode {mode}")
     if governors := {context.text(str(path.relative_to(context.root))) for path in context.there(_GOVERNORS)}:
         facts.append(f"governor {', '.join(sorted(governors))}")
     yield Finding("ok", ", ".join(fact for fact in facts if fact))
@@ -28,9 +29,10 @@ def _board(context: Context) -> Iterator[Finding]:
 
 def model(context: Context) -> str:
     """The board's name: of its device tree (Jetson, Raspberry Pi), or of its firmware; else that it is unknown."""
-    name = context.text("proc/device-tree/model") or context.text("sys/firmware/devicetree/base/model")
-    if name:
-        return name
+    # A container hides the first two.
+    for path in ("proc/device-tree/model", "sys/firmware/devicetree/base/model", "sys/devices/soc0/machine"):
+        if name := context.text(path):
+            return name
     parts = [context.text(f"sys/class/dmi/id/{field}") for field in ("sys_vendor", "product_name")]
     return " ".join(part for part in parts if part) or "unknown board"
 

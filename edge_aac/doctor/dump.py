@@ -44,12 +44,15 @@ _BOARD_FILES = (
     *("etc/os-release", "proc/version", "proc/cmdline", "proc/cpuinfo", "proc/meminfo", "proc/loadavg", "proc/uptime"),
     *("proc/asound/cards", "proc/asound/pcm", "proc/self/cgroup", "proc/self/limits", "proc/mounts"),
     *("proc/device-tree/model", "etc/nv_tegra_release", "proc/driver/nvidia/version", "var/lib/nvpmodel/status"),
+    *("etc/nvpmodel.conf", "sys/devices/soc0/machine"),
 )
 _BOARD_PATTERNS = (
     "sys/class/thermal/thermal_zone*/type",
     "sys/class/thermal/thermal_zone*/temp",
     "dev/snd/*",
+    "sys/class/devfreq/*/*_freq",
     "dev/nv*",
+    "dev/dri/*",
 )
 
 _HEAD = """\
@@ -116,6 +119,7 @@ class Dump:
         for number, manifest in enumerate(self._manifests()):
             name = "manifest.json" if number == 0 else f"manifest-{number + 1}.json"
             yield Entry(name, "manifest of the bundle, without its weights", manifest)
+        yield Entry("builds.json", "what the last `edge-aac build-engine` reported of it", self._builds)
         yield Entry("devices.jsonl", "what `edge-aac devices` gives", _devices)
         yield Entry("machine.txt", "kernel, board, memory, sound cards, mounts, temperatures", self._machine)
         yield Entry("service.json", "state of the service's units", _service)
@@ -150,6 +154,16 @@ class Dump:
             return lambda: _read(find_bundle(name) / MANIFEST)
 
         return [reader(name) for name in listed]
+
+    def _builds(self) -> str:
+        from edge_aac.bundle.build_reports import last_report
+        from edge_aac.bundle.names import bundle_names
+        from edge_aac.models.settings import CaptionerSettings
+
+        if self._context.loaded is None:
+            return ""
+        kept = [last_report(name) for name in bundle_names(self._context.loaded.get(CaptionerSettings).bundle)]
+        return "".join(json.dumps(report, ensure_ascii=False, indent=1) + "\n" for report in kept if report)
 
     def _machine(self) -> str:
         blocks = [f"== /{name}\n{text}\n" for name in _BOARD_FILES if (text := self._context.text(name))]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
+from edge_aac.board.gpu_access import access_mend, closed_nodes, gpu_nodes
 from edge_aac.doctor.contract import Context, Finding, Part
 
-NODES = ("dev/nvidia[0-9]*", "dev/nvidiactl", "dev/nvhost-gpu", "dev/nvhost-ctrl-gpu", "dev/nvmap", "dev/nvgpu/igpu0/*")
 LIMIT_S = 60.0
 
 
@@ -22,7 +21,7 @@ def check(context: Context) -> Sequence[Part]:
 def _gpu(context: Context, wanted: bool) -> Iterator[Finding]:
     from edge_aac.errors import DeviceError
 
-    nodes = context.there(*NODES)
+    nodes = gpu_nodes(context.root)
     if not nodes:
         yield Finding(
             "failed" if wanted else "ok",
@@ -31,11 +30,11 @@ def _gpu(context: Context, wanted: bool) -> Iterator[Finding]:
         )
         return
     yield Finding("ok", f"{driver(context)}: {', '.join(f'/{node.relative_to(context.root)}' for node in nodes)}")
-    if closed := [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]:
+    if closed := closed_nodes(nodes):
         yield Finding(
             "failed" if wanted else "warning",
-            f"this user may not use {closed[0]}",
-            "add the user to the groups video and render, then log in again",
+            f"this user may not use {', '.join(f'/{node.relative_to(context.root)}' for node in closed)}",
+            access_mend(closed, context.root),
         )
     try:
         from edge_aac.engines.tensor_rt.engine import this_gpu

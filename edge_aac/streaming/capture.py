@@ -98,7 +98,7 @@ class Capture:
         """What the source does now, see :class:`edge_aac.records.Health`."""
         if self._reason is not None and not self.paused:
             return "failed"
-        if self._ended:
+        if self._over:
             return "ended"
         if self._paused:
             return "paused"
@@ -113,14 +113,14 @@ class Capture:
         if self._reason is not None:
             return self._reason
         source = self._source
-        reason = source.reason if isinstance(source, ExplainsLosses) and not self._ended else None
+        reason = source.reason if isinstance(source, ExplainsLosses) and not self._over else None
         return None if reason is None else as_text(reason)
 
     @property
     def warnings(self) -> list[str]:
         """What is wrong with sound that arrives, each as a sentence."""
         warning = self._silence.warning
-        return [] if warning is None or self._ended or self._paused else [as_text(warning)]
+        return [] if warning is None or self._over or self._paused else [as_text(warning)]
 
     @property
     def outage(self) -> Outage | None:
@@ -166,7 +166,12 @@ class Capture:
     @property
     def paused(self) -> bool:
         """Whether the source is paused, and could be heard otherwise."""
-        return self._paused and not self._ended
+        return self._paused and not self._over
+
+    @property
+    def _over(self) -> bool:
+        """Whether nothing more is heard: the thread of a source that was closed may take its time to end."""
+        return self._ended or self._closed.is_set()
 
     @property
     def parked(self) -> bool:

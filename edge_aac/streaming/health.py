@@ -74,8 +74,9 @@ class HealthReporter:
             if self.interval_s:
                 self._hub.publish(Delivery(self._record(channel, self._span_so_far()[0])))
             del self._before[channel]
-            if all(other.label != channel.label for other in self._before):
-                self._forget_latest(channel.label)
+        # Its last record may have been due while it was being closed.
+        if all(other.label != channel.label for other in self._before):
+            self._forget_latest(channel.label)
 
     def _forget_latest(self, label: str) -> None:
         self.latest = {other: record for other, record in self.latest.items() if other != label}

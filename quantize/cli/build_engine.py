@@ -9,7 +9,7 @@ import json
 import logging
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -81,7 +81,7 @@ def build_engine_verb(
     table and to stdout as JSON.
     """
     from edge_aac.commands.options import log_to_stderr
-    from edge_aac.errors import DataError
+    from edge_aac.errors import DataError, EdgeAacError
     from edge_aac.terminal import escaped, escaped_lines
     from quantize.device.build import BuildOptions, build_engines
 
@@ -96,7 +96,12 @@ def build_engine_verb(
         streams=streams,
         candidates=candidates,
     )
-    report = build_engines(options, lambda line: typer.echo(escaped(line), err=True))
+    try:
+        report = build_engines(options, lambda line: typer.echo(escaped(line), err=True))
+    except EdgeAacError as error:
+        _keep(bundle, {"failure": str(error)})
+        raise
+    _keep(bundle, report.to_table())
     typer.echo(escaped_lines(report.to_text()), err=True)
     typer.echo(json.dumps(report.to_table(), indent=1))
     if report.failure:
@@ -105,3 +110,13 @@ def build_engine_verb(
             "sound with --recordings"
         )
     typer.echo(escaped(report.outcome()), err=True)
+
+
+def _keep(bundle: str, table: dict[str, Any]) -> None:
+    """Keep the report for `edge-aac doctor --gpu`: a build that fails leaves nothing else behind."""
+    from edge_aac.bundle.build_reports import keep_report
+
+    try:
+        keep_report(bundle, table)
+    except OSError as error:
+        logging.getLogger(__name__).warning("the report of this build cannot be kept (%s)", error)

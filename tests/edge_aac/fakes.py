@@ -20,6 +20,7 @@ from edge_aac.audio.windows import WINDOW_SAMPLES, Window
 from edge_aac.errors import DataError
 from edge_aac.models.contract import CancelledError, Description, Latency, ScoredCaption, WindowModel, not_cancelled
 from edge_aac.records import Caption, LatencyMs, Model, Record, Score
+from tests.waiting import PATIENCE_S
 
 Array = npt.NDArray[Any]
 MODEL = Model(bundle="fake", version="1", backend="onnxruntime", precision="fp32")
@@ -174,6 +175,11 @@ class FakeSource:
             self.closed.wait()
         return None
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether all its blocks were read."""
+        return not self._blocks
+
     def lost_samples(self) -> int:
         return self._lost
 
@@ -182,13 +188,13 @@ class FakeSource:
 
 
 def read_until_closed(source: Source) -> list[Array | None]:
-    """What a read that waits in another thread gives when the source is closed; nothing if it still waits after 5 s."""
+    """What a read that waits in another thread gives when the source is closed; nothing if it waits for ever."""
     results: list[Array | None] = []
     thread = threading.Thread(target=lambda: results.append(source.read()), daemon=True)
     thread.start()
     time.sleep(0.05)
     source.close()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     return results
 
 

@@ -21,6 +21,7 @@ from firmware_bridge.fields import Codec, Priority, Result
 from firmware_bridge.frame import Ack, Caption, Hello
 from tests.firmware_bridge.c_devices import SmallHost, samples_in
 from tests.firmware_bridge.wav_files import samples_of, write_scene
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.waits
 _STARTED = ("--speed", "20", "--stay", "0.5")
@@ -50,7 +51,7 @@ def test_a_file_arrives_whole_and_a_caption_is_shown(c_build: Path, tmp_path: Pa
         host.serve_until(lambda host: len(host.audio()) > 5)
         host.send(Caption(7, 1, Priority.NORMAL, 1, "regen fällt auf ein blechdach, und ein hund bellt"))
         host.serve_until(lambda host: sum(frame.samples for frame in host.audio()) >= len(expected))
-        printed, errors = process.communicate(timeout=60)
+        printed, errors = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, errors) == (0, "")
         host.close()
     hello = host.frames[0]
@@ -173,7 +174,12 @@ class _CorruptedHost(SmallHost):
 )
 def test_what_the_program_refuses(c_build: Path, tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
     result = subprocess.run(
-        [c_build / "stream_wav", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [c_build / "stream_wav", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert (result.returncode, result.stdout) == (code, "")
     assert result.stderr.startswith("usage: " if code == 2 else "stream_wav: ")
@@ -189,7 +195,11 @@ def test_files_that_are_no_recording(c_build: Path, tmp_path: Path, damage: str)
     else:
         path.write_bytes({"empty": b"", "cut": path.read_bytes()[:30], "no wav": b"x" * 3000}[damage])
     result = subprocess.run(
-        [c_build / "stream_wav", "--serial", "/dev/null", path], capture_output=True, text=True, timeout=60, check=False
+        [c_build / "stream_wav", "--serial", "/dev/null", path],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert result.returncode == 1
     assert result.stderr.startswith(f"stream_wav: {path}: it ") or "its format or its sound" in result.stderr

@@ -13,6 +13,7 @@ from tests.firmware_bridge.c_devices import build_image, cortex_m3
 from tests.firmware_bridge.udp_cases import free_port
 from tests.firmware_bridge.wav_files import write_scene
 from tests.system.command import records, run_edge_aac, started_edge_aac
+from tests.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.waits, pytest.mark.one_python]
 
@@ -53,7 +54,7 @@ def test_the_emulated_cortex_m3_is_captioned_as_its_recording(
         arguments = (
             "stream",
             "--device",
-            f"serial:{board.terminal}",
+            f"serial:{board.terminal}?stall_s=60",
             "--sink",
             "stdout",
             "--sink",
@@ -64,7 +65,7 @@ def test_the_emulated_cortex_m3_is_captioned_as_its_recording(
             heard = _read(process.stdout)
             shown = board.wait_for(lambda lines: len([line for line in lines if line not in {"screen ||"}]) >= 2)
             process.terminate()
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=PATIENCE_S)
         screens = [" ".join(rows).strip() for rows in board.screens()]
     assert [_said(record) for record in heard] == of_file
     assert {record["source"] for record in heard} == {"cortex-m3"}
@@ -84,14 +85,14 @@ def test_the_host_program_is_captioned_over_udp(
     assert made.returncode == 0, made.stderr
     key_file = tmp_path / "key"
     key_file.write_text(made.stdout)
-    address = f"udp://127.0.0.1:{port}?keys=file:{keys}"
+    address = f"udp://127.0.0.1:{port}?keys=file:{keys}&stall_s=60"
     arguments = ("stream", "--device", address, "--sink", "stdout", "--sink", "bridge", *_OPTIONS)
     program = [c_build / "stream_wav", "--udp", f"127.0.0.1:{port}", "--key-file", key_file, "--id", "8"]
     with started_edge_aac(*arguments, env={"XDG_STATE_HOME": str(tmp_path)}) as process:
         # Its socket is there from when it says that it listens.
         assert process.stderr is not None and b"listening" in process.stderr.readline()
         player = subprocess.Popen(
-            [*program, "--name", "hall", "--stay", "60", *options, recording], stdout=subprocess.PIPE, text=True
+            [*program, "--name", "hall", "--stay", "3600", *options, recording], stdout=subprocess.PIPE, text=True
         )
         try:
             heard = _read(process.stdout)
@@ -101,7 +102,7 @@ def test_the_host_program_is_captioned_over_udp(
             player.kill()
             player.communicate()
         process.terminate()
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert {record["source"] for record in heard} == {"hall"}
     assert "0 ms of sound lost" in errors.decode()
     assert shown.strip().endswith(heard[0]["caption"])

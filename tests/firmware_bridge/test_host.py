@@ -33,6 +33,7 @@ from firmware_bridge.keys import Keyring, Keys, add_key, checked_place, default_
 from firmware_bridge.seen import SeenDevices, read_seen, seen_file
 from tests.edge_aac.outside_package import NAME, OutsidePackage
 from tests.firmware_bridge.worlds import DEVICE, KEY, hello, pcm
+from tests.waiting import PATIENCE_S, ended
 
 HEX = KEY.hex()
 
@@ -166,8 +167,7 @@ def test_keys_that_are_made_at_once_are_one_a_device(tmp_path: Path, monkeypatch
     threads = [threading.Thread(target=add, args=(new_key(),)) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(10)
+    ended(*threads)
     assert sorted(results) == ["added", "refused"]
 
 
@@ -275,7 +275,7 @@ def test_a_listing_that_fails_keeps_the_others(
 @pytest.fixture
 def findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], list[Finding]]]:
     monkeypatch.setattr("edge_aac.settings.tree.default_files", lambda: [])
-    monkeypatch.setattr(check, "_HELLO_S", 1.5)
+    monkeypatch.setattr(check, "_HELLO_S", 0.3)
 
     def run(text: str) -> list[Finding]:
         path = tmp_path / "config.toml"
@@ -290,7 +290,10 @@ def test_doctor_without_a_bridge(findings: Callable[[str], list[Finding]]) -> No
     assert [finding.status for finding in findings('[[sources]]\naddress = "demo:"\n')] == ["ok"]
 
 
-def test_doctor_names_who_says_hello(findings: Callable[[str], list[Finding]], tmp_path: Path) -> None:
+def test_doctor_names_who_says_hello(
+    findings: Callable[[str], list[Finding]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_HELLO_S", PATIENCE_S)  # it waits no longer than for the device of the address
     device, carrier, stop = (
         EmulatedDevice(DEVICE, "kitchen", stream=True),
         PtyCarrier(tmp_path / "tty"),
@@ -307,10 +310,10 @@ def test_doctor_names_who_says_hello(findings: Callable[[str], list[Finding]], t
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        (found,) = findings(f'[[sources]]\naddress = "serial:{tmp_path / "tty"}"\n')
+        (found,) = findings(f'[[sources]]\naddress = "serial:{tmp_path / "tty"}?device=kitchen"\n')
     finally:
         stop.set()
-        thread.join(5)
+        ended(thread)
         carrier.close()
     assert (found.status, found.text) == ("ok", "kitchen (240ac4123456) said HELLO")
 

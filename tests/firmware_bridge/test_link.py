@@ -17,6 +17,7 @@ from firmware_bridge.frame import Frame
 from firmware_bridge.link import Link
 from firmware_bridge.seen import SeenDevices
 from tests.firmware_bridge.worlds import hello
+from tests.waiting import PATIENCE_S, until
 
 
 class _Port(Link):
@@ -33,7 +34,7 @@ class _Port(Link):
 
     def _connect(self) -> None:
         self.opening.set()
-        self.may_open.wait(10)
+        self.may_open.wait(PATIENCE_S)
         self.port_is_open = True
 
     def _disconnect(self) -> None:
@@ -48,20 +49,13 @@ class _Port(Link):
         return
 
 
-def _wait_for(port: _Port, hellos: int) -> None:
-    deadline = time.monotonic() + 20
-    while port.hellos < hellos:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_a_port_that_opens_after_the_close_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "_JOIN_S", 0.05)
     port = _Port()
-    assert port.opening.wait(10)
+    assert port.opening.wait(PATIENCE_S)
     port.close()
     port.may_open.set()
-    port._thread.join(10)  # noqa: SLF001 - nobody else can see its end
+    port._thread.join(PATIENCE_S)  # noqa: SLF001 - nobody else can see its end
     assert not port.port_is_open
 
 
@@ -73,9 +67,10 @@ def test_who_says_hello_often_costs_few_writes(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(SeenDevices, "write", write)
     monkeypatch.setattr(link_module, "_KEEP_EVERY_S", 600.0)
+    monkeypatch.setattr(link_module, "_JOIN_S", PATIENCE_S)
     port = _Port(SeenDevices(tmp_path / "seen.json"))
     port.may_open.set()
-    _wait_for(port, 100)
+    until(lambda: port.hellos >= 100)
     assert written == [["kitchen 1"]], "the first at once"
     port.close()
     assert written[1:] == [[f"kitchen {port.hellos}"]], "and the newest at the end"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,10 @@ from firmware_bridge.frame import Caption
 from firmware_bridge.registry import registry
 from firmware_bridge.source import BridgeDiscovery, DeviceSource, LinkDiscovery, open_device
 from tests.firmware_bridge.worlds import DEVICE, counted_samples
+from tests.waiting import ended, until
 
 pytestmark = pytest.mark.waits
-PULLS = 10
+PULLS = 5
 
 
 class Board:
@@ -51,7 +52,7 @@ class Board:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join(5)
+        ended(self._thread)
         if self._carrier is not None:
             self.pull()
 
@@ -81,50 +82,53 @@ def board(tmp_path: Path) -> Iterator[Board]:
     one.close()
 
 
-def _wait_for(holds: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
-
-
 def _opened(text: str, *, wait: bool = False) -> DeviceSource:
     return open_device(Address.parse(text), SourceContext(wait_for_device=wait))
 
 
-def test_a_cable_that_is_pulled_ten_times(board: Board) -> None:
+@pytest.mark.parametrize(("stall_s", "outage"), [(100.0, False), (0.5, True)])
+def test_a_cable_that_is_pulled_again_and_again(board: Board, stall_s: float, outage: bool) -> None:
     """Each sample is where the device's own count has it, and what was lost meanwhile is counted to the sample."""
-    source = _opened(f"serial:{board.path}?stall_s=0.5")
+    source = _opened(f"serial:{board.path}?stall_s={stall_s}")
     blocks: list[np.ndarray] = []
     positions: list[int] = []
     lost = 0
 
-    def read(count: int) -> None:
+    def read() -> None:
         nonlocal lost
-        for _ in range(count):
-            block = source.read()
-            assert block is not None
+        while (block := source.read()) is not None:
             lost += sum(loss.samples for loss in source.take_losses())
             positions.append(lost + sum(map(len, blocks)))
             blocks.append(block)
 
+    def heard(count: int) -> None:
+        before = len(blocks)
+        until(lambda: len(blocks) >= before + count)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
     try:
-        read(20)
-        for number in range(PULLS):
+        heard(20)
+        for _ in range(PULLS):
+            reconnects = source.reconnects
             board.pull()
-            # Half of them long enough to be an outage.
-            time.sleep(0.8 if number % 2 else 0.1)
+            if outage:
+                until(lambda: source.outage is not None)
+            else:
+                time.sleep(0.1)
             board.plug()
-            read(20)
-        assert source.reconnects == PULLS // 2
-        assert lost == source.lost_samples() > PULLS * 320
-        first = int(round(float(blocks[0][0]) * 32_768))
-        for position, block in zip(positions, blocks, strict=True):
-            expected = (first + position + np.arange(len(block))) % 30_011
-            np.testing.assert_array_equal(np.rint(block * 32_768).astype(int), expected)
+            heard(20)
+            assert not outage or source.reconnects > reconnects
+        assert outage or source.reconnects == 0
     finally:
         source.close()
+        ended(reader)
     assert source.read() is None
+    assert lost == source.lost_samples() > PULLS * 320
+    first = int(round(float(blocks[0][0]) * 32_768))
+    for position, block in zip(positions, blocks, strict=True):
+        expected = (first + position + np.arange(len(block))) % 30_011
+        np.testing.assert_array_equal(np.rint(block * 32_768).astype(int), expected)
 
 
 def test_captions_go_back(board: Board) -> None:
@@ -133,7 +137,7 @@ def test_captions_go_back(board: Board) -> None:
         link, device = registry.named(source.label) or (None, 0)
         assert link is not None
         link.send(Caption(device, 1, Priority.NORMAL, 5, "a dog barks"))
-        _wait_for(lambda: board.device.shown)
+        until(lambda: board.device.shown)
         assert board.device.shown[0].text == "a dog barks"
     finally:
         source.close()
@@ -150,18 +154,16 @@ def test_the_state_while_a_device_is_away(board: Board) -> None:
     reader = threading.Thread(target=read_on, daemon=True)
     reader.start()
     try:
-        _wait_for(lambda: source.state == "listening")
-        assert (source.reason, source.outage) == (None, None)
+        until(lambda: (source.state, source.reason, source.outage) == ("listening", None, None))
         board.pull()
-        _wait_for(lambda: source.outage is not None)
-        assert source.outage is not None and source.outage.reason == "disconnected"
-        assert source.state == "waiting"
-        assert any(words in str(source.reason) for words in ("was lost", "cannot be opened"))
+        until(lambda: source.outage is not None and source.outage.reason == "disconnected")
+        until(lambda: source.state == "waiting")
+        until(lambda: any(words in str(source.reason) for words in ("was lost", "cannot be opened")))
         board.plug()
-        _wait_for(lambda: source.state == "listening" and source.outage is None)
+        until(lambda: source.state == "listening" and source.outage is None)
     finally:
         source.close()
-        reader.join(5)
+        ended(reader)
 
 
 def test_a_port_that_is_not_there(tmp_path: Path) -> None:
@@ -169,7 +171,7 @@ def test_a_port_that_is_not_there(tmp_path: Path) -> None:
         _opened(f"serial:{tmp_path / 'none'}")
     source = _opened(f"serial:{tmp_path / 'none'}", wait=True)
     try:
-        _wait_for(lambda: source.reason is not None and "cannot be opened" in source.reason)
+        until(lambda: source.reason is not None and "cannot be opened" in source.reason)
     finally:
         source.close()
 
@@ -198,7 +200,7 @@ def test_a_discovery_finds_what_has_no_source_of_its_own(board: Board) -> None:
     discovery = BridgeDiscovery.open(Address.parse(f"serial:{board.path}"), SourceContext(wait_for_device=True))
     assert isinstance(discovery, LinkDiscovery)
     try:
-        _wait_for(discovery.found)
+        until(discovery.found)
         (found,) = discovery.found()
         assert (found.address, found.label) == (f"serial:{board.path}?device=found:{DEVICE:012x}", "kitchen")
         member = _opened(found.address)
@@ -229,11 +231,11 @@ def test_a_device_that_says_nothing_for_long_is_gone(board: Board) -> None:
     address = Address.parse(f"serial:{board.path}?gone_s=1")
     discovery = BridgeDiscovery.open(address, SourceContext(wait_for_device=True))
     try:
-        _wait_for(discovery.found)
+        until(discovery.found)
         board.pull()
-        _wait_for(lambda: not discovery.found())
+        until(lambda: not discovery.found())
         board.plug()
-        _wait_for(discovery.found)
+        until(discovery.found)
     finally:
         discovery.close()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -21,6 +21,7 @@ from firmware_bridge.outbox import ANSWER_S, MAX_ALERTS, MAX_TRIES, Outbox, shor
 from firmware_bridge.registry import Registry
 from firmware_bridge.sink import BridgeSettings, BridgeSink
 from tests.edge_aac.fakes import MODEL
+from tests.waiting import PATIENCE_S, until
 
 ALL = Abilities.DISPLAY | Abilities.ALERT
 
@@ -111,11 +112,14 @@ class _Link(Link):
 
     def __init__(self, devices: dict[int, tuple[str, Abilities]], place: str = "none") -> None:
         self.sent: list[Frame] = []
+        self.goes_on = threading.Event()
+        self.goes_on.set()
         super().__init__(Endpoint("serial", place, 9600, None), wait=True)
         for device, (name, abilities) in devices.items():
             self._take(Hello(device, 1, 1, 16_000, 1, Codec.PCM, 320, abilities, 24, name, ""), 0.0, None)
 
     def send(self, frame: Frame) -> None:
+        self.goes_on.wait(PATIENCE_S)
         self.sent.append(frame)
         self._take(Ack(frame.device, frame.TYPE, Result.DONE, cast(Caption, frame).id), 0.0, None)
 
@@ -164,20 +168,16 @@ def _record(source: str, text: str) -> Record:
 
 def _sent(links: Registry, link: _Link, settings: BridgeSettings, *records: Any) -> list[tuple[int, str]]:
     sink = BridgeSink(settings, links)
+    # What goes first is chosen among all of them.
+    link.goes_on.clear()
     for record in records:
         sink.publish(record)
-    _wait_for(lambda: not sink.status.queued)
+    link.goes_on.set()
+    until(lambda: not sink.status.queued)
     sink.close()
     return [
         (f.device, f.text if isinstance(f, Caption) else f.pattern.name) for f in link.sent if hasattr(f, "priority")
     ]  # type: ignore[union-attr]
-
-
-def _wait_for(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_device_shows_what_its_own_microphone_hears(links: Registry, link: _Link) -> None:

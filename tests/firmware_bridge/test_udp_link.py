@@ -21,6 +21,7 @@ from firmware_bridge.sessions import MAX_DEVICES, MAX_OFFERS, HostSessions, Unkn
 from firmware_bridge.udp_link import UdpLink
 from tests.firmware_bridge.udp_cases import OTHER_KEY, Remote, free_port, opened, wait_for
 from tests.firmware_bridge.worlds import DEVICE, KEY, pcm
+from tests.waiting import PATIENCE_S
 
 FORGED = int(os.environ.get("EDGE_AAC_BRIDGE_FORGED", "8000"))
 """Datagrams that are forged; the promise speaks of a million."""
@@ -116,7 +117,7 @@ def test_hostile_datagrams_change_nothing(link: UdpLink, remote: Remote, caplog:
     # The device itself is heard as before.
     remote.send_audio()
     wait_for(lambda: device.counters.audio_frames == 52)
-    assert inbox.take(1.0) is not None
+    assert inbox.take(PATIENCE_S) is not None
 
 
 def test_a_recorded_conversation_is_nothing_to_a_host_that_was_started_anew(
@@ -168,7 +169,7 @@ def test_a_device_that_was_started_anew_is_heard_at_once(link: UdpLink, remote: 
     assert remote.device.session != before
     wait_for(lambda: link.devices[0].hello.boot == remote.device.boot)
     wait_for(lambda: link.devices[0].counters.audio_frames == 2)
-    boots = [received.hello.boot for _ in range(2) if (received := inbox.take(1.0)) is not None]
+    boots = [received.hello.boot for _ in range(2) if (received := inbox.take(PATIENCE_S)) is not None]
     assert boots[-1] == remote.device.boot
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.keys import Keys
 from tests.firmware_bridge.udp_cases import free_port
 from tests.system.command import run_edge_aac, started_edge_aac
+from tests.waiting import PATIENCE_S, ended, until
 
 pytestmark = [pytest.mark.waits, pytest.mark.one_python]
 SECONDS = 14.0
@@ -49,7 +50,7 @@ def _play(device: EmulatedDevice, carrier: Carrier, recording: Path, stop: threa
     samples, _ = soundfile.read(recording, dtype="float32")
     feed = SampleFeed(iter(np.split(samples, range(1600, len(samples), 1600))), device)
     # The host cuts its last window when it has its sound: the device stays until the test ends.
-    emulation = Emulation(device, carrier, feed, linger_s=60.0)
+    emulation = Emulation(device, carrier, feed, linger_s=3600.0)
     thread = threading.Thread(target=emulation.run, args=(stop,), daemon=True)
     thread.start()
     return thread
@@ -61,16 +62,16 @@ def _captions(process: object, count: int) -> Iterator[dict[str, object]]:
         yield json.loads(stdout.readline())
 
 
+def _await_hello(port: int) -> None:
+    """Wait until a device speaks to a port: a program may take long to start on a machine under load."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", port))
+        listening.settimeout(PATIENCE_S)
+        listening.recv(2000)
+
+
 def _state(folder: Path) -> dict[str, str]:
     return {"XDG_STATE_HOME": str(folder), "EDGE_AAC_NODE": "house"}
-
-
-def _wait_for(holds: object) -> None:
-    assert callable(holds)
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_serial_device_is_captioned_as_the_file_is(recording: Path, of_file: list[str], tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_serial_device_is_captioned_as_the_file_is(recording: Path, of_file: l
     words = [
         "stream",
         "--device",
-        f"serial:{port}",
+        f"serial:{port}?stall_s=60",
         "--hop",
         "2",
         "--every-window",
@@ -96,13 +97,13 @@ def test_a_serial_device_is_captioned_as_the_file_is(recording: Path, of_file: l
             assert [record["caption"] for record in records] == of_file
             assert {record["source"] for record in records} == {"kitchen"}
             assert {record["dropped_ms"] for record in records} == {0}
-            _wait_for(lambda: device.shown)
+            until(lambda: device.shown)
             assert of_file[0].startswith(device.shown[0].text.removesuffix("…"))
             assert len(device.shown[0].text.encode()) <= 20
         finally:
             process.terminate()
             stop.set()
-            player.join(10)
+            ended(player)
     listed = [json.loads(line) for line in run_edge_aac("devices", env=_state(tmp_path)).stdout.splitlines()]
     (kitchen,) = [one for one in listed if one.get("kind") == "bridge"]
     assert (kitchen["name"], kitchen["id"]) == ("kitchen", f"serial:{port}?device=000000000007")
@@ -115,7 +116,7 @@ def test_udp_devices_with_keys_are_captioned_as_the_file_is(
     key = run_edge_aac("bridge", "keygen", "00:00:00:00:00:08", "--keys", keys).stdout.strip()
     assert oct(os.stat(keys).st_mode & 0o777) == "0o640"
     assert Keys.parse(keys.read_text(), "it").of(8) == bytes.fromhex(key)
-    address = f"udp://127.0.0.1:{port}?keys=file:{keys}"
+    address = f"udp://127.0.0.1:{port}?keys=file:{keys}&stall_s=60"
     stop = threading.Event()
     device = EmulatedDevice(8, "hall", key=bytes.fromhex(key))
     with started_edge_aac(
@@ -127,7 +128,7 @@ def test_udp_devices_with_keys_are_captioned_as_the_file_is(
         finally:
             process.terminate()
             stop.set()
-            player.join(10)
+            ended(player)
         assert [record["caption"] for record in records] == of_file
         assert key not in "".join(Path(f"/proc/{os.getpid()}/cmdline").read_text().split("\0"))
     assert key not in (process.stderr.read().decode() if process.stderr and not process.stderr.closed else "")
@@ -141,13 +142,14 @@ def test_listen_send_and_emulate(tmp_path: Path) -> None:
     device = ["bridge", "emulate", f"udp://127.0.0.1:{port}", "--keys", str(keys), "--name", "wrist", "--repeat"]
     address = f"udp://127.0.0.1:{port}?keys=file:{keys}"
     with started_edge_aac(*device, "--codec", "adpcm") as emulated:
+        _await_hello(port)
         sent = run_edge_aac(
             "bridge", "send", address, "wrist", "a dog barks", "--pattern", "one-short", env=_state(tmp_path)
         )
         assert sent.stdout == "wrist answered: done, done\n", sent.stderr
         heard = run_edge_aac("bridge", "listen", address, "--seconds", "9", "--json", env=_state(tmp_path)).stdout
         emulated.terminate()
-        shown = emulated.communicate(timeout=20)[0].decode()
+        shown = emulated.communicate(timeout=PATIENCE_S)[0].decode()
     assert "wrist: shows for 10 s: a dog barks" in shown and "wrist: plays one-short for 10 s" in shown
     lines = [json.loads(line) for line in heard.splitlines()]
     assert lines[0]["frame"] == "HELLO" and lines[0]["codec"] == "adpcm"

@@ -20,6 +20,7 @@ from wyoming.server import AsyncEventHandler, AsyncTcpServer
 from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.errors import DeviceError, UsageError
 from firmware_bridge.wyoming import open_wyoming
+from tests.waiting import PATIENCE_S, ended, until
 
 pytestmark = pytest.mark.waits
 RAMP = (np.arange(16_000) % 1000).astype("<i2")
@@ -68,12 +69,12 @@ def _serving(handler: Any) -> Iterator[int]:
     tasks: list[Any] = []
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE_S)
     try:
         yield port
     finally:
         loop.call_soon_threadsafe(tasks[0].cancel)
-        thread.join(10)
+        ended(thread)
 
 
 def test_a_satellite_is_heard_and_heard_again() -> None:
@@ -123,14 +124,10 @@ def test_what_is_no_wyoming_is_refused_with_a_sentence(answer: bytes) -> None:
         source = open_wyoming(Address.parse(f"wyoming://127.0.0.1:{server.getsockname()[1]}"), SourceContext())
         reader = threading.Thread(target=source.read, daemon=True)
         reader.start()
-        for _ in range(1000):
-            if source.reason is not None:
-                break
-            threading.Event().wait(0.01)
-        assert source.reason is not None and "speaks no Wyoming" in source.reason
+        until(lambda: source.reason is not None)
+        assert "speaks no Wyoming" in str(source.reason)
         source.close()
-        reader.join(10)
-        thread.join(10)
+        ended(reader, thread)
 
 
 @pytest.mark.parametrize("text", ["wyoming:", "wyoming://", "wyoming://h:0", "wyoming://h:99999", "wyoming://u:p@h:1"])

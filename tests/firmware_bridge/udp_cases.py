@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 
 from edge_aac.audio.sources.address import Address
 from firmware_bridge.address import BridgeAddress
 from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.udp_link import UdpLink
 from tests.firmware_bridge.worlds import KEY
+from tests.waiting import PATIENCE_S, until
 
 OTHER_KEY = bytes(reversed(KEY))
 FRAME = [[0] * 320]
@@ -34,7 +36,7 @@ class Remote:
         self.sent: list[bytes] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.connect(("127.0.0.1", link.port))
-        self._socket.settimeout(5)
+        self._socket.settimeout(PATIENCE_S)
 
     def send(self, packet: bytes) -> None:
         self.sent.append(packet)
@@ -71,9 +73,5 @@ class Remote:
         self._socket.close()
 
 
-def wait_for(holds: object, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    assert callable(holds)
-    while not holds():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
+def wait_for(holds: Callable[[], object]) -> None:
+    until(holds)

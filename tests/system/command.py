@@ -17,6 +17,8 @@ import soundfile
 
 COMMAND = (sys.executable, "-m", "edge_aac.cli")
 TIMEOUT_S = 120
+_TO_THE_END_S = 5 * TIMEOUT_S
+"""Of a verb that does all of its work meanwhile."""
 
 # What a caption record of a file holds, no more and no less.
 CAPTION_FIELDS = {
@@ -43,7 +45,7 @@ def run_edge_aac(
         input=stdin,
         check=False,
         capture_output=True,
-        timeout=TIMEOUT_S,
+        timeout=_TO_THE_END_S,
     )
     return subprocess.CompletedProcess(
         result.args, result.returncode, result.stdout.decode("utf-8"), result.stderr.decode("utf-8")
@@ -122,7 +124,7 @@ def run_bound_by_permissions(
         check=False,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=_TO_THE_END_S,
     )
     if prefix and result.returncode == 77:
         pytest.skip("root cannot give up its capabilities here")

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-_START_TIMEOUT_S = 20.0
+from tests.waiting import PATIENCE_S
+
 # Only some distributions define the PCM, and a container may have no sound configuration at all.
 _ALSA_DEVICES = "pcm.pulse { type pulse }\nctl.pulse { type pulse }\n"
 
@@ -43,7 +44,9 @@ class PulseMicrophone:
     def control(self, *arguments: str) -> str:
         """Runs ``pactl`` against the server and gives what it prints, such as for unloading a module."""
         command = ["pactl", *arguments]
-        return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True, timeout=20).stdout
+        return subprocess.run(
+            command, env=self.env, check=True, capture_output=True, text=True, timeout=PATIENCE_S
+        ).stdout
 
     def unplug(self) -> None:
         """Takes the microphone away. The server moves nothing, since it has no other input."""
@@ -154,10 +157,10 @@ def _command(socket: Path) -> list[str]:
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], env: dict[str, str], log_path: Path) -> None:
-    deadline_s = time.monotonic() + _START_TIMEOUT_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline_s and server.poll() is None:
         command = ["pactl", "set-default-source", "edge_aac_test.monitor"]
-        if subprocess.run(command, env=env, check=False, capture_output=True, timeout=20).returncode == 0:
+        if subprocess.run(command, env=env, check=False, capture_output=True, timeout=PATIENCE_S).returncode == 0:
             return
         time.sleep(0.1)
     raise RuntimeError(f"PulseAudio did not start:\n{log_path.read_text(errors='replace')}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.system.command import TIMEOUT_S
+from tests.waiting import until
 
 
 class Manager:
@@ -65,7 +65,4 @@ class Manager:
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
     """Wait until a condition holds; fail where it does not in much more time than it can need."""
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline_s, f"not within {TIMEOUT_S} s: {what}"
-        time.sleep(0.05)
+    until(condition, lambda: f"it never came: {what}", interval_s=0.05)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from edge_aac.bundle.build_reports import keep_report
 from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles, open_bundle
 from tests.edge_aac.demo_words import tells_synthesised
 from tests.system.command import noise, run_edge_aac, write_wav
@@ -244,11 +245,14 @@ def test_a_dump_holds_no_secret_and_nothing_that_was_heard(tmp_path: Path) -> No
 def test_a_dump_of_good_settings_shows_them(tmp_path: Path) -> None:
     archive = tmp_path / "dump.tar.gz"
     address = "file:/home/planted-user/x.wav?speed=1"
+    keep_report(DEFAULT_BUNDLE, {"folder": "/home/planted-user/bundles", "failure": "memory does not suffice"})
     done = run_edge_aac("support-dump", "--output", archive, "--device", address, "--hop", "5")
     assert done.returncode == 0, done.stderr
     with tarfile.open(archive) as opened:
         settings = (opened.extractfile("dump/settings.toml") or pytest.fail()).read().decode()
         manifest = (opened.extractfile("dump/manifest.json") or pytest.fail()).read().decode()
+        build = json.loads((opened.extractfile("dump/builds.json") or pytest.fail()).read())
+    assert build["report"] == {"folder": "/home/USER/bundles", "failure": "memory does not suffice"}
     assert "hop_s = 5.0  # --hop" in settings
     assert "file:/home/USER/x.wav?speed=1" in settings
     assert json.loads(manifest)["name"] == DEFAULT_BUNDLE

@@ -42,6 +42,7 @@ def test_a_camera_is_captioned_until_kill_9(tmp_path: Path) -> None:
             # The windows that have the outage in them, or follow it, tell of it.
             while json.loads(lines[-1])["dropped_ms"] == 0:
                 lines.append(process.stdout.readline().decode())
+            eventually(lambda: len(watch.seen) >= 2, "its second ffmpeg is not seen")
             readable = watch.readable + Path(f"/proc/{process.pid}/cmdline").read_bytes()
             # An ffmpeg that has nothing to write does not notice that nobody reads.
             assert server.process is not None

@@ -202,7 +202,7 @@ def content(path: Path | str) -> bytes:
 
 
 def fetched(port: int, name: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=60) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=_LIMIT_S) as reply:
         whole: bytes = reply.read()
         return whole
 
@@ -254,9 +254,9 @@ def test_no_secret_is_told(house: House, tmp_path: Path) -> None:
         places["environments"] = b"".join(content(f"/proc/{child}/environ") for child in children)
         places["metrics"], places["health endpoint"] = (fetched(house.metrics, each) for each in ("metrics", "health"))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, b"".join(logged).decode()
+        assert process.wait(_LIMIT_S) == 0, b"".join(logged).decode()
         timer.cancel()
-        reader.join(60)
+        reader.join(_LIMIT_S)
     places["log"] = b"".join(logged)
     late = Subscriber(house.plain, client="late", login=("kitchen", SECRETS["password at the broker"]))
     eventually(lambda: any(message.topic == f"{base}/status" for message in late.messages), "what is retained")

@@ -99,6 +99,10 @@ class Service:
             record["schema"] == "edge-aac/caption/1" and record["source"] == source for record in self.records(name)
         )
 
+    def health(self, source: str) -> list[dict[str, Any]]:
+        """Health records of a source."""
+        return [each for each in self.records() if each["schema"] == "edge-aac/health/1" and each["source"] == source]
+
     def reload(self, text: str) -> str:
         """Have other settings read; gives the status line after it."""
         self.config.write_text(text)
@@ -175,7 +179,8 @@ def test_the_manager_and_the_state_file_are_told_how_it_does(service: Service) -
     environ = Path(f"/proc/{service.process.pid}/environ").read_bytes()
     assert b"NOTIFY_SOCKET" in environ, "or the test looks at nothing"
     service.stop()
-    assert service.manager.messages[-1] == {"STOPPING": "1", "STATUS": "stopping"}
+    stopping = {"STOPPING": "1", "STATUS": "stopping"}
+    wait_for(lambda: service.manager.messages[-1] == stopping, "the manager is told of the stop")
     assert not path.exists()
 
 
@@ -210,12 +215,12 @@ def test_sources_come_and_go_while_the_others_go_on(service: Service) -> None:
     assert service.opened == ["hall", "attic"], "the hop of an open source changes"
     service.reload(config_text(service.folder, "attic"))
     wait_for(lambda: service.closed == ["hall"], "the removed source is closed")
+    wait_for(lambda: service.health("hall")[-1]["state"] == "ended", "its last record is written")
     before = service.captions("hall")
     service.wait_for_captions("attic")
     assert service.captions("hall") == before
     records = service.records()
-    ended = [record for record in records if record["source"] == "hall" and record["schema"] == "edge-aac/health/1"]
-    assert ended[-1]["state"] == "ended"
+    assert service.health("hall")[-1]["state"] == "ended"
     events = [record for record in records if record["source"] == "hall" and record["schema"] == "edge-aac/event/1"]
     assert {event["event"] for event in events if event["state"] == "start"} == {
         event["event"] for event in events if event["state"] == "end"
@@ -282,19 +287,24 @@ def test_what_hangs_is_named_and_the_watchdog_fed_no_more(service: Service, what
     service.wait_for_captions("hall", more=1)
     (service.folder / what).touch()
     wait_for(lambda: complaint in service.manager.status, "the status names what hangs")
-    fed = service.manager.count(WATCHDOG="1")
     state = service.folder / "run" / "health.json"
-    wait_for(lambda: complaint in " ".join(json.loads(state.read_text())["missing"]), "the state file names it")
-    # Its seconds are counted on by the looks at which the watchdog would have been fed.
-    before = json.loads(state.read_text())["missing"]
-    wait_for(lambda: json.loads(state.read_text())["missing"] != before, "the watchdog looks again")
+
+    def missing() -> str:
+        return " ".join(json.loads(state.read_text())["missing"])
+
+    wait_for(lambda: complaint in missing(), "the state file names it")
+    # Its seconds are counted on by the looks at which the watchdog would have been fed. Before it hung it may have been
+    # missing for a moment, too, on a machine under load.
+    for _ in range(2):
+        before, fed = missing(), service.manager.count(WATCHDOG="1")
+        wait_for(lambda before=before: complaint in missing() and missing() != before, "the watchdog looks again")
     assert service.manager.count(WATCHDOG="1") == fed
     os.kill(service.process.pid, signal.SIGABRT)  # as the manager does now
     _, err = service.process.communicate(timeout=TIMEOUT_S)
     # Python's handler of SIGABRT reads the stacks of threads that run, at which it may fail itself.
     assert service.process.returncode in {-signal.SIGABRT, -signal.SIGSEGV}
     log = err.decode()
-    assert log.count(complaint) == 1
+    assert complaint in log
     found, aborted = log.split("Fatal Python error: Aborted", 1)
     assert "in describe_loud" not in log
     assert found.count("hread 0x") > 2, "the stacks of all threads, as they were when what hangs was found"

@@ -295,6 +295,7 @@ def test_a_signal_while_it_starts_is_no_less_polite(number: signal.Signals, afte
         # Until Python itself is there no signal can be answered: the command's own code has to run.
         while not _catches(process.pid, signal.SIGTERM):
             assert process.poll() is None
+            time.sleep(0.005)
         time.sleep(after_s)
         _end_by(process, number)
         assert process.stderr is not None

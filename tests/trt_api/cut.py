@@ -27,6 +27,7 @@ ENUMS = (
     *("DataType", "TensorIOMode", "TensorLocation", "LayerType", "LayerInformationFormat", "ErrorCode"),
 )
 FUNCTIONS = (
+    *("cudaDriverGetVersion", "cudaRuntimeGetVersion"),
     *("cudaGetDeviceCount", "cudaGetDeviceProperties", "cudaMemGetInfo", "cudaGetErrorString", "cudaGetErrorName"),
     *("cudaMalloc", "cudaFree", "cudaMallocHost", "cudaFreeHost", "cudaMemcpyAsync", "cudaMemcpy2DAsync"),
     *("cudaMemsetAsync", "cudaStreamCreateWithFlags", "cudaStreamDestroy", "cudaStreamSynchronize"),
@@ -43,7 +44,7 @@ CUDA_ENUMS = {
     "cudaStreamCaptureMode": ("cudaStreamCaptureModeGlobal", "cudaStreamCaptureModeThreadLocal"),
 }
 CONSTANTS = ("cudaStreamNonBlocking",)
-PROPERTIES = ("name", "major", "minor", "integrated", "totalGlobalMem")
+PROPERTIES = ("name", "major", "minor", "integrated", "multiProcessorCount", "totalGlobalMem")
 
 
 def cut_tensorrt(facts: dict[str, Any]) -> dict[str, Any]:

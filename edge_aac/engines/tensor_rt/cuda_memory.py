@@ -18,10 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.board.gpu_access import access_fault
 from edge_aac.errors import DeviceError
 
 # What cudaMalloc gives is aligned to, and what TensorRT wants of every address.
 ALIGNMENT_BYTES = 256
+
+CUDA_PYTHON_MEND = (
+    "run `pip install 'cuda-python>=12.8,<13'` on JetPack 6, `pip install 'cuda-python>=13,<14'` on JetPack 7"
+)
 
 _SUCCESS = 0
 
@@ -45,10 +50,7 @@ def load_runtime() -> ModuleType:
     try:
         return importlib.import_module("cuda.bindings.runtime")
     except ImportError as error:
-        raise DeviceError(
-            f"cuda-python cannot be imported ({error}): run `pip install 'cuda-python>=12.8,<13'` on JetPack 6, "
-            "`pip install 'cuda-python>=13,<14'` on JetPack 7"
-        ) from error
+        raise DeviceError(f"cuda-python cannot be imported ({error}): {CUDA_PYTHON_MEND}") from error
 
 
 class Cuda:
@@ -62,10 +64,21 @@ class Cuda:
         self.runtime: Any = load_runtime()
         error, count = self.runtime.cudaGetDeviceCount()
         if int(error) != _SUCCESS or not count:
-            raise DeviceError(
-                f"no CUDA GPU can be used here ({self._text(error)}): run on a Jetson as a user of the group video, "
-                "a container with `--runtime nvidia`, or choose --backend onnxruntime"
+            mend = (
+                self._driver_mend(error)
+                or access_fault()
+                or (
+                    "run on a Jetson as a user of the groups video and render, a container with `--runtime nvidia "
+                    "--group-add $(stat -c %g /dev/dri/renderD128)`, or choose --backend onnxruntime"
+                )
             )
+            raise DeviceError(f"no CUDA GPU can be used here ({self._text(error)}): {mend}")
+
+    def _driver_mend(self, error: Any) -> str:
+        """What mends a cuda-python for a newer JetPack than the board's; empty for any other error."""
+        if int(error) != int(self.runtime.cudaError_t.cudaErrorInsufficientDriver):
+            return ""
+        return f"this cuda-python is of another JetPack, {CUDA_PYTHON_MEND}"
 
     def properties(self) -> Any:
         """``cudaDeviceProp`` of the first GPU."""

@@ -6,9 +6,10 @@ Nothing here ever ran on a GPU: the tests run it whole through stand-ins that kn
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,15 +32,48 @@ from edge_aac.errors import DataError, InputMissingError
 class GpuIdentity:
     """The GPU and TensorRT version that a plan is tied to.
 
+    All Orin boards call their GPU "Orin" and have the architecture sm_87: its multiprocessors, of which a power mode
+    may switch some off, and the board's memory are what tells them apart. CUDA gives both in a container as well, where
+    the kernel's device tree is hidden.
+
     Attributes:
-        name: architecture and name of the GPU ("sm_87 Orin").
+        architecture: architecture of the GPU ("sm_87").
+        model: name of the GPU, as its driver gives it ("Orin").
+        multiprocessors: multiprocessors that are on.
+        memory_gb: size class of its memory in GB, as :func:`memory_class_gb` gives it.
         tensorrt: version of the library ("10.3.0").
         unified: whether the GPU uses the host's memory, as on a Jetson.
     """
 
-    name: str
+    architecture: str
+    model: str
+    multiprocessors: int
+    memory_gb: int
     tensorrt: str
     unified: bool
+
+    @property
+    def name(self) -> str:
+        """The GPU as a manifest names it: "sm_87 Orin, 8 SMs, 16 GB"."""
+        return f"{self.architecture} {self.model}, {self.multiprocessors} SMs, {self.memory_gb} GB"
+
+    @property
+    def file_part(self) -> str:
+        """The GPU as a part of a file's name: "sm_87-Orin-8SM-16GB"."""
+        model = re.sub(r"[^A-Za-z0-9]+", "-", self.model).strip("-")
+        return f"{self.architecture}-{model}-{self.multiprocessors}SM-{self.memory_gb}GB"
+
+
+def memory_class_gb(total_bytes: int, unified: bool) -> int:
+    """The size that a memory is sold as, in GB.
+
+    Args:
+        total_bytes: bytes that CUDA counts; on a Jetson the firmware has taken some, and how many differs from one
+            release to the next.
+        unified: whether it is the board's memory, of which there are 4, 8, 16 … GB; that of a card is rounded up.
+    """
+    gib = max(1, -(-total_bytes >> 30))
+    return 1 << (gib - 1).bit_length() if unified else gib
 
 
 def this_gpu() -> GpuIdentity:
@@ -50,11 +84,14 @@ def this_gpu() -> GpuIdentity:
     """
     trt = load_tensorrt()
     properties = Cuda().properties()
-    name = bytes(properties.name).partition(b"\0")[0].decode(errors="replace")
+    unified = bool(properties.integrated)
     return GpuIdentity(
-        name=f"sm_{properties.major}{properties.minor} {name}",
+        architecture=f"sm_{properties.major}{properties.minor}",
+        model=bytes(properties.name).partition(b"\0")[0].decode(errors="replace"),
+        multiprocessors=int(properties.multiProcessorCount),
+        memory_gb=memory_class_gb(int(properties.totalGlobalMem), unified),
         tensorrt=str(trt.__version__),
-        unified=bool(properties.integrated),
+        unified=unified,
     )
 
 
@@ -74,13 +111,21 @@ def check_plan(graph: Graph, bundle: Bundle) -> None:
         if wanted != found:
             raise DataError(
                 f"{bundle.path(graph)} was built for {what} {wanted or '(unknown)'}, here is {found}: "
-                f"run `{bundle.build_command}`"
+                f"{_power_mode_mend(wanted or '', here)}run `{bundle.build_command}`"
             )
     family = next((forms for forms in bundle.manifest.graphs.values() if graph in forms), [])
     if graph.parent_sha256 not in {form.sha256 for form in family if form is not graph}:
         raise DataError(
             f"{bundle.path(graph)} was built from another graph than the bundle holds now: run `{bundle.build_command}`"
         )
+
+
+def _power_mode_mend(built_for: str, here: GpuIdentity) -> str:
+    """What else mends it where the same board has another number of multiprocessors on."""
+    number = re.search(r" (\d+) SMs", built_for)
+    if number is None or replace(here, multiprocessors=int(number[1])).name != built_for:
+        return ""
+    return f"set the power mode in which the GPU has {number[1]} SMs (`sudo nvpmodel -q` shows the present one), or "
 
 
 class DeviceContext:

@@ -112,7 +112,16 @@ class BoundPlan:
                     f"{self.path} was built for {name} up to {list(self.inputs[name].largest)}, not {list(shape)} "
                     f"{self._log.because()}: {self._rebuild_for(name, shape)}"
                 )
-        if missing := self._context.infer_shapes():
+        try:
+            missing = self._context.infer_shapes()
+        except RuntimeError as error:
+            # Its second line names a place in TensorRT's sources.
+            first_line = str(error).strip().partition("\n")[0]
+            raise DataError(
+                f"TensorRT cannot tell the shapes within {self.path} ({first_line}) {self._log.because()}: "
+                f"{self._rebuild}"
+            ) from error
+        if missing:
             raise DataError(f"{self.path} also needs the values of {', '.join(missing)}: export the bundle again")
         self._shapes = dict(shapes)
         return True

@@ -121,8 +121,7 @@ def _lint(
 
 
 def _plan(check: Check, role: GraphRole, source: Graph, gpu: GpuIdentity, sizes: Sizes) -> tuple[Graph, dict[str, Any]]:
-    architecture = gpu.name.partition(" ")[0]
-    output = check.store.new_file(f"{role}.{source.precision}.{architecture}", ".engine")
+    output = check.store.new_file(f"{role}.{source.precision}.{gpu.file_part}", ".engine")
     check.log(f"{role}: building the TensorRT engine; this takes minutes")
     built = build_engine(_request(check, role, check.store.locate(source), output, gpu, sizes), check.log)
     graph = described([output], source, source, PLAN, source.precision, tensorrt=built.tensorrt, gpu=built.gpu)
@@ -145,7 +144,7 @@ def _request(
     return BuildRequest(
         onnx=onnx_file,
         output=output,
-        timing_cache=check.store.folder / f"{TIMING_PREFIX}{gpu.name.replace(' ', '-')}-{gpu.tensorrt}.cache",
+        timing_cache=check.store.folder / f"{TIMING_PREFIX}{gpu.file_part}-{gpu.tensorrt}.cache",
         profiles=profiles_for(
             role,
             check.parents[role].shapes,

@@ -25,6 +25,7 @@ from edge_aac.audio.capture import (
 )
 from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.errors import DeviceError
+from tests.waiting import PATIENCE_S
 
 Callback = Callable[[bytes, int, object, int], tuple[None, int]]
 
@@ -86,7 +87,7 @@ def _captured(
     written: list[bytes] = []
 
     def play() -> None:
-        stream = audio.streams.get(timeout=10)
+        stream = audio.streams.get(timeout=PATIENCE_S)
         if sound is not None:
             stream.deliver(sound)
         stream.active = False
@@ -290,7 +291,7 @@ def test_a_microphone_that_was_heard_is_looked_for_until_it_is_back() -> None:
     written: list[bytes] = []
 
     def play() -> None:
-        good.streams.get(timeout=10).active = False
+        good.streams.get(timeout=PATIENCE_S).active = False
 
     threading.Thread(target=play, daemon=True).start()
     with pytest.raises(DeviceError, match="stopped"):

@@ -18,6 +18,7 @@ from edge_aac.audio.sources.file import read_blocks
 from edge_aac.audio.windows import file_windows
 from edge_aac.errors import DataError
 from tests.edge_aac.audio.sound_files import noise, tone
+from tests.waiting import PATIENCE_S
 
 
 def _heard(path: Path) -> tuple[float, str | None]:
@@ -123,7 +124,7 @@ def test_closing_ends_a_decoding_that_waits() -> None:
     os.write(writer, b"RIFF")
     time.sleep(0.1)
     stream.cancel()
-    thread.join(10)
+    thread.join(PATIENCE_S)
     assert ended == [StreamClosedError]
     os.close(writer)
 

@@ -16,6 +16,7 @@ from edge_aac.audio.device_watch import DeviceChange, changes_between, watch_dev
 from edge_aac.audio.devices import InputDevice
 from edge_aac.commands import devices
 from edge_aac.errors import DeviceError
+from tests.waiting import ended, until
 
 
 def _input(name: str, identity: str, index: int = 0, channels: int = 1) -> InputDevice:
@@ -53,14 +54,9 @@ class _Machine:
 
     def plug_in(self, *inputs: InputDevice) -> None:
         self.inputs = list(inputs)
-        (self.root / "proc/asound/cards").write_text(repr(inputs))
-
-
-def _wait_for(what: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + 30.0
-    while not what():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.005)
+        # At once, as the kernel changes its list: a look between is of the old one or the new one.
+        (self.root / "cards").write_text(repr(inputs))
+        (self.root / "cards").replace(self.root / "proc/asound/cards")
 
 
 def test_a_card_that_comes_is_told_at_once_and_nothing_is_listed_meanwhile(
@@ -71,14 +67,13 @@ def test_a_card_that_comes_is_told_at_once_and_nothing_is_listed_meanwhile(
     machine, stop, told = _Machine(tmp_path), threading.Event(), []
     watching = threading.Thread(target=watch_devices, args=(stop, told.append, machine.listed, tmp_path))
     watching.start()
-    _wait_for(lambda: len(told) == 1)
+    until(lambda: len(told) == 1)
     machine.plug_in(_SERVER, _USB)
-    _wait_for(lambda: len(told) == 2)
+    until(lambda: len(told) == 2)
     machine.plug_in(_SERVER)
-    _wait_for(lambda: len(told) == 3)
+    until(lambda: len(told) == 3)
     stop.set()
-    watching.join(10)
-    assert not watching.is_alive()
+    ended(watching)
     assert _told(told) == [("present", "mic0"), ("added", "mic1"), ("removed", "mic1")]
     assert machine.listings == 3, "an idle machine's inputs are not listed again and again"
 
@@ -89,11 +84,11 @@ def test_what_a_sound_server_offers_is_listed_now_and_then(tmp_path: Path, monke
     machine, stop, told = _Machine(tmp_path), threading.Event(), []
     watching = threading.Thread(target=watch_devices, args=(stop, told.append, machine.listed, tmp_path))
     watching.start()
-    _wait_for(lambda: len(told) == 1)
+    until(lambda: len(told) == 1)
     machine.inputs = []
-    _wait_for(lambda: len(told) == 2)
+    until(lambda: len(told) == 2)
     stop.set()
-    watching.join(10)
+    ended(watching)
     assert _told(told)[1:] == [("removed", "mic0")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from edge_aac.audio.devices import InputDevice, find_input, list_inputs, order_inputs, silenced_stderr
+from edge_aac.audio.devices import (
+    InputDevice,
+    cards,
+    cards_are_hidden,
+    find_input,
+    list_inputs,
+    missing_input,
+    order_inputs,
+    silenced_stderr,
+)
 from edge_aac.commands.devices import app
 from edge_aac.errors import DeviceError
 
@@ -132,6 +142,51 @@ def test_a_sound_server_without_inputs_is_none(tmp_path: Path) -> None:
 def test_machines_without_sysfs(tmp_path: Path) -> None:
     (item,) = order_inputs([_device(0, "Thing (hw:3,1)")], tmp_path)
     assert (item.name, item.id) == ("mic0", "alsa:hw:3,1")
+
+
+@pytest.fixture
+def in_a_container(tmp_path: Path) -> tuple[Path, FakeAudio]:
+    """Docker puts an empty folder over /proc/asound; /sys shows the host's devices."""
+    root = tmp_path / "container"
+    (root / "proc/asound").mkdir(parents=True)
+    sound = root / "sys/class/sound"
+    built_in, on_usb = "pci0/0000:00:1f.3", "usb1/1-1.2/1-1.2:1.0"
+    for number, card_id, plugged, usb in ((0, "PCH", built_in, ""), (1, "Device", on_usb, "0d8c")):
+        device = root / "sys/devices" / plugged
+        (device / f"sound/card{number}").mkdir(parents=True)
+        (device / f"sound/card{number}/id").write_text(f"{card_id}\n")
+        (device / f"sound/card{number}/device").symlink_to(device)
+        if usb:
+            (device.parent / "idVendor").write_text(f"{usb}\n")
+            (device.parent / "idProduct").write_text("0014\n")
+        sound.mkdir(parents=True, exist_ok=True)
+        (sound / f"card{number}").symlink_to(device / f"sound/card{number}")
+    return root, FakeAudio([_device(0, "HDA Intel PCH (hw:0,0)"), _device(1, "USB PnP Sound Device (hw:1,0)")])
+
+
+@pytest.mark.parametrize(
+    ("uri", "index"),
+    [("usb-id:0d8c:0014", 1), ("usb-id:0d8c:0014@1-1.2", 1), ("usb-path:1-1.2", 1), ("alsa:hw:PCH,0", 0), ("mic1", 0)],
+)
+def test_a_container_that_hides_the_cards(uri: str, index: int, in_a_container: tuple[Path, FakeAudio]) -> None:
+    root, audio = in_a_container
+    found = find_input(audio, uri, root)
+    assert found is not None and found.index == index
+    before = cards(root)
+    (root / "sys/class/sound/card1").unlink()
+    assert cards(root) != before, "a card that goes is seen"
+    assert not cards_are_hidden(root)
+
+
+def test_a_container_that_shows_no_cards_at_all(tmp_path: Path) -> None:
+    (tmp_path / "proc/asound").mkdir(parents=True)
+    assert cards_are_hidden(tmp_path)
+    audio = FakeAudio([_device(0, "USB PnP Sound Device (hw:1,0)")])
+    assert find_input(audio, "usb-id:0d8c:0014", tmp_path) is None
+    assert re.search("hidden here.*alsa:hw:1,0", str(missing_input(audio, "usb-id:0d8c:0014", tmp_path)))
+    assert "hidden" not in str(missing_input(audio, "mic4", tmp_path))
+    _card(tmp_path, 1, "Device", "1-1.2:1.0", "0d8c:0014")
+    assert "hidden" not in str(missing_input(audio, "usb-id:ffff:ffff", tmp_path))
 
 
 def test_second_input_of_a_usb_card(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_aac.audio.ring import SampleRing
+from tests.waiting import PATIENCE_S, ended, until
 
 
 def _ramp(start: int, count: int) -> np.ndarray:
@@ -85,8 +85,7 @@ def test_more_than_the_capacity_with_blocking() -> None:
         received.append(chunk[1])
     assert np.array_equal(np.concatenate(received), _ramp(0, 1003))
     assert ring.overrun_samples == 0
-    writer.join(5)
-    assert not writer.is_alive()
+    ended(writer)
 
 
 def test_threads_with_odd_sizes_lose_nothing() -> None:
@@ -196,18 +195,16 @@ def test_error_comes_after_the_rest() -> None:
 def test_close_wakes_a_waiting_reader() -> None:
     ring = SampleRing(10)
     threading.Timer(0.05, ring.close).start()
-    assert ring.read(1, 30) is None
+    assert ring.read(1, PATIENCE_S) is None
 
 
 def test_stop_writing_frees_a_waiting_writer() -> None:
     ring = SampleRing(10)
     writer = threading.Thread(target=ring.write, args=(_ramp(0, 100),), kwargs={"block": True}, daemon=True)
     writer.start()
-    while ring.backlog_samples < 10:
-        time.sleep(0.001)
+    until(lambda: ring.backlog_samples == 10)
     ring.stop_writing()
-    writer.join(5)
-    assert not writer.is_alive()
+    ended(writer)
     ring.write(_ramp(0, 5), block=False)
     ring.write_gap(5)
     assert ring.written_samples == 10

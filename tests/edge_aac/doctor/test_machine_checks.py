@@ -67,8 +67,15 @@ def test_boards(tmp_path: Path) -> None:
     (finding,) = _found(board.check, _context(jetson))
     assert finding.status == "ok"
     assert "Orin Nano Developer Kit," in finding.text
-    assert "power mode 0001" in finding.text
+    assert "power mode 1," in finding.text
+    (jetson / "etc").mkdir()
+    (jetson / "etc/nvpmodel.conf").write_text("< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=1 NAME=MAXN_SUPER >\n")
+    (finding,) = _found(board.check, _context(jetson))
+    assert "power mode MAXN_SUPER (1)," in finding.text
     assert "governor schedutil" in finding.text
+    container = _machine(tmp_path / "container", {"sys/devices/soc0/machine": "NVIDIA Jetson AGX Orin\n"})
+    (finding,) = _found(board.check, _context(container))
+    assert "NVIDIA Jetson AGX Orin," in finding.text, "where /proc/device-tree and /sys/firmware are hidden"
     (unknown,) = _found(board.check, _context(tmp_path / "nothing"))
     assert "unknown board" in unknown.text
 

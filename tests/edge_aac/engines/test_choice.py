@@ -21,7 +21,7 @@ from tests.edge_aac.bundle.bundle_folder import UncheckedBundle
 from tests.edge_aac.fakes import described
 
 ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
-HERE = tensor_rt.GpuIdentity("sm_87 Orin", "10.3.0", True)
+HERE = tensor_rt.GpuIdentity("sm_87", "Orin", 8, 16, "10.3.0", True)
 MISSING = DeviceError("TensorRT is not installed: install JetPack")
 
 

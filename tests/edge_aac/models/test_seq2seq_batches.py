@@ -21,6 +21,7 @@ from edge_aac.models.choices import Choices
 from edge_aac.models.contract import CancelledError, Description, Undecoded, WindowModel
 from edge_aac.models.seq2seq import Captioner, window_rng
 from edge_aac.timebase import SAMPLE_RATE
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def test_windows_are_encoded_side_by_side(captioner: Captioner, monkeypatch: pyt
     def meet(self: OnnxRuntimeEngine, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if heard := inputs.keys() & {"fbank", "vectors"}:
             assert [len(inputs[name]) for name in heard] == [1]
-            met.append(both.wait(timeout=60))
+            met.append(both.wait(timeout=PATIENCE_S))
         return run(self, inputs)
 
     model = Captioner(captioner.bundle, EngineOptions())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,16 +13,7 @@ from edge_aac import app
 from edge_aac.service.reload import Running
 from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.settings.tree import Settings
-
-PATIENCE_S = 60.0
-
-
-def wait_for(condition: Callable[[], object], state: Callable[[], object] = lambda: "not so") -> None:
-    """Wait until something is so; where it takes too long, ``state`` says what is there instead."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, f"after {PATIENCE_S:.0f} s: {state()}"
-        time.sleep(0.005)
+from tests.waiting import ended, until
 
 
 @contextmanager
@@ -43,10 +33,9 @@ def running_stream(settings: Settings, request: ReloadRequest | None = None) -> 
             target=app.run_stream, args=(settings, app.Output(), stop), kwargs={"reload": request}
         )
         thread.start()
-        wait_for(lambda: parts and any(parts[0].session.signs()))
+        until(lambda: parts and any(parts[0].session.signs()))
         try:
             yield parts[0]
         finally:
             stop.set()
-            thread.join(PATIENCE_S)
-    assert not thread.is_alive()
+            ended(thread)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from edge_aac.sinks.contract import SourceControl, SourceState
 from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.outside_package import NAME, OutsidePackage
 from tests.edge_aac.streaming.session_cases import blocks
+from tests.waiting import ended, until
 
-_PATIENCE_S = 30.0
 _SINK = """
 from edge_aac.sinks.contract import SinkSettings
 
@@ -43,13 +42,6 @@ class BellSink:
     def close(self):
         pass
 """
-
-
-def _wait_for(condition: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 class _Stream:
@@ -77,7 +69,7 @@ class _Stream:
 
         self._thread.start()
         controls: list[SourceControl] = importlib.import_module(NAME).BellSink.controls
-        _wait_for(lambda: controls and controls[-1].sources())
+        until(lambda: controls and controls[-1].sources())
         return controls.pop()
 
     def read_anew(self) -> None:
@@ -85,8 +77,7 @@ class _Stream:
 
     def end(self) -> None:
         self._stop.set()
-        self._thread.join(_PATIENCE_S)
-        assert not self._thread.is_alive()
+        ended(self._thread)
 
 
 @pytest.fixture
@@ -132,7 +123,7 @@ def test_a_pause_and_a_hop_hold_over_a_reload_and_a_restart_until_the_configurat
     control.set_hop("hall", 4.0)
     _write(config, "hall")
     first.read_anew()
-    _wait_for(lambda: len(control.sources()) == 1)
+    until(lambda: len(control.sources()) == 1)
     assert (_state(control, "hall").enabled, _state(control, "hall").hop_s) == (False, 4.0)
     first.end()
 
@@ -142,10 +133,10 @@ def test_a_pause_and_a_hop_hold_over_a_reload_and_a_restart_until_the_configurat
     assert second.opened == {}, "not for a moment"
     _write(config, "hall", "attic", hop_s=3.0)
     second.read_anew()
-    _wait_for(lambda: len(control.sources()) == 2)
+    until(lambda: len(control.sources()) == 2)
     assert (_state(control, "hall").enabled, _state(control, "hall").hop_s) == (False, 3.0)
     control.set_enabled("hall", True)
-    _wait_for(lambda: _state(control, "hall").state == "listening")
+    until(lambda: _state(control, "hall").state == "listening")
     assert list(second.opened) == ["attic", "hall"]
 
 
@@ -170,7 +161,7 @@ def test_where_no_sink_takes_commands_no_pause_counts_that_nobody_could_end(
     _write(config, "hall", commands=False)
     second = stream()
     control = second.start()
-    _wait_for(lambda: _state(control, "hall").state == "listening")
+    until(lambda: _state(control, "hall").state == "listening")
     assert "does not count: no sink takes commands" in caplog.text
     second.end()
     _write(config, "hall")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -26,8 +25,9 @@ from edge_aac.settings.tree import Settings, load_settings
 from edge_aac.streaming import overview
 from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.outside_package import NAME, OutsidePackage
-from tests.edge_aac.service.running_stream import PATIENCE_S, running_stream, wait_for
+from tests.edge_aac.service.running_stream import running_stream
 from tests.edge_aac.streaming.session_cases import noise
+from tests.waiting import PATIENCE_S, until
 
 _POND = """
 from edge_aac.audio.sources.discovery import FoundSource
@@ -71,13 +71,20 @@ def pond(outside_package: OutsidePackage) -> Iterator[ModuleType]:
     yield sys.modules[NAME]
 
 
+@pytest.fixture
+def ill() -> list[str]:
+    """Addresses of ill frogs, one a try to open one."""
+    return []
+
+
 @pytest.fixture(autouse=True)
-def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, FakeSource]:
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ill: list[str]) -> dict[str, FakeSource]:
     """Sources that are open, by address; there is no configuration of the machine, and no bundle but its language."""
     sources: dict[str, FakeSource] = {}
 
     def open_source(address: str, context: SourceContext) -> Source:
         if "ill" in address:
+            ill.append(address)
             raise UsageError("this frog is ill")
         source = FakeSource([noise(8_000, 1)] * 3, live=True, endless=True, label=context.name or address)
         sources[address] = source
@@ -109,16 +116,16 @@ def test_sources_come_and_go(tmp_path: Path, pond: ModuleType, opened: dict[str,
         assert _labels(running) == [], "and the stream goes on without any"
         assert overview.sentence(running.session) == "no source is there; no captions yet"
         pond.there.append("kermit")
-        wait_for(lambda: _labels(running) == ["kermit"])
+        until(lambda: _labels(running) == ["kermit"])
         pond.there.append("robin")
-        wait_for(lambda: _labels(running) == ["kermit", "robin"])
+        until(lambda: _labels(running) == ["kermit", "robin"])
         assert {channel.hop_s for channel in running.session.channels} == {4.0}, "by the settings of their pond"
         pond.there.remove("kermit")
-        wait_for(lambda: _labels(running) == ["robin"])
-        wait_for(opened["pond:1?frog=kermit"].closed.is_set)
+        until(lambda: _labels(running) == ["robin"])
+        until(opened["pond:1?frog=kermit"].closed.is_set)
         assert not opened["pond:1?frog=robin"].closed.is_set()
         pond.there.append("kermit")
-        wait_for(lambda: _labels(running) == ["kermit", "robin"])
+        until(lambda: _labels(running) == ["kermit", "robin"])
     assert pond.closed == ["pond:1"]
     assert '"source":"kermit"' in (tmp_path / "records.jsonl").read_text(), "a last health record"
 
@@ -129,7 +136,7 @@ def test_beside_a_source_of_its_own_with_the_same_name(tmp_path: Path, pond: Mod
         '[[sources]]\naddress = "mic0"\n[[sources]]\naddress = "pond:1"\n[[sources]]\naddress = "pond:2"\nname = "b"\n'
     )
     with running_stream(_settings(tmp_path, text)) as running:
-        wait_for(lambda: len(running.session.channels) == 5)
+        until(lambda: len(running.session.channels) == 5)
         assert _labels(running) == ["b-mic0", "b-robin", "mic0", "mic0-2", "robin"]
 
 
@@ -149,7 +156,7 @@ def test_a_rule_for_alerts_may_name_one_that_is_found(
 
     pond.there += ["kermit", "robin"]
     with running_stream(_settings(tmp_path, text(1.0))) as running:
-        wait_for(lambda: len(running.session.channels) == 2)
+        until(lambda: len(running.session.channels) == 2)
         assert rules(running) == {"kermit": [("one", 16_000), ("all", 16_000)], "robin": [("all", 16_000)]}
         assert sorted(running.change_to(_settings(tmp_path, text(2.0)))) == ["kermit changed", "robin changed"]
         assert rules(running) == {"kermit": [("one", 32_000), ("all", 32_000)], "robin": [("all", 32_000)]}
@@ -159,13 +166,14 @@ def test_a_rule_for_alerts_may_name_one_that_is_found(
 
 
 def test_one_that_cannot_be_opened_is_named_once_and_tried_again(
-    tmp_path: Path, pond: ModuleType, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pond: ModuleType, ill: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_aac.service.discovering.RETRY_S", 0.3)
+    monkeypatch.setattr("edge_aac.service.discovering.RETRY_S", 0.1)
     pond.there += ["ill", "robin"]
     with running_stream(_settings(tmp_path, '[[sources]]\naddress = "pond:1"\n')) as running:
-        wait_for(lambda: _labels(running) == ["robin"])
-        time.sleep(1.0)
+        until(lambda: _labels(running) == ["robin"])
+        before = len(ill)
+        until(lambda: len(ill) > before + 2)
     told = [record for record in caplog.records if "this frog is ill" in record.getMessage()]
     assert [record.levelno for record in told if record.levelno >= logging.WARNING] == [logging.WARNING]
 
@@ -175,23 +183,23 @@ def test_a_reload_changes_adds_and_takes_away(tmp_path: Path, pond: ModuleType, 
     request = ReloadRequest(lambda: _settings(tmp_path, text[0]))
     pond.there.append("robin")
     with running_stream(_settings(tmp_path, text[0]), request) as running:
-        wait_for(lambda: _labels(running) == ["robin"])
+        until(lambda: _labels(running) == ["robin"])
         (channel,) = running.session.channels
         text[0] = '[[sources]]\naddress = "pond:1"\nhop_s = 7.0\n'
         request.make()
-        wait_for(lambda: channel.hop_s == 7.0)
+        until(lambda: channel.hop_s == 7.0)
         assert running.session.channels == [channel], "its capture goes on"
         text[0] += '[[sources]]\naddress = "pond:2"\n'
         request.make()
-        wait_for(lambda: _labels(running) == ["robin", "robin-2"])
+        until(lambda: _labels(running) == ["robin", "robin-2"])
         text[0] = '[[sources]]\naddress = "pond:2"\n'
         request.make()
-        wait_for(lambda: _labels(running) == ["robin-2"])
-        wait_for(lambda: pond.closed == ["pond:1"])
+        until(lambda: _labels(running) == ["robin-2"])
+        until(lambda: pond.closed == ["pond:1"])
         assert opened["pond:1?frog=robin"].closed.wait(PATIENCE_S)
         text[0] = '[[sources]]\naddress = "mic0"\n'
         request.make()
-        wait_for(lambda: _labels(running) == ["mic0"])
+        until(lambda: _labels(running) == ["mic0"])
         assert not running.session.more_may_come
     assert sorted(pond.closed) == ["pond:1", "pond:2"]
 
@@ -204,7 +212,7 @@ def test_one_that_was_paused_is_paused_when_it_comes_again(
     settings = _settings(tmp_path, '[[sources]]\naddress = "pond:1"\n')
     pond.there.append("robin")
     with running_stream(settings) as running:
-        wait_for(lambda: _labels(running) == ["robin"])
+        until(lambda: _labels(running) == ["robin"])
         assert running.control is not None
         running.control.set_enabled("robin", False)
     opened.clear()
@@ -212,13 +220,13 @@ def test_one_that_was_paused_is_paused_when_it_comes_again(
     with running_stream(settings) as running:
         assert running.overrides.of("robin") == Override(paused=True)
         pond.there.append("robin")
-        wait_for(lambda: _labels(running) == ["robin"])
+        until(lambda: _labels(running) == ["robin"])
         (channel,) = running.session.channels
-        wait_for(lambda: channel.capture.state == "paused")
+        until(lambda: channel.capture.state == "paused")
         assert opened == {}
         assert running.control is not None
         running.control.set_enabled("robin", True)
-        wait_for(lambda: opened)
+        until(lambda: opened)
 
 
 def test_an_address_that_cannot_be_looked_at(tmp_path: Path, pond: ModuleType) -> None:
@@ -241,7 +249,7 @@ def test_a_discovery_whose_look_fails_keeps_the_others_going(
     pond.Looking.found = lambda self, own: 1 / 0 if self.uri == "pond:1" else looking(self, own)
     text = '[[sources]]\naddress = "pond:1"\n[[sources]]\naddress = "pond:2"\n'
     with running_stream(_settings(tmp_path, text)) as running:
-        wait_for(lambda: _labels(running) == ["robin"])
+        until(lambda: _labels(running) == ["robin"])
     assert "pond:1: what it finds cannot be followed" in caplog.text
 
 
@@ -266,10 +274,10 @@ def test_one_with_a_source_of_its_own_is_not_heard_while_that_is_paused(
     with running_stream(_settings(tmp_path, text)) as running:
         assert running.control is not None
         running.control.set_enabled("own", False)
-        wait_for(opened["pond:1?frog=robin"].closed.is_set)
+        until(opened["pond:1?frog=robin"].closed.is_set)
         for frog in ("kermit", "zed"):
             pond.there.append(frog)
-            wait_for(lambda f=frog: f in _labels(running))
+            until(lambda f=frog: f in _labels(running))
         assert _labels(running) == ["kermit", "own", "zed"]
 
 
@@ -278,11 +286,11 @@ def test_a_label_that_a_reload_gives_away_is_one_source(tmp_path: Path, pond: Mo
     request = ReloadRequest(lambda: _settings(tmp_path, text[0]))
     pond.there.append("robin")
     with running_stream(_settings(tmp_path, text[0]), request) as running:
-        wait_for(lambda: _labels(running) == ["robin"])
+        until(lambda: _labels(running) == ["robin"])
         text[0] += '[[sources]]\naddress = "mic0"\nname = "robin"\n'
         request.make()
         wanted = {"mic0": "robin", "pond:1?frog=robin": "robin-2"}
-        wait_for(lambda: {of.source.address: of.label for of, _ in list(running.channels.values())} == wanted)
+        until(lambda: {of.source.address: of.label for of, _ in list(running.channels.values())} == wanted)
         assert _labels(running) == ["robin", "robin-2"]
 
 
@@ -305,7 +313,7 @@ def test_one_that_is_opened_during_a_reload_is_heard_by_the_new_settings(
         assert opening.wait(PATIENCE_S)
         text[0] = '[[sources]]\naddress = "pond:1"\nhop_s = 7.0\n'
         request.make()
-        wait_for(lambda: [plan.source.hop_s for plan, _ in running.discoveries] == [7.0])
+        until(lambda: [plan.source.hop_s for plan, _ in running.discoveries] == [7.0])
         go_on.set()
-        wait_for(lambda: _labels(running) == ["robin"])
+        until(lambda: _labels(running) == ["robin"])
         assert [channel.hop_s for channel in running.session.channels] == [7.0]

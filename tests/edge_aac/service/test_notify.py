@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from edge_aac.service.notify import ServiceManager
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(params=["path", "abstract"])
 def manager_socket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
     """A manager's socket as NOTIFY_SOCKET names it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-        listening.settimeout(10.0)
+        listening.settimeout(PATIENCE_S)
         if request.param == "path":
             address = str(tmp_path / "notify")
             listening.bind(address)

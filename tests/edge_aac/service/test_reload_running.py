@@ -6,7 +6,6 @@ import functools
 import logging
 import os
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,11 +18,13 @@ from edge_aac.errors import ConfigError, EdgeAacError, InputMissingError
 from edge_aac.service import reload
 from edge_aac.service.metrics import Exposition, SessionCollector
 from edge_aac.service.reload_request import ReloadRequest
+from edge_aac.service.watchdog import Watchdog
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import Settings, load_settings
 from tests.edge_aac.fakes import FakeModel, FakeSource
-from tests.edge_aac.service.running_stream import running_stream, wait_for
+from tests.edge_aac.service.running_stream import running_stream
 from tests.edge_aac.streaming.session_cases import noise
+from tests.waiting import until
 
 _OPEN_SOURCE = "edge_aac.service.opening.open_source"
 
@@ -80,25 +81,37 @@ class _Threads:
         return sorted(each.name for each in threading.enumerate() if each not in self._before and part in each.name)
 
 
-def _answers(request: ReloadRequest, caplog: pytest.LogCaptureFixture) -> list[str]:
+@pytest.fixture
+def reloads(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """What was wrong with the settings of each reload that has ended."""
+    ended: list[str | None] = []
+    reloaded = Watchdog.reloaded
+
+    def noted(watchdog: Watchdog, note: str | None) -> None:
+        reloaded(watchdog, note)
+        ended.append(note)
+
+    monkeypatch.setattr(Watchdog, "reloaded", noted)
+    return ended
+
+
+def _answers(request: ReloadRequest, reloads: list[str | None], caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the log says of one reload."""
-    before = len(caplog.messages)
+    before, ended = len(caplog.messages), len(reloads)
     request.make()
-    wait_for(lambda: any("read anew" in each or "old ones" in each for each in caplog.messages[before:]))
-    # What needs a restart is told right after.
-    time.sleep(0.05)
+    until(lambda: len(reloads) > ended)
     return [each for each in caplog.messages[before:] if "read anew" in each or "restart" in each or "old" in each]
 
 
 def test_the_same_file_changes_nothing_and_others_what_they_say(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, reloads: list[str | None], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     changes: dict[str, str] = {}
     request = ReloadRequest(lambda: _settings(tmp_path, **changes))
     with running_stream(_settings(tmp_path), request):
         nothing = ["the settings were read anew: nothing changed"]
-        assert _answers(request, caplog) == nothing
+        assert _answers(request, reloads, caplog) == nothing
         for section, body, what in (
             ("events", "min_windows = 3\nmin_gap_s = 25.0", "hall changed"),
             ("privacy", 'speech = "mark"', "hall changed"),
@@ -106,15 +119,15 @@ def test_the_same_file_changes_nothing_and_others_what_they_say(
             ("load", "same_sound = 0.97", "hall changed, load"),
         ):
             changes[section] = body
-            assert _answers(request, caplog) == [f"the settings were read anew: {what}"]
-            assert _answers(request, caplog) == nothing
+            assert _answers(request, reloads, caplog) == [f"the settings were read anew: {what}"]
+            assert _answers(request, reloads, caplog) == nothing
         changes["clips"] = f'enabled = true\npost_roll_s = 9.0\nmin_free_mb = 0.0\nfolder = "{tmp_path / "clips"}"'
         changes["metrics"] = 'listen = "127.0.0.1:9464"'
         wanted = [*nothing, "a change of clips.post_roll_s, metrics.listen needs a restart"]
         for _ in range(2):
-            assert _answers(request, caplog) == wanted
+            assert _answers(request, reloads, caplog) == wanted
         changes["privacy"] = 'speech = "perhaps"'
-        (refused,) = _answers(request, caplog)
+        (refused,) = _answers(request, reloads, caplog)
         assert refused.startswith("the new settings are refused")
 
 
@@ -151,18 +164,18 @@ def test_two_hundred_reloads_leave_nothing_behind(tmp_path: Path, opened: list[F
             captures = threads.names("edge-aac-capture")[1:]
             return closing + captures + sorted({*still_open[1:], *told_of[1:]})
 
-        wait_for(lambda: not unsettled(), unsettled)
+        until(lambda: not unsettled(), unsettled)
         before, descriptors = threads.names(), _descriptors()
         for number in range(22, 222):
             running.change_to(settings(number % 60))
-        wait_for(lambda: not unsettled(), unsettled)
-        wait_for(lambda: len(threads.names()) <= len(before), lambda: (before, threads.names()))
+        until(lambda: not unsettled(), unsettled)
+        until(lambda: len(threads.names()) <= len(before), lambda: (before, threads.names()))
         assert _descriptors() <= descriptors
         assert [channel.label for channel in running.session.channels] == ["hall"]
         exposed = text("")[0].decode()
         assert "attic" not in exposed and 'source="hall"' in exposed
         assert {source for source, _, _ in running.session.hub.published} <= {"hall"}
-    wait_for(lambda: not threads.names("edge-aac"), lambda: threads.names("edge-aac"))
+    until(lambda: not threads.names("edge-aac"), lambda: threads.names("edge-aac"))
 
 
 @pytest.mark.parametrize("failing", ["sink", "source", "channel"])
@@ -182,7 +195,7 @@ def test_a_start_that_fails_leaves_no_thread_and_no_source(
     with pytest.raises(EdgeAacError, match="it is not there"):
         app.run_stream(_settings(tmp_path), app.Output(), threading.Event())
     assert all(source.closed.is_set() for source in opened) and len(opened) == (failing == "channel")
-    wait_for(lambda: not threads.names("edge-aac"), lambda: threads.names("edge-aac"))
+    until(lambda: not threads.names("edge-aac"), lambda: threads.names("edge-aac"))
 
 
 def test_a_source_that_cannot_be_added_is_closed_and_the_old_ones_go_on(
@@ -227,7 +240,7 @@ def test_a_source_that_failed_is_opened_anew(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(_OPEN_SOURCE, open_source_once_broken)
     with running_stream(_settings(tmp_path, sources="hall attic")) as running:
         attic = running.session.channels[1]
-        wait_for(lambda: attic.ended)
+        until(lambda: attic.ended)
         opening = [PermanentDeviceError("it is still not installed")]
         open_source = reload.open_waiting
 

@@ -259,7 +259,9 @@ _PIECES += [b"1", b"a", b"\xff", b"\0", b" ", b"[[", b"]]", b"1979-05-27", b"inf
 
 
 @given(st.lists(st.tuples(st.integers(0, len(_GOOD)), st.integers(0, 2), st.sampled_from(_PIECES)), max_size=5))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_no_mutation_of_a_good_file_is_a_fault_of_ours(tmp_path: Path, changes: list[tuple[int, int, bytes]]) -> None:
     content = bytearray(_GOOD)
     for at, length, piece in changes:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from edge_aac.records import Record
 from edge_aac.sinks.message import Message
 from edge_aac.sinks.remote import Receipts
-
-PATIENCE_S = 60.0
+from tests.waiting import PATIENCE_S
 
 
 class Clock:
@@ -66,13 +65,3 @@ class FakeRemote:
     def close(self) -> None:
         self.closed.set()
         self.gate.set()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, with a margin that no slow machine needs."""
-    pause = threading.Event()
-    for _ in range(round(PATIENCE_S / 0.01)):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not come true")

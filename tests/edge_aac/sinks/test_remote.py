@@ -15,7 +15,8 @@ from edge_aac.sinks.remote import RemoteFault, Spooled, Window
 from edge_aac.sinks.spool import Spool
 from edge_aac.sinks.spool_settings import SpoolLimits
 from tests.edge_aac.fakes import caption_record
-from tests.edge_aac.sinks.remote_cases import FakeRemote, message, numbers, until
+from tests.edge_aac.sinks.remote_cases import FakeRemote, message, numbers
+from tests.waiting import PATIENCE_S, until
 
 _FAST = Backoff(0.001, 0.002, refused_s=3600.0)
 _NEVER = Backoff(3600.0, 3600.0)
@@ -28,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 def _sink(remote: FakeRemote, path: Path | None, backoff: Backoff = _FAST, window: int = 3) -> Spooled:
     spool = Spool(path, SpoolLimits())
-    return Spooled(remote, spool, "the broker", backoff=backoff, window=Window(window), patience_s=10.0)
+    return Spooled(remote, spool, "the broker", backoff=backoff, window=Window(window), patience_s=PATIENCE_S)
 
 
 @pytest.fixture

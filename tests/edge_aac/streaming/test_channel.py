@@ -21,6 +21,7 @@ from tests.edge_aac.streaming.session_cases import (
     HOP,
     RAIN,
     WINDOW,
+    AttendedSource,
     blocks,
     counters,
     noise,
@@ -31,8 +32,7 @@ from tests.edge_aac.streaming.session_cases import (
 
 def _run_with(given: Sequence[Any], *, live: bool = False, every_window: bool = True) -> tuple[FakeSink, Session]:
     sink = FakeSink()
-    # Slow enough that the loop takes block after block.
-    loop = session(FakeSource(given, live=live, pace_s=0.03), sink, every_window=every_window)
+    loop = session(AttendedSource(given, live=live), sink, every_window=every_window)
     loop.run()
     return sink, loop
 
@@ -62,7 +62,7 @@ def test_a_loss_beside_an_unpublished_window_is_not_forgotten() -> None:
     given: list[Any] = blocks(10)
     given[3] = (160, given[3])
     model = FakeModel([RAIN] * 6 + [DOG])
-    session(FakeSource(given, pace_s=0.02), sink, model, every_window=False).run()
+    session(AttendedSource(given), sink, model, every_window=False).run()
     assert [(record.caption, record.dropped_ms) for record in sink.captions] == [("rain", 0), ("dog", 10)]
 
 
@@ -125,7 +125,7 @@ def test_every_window_gives_a_caption_that_names_its_event() -> None:
 
 def test_a_live_stream_gives_wall_clock_times_that_do_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
     world = FakeClocks(1_777_629_600.0)
-    source = FakeSource(blocks(4), live=True, pace_s=0.1)
+    source = AttendedSource(blocks(4), live=True)
     read = source.read
 
     def read_at_its_time() -> np.ndarray | None:
@@ -148,7 +148,7 @@ def test_a_live_stream_gives_wall_clock_times_that_do_not_move(monkeypatch: pyte
 
 @pytest.mark.parametrize(("step_s", "ends"), [(3_600.0, 5), (-3_600.0, 1)])
 def test_a_clock_that_is_set_rewrites_no_event(step_s: float, ends: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = FakeSource(blocks(6), live=True, pace_s=0.1)
+    source = AttendedSource(blocks(6), live=True)
     read = source.read
     world = FakeClocks(1_777_629_600.0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
 from itertools import pairwise
 from typing import Any
 
@@ -16,10 +15,12 @@ from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError, DeviceError
 from edge_aac.records import Health, as_text
 from edge_aac.sinks.contract import reason_of
+from edge_aac.streaming import outlet
 from edge_aac.streaming.counters import MAX_LATENCIES, Counters, LatencyLog, LevelMeter
 from edge_aac.streaming.gate import ScoreGate
 from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, scored
-from tests.edge_aac.streaming.session_cases import HOP, RAIN, blocks, noise, session
+from tests.edge_aac.streaming.session_cases import HOP, RAIN, blocks, counters, noise, running, session
+from tests.waiting import until
 
 
 def _health(sink: FakeSink) -> list[Health]:
@@ -45,16 +46,25 @@ def test_the_last_record_has_all_that_happened() -> None:
 
 
 def test_records_come_at_their_interval_and_cover_all_time() -> None:
-    sink = FakeSink()
-    source = FakeSource(blocks(20), live=True, pace_s=0.05)
-    made = session(source, sink, health_interval_s=0.3)
-    made.run()
+    sink, stop = FakeSink(), threading.Event()
+    source = FakeSource(blocks(20), live=True, endless=True, pace_s=0.02)
+    made = session(source, sink, stop=stop, health_interval_s=0.2)
+    with running(made, stop):
+        until(lambda: len(_health(sink)) >= 2 and counters(made).windows == 19)
     records = _health(sink)
-    assert len(records) >= 2
     assert all(earlier.end == later.start for earlier, later in pairwise(records))
     assert sum(record.windows for record in records) == 19
     assert sum(record.captions for record in records) == len(sink.captions)
     assert records[0].state == "listening"
+
+
+def test_what_is_removed_after_its_last_record_is_told_of_no_more() -> None:
+    """A record may be due while a source is being closed, which takes a moment."""
+    made = session(FakeSource(blocks(3), label="garden.wav"), FakeSink(), health_interval_s=3600.0)
+    made.run()
+    assert made.health.latest["garden.wav"].state == "ended"
+    made.health.remove(made.channels[0])
+    assert made.health.latest == {}
 
 
 def test_latency_is_from_the_end_of_the_sound_to_its_publication() -> None:
@@ -66,7 +76,7 @@ def test_latency_is_from_the_end_of_the_sound_to_its_publication() -> None:
     (record,) = _health(sink)
     assert record.latency_ms is not None
     assert record.latency_ms.maximum >= record.latency_ms.median >= 250.0, "model and sink alone take that"
-    assert record.skipped["overlap"] > 10
+    assert record.skipped["overlap"] > 0
     for caption in sink.captions:
         latency = caption.latency_ms
         assert latency.queue is not None
@@ -74,19 +84,14 @@ def test_latency_is_from_the_end_of_the_sound_to_its_publication() -> None:
         assert latency.total >= 200.0
 
 
-def test_a_sink_that_is_stuck_is_seen_in_the_health_of_the_others() -> None:
+def test_a_sink_that_is_stuck_is_seen_in_the_health_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet, "CLOSE_TIMEOUT_S", 0.02)
     stuck, stop = threading.Event(), threading.Event()
     sink = FakeSink(stuck=stuck)
     made = session(FakeSource(blocks(9), live=True, endless=True, pace_s=0.02), sink, stop=stop)
-    running = threading.Thread(target=made.run, daemon=True)
-    running.start()
-    deadline_s = time.monotonic() + 10
-    while made.hub.health()["fake"].queued < 5:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-    assert made.hub.health()["fake"].delivered == 0
-    stop.set()
-    running.join(10)
+    with running(made, stop):
+        until(lambda: made.hub.health()["fake"].queued >= 5)
+        assert made.hub.health()["fake"].delivered == 0
     stuck.set()
 
 
@@ -97,15 +102,15 @@ def test_no_interval_means_no_health() -> None:
 
 
 def test_counters_since_an_earlier_copy() -> None:
-    counters = Counters(windows=5, captions=2)
-    counters.skipped["overlap"] += 2
-    before = counters.copy()
-    counters.windows += 3
-    counters.skipped["overlap"] += 1
-    counters.skipped["behind"] += 4
-    assert counters.since(before) == Counters(windows=3, skipped=counters.skipped - before.skipped)
+    counted = Counters(windows=5, captions=2)
+    counted.skipped["overlap"] += 2
+    before = counted.copy()
+    counted.windows += 3
+    counted.skipped["overlap"] += 1
+    counted.skipped["behind"] += 4
+    assert counted.since(before) == Counters(windows=3, skipped=counted.skipped - before.skipped)
     assert before.windows == 5
-    assert "8 windows" in counters.sentence() and "7 skipped" in counters.sentence()
+    assert "8 windows" in counted.sentence() and "7 skipped" in counted.sentence()
 
 
 def test_latencies_are_taken_once_and_bounded() -> None:
@@ -142,9 +147,10 @@ def test_the_level_is_the_mean_power() -> None:
 def test_windows_that_a_stop_leaves_out_are_counted() -> None:
     stop = threading.Event()
     sink = FakeSink()
-    made = session(FakeSource([noise(9 * HOP)]), sink, FakeModel(seconds=30.0), stop=stop, health_interval_s=3600.0)
-    threading.Timer(0.3, stop.set).start()
-    made.run()
+    model = FakeModel(seconds=1e9)
+    made = session(FakeSource([noise(9 * HOP)]), sink, model, stop=stop, health_interval_s=3600.0)
+    with running(made, stop):
+        until(lambda: model.batches)
     (record,) = _health(sink)
     assert record.windows > 0
     assert record.skipped == {"stop": record.windows}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 
@@ -16,9 +14,9 @@ from edge_aac.streaming import outlet as outlet_module
 from edge_aac.streaming.hub import Delivery, Hub, Outlet
 from tests.edge_aac.fakes import FakeSink, caption_record
 from tests.edge_aac.streaming.health_cases import health_record
+from tests.waiting import PATIENCE_S, ended, until
 
 _ROOM = 16
-_PATIENCE_S = 10.0
 
 
 def _outlet(sink: FakeSink, stop: threading.Event | None = None, room: int = _ROOM, name: str = "fake") -> Outlet:
@@ -30,18 +28,11 @@ def _put(outlet: Outlet, count: int, first: int = 0, *, lossless: bool = False) 
         outlet.put(Delivery(caption_record(seq), lossless))
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
-
-
 def _stuck_with_one(sink: FakeSink, stop: threading.Event | None = None) -> Outlet:
     """An outlet whose sink has a record in hand, not in the queue."""
     outlet = _outlet(sink, stop)
     _put(outlet, 1)
-    assert sink.busy.wait(_PATIENCE_S)
+    assert sink.busy.wait(PATIENCE_S)
     return outlet
 
 
@@ -106,7 +97,7 @@ def test_there_is_room_until_half_of_the_queue_is_taken() -> None:
     awake = threading.Event()
     hub.on_room(awake.set)
     stuck.set()
-    assert awake.wait(_PATIENCE_S), "who waits for room is told of it"
+    assert awake.wait(PATIENCE_S), "who waits for room is told of it"
     hub.close(patient=True)
 
 
@@ -119,7 +110,8 @@ def test_a_patient_close_takes_as_long_as_it_takes(monkeypatch: pytest.MonkeyPat
     assert len(sink.captions) == 10
 
 
-def test_what_a_stuck_sink_did_not_take_is_counted_once() -> None:
+def test_what_a_stuck_sink_did_not_take_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet_module, "CLOSE_TIMEOUT_S", 0.02)
     stuck = threading.Event()
     outlet = _stuck_with_one(FakeSink(stuck=stuck))
     _put(outlet, 10)
@@ -130,16 +122,16 @@ def test_what_a_stuck_sink_did_not_take_is_counted_once() -> None:
     stuck.set()
 
 
-def test_a_stop_frees_a_close_that_waits() -> None:
+def test_a_stop_frees_a_close_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet_module, "CLOSE_TIMEOUT_S", 0.1)
     stuck, stop = threading.Event(), threading.Event()
     outlet = _stuck_with_one(FakeSink(stuck=stuck), stop)
     closing = threading.Thread(target=outlet.close, args=(True,), daemon=True)
     closing.start()
-    closing.join(2 * outlet_module.CLOSE_TIMEOUT_S)
+    closing.join(4 * outlet_module.CLOSE_TIMEOUT_S)
     assert closing.is_alive(), "without a stop it waits for the sink"
     stop.set()
-    closing.join(_PATIENCE_S)
-    assert not closing.is_alive()
+    ended(closing)
     stuck.set()
 
 
@@ -155,11 +147,12 @@ def test_a_fault_that_may_pass_is_retried(monkeypatch: pytest.MonkeyPatch, caplo
     assert len(caplog.records) == 2, "one line when it begins, one when it is over"
 
 
-def test_health_tells_of_a_sink_that_retries() -> None:
+def test_health_tells_of_a_sink_that_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet_module, "CLOSE_TIMEOUT_S", 0.02)
     sink = FakeSink(faults=[TransientSinkError("no route to the broker")] * 1000)
     outlet = _outlet(sink)
     _put(outlet, 1)
-    _until(lambda: outlet.health.state == "retrying")
+    until(lambda: outlet.health.state == "retrying")
     assert outlet.health.reason == "no route to the broker"
     outlet.close(patient=False)
     assert outlet.health.dropped == 1
@@ -173,7 +166,7 @@ def test_an_error_ends_its_sink_and_no_other(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.WARNING):
         for seq in range(50):
             hub.publish(Delivery(caption_record(seq), lossless=True))
-        _until(lambda: outlets[0].error is not None)
+        until(lambda: outlets[0].error is not None)
         assert hub.error is None
         assert hub.error is None
     assert sum("disk" in record.message for record in caplog.records) == 1
@@ -189,7 +182,7 @@ def test_the_last_sinks_error_ends_all() -> None:
     outlet = _outlet(FakeSink(error=error))
     hub = Hub([outlet])
     hub.publish(Delivery(caption_record()))
-    _until(lambda: hub.error is error)
+    until(lambda: hub.error is error)
     assert hub.has_room, "nobody waits for a sink that has failed"
     hub.close(patient=True)
 
@@ -239,6 +232,6 @@ def test_a_reader_that_has_gone_hides_no_error_of_another_sink(names: tuple[str,
     outlets = [_outlet(FakeSink(error=errors[name]), name=name) for name in names]
     hub = Hub(outlets)
     hub.publish(Delivery(caption_record()))
-    _until(lambda: all(outlet.error is not None for outlet in outlets))
+    until(lambda: all(outlet.error is not None for outlet in outlets))
     assert hub.error is errors["disk"]
     hub.close(patient=True)

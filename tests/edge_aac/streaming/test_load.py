@@ -65,6 +65,7 @@ def simulated(  # noqa: PLR0913 - the parts of a session
     hop: int = HOP,
     window: int = WINDOW,
     health_interval_s: float = 0.0,
+    max_batch: int = 16,
 ) -> tuple[Session, FakeSink]:
     """A session that has run to its end."""
     sink, stop = FakeSink(), threading.Event()
@@ -75,6 +76,7 @@ def simulated(  # noqa: PLR0913 - the parts of a session
         stop=stop,
         health_interval_s=health_interval_s,
         clocks=time.clocks,
+        max_batch=max_batch,
     )
     for source in sources:
         made.add(
@@ -175,6 +177,21 @@ def test_many_sources_wait_no_longer() -> None:
     assert min(described) > 0 and max(described) <= 2 * min(described) + 2
     assert all(every_window_is_counted(channel.counters) for channel in made.channels)
     assert sum(described) == len(sink.captions)
+
+
+def test_a_small_batch_is_shared_fairly() -> None:
+    """Six microphones and a batch of two, which takes two thirds of a hop: each has every third turn."""
+    time = SimulatedTime()
+    hop, window = 3_200, 16_000
+    model = SlowModel(time, lambda _now_s, _windows: 0.13)
+    pieces = [noise(800, seed) for seed in range(7)]
+    sources = [SteppedSource(time, f"mic{number}", repeated(pieces, 240)) for number in range(6)]
+    made, _ = simulated(time, model, sources, hop=hop, window=window, max_batch=2)
+    assert max(len(ends) for _, ends in model.began) <= 2
+    counted = [channel.counters for channel in made.channels]
+    captions = [counters.captions for counters in counted]
+    assert min(captions) > 10 and max(captions) <= min(captions) + 3
+    assert all(every_window_is_counted(counters) and counters.skipped for counters in counted)
 
 
 def test_files_beside_a_microphone_make_it_wait_for_one_short_batch() -> None:

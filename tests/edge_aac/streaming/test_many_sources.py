@@ -23,7 +23,18 @@ from edge_aac.streaming.gate import EnergyGate
 from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.session import Session
 from tests.edge_aac.fakes import FakeModel, FakeSink, FakeSource, scored
-from tests.edge_aac.streaming.session_cases import HOP, QUEUE_RECORDS, WINDOW, blocks, noise, session
+from tests.edge_aac.streaming.session_cases import (
+    HOP,
+    QUEUE_RECORDS,
+    WINDOW,
+    HeldModel,
+    blocks,
+    noise,
+    running,
+    session,
+)
+from tests.edge_aac.streaming.world_cases import Device, sound, stalled
+from tests.waiting import PATIENCE_S, until
 
 _SCRIPT = [scored(word, direction=37.0 * number) for number, word in enumerate(("rain", "dog", "wind", "clock", "cat"))]
 
@@ -57,10 +68,12 @@ def test_each_source_has_the_records_that_it_has_alone(count: int) -> None:
 
 
 def test_a_file_among_live_sources_loses_nothing() -> None:
-    live = [FakeSource(blocks(60), live=True, pace_s=0.003, label=f"mic{number}") for number in range(3)]
+    live = [FakeSource(blocks(60), live=True, label=f"mic{number}") for number in range(3)]
     file = FakeSource([noise(41 * HOP)], label="long.wav")
     sink = FakeSink()
-    made = session([*live, file], sink, FakeModel(seconds=0.01))
+    model = HeldModel()
+    model.held_until = lambda: all(source.exhausted for source in live)
+    made = session([*live, file], sink, model)
     made.run()
     assert len(_captions(sink, "long.wav")) == 40
     counted = {channel.label: channel.counters for channel in made.channels}
@@ -72,17 +85,6 @@ def test_a_file_among_live_sources_loses_nothing() -> None:
 
 def _captions(sink: FakeSink, label: str) -> list[Record]:
     return [record for record in sink.captions if record.source == label]
-
-
-def test_a_small_batch_is_shared_fairly() -> None:
-    sources = [FakeSource(blocks(80), live=True, pace_s=0.005, label=f"mic{number}") for number in range(6)]
-    sink = FakeSink()
-    made = session(sources, sink, FakeModel(seconds=0.01), max_batch=2)
-    made.run()
-    captions = [channel.counters.captions for channel in made.channels]
-    assert min(captions) * 2 > max(captions)
-    assert max(channel.counters.skipped["behind"] for channel in made.channels) >= 0
-    assert all(channel.counters.windows == 79 for channel in made.channels)
 
 
 def test_what_does_not_fit_into_a_batch_is_skipped_for_the_newest() -> None:
@@ -109,9 +111,14 @@ def test_a_failing_source_disturbs_no_other(caplog: pytest.LogCaptureFixture) ->
 
 
 def _retried(
-    sink: FakeSink, opened: Callable[[], Source], first: Source, monkeypatch: pytest.MonkeyPatch
+    sink: FakeSink,
+    opened: Callable[[], Source],
+    first: Source,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_s: float = 0.05,
 ) -> tuple[Session, threading.Event]:
-    monkeypatch.setattr(capture, "FIRST_BACKOFF_S", 0.05)
+    monkeypatch.setattr(capture, "FIRST_BACKOFF_S", wait_s)
+    monkeypatch.setattr(capture, "MAX_BACKOFF_S", max(wait_s, capture.MAX_BACKOFF_S))
     stop = threading.Event()
     made = Session(
         model=FakeModel(),
@@ -154,7 +161,8 @@ def test_a_live_source_that_fails_is_opened_again(
         "camera failed and is tried again: the camera is gone",
         "camera is back",
     ]
-    assert len(sink.captions) >= 3
+    # A caption of what came after the loss tells of it.
+    assert sum(caption.dropped_ms for caption in sink.captions) == channel.counters.lost_ms
 
 
 def test_what_no_retry_mends_ends_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,43 +177,28 @@ def test_what_no_retry_mends_ends_the_source(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_stop_ends_the_wait_for_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
     def opened() -> Source:
-        raise DeviceError("still gone")
+        raise AssertionError("it was not waited for")
 
     first = FakeSource(blocks(3), live=True, error=DeviceError("the camera is gone"), label="camera")
-    made, stop = _retried(FakeSink(), opened, first, monkeypatch)
-    running = threading.Thread(target=made.run, daemon=True)
-    running.start()
+    made, stop = _retried(FakeSink(), opened, first, monkeypatch, wait_s=3600.0)
     (channel,) = made.channels
-    deadline_s = time.monotonic() + 10
-    while channel.capture.state != "failed":
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-    assert channel.capture.reason == "the camera is gone"
-    stop.set()
-    running.join(10)
-    assert not running.is_alive()
+    with running(made, stop):
+        until(lambda: channel.capture.state == "failed")
+        assert channel.capture.reason == "the camera is gone"
+    until(lambda: not channel.capture.alive)
 
 
-def test_open_events_end_during_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_aac.streaming.channel.SILENT_WAIT_S", 0.2)
-    stop = threading.Event()
-    sink = FakeSink()
-    source = FakeSource(blocks(4), live=True, endless=True, pace_s=0.05)
-    running = threading.Thread(target=session(source, sink, stop=stop).run, daemon=True)
-    running.start()
-
+def test_open_events_end_during_an_outage() -> None:
     def ends() -> list[Event]:
-        return [record for record in sink.records if isinstance(record, Event) and record.state == "end"]
+        return [event for event in device.events if event.state == "end"]
 
-    deadline_s = time.monotonic() + 10
-    while not ends():
-        assert time.monotonic() < deadline_s, "the microphone is gone, and its last event lasts for ever"
-        time.sleep(0.01)
-    assert running.is_alive()
-    stop.set()
-    running.join(10)
+    def gone(_device: Device) -> None:
+        until(ends, lambda: "the microphone is gone, and its last event lasts for ever")
+
+    device = Device([*sound(20), *stalled(30), gone])
+    device.run()
     (end,) = ends()
-    updates = [record for record in sink.records if isinstance(record, Event) and record.state == "update"]
+    updates = [event for event in device.events if event.state == "update"]
     assert (end.start, end.end) == (updates[-1].start, updates[-1].end)
 
 
@@ -213,8 +206,10 @@ def test_channels_that_do_not_fit_into_a_batch_wait_as_long_as_each_other() -> N
     """With twice as many channels as a batch has room for, each has every second batch."""
     sources = [FakeSource([noise(9 * HOP, number)], label=f"{number}.wav") for number in range(8)]
     sink = FakeSink()
-    # Slow enough that all sources are there before the first batch is done.
-    session(sources, sink, FakeModel(seconds=0.05), max_batch=4).run()
+    model = HeldModel()
+    made = session(sources, sink, model, max_batch=4)
+    model.held_until = lambda: all(channel.written_samples == 9 * HOP for channel in made.channels)
+    made.run()
     counts = dict.fromkeys((source.label for source in sources), 0)
     for record in sink.captions:
         counts[record.source] += 1
@@ -222,19 +217,21 @@ def test_channels_that_do_not_fit_into_a_batch_wait_as_long_as_each_other() -> N
     assert set(counts.values()) == {8}
 
 
-def test_sources_are_closed_side_by_side() -> None:
-    together = threading.Barrier(5)
+def test_sources_are_closed_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Were they waited for one after the other, none would be left behind for the next to be closed.
+    monkeypatch.setattr("edge_aac.streaming.session.CLOSE_TIMEOUT_S", 2 * PATIENCE_S)
+    together, passed = threading.Barrier(5), []
 
     class _Slow(FakeSource):
         def close(self) -> None:
             super().close()
             if threading.current_thread().name != "edge-aac-capture":
-                together.wait(10.0)
+                passed.append(together.wait(PATIENCE_S))
 
     stop = threading.Event()
     stop.set()
     session([_Slow([], endless=True, label=f"mic{number}") for number in range(5)], FakeSink(), stop=stop).run()
-    assert not together.broken
+    until(lambda: len(passed) == 5)
 
 
 def test_a_source_that_cannot_be_closed_keeps_no_other_open(caplog: pytest.LogCaptureFixture) -> None:
@@ -254,17 +251,11 @@ def test_a_stop_is_no_failure_of_a_source_that_ended_before() -> None:
     stop, sink = threading.Event(), FakeSink()
     failing = FakeSource(blocks(3), error=DataError("'bad.wav' is damaged"), label="bad.wav")
     made = session([failing, FakeSource(blocks(3), live=True, endless=True, pace_s=0.01)], sink, stop=stop)
-    running = threading.Thread(target=made.run)
     with pytest.MonkeyPatch.context() as patch:
         raised: list[BaseException | None] = []
         patch.setattr(threading, "excepthook", lambda given: raised.append(given.exc_value))
-        running.start()
-        deadline_s = time.monotonic() + 10
-        while not made.channels[0].ended:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.01)
-        stop.set()
-        running.join(10)
+        with running(made, stop):
+            until(lambda: made.channels[0].ended)
     assert raised == []
     assert isinstance(made.channels[0].error, DataError)
 
@@ -335,12 +326,12 @@ def test_a_source_that_does_not_close_is_left_behind(
             hanging.wait()
 
     sink = FakeSink()
-    made = session([_Hanging(blocks(3), label="bad.wav"), FakeSource(blocks(3), label="good.wav")], sink)
-    running = threading.Thread(target=made.run, daemon=True)
+    good = FakeSource(blocks(3), label="good.wav")
+    made = session([_Hanging(blocks(3), label="bad.wav"), good], sink)
     with caplog.at_level(logging.WARNING):
-        running.start()
-        running.join(10)
-    assert not running.is_alive()
+        made.run()
     assert sink.closed
-    assert caplog.messages == ["bad.wav does not close, it is left behind"]
+    # The other one may take longer than 0.1 s, too, where a machine is under load.
+    assert "bad.wav does not close, it is left behind" in caplog.messages
+    until(good.closed.is_set)
     hanging.set()

@@ -11,8 +11,7 @@ from edge_aac.errors import ConfigError, DeviceError
 from edge_aac.sinks.contract import Sink, TransientSinkError
 from edge_aac.streaming.outlet import Delivery, Outlet, Reopening
 from tests.edge_aac.fakes import FakeSink, caption_record
-
-_PATIENCE_S = 30.0
+from tests.waiting import PATIENCE_S
 
 
 def _put(outlet: Outlet, *numbers: int) -> None:
@@ -32,8 +31,8 @@ def test_what_the_old_sink_could_not_take_goes_to_the_new_one() -> None:
     old, new = FakeSink(faults=[TransientSinkError("the disk is full")] * 1000), FakeSink()
     outlet = Outlet("file", old, ("caption",), 8)
     _put(outlet, 0, 1, 2)
-    assert old.busy.wait(_PATIENCE_S)
-    outlet.exchange(_opens(new, ("caption", "health")), _opens(old), _PATIENCE_S)
+    assert old.busy.wait(PATIENCE_S)
+    outlet.exchange(_opens(new, ("caption", "health")), _opens(old), PATIENCE_S)
     _put(outlet, 3)
     outlet.close(patient=True)
     assert [record.seq for record in new.captions] == [0, 1, 2, 3]
@@ -46,7 +45,7 @@ def test_where_the_new_one_cannot_be_opened_the_old_one_is_opened_again() -> Non
     old, again = FakeSink(), FakeSink()
     outlet = Outlet("file", old, ("caption",), 8)
     with pytest.raises(ConfigError, match="the folder is not there"):
-        outlet.exchange(Reopening(_refuses, ("health",), 8), _opens(again), _PATIENCE_S)
+        outlet.exchange(Reopening(_refuses, ("health",), 8), _opens(again), PATIENCE_S)
     _put(outlet, 0)
     outlet.close(patient=True)
     assert old.closed
@@ -59,7 +58,7 @@ def test_a_sink_that_is_stuck_is_not_exchanged_later_without_a_word() -> None:
     old, new = FakeSink(stuck=stuck), FakeSink()
     outlet = Outlet("file", old, ("caption",), 8)
     _put(outlet, 0, 1)
-    assert old.busy.wait(_PATIENCE_S)
+    assert old.busy.wait(PATIENCE_S)
     with pytest.raises(DeviceError, match="file is busy"):
         outlet.exchange(_opens(new), _opens(old), 0.05)
     stuck.set()
@@ -74,12 +73,12 @@ def test_an_outlet_that_has_ended_exchanges_nothing(reopen_old: Callable[[], Sin
     outlet.close(patient=True)
     assert outlet.error is not None
     with pytest.raises(DeviceError, match="file is busy"):
-        outlet.exchange(_opens(FakeSink()), Reopening(reopen_old, ("caption",), 8), _PATIENCE_S)
+        outlet.exchange(_opens(FakeSink()), Reopening(reopen_old, ("caption",), 8), PATIENCE_S)
 
 
 def test_where_neither_can_be_opened_the_sink_has_failed() -> None:
     outlet = Outlet("file", FakeSink(), ("caption",), 8)
     with pytest.raises(ConfigError):
-        outlet.exchange(Reopening(_refuses, (), 8), Reopening(_refuses, (), 8), _PATIENCE_S)
+        outlet.exchange(Reopening(_refuses, (), 8), Reopening(_refuses, (), 8), PATIENCE_S)
     outlet.close(patient=True)
     assert outlet.health.state == "failed"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from edge_aac.errors import DeviceError
 from edge_aac.sinks.contract import SinkStatus, TransientSinkError
+from edge_aac.streaming import outlet as outlet_module
 from edge_aac.streaming.hub import Hub
 from edge_aac.streaming.outlet import Delivery, Outlet
 from tests.edge_aac.fakes import FakeSink, caption_record
-
-_PATIENCE_S = 30.0
+from tests.waiting import until
 
 
 class _Reporting(FakeSink):
@@ -39,13 +37,12 @@ def test_a_sink_that_keeps_records_itself_is_seen_through_its_outlet() -> None:
     assert outlet.dropped == 0
 
 
-def test_the_worse_state_is_shown_with_its_own_reason() -> None:
-    stuck = threading.Event()
+def test_the_worse_state_is_shown_with_its_own_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet_module, "CLOSE_TIMEOUT_S", 0.02)
     sink = _Reporting(faults=[TransientSinkError("the disk is full")] * 1000)
     sink.status = SinkStatus("failed", reason="the program is not there", queued=5)
     outlet = _outlet(sink, 1)
-    while outlet.health.retries == 0:
-        stuck.wait(0.01)
+    until(lambda: outlet.health.retries)
     health = outlet.health
     assert (health.state, health.reason, health.queued) == ("failed", "the program is not there", 6)
     sink.status = SinkStatus(reason="kept in memory")

@@ -12,6 +12,7 @@ from edge_aac.streaming.capture import Capture
 from edge_aac.streaming.losses import LossAccount
 from tests.edge_aac.fakes import FakeSource
 from tests.edge_aac.streaming.session_cases import blocks
+from tests.waiting import PATIENCE_S, until
 
 
 class _Away(FakeSource):
@@ -38,21 +39,18 @@ def test_an_outage_ends_with_a_pause() -> None:
     capture = Capture(source, ring, SampleClock(clocks), losses, clocks, lambda: None, reopen)
     capture.start()
     try:
-        while ring.written_samples < 4 * 800:
-            time.sleep(0.01)
+        until(lambda: ring.written_samples >= 4 * 800)
         assert capture.outage is source.outage
-        while not losses.total_samples(capture.outage, clocks.running_s()):
-            time.sleep(0.01)
+        until(lambda: losses.total_samples(capture.outage, clocks.running_s()))
         capture.pause()
-        while not capture.parked:
-            time.sleep(0.01)
+        until(lambda: capture.parked)
         lost = losses.total_samples(capture.outage, clocks.running_s())
         time.sleep(0.2)
         assert (capture.outage, capture.state) == (None, "paused")
         assert losses.total_samples(capture.outage, clocks.running_s()) == lost > 0
         assert [gap.reason for gap in losses.take_due(clocks.running_s())] == ["disconnected"]
         capture.resume()
-        assert opened.wait(30)
+        assert opened.wait(PATIENCE_S)
     finally:
         capture.close()
-        capture.join(5)
+        capture.join(PATIENCE_S)

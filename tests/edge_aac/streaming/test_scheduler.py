@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import Counter
 from contextlib import nullcontext
 from typing import Any
@@ -15,7 +14,8 @@ from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DataError, DeviceError
 from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import window_rng
-from edge_aac.streaming.channel import LONGEST_WAIT_S, RING_SAMPLES, ChannelSettings
+from edge_aac.streaming import outlet
+from edge_aac.streaming.channel import RING_SAMPLES, ChannelSettings
 from edge_aac.streaming.counters import Counters
 from edge_aac.streaming.gate import EnergyGate
 from edge_aac.streaming.hub import Hub, Outlet
@@ -26,18 +26,22 @@ from tests.edge_aac.streaming.session_cases import (
     QUEUE_RECORDS,
     RAIN,
     WINDOW,
+    AttendedSource,
+    HeldModel,
     blocks,
     counters,
     noise,
+    running,
     session,
     states,
 )
+from tests.waiting import ended, set_once, until
 
 
 def test_a_file_loses_nothing_however_slow_the_sink() -> None:
     windows = 2 * QUEUE_RECORDS
     sink = FakeSink(seconds=0.001)
-    loop = session(FakeSource([noise((windows + 1) * HOP)]), sink)
+    loop = session(FakeSource([noise((windows + 1) * HOP)]), sink, room=QUEUE_RECORDS)
     loop.run()
     assert [record.seq for record in sink.captions] == list(range(windows))
     assert [record.start_s for record in sink.captions] == [pytest.approx(0.05 * number) for number in range(windows)]
@@ -73,8 +77,10 @@ def test_each_window_has_its_own_generator() -> None:
 def test_a_live_source_that_is_faster_than_the_model_skips_and_counts(caplog: pytest.LogCaptureFixture) -> None:
     count = 120
     sink = FakeSink()
-    source = FakeSource(blocks(count), live=True, pace_s=0.001)
-    loop = session(source, sink, FakeModel(seconds=0.02))
+    source = FakeSource(blocks(count), live=True)
+    model = HeldModel()
+    model.held_until = lambda: source.exhausted
+    loop = session(source, sink, model)
     with caplog.at_level(logging.WARNING):
         loop.run()
     counted = counters(loop)
@@ -98,7 +104,7 @@ def test_the_last_sound_before_an_outage_is_captioned() -> None:
     model = FakeModel()
     # The zeros of the outage complete four windows at once: two hold the sound before it, one none, one what follows.
     given: list[Any] = [noise(WINDOW), noise(240), (2_400, noise(640))]
-    loop = session(FakeSource(given, live=True, pace_s=0.05), FakeSink(), model)
+    loop = session(AttendedSource(given, live=True), FakeSink(), model)
     loop.run()
     assert _starts_captioned(model, 4_880) == [0, 2 * HOP, 4 * HOP]
     skipped = Counter(overlap=1)
@@ -110,8 +116,15 @@ def test_the_last_sound_before_an_outage_is_captioned() -> None:
 def test_sound_before_a_jump_is_captioned() -> None:
     model = FakeModel()
     given: list[Any] = [noise(WINDOW - 160), (2 * RING_SAMPLES, noise(WINDOW))]
-    # A long outage takes longer than sound waits in the ring.
-    loop = session(FakeSource(given, live=True, pace_s=1.5 * LONGEST_WAIT_S), FakeSink(), model)
+
+    class _LongAway(FakeSource):
+        """A long outage takes longer than sound waits in the ring."""
+
+        def read(self) -> Any:
+            until(lambda: not loop.channels[0].queued_samples)
+            return super().read()
+
+    loop = session(_LongAway(given, live=True), FakeSink(), model)
     loop.run()
     assert model.sound_samples[0] == WINDOW - 160
     assert len(model.draws) >= 2
@@ -128,7 +141,7 @@ def test_with_a_long_hop_the_newest_window_is_captioned() -> None:
 
 
 def test_a_live_model_that_keeps_up_skips_nothing() -> None:
-    loop = session(FakeSource(blocks(6), live=True, pace_s=0.1), FakeSink())
+    loop = session(AttendedSource(blocks(6), live=True), FakeSink())
     loop.run()
     assert (counters(loop).windows, counters(loop).skipped) == (5, {})
 
@@ -154,12 +167,10 @@ def test_any_other_fault_of_the_source_is_raised_too() -> None:
 def test_stop_ends_a_source_that_waits(live: bool) -> None:
     stop = threading.Event()
     sink = FakeSink()
-    source = FakeSource(blocks(3), live=live, endless=True, pace_s=0.1)
+    source = AttendedSource(blocks(3), live=live, endless=True)
     loop = session(source, sink, stop=stop)
-    threading.Timer(0.6, stop.set).start()
-    started_s = time.monotonic()
-    loop.run()
-    assert time.monotonic() - started_s < 10.0, "the source waits for ever"
+    with running(loop, stop):
+        until(lambda: len(sink.captions) == 2)
     assert source.closed.is_set()
     assert len(sink.captions) == 2
     assert states(sink) == [(0, "start"), (0, "update"), (0, "end")]
@@ -167,17 +178,17 @@ def test_stop_ends_a_source_that_waits(live: bool) -> None:
 
 
 @pytest.mark.parametrize("records", [5, 3 * QUEUE_RECORDS])
-def test_stop_ends_a_file_whose_records_nobody_reads(records: int) -> None:
+def test_stop_ends_a_file_whose_records_nobody_reads(records: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet, "CLOSE_TIMEOUT_S", 0.1)
     stop, stuck = threading.Event(), threading.Event()
     sink = FakeSink(stuck=stuck)
-    loop = session(FakeSource([noise((records + 1) * HOP)]), sink, stop=stop)
+    loop = session(FakeSource([noise((records + 1) * HOP)]), sink, stop=stop, room=QUEUE_RECORDS)
     thread = threading.Thread(target=loop.run, daemon=True)
     thread.start()
     thread.join(0.7)
     assert thread.is_alive(), "without a stop, a file's records wait to be read"
     stop.set()
-    thread.join(10.0)
-    assert not thread.is_alive()
+    ended(thread)
     stuck.set()
 
 
@@ -185,11 +196,10 @@ def test_stop_ends_a_window_that_takes_long() -> None:
     """A large model on a slow board: one window may take longer than a stop may."""
     stop = threading.Event()
     sink = FakeSink()
-    loop = session(FakeSource([noise(3 * HOP)]), sink, FakeModel(seconds=30.0), stop=stop)
-    threading.Timer(0.2, stop.set).start()
-    started_s = time.monotonic()
-    loop.run()
-    assert time.monotonic() - started_s < 12.0, "the window takes 30 s"
+    model = FakeModel(seconds=1e9)
+    loop = session(FakeSource([noise(3 * HOP)]), sink, model, stop=stop)
+    with running(loop, stop):
+        until(lambda: model.batches)
     assert sink.captions == []
     assert sink.closed
 
@@ -224,10 +234,7 @@ def test_no_thread_is_left_behind() -> None:
     before = set(threading.enumerate())
     for _ in range(5):
         session(FakeSource(blocks(3)), FakeSink()).run()
-    deadline_s = time.monotonic() + 2
-    while set(threading.enumerate()) - before and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    assert not set(threading.enumerate()) - before
+    until(lambda: not set(threading.enumerate()) - before, lambda: set(threading.enumerate()) - before)
 
 
 _NAN = DataError("the decoder gave NaN")
@@ -235,7 +242,7 @@ _NAN = DataError("the decoder gave NaN")
 
 def test_one_bad_window_ends_no_live_stream() -> None:
     sink = FakeSink()
-    loop = session(FakeSource(blocks(6), live=True, pace_s=0.1), sink, FakeModel([RAIN, RAIN, _NAN, RAIN]))
+    loop = session(AttendedSource(blocks(6), live=True), sink, FakeModel([RAIN, RAIN, _NAN, RAIN]))
     loop.run()
     assert (counters(loop).windows, counters(loop).failed, len(sink.captions)) == (5, 1, 4)
 
@@ -246,7 +253,7 @@ def test_an_accelerator_that_is_gone_ends_a_live_stream() -> None:
             raise DeviceError("the GPU is gone")
 
     with pytest.raises(DeviceError, match="gone"):
-        session(FakeSource(blocks(6), live=True, pace_s=0.1), FakeSink(), _Gone()).run()
+        session(FakeSource(blocks(6), live=True, pace_s=0.01), FakeSink(), _Gone()).run()
 
 
 def test_one_bad_window_of_a_file_is_told_after_the_others() -> None:
@@ -268,19 +275,12 @@ def test_a_sink_that_failed_beside_others_is_told_at_the_end(
     settings = ChannelSettings(EnergyGate(-70.0), every_window=True)
     made.add(FakeSource(blocks(9), endless=stopped), WindowSlicer(WINDOW, HOP), settings)
     if stopped:
-        threading.Thread(target=_stop_after, args=(working, 8, stop), daemon=True).start()
+        set_once(stop, lambda: len(working.captions) == 8)
     with caplog.at_level(logging.WARNING), pytest.raises(DeviceError) if raised and not stopped else nullcontext():
         made.run()
     assert [record.seq for record in working.captions] == list(range(8))
     assert "sink disk has ended" in caplog.text
     assert "sink disk: 7 records were dropped: it had ended" in caplog.text
-
-
-def _stop_after(sink: FakeSink, captions: int, stop: threading.Event) -> None:
-    deadline_s = time.monotonic() + 10
-    while len(sink.captions) < captions and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    stop.set()
 
 
 def _sinks(error: Exception, working: FakeSink) -> list[tuple[str, FakeSink]]:

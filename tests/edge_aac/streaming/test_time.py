@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -24,6 +23,7 @@ from tests.edge_aac.streaming.world_cases import (
     stalled,
     unplugged,
 )
+from tests.waiting import until
 
 pytestmark = pytest.mark.one_python
 
@@ -141,10 +141,9 @@ def test_an_outage_that_goes_on_is_seen_in_the_health_records_and_ends_with_the_
     device = Device([*sound(20), *unplugged(1_000)], interval_s=10.0)
 
     def wait(seconds: float) -> None:
-        before, give_up_s = len(device.health), time.monotonic() + 30.0
+        before = len(device.health)
         # The health records of this moment, before more time passes.
-        while seconds > 10.0 and len(device.health) == before and time.monotonic() < give_up_s:
-            time.sleep(0.001)
+        until(lambda: seconds <= 10.0 or len(device.health) > before)
         if device.world.running_s > 1_200.0:
             device.stop.set()
 
@@ -161,11 +160,11 @@ def test_an_outage_that_goes_on_is_seen_in_the_health_records_and_ends_with_the_
 
 
 def test_time_before_a_device_first_comes_is_no_gap() -> None:
-    threads = threading.active_count()
+    before = set(threading.enumerate())
     device = Device([*stalled(1.0), *sound(12)])
     device.run()
     assert (device.gaps, _losses_add_up(device)) == ([], 0)
-    assert threading.active_count() <= threads + 1
+    until(lambda: not set(threading.enumerate()) - before, lambda: set(threading.enumerate()) - before)
 
 
 def test_a_source_that_gives_zeros_for_minutes_is_no_quiet_source(caplog: pytest.LogCaptureFixture) -> None:

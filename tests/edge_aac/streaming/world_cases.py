@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -20,11 +19,11 @@ from edge_aac.streaming.hub import Hub, Outlet
 from edge_aac.streaming.session import Session
 from tests.edge_aac.fake_clocks import FakeClocks
 from tests.edge_aac.fakes import FakeModel, FakeSink
+from tests.waiting import PATIENCE_S, until
 
 BLOCK = 1_600
 WINDOW, HOP = 160_000, 32_000
 START_S = 1_777_629_600.0
-_LONGEST_WAIT_S = 30.0
 
 Step = Callable[["Device"], "Sound | None"]
 """One read of the device's connection; it raises a DeviceError where the connection is lost."""
@@ -109,7 +108,7 @@ class Device:
         self._wait_for_the_session()
         if not self._steps:
             self.stop.set()
-            self._closed.wait(_LONGEST_WAIT_S)
+            self._closed.wait(PATIENCE_S)
             return None
         sound = self._steps.pop(0)(self)
         if sound is None:
@@ -117,14 +116,14 @@ class Device:
         return sound
 
     def _wait_for_the_session(self) -> None:
-        give_up_s = time.monotonic() + _LONGEST_WAIT_S
         counters = self.channel.counters
-        while not self.stop.is_set():
-            settled = counters.captions + counters.silent + counters.skipped.total()
+
+        def settled() -> bool:
+            told = counters.captions + counters.silent + counters.skipped.total()
             cut = self.channel.capture.due_position > self.channel._ring.written_samples
-            if (cut and settled == counters.windows) or time.monotonic() > give_up_s:
-                return
-            time.sleep(0.0005)
+            return (cut and told == counters.windows) or self.stop.is_set()
+
+        until(settled, interval_s=0.0005)
 
 
 class _Connection:

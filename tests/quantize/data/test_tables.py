@@ -18,7 +18,9 @@ from quantize.data.clips import COLUMNS, load_clips, outlier_rows
 from quantize.data.manifests import folder_manifest
 from quantize.data.tables import MAX_LISTED, Table, read_table
 
-_ANY_FOLDER = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_ANY_FOLDER = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def _table(folder: Path, content: bytes | str, encoding: str = "utf-8") -> Path:

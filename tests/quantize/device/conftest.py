@@ -55,7 +55,7 @@ def _build_quickly(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -
         monkeypatch.setattr(module, "timing", lambda *_: FASTER)
 
 
-GPU = tensor_rt.GpuIdentity("sm_87 Orin", "10.3.0", True)
+GPU = tensor_rt.GpuIdentity("sm_87", "Orin", 8, 16, "10.3.0", True)
 
 
 class OnnxPlan:
@@ -84,7 +84,8 @@ def board(monkeypatch: pytest.MonkeyPatch) -> list[BuildRequest]:
         report("building")
         request.timing_cache.write_bytes(b"timings")
         shutil.copyfile(request.onnx, request.output)
-        return BuiltPlan(request.output, GPU.tensorrt, GPU.name, 1.0, {"INT8": 3}, (3, 4), 1, "first to last")
+        gpu = build.this_gpu()
+        return BuiltPlan(request.output, gpu.tensorrt, gpu.name, 1.0, {"INT8": 3}, (3, 4), 1, "first to last")
 
     for module in (build, tensor_rt):
         monkeypatch.setattr(module, "this_gpu", lambda: GPU)

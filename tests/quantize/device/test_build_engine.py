@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from edge_aac.bundle.build_reports import last_report
 from edge_aac.bundle.manifest import MANIFEST
 from edge_aac.bundle.store import open_bundle
 from edge_aac.engines import processor
@@ -297,6 +298,8 @@ def test_a_build_that_leaves_every_graph_says_that_it_made_nothing(
     assert "engines written" not in captured.err and "nothing was written" in captured.err
     table = json.loads(captured.out)
     assert (table["forms"], table["written"]) == ([], False) and len(table["notes"]) >= 1
+    kept = last_report(str(folder))
+    assert kept is not None and kept["report"] == table, "for `edge-aac doctor --gpu`"
     assert contents(folder) == before
 
 

@@ -18,6 +18,9 @@ import soundfile
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
+from edge_aac.engines.choice import load_engine
+from edge_aac.engines.contract import EngineOptions
+from edge_aac.engines.tensor_rt import engine as tensor_rt
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
 from quantize.device import build
@@ -26,6 +29,7 @@ from quantize.device.check_windows import check_scene
 from quantize.device.cpu import forms as cpu_forms
 from quantize.device.tensorrt import forms as plan_forms
 from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan
+from quantize.device.tensorrt.forms import PLAN
 from quantize.graphs import calibrating
 from quantize.graphs.calibration import (
     Calibration,
@@ -102,8 +106,9 @@ def test_plans_are_built_gated_and_stored(calibrated: Path, board: list[BuildReq
     }
     bundle = open_bundle(str(calibrated))
     for plan, _, parent, source in bundle.manifest.graphs.values():
-        assert plan.file.endswith(".sm_87.engine")
-        assert plan.built_with == {"tensorrt": "10.3.0", "gpu": "sm_87 Orin", "edge_aac": plan.built_with["edge_aac"]}
+        assert plan.file.endswith(".sm_87-Orin-8SM-16GB.engine")
+        assert plan.built_with["gpu"] == "sm_87 Orin, 8 SMs, 16 GB"
+        assert plan.built_with.keys() == {"tensorrt", "gpu", "edge_aac"} and plan.built_with["tensorrt"] == "10.3.0"
         assert (plan.parent_sha256, source.parent_sha256) == (source.sha256, parent.sha256)
     shapes = {request.onnx.name.partition(".")[0]: request.profiles for request in board}
     assert [shape[0] for shape in shapes["encoder"]["fbank"]] == [1, 1, 2]
@@ -124,6 +129,24 @@ def test_plans_are_built_gated_and_stored(calibrated: Path, board: list[BuildReq
     for role, (plan, *others) in newer.items():
         assert plan.sha256 == bundle.manifest.graphs[role][0].sha256
         assert others[:-1] == [form for form in now[role] if form.backend == "onnxruntime"]
+
+
+def test_boards_that_cuda_calls_alike_share_nothing(
+    calibrated: Path, board: list[BuildRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One bundle for two Orins: each keeps its plan and its timings, and runs its own."""
+    built(BuildOptions(str(calibrated), backend="tensorrt", threads=1, leave=SMALL))
+    larger = replace(build.this_gpu(), multiprocessors=16, memory_gb=64)
+    for module in (build, tensor_rt):
+        monkeypatch.setattr(module, "this_gpu", lambda: larger)
+    built(BuildOptions(str(calibrated), backend="tensorrt", threads=1, leave=SMALL))
+    timings = [request.timing_cache.name for request in board]
+    assert timings == [".timing-sm_87-Orin-8SM-16GB-10.3.0.cache", ".timing-sm_87-Orin-16SM-64GB-10.3.0.cache"]
+    plans = [form for form in open_bundle(str(calibrated)).manifest.graphs["text_embedder"] if form.backend == PLAN]
+    assert [plan.built_with["gpu"] for plan in plans] == ["sm_87 Orin, 16 SMs, 64 GB", "sm_87 Orin, 8 SMs, 16 GB"]
+    assert len({plan.file for plan in plans}) == 2 and all((calibrated / plan.file).is_file() for plan in plans)
+    engine, graph = load_engine(open_bundle(str(calibrated)), "text_embedder", EngineOptions("tensorrt"))
+    assert graph == plans[0], "the one of this board"
 
 
 def test_recordings_calibrate_anew(

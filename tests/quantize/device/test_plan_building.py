@@ -70,7 +70,7 @@ def test_a_bundle_built_and_run(version: str, bundle: Bundle, tmp_path: Path, mo
         output = tmp_path / f"{role}.engine"
         request = _request(bundle.path(graph), tmp_path, profiles_for(role, graph.shapes, **_SIZES), output=output)
         made, lines = _build(request)
-        assert (made.tensorrt, made.gpu) == (version, "sm_87 Orin")
+        assert (made.tensorrt, made.gpu) == (version, "sm_87 Orin, 8 SMs, 8 GB")
         assert " … " in made.node_range
         assert any("MiB for the workspace" in line for line in lines)
         assert any("Building Engine 0/4" in line for line in lines)

@@ -27,6 +27,7 @@ from tests.quantize.hub.pull_cases import (  # noqa: E402
     puller_beside,
 )
 from tests.system.command import noise, records, run_edge_aac, started_edge_aac, write_wav  # noqa: E402
+from tests.waiting import PATIENCE_S
 
 REFERENCE = Path(__file__).parents[4] / "shared" / "reference"
 
@@ -191,9 +192,9 @@ def test_ctrl_c_leaves_nothing_that_looks_whole(server: HubServer, tmp_path: Pat
     served.files[name].silent_after = 2 * PIECE
     env = environment(server.url, tmp_path)
     with started_edge_aac("pull", "beats", "--download-only", env=env) as process:
-        assert server.reached.wait(30)
+        assert server.reached.wait(PATIENCE_S)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert b"Traceback" not in stderr
     blobs = tmp_path / "hf" / "hub" / "models--camenduru--beats" / "blobs"

@@ -10,9 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edge_aac.audio.sources.stdin import PipeSource
-
-PATIENCE_S = 30.0
-"""For what takes no time where it does not wait for ever."""
+from tests.waiting import PATIENCE_S
 
 
 @contextlib.contextmanager
@@ -55,5 +53,5 @@ def first_block(content: bytes) -> np.ndarray | None:
     with open_pipe(content, ended=False) as source:
         thread = threading.Thread(target=lambda: heard.append(source.read()), daemon=True)
         thread.start()
-        thread.join(PATIENCE_S / 10)
+        thread.join(PATIENCE_S)
         return heard[0] if heard else None

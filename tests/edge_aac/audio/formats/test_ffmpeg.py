@@ -26,6 +26,7 @@ from tests.edge_aac.audio.formats.made_files import (
     samples_of,
 )
 from tests.edge_aac.audio.sound_files import needs_ffmpeg
+from tests.waiting import ended
 
 pytestmark = [needs_ffmpeg, pytest.mark.one_python]
 
@@ -76,7 +77,7 @@ def test_a_tone_through_a_pipe(folder: Path, name: str) -> None:
             assert len(samples) / stream.rate == pytest.approx(SECONDS, abs=LOSSY_AT_ENDS_S)
     finally:
         os.close(reader)
-        feeding.join(60)
+        ended(feeding)
 
 
 @pytest.mark.parametrize(("wide", "rate"), [(False, 8_000), (True, 16_000)])

@@ -12,8 +12,9 @@ import soundfile
 
 from edge_aac.audio.sources.stdin import PipeSource
 from edge_aac.errors import DataError
-from tests.edge_aac.audio.formats.piped import PATIENCE_S, first_block, open_pipe, seconds_through_pipe
+from tests.edge_aac.audio.formats.piped import first_block, open_pipe, seconds_through_pipe
 from tests.edge_aac.audio.sound_files import encoded, needs_ffmpeg, noise, seconds_heard
+from tests.waiting import PATIENCE_S, ended
 
 
 def test_samples_that_begin_with_ones_are_not_waited_for() -> None:
@@ -87,7 +88,7 @@ def test_a_source_that_waits_for_ffmpeg_is_closed(tmp_path: Path) -> None:
         thread.join(1.0)
         assert not outcome
         source.close()
-        thread.join(PATIENCE_S / 10)
+        ended(thread)
         assert outcome == [None]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from edge_aac.audio.formats.mpeg import find_frames
 from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.audio.sources.file import load_waveform, open_file, read_blocks
 from tests.edge_aac.audio.sound_files import encoded, needs_ffmpeg, noise, refusal, seconds_heard, tone
+from tests.waiting import until
 
 pytestmark = pytest.mark.one_python
 
@@ -155,7 +155,7 @@ def test_the_thread_that_fills_the_pipe_ends_with_the_file(bare: Path) -> None:
     assert source.read() is not None
     source.close()
     next(read_blocks(bare))
-    _wait_until(lambda: all(thread.name != "edge-aac-mp3" for thread in threading.enumerate()))
+    until(lambda: all(thread.name != "edge-aac-mp3" for thread in threading.enumerate()))
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
@@ -179,11 +179,3 @@ def test_the_place_where_frames_begin_in_other_bytes(tmp_path: Path) -> None:
         assert frames is not None
         assert frames.end == len(lead) + len(content)
         assert frames.promised == frames.count
-
-
-def _wait_until(done: object) -> None:
-    assert callable(done)
-    deadline_s = time.monotonic() + 5
-    while not done():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_aac.audio.formats.relay import Relay
+from tests.waiting import PATIENCE_S, ended, until
 
 _ONE_CHILD = """
 import os, sys, threading
@@ -50,11 +51,7 @@ def _lives(number: int) -> bool:
 
 
 def _wait_for_death(number: int) -> None:
-    for _ in range(3000):
-        if not _lives(number):
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it lives on")
+    until(lambda: not _lives(number), lambda: "it lives on")
 
 
 @pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM])
@@ -70,7 +67,7 @@ def test_it_dies_with_this_process(ended_by: signal.Signals) -> None:
         _wait_for_death(number)
     finally:
         parent.kill()
-        parent.communicate(timeout=60)
+        parent.communicate(timeout=PATIENCE_S)
 
 
 def test_what_comes_in_goes_out(tmp_path: Path) -> None:
@@ -118,7 +115,7 @@ def test_a_reader_that_waits_comes_to_the_end() -> None:
     reading = threading.Thread(target=lambda: ends.append(os.read(relay.output, 1)))
     reading.start()
     relay.stop()
-    reading.join(60)
+    ended(reading)
     relay.close()
     assert ends == [b""]
 

@@ -19,7 +19,7 @@ from edge_aac.errors import EdgeAacError
 from tests.edge_aac.audio.inputs.hearing import Outcome, hear
 
 # A thousand times what an input of these tests needs.
-_LIMIT_S = float(os.environ.get("EDGE_AAC_INPUT_LIMIT_S", "15"))
+_LIMIT_S = float(os.environ.get("EDGE_AAC_INPUT_LIMIT_S", "120"))
 _LENGTH = struct.Struct("<Q")
 
 

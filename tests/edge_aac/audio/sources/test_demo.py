@@ -43,7 +43,7 @@ def test_same_seed_same_samples() -> None:
     assert not np.array_equal(scene, synthesise_demo(3.0, seed=8))
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1e-4, 0.1, 0.26, 1.0, 61.0])
+@pytest.mark.parametrize("seconds", [0.0, 1e-4, 0.1, 0.26, 1.0, 11.3])
 def test_any_length(seconds: float) -> None:
     scene = synthesise_demo(seconds)
     assert scene.shape == (round(16_000 * seconds),)
@@ -73,7 +73,7 @@ def test_demo_source() -> None:
 
 
 def test_a_name_from_the_configuration_is_the_label() -> None:
-    source = _opened("demo:?seed=3", "scene")
+    source = _opened("demo:?seed=3&seconds=1", "scene")
     assert (source.label, source.state, source.reconnects) == ("scene", "listening", 0)
 
 

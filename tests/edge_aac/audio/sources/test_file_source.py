@@ -19,6 +19,7 @@ from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.audio.sources.file import FileSource, load_waveform, open_file
 from edge_aac.errors import DataError, InputMissingError, UsageError
 from tests.edge_aac.audio.sound_files import tone
+from tests.waiting import PATIENCE_S, ended
 
 
 def _opened(uri: str, name: str | None = None) -> FileSource:
@@ -88,16 +89,11 @@ def test_paced_source_keeps_the_pace_and_ends_at_once(tmp_path: Path) -> None:
     started_s = time.monotonic()
     heard = sum(_length(source.read()) for _ in range(5))
     assert time.monotonic() - started_s >= 0.9 * heard / 32_000
-    ended = threading.Event()
-
-    def drain() -> None:
-        while source.read() is not None:
-            pass
-        ended.set()
-
-    threading.Thread(target=drain, daemon=True).start()
     source.close()
-    assert ended.wait(5)
+    hours = _opened(f"file:{path}?speed=0.01")
+    reading = _reading(hours)
+    hours.close()
+    ended(reading)
 
 
 @pytest.fixture
@@ -123,7 +119,7 @@ def _promptly(action: Callable[[], Any]) -> Any:
     """In a thread, so that what never ends does not hang the tests."""
     results: Queue[Any] = Queue()
     threading.Thread(target=lambda: results.put(action()), daemon=True).start()
-    return results.get(timeout=2)
+    return results.get(timeout=PATIENCE_S)
 
 
 def test_a_named_pipe_is_heard(fifo: Path, tmp_path: Path) -> None:
@@ -145,8 +141,7 @@ def test_a_named_pipe_without_a_writer_holds_nobody_up(fifo: Path) -> None:
     _promptly(source.close)
     with suppress(BrokenPipeError):
         fifo.write_bytes(b"text" * 100)
-    reading.join(5)
-    assert not reading.is_alive()
+    ended(reading)
 
 
 def test_a_named_pipe_with_a_quiet_writer_holds_nobody_up(fifo: Path, tmp_path: Path) -> None:
@@ -161,8 +156,7 @@ def test_a_named_pipe_with_a_quiet_writer_holds_nobody_up(fifo: Path, tmp_path: 
         time.sleep(0.1)
         assert reading.is_alive()
         _promptly(source.close)
-        reading.join(5)
-        assert not reading.is_alive()
+        ended(reading)
     assert source.read() is None
     assert len(os.listdir("/proc/self/fd")) <= before
 

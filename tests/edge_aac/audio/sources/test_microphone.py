@@ -25,8 +25,7 @@ from edge_aac.audio.sources.address import Address, SourceContext
 from edge_aac.audio.sources.microphone import open_microphone
 from edge_aac.errors import DeviceError, UsageError
 from tests.edge_aac.fakes import read_until_closed
-
-_LIMIT_S = 60.0
+from tests.waiting import PATIENCE_S, ended, until
 
 
 class SoundSystem:
@@ -66,15 +65,8 @@ class _Ended:
         self.opened = Opened("alsa:pulse", (), 48_000, 2)
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    give_up_s = time.monotonic() + _LIMIT_S
-    while not condition():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.01)
-
-
 def _heard_until(source: Reconnecting, condition: Callable[[np.ndarray], bool]) -> None:
-    give_up_s = time.monotonic() + _LIMIT_S
+    give_up_s = time.monotonic() + PATIENCE_S
     while True:
         block = source.read()
         assert block is not None
@@ -141,7 +133,7 @@ def test_a_dead_channel_is_told_once_however_often_it_is_opened(
 def test_close_ends_a_waiting_read(sound_system: SoundSystem) -> None:
     sound_system.plug("pulse", mute=True)
     assert read_until_closed(sound_system.microphone()) == [None]
-    assert _children() == set()
+    until(lambda: _children() == set())
 
 
 def test_no_such_microphone(sound_system: SoundSystem) -> None:
@@ -184,7 +176,7 @@ def test_a_sound_system_that_hangs_is_given_up(sound_system: SoundSystem, monkey
 def test_close_gives_an_opening_up(sound_system: SoundSystem) -> None:
     sound_system.plug("pulse", hangs=True)
     assert read_until_closed(sound_system.microphone(wait_for_device=True)) == [None]
-    assert _children() == set()
+    until(lambda: _children() == set())
 
 
 @pytest.mark.parametrize("end", ["unplugged", "killed", "crashed"])
@@ -197,7 +189,12 @@ def test_a_vanished_device_is_waited_for(end: str, sound_system: SoundSystem, ca
             os.kill(child, signal.SIGKILL)
         else:
             sound_system.plug(*(["pulse"] if end == "crashed" else []), crashes=True)
-            threading.Timer(1.0, sound_system.plug, ["pulse"], {"value": 0.25}).start()
+
+            def plug_in_again() -> None:
+                until(lambda: source.state == "waiting")
+                sound_system.plug("pulse", value=0.25)
+
+            threading.Thread(target=plug_in_again, daemon=True).start()
         _heard_until(source, lambda block: source.reconnects > 0)
     assert source.lost_samples() > 0
     assert source.state == "listening"
@@ -213,9 +210,9 @@ def test_one_is_found_again_while_another_is_open(sound_system: SoundSystem) -> 
     sound_system.plug("pulse")
     reading = threading.Thread(target=_heard_until, args=[second, lambda block: second.reconnects == 1], daemon=True)
     reading.start()
-    _until(lambda: second.state == "waiting")
+    until(lambda: second.state == "waiting")
     sound_system.plug("pulse", "New (hw:0,0)", "Yard (hw:1,0)")
-    reading.join(_LIMIT_S)
+    ended(reading)
     assert (second.reconnects, second.state) == (1, "listening")
     assert first.read() is not None
     assert (first.reconnects, first.state) == (0, "listening")
@@ -247,7 +244,7 @@ def test_the_process_ends_with_its_parent() -> None:
         os.kill(child, signal.SIGINT)
         assert _runs(child), "only its parent ends it"
         parent.kill()
-    _until(lambda: not _runs(child))
+    until(lambda: not _runs(child))
 
 
 def _runs(pid: int) -> bool:

@@ -31,6 +31,7 @@ _TEXTS = {
 _VALUES = {
     "cudaMemGetInfo": 2,
     **dict.fromkeys(("cudaGetDeviceCount", "cudaGetDeviceProperties", "cudaMalloc", "cudaMallocHost"), 1),
+    **dict.fromkeys(("cudaDriverGetVersion", "cudaRuntimeGetVersion"), 1),
     **dict.fromkeys(("cudaStreamCreateWithFlags", "cudaStreamEndCapture", "cudaGraphInstantiate"), 1),
 }
 
@@ -85,7 +86,9 @@ class StandInCuda:
         self.memory_bytes = 1 << 32
         self.failing: dict[str, str] = {}
         self.properties: dict[str, Any] = dict(
-            name=b"Orin" + bytes(252), major=8, minor=7, integrated=1, totalGlobalMem=1 << 32
+            # Of 8 GB the firmware takes a part.
+            **dict(name=b"Orin" + bytes(252), major=8, minor=7, integrated=1),
+            **dict(multiProcessorCount=8, totalGlobalMem=7_620 << 20),
         )
         assert set(self.properties) == set(facts["cudaDeviceProp"])
         self._allocations: dict[int, _Allocation] = {}
@@ -152,6 +155,12 @@ class StandInCuda:
 
     def _cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:
         return ("cudaSuccess", SimpleNamespace(**self.properties)) if device == 0 else ("cudaErrorInvalidValue", None)
+
+    def _cudaDriverGetVersion(self) -> tuple[Any, ...]:
+        return "cudaSuccess", 12_060
+
+    def _cudaRuntimeGetVersion(self) -> tuple[Any, ...]:
+        return "cudaSuccess", 12_090
 
     def _cudaMemGetInfo(self) -> tuple[Any, ...]:
         return "cudaSuccess", self.memory_bytes - self.allocated("device"), self.memory_bytes

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,15 @@ from paho.mqtt.properties import Properties
 
 from edge_aac.backoff import Backoff
 from tests.edge_aac.audio.sources.network.servers import free_port, require_parts
+from tests.waiting import PATIENCE_S, until
 
 QUICK = Backoff(first_s=0.02, longest_s=0.2, refused_s=1.0, jitter=0.5, steady_s=0.5)
-TIMEOUT_S = 20.0
 CONNECT, PUBLISH, PUBACK = 1, 3, 4
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
     """Waits until a condition holds."""
-    give_up_s = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < give_up_s, what
-        time.sleep(0.01)
+    until(condition, lambda: what)
 
 
 class Mosquitto:
@@ -82,7 +78,7 @@ class Mosquitto:
         """Ends it in good order: it writes down its sessions first."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(30)
+            self._process.wait(PATIENCE_S)
             self._process = None
 
     def read_again(self) -> None:
@@ -127,7 +123,7 @@ class Subscriber:
         self._client.on_message = lambda _client, _data, message: self.messages.append(message)
         self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
         self._client.loop_start()
-        assert self._subscribed.wait(30)
+        assert self._subscribed.wait(PATIENCE_S)
 
     def of(self, topic: str) -> list[MQTTMessage]:
         """Messages of a topic so far, in order."""
@@ -144,7 +140,7 @@ class Subscriber:
         return [json.loads(message.payload) for message in self.of(topic)]
 
     def publish(self, topic: str, payload: str | bytes, retain: bool = False) -> None:
-        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(30)
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(PATIENCE_S)
 
     def close(self) -> None:
         self._client.disconnect()
@@ -210,7 +206,7 @@ class Wire:
                 return
             self.connections += 1
             try:
-                broker = socket.create_connection(("127.0.0.1", self._broker), 5)
+                broker = socket.create_connection(("127.0.0.1", self._broker), PATIENCE_S)
             except OSError:
                 client.close()
                 continue
@@ -277,7 +273,7 @@ class Certificates:
         return f"certfile {self.folder}/{name}.pem", f"keyfile {self.folder}/{name}.key", f"cafile {self.folder}/ca.pem"
 
     def _openssl(self, *words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=self.folder, check=True, capture_output=True, timeout=60)
+        subprocess.run(["openssl", *words], cwd=self.folder, check=True, capture_output=True, timeout=PATIENCE_S)
 
 
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")

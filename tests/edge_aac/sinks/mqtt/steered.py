@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -13,16 +12,7 @@ from edge_aac.sinks.contract import SourceState
 from edge_aac.sinks.mqtt.faults import Fault
 from edge_aac.sinks.mqtt.link import Subscription
 from edge_aac.sinks.mqtt.messages import Message
-
-PATIENCE_S = 30.0
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Waits until a condition holds."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
+from tests.waiting import PATIENCE_S
 
 
 class FakeBroker:

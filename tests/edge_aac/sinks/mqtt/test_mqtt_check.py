@@ -15,10 +15,12 @@ from tests.edge_aac.audio.sources.network.servers import free_port
 from tests.edge_aac.sinks.mqtt.brokers import Certificates, Mosquitto, Subscriber
 from tests.edge_aac.sinks.mqtt.conftest import MakeSink
 from tests.edge_aac.sinks.mqtt.test_mqtt_access import PASSWORD, with_password
+from tests.waiting import PATIENCE_S
 
 
-def checked(url: str, **settings: Any) -> str:
-    return MqttSink.check(MqttSettings(url=url, node="kitchen", connect_s=1.0, confirm_s=2.0, **settings))
+def checked(url: str, connect_s: float = PATIENCE_S, **settings: Any) -> str:
+    settings = {"confirm_s": PATIENCE_S, **settings}
+    return MqttSink.check(MqttSettings(url=url, node="kitchen", connect_s=connect_s, **settings))
 
 
 def test_all_stages(broker: Mosquitto, watcher: Subscriber, make_sink: MakeSink) -> None:
@@ -45,9 +47,9 @@ def test_stages_of_the_network(certificates: Certificates, tmp_path: Path) -> No
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(DeviceError, match="^TLS: .*does not speak TLS"):
-            checked(f"mqtts://127.0.0.1:{port}")
+            checked(f"mqtts://127.0.0.1:{port}", 0.5)
         with pytest.raises(DeviceError, match="^CONNACK: .*does not answer in MQTT"):
-            checked(f"mqtt://127.0.0.1:{port}", protocol="5")
+            checked(f"mqtt://127.0.0.1:{port}", 0.5, protocol="5")
     certificates.signed("other", host="elsewhere.example")
     broker = Mosquitto(tmp_path / "tls", *certificates.listener("other")).start()
     with pytest.raises(DeviceError, match="^TLS: .*of another host"):
@@ -77,6 +79,6 @@ def test_stages_of_the_broker(tmp_path: Path) -> None:
     broker.stop()
     broker.start()
     with pytest.raises(DeviceError, match="^receive: .*does not come back"):
-        checked(url, credentials=f"file:{login}", commands=True)
-    assert "which only commands need" in checked(url, credentials=f"file:{login}")
+        checked(url, 3.0, credentials=f"file:{login}", commands=True)
+    assert "which only commands need" in checked(url, 3.0, credentials=f"file:{login}")
     broker.stop()

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ from tests.edge_aac.sinks.mqtt.hostile_broker import (
 )
 from tests.edge_aac.sinks.mqtt.steered import FakeControl
 from tests.edge_aac.sinks.mqtt.test_mqtt_sink import event, health
+from tests.waiting import PATIENCE_S, ended
 
 MakeBroker = Callable[..., HostileBroker]
 
@@ -78,7 +80,8 @@ def test_no_more_is_unconfirmed_than_the_broker_allows(
         nonlocal unconfirmed
         with lock:
             unconfirmed -= 1
-        broker.send(packet(PUBACK, number))
+        with suppress(OSError):  # the test may have ended
+            broker.send(packet(PUBACK, number))
 
     broker.answer = answer
     sink = make_sink(f"mqtt://127.0.0.1:{broker.port}", discovery_form="components", commands=True, confirm_s=20.0)
@@ -243,12 +246,12 @@ def test_nothing_is_told_to_a_broker_that_accepts_after_the_close(
     def slow(packet_: bytes, from_client: bool) -> bytes:
         if kind_of(packet_) == CONNACK and not from_client:
             asked.set()
-            assert go_on.wait(60)
+            assert go_on.wait(PATIENCE_S)
         return packet_
 
     wire.pass_on = slow
     sink = make_sink(f"mqtt://127.0.0.1:{wire.port}")
-    assert asked.wait(60)
+    assert asked.wait(PATIENCE_S)
     sink.close()
     go_on.set()
     other = make_sink(f"mqtt://127.0.0.1:{broker.port}", client_id="other", node="other")
@@ -284,6 +287,7 @@ def test_a_broker_that_reads_nothing_does_not_hold_up_the_close(tmp_path: Path, 
         frozen.stop()
 
 
+@pytest.mark.usefixtures("time_for_the_leave")
 def test_what_is_kept_just_before_the_close_is_sent(
     watcher: Subscriber, broker: Mosquitto, make_sink: MakeSink
 ) -> None:
@@ -311,13 +315,16 @@ def test_an_answer_to_commands_that_the_acl_refuses_is_not_tried_each_time(tmp_p
     sink.take_commands(control)
     eventually(lambda: sink.connection.connected, "connected")
     commander = Subscriber(broker.port, "edge-aac/kitchen/mic0/hop", client="commander")
-    for _ in range(4):
+    # mosquitto 2.0.11 ends the connection with a refusal.
+    commander.publish("edge-aac/kitchen/mic0/set/hop", b"bad")
+    eventually(lambda: broker.log.count("Denied PUBLISH") == 1, "the answer is refused")
+    eventually(lambda: sink.connection.connections > 1 and sink.connection.connected, "connected again")
+    for _ in range(3):
         commander.publish("edge-aac/kitchen/mic0/set/hop", b"bad")
-        time.sleep(0.3)
-        eventually(lambda: sink.connection.connected, "connected")
     commander.publish("edge-aac/kitchen/mic0/set/hop", b"4")
     eventually(lambda: control.states["mic0"].hop_s == 4.0, "obeyed")
-    # mosquitto 2.0.11 ends the connection with each refusal: whoever sends bad commands could keep the device away.
+    # Whoever sends bad commands could keep the device away.
+    commander.await_messages("edge-aac/kitchen/mic0/hop", 2)
     assert broker.log.count("Denied PUBLISH") == 1
     commander.close()
     broker.stop()
@@ -331,10 +338,10 @@ def test_a_socket_that_is_nobody(make_sink: MakeSink) -> None:
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
-        sink = make_sink(f"mqtt://127.0.0.1:{port}", connect_s=60.0)
+        sink = make_sink(f"mqtt://127.0.0.1:{port}", connect_s=300.0)
         eventually(lambda: sink.connection.tries == 1, "it tries")
-        began_s = time.monotonic()
-        sink.close()
-        assert time.monotonic() - began_s < 30, "it does not wait for the connection"
+        closing = threading.Thread(target=sink.close, daemon=True)
+        closing.start()
+        ended(closing)  # it does not wait for the connection
         for filler in fillers:
             filler.close()

@@ -16,6 +16,7 @@ from tests.edge_aac.sinks.mqtt.brokers import CONNECT, QUICK, Mosquitto, Subscri
 from tests.edge_aac.sinks.mqtt.hostile_broker import HostileBroker
 from tests.edge_aac.sinks.mqtt.test_mqtt_outages import numbers
 from tests.edge_aac.sinks.mqtt.test_mqtt_sink import event
+from tests.waiting import PATIENCE_S
 
 KINDS = ("event",)
 
@@ -37,14 +38,14 @@ def test_a_reload_while_the_broker_is_away_or_silent_loses_nothing(
     if hostile is not None:
         hostile.answer = lambda packet: None if kind_of(packet) == CONNECT else b""
     url = f"mqtt://127.0.0.1:{port if hostile is None else hostile.port}"
-    old = MqttSettings(url=url, node="kitchen", spool_path=tmp_path / "spool", confirm_s=60.0)
+    old = MqttSettings(url=url, node="kitchen", spool_path=tmp_path / "spool", confirm_s=600.0)
     new = old.model_copy(update={"in_flight": 5, "url": f"mqtt://127.0.0.1:{port}"})
     outlet = Outlet("mqtt", reopening(old).open(), KINDS, 256)
     for number in range(10):
         outlet.put(Delivery(event(number)))
     eventually(lambda: outlet.health.queued == 10 and (silent or outlet.health.state == "retrying"), "they wait")
     for settings in (new, old.model_copy(update={"url": new.url}), new):  # more than once, without a broker
-        outlet.exchange(reopening(settings), reopening(old), 30.0)
+        outlet.exchange(reopening(settings), reopening(old), PATIENCE_S)
     for number in range(10, 20):
         outlet.put(Delivery(event(number)))
     broker.start()

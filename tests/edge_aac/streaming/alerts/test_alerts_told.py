@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -27,23 +27,16 @@ from edge_aac.streaming.session import Session
 from edge_aac.timebase import SAMPLE_RATE
 from tests.edge_aac.fakes import MODEL, FakeModel, FakeSink, FakeSource, scored
 from tests.edge_aac.streaming import world_cases
-from tests.edge_aac.streaming.session_cases import HOP, WINDOW, blocks, session
+from tests.edge_aac.streaming.session_cases import HOP, WINDOW, blocks, noise, session
+from tests.waiting import PATIENCE_S, ended, until
 
 pytestmark = pytest.mark.one_python
 
-_PATIENCE_S = 30.0
 RAIN = AlertRule("rain", ("rain",), hold_samples=30 * SAMPLE_RATE, title="Regen")
 
 
 def _alerts(records: Sequence[Record]) -> list[Alert]:
     return [record for record in records if isinstance(record, Alert)]
-
-
-def _wait_for(condition: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 def _take_alerts(made: Session) -> None:
@@ -108,7 +101,7 @@ def _run(made: Session, source: FakeSource, rules: Sequence[AlertRule]) -> threa
 
 
 def _microphone() -> FakeSource:
-    return FakeSource(blocks(1) * 2000, live=True, endless=True, pace_s=0.02, label="hall")
+    return FakeSource(blocks(1) * 20_000, live=True, endless=True, pace_s=0.02, label="hall")
 
 
 def test_a_pause_ends_it_at_once_and_a_removal_too() -> None:
@@ -117,18 +110,18 @@ def test_a_pause_ends_it_at_once_and_a_removal_too() -> None:
     thread = _run(made, _microphone(), [RAIN])
     (channel,) = made.channels
     try:
-        _wait_for(lambda: len(_alerts(sink.records)) == 1)
+        until(lambda: len(_alerts(sink.records)) == 1)
         channel.capture.pause()
-        _wait_for(lambda: len(_alerts(sink.records)) == 2)
+        until(lambda: len(_alerts(sink.records)) == 2)
         assert not channel.publisher.alerts.is_open
         time.sleep(0.2)
         channel.capture.resume()
-        _wait_for(lambda: len(_alerts(sink.records)) == 3)
+        until(lambda: len(_alerts(sink.records)) == 3)
         made.between_rounds(lambda: made.remove(channel)).result()
-        _wait_for(lambda: len(_alerts(sink.records)) == 4)
+        until(lambda: len(_alerts(sink.records)) == 4)
     finally:
         stop.set()
-        thread.join(_PATIENCE_S)
+        ended(thread)
     assert [(alert.state, alert.reason) for alert in _alerts(sink.records)] == [
         ("start", None),
         ("end", "stopped"),
@@ -138,34 +131,35 @@ def test_a_pause_ends_it_at_once_and_a_removal_too() -> None:
 def test_time_alone_ends_it_where_no_sound_comes_any_more_and_no_event_is_open() -> None:
     sink, stop = FakeSink(), threading.Event()
     made = session([], sink, stop=stop)
-    source = FakeSource(blocks(4), live=True, endless=True, pace_s=0.05, label="hall")
+    source = FakeSource([noise(4 * HOP)], live=True, endless=True, label="hall")
     thread = _run(made, source, [replace(RAIN, hold_samples=SAMPLE_RATE)])
     try:
-        _wait_for(lambda: len(_alerts(sink.records)) == 2)
+        until(lambda: len(_alerts(sink.records)) == 2)
         assert made.channels[0].capture.state == "listening"
         assert sum(isinstance(record, Event) and record.state == "end" for record in sink.records) == 1
     finally:
         stop.set()
-        thread.join(_PATIENCE_S)
+        ended(thread)
     end = _alerts(sink.records)[1]
     assert (end.state, end.reason) == ("end", "stopped") and 0 < end.lasted_s <= 0.2
 
 
-def test_another_model_ends_no_alert() -> None:
+def test_another_model_ends_no_alert(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_aac.streaming.channel.SILENT_WAIT_S", PATIENCE_S)  # no block is late
     sink, stop = FakeSink(), threading.Event()
     made = session([], sink, stop=stop)
     thread = _run(made, _microphone(), [RAIN])
     try:
-        _wait_for(lambda: len(_alerts(sink.records)) == 1)
+        until(lambda: len(_alerts(sink.records)) == 1)
         ends = sum(isinstance(record, Event) and record.state == "end" for record in sink.records)
         made.between_rounds(lambda: made.use(FakeModel([scored("heavy rain", direction=50)]))).result()
         captions = len(sink.captions)
-        _wait_for(lambda: len(sink.captions) > captions + 3)
+        until(lambda: len(sink.captions) > captions + 3)
         assert sum(isinstance(record, Event) and record.state == "end" for record in sink.records) == ends + 1
         assert len(_alerts(sink.records)) == 1
     finally:
         stop.set()
-        thread.join(_PATIENCE_S)
+        ended(thread)
     assert [alert.state for alert in _alerts(sink.records)] == ["start", "end"]
 
 
@@ -173,7 +167,7 @@ def test_a_file_has_alerts_with_seconds_in_the_file_and_no_id() -> None:
     sink = FakeSink()
     made = session([], sink)
     made.alerted = heard = _Calls()
-    _run(made, FakeSource(blocks(10)), [RAIN]).join(_PATIENCE_S)
+    ended(_run(made, FakeSource(blocks(10)), [RAIN]))
     start, end = _alerts(sink.records)
     assert (start.start_s, start.id, start.start, end.start_s) == (0.0, None, None, 0.0)
     assert (end.end_s, end.lasted_s, end.reason) == (0.5, 0.5, "stopped")

@@ -17,9 +17,9 @@ from edge_aac.streaming.clips import writer as writing
 from edge_aac.streaming.clips.flac import FlacFile, read_tags
 from edge_aac.streaming.clips.folder import CLIP, ClipFolder, Limits, TemporaryFile
 from edge_aac.streaming.clips.writer import ClipFacts, ClipWriter
+from tests.waiting import PATIENCE_S, until
 
 SECOND = 16_000
-WAIT_S = 60.0
 
 
 def _noise(samples: int, seed: int = 0) -> np.ndarray:
@@ -57,7 +57,7 @@ def test_clips_side_by_side(tmp_path: Path) -> None:
     writer.finish(one, saved.facts("a dog barks"))
     writer.finish(other, saved.facts("rain"))
     assert not writer.append(one, pieces[0]), "it is finished"
-    writer.close(WAIT_S)
+    writer.close(PATIENCE_S)
     assert len(saved.paths) == 2 and writer.health.saved == 2 and writer.health.queued_ms == 0
     for path, kept in zip(saved.paths, (pieces[1::2], pieces[::2]), strict=True):
         assert np.array_equal(soundfile.read(path, dtype="int16")[0], np.concatenate(kept))
@@ -73,7 +73,7 @@ def test_what_is_given_up_leaves_nothing(tmp_path: Path) -> None:
         writer.discard(clip, private=private)
         writer.discard(clip, private=private)
     writer.count_private()
-    writer.close(WAIT_S)
+    writer.close(PATIENCE_S)
     assert _files(tmp_path) == []
     assert (writer.health.private, writer.health.dropped, writer.health.saved) == (2, 2, 0)
 
@@ -90,7 +90,7 @@ class _Disk:
 
         def through(file: FlacFile, samples: np.ndarray) -> None:
             self.busy.set()
-            self.gate.wait(WAIT_S)
+            self.gate.wait(PATIENCE_S)
             if self.full:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             write(file, samples)
@@ -106,11 +106,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Disk]:
 
 
 def _settled(writer: ClipWriter, saved: int, dropped: int) -> None:
-    for _ in range(int(WAIT_S / 0.01)):
-        if (writer.health.saved, writer.health.dropped) == (saved, dropped):
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError(writer.health)
+    until(lambda: (writer.health.saved, writer.health.dropped) == (saved, dropped), lambda: writer.health)
 
 
 def test_a_full_disk_is_told_once_and_clips_go_on_when_there_is_room(
@@ -128,7 +124,7 @@ def test_a_full_disk_is_told_once_and_clips_go_on_when_there_is_room(
     assert len(_files(tmp_path)) == 1, "no piece of a clip stays"
     disk.full = False
     _save(writer, saved, 7)
-    writer.close(WAIT_S)
+    writer.close(PATIENCE_S)
     assert (writer.health.state, writer.health.reason, writer.health.saved) == ("saving", None, 2)
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 2 and "space" in messages[0] and messages[1] == "clips are saved again"
@@ -147,7 +143,7 @@ def test_a_slow_disk_holds_up_nobody(tmp_path: Path, disk: _Disk) -> None:
     assert writer.begin() is None and writer.health.dropped == 1 and writer.health.queued_ms == 3000
     writer.finish(clip, saved.facts())
     disk.gate.set()
-    writer.close(WAIT_S)
+    writer.close(PATIENCE_S)
     assert len(soundfile.read(saved.paths[0])[0]) == 3 * SECOND
     assert writer.health.saved == 1
 
@@ -159,7 +155,7 @@ def test_a_disk_that_hangs_is_left_behind_at_the_end(
     disk.gate.clear()
     for number in range(3):
         _save(writer, saved, number)
-    assert disk.busy.wait(WAIT_S)
+    assert disk.busy.wait(PATIENCE_S)
     writer.close(timeout_s=0.01)
     assert writer.health.dropped == 3 and "3 clips" in caplog.text
     assert writer.begin() is None
@@ -184,7 +180,7 @@ def test_limits_hold_while_a_clip_grows(tmp_path: Path, monkeypatch: pytest.Monk
     for number in range(9):
         writer.append(clip, np.random.default_rng(number).integers(-32_768, 32_768, SECOND).astype(np.int16))
     writer.finish(clip, saved.facts(began_s=99))
-    writer.close(WAIT_S)
+    writer.close(PATIENCE_S)
     kept = [path for path in saved.paths if path.exists()]
     assert kept == saved.paths[-len(kept) :], "the oldest went first"
     assert 0 < largest <= limit and sum(path.stat().st_size for path in tmp_path.iterdir()) <= limit
@@ -194,7 +190,7 @@ def test_limits_hold_while_a_clip_grows(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_clip_that_the_limits_have_no_room_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     writer, saved = ClipWriter(ClipFolder(tmp_path, Limits(10_000))), _Saved()
     _save(writer, saved)
-    writer.close(WAIT_S)
+    writer.close(PATIENCE_S)
     assert (writer.health.dropped, saved.paths, _files(tmp_path)) == (1, [], [])
     assert "no room" in caplog.text
 
@@ -207,7 +203,7 @@ def test_a_fault_of_the_program_ends_one_clip(tmp_path: Path, monkeypatch: pytes
         _settled(writer, 0, 1)
     assert "ZeroDivisionError" in (writer.health.reason or "")
     _save(writer, saved)
-    writer.close(WAIT_S)
+    writer.close(PATIENCE_S)
     assert len(saved.paths) == 1 and all(CLIP.fullmatch(name) for name in _files(tmp_path))
 
 
@@ -219,9 +215,6 @@ def test_old_clips_go_while_nothing_happens(tmp_path: Path, monkeypatch: pytest.
     _save(writer, saved)
     _settled(writer, 1, 0)
     now_s = 101.0
-    for _ in range(int(WAIT_S / 0.01)):
-        if not _files(tmp_path):
-            break
-        threading.Event().wait(0.01)
-    writer.close(WAIT_S)
+    until(lambda: not _files(tmp_path))
+    writer.close(PATIENCE_S)
     assert _files(tmp_path) == [] and writer.health.removed == 1

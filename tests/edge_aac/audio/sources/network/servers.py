@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.reconnect import Reconnecting
+from tests.waiting import ended, until
 
 _RTSP_PROGRAM = Path(__file__).with_name("rtsp_server.py")
 _SYSTEM_PYTHON = "/usr/bin/python3"
-TIMEOUT_S = 60.0
 USER, PASSWORD = "nightwatch", "hunter2 @:/?#%41"
 
 
@@ -54,10 +54,7 @@ def free_port() -> int:
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
     """Waits until a condition holds."""
-    give_up_s = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < give_up_s, what
-        time.sleep(0.01)
+    until(condition, lambda: what)
 
 
 class RtspServer:
@@ -292,14 +289,19 @@ class Listener:
 
     def close(self) -> None:
         self.source.close()
-        self._thread.join(TIMEOUT_S)
-        assert not self._thread.is_alive()
+        ended(self._thread)
 
     def assert_all_time_is_accounted_for(self, tolerance_s: float) -> None:
-        """What was heard and what was counted as lost add up to the time since the first sound."""
-        assert self.first_s is not None
-        lost_s = self.source.lost_samples() / 16_000
-        assert lost_s + self.heard_s == pytest.approx(self.last_s - self.first_s, abs=tolerance_s)
+        """What was heard and what was counted as lost add up to the time since the first sound.
+
+        On a machine under load, what is on its way may be more than the tolerance for a while.
+        """
+
+        def missing_s() -> float:
+            assert self.first_s is not None
+            return self.last_s - self.first_s - self.source.lost_samples() / 16_000 - self.heard_s
+
+        until(lambda: abs(missing_s()) <= tolerance_s, lambda: f"{missing_s():.2f} s are not accounted for")
 
     def assert_tone(self) -> None:
         """The last second is the servers' tone of 440 Hz."""

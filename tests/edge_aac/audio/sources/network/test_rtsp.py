@@ -58,12 +58,12 @@ def _only_ours(watch: FfmpegWatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mount", "options"), [("g711", ""), ("aac", ""), ("aac", "?transport=udp"), ("camera", "#channel=2")]
+    ("mount", "options"), [("g711", ""), ("aac", ""), ("aac", "&transport=udp"), ("camera", "#channel=2")]
 )
 def test_a_tone_is_heard(
     server: RtspServer, listeners: Listen, ffmpeg_watch: FfmpegWatch, mount: str, options: str
 ) -> None:
-    listener = listeners(_source(f"rtsp://127.0.0.1:{server.port}/{mount}{options}"))
+    listener = listeners(_source(f"rtsp://127.0.0.1:{server.port}/{mount}?stall_s=20{options}"))
     listener.hear(1.2)
     listener.assert_tone()
     assert (listener.source.state, listener.source.lost_samples()) == ("listening", 0)
@@ -77,19 +77,20 @@ def test_a_server_that_is_restarted(mount: str, times: int, listeners: Listen, f
     try:
         # On a machine that has much to do a server may give nothing for longer than the usual 2 s.
         listener = listeners(_source(f"rtsp://127.0.0.1:{server.port}/{mount}?stall_s=20"))
-        for _ in range(times):
+        for number in range(times):
             listener.hear(0.3)
+            eventually(lambda number=number: len(ffmpeg_watch.seen) > number, "its ffmpeg is not seen")
             before = listener.source.reconnects
             server.restart()
             eventually(lambda before=before: listener.source.reconnects > before, "it does not come back")
         listener.hear(1.2)
+        eventually(lambda: len(ffmpeg_watch.seen) > times, "its ffmpeg is not seen")
+        # A new connection begins within a buffer of the server's, and a filter takes a moment to fill.
+        listener.assert_all_time_is_accounted_for(tolerance_s=0.4 * times)
     finally:
         server.kill()
     listener.assert_tone()
-    assert len(ffmpeg_watch.seen) > times
     _only_ours(ffmpeg_watch)
-    # A new connection begins within a buffer of the server's, and a filter takes a moment to fill.
-    listener.assert_all_time_is_accounted_for(tolerance_s=0.4 * times)
     assert listener.source.lost_samples() > 0.1 * times * 16_000
 
 
@@ -148,7 +149,7 @@ def test_a_server_that_is_frozen(listeners: Listen, ffmpeg_watch: FfmpegWatch) -
 
 
 def test_what_the_server_leaves_out_is_counted(server: RtspServer, listeners: Listen) -> None:
-    listener = listeners(_source(f"rtsp://127.0.0.1:{server.port}/gaps"))
+    listener = listeners(_source(f"rtsp://127.0.0.1:{server.port}/gaps?stall_s=20"))
     listener.hear(6.0)
     # One packet of five; what was lost last is not known yet.
     lost_share = listener.source.lost_samples() / 16_000 / (listener.last_s - (listener.first_s or 0.0))

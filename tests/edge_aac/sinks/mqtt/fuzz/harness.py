@@ -22,7 +22,8 @@ from edge_aac.sinks.mqtt.client import V5, V311
 from edge_aac.sinks.mqtt.link import Link
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.steering import Steering
-from tests.edge_aac.sinks.mqtt.steered import PATIENCE_S, FakeBroker, FakeControl, wait_for
+from tests.edge_aac.sinks.mqtt.steered import FakeBroker, FakeControl
+from tests.waiting import PATIENCE_S, until
 
 LONGEST_INPUT = 2048
 """Bytes; of more, whole commands could be dropped, since so many wait at once."""
@@ -94,7 +95,7 @@ class Target:
         self._changed = threading.Event()
         self.control.subscribe(self._changed.set)
         self.steering = Steering(self.broker, SETTINGS, self.control)
-        wait_for(lambda: "edge-aac/kitchen/garden/hop" in self.broker.retained)
+        until(lambda: "edge-aac/kitchen/garden/hop" in self.broker.retained)
         self.messages = 0
 
     def close(self) -> None:

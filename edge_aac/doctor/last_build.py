@@ -1,0 +1,58 @@
+"""The last `edge-aac build-engine`: which engines it made, which it refused and why, and what runs in INT8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from edge_aac.doctor.contract import Context, Finding, Part
+
+
+def check(context: Context) -> Sequence[Part]:
+    """See :data:`edge_aac.doctor.contract.Check`."""
+    from edge_aac.bundle.names import bundle_names
+    from edge_aac.models.settings import CaptionerSettings
+
+    names = bundle_names(context.settings.get(CaptionerSettings).bundle)
+    return [Part(partial(_last_build, name), name if len(names) > 1 else "") for name in names]
+
+
+def _last_build(name: str) -> Iterator[Finding]:
+    from edge_aac.bundle.build_reports import last_report
+
+    kept = last_report(name)
+    if kept is None:
+        yield Finding(
+            "warning", f"this user has built no engines of {name} here", f"run `edge-aac build-engine --bundle {name}`"
+        )
+        return
+    report = kept["report"]
+    yield Finding("ok", f"engines of {name} were built at {kept.get('made')} with edge-aac {kept.get('edge_aac')}")
+    if failure := report.get("failure"):
+        yield Finding("failed", f"nothing was written: {failure}")
+    for form in report.get("forms", []):
+        missing = form.get("backend") == "tensorrt" and not form.get("written")
+        yield Finding("warning" if missing else "ok", "; ".join(_facts(form)))
+    for note in report.get("notes", []):
+        yield Finding("ok", str(note))
+
+
+def _facts(form: Mapping[str, Any]) -> Iterator[str]:
+    """What is known of a form, as clauses; see :meth:`quantize.device.report.FormReport.to_table`."""
+    outcome = form.get("outcome") or "not tried to the end"
+    written = "" if form.get("written") else ", not written"
+    yield f"{form.get('graph')} {form.get('backend')} {form.get('precision')}: {outcome}{written}"
+    if timing := form.get("timing"):
+        yield f"{timing['form_ms']:.3g} ms a window, {timing['reference_ms']:.3g} ms without it"
+    built = form.get("built") or {}
+    if layers := built.get("layers_by_precision"):
+        yield f"layers: {', '.join(f'{count} {precision}' for precision, count in layers.items())}"
+    for narrow in ("int8", "fp8"):
+        products = built.get(f"{narrow}_matmuls")
+        if products and narrow in str(form.get("precision")).split("+"):
+            yield f"{products[0]} of {products[1]} large products in {narrow.upper()}"
+    if "seconds" in built:
+        yield f"built in {built['seconds']:g} s and {built.get('attempts', 1)} attempts"
+    if gpu := form.get("built_with", {}).get("gpu"):
+        yield f"for {gpu} with TensorRT {form['built_with'].get('tensorrt')}"
