@@ -26,6 +26,7 @@ from edge_aac.audio.features import filter_bank
 from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.audio.sources.file import read_blocks
 from edge_aac.audio.windows import WINDOW_SAMPLES, Window
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.contract import Description
@@ -44,7 +45,7 @@ SCORE_SHOWN = 1e-4
 def main() -> None:
     """Parse the command line, measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--sounds", type=Path, help="folder of recordings")
     parser.add_argument("--windows", type=at_least(LARGEST), default=1000, help="to be compared, in batches of 16")
     parser.add_argument("--turns", type=at_least(1), default=20, help="of all sizes of batches")

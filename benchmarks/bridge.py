@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.command_line import at_least, run
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 
 Waveform = npt.NDArray[np.float32]
 _FULL_SCALE = 32768.0
@@ -38,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     codecs = kinds.add_parser("codecs")
-    codecs.add_argument("--bundle", default="esc10-tiny")
+    codecs.add_argument("--bundle", default=DEFAULT_BUNDLE)
     codecs.add_argument("--data", type=Path, required=True)
     codecs.add_argument("--fold", type=int, default=4)
     codecs.add_argument("--scenes", type=int, default=200)
@@ -103,11 +104,11 @@ def _sixteen_bit(waveform: Waveform) -> npt.NDArray[np.int16]:
 
 def codec_agreement(bundle: str, data: Path, fold: int, scene_count: int) -> dict[str, Mapping[str, float]]:
     """Shares of windows with the same caption, and with the same sounds named, as from PCM."""
+    from benchmarks.readings import class_reader
     from edge_aac.audio.features import filter_bank
     from edge_aac.models.seq2seq import Captioner, window_rng
     from quantize.captioning import described, heard
     from quantize.data.clips import load_clips
-    from quantize.data.lexicon import named_events
     from quantize.data.scenes import SceneBuilder, SceneRecipe, padded_clip, two_sound_scenes
     from quantize.evaluation.statistics import wilson
     from quantize.evaluation.windows import SCENE_SEED
@@ -119,6 +120,7 @@ def codec_agreement(bundle: str, data: Path, fold: int, scene_count: int) -> dic
         "scenes": [scene.waveform for scene in scenes],
     }
     captioner = Captioner.open(bundle)
+    read = class_reader(captioner.sound_names)
 
     def captions(sounds: Iterator[Waveform]) -> list[str]:
         windows = ((heard(filter_bank(sound)), window_rng(0, 0)) for sound in sounds)
@@ -132,7 +134,7 @@ def codec_agreement(bundle: str, data: Path, fold: int, scene_count: int) -> dic
             for name, form in (("float", lambda sound: sound), ("adpcm", through_adpcm)):
                 other = captions(form(sound * gain) for sound in sounds)
                 same = sum(one == two for one, two in zip(pcm, other, strict=True))
-                named = sum(named_events(one) == named_events(two) for one, two in zip(pcm, other, strict=True))
+                named = sum(read(one) == read(two) for one, two in zip(pcm, other, strict=True))
                 low, high = wilson(same, len(sounds))
                 table[f"{kind}, {level_db} dB, {name}"] = {
                     "windows": len(sounds),

@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command_line import run
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.engines.contract import EngineOptions
+from edge_aac.errors import UsageError
 from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.captioning import described, heard
 from quantize.data.lexicon import named_events
@@ -45,7 +47,7 @@ class Draws:
 def main() -> None:
     """Parse the command line, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--data", type=Path, required=True, help="folder with clips.csv")
     parser.add_argument("--fold", type=int, default=4, help="recordings that the bundle was not trained on")
     parser.add_argument("--scenes", type=int, default=200)
@@ -71,6 +73,10 @@ def measure(bundle: str, data: Path, fold: int, scene_count: int, seed: int, num
     numbers = sorted({1, *numbers})
     captioners = {number: Captioner.open(bundle, EngineOptions(threads=1), number) for number in numbers}
     some = captioners[1]
+    if some.sound_names is not None:
+        raise UsageError(
+            f"{bundle} lists everyday sounds, and this curve is of ESC-10's ten classes: give another --bundle"
+        )
     windows = [w for w in evaluation_windows(some, data, fold, scene_count) if w.kind in {"single", "scene"}]
     draws = interleaved(captioners, windows, seed)
     scenes = [index for index, window in enumerate(windows) if window.kind == "scene"]

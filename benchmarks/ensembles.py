@@ -1,6 +1,6 @@
 """What an ensemble costs a window, in units of what its members cost alone.
 
-    python -m benchmarks.ensembles --bundle esc10-tiny,esc10-tiny
+    python -m benchmarks.ensembles --bundle seed-1/,seed-2/
 
 Every turn describes one window of the demo scene with each member and with the ensemble, in an order drawn by chance,
 so that what else the machine does hits all alike; the ratios are those of one turn, and their median is told.
@@ -23,6 +23,7 @@ from benchmarks.command_line import at_least, run
 from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.audio.windows import Window
 from edge_aac.bundle.names import bundle_names
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import UsageError
 from edge_aac.models.choices import Choices
@@ -38,7 +39,8 @@ STAGES = ("total", "encode", "decode", "rerank")
 def main() -> None:
     """Parse the command line, measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny,esc10-tiny", help="bundles of one vocabulary, with commas")
+    twice = f"{DEFAULT_BUNDLE},{DEFAULT_BUNDLE}"
+    parser.add_argument("--bundle", default=twice, help="bundles of one vocabulary, with commas")
     parser.add_argument("--turns", type=at_least(1), default=50, help="windows")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--candidates", type=at_least(1), help="the first bundle's own number, where it is not given")

@@ -23,11 +23,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command_line import at_least, run
+from benchmarks.readings import class_reader
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.records import Event, Record
 from edge_aac.streaming.event_settings import EventRules, EventSettings
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Clip, Waveform, load_clips
-from quantize.data.lexicon import LEXICON, named_events
+from quantize.data.lexicon import LEXICON
 from quantize.data.sound_shaping import coloured_noise, faded, looped, normalised
 
 SECONDS = 60
@@ -178,9 +180,10 @@ def told_of(bundle: str, scenes: Sequence[LongScene], hop_s: float, rules: Event
     from edge_aac.streaming.hub import Hub, Outlet
     from edge_aac.streaming.session import Session
 
-    stop, sink = threading.Event(), _Collector()
+    stop, sink, model = threading.Event(), _Collector(), Captioner.open(bundle)
+    read = class_reader(model.sound_names)
     hub = Hub([Outlet("collector", sink, ("event",), 4096, stop)])
-    session = Session(model=Captioner.open(bundle), hub=hub, node="benchmark", stop=stop, health_interval_s=0.0)
+    session = Session(model=model, hub=hub, node="benchmark", stop=stop, health_interval_s=0.0)
     for number, scene in enumerate(scenes):
         session.add(
             DemoSource(scene.waveform, label=str(number)),
@@ -190,7 +193,7 @@ def told_of(bundle: str, scenes: Sequence[LongScene], hop_s: float, rules: Event
     session.run()
     return [
         [
-            Told(tuple(named_events(event.caption)), event.start_s or 0.0, event.end_s or 0.0)
+            Told(tuple(read(event.caption)), event.start_s or 0.0, event.end_s or 0.0)
             for event in sink.events.get(str(number), {}).values()
         ]
         for number in range(len(scenes))
@@ -202,7 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of recordings with a clips.csv")
     parser.add_argument("--folds", type=at_least(1), nargs="+", default=[4])
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--scenes", type=at_least(1), default=50)
     parser.add_argument("--seed", type=at_least(0), default=0)
     parser.add_argument("--hop", type=float, default=2.0, help="seconds from one window to the next")

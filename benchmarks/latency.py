@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.command_line import at_least, run
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.errors import UsageError
 
 YARDSTICK_SIZE = 512
@@ -29,7 +30,7 @@ STAGES = ("features", "encode", "decode", "rerank", "total")
 def main() -> None:
     """Measure each number of cores in a process of its own: thread pools do not shrink."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--cores", type=at_least(1), nargs="+", default=[1, 2])
     parser.add_argument("--windows", type=at_least(2), default=40)
     parser.add_argument("--candidates", type=at_least(1), default=6)

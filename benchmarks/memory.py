@@ -22,7 +22,7 @@ import soundfile
 
 from benchmarks.command_line import run
 from edge_aac.audio.sources.demo import synthesise_demo
-from edge_aac.bundle.store import open_bundle
+from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 
 MIB = 1 << 20
 
@@ -30,7 +30,7 @@ MIB = 1 << 20
 def main() -> None:
     """Run the stream, watch it, print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long to stream")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -32,6 +32,7 @@ from typing import Any
 from benchmarks.command_line import at_least, run
 from edge_aac.audio.sources.demo import DemoSource, synthesise_demo
 from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DeviceError
 from edge_aac.models.seq2seq import Captioner
@@ -74,7 +75,7 @@ class _Kept:
 def main() -> None:
     """Measure, print the figures, and say by the exit code whether all has arrived."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--rate", type=at_least(1), default=200, help="events a second")
     parser.add_argument("--seconds", type=at_least(2), default=60, help="of events to the broker, all turns together")
     parser.add_argument("--turns", type=at_least(2), default=6, help="with the MQTT sink, and as many without")

@@ -1,6 +1,6 @@
 """Where the time of a window goes inside the graphs: milliseconds by operator, as ONNX Runtime's profiler has them.
 
-    python -m benchmarks.profile --bundle esc10-tiny --candidates 6
+    python -m benchmarks.profile --candidates 6
 
 The encoder runs once a window and gives the cross-attention keys and values of all decoder layers; the decoding step
 runs up to ``max_length`` - 1 times. For the step it also says which operators read the caches, and how many bytes of
@@ -23,7 +23,7 @@ import onnxruntime
 from benchmarks.command_line import at_least, run
 from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.patches import STEM
-from edge_aac.bundle.store import Bundle, open_bundle
+from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
 from quantize.graphs.onnx_file import load_structure
@@ -36,7 +36,7 @@ STATES = ("self_keys", "self_values", "cross_keys", "cross_values")
 def main() -> None:
     """Profile the encoder and the decoding step of one bundle."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--candidates", type=at_least(1), default=6)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from benchmarks.command_line import at_least, run
 from edge_aac.audio.sources.file import read_blocks
 from edge_aac.audio.windows import WINDOW_SAMPLES, Window, file_windows
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import InputMissingError
 from edge_aac.models.contract import Description, Undecoded
@@ -95,7 +96,7 @@ class Heard:
 def main() -> None:
     """Parse the command line, measure and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--sounds", type=Path, required=True, help="folder with a folder of recordings for each label")
     parser.add_argument("--scenes", type=at_least(1), default=24, help="of each way to make a steady sound")
     parser.add_argument("--hop", type=float, default=2.0, help="seconds from one window to the next")

@@ -32,6 +32,7 @@ from benchmarks.simulated_time import SimulatedTime, SteppedSource
 from benchmarks.soak_events import SCENE_S, SCENES, UNIX_S, EventSink, Plan, named_late, plans, unexpected
 from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.audio.windows import HOP_SAMPLES, WINDOW_SAMPLES, WindowSlicer
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.models.seq2seq import Captioner
 from edge_aac.sinks.jsonl import JsonlSettings, JsonlSink
@@ -90,7 +91,7 @@ class Watch:
 def main() -> None:
     """Run, print the figures, and say by the exit code whether all is as expected."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--hours", type=float, default=24.0, help="of sound from each source")
     parser.add_argument("--every-minutes", type=float, default=10.0, help="from one scene of a source to its next")
     parser.add_argument("--max-growth", type=float, default=2.0, help="percent of resident memory, after warm-up")

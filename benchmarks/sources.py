@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.command_line import at_least
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.errors import DataError
 from edge_aac.models.contract import Description, WindowModel
 from edge_aac.records import Caption, Record
@@ -65,7 +66,7 @@ class _Timed:
 def main() -> None:
     """Measure each count, and print all as one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--counts", type=at_least(1), nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--seconds", type=at_least(12), default=40, help="of sound from each source")
     parser.add_argument("--hop", type=float, default=2.0, help="seconds from one window to the next")

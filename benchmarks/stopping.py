@@ -29,6 +29,7 @@ import soundfile
 
 from benchmarks.command_line import at_least, run
 from edge_aac.audio.sources.demo import synthesise_demo
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 
 SCENE_S = 300.0  # longer than any run waits
 RATE = 16_000
@@ -41,7 +42,7 @@ BARE += "print('ready', file=sys.stderr, flush=True); signal.pause()"
 def main() -> None:
     """End each kind of stream some times, and print the milliseconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="esc10-tiny")
+    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
     parser.add_argument("--runs", type=at_least(2), default=5, help="of each kind")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -13,13 +13,15 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_aac.bundle.store import DEFAULT_BUNDLE
+
 build_engine = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 EXAMPLES = """Examples:
 
-  edge-aac build-engine --bundle esc10-tiny
+  edge-aac build-engine
 
-  edge-aac build-engine --bundle esc10-tiny --recordings garden/ --output garden-bundle
+  edge-aac build-engine --bundle my-bundle --recordings garden/ --output garden-bundle
 
   edge-aac build-engine --backend onnxruntime | jq .order
 """
@@ -46,7 +48,7 @@ class Role(str, Enum):
 def build_engine_verb(
     bundle: Annotated[
         str, typer.Option(envvar="EDGE_AAC_BUNDLE", help="Name of a bundle or folder of one.")
-    ] = "esc10-tiny",
+    ] = DEFAULT_BUNDLE,
     output: Annotated[
         Path | None,
         typer.Option(

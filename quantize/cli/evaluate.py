@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.commands.setting_options import option
 from edge_aac.terminal import escaped
 from quantize.cli.options import OutliersOption, sentence_embedder_of
@@ -41,7 +42,7 @@ def evaluate_verb(
         typer.Option(
             envvar="EDGE_AAC_BUNDLE", help="Name of a bundle or folder of one; several with commas: an ensemble."
         ),
-    ] = "esc10-tiny",
+    ] = DEFAULT_BUNDLE,
     weights: Annotated[str | None, option("captioner.weights")] = None,
     data: Annotated[
         list[Path] | None,

@@ -32,6 +32,7 @@ _PARTS = (
     (r"decoder\.embed_tokens\.|lm_head\.", "token table"),
     (r"decoder\.|cross_embed_positions\.", "decoder"),
     (r"encoder_embed_mlp\.|audio_pooling\.", "audio-embedding head"),
+    (r"sound_head\.", "sound classifier"),
 )
 _TEXT = "text embedder"
 # Run once a window, not at every step.

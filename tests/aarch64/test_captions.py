@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.sources.demo import synthesise_demo
+from tests.edge_aac.demo_words import SYNTHESISED
 from tests.system.command import environment, noise, records, write_wav
 
 ARM_PYTHON = os.environ.get("EDGE_AAC_AARCH64_PYTHON", "")
@@ -43,11 +45,16 @@ def _captions(python: str, *arguments: str | Path) -> list[dict[str, Any]]:
     return tables
 
 
+def _numbers(score: dict[str, Any]) -> dict[str, float]:
+    """A caption's scores, those of the sounds that it names among them."""
+    return {**{name: value for name, value in score.items() if name != "sounds"}, **score.get("sounds", {})}
+
+
 def _compare(*arguments: str | Path) -> list[dict[str, Any]]:
     here, arm = _captions(sys.executable, *arguments), _captions(ARM_PYTHON, *arguments)
     assert len(here) == len(arm)
     for one, other in zip(here, arm, strict=True):
-        scores = one.pop("score"), other.pop("score")
+        scores = _numbers(one.pop("score")), _numbers(other.pop("score"))
         assert one == other
         assert scores[0] == pytest.approx(scores[1], abs=SCORE_TOLERANCE), one["caption"]
     return arm
@@ -69,7 +76,8 @@ def test_synthesised_sounds(tmp_path: Path) -> None:
     paths = [write_wav(tmp_path / f"{name}.wav", samples) for name, samples in sounds.items()]
     captions = _compare(*paths, "--hop", "4")
     assert [Path(table["source"]).stem for table in captions] == ["demo", "demo", "noise", "beeps", "quiet"]
-    assert all("rain" in table["caption"] or "clock" in table["caption"] for table in captions[:2])
+    for table in captions[:2]:
+        assert re.search("|".join(SYNTHESISED.values()), table["caption"]), table["caption"]
 
 
 @pytest.mark.parametrize("method", ["greedy", "beam"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.mqtt import _figures, measure, started_broker
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from tests.edge_aac.audio.sources.network.servers import require_parts
 
 
@@ -14,7 +15,7 @@ from tests.edge_aac.audio.sources.network.servers import require_parts
 def test_every_event_arrives_in_order_while_the_stream_goes_on(tmp_path: Path) -> None:
     require_parts("mosquitto", "mosquitto_sub")
     with started_broker(tmp_path) as port:
-        figures = measure("esc10-tiny", 200, 2.0, 2, tmp_path, port)
+        figures = measure(DEFAULT_BUNDLE, 200, 2.0, 2, tmp_path, port)
     assert (figures["events"], figures["arrived"], figures["lost"]) == (800, 800, 0)
     assert figures["in_order"]
     assert min(figures["windows"].values()) >= 2 and figures["ratio"] > 0.0

@@ -9,12 +9,13 @@ import pytest
 from benchmarks.soak import Room, soak
 from benchmarks.soak_events import Plan, plans
 from edge_aac.audio.sources.demo import synthesise_demo
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from Linux's /proc")
 def test_nothing_grows_and_every_scene_is_told() -> None:
     # Within minutes the allocator has not settled yet: two percent are for hours.
-    figures = soak("esc10-tiny", hours=0.07, every_minutes=3.0, max_growth=10.0)
+    figures = soak(DEFAULT_BUNDLE, hours=0.07, every_minutes=3.0, max_growth=10.0)
     assert figures["failures"] == []
     assert figures["scenes"] >= 4 and figures["events"] >= figures["scenes"]
     assert all(counters["silent"] and counters["captions"] for counters in figures["counters"].values())

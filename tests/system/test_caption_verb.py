@@ -8,13 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import soundfile
 
-from edge_aac.bundle.manifest import MANIFEST, read_manifest
+from edge_aac.bundle.manifest import MANIFEST, Seq2SeqManifest, read_manifest
 from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles
+from tests.edge_aac.models.ensemble_bundles import tiny_member
 from tests.system.command import (
     CAPTION_FIELDS,
     COMMAND,
@@ -27,7 +29,8 @@ from tests.system.command import (
     write_wav,
 )
 
-_DECODER = read_manifest(built_in_bundles()[DEFAULT_BUNDLE] / MANIFEST).graphs["decoder"][0].file
+_MANIFEST = cast(Seq2SeqManifest, read_manifest(built_in_bundles()[DEFAULT_BUNDLE] / MANIFEST))
+_DECODER = _MANIFEST.graphs["decoder"][0].file
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +98,10 @@ def test_one_record(five_seconds: Path) -> None:
     assert (record["node"], record["source"], record["seq"]) == ("kitchen", str(five_seconds), 0)
     assert (record["start_s"], record["end_s"], record["dropped_ms"]) == (0.0, 5.0, 0)
     assert isinstance(record["caption"], str)
-    assert set(record["score"]) == {"hybrid", "log_likelihood", "similarity", "familiarity"}
+    told = {name for name in ("familiarity", "sounds") if name in record["score"]}
+    assert set(record["score"]) - told == {"hybrid", "log_likelihood", "similarity"}
+    assert ("familiarity" in told) == (_MANIFEST.familiarity is not None)
+    assert "sounds" not in told or _MANIFEST.sureness is not None
     assert -25 < record["rms_dbfs"] < -15
     assert record["candidates"] >= 1
     assert record["model"] == {
@@ -274,14 +280,16 @@ def test_a_caption_that_scores_too_low_is_not_published(tmp_path: Path) -> None:
 
 def test_a_sound_that_is_not_familiar_enough(tmp_path: Path) -> None:
     sound = write_wav(tmp_path / "noise.wav", noise(10))
-    (record,) = records(run_edge_aac("caption", sound, "--min-familiarity", "-1000").stdout)
+    words = ["rain", "falls", "a"]
+    bundle = tiny_member(tmp_path / "scoring", 1, familiarity={"threshold": 0.0, "words": words})
+    given = "caption", sound, "--bundle", bundle, "--no-fluency-check"
+    (record,) = records(run_edge_aac(*given, "--min-familiarity", "-1000").stdout)
     familiarity = record["score"]["familiarity"]
     above = "--min-familiarity", str(familiarity + 0.1)
-    (unfamiliar,) = records(run_edge_aac("caption", sound, *above).stdout)
-    rule = read_manifest(built_in_bundles()[DEFAULT_BUNDLE] / MANIFEST).familiarity
-    assert rule and set(unfamiliar["caption"].split()) <= set(rule.words)
+    (unfamiliar,) = records(run_edge_aac(*given, *above).stdout)
+    assert set(unfamiliar["caption"].split()) <= set(words) and not set(record["caption"].split()) <= set(words)
     assert unfamiliar["score"]["familiarity"] == familiarity
-    result = run_edge_aac("caption", sound, *above, "--familiar-only")
+    result = run_edge_aac(*given, *above, "--familiar-only")
     assert (result.returncode, result.stdout) == (0, "")
     assert f"familiarity {familiarity:.2f}" in _one_sentence(result.stderr)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from tests.edge_aac.models.ensemble_bundles import tiny_member
 from tests.system.command import noise, records, run_edge_aac, write_wav
 
@@ -39,7 +40,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(tmp_path: Path) -> None:
     one = tiny_member(tmp_path / "one", 1)
     for arguments, code, words in (
         (("--bundle", f"{one},{one}", "--weights", "1"), 78, "1 weights (1) for 2 bundles"),
-        (("--bundle", f"{one},esc10-tiny"), 65, "an ensemble needs bundles of one vocabulary"),
+        (("--bundle", f"{one},{DEFAULT_BUNDLE}"), 65, "an ensemble needs bundles of one vocabulary"),
     ):
         result = run_edge_aac("caption", sound, *arguments)
         assert (result.returncode, result.stdout) == (code, "")

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_aac.bundle.store import DEFAULT_BUNDLE
+
 pytestmark = pytest.mark.one_python
 
 ROOT = Path(__file__).parents[2]
@@ -54,8 +56,8 @@ class Board:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.volume, self.calls = folder, folder / "volume", folder / "calls"
-        self.installed = folder / "site" / "edge_aac" / "bundles" / "esc10-tiny" / "manifest.json"
-        self.built = self.volume / "edge-aac" / "bundles" / "esc10-tiny"
+        self.installed = folder / "site" / "edge_aac" / "bundles" / DEFAULT_BUNDLE / "manifest.json"
+        self.built = self.volume / "edge-aac" / "bundles" / DEFAULT_BUNDLE
         self.installed.parent.mkdir(parents=True)
         self.installed.write_text("exported")
         (folder / "site" / "edge_aac" / "__init__.py").touch()
@@ -108,7 +110,7 @@ def board(tmp_path: Path) -> Board:
     return Board(tmp_path)
 
 
-BUILD = "build-engine --bundle esc10-tiny --backend tensorrt"
+BUILD = f"build-engine --bundle {DEFAULT_BUNDLE} --backend tensorrt"
 
 
 def test_the_first_start_builds_and_the_second_does_not(board: Board) -> None:

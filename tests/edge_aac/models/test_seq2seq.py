@@ -149,11 +149,12 @@ class _FamiliarityEncoder(FakeEncoderEngine):
 
 
 def _rule(bundle: Bundle, rule: FamiliarityRule | None) -> Bundle:
-    """The bundle with another rule for familiarity, and an encoder whose manifest entry has the score."""
+    """The bundle with another rule for familiarity, and an encoder that hears filter banks itself and has the score."""
     encoder = bundle.manifest.graphs["encoder"][0]
     scoring = encoder.model_copy(update={"shapes": {**encoder.shapes, "familiarity": ["windows"]}})
     changes = {
         "familiarity": rule,
+        **{"patches": None, "sureness": None, "sounds": None},
         "graphs": {**bundle.manifest.graphs, "encoder": [scoring]},
         "vocabulary_size": len(SPECIAL_TOKENS) + len(_WORDS),
     }

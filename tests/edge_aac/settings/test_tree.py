@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.errors import ConfigError, EdgeAacError, InputMissingError
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.layers import Layer, Origin
@@ -58,7 +59,7 @@ def _origins(settings: Settings, section: str) -> dict[str, str]:
 def test_defaults() -> None:
     settings = load_settings()
     captioner, stream = settings.get(CaptionerSettings), settings.get(StreamSettings)
-    assert (captioner.bundle, captioner.seed, captioner.candidates) == ("esc10-tiny", 0, None)
+    assert (captioner.bundle, captioner.seed, captioner.candidates) == (DEFAULT_BUNDLE, 0, None)
     assert (stream.device, stream.hop_s, stream.silence_dbfs) == ("mic0", 2.0, -70.0)
     assert stream.node == socket.gethostname()
     assert settings.get(HealthSettings).interval_s == 60.0

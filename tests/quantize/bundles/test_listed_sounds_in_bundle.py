@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import edge_aac
 from edge_aac.bundle.manifest import MANIFEST
 from edge_aac.bundle.store import open_bundle
 from edge_aac.errors import DataError
@@ -17,15 +15,13 @@ from edge_aac.models.seq2seq import Captioner
 from edge_aac.streaming.sounds import caption_reader
 from quantize.bundles.sounds import SOUNDS, add_sounds
 from quantize.data.everyday.lexicon import english
-
-_SHIPPED = Path(edge_aac.__file__).parent / "bundles" / "esc10-tiny"
+from tests.edge_aac.models.ensemble_bundles import tiny_member
 
 
 @pytest.fixture
 def listed(tmp_path: Path) -> Path:
-    """The shipped bundle with the everyday sounds."""
-    folder = tmp_path / "listed"
-    shutil.copytree(_SHIPPED, folder)
+    """A bundle to which the everyday sounds were added."""
+    folder = Path(tiny_member(tmp_path / "listed", seed=1))
     add_sounds(folder, english().names)
     return folder
 
@@ -50,7 +46,8 @@ def test_the_bundle_vouches_for_the_list(listed: Path) -> None:
 
 
 def test_a_bundle_without_a_list_is_as_before(tmp_path: Path) -> None:
-    captioner = Captioner.open(str(_SHIPPED))
+    folder = tiny_member(tmp_path / "unlisted", seed=1)
+    captioner = Captioner.open(folder)
     assert captioner.sound_names is None
-    assert "sounds" not in json.loads((_SHIPPED / MANIFEST).read_text())
+    assert "sounds" not in json.loads((Path(folder) / MANIFEST).read_text())
     assert caption_reader(captioner).sound("a dog barks") is None

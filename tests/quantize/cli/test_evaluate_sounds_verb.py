@@ -21,7 +21,7 @@ from quantize.cli.evaluate import evaluate
 from quantize.evaluation.everyday import evaluate as module
 from quantize.evaluation.everyday.report import sounds_report
 from quantize.evaluation.everyday.tables import sound_tables
-from tests.quantize.cli.shipped_copies import copy_trained_elsewhere
+from tests.quantize.cli.ten_sound_bundles import trained_elsewhere
 from tests.quantize.evaluation.everyday.judged_cases import LEXICON, FakeTagger, some_judged
 
 pytest.importorskip("matplotlib", reason="reports need pip install 'edge-aac[evaluate]'")
@@ -39,8 +39,8 @@ def neither_java_nor_espeak(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped bundle with the everyday sounds, saying that it was trained on nothing made here."""
-    folder = copy_trained_elsewhere(tmp_path_factory.mktemp("bundles") / "listed")
+    """A bundle with the everyday sounds, saying that it was trained on nothing made here."""
+    folder = trained_elsewhere(tmp_path_factory.mktemp("bundles") / "listed")
     add_sounds(folder, LEXICON.names)
     return folder
 
@@ -114,9 +114,10 @@ def test_what_makes_no_sense_is_refused(recordings: Path, listed: Path, argument
     assert isinstance(error, UsageError) and words in str(error)
 
 
-def test_a_bundle_of_ten_sounds_takes_one_folder_and_no_tagger(recordings: Path, home: Path) -> None:
+def test_a_bundle_of_ten_sounds_takes_one_folder_and_no_tagger(recordings: Path, home: Path, tmp_path: Path) -> None:
+    bundle = trained_elsewhere(tmp_path / "ten")
     for arguments in (("--data", home), ("--tagger", home)):
-        error = call("--bundle", "esc10-tiny", "--data", recordings, "--fold", 2, *arguments).exception
+        error = call("--bundle", bundle, "--data", recordings, "--fold", 2, *arguments).exception
         assert isinstance(error, UsageError) and "bundles that list everyday sounds" in str(error)
 
 

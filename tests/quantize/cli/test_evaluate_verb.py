@@ -20,7 +20,7 @@ from quantize.cli.evaluate import evaluate
 from quantize.data.clips import load_clips
 from quantize.evaluation import windows
 from quantize.evaluation.scenes import manifest_quality
-from tests.quantize.cli.shipped_copies import copy_trained_elsewhere
+from tests.quantize.cli.ten_sound_bundles import PARAMETERS, trained_elsewhere
 
 pytest.importorskip("matplotlib", reason="reports need pip install 'edge-aac[evaluate]'")
 pytest.importorskip("pycocoevalcap.bleu.bleu", reason="caption metrics need pip install 'edge-aac[evaluate]'")
@@ -37,9 +37,8 @@ def few_windows_and_no_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def without_rain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped bundle, saying that it was never trained on rain nor on any recording made here."""
-    folder = copy_trained_elsewhere(tmp_path_factory.mktemp("bundles") / "without-rain")
-    return folder
+    """A bundle that says that it was never trained on rain nor on any recording made here."""
+    return trained_elsewhere(tmp_path_factory.mktemp("bundles") / "without-rain")
 
 
 def call(*arguments: object) -> Any:
@@ -64,7 +63,7 @@ def test_scenes_of_a_fold(recordings: Path, without_rain: Path, tmp_path: Path) 
     )  # fmt: skip
     scores = json.loads((output / "scores.json").read_text(encoding="utf-8"))
     assert scores["schema"] == "edge-aac/scores/1"
-    assert scores["bundle"]["name"] == "esc10-tiny"
+    assert scores["bundle"]["name"] == "without-rain"
     assert len(scores["bundle"]["manifest_sha256"]) == 64
     assert scores["candidates"] == 3
     assert scores["measured_by"].endswith("--fold 2 --scenes 2 --seed 0 --absent rain --candidates 3")
@@ -102,11 +101,12 @@ def test_an_ensemble_is_measured_as_one(recordings: Path, without_rain: Path, tm
     )
     for group in ("single_clips", "two_sound_scenes", "absent_windows", "precision", "candidates"):
         assert both[group] == alone[group]
-    assert both["bundle"]["name"] == "esc10-tiny,esc10-tiny"
+    assert both["bundle"]["name"] == "without-rain,without-rain"
     assert both["bundle"]["graph_bytes"] == 2 * alone["bundle"]["graph_bytes"]
-    assert both["bundle"]["parameters"] == {name: 2 * count for name, count in alone["bundle"]["parameters"].items()}
+    assert alone["bundle"]["parameters"] == PARAMETERS
+    assert both["bundle"]["parameters"] == {name: 2 * count for name, count in PARAMETERS.items()}
     assert both["ensemble"] == [{**alone["bundle"], "share": 0.75}, {**alone["bundle"], "share": 0.25}]
-    assert "esc10-tiny,esc10-tiny" in (tmp_path / "1" / "report.html").read_text(encoding="utf-8")
+    assert "without-rain,without-rain" in (tmp_path / "1" / "report.html").read_text(encoding="utf-8")
 
 
 def test_every_bundle_of_an_ensemble_must_not_have_heard_the_fold(
@@ -122,8 +122,8 @@ def test_every_bundle_of_an_ensemble_must_not_have_heard_the_fold(
 
 
 @pytest.mark.parametrize("weights", ["1,x", "1,-1", "", "1;2"])
-def test_weights_that_are_none(recordings: Path, weights: str) -> None:
-    error = complaint("--bundle", "esc10-tiny,esc10-tiny", "--weights", weights, "--data", recordings)
+def test_weights_that_are_none(recordings: Path, without_rain: Path, weights: str) -> None:
+    error = complaint("--bundle", f"{without_rain},{without_rain}", "--weights", weights, "--data", recordings)
     assert isinstance(error, UsageError) and "give numbers above 0" in str(error)
 
 

@@ -30,6 +30,7 @@ from quantize.training.sources import SceneSource, open_example_source
 from quantize.training.teacher import Teacher
 from quantize.training.train import note_outliers
 from quantize.training.trainee import CaptionObjective, DistillObjective, Projections, Trainee
+from tests.edge_aac.models.ensemble_bundles import tiny_member
 
 HERTZ = (1000.0, 2000.0, 3000.0)
 
@@ -263,8 +264,10 @@ def test_the_card_counts_them_apart_from_what_can_be_named(
     assert "other sounds, from" not in cards[1] and "made-up sounds alone taught it" in cards[1]
 
 
-def test_held_out_ones_are_measured(recordings: Path, outliers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    captioner = Captioner.open("esc10-tiny")
+def test_held_out_ones_are_measured(
+    recordings: Path, outliers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = Captioner.open(tiny_member(tmp_path / "tiny", seed=1))
     windows = [w for w in evaluation_windows(captioner, recordings, 2, 2, outliers=outliers) if w.kind == "outlier"]
     assert [(w.source, w.truth) for w in windows] == [("2.flac", ())]
     monkeypatch.setattr("quantize.evaluation.windows.attributions", lambda captioner: {"2.flac": "unknown"})

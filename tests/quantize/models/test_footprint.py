@@ -47,7 +47,7 @@ HAND = CaptionerConfig(
     [None, TextEmbedderConfig(vocab_size=40, dim=16, head_dim=8, heads=2, ffn_dim=24, layers=2, embedding_dim=6)],
 )
 def test_parameters_are_those_of_the_modules(small_config: CaptionerConfig, text: TextEmbedderConfig | None) -> None:
-    for config in (SMALL, small_config):
+    for config in (SMALL, small_config, replace(small_config, sounds=7)):
         counted = footprint(config, text)
         modules = [Captioner(config), *([TextEmbedder.from_config(text)] if text else [])]
         assert counted.total_parameters == sum(p.numel() for module in modules for p in module.parameters())
