@@ -97,8 +97,7 @@ def _train(training: EverydayTraining, embedder: Any) -> Any:
 
     world = training.world
     with TerminalProgress(quiet=not world.first) as progress:
-        progress.print_line("the encoder, taught by the tagger")
-        taught = training.teach(progress)
+        taught = training.teach(progress, progress.print_line)
     source = training.source(taught)
     if world.first:
         with counting("scenes", training.recipe.stored.count) as on_progress:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -104,8 +104,13 @@ class EverydayTraining:
         mixtures = _Mixtures(maker, recipe.tagging.mixtures)
         write_tagged(mixtures, self.tagger, recipe.model.beats, self.heard / MIXTURES, identity, on_progress)
 
-    def teach(self, progress: Progress) -> dict[str, Tensor]:
-        """Teach the encoder what is left to learn; returns its averaged weights under the captioner's names."""
+    def teach(self, progress: Progress, tell: Callable[[str], None]) -> dict[str, Tensor]:
+        """Teach the encoder what is left to learn; returns its averaged weights under the captioner's names.
+
+        Args:
+            progress: of each step.
+            tell: called with what begins, in words.
+        """
         recipe = self.recipe
         assert recipe.tagging is not None
         model, mixtures = recipe.model, self.heard / MIXTURES
@@ -114,7 +119,9 @@ class EverydayTraining:
         self.world.barrier()
         taught = None
         if recipe.stem is not None:
+            tell("the stem, taught by the tagger")
             taught = Tagging(model, recipe.stem, self.tagger, mixtures, self.run, self.world).train(progress)
+        tell("the encoder, taught by the tagger")
         return Tagging(model, recipe.tagging, self.tagger, mixtures, self.run, self.world, taught).train(progress)
 
     def source(self, taught: Mapping[str, Tensor]) -> EverydaySource:

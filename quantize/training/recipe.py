@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from edge_aac.audio.features import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES
 from edge_aac.bundle.manifest import DecodingRules, RerankWeights
 from edge_aac.errors import ConfigError, InputMissingError, first_complaint
+from edge_aac.timebase import SAMPLE_RATE
 from edge_aac.toml_files import TomlError, parse_toml
 from quantize.data.everyday.lexicon import english
 from quantize.data.everyday.scenes import EverydaySceneRecipe
@@ -110,8 +112,15 @@ class Recipe:
             return
         if not self.tagging:
             raise ConfigError("[stem] needs the table [tagging]")
-        if not self.model.beats.stem_frames <= 2 * self.model.beats.stem_hop_frames:
+        beats = self.model.beats
+        if beats.stem_frames > 2 * beats.stem_hop_frames:
             raise ConfigError("[stem] hears every second patch: set stem_frames to at most twice stem_hop_frames")
+        # Every other epoch leaves out the first hop, and a patch must be left.
+        samples = (beats.stem_frames + beats.stem_hop_frames - 1) * FRAME_SHIFT_SAMPLES + FRAME_LENGTH_SAMPLES
+        if round(self.tagging.mixture_s * SAMPLE_RATE) < samples:
+            raise ConfigError(
+                f"[stem] needs mixtures of two patches: set mixture_s in [tagging] to {samples / SAMPLE_RATE:g} or more"
+            )
 
     def _check_absent(self) -> None:
         """Refuse to leave out what the recordings have no label for, nor the lexicon a name."""

@@ -31,6 +31,7 @@ _PARTS = ("encoder", "downsample_conv", "postencoder")
 _EVERY = 2
 """Patches that overlap by half: every second one touches the next."""
 
+_STEM = "encoder.patch_embedding."
 _STATISTICS_OF = 512
 _LEAST_DEVIATION = 0.05
 
@@ -54,7 +55,10 @@ class Listener(nn.Module):
     ) -> None:
         super().__init__()
         captioner = Captioner(config)
-        assert not captioner.load_state_dict(dict(taught or {}), strict=False).unexpected_keys
+        left = captioner.load_state_dict(dict(taught or {}), strict=False)
+        assert not left.unexpected_keys, f"the taught encoder has {left.unexpected_keys}"
+        untaught = [name for name in left.missing_keys if name.startswith(_STEM)]
+        assert not (stem_stays and untaught), f"the stem that stays lacks {untaught}"
         self.stem_stays = stem_stays
         captioner.encoder.patch_embedding.requires_grad_(not stem_stays)
         self.encoder, self.downsample_conv = captioner.encoder, captioner.downsample_conv
@@ -125,7 +129,7 @@ class StemListener(nn.Module):
 
     def parts(self) -> dict[str, Tensor]:
         """The weights of the stem under the captioner's names."""
-        return {f"encoder.patch_embedding.{name}": tensor for name, tensor in self.stem.state_dict().items()}
+        return {f"{_STEM}{name}": tensor for name, tensor in self.stem.state_dict().items()}
 
 
 class TaggingObjective:

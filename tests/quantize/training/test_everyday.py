@@ -60,7 +60,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     training.hear_sounds(lambda done: None)
     training.hear_mixtures(lambda done: None)
     progress = RecordedProgress()
-    taught = training.teach(progress)
+    taught = training.teach(progress, lambda line: None)
     source = training.source(taught)
     training.store_scenes(source, embedder, lambda done: None)
     training.captioner(source, taught, embedder).train(progress)
@@ -143,7 +143,7 @@ def test_a_batch_of_stored_scenes_needs_no_filter_bank(finished: Finished) -> No
 def test_a_run_goes_on_and_none_of_another_stem(finished: Finished) -> None:
     training = finished.training
     progress = RecordedProgress()
-    taught = training.teach(progress)
+    taught = training.teach(progress, lambda line: None)
     training.captioner(training.source(taught), taught, finished.embedder).train(progress)
     assert progress.losses == [], "all was done"
     other = {name: tensor + 0.01 if tensor.is_floating_point() else tensor for name, tensor in taught.items()}
@@ -205,7 +205,7 @@ def test_another_tagging_run_is_refused(finished: Finished) -> None:
     assert training.recipe.tagging is not None
     other = replace(training.recipe, tagging=replace(training.recipe.tagging, epochs=3))
     with pytest.raises(ConfigError, match="another recipe"):
-        replace(training, recipe=other).teach(RecordedProgress())
+        replace(training, recipe=other).teach(RecordedProgress(), lambda line: None)
 
 
 def test_a_recipe_that_needs_a_tagger_is_not_trained_without_one(finished: Finished) -> None:

@@ -178,3 +178,18 @@ def test_a_recipe_as_editors_save_it(tmp_path: Path) -> None:
         path.write_bytes(f"# f\u00fcr alle\n{text}".encode(encoding, "replace"))
         with pytest.raises(ConfigError, match=r"not UTF-8.*; save it as UTF-8 \(line 1\)"):
             load_recipe(str(path))
+
+
+def test_a_stem_that_is_taught_alone_needs_what_it_is_taught_with() -> None:
+    recipe = load_recipe("everyday")
+    assert recipe.stem is not None and recipe.tagging is not None and recipe.tagging.stem_stays
+    with pytest.raises(ConfigError, match="stem_stays needs the table"):
+        replace(recipe, stem=None)
+    with pytest.raises(ConfigError, match=r"mixture_s in \[tagging\] to 1.495 or more"):
+        replace(recipe, tagging=replace(recipe.tagging, mixture_s=1.49))
+    replace(recipe, tagging=replace(recipe.tagging, mixture_s=1.495))
+    rarer = replace(recipe.model, beats=replace(recipe.model.beats, stem_frames=148, stem_hop_frames=50))
+    with pytest.raises(ConfigError, match="at most twice stem_hop_frames"):
+        replace(recipe, model=rarer)
+    with pytest.raises(ConfigError, match="go together|needs the table"):
+        replace(recipe, tagging=None)
