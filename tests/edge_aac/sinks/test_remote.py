@@ -156,7 +156,7 @@ def test_a_record_that_cannot_be_told_is_counted(path: Path, caplog: pytest.LogC
 
 
 def test_without_a_disk_the_rest_is_lost_with_a_word(failing: FakeRemote, caplog: pytest.LogCaptureFixture) -> None:
-    sink = _sink(failing, None)
+    sink = Spooled(failing, Spool(None, SpoolLimits()), "the broker", backoff=_NEVER, patience_s=0.1)
     sink.store([message(0), message(1)])
     until(lambda: sink.status.state == "retrying")
     sink.close()

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,16 @@ class Mosquitto:
         """Has it read its ACLs and passwords anew."""
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """It takes connections, which the kernel does, and says nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     @property
     def log(self) -> str:

@@ -93,8 +93,9 @@ def test_silence_and_a_cut(icecast: IcecastServer, listeners: Listen, caplog: py
         eventually(lambda: listener.source.reconnects > before, "it does not come back")
         listener.hear(1.2)
     listener.assert_tone()
-    # What the proxy held comes late, and Icecast's buffer with it; the silence itself is counted.
-    listener.assert_all_time_is_accounted_for(tolerance_s=3.0)
+    # What the proxy held comes late, and with each connection (more than two where the machine is slow) the past that
+    # Icecast keeps; the silence itself is counted.
+    listener.assert_all_time_is_accounted_for(tolerance_s=2.0 * listener.source.reconnects)
     assert listener.source.lost_samples() > 16_000
     proxy.close()
 
