@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.boards import board_of
 from edge_aac.board.gpu_clock import gpu_clock
 from edge_aac.bundle.store import Bundle
+from edge_aac.doctor.bundle import of_each_bundle
 from edge_aac.doctor.contract import Context, Finding, Part
 from edge_aac.engines.contract import TENSORRT
 
@@ -42,26 +43,15 @@ class Measured:
 
 def check(context: Context) -> Sequence[Part]:
     """See :data:`edge_aac.doctor.contract.Check`."""
-    from edge_aac.bundle.names import bundle_names
-    from edge_aac.models.settings import CaptionerSettings
-
-    settings = context.settings.get(CaptionerSettings)
-    names = bundle_names(settings.bundle)
-    return [
-        Part(
-            partial(_engines, context, name, settings.candidates),
-            name if len(names) > 1 else "",
-            limit_s=LIMIT_S,
-        )
-        for name in names
-    ]
+    return of_each_bundle(context, partial(_engines, context), LIMIT_S)
 
 
-def _engines(context: Context, name: str, candidates: int | None) -> Iterator[Finding]:
+def _engines(context: Context, name: str) -> Iterator[Finding]:
     from edge_aac.bundle.store import open_bundle
     from edge_aac.engines.contract import EngineOptions
     from edge_aac.engines.tensor_rt.engine import this_gpu
     from edge_aac.models.seq2seq import Captioner
+    from edge_aac.models.settings import CaptionerSettings
 
     gpu = this_gpu()
     bundle = plans_first(open_bundle(name))
@@ -69,7 +59,7 @@ def _engines(context: Context, name: str, candidates: int | None) -> Iterator[Fi
     if not planned:
         yield Finding("failed", f"{name} holds no engine of TensorRT", f"run `{bundle.build_command}`")
         return
-    captioner = Captioner(bundle, EngineOptions("auto"), candidates)
+    captioner = Captioner(bundle, EngineOptions("auto"), context.settings.get(CaptionerSettings).candidates)
     left = [role for role in bundle.manifest.graphs if role not in planned]
     beside = f", beside the processor's {' and '.join(left)}" if left else ""
     yield Finding("warning" if left else "ok", f"the engines of {', '.join(planned)} were loaded{beside}")

@@ -31,7 +31,7 @@ from edge_aac.service.opening import (
     takes_commands,
 )
 from edge_aac.service.overrides import FILE_NAME as OVERRIDES_FILE
-from edge_aac.service.overrides import Overrides, folder_of_environment
+from edge_aac.service.overrides import Overrides
 from edge_aac.service.plans import SourcePlan, source_plans
 from edge_aac.service.reload import Reloader, Running
 from edge_aac.service.reload_request import ReloadRequest
@@ -39,6 +39,7 @@ from edge_aac.service.state_file import StateFile, path_of_environment
 from edge_aac.service.watchdog import Watchdog, dump_stacks_at_abort
 from edge_aac.settings.tree import Settings
 from edge_aac.sinks.stdout import StdoutSink
+from edge_aac.state_folder import state_folder
 from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.clips.saving import open_clips
 from edge_aac.streaming.clips.settings import ClipSettings
@@ -98,7 +99,7 @@ def run_stream(
             wait = manager.listens or state_file is not None if chosen is None else chosen
             running = _opened(settings, output, stop, plans, wait)
             session = running.session
-            open_alerts = OpenAlerts(folder_of_environment() / OPEN_ALERTS_FILE)
+            open_alerts = OpenAlerts(state_folder() / OPEN_ALERTS_FILE)
             at_end.callback(open_alerts.close)
             at_end.callback(running.discoveries.close)
             try:
@@ -150,7 +151,7 @@ def _opened(
 ) -> Running:
     """Everything opened and put together; see :func:`run_stream` for what it raises."""
     model = open_model(settings.get(CaptionerSettings))
-    overrides = Overrides.load(folder_of_environment() / OVERRIDES_FILE)
+    overrides = Overrides.load(state_folder() / OVERRIDES_FILE)
     if not takes_commands(configured_sinks(settings)):
         # Nobody could end a pause.
         if overrides.by_label:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_aac.json_files import write_table
-from edge_aac.service.overrides import folder_of_environment
+from edge_aac.state_folder import state_folder
 from firmware_bridge.device import Device
 
 FILE_NAME = "bridge-devices.json"
@@ -82,7 +82,7 @@ class SeenDevices:
 
 def seen_file() -> Path:
     """Where the devices that were seen are kept: in the folder of the service's state, or of the user."""
-    return folder_of_environment() / FILE_NAME
+    return state_folder() / FILE_NAME
 
 
 def read_seen(path: Path) -> list[SeenDevice]:

@@ -29,6 +29,11 @@ def until(
         time.sleep(interval_s)
 
 
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Wait until something holds, else tell what never came."""
+    until(condition, lambda: what)
+
+
 def ended(*threads: threading.Thread) -> None:
     """Wait for the ends of threads.
 

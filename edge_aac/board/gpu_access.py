@@ -7,11 +7,11 @@ number alone.
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 from collections.abc import Sequence
 from pathlib import Path
+
+from edge_aac.accounts import group_name, user_name
 
 NODES = ("dev/nvidia[0-9]*", "dev/nvidiactl", "dev/nvhost-gpu", "dev/nvhost-ctrl-gpu", "dev/nvmap", "dev/nvgpu/igpu0/*")
 RENDER_NODES = ("dev/dri/renderD*",)
@@ -48,14 +48,12 @@ def access_mend(closed: Sequence[Path], root: Path = Path("/")) -> str:
     """
     groups = sorted({node.stat().st_gid for node in closed if _opens_to_its_group(node)})
     if not groups:
-        return (
-            f"let a group of this user read and write {_shown(closed[0], root)}: see `ls -l {_shown(closed[0], root)}`"
-        )
+        return f"let a group of this user read and write {shown(closed[0], root)}: see `ls -l {shown(closed[0], root)}`"
     if any((root / name).exists() for name in _OF_A_CONTAINER):
         options = " ".join(f"--group-add {number}" for number in groups)
         return f"start the container with `{options}`"
-    names = [_group_name(number) for number in groups]
-    return f"run `sudo usermod -aG {','.join(names)} {_user_name()}`, then log in again"
+    names = [group_name(number) for number in groups]
+    return f"run `sudo usermod -aG {','.join(names)} {user_name()}`, then log in again"
 
 
 def access_fault(root: Path = Path("/")) -> str:
@@ -63,14 +61,15 @@ def access_fault(root: Path = Path("/")) -> str:
     closed = closed_nodes(gpu_nodes(root))
     if not closed:
         return ""
-    return f"this user may not use {_shown(closed[0], root)}: {access_mend(closed, root)}"
+    return f"this user may not use {shown(closed[0], root)}: {access_mend(closed, root)}"
 
 
 def _there(root: Path, patterns: Sequence[str]) -> list[Path]:
     return sorted({path for pattern in patterns for path in root.glob(pattern)})
 
 
-def _shown(node: Path, root: Path) -> str:
+def shown(node: Path, root: Path) -> str:
+    """The path of a device file, as the machine itself has it."""
     return f"/{node.relative_to(root)}"
 
 
@@ -78,18 +77,3 @@ def _opens_to_its_group(node: Path) -> bool:
     """Whether being in its group helps, and the group can be named."""
     found = node.stat()
     return found.st_gid not in _NOBODYS and (found.st_mode >> 3) & _READ_WRITE == _READ_WRITE
-
-
-def _group_name(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)
-
-
-def _user_name() -> str:
-    """The user of this process; ``$USER`` may be another one's under sudo."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())

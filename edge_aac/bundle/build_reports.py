@@ -15,15 +15,14 @@ from typing import Any
 
 from edge_aac import __version__
 from edge_aac.json_files import write_table
+from edge_aac.state_folder import user_state_folder
 
 SCHEMA = "edge-aac/last-build/1"
 
 
 def reports_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Folder of the reports: one file a bundle."""
-    state = environment.get("XDG_STATE_HOME", "")
-    root = Path(state) if os.path.isabs(state) else Path("~/.local/state").expanduser()
-    return root / "edge-aac/builds"
+    return user_state_folder(environment) / "builds"
 
 
 def keep_report(bundle: str, report: Mapping[str, Any]) -> Path:

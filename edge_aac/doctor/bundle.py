@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
+from edge_aac.doctor.contract import LIMIT_S as CHECK_LIMIT_S
 from edge_aac.doctor.contract import Context, Finding, Part
 
 LIMIT_S = 300.0
 """A bundle of the published size holds 5.8 GB, on a memory card."""
+
+
+def of_each_bundle(
+    context: Context, tell: Callable[[str], Iterable[Finding]], limit_s: float = CHECK_LIMIT_S
+) -> list[Part]:
+    """A part for each bundle of the configuration, with its name where it is an ensemble's.
+
+    Args:
+        context: what the check is given.
+        tell: what is found of the bundle of a name.
+        limit_s: seconds after which a part is ended.
+    """
+    from edge_aac.bundle.names import bundle_names
+    from edge_aac.models.settings import CaptionerSettings
+
+    names = bundle_names(context.settings.get(CaptionerSettings).bundle)
+    return [Part(partial(tell, name), name if len(names) > 1 else "", limit_s) for name in names]
 
 
 def check(context: Context) -> Sequence[Part]:

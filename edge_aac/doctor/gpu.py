@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edge_aac.board.gpu_access import access_mend, closed_nodes, gpu_nodes
+from edge_aac.board.gpu_access import access_mend, closed_nodes, gpu_nodes, shown
 from edge_aac.doctor.contract import Context, Finding, Part
 
 LIMIT_S = 60.0
@@ -29,11 +29,11 @@ def _gpu(context: Context, wanted: bool) -> Iterator[Finding]:
             "set backend to auto or onnxruntime; in a container give it the GPU (--runtime nvidia)" if wanted else "",
         )
         return
-    yield Finding("ok", f"{driver(context)}: {', '.join(f'/{node.relative_to(context.root)}' for node in nodes)}")
+    yield Finding("ok", f"{driver(context)}: {', '.join(shown(node, context.root) for node in nodes)}")
     if closed := closed_nodes(nodes):
         yield Finding(
             "failed" if wanted else "warning",
-            f"this user may not use {', '.join(f'/{node.relative_to(context.root)}' for node in closed)}",
+            f"this user may not use {', '.join(shown(node, context.root) for node in closed)}",
             access_mend(closed, context.root),
         )
     try:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
+from edge_aac.doctor.bundle import of_each_bundle
 from edge_aac.doctor.contract import Context, Finding, Part
 
 
 def check(context: Context) -> Sequence[Part]:
     """See :data:`edge_aac.doctor.contract.Check`."""
-    from edge_aac.bundle.names import bundle_names
-    from edge_aac.models.settings import CaptionerSettings
-
-    names = bundle_names(context.settings.get(CaptionerSettings).bundle)
-    return [Part(partial(_last_build, name), name if len(names) > 1 else "") for name in names]
+    return of_each_bundle(context, _last_build)
 
 
 def _last_build(name: str) -> Iterator[Finding]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edge_aac.accounts import user_name
 from edge_aac.doctor.contract import Context, Finding, Part
 from edge_aac.errors import DeviceError
 from edge_aac.service import systemd
@@ -53,7 +52,7 @@ def findings_of(unit: dict[str, str]) -> Iterator[Finding]:
     status = f": {unit['StatusText']}" if unit.get("StatusText") else ""
     if state in {"active", "reloading"}:
         # What this process may do, the service's user may not, and the other way round.
-        user = f" as the user {unit['User']}, this check as {_own_name()}" if unit.get("User") else ""
+        user = f" as the user {unit['User']}, this check as {user_name()}" if unit.get("User") else ""
         yield Finding("ok", f"{name} runs{user}{status}")
     elif state == "failed":
         why = f"{unit.get('Result', 'unknown')}, exit status {unit.get('ExecMainStatus', '?')}"
@@ -64,13 +63,6 @@ def findings_of(unit: dict[str, str]) -> Iterator[Finding]:
         yield Finding("warning", f"{name} was restarted {restarts} times", f"see `journalctl -u {name}` for why")
     if unit.get("UnitFileState") == "disabled":
         yield Finding("warning", f"{name} does not start at boot", f"`sudo systemctl enable {name}`")
-
-
-def _own_name() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def state_files(context: Context) -> list[Path]:

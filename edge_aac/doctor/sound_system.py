@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import grp
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edge_aac.accounts import group_name
 from edge_aac.doctor.contract import Context, Finding, Part, Status
 
 
@@ -72,10 +72,4 @@ def sound_server(context: Context) -> str:
 
 def own_groups() -> list[str]:
     """Names of the groups of this process."""
-    names = []
-    for number in sorted({os.getegid(), *os.getgroups()}):
-        try:
-            names.append(grp.getgrgid(number).gr_name)
-        except KeyError:
-            names.append(str(number))
-    return names
+    return [group_name(number) for number in sorted({os.getegid(), *os.getgroups()})]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -78,16 +77,6 @@ class Listening:
     paused: bool
     hop_samples: int
     settings: ChannelSettings
-
-
-def folder_of_environment(environment: Mapping[str, str] = os.environ) -> Path:
-    """The folder of the service's state: that of the service manager, or of the user."""
-    # systemd gives several folders with colons between them.
-    if service := environment.get("STATE_DIRECTORY", "").partition(":")[0]:
-        return Path(service)
-    state = environment.get("XDG_STATE_HOME", "")
-    root = Path(state) if os.path.isabs(state) else Path("~/.local/state").expanduser()
-    return root / "edge-aac"
 
 
 def unusable_hop(hop_s: float) -> str | None:

@@ -29,6 +29,9 @@ from quantize.training.batches import shuffled
 from quantize.training.settings import ListeningSettings
 from quantize.training.tensor_batch import TensorBatch
 
+APART = 2
+"""Hops from a patch to the next that does not overlap with it: patches overlap by half."""
+
 _BATCH = 16
 FRAME_S = FRAME_SHIFT_SAMPLES / SAMPLE_RATE
 
@@ -147,9 +150,9 @@ class TaggedMixtures(Dataset[TaggedBatch]):
             start = int(rng.integers(fbank.shape[2] - width + 1))
             fbank[:, :, start : start + width] = silence
         if self.hop is not None:
-            first = self.epoch % 2
+            first = self.epoch % APART
             tensors["fbank"] = fbank[:, first * self.hop :]
-            tensors |= {name: tensors[name][:, first::2] for name in ("local", "local_logits")}
+            tensors |= {name: tensors[name][:, first::APART] for name in ("local", "local_logits")}
         return TaggedBatch(**tensors)
 
 

@@ -23,14 +23,11 @@ from quantize.training.loop import Progress, Terms, Trainer
 from quantize.training.objective import similarity_matching
 from quantize.training.precision import in_fp32
 from quantize.training.settings import ListeningSettings, TaggingSettings
-from quantize.training.tagged_mixtures import TaggedBatch, TaggedMixtures, collate_tagged
+from quantize.training.tagged_mixtures import APART, TaggedBatch, TaggedMixtures, collate_tagged
 from quantize.training.trainee import channels_last
 
 FOLDER, STEM_FOLDER = "tagging", "stem"
 _PARTS = ("encoder", "downsample_conv", "postencoder")
-_EVERY = 2
-"""Patches that overlap by half: every second one touches the next."""
-
 _STEM = "encoder.patch_embedding."
 _STATISTICS_OF = 512
 _LEAST_DEVIATION = 0.05
@@ -77,7 +74,7 @@ class Listener(nn.Module):
             Features of the patches (B, P, F) and of the whole (B, F), both in units of the tagger's deviation; the
             pooled memory (B, 2 · D), by a learnt weight of each step and by the mean.
         """
-        stem = self.encoder.patch_embedding(fbank.unsqueeze(1)).flatten(2).transpose(1, 2)
+        stem = _vectors(self.encoder.patch_embedding, fbank)
         hidden = self.encoder.encoder(self.encoder.tokens(stem), None)
         convolved = self.downsample_conv(hidden.transpose(1, 2)).transpose(1, 2)
         memory = self.postencoder(convolved).last_hidden_state
@@ -110,7 +107,7 @@ class StemListener(nn.Module):
         stem = Captioner(config).encoder.patch_stem
         assert stem is not None
         self.stem = stem
-        stem.hop = _EVERY * config.beats.stem_hop_frames
+        stem.hop = APART * config.beats.stem_hop_frames
         self.local = nn.Linear(config.beats.patch_embed_dim, feature_size)
         self.overall = nn.Linear(config.beats.patch_embed_dim, feature_size)
 
@@ -123,7 +120,7 @@ class StemListener(nn.Module):
         Returns:
             As of :class:`Listener`, for every second of P patches; what is pooled is the mean of the stem's vectors.
         """
-        vectors = self.stem(fbank.unsqueeze(1)).flatten(2).transpose(1, 2)
+        vectors = _vectors(self.stem, fbank)
         pooled = vectors.mean(dim=1)
         return self.local(vectors), self.overall(pooled), pooled
 
@@ -219,6 +216,12 @@ class Tagging:
         averaged = self.trainer.averaged.module
         assert isinstance(averaged, Listener | StemListener)
         return averaged.parts()
+
+
+def _vectors(stem: nn.Module, fbank: Tensor) -> Tensor:
+    """What a stem makes of each of P patches: (B, frames, 128) → (B, P, patch_embed_dim)."""
+    vectors: Tensor = stem(fbank.unsqueeze(1)).flatten(2).transpose(1, 2)
+    return vectors
 
 
 def _units(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,7 +41,18 @@ print(json.dumps({"code": code, "loaded": sorted({name.partition(".")[0] for nam
 
 # Rooms from the ground up; a room imports from floors below its own only, and from itself.
 _FLOORS = (
-    {"errors", "json_files", "secret_variables", "signals", "terminal", "text_files", "timebase", "__init__"},
+    {
+        "accounts",
+        "errors",
+        "json_files",
+        "secret_variables",
+        "signals",
+        "state_folder",
+        "terminal",
+        "text_files",
+        "timebase",
+        "__init__",
+    },
     {"plugins", "backoff", "board", "heartbeat", "log_lines", "standard_streams", "toml_files", "credentials"},
     {"records", "fluency", "bundle"},
     {"audio", "engines", "sinks"},

@@ -19,9 +19,9 @@ from firmware_bridge.frame import Caption, Hello, Status, encode
 from firmware_bridge.packets import Direction, seal, with_crc
 from firmware_bridge.sessions import MAX_DEVICES, MAX_OFFERS, HostSessions, UnknownSessionError
 from firmware_bridge.udp_link import UdpLink
-from tests.firmware_bridge.udp_cases import OTHER_KEY, Remote, free_port, opened, wait_for
+from tests.firmware_bridge.udp_cases import OTHER_KEY, Remote, free_port, opened
 from tests.firmware_bridge.worlds import DEVICE, KEY, pcm
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 FORGED = int(os.environ.get("EDGE_AAC_BRIDGE_FORGED", "8000"))
 """Datagrams that are forged; the promise speaks of a million."""
@@ -40,7 +40,7 @@ def test_a_device_is_known_from_its_first_frame_in_a_session_on(link: UdpLink, r
     remote.receive()
     assert link.devices == [], "a HELLO alone may be a recorded one"
     remote.send_audio()
-    wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 1)
+    until(lambda: link.devices and link.devices[0].counters.audio_frames == 1)
     assert link.devices[0].label == "kitchen"
     assert remote.device.unix_ms == pytest.approx(time.time() * 1000, abs=60_000)
 
@@ -49,7 +49,7 @@ def test_captions_reach_the_device_and_only_in_its_session(link: UdpLink, remote
     with pytest.raises(DeviceError):
         link.send(Caption(DEVICE, 1, Priority.NORMAL, 5, "too early"))
     remote.associate()
-    wait_for(lambda: link.devices)
+    until(lambda: link.devices)
     link.send(Caption(DEVICE, 1, Priority.NORMAL, 5, "a dog barks"))
     packet = remote.receive()
     assert [caption.text for caption in remote.device.shown] == ["a dog barks"]
@@ -88,7 +88,7 @@ def test_hostile_datagrams_change_nothing(link: UdpLink, remote: Remote, caplog:
     remote.associate()
     for _ in range(50):
         remote.send_audio()
-    wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 51)
+    until(lambda: link.devices and link.devices[0].counters.audio_frames == 51)
     device = link.devices[0]
     inbox = device.listen(0.06)
     while inbox.take(0.0) is not None:
@@ -116,7 +116,7 @@ def test_hostile_datagrams_change_nothing(link: UdpLink, remote: Remote, caplog:
     assert "has no key here: `edge-aac bridge keygen`" in caplog.text
     # The device itself is heard as before.
     remote.send_audio()
-    wait_for(lambda: device.counters.audio_frames == 52)
+    until(lambda: device.counters.audio_frames == 52)
     assert inbox.take(PATIENCE_S) is not None
 
 
@@ -126,13 +126,13 @@ def test_a_recorded_conversation_is_nothing_to_a_host_that_was_started_anew(
     remote.associate()
     for _ in range(20):
         remote.send_audio()
-    wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 21)
+    until(lambda: link.devices and link.devices[0].counters.audio_frames == 21)
     again = opened(f"udp://127.0.0.1:{free_port()}?keys=file:{keys}")
     try:
         other = Remote(again, EmulatedDevice(DEVICE, key=KEY))
         for packet in remote.sent:
             other.send(packet)
-        wait_for(lambda: again.refused >= 21)
+        until(lambda: again.refused >= 21)
         assert again.devices == []
         other.close()
     finally:
@@ -141,7 +141,7 @@ def test_a_recorded_conversation_is_nothing_to_a_host_that_was_started_anew(
 
 def test_a_host_that_was_started_anew_asks_for_hello(keys: Path, link: UdpLink, remote: Remote) -> None:
     remote.associate()
-    wait_for(lambda: link.devices)
+    until(lambda: link.devices)
     address = link.endpoint
     link.close()
     again = UdpLink(address, wait=False)
@@ -154,21 +154,21 @@ def test_a_host_that_was_started_anew_asks_for_hello(keys: Path, link: UdpLink, 
         remote.receive()
         assert remote.device.session not in {0, session}
         remote.send_audio()
-        wait_for(lambda: again.devices)
+        until(lambda: again.devices)
     finally:
         again.close()
 
 
 def test_a_device_that_was_started_anew_is_heard_at_once(link: UdpLink, remote: Remote) -> None:
     remote.associate()
-    wait_for(lambda: link.devices)
+    until(lambda: link.devices)
     inbox = link.devices[0].listen(0.0)
     before = remote.device.session
     remote.device.restart()
     remote.associate()
     assert remote.device.session != before
-    wait_for(lambda: link.devices[0].hello.boot == remote.device.boot)
-    wait_for(lambda: link.devices[0].counters.audio_frames == 2)
+    until(lambda: link.devices[0].hello.boot == remote.device.boot)
+    until(lambda: link.devices[0].counters.audio_frames == 2)
     boots = [received.hello.boot for _ in range(2) if (received := inbox.take(PATIENCE_S)) is not None]
     assert boots[-1] == remote.device.boot
 
@@ -218,7 +218,7 @@ def test_plain_datagrams_are_taken_where_that_was_chosen(caplog: pytest.LogCaptu
             remote.send(packet)
         remote.receive()
         remote.send_audio()
-        wait_for(lambda: link.devices and link.devices[0].counters.audio_frames == 1)
+        until(lambda: link.devices and link.devices[0].counters.audio_frames == 1)
         link.send(Caption(DEVICE, 1, Priority.NORMAL, 5, "ö"))
         remote.receive()
         assert remote.device.shown[0].text == "ö"
@@ -229,8 +229,8 @@ def test_plain_datagrams_are_taken_where_that_was_chosen(caplog: pytest.LogCaptu
 
 def test_a_status_counts_as_a_sign_of_the_device(link: UdpLink, remote: Remote) -> None:
     remote.associate()
-    wait_for(lambda: link.devices)
+    until(lambda: link.devices)
     for packet in remote.device.packets_due(time.monotonic() + 11):
         remote.send(packet)
-    wait_for(lambda: link.devices[0].status is not None)
+    until(lambda: link.devices[0].status is not None)
     assert isinstance(link.devices[0].status, Status)

@@ -18,8 +18,9 @@ from firmware_bridge.frame import Caption
 from firmware_bridge.keys import Keyring, add_key
 from firmware_bridge.seen import SeenDevices
 from firmware_bridge.udp_link import UdpLink
-from tests.firmware_bridge.udp_cases import OTHER_KEY, Remote, free_port, opened, wait_for
+from tests.firmware_bridge.udp_cases import OTHER_KEY, Remote, free_port, opened
 from tests.firmware_bridge.worlds import DEVICE, KEY
+from tests.waiting import until
 
 
 def test_a_device_can_be_sent_to_from_the_moment_that_it_is_known(keys: Path, tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_device_with_another_key_is_named_once(link: UdpLink, caplog: pytest.L
         for due_s in (0.0, 2.0, 4.0):
             for packet in other.device.packets_due(time.monotonic() + due_s):
                 other.send(packet)
-        wait_for(lambda: link.refused >= 2)
+        until(lambda: link.refused >= 2)
     finally:
         other.close()
     assert link.devices == []

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
 
 from edge_aac.audio.sources.address import Address
 from firmware_bridge.address import BridgeAddress
 from firmware_bridge.emulator import EmulatedDevice
 from firmware_bridge.udp_link import UdpLink
 from tests.firmware_bridge.worlds import KEY
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S
 
 OTHER_KEY = bytes(reversed(KEY))
 FRAME = [[0] * 320]
@@ -71,7 +70,3 @@ class Remote:
 
     def close(self) -> None:
         self._socket.close()
-
-
-def wait_for(holds: Callable[[], object]) -> None:
-    until(holds)

@@ -10,15 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge_aac.audio.sources.network.servers import (
-    PASSWORD,
-    USER,
-    FfmpegWatch,
-    RtspServer,
-    eventually,
-    require_parts,
-)
+from tests.edge_aac.audio.sources.network.servers import PASSWORD, USER, FfmpegWatch, RtspServer, require_parts
 from tests.system.command import run_edge_aac, started_edge_aac
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.one_python, pytest.mark.waits]
 

@@ -20,9 +20,10 @@ import pytest
 
 from tests.edge_aac.audio.sources.network.servers import PASSWORD as CAMERA
 from tests.edge_aac.audio.sources.network.servers import USER, RtspServer, free_port, require_parts
-from tests.edge_aac.sinks.mqtt.brokers import Certificates, Mosquitto, Subscriber, eventually
+from tests.edge_aac.sinks.mqtt.brokers import Certificates, Mosquitto, Subscriber
 from tests.edge_aac.sinks.web_server import WebServer, answer
 from tests.system.command import run_edge_aac, started_edge_aac
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.one_python, pytest.mark.waits]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from edge_aac.state_folder import state_folder
 from edge_aac.streaming.wording import checked_patterns
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -113,12 +113,7 @@ class ClipSettings(BaseModel):
         """The folder, made absolute: the configured one, else that of the service manager or of the user."""
         if self.folder is not None:
             return self.folder.expanduser().absolute()
-        # systemd gives several folders with colons between them.
-        if service := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
-            return Path(service) / "clips"
-        state = os.environ.get("XDG_STATE_HOME", "")
-        root = Path(state) if os.path.isabs(state) else Path("~/.local/state").expanduser()
-        return (root / "edge-aac" / "clips").absolute()
+        return (state_folder() / "clips").absolute()
 
     def leaves(self) -> str:
         """What of the sound is written, see :mod:`edge_aac.settings.leaving`."""

@@ -19,8 +19,9 @@ from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import load_settings
 from tests.edge_aac.fakes import FakeModel, FakeSource
-from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber, eventually
+from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber
 from tests.edge_aac.streaming.session_cases import noise
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.one_python, pytest.mark.waits]
 

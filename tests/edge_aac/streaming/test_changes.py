@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 
-import numpy as np
 import pytest
 
 from edge_aac.audio.connection import PermanentDeviceError
-from edge_aac.audio.windows import Window, WindowSlicer
+from edge_aac.audio.windows import WindowSlicer
 from edge_aac.errors import DataError
-from edge_aac.models.contract import Description, not_cancelled
 from edge_aac.records import Caption, Event, Gap, Health
 from edge_aac.streaming import scheduler
 from edge_aac.streaming.channel import ChannelSettings
@@ -20,7 +17,7 @@ from edge_aac.streaming.gate import EnergyGate
 from edge_aac.streaming.liveness import Liveness, Sign
 from edge_aac.streaming.session import Session
 from tests.edge_aac.fakes import Array, FakeModel, FakeSink, FakeSource
-from tests.edge_aac.streaming.session_cases import DOG, HOP, RAIN, WINDOW, blocks, running, session
+from tests.edge_aac.streaming.session_cases import DOG, HOP, RAIN, WINDOW, HeldModel, blocks, running, session
 from tests.waiting import PATIENCE_S, until
 
 _SETTINGS = ChannelSettings(EnergyGate(-70.0), every_window=True)
@@ -129,23 +126,6 @@ def test_a_change_that_fails_is_told_to_whoever_asked_and_to_nobody_else() -> No
         made.between_rounds(lambda: 1).result(PATIENCE_S)
 
 
-class _HungModel(FakeModel):
-    """Hangs in its first batch until it is released, and asks for nothing meanwhile."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.released = threading.Event()
-
-    def describe(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        cancelled: Callable[[], bool] = not_cancelled,
-    ) -> list[Description | DataError]:
-        self.released.wait()
-        return super().describe(windows, rngs, cancelled)
-
-
 def _until_found_missing(made: Session, *complaints: str) -> None:
     """Wait until all complaints are among what is found missing, with checks that stand for 0.2 s each.
 
@@ -179,11 +159,12 @@ def _never_missing(made: Session, complaint: str) -> None:
 
 
 def test_a_model_that_hangs_is_found() -> None:
-    model, stop = _HungModel(), threading.Event()
+    model, released, stop = HeldModel(), threading.Event(), threading.Event()
+    model.held_until = released.is_set
     made = session(_live("hall"), FakeSink(), model, stop=stop)
     with running(made, stop):
         _until_found_missing(made, "describing has not come to an end for ")
-        model.released.set()
+        released.set()
 
 
 def test_a_read_that_hangs_is_found_though_the_source_seems_to_listen() -> None:

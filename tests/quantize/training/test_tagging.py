@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 import soxr
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edge_aac.errors import ConfigError
 from quantize.models.captioner import Captioner
@@ -18,7 +18,7 @@ from quantize.models.config import BeatsConfig, CaptionerConfig, ConformerConfig
 from quantize.models.efficientat import EfficientAt
 from quantize.models.taggers import EfficientAtTagger
 from quantize.training.settings import ListeningSettings, TaggingSettings
-from quantize.training.tagged_mixtures import TaggedMixtures, collate_tagged, patch_weights, write_tagged
+from quantize.training.tagged_mixtures import TaggedBatch, TaggedMixtures, collate_tagged, patch_weights, write_tagged
 from quantize.training.tagging import Tagging, TaggingObjective, _posterior_loss
 from tests.quantize.training.distill_cases import RecordedProgress
 
@@ -139,25 +139,28 @@ def test_posteriors_that_agree_cost_nothing() -> None:
 
 def test_it_learns_what_the_tagger_hears(mixtures: Path, tagger: EfficientAtTagger, tmp_path: Path) -> None:
     run = Tagging(SMALL, SETTINGS, tagger, mixtures, tmp_path)
-    objective = _objective_of(run)
     batch = collate_tagged([TaggedMixtures(mixtures, replace(SETTINGS, masks=0), 0)[index] for index in range(12)])
-    listener = run.trainer.trainee.eval()
-    with torch.no_grad():
-        before = {name: float(term) for name, term in objective(listener, batch).items()}
-    weights = run.train(RecordedProgress())
-    with torch.no_grad():
-        after = {name: float(term) for name, term in objective(run.trainer.trainee.eval(), batch).items()}
-    assert all(after[name] < 0.8 * before[name] for name in ("local", "overall", "classes")), (before, after)
+    weights = _learnt(run, batch)
     captioner = Captioner(SMALL)
     missing, unexpected = captioner.load_state_dict(weights, strict=False)
     assert not unexpected
     assert {name.partition(".")[0] for name in missing}.isdisjoint({"encoder", "downsample_conv", "postencoder"})
 
 
-def _objective_of(run: Tagging) -> TaggingObjective:
+def _learnt(run: Tagging, batch: TaggedBatch) -> dict[str, Tensor]:
+    """The weights of a run, which ends nearer to the tagger than it began."""
     objective = run.trainer._terms.objective[0]  # type: ignore[union-attr, index]
     assert isinstance(objective, TaggingObjective)
-    return objective
+
+    def terms() -> dict[str, float]:
+        with torch.no_grad():
+            return {name: float(term) for name, term in objective(run.trainer.trainee.eval(), batch).items()}
+
+    before = terms()
+    weights = run.train(RecordedProgress())
+    after = terms()
+    assert all(after[name] < 0.8 * before[name] for name in ("local", "overall", "classes")), (before, after)
+    return weights
 
 
 STEM = ListeningSettings(
@@ -177,14 +180,8 @@ def test_epochs_of_the_stem_alone_hear_every_second_patch_in_turn(mixtures: Path
 
 def test_a_stem_learns_alone_and_then_stays(mixtures: Path, tagger: EfficientAtTagger, tmp_path: Path) -> None:
     alone = Tagging(SMALL, STEM, tagger, mixtures, tmp_path)
-    objective, listener = _objective_of(alone), alone.trainer.trainee.eval()
     batch = collate_tagged([TaggedMixtures(mixtures, STEM, 0, BEATS.stem_hop_frames)[index] for index in range(12)])
-    with torch.no_grad():
-        before = {name: float(term) for name, term in objective(listener, batch).items()}
-    taught = alone.train(RecordedProgress())
-    with torch.no_grad():
-        after = {name: float(term) for name, term in objective(alone.trainer.trainee.eval(), batch).items()}
-    assert all(after[name] < 0.8 * before[name] for name in ("local", "overall", "classes")), (before, after)
+    taught = _learnt(alone, batch)
 
     stays = replace(SETTINGS, epochs=2, stem_stays=True)
     weights = Tagging(SMALL, stays, tagger, mixtures, tmp_path, taught=taught).train(RecordedProgress())

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,10 @@ from paho.mqtt.properties import Properties
 
 from edge_aac.backoff import Backoff
 from tests.edge_aac.audio.sources.network.servers import free_port, require_parts
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, eventually
 
 QUICK = Backoff(first_s=0.02, longest_s=0.2, refused_s=1.0, jitter=0.5, steady_s=0.5)
 CONNECT, PUBLISH, PUBACK = 1, 3, 4
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Waits until a condition holds."""
-    until(condition, lambda: what)
 
 
 class Mosquitto:
@@ -87,7 +81,7 @@ class Mosquitto:
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
 
-    @contextmanager
+    @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
         """It takes connections, which the kernel does, and says nothing."""
         assert self._process is not None

@@ -15,8 +15,9 @@ from edge_aac.sinks.mqtt.discovery import Facts, messages, outdated
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.steering import Steering
 from edge_aac.sinks.mqtt.topics import Topics
-from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber, eventually
+from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber
 from tests.edge_aac.sinks.mqtt.conftest import MakeSink
+from tests.waiting import eventually
 
 _BASE = "edge-aac/kitchen"
 _BABY = AlertState("baby cries", "Das Baby schreit")

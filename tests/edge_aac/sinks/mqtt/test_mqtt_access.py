@@ -14,9 +14,10 @@ import pytest
 from edge_aac.sinks.mqtt.sink import MqttSink
 from tests.edge_aac.audio.sources.network.servers import free_port
 from tests.edge_aac.fakes import caption_record
-from tests.edge_aac.sinks.mqtt.brokers import Certificates, Mosquitto, Subscriber, eventually
+from tests.edge_aac.sinks.mqtt.brokers import Certificates, Mosquitto, Subscriber
 from tests.edge_aac.sinks.mqtt.conftest import MakeSink
 from tests.edge_aac.sinks.mqtt.test_mqtt_sink import event
+from tests.waiting import eventually
 
 PASSWORD = "hunter2 :@/#%41"
 STATUS = "edge-aac/kitchen/status"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from edge_aac.sinks.mqtt.messages import Message
-from tests.edge_aac.sinks.mqtt.brokers import CONNECT, PUBACK, PUBLISH, Mosquitto, Subscriber, Wire, eventually, kind_of
+from tests.edge_aac.sinks.mqtt.brokers import CONNECT, PUBACK, PUBLISH, Mosquitto, Subscriber, Wire, kind_of
 from tests.edge_aac.sinks.mqtt.conftest import MakeSink
 from tests.edge_aac.sinks.mqtt.hostile_broker import (
     CONNACK,
@@ -32,7 +32,7 @@ from tests.edge_aac.sinks.mqtt.hostile_broker import (
 )
 from tests.edge_aac.sinks.mqtt.steered import FakeControl
 from tests.edge_aac.sinks.mqtt.test_mqtt_sink import event, health
-from tests.waiting import PATIENCE_S, ended
+from tests.waiting import PATIENCE_S, ended, eventually
 
 MakeBroker = Callable[..., HostileBroker]
 

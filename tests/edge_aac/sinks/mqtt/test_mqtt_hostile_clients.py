@@ -10,12 +10,13 @@ import socket
 import pytest
 
 from tests.edge_aac.fakes import caption_record
-from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber, eventually
+from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber
 from tests.edge_aac.sinks.mqtt.conftest import MakeSink
 from tests.edge_aac.sinks.mqtt.hostile_broker import packet, publish
 from tests.edge_aac.sinks.mqtt.steered import FakeControl
 from tests.edge_aac.sinks.mqtt.test_mqtt_outages import numbers
 from tests.edge_aac.sinks.mqtt.test_mqtt_sink import event
+from tests.waiting import eventually
 
 BASE = "edge-aac/kitchen"
 OF_A_SOURCE = ("caption", "event", "health", "gap", "clip", "enabled", "threshold", "hop", "error")

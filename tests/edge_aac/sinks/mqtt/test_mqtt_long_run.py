@@ -15,8 +15,9 @@ import threading
 import time
 from pathlib import Path
 
-from tests.edge_aac.sinks.mqtt.brokers import PUBACK, PUBLISH, Mosquitto, Subscriber, Wire, eventually, kind_of
+from tests.edge_aac.sinks.mqtt.brokers import PUBACK, PUBLISH, Mosquitto, Subscriber, Wire, kind_of
 from tests.edge_aac.sinks.mqtt.test_mqtt_outages import TOPIC, numbers
+from tests.waiting import eventually
 
 EVENTS = int(os.environ.get("EDGE_AAC_MQTT_EVENTS", "400"))
 RESTARTS = max(1, EVENTS // 500)

@@ -17,19 +17,10 @@ import pytest
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.sink import MqttSink
 from tests.edge_aac.fakes import caption_record
-from tests.edge_aac.sinks.mqtt.brokers import (
-    CONNECT,
-    PUBACK,
-    PUBLISH,
-    QUICK,
-    Mosquitto,
-    Subscriber,
-    Wire,
-    eventually,
-    kind_of,
-)
+from tests.edge_aac.sinks.mqtt.brokers import CONNECT, PUBACK, PUBLISH, QUICK, Mosquitto, Subscriber, Wire, kind_of
 from tests.edge_aac.sinks.mqtt.conftest import MakeSink
 from tests.edge_aac.sinks.mqtt.test_mqtt_sink import event
+from tests.waiting import eventually
 
 TOPIC = "edge-aac/kitchen/mic0/event"
 EVENTS = 60

@@ -12,11 +12,11 @@ from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.sink import MqttSink
 from edge_aac.streaming.outlet import Delivery, Outlet, Reopening
 from tests.edge_aac.audio.sources.network.servers import free_port
-from tests.edge_aac.sinks.mqtt.brokers import CONNECT, QUICK, Mosquitto, Subscriber, eventually, kind_of
+from tests.edge_aac.sinks.mqtt.brokers import CONNECT, QUICK, Mosquitto, Subscriber, kind_of
 from tests.edge_aac.sinks.mqtt.hostile_broker import HostileBroker
 from tests.edge_aac.sinks.mqtt.test_mqtt_outages import numbers
 from tests.edge_aac.sinks.mqtt.test_mqtt_sink import event
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, eventually
 
 KINDS = ("event",)
 

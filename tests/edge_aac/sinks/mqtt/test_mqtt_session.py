@@ -8,8 +8,9 @@ from edge_aac.sinks.mqtt.link import Subscription
 from edge_aac.sinks.mqtt.messages import Message
 from edge_aac.sinks.mqtt.sink import MqttSink
 from tests.edge_aac.audio.sources.network.servers import free_port
-from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber, eventually
+from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber
 from tests.edge_aac.sinks.mqtt.conftest import MakeSink
+from tests.waiting import eventually
 
 COMMAND = "edge-aac/kitchen/mic0/set/hop"
 

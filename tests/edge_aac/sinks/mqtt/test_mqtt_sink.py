@@ -14,8 +14,9 @@ from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.sink import MqttSink
 from tests.edge_aac.audio.sources.network.servers import free_port
 from tests.edge_aac.fakes import caption_record
-from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber, eventually
+from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber
 from tests.edge_aac.sinks.mqtt.conftest import MakeSink
+from tests.waiting import eventually
 
 
 def event(number: int, state: str = "start", source: str = "mic0") -> Event:

@@ -16,10 +16,11 @@ import pytest
 
 from tests.edge_aac.audio.sources.network.servers import free_port
 from tests.edge_aac.fakes import caption_record
-from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber, eventually
+from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber
 from tests.edge_aac.sinks.mqtt.conftest import MakeSink
 from tests.edge_aac.sinks.mqtt.test_mqtt_outages import numbers
 from tests.edge_aac.sinks.mqtt.test_mqtt_sink import event
+from tests.waiting import eventually
 
 _ON_A_SMALL_DISK = """
 import json, logging, os, subprocess, sys, time

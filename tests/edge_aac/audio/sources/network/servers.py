@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.reconnect import Reconnecting
-from tests.waiting import ended, until
+from tests.waiting import ended, eventually, until
 
 _RTSP_PROGRAM = Path(__file__).with_name("rtsp_server.py")
 _SYSTEM_PYTHON = "/usr/bin/python3"
@@ -50,11 +50,6 @@ def free_port() -> int:
         port = random.randrange(20_000, 32_000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Waits until a condition holds."""
-    until(condition, lambda: what)
 
 
 class RtspServer:

@@ -27,10 +27,10 @@ from tests.edge_aac.audio.sources.network.servers import (
     IcecastServer,
     Listener,
     Proxy,
-    eventually,
     listeners,
     require_parts,
 )
+from tests.waiting import eventually
 
 __all__ = ["listeners"]
 

@@ -24,11 +24,11 @@ from tests.edge_aac.audio.sources.network.servers import (
     Listener,
     Proxy,
     RtspServer,
-    eventually,
     ffmpeg_watch,
     listeners,
     require_parts,
 )
+from tests.waiting import eventually
 
 __all__ = ["ffmpeg_watch", "listeners"]
 
