@@ -42,13 +42,15 @@ class EverydaySceneRecipe(PieceRecipe):
         peak_db: bounds of the peak of the whole, relative to full scale.
         noise_probability, noise_snr_db: how often noise lies under all, and how far below the sounds.
         noise_dbfs: bounds of the level of noise where there is no sound.
+        background_probability: how often a scene without sounds holds one that is no sound of a thing in place of
+            noise: hum, static, a microphone that is touched.
         far_db: a sound whose direct sound is this far below the room's is told as far away.
         faintest_dbfs: what is fainter is not heard.
         unlabelled_from: confidence that an event needs beside the label of a recording.
     """
 
-    sound_counts: tuple[float, ...] = (0.06, 0.44, 0.35, 0.15)
-    sequence_probability: float = 0.45
+    sound_counts: tuple[float, ...] = (0.08, 0.44, 0.34, 0.14)
+    sequence_probability: float = 0.5
     start_probability: float = 0.3
     loop_probability: float = 0.5
     gain_db: float = 12.0
@@ -56,6 +58,7 @@ class EverydaySceneRecipe(PieceRecipe):
     noise_probability: float = 0.6
     noise_snr_db: tuple[float, float] = (10.0, 50.0)
     noise_dbfs: tuple[float, float] = (-72.0, -30.0)
+    background_probability: float = 0.6
     far_db: float = -3.0
     faintest_dbfs: float = -58.0
     unlabelled_from: float = 0.9
@@ -66,6 +69,7 @@ class EverydaySceneRecipe(PieceRecipe):
         not_negative(self, "gain_db")
         ascending(self, "peak_db", "noise_snr_db", "noise_dbfs")
         within(self, "unlabelled_from", 0.0, 1.0)
+        within(self, "background_probability", 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ class EverydayScenes:
         longest = round(LONGEST_S * SAMPLE_RATE)
         rows = tuple(replace(row, length=min(row.length, longest)) for row in kept.rows)
         self._pieces = PieceMaker(replace(kept, rows=rows), recipe, held_out)
+        self._backgrounds = [row for row in self._pieces.rows if row.label in lexicon.background]
 
     @property
     def rows(self) -> Sequence[StoredSound]:
@@ -147,7 +152,13 @@ class EverydayScenes:
         recipe = self.recipe
         rng = np.random.default_rng([self.seed, epoch, index])
         count = int(rng.choice(len(recipe.sound_counts), p=recipe.sound_counts))
-        placed = self._placed(count, count > 1 and rng.random() < recipe.sequence_probability, rng)
+        if count:
+            in_turn = count > 1 and rng.random() < recipe.sequence_probability
+            placed = self._placed([self._pieces.drawn(rng) for _ in range(count)], in_turn, rng)
+        elif self._backgrounds and rng.random() < recipe.background_probability:
+            placed = self._placed([self._backgrounds[int(rng.integers(len(self._backgrounds)))]], False, rng)
+        else:
+            placed = []
         total = np.zeros(_SAMPLES, np.float32)
         for one in placed:
             total[one.start : one.start + len(one.waveform)] += one.waveform
@@ -165,11 +176,10 @@ class EverydayScenes:
         heard = tuple(event for event in mixed(parts, SCENE_S) if event.level_db >= recipe.faintest_dbfs)
         return EverydayScene(total * np.float32(gain), heard)
 
-    def _placed(self, count: int, in_turn: bool, rng: np.random.Generator) -> list[_Placed]:
+    def _placed(self, rows: Sequence[StoredSound], in_turn: bool, rng: np.random.Generator) -> list[_Placed]:
         placed: list[_Placed] = []
-        cursor = 0
-        for number in range(count):
-            row = self._pieces.drawn(rng)
+        cursor, count = 0, len(rows)
+        for number, row in enumerate(rows):
             left = _SAMPLES - cursor
             room = round(left / (count - number) * rng.uniform(0.8, 1.2)) if in_turn else left
             piece = self._pieces.piece(row, min(room, left) if number + 1 < count else left, rng)

@@ -180,12 +180,12 @@ NOISES: dict[str, tuple[Callable[[Generator], Sound], ...]] = {
     "Hum": (hum,),
     "Mechanical fan": (fan,),
     "Wind": (wind,),
-    "Wind noise (microphone)": (microphone_wind,),
     "Clicking": (clicks,),
     "Static": (static,),
     "White noise": (white_noise,),
     "Pink noise": (pink_noise,),
     "Rumble": (rumble,),
-    "": (handling_noise, handling_noise, drops, engine),
+    "Noise": (microphone_wind, handling_noise, handling_noise),
+    "": (drops, engine),
 }
 """AudioSet's name of what is heard, "" where it has none or nobody can say, and what makes it."""

@@ -130,6 +130,15 @@ def test_noise_is_no_sound_whatever_a_tagger_takes_it_for(store: SoundStore) -> 
     assert made.heard_in(noise) == ()
 
 
+def test_where_nothing_is_to_be_named_there_is_noise_or_what_is_no_sound_of_a_thing(store: SoundStore) -> None:
+    recipe = replace(PLAIN, sound_counts=(1.0,), background_probability=0.5)
+    made = [scenes(store, recipe).scene(0, index) for index in range(20)]
+    assert all(scene.events == () for scene in made)
+    spectra = [np.abs(np.fft.rfft(scene.waveform)) for scene in made]
+    hums = [spectrum.argmax() == round(TONES["Static"] * 10.0) for spectrum in spectra]
+    assert 2 < sum(hums) < 18
+
+
 def test_beside_a_label_only_what_is_sure_is_heard(store: SoundStore) -> None:
     heard = [*HEARD]
     heard[0] = (
