@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantize.data.everyday.lexicon import Lexicon
+from quantize.evaluation.everyday.calibration import cross_fitted, fitted
 from quantize.evaluation.everyday.judging import right_names
 from quantize.evaluation.everyday.truth import JudgedWindow
 from quantize.evaluation.statistics import Floats, bootstrap, wilson
@@ -29,10 +30,14 @@ def reliability(lexicon: Lexicon, windows: Sequence[JudgedWindow]) -> dict[str, 
     Returns:
         ``names`` (their number), ``names_without_confidence`` (those that the bundle's own list did not find),
         ``expected_calibration_error``, ``intervals``, ``bins`` from the lowest that has a name: from, to, names, mean
-        confidence, share of right names, interval. Of windows without any confidence, the reason in ``left_out``.
+        confidence, share of right names, interval. ``calibration``: the scale and bias that would make them right as
+        often as they say (:class:`quantize.evaluation.everyday.calibration.Platt`), and the error that is left when
+        every second window has the numbers that fit the others. Of windows without any confidence, the reason in
+        ``left_out``.
     """
     rows, unsaid = [], 0
-    for window in windows:
+    said: list[tuple[float, bool, bool]] = []
+    for number, window in enumerate(windows):
         if window.kind == "absent" or window.confidences is None:
             continue
         row = np.zeros((3, BINS), np.int64)
@@ -43,6 +48,7 @@ def reliability(lexicon: Lexicon, windows: Sequence[JudgedWindow]) -> dict[str, 
             confidence = min(max(window.confidences[name], 0.0), 1.0)
             place = min(int(confidence * BINS), BINS - 1)
             row[:, place] += (1, round(confidence * _SCALE), int(right))
+            said.append((confidence, right, number % 2 == 0))
         rows.append(row.ravel())
     table = np.array(rows, np.int64).reshape(-1, 3 * BINS)
     names, sure, right_sums = table.sum(axis=0).reshape(3, BINS)
@@ -53,6 +59,7 @@ def reliability(lexicon: Lexicon, windows: Sequence[JudgedWindow]) -> dict[str, 
         "names": int(names.sum()),
         "names_without_confidence": unsaid,
         "expected_calibration_error": round(error, 4),
+        "calibration": _calibration(said),
         "intervals": {
             "expected_calibration_error": [round(v, 4) for v in bootstrap(table, expected_calibration_error)]
         },
@@ -68,6 +75,22 @@ def reliability(lexicon: Lexicon, windows: Sequence[JudgedWindow]) -> dict[str, 
             for place in range(BINS)
             if names[place]
         ],
+    }
+
+
+def _calibration(said: Sequence[tuple[float, bool, bool]]) -> dict[str, float]:
+    """The scale and bias that fit all names; of each half, calibrated by the other, the error."""
+    sure, right, halves = (np.array(column) for column in zip(*said, strict=True))
+    best, turned = fitted(sure, right), cross_fitted(sure, right, halves)
+    sums = np.zeros((3, BINS), np.int64)
+    places = np.minimum((turned * BINS).astype(int), BINS - 1)
+    for row, values in zip(sums, (np.ones(len(sure)), np.round(turned * _SCALE), right), strict=True):
+        np.add.at(row, places, values.astype(np.int64))
+    error = float(expected_calibration_error(sums.ravel()))
+    return {
+        "scale": round(best.scale, 4),
+        "bias": round(best.bias, 4),
+        "expected_calibration_error": round(error, 4),
     }
 
 

@@ -83,6 +83,13 @@ def _absent(measured: Mapping[str, Any] | None) -> str:
     return section("Absent sounds", outcomes + sounds + falsely)
 
 
+def _recalibrated(calibration: Mapping[str, float]) -> str:
+    return (
+        f"With sigmoid({calibration['scale']:.3f} · logit {calibration['bias']:+.3f}) the error would be "
+        f"{calibration['expected_calibration_error']:.3f}, each half of the windows calibrated by the other."
+    )
+
+
 def _reliability(measured: Mapping[str, Any]) -> str:
     if "left_out" in measured:
         return section("How surely, how often right", "", f"Left out: {measured['left_out']}.")
@@ -96,7 +103,7 @@ def _reliability(measured: Mapping[str, Any]) -> str:
     heads = ("confidence", "names", "mean confidence", "right", "95 % interval")
     note = (
         f"Expected calibration error {measured['expected_calibration_error']:.3f} over {measured['names']} names. A "
-        "name is right that is heard, or a coarser one of what is heard."
+        f"name is right that is heard, or a coarser one of what is heard. {_recalibrated(measured['calibration'])}"
     )
     return section("How surely, how often right", reliability_plot(measured) + table(heads, rows, range(1, 5)), note)
 
