@@ -1,4 +1,4 @@
-"""Two numbers that make confidences right as often as they say, and how well they do on what they were not fitted on."""
+"""Two numbers that make confidences right as often as they say, and how well they do on what they did not fit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Platt:
 
 
 def fitted(confidences: npt.ArrayLike, right: npt.ArrayLike) -> Platt:
-    """The maximum likelihood fit to smoothed targets (Platt, *Probabilistic Outputs for Support Vector Machines*, 1999).
+    """The likeliest fit to smoothed targets (Platt, *Probabilistic Outputs for Support Vector Machines*, 1999).
 
     Args:
         confidences: (N,) in 0..1, of names.
