@@ -116,6 +116,7 @@ class Trainer(Generic[Made]):
             parameter_groups(self.trainee, settings.weight_decay),
             lr=settings.learning_rate,
             betas=(0.95, 0.98),
+            fused=True,
         )
         warmup = max(2, settings.warmup_steps)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
