@@ -24,8 +24,7 @@ def check(context: Context) -> Sequence[Part]:
 def _first_steps() -> Iterator[Finding]:
     import numpy as np
 
-    from edge_aac.engines.tensor_rt.cuda_memory import Cuda, CudaStream, DeviceBuffer, PinnedBuffer
-    from edge_aac.errors import DeviceError
+    from edge_aac.engines.tensor_rt.cuda_memory import Cuda, CudaStream, DeviceBuffer, GpuRefusalError, PinnedBuffer
 
     cuda = Cuda()
     driver = cuda.checked("tell its driver's version", cuda.runtime.cudaDriverGetVersion())
@@ -55,8 +54,8 @@ def _first_steps() -> Iterator[Finding]:
     try:
         stream.launch(stream.capture(clear_and_return))
         stream.synchronise()
-    except DeviceError as error:
-        yield Finding("warning", f"no CUDA graph can be run ({error}): each decoding step is launched by itself")
+    except GpuRefusalError as error:
+        yield Finding("warning", f"no CUDA graph can be run ({error.why}): each decoding step is launched by itself")
         return
     if returned.array(np.uint8, shape).any():
         yield Finding("failed", "a CUDA graph did not do what was captured", _REPORT)

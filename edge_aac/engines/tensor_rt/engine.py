@@ -131,19 +131,15 @@ def _power_mode_mend(built_for: str, here: GpuIdentity) -> str:
 class DeviceContext:
     """The parts that the plans of a captioner share: TensorRT's runtime, its log, and one stream.
 
-    Args:
-        graphs: whether the decoding step is captured as a CUDA graph; without, each launch is the host's work.
-
     Raises:
         DeviceError: TensorRT or cuda-python is missing, or there is no GPU that they can use.
     """
 
     _shared: ClassVar[weakref.ReferenceType[DeviceContext] | None] = None
 
-    def __init__(self, graphs: bool = True) -> None:
+    def __init__(self) -> None:
         self.trt = load_tensorrt()
         self.cuda = Cuda()
-        self.graphs = graphs
         self.stream = CudaStream(self.cuda)
         self.log = TensorRtLog(self.trt)
         self._runtime = self.trt.Runtime(self.log.sink)
@@ -192,13 +188,16 @@ class TensorRtEngine:
         path: plan whose hash and origin were checked (:func:`check_plan`).
         device: shared by the plans of a captioner.
         build_command: command that builds the plan anew, for messages.
+        cuda_graphs: whether a decoding step is captured as a CUDA graph; without, each launch is the host's work.
 
     Raises:
         DataError: this TensorRT cannot load the plan.
         DeviceError: there is no room for its buffers.
     """
 
-    def __init__(self, path: Path, device: DeviceContext, build_command: str = BUILD_COMMAND) -> None:
+    def __init__(
+        self, path: Path, device: DeviceContext, build_command: str = BUILD_COMMAND, cuda_graphs: bool = True
+    ) -> None:
         self._device = device
         engine = device.load(path, build_command)
         self._plan = BoundPlan(path, engine, device.trt, device.log, build_command)
@@ -207,7 +206,7 @@ class TensorRtEngine:
         self._runs = 0
         self._decoder: DeviceDecoder | None = None
         if "self_keys_0" in self._plan.inputs:
-            self._decoder = DeviceDecoder(self._plan, device.cuda, device.stream, device.graphs)
+            self._decoder = DeviceDecoder(self._plan, device.cuda, device.stream, cuda_graphs)
         else:
             self._allocate()
 

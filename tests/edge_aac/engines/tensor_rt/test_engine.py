@@ -111,24 +111,30 @@ def test_one_graph_swapped_alone(
     same(noise_described(here, 5), noise_described(plain, 5), 1e-5)
 
 
+@pytest.mark.parametrize("cuda_version", ["12.9.2", "13.5.0"])
+@pytest.mark.parametrize("one_memory", [True, False])
 def test_nothing_goes_by_the_host_but_ids_and_logits(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one_memory: bool, cuda_version: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed = install(monkeypatch)
+    """On a board, whose GPU has no memory of its own, logits are written where the host reads them."""
+    installed = install(monkeypatch, cuda_version=cuda_version)
+    installed.cuda.properties["integrated"] = int(one_memory)
+    plain = Captioner(bundle, ONE_THREAD)
     here = captioner_of(bundle, engines_of(bundle, tmp_path, ("encoder", "decoder")), monkeypatch)
     noise_described(here, 0)
     copied = installed.cuda.copied
     copied.clear()
     installed.cuda.did.clear()
-    noise_described(here, 1)
+    same(noise_described(here, 1), noise_described(plain, 1), 1e-5)
     steps = installed.cuda.did["cudaGraphLaunch"]
     manifest = bundle.manifest
-    logits = 4 * here.rules.candidates * manifest.vocabulary_size
+    logits = 0 if one_memory else 4 * here.rules.candidates * manifest.vocabulary_size
     assert copied["device to pinned"] == 4 * (manifest.embedding_size + 1) + steps * logits
     padding = manifest.graphs["encoder"][0].shapes["cross_keys"][3]
     fed = copied["pinned to device"] - 4 * 998 * 128 - int(padding)
     assert 0 < fed <= steps * (256 + 8), "token ids, aligned, and the step"
     assert installed.cuda.did["cudaMalloc"] == installed.cuda.did["cudaMallocHost"] == 0
+    assert installed.cuda.did["cudaHostAlloc"] == 0
     assert installed.cuda.did["cudaStreamSynchronize"] == steps + 2
     assert installed.cuda.did["cudaStreamBeginCapture"] == 0
 
@@ -309,9 +315,6 @@ def test_no_room_on_the_gpu(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.
         ("cudaStreamSynchronize", "could not finish its work .*illegal memory access.*restart"),
         ("cudaMemcpyAsync", "could not copy from the host"),
         ("cudaMemcpy2DAsync", "could not copy within its memory"),
-        ("cudaStreamEndCapture", "could not capture a graph"),
-        ("cudaGraphInstantiate", "could not make a graph"),
-        ("cudaGraphLaunch", "could not launch a graph"),
     ],
 )
 def test_a_gpu_that_fails(

@@ -123,7 +123,7 @@ def test_the_cache_is_the_host_s(
     install(monkeypatch)
     device, host = _engines(tmp_path, head_size)
     if not graphs:
-        device = TensorRtEngine(tmp_path / "decoder.engine", DeviceContext(graphs=False))
+        device = TensorRtEngine(tmp_path / "decoder.engine", DeviceContext(), cuda_graphs=False)
     random = np.random.default_rng(seed)
     for _ in range(4):
         count, windows, memory_steps = (int(random.integers(1, largest + 1)) for largest in (_MAX_ROWS, _WINDOWS, 9))
@@ -232,3 +232,48 @@ def test_a_plan_of_an_older_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     stand_in_plan(tmp_path / "decoder.engine", tmp_path / "decoder.onnx", ranges)
     with pytest.raises(DataError, match="no memory_padding, its form is older.*export the bundle again"):
         TensorRtEngine(tmp_path / "decoder.engine", DeviceContext())
+
+
+@pytest.mark.parametrize(("integrated", "can_map"), [(1, 1), (1, 0), (0, 1)])
+@pytest.mark.parametrize("graphs", [True, False])
+def test_logits_of_a_large_vocabulary(
+    integrated: int, can_map: int, graphs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copied from a card at each step; from the one memory of a board, never."""
+    cuda = install(monkeypatch).cuda
+    cuda.properties |= {"integrated": integrated, "canMapHostMemory": can_map}
+    _decoder(tmp_path / "decoder.onnx", 8)
+    _widen(tmp_path / "decoder.onnx", 50_000)
+    stand_in_plan(tmp_path / "decoder.engine", tmp_path / "decoder.onnx", _ranges(8))
+    device = TensorRtEngine(tmp_path / "decoder.engine", DeviceContext(), cuda_graphs=graphs)
+    cross = np.random.default_rng(0).standard_normal((1, _LAYERS, _HEADS, 5, 8)).astype(np.float32)
+    memory = Memory(cross, cross, np.zeros((1, 5), bool))
+    cache = np.zeros((2, _LAYERS, 2, _HEADS, _CAPACITY, 8), np.float32)
+    expected = HostSteps(OnnxRuntimeEngine(tmp_path / "decoder.onnx", 1), (cache[0], cache[1]), memory)
+    found = device.open_steps(2, _CAPACITY, memory)
+    kept = []
+    for step in range(3):
+        ids = np.array([[3], [5]]) + step
+        logits, wanted = found.step(ids, step), expected.step(ids, step)
+        assert logits.shape == (2, 50_000)
+        assert np.abs(logits - wanted).max() <= 1e-4 * np.abs(wanted).max()
+        kept.append((logits, wanted))
+    for logits, wanted in kept:
+        assert np.abs(logits - wanted).max() <= 1e-4 * np.abs(wanted).max(), "a later step wrote over it"
+    mapped = bool(integrated and can_map)
+    assert cuda.copied["device to pinned"] == (0 if mapped else 3 * 2 * 50_000 * 4)
+    assert cuda.allocated("mapped") == (_MAX_ROWS * _WINDOWS * 50_000 * 4 if mapped else 0)
+    del device, found
+    assert cuda.allocated("mapped") == cuda.allocated("pinned") == cuda.allocated("device") == 0
+
+
+def _widen(path: Path, vocabulary: int) -> None:
+    """Give the decoder that many logits, all different."""
+    model = onnx.load(path)
+    node = next(node for node in model.graph.node if "logits" in node.output)
+    node.output[0] = "few"
+    columns = np.random.default_rng(2).standard_normal((2 * _LAYERS, vocabulary)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(columns, "columns_of_words"))
+    model.graph.node.append(helper.make_node("MatMul", ["few", "columns_of_words"], ["logits"]))
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = vocabulary
+    onnx.save(model, path)

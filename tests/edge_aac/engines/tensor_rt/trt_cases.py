@@ -106,8 +106,9 @@ def engines_of(
     bundle: Bundle, folder: Path, roles: tuple[GraphRole, ...], ways: Ways | None = None, graphs: bool = True
 ) -> dict[GraphRole, Engine]:
     """Plans of these graphs, loaded into one context."""
-    context = DeviceContext(graphs=graphs)
-    return {role: TensorRtEngine(plan_of(bundle, role, folder, ways), context, bundle.build_command) for role in roles}
+    context = DeviceContext()
+    plans = {role: plan_of(bundle, role, folder, ways) for role in roles}
+    return {role: TensorRtEngine(plan, context, bundle.build_command, graphs) for role, plan in plans.items()}
 
 
 def fbank(seed: int) -> np.ndarray:
