@@ -29,6 +29,7 @@ CUDA_PYTHON_MEND = (
 )
 
 _SUCCESS = 0
+_NO_VERSION = "0.0"
 
 
 def aligned(size: int) -> int:
@@ -51,6 +52,11 @@ def load_runtime() -> ModuleType:
         return importlib.import_module("cuda.bindings.runtime")
     except ImportError as error:
         raise DeviceError(f"cuda-python cannot be imported ({error}): {CUDA_PYTHON_MEND}") from error
+
+
+def _version(number: int) -> str:
+    """12060 → "12.6", as CUDA counts its versions."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 class GpuRefusalError(DeviceError):
@@ -86,11 +92,23 @@ class Cuda:
             )
             raise DeviceError(f"no CUDA GPU can be used here ({self._text(error)}): {mend}")
 
+    def versions(self) -> tuple[str, str]:
+        """Versions of CUDA ("12.6") that the driver and cuda-python are for; without a driver the first is "0.0"."""
+        driver = self.checked("tell its driver's version", self.runtime.cudaDriverGetVersion())
+        runtime = self.checked("tell its runtime's version", self.runtime.cudaRuntimeGetVersion())
+        return _version(driver), _version(runtime)
+
     def _driver_mend(self, error: Any) -> str:
-        """What mends a cuda-python for a newer JetPack than the board's; empty for any other error."""
+        """What mends a driver that is too old for cuda-python; empty for any other error.
+
+        And where there is no driver, of which CUDA says the same.
+        """
         if int(error) != int(self.runtime.cudaError_t.cudaErrorInsufficientDriver):
             return ""
-        return f"this cuda-python is of another JetPack, {CUDA_PYTHON_MEND}"
+        driver, runtime = self.versions()
+        if driver == _NO_VERSION:
+            return ""
+        return f"the driver is for CUDA {driver} and this cuda-python for CUDA {runtime}, {CUDA_PYTHON_MEND}"
 
     def properties(self) -> Any:
         """``cudaDeviceProp`` of the first GPU."""

@@ -30,6 +30,7 @@ from edge_aac.engines.tensor_rt.cuda_memory import (
 from edge_aac.engines.tensor_rt.device_array import DeviceArray
 from edge_aac.engines.tensor_rt.plan import BoundPlan, Shape
 from edge_aac.engines.tensor_rt.read_back import ReadBack
+from edge_aac.engines.tensor_rt.run_times import RunTimes
 from edge_aac.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -69,17 +70,19 @@ class DeviceDecoder:
         cuda: runtime that allocates the buffers.
         stream: stream that all work is enqueued on.
         graphs: whether the step is captured as a CUDA graph, where the GPU can do that.
+        times: of the steps.
 
     Raises:
         DataError: its inputs and outputs do not fit together.
         DeviceError: there is no room for the buffers.
     """
 
-    def __init__(self, plan: BoundPlan, cuda: Cuda, stream: CudaStream, graphs: bool) -> None:
+    def __init__(self, plan: BoundPlan, cuda: Cuda, stream: CudaStream, graphs: bool, times: RunTimes) -> None:
         self._plan = plan
         self._cuda = cuda
         self._stream = stream
         self._graphs = graphs
+        self._times = times
         if "memory_padding" not in plan.inputs:
             raise DataError(
                 f"{plan.path} has no memory_padding, its form is older than this edge-aac: export the bundle again"
@@ -139,7 +142,7 @@ class DeviceDecoder:
 
     def step(self, token_ids: TokenIds, step: int) -> Logits:
         """Decode a step of the windows that are open; see :meth:`edge_aac.engines.steps.DecodingSteps.step`."""
-        with self._stream.lock:
+        with self._stream.lock, self._times.one():
             self._arrange()
             fed = self._fed_host
             fed.array(self._plan.inputs["token_ids"].dtype, token_ids.shape)[...] = token_ids

@@ -84,6 +84,7 @@ class StandInCuda:
         did: how often each function was called.
         memory_bytes: of the GPU; more is refused.
         failing: function → name of the error that it gives; it does nothing then, so that a capture goes on.
+        driver: version of CUDA that the driver is for; 0 where there is none.
         uncapturable: whether what TensorRT does cannot be captured, which spoils the capture.
         properties: of the GPU.
     """
@@ -95,6 +96,7 @@ class StandInCuda:
         self.memory_bytes = 1 << 32
         self.failing: dict[str, str] = {}
         self.uncapturable = False
+        self.driver = 12_060
         self.properties: dict[str, Any] = dict(
             # Of 8 GB the firmware takes a part.
             **dict(name=b"Orin" + bytes(252), major=8, minor=7, integrated=1, canMapHostMemory=1),
@@ -169,7 +171,7 @@ class StandInCuda:
         return ("cudaSuccess", SimpleNamespace(**self.properties)) if device == 0 else ("cudaErrorInvalidValue", None)
 
     def _cudaDriverGetVersion(self) -> tuple[Any, ...]:
-        return "cudaSuccess", 12_060
+        return "cudaSuccess", self.driver
 
     def _cudaRuntimeGetVersion(self) -> tuple[Any, ...]:
         return "cudaSuccess", 12_090

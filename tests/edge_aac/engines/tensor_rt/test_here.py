@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -97,7 +98,10 @@ def test_no_cuda_python(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("answer", "mend"),
     [
-        ("cudaErrorInsufficientDriver", "of another JetPack, run `pip install 'cuda-python>=12.8,<13'` on JetPack 6"),
+        (
+            "cudaErrorInsufficientDriver",
+            "the driver is for CUDA 12.6 and this cuda-python for CUDA 12.9, run `pip install 'cuda-python>=12.8,<13'`",
+        ),
         ("cudaErrorNoDevice", "groups video and render.*--backend onnxruntime"),
     ],
 )
@@ -106,6 +110,32 @@ def test_no_gpu(answer: str, mend: str, monkeypatch: pytest.MonkeyPatch) -> None
     installed.cuda.failing["cudaGetDeviceCount"] = answer
     with pytest.raises(DeviceError, match=f"no CUDA GPU can be used here .*{mend}") as caught:
         Cuda()
+    _one_sentence(caught)
+
+
+def test_no_driver_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA says the same as of one that is too old; another cuda-python would not help."""
+    installed = install(monkeypatch)
+    installed.cuda.failing["cudaGetDeviceCount"] = "cudaErrorInsufficientDriver"
+    installed.cuda.driver = 0
+    with pytest.raises(DeviceError, match=r"no CUDA GPU can be used here .*--runtime nvidia") as caught:
+        Cuda()
+    assert "pip install" not in str(caught.value)
+    _one_sentence(caught)
+
+
+def test_a_driver_too_old_for_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of an image for JetPack 7 on a board with JetPack 6: the constructor gets a null pointer from the library."""
+    installed = install(monkeypatch)
+
+    def refuse(sink: Any) -> None:
+        installed.tensorrt.log_line(sink, "ERROR", "Error Code 6: CUDA initialization failure with error: 35\nmore")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(installed.tensorrt.module, "Runtime", refuse)
+    sentence = r"TensorRT 10\.3\.0 does not start.* for CUDA 12\.6 \(.*error: 35\): take"
+    with pytest.raises(DeviceError, match=sentence) as caught:
+        DeviceContext()
     _one_sentence(caught)
 
 
