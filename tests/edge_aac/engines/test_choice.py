@@ -20,7 +20,7 @@ from edge_aac.models.seq2seq import Captioner
 from tests.edge_aac.bundle.bundle_folder import UncheckedBundle
 from tests.edge_aac.fakes import described
 
-ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
+ROLES: tuple[GraphRole, ...] = tuple(open_bundle(DEFAULT_BUNDLE).manifest.graphs)
 HERE = tensor_rt.GpuIdentity("sm_87", "Orin", 8, 16, "10.3.0", True)
 MISSING = DeviceError("TensorRT is not installed: install JetPack")
 

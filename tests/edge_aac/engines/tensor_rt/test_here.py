@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge_aac.bundle.manifest import Graph, GraphRole, Manifest
-from edge_aac.bundle.store import Bundle, open_bundle
+from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.tensor_rt.cuda_memory import Cuda
 from edge_aac.engines.tensor_rt.engine import DeviceContext, check_plan, memory_class_gb, this_gpu
 from edge_aac.engines.tensor_rt.library import TensorRtLog
@@ -193,7 +193,7 @@ def _for(gpu: str, tensorrt: str = "10.3.0") -> dict[str, object]:
 
 def _bundle_with(role: GraphRole = "encoder", **changes: object) -> tuple[Bundle, Graph]:
     """The built-in bundle with an ONNX file for TensorRT and a plan of it; only the manifest is looked at."""
-    bundle = open_bundle("esc10-tiny")
+    bundle = open_bundle(DEFAULT_BUNDLE)
     parent = bundle.manifest.graphs[role][0]
     onnx = parent.model_copy(
         update={"file": f"{role}.fp16.onnx", "sha256": "b" * 64, "backend": "tensorrt-onnx", "precision": "fp16"}
@@ -203,7 +203,7 @@ def _bundle_with(role: GraphRole = "encoder", **changes: object) -> tuple[Bundle
     plan = onnx.model_copy(update={**fields, "parent_sha256": "b" * 64, **changes})
     forms = {**bundle.manifest.graphs, role: [plan, onnx, parent]}
     manifest: Manifest = bundle.manifest.model_copy(update={"graphs": forms})
-    return Bundle(bundle.folder, manifest, "esc10-tiny"), plan
+    return Bundle(bundle.folder, manifest, DEFAULT_BUNDLE), plan
 
 
 def test_a_plan_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +228,9 @@ def test_a_plan_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plan_of_another_machine(changes: dict[str, object], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     bundle, plan = _bundle_with(**changes)
-    with pytest.raises(DataError, match=f"{sentence}.*: run `edge-aac build-engine --bundle esc10-tiny`") as caught:
+    with pytest.raises(
+        DataError, match=f"{sentence}.*: run `edge-aac build-engine --bundle {DEFAULT_BUNDLE}`"
+    ) as caught:
         check_plan(plan, bundle)
     _one_sentence(caught)
 

@@ -17,7 +17,7 @@ from edge_aac.engines.tensor_rt.device_array import DeviceArray
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError
 from edge_aac.models.encoding import memory_of
-from tests.edge_aac.engines.tensor_rt.trt_cases import fbank, install, plan_of
+from tests.edge_aac.engines.tensor_rt.trt_cases import encoder_inputs, install, plan_of
 from tests.edge_aac.engines.tensor_rt.trt_stand_in_parts import stand_in_plan
 
 _LAYERS, _HEADS, _CAPACITY, _MAX_ROWS, _WINDOWS = 2, 3, 7, 4, 3
@@ -176,19 +176,20 @@ def test_an_output_is_refused_after_the_next_run(tmp_path: Path, monkeypatch: py
     encoder = TensorRtEngine(plan_of(bundle, "encoder", tmp_path), context)
     decoder = TensorRtEngine(plan_of(bundle, "decoder", tmp_path), context)
     resident = ("cross_keys", "cross_values")
-    first = encoder.run_resident({"fbank": fbank(0)[np.newaxis]}, resident)
+    one, other = encoder_inputs(bundle, 0), encoder_inputs(bundle, 1)
+    first = encoder.run_resident(one, resident)
     expected = [first[name].host() for name in resident]
-    second = encoder.run_resident({"fbank": fbank(1)[np.newaxis]}, resident)
+    second = encoder.run_resident(other, resident)
     for name in resident:
         with pytest.raises(RuntimeError, match="ran again before this output was read"):
             first[name].host()
     with pytest.raises(RuntimeError, match="ran again before this output was read"):
         decoder.open_steps(2, 8, memory_of(first))
     # A run that leaves nothing there overwrites the buffers, too.
-    encoder.run({"fbank": fbank(0)[np.newaxis]})
+    encoder.run(one)
     with pytest.raises(RuntimeError, match="ran again before this output was read"):
         decoder.open_steps(2, 8, memory_of(second))
-    third = encoder.run_resident({"fbank": fbank(0)[np.newaxis]}, resident)
+    third = encoder.run_resident(one, resident)
     decoder.open_steps(2, 8, memory_of(third)).step(np.array([[2], [9]]), 0)
     for name, numbers in zip(resident, expected, strict=True):
         assert np.array_equal(third[name].host(), numbers)
