@@ -59,7 +59,8 @@ def _engines(context: Context, name: str) -> Iterator[Finding]:
     if not planned:
         yield Finding("failed", f"{name} holds no engine of TensorRT", f"run `{bundle.build_command}`")
         return
-    captioner = Captioner(bundle, EngineOptions("auto"), context.settings.get(CaptionerSettings).candidates)
+    settings = context.settings.get(CaptionerSettings)
+    captioner = Captioner(bundle, EngineOptions("auto", cuda_graphs=settings.cuda_graph), settings.candidates)
     left = [role for role in bundle.manifest.graphs if role not in planned]
     beside = f", beside the processor's {' and '.join(left)}" if left else ""
     yield Finding("warning" if left else "ok", f"the engines of {', '.join(planned)} were loaded{beside}")
@@ -67,6 +68,8 @@ def _engines(context: Context, name: str) -> Iterator[Finding]:
     stages = ", ".join(f"{stage} {ms:.2f} ms" for stage, ms in measured.stage_ms.items())
     total_ms = sum(measured.stage_ms.values())
     yield Finding("ok", f"a window takes {total_ms:.2f} ms: {stages} (captions of {measured.tokens} tokens)")
+    runs = [f"{role} {ms:.3f} ms" for role, ms in run_ms(bundle).items()]
+    yield Finding("ok", f"a run of each engine takes, with its copies: {', '.join(runs)}")
     clock = gpu_clock(context.root)
     board = board_of(gpu.architecture, gpu.multiprocessors, gpu.memory_gb, clock.highest if clock else None)
     if board is None:
@@ -101,6 +104,20 @@ def measure(captioner: Captioner) -> Measured:
         max(len(captioner.tokenizer.encode(caption.text).ids) for caption in each.ranked) for each in descriptions
     )
     return Measured(stages, round(median(longest)) + 2)
+
+
+def run_ms(bundle: Bundle) -> dict[str, float]:
+    """Role → median milliseconds of a run of its engine in this process; of the decoder, that is a step."""
+    from edge_aac.engines.tensor_rt.engine import DeviceContext
+
+    times = DeviceContext.shared().times
+    found = {
+        role: times[path].median_ms
+        for role, forms in bundle.manifest.graphs.items()
+        for path in map(bundle.path, forms)
+        if path in times
+    }
+    return {role: ms for role, ms in found.items() if ms is not None}
 
 
 def _share(captioner: Captioner, gpu: GpuIdentity, board: Board, measured: Measured) -> Finding:

@@ -3,6 +3,9 @@
 Arithmetic is that of the GPU alone, dense, in the module's highest power mode: INT8 = multiprocessors (SMs) x
 multiply-accumulates that one does in a clock (:data:`INT8_MACS`) x 2 x clock, FP16 half of it. NVIDIA's data sheets
 often give twice that (with sparsity) and add the DLAs.
+
+FP8 is derived, not read in a table of NVIDIA's: of Thor they give 2070 TFLOPS on FP4 numbers with sparsity, which is
+half of it without, and half of that on FP8 numbers: 517, as many as on INT8 numbers.
 """
 
 from __future__ import annotations
@@ -12,6 +15,12 @@ from dataclasses import dataclass
 INT8_MACS = {"sm_87": 2048, "sm_110": 8192}
 """Architecture → INT8 multiply-accumulates of one multiprocessor in one clock: of Ampere as in Orin, which has no FP8,
 and of Blackwell as in Thor, which does as many in FP8."""
+
+
+CORE_MACS = {"sm_87": 256, "sm_110": 256}
+"""Architecture → FP16 multiply-accumulates of one multiprocessor in one clock without its tensor cores. The CUDA C++
+Programming Guide ("Arithmetic Instructions") has 256 for 8.0, 128 for 8.6, and neither 8.7 nor 11.0: the larger number,
+so that a bound stays one."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +46,23 @@ class Board:
     bandwidth_gb_s: float
     memory_gb: float
     watts: tuple[int, int]
-    fp8_tflops: float | None = None
-    architecture: str = ""
-    multiprocessors: int = 0
-    gpu_mhz: int = 0
+    fp8_tflops: float | None
+    architecture: str
+    multiprocessors: int
+    gpu_mhz: float
+
+    @property
+    def core_tflops(self) -> float:
+        """10^12 operations a second on FP16 numbers outside the tensor cores."""
+        return 2 * self.multiprocessors * CORE_MACS[self.architecture] * self.gpu_mhz / 1e6
 
 
 BOARDS = {
     "orin-nano-8gb": Board("Jetson Orin Nano 8 GB", 10, 20, 68, 8, (7, 15), None, "sm_87", 8, 625),
     "orin-nano-super": Board("Jetson Orin Nano 8 GB, Super mode", 17, 33, 102, 8, (7, 25), None, "sm_87", 8, 1020),
     "orin-nx-16gb": Board("Jetson Orin NX 16 GB", 15, 30, 102, 16, (10, 25), None, "sm_87", 8, 918),
+    "orin-nx-super": Board("Jetson Orin NX 16 GB, Super mode", 19, 38, 102, 16, (10, 40), None, "sm_87", 8, 1173),
+    "agx-orin-32gb": Board("Jetson AGX Orin 32 GB", 27, 53, 205, 32, (15, 40), None, "sm_87", 14, 930),
     "agx-orin-64gb": Board("Jetson AGX Orin 64 GB", 43, 85, 205, 64, (15, 60), None, "sm_87", 16, 1300),
     "thor-t5000": Board("Jetson Thor T5000", 258, 517, 273, 128, (40, 130), 517, "sm_110", 20, 1575),
 }

@@ -159,8 +159,9 @@ def _show(report: dict[str, Any]) -> None:
     console = Console(highlight=False, markup=False)
     console.width = max(console.width, WIDTH)  # a pipe has none of its own, and no number is to be cut
     board = report["board"]
+    fp8 = f"FP8 {board['fp8_tflops']} TFLOPS, " if board["fp8_tflops"] else ""
     console.print(
-        f"{board['title']}: FP16 {board['fp16_tflops']} TFLOPS, INT8 {board['int8_tops']} TOPS, "
+        f"{board['title']}: FP16 {board['fp16_tflops']} TFLOPS, INT8 {board['int8_tops']} TOPS, {fp8}"
         f"{board['bandwidth_gb_s']} GB/s, {board['memory_gb']} GB\n{report['note']}"
     )
     for model in report["models"]:

@@ -28,6 +28,7 @@ _UNCOUNTED = {
     *("Attention", "MultiHeadAttention", "RNN", "LSTM", "GRU", "DeformConv", "Einsum"),
     *("MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "DynamicQuantizeMatMul", "MatMulNBits"),
 }
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
 # They read some rows of a table, not all of it.
 _ROW_READERS = {"Gather", "Slice"}
 # Another layout of a weight is still a weight; what is computed of weights (position scores, say) is not one.
@@ -39,8 +40,11 @@ class GraphCosts:
     """One run of one graph. "Numbers" are those whose precision can be chosen (floats), whatever their size in bytes.
 
     Attributes:
-        weight_macs: multiply-accumulates (MACs) of products with a weight that have more than one row: where INT8 pays.
-        other_macs: MACs of all other products, as in attention, and of single rows.
+        weight_macs: multiply-accumulates (MACs) of products with a weight that have more than one row: where 8-bit
+            numbers pay.
+        other_macs: MACs of all other products, as in attention, of single rows, and of convolutions in groups or of one
+            input channel, which stay FP16 in every engine (:mod:`quantize.graphs.layers`).
+        depthwise_macs: MACs of convolutions of each channel by itself: a tensor core has nothing to share there.
         folded_macs: MACs of products of weights alone, which an engine works out once, when it loads.
         product_weights: numbers of the weights of ``weight_macs``.
         stored: numbers of all weights.
@@ -52,6 +56,7 @@ class GraphCosts:
 
     weight_macs: int
     other_macs: int
+    depthwise_macs: int
     folded_macs: int
     product_weights: int
     stored: int
@@ -63,7 +68,7 @@ class GraphCosts:
     @property
     def macs(self) -> int:
         """That every run has to do."""
-        return self.weight_macs + self.other_macs
+        return self.weight_macs + self.other_macs + self.depthwise_macs
 
 
 def graph_costs(path: Path, shapes: Mapping[str, Sequence[int | str]]) -> GraphCosts:
@@ -143,7 +148,7 @@ class ShapedGraph:
         Raises:
             DataError: a product's shape is not known, or there is an operator that is not counted.
         """
-        weight_macs = other_macs = folded_macs = 0
+        weight_macs = other_macs = depthwise_macs = folded_macs = 0
         product_weights: dict[str, int] = {}
         for node in self._graph.node:
             if node.op_type in _UNCOUNTED:
@@ -154,7 +159,9 @@ class ShapedGraph:
             weights = [name for name in operands if name in self._weight_layouts]
             if self._constants.issuperset(operands):
                 folded_macs += macs
-            elif weights and rows > 1:
+            elif self._is_depthwise(node):
+                depthwise_macs += macs
+            elif weights and rows > 1 and not self._has_few_channels(node):
                 weight_macs += macs
                 product_weights[weights[0]] = prod(self.shape(weights[0]))
             else:
@@ -163,6 +170,7 @@ class ShapedGraph:
         return GraphCosts(
             weight_macs,
             other_macs,
+            depthwise_macs,
             folded_macs,
             sum(product_weights.values()),
             sum(self._weights.values()),
@@ -250,7 +258,7 @@ class ShapedGraph:
 
     def _product(self, node: NodeProto) -> tuple[int, int, tuple[str, str]] | None:
         """MACs, rows and the two operands of a product; None for what is none."""
-        if node.op_type not in {"MatMul", "Gemm", "Conv", "ConvTranspose"} or node.domain not in {"", "ai.onnx"}:
+        if node.op_type not in {"MatMul", "Gemm", *_CONVOLUTIONS} or node.domain not in {"", "ai.onnx"}:
             return None
         left, right = node.input[0], node.input[1]
         numbers = prod(self.shape(node.output[0]))
@@ -266,6 +274,18 @@ class ShapedGraph:
             inner = self.shape(left)[0 if "transA" in turned else 1]
             columns = self.shape(right)[0 if "transB" in turned else 1]
         return numbers * inner, numbers // columns, (left, right)
+
+    def _is_depthwise(self, node: NodeProto) -> bool:
+        """Whether it is a convolution of each channel by itself."""
+        if node.op_type not in _CONVOLUTIONS or _groups(node) == 1:
+            return False
+        return _groups(node) == self.shape(node.input[0])[1]
+
+    def _has_few_channels(self, node: NodeProto) -> bool:
+        """Whether it is a convolution of too few channels for 8-bit numbers: in groups, or of one input channel."""
+        if node.op_type not in _CONVOLUTIONS:
+            return False
+        return _groups(node) > 1 or self.shape(node.input[0])[1] == 1
 
     def _read(self) -> int:
         whole: set[str] = set()
@@ -290,6 +310,10 @@ class ShapedGraph:
     def _bytes(self, name: str) -> int:
         kind = helper.tensor_dtype_to_np_dtype(self._types[name].tensor_type.elem_type)
         return int(self._numbers(name) * kind.itemsize)
+
+
+def _groups(node: NodeProto) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
 
 
 def _constant(attribute: onnx.AttributeProto) -> TensorProto:

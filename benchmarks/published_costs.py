@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import prod
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -77,6 +78,7 @@ def text_embedder_costs(embedder: TextEmbedder, texts: int, tokens: int) -> Grap
     return GraphCosts(
         weight_macs=weight_macs - single,
         other_macs=other_macs + single,
+        depthwise_macs=0,
         folded_macs=0,
         product_weights=stored - tables - norms - single,
         stored=stored,
@@ -90,8 +92,10 @@ def text_embedder_costs(embedder: TextEmbedder, texts: int, tokens: int) -> Grap
 def _encoder(config: CaptionerConfig, macs: int) -> GraphCosts:
     with torch.device("meta"):
         captioner = Captioner(config).eval()
+        thin, depthwise = _thin_convolutions(captioner, lambda: encode_window(captioner))
         weight_macs, other_macs = _macs(lambda: encode_window(captioner))
     assert weight_macs + other_macs == macs, "both count the same window"
+    thin_macs, depthwise_macs = sum(thin.values()), sum(depthwise.values())
     dim, steps = config.beats.dim, config.memory_steps
     # The audio embedding is of one row; relative positions are the same for every window.
     head = config.embedding_ffn_dim * (dim + config.embedding_dim)
@@ -107,13 +111,15 @@ def _encoder(config: CaptionerConfig, macs: int) -> GraphCosts:
         and not _POSITION_TABLE.search(name)
         and not name.endswith((".pos_bias_u", ".pos_bias_v", ".grep_a"))
         if not name.startswith("encoder_embed_mlp.") and ".linear_pos." not in name
+        if not name.startswith((*thin, *depthwise))
     )
     # Of cross-attention's positions, of the relative distances, and of the Conformer's table, which is computed.
     rows = steps * dim + (tables - (config.max_memory_positions + 2) * dim) + (2 * steps - 1) * dim
     kept = config.decoder.layers * steps * dim
     return GraphCosts(
-        weight_macs=weight_macs - head - folded,
-        other_macs=other_macs + head,
+        weight_macs=weight_macs - head - folded - thin_macs - depthwise_macs,
+        other_macs=other_macs + head + thin_macs,
+        depthwise_macs=depthwise_macs,
         folded_macs=folded,
         product_weights=products,
         stored=learnt + statistics + (2 * config.conformer.max_positions - 1) * dim,
@@ -135,6 +141,7 @@ def _step(config: CaptionerConfig, macs: int, weight_bytes: int, candidates: int
     return GraphCosts(
         weight_macs=candidates * (macs - attention) if candidates > 1 else 0,
         other_macs=candidates * (attention if candidates > 1 else macs),
+        depthwise_macs=0,
         folded_macs=0,
         product_weights=layers * (6 * dim * dim + 2 * dim * config.decoder.ffn_dim) + vocabulary * dim,
         stored=read - (candidates + 1) * dim + (config.decoder.max_positions + 2) * dim,
@@ -143,6 +150,28 @@ def _step(config: CaptionerConfig, macs: int, weight_bytes: int, candidates: int
         outputs={"logits": candidates * vocabulary, **new},
         other_bytes=(candidates + 1) * TOKEN_ID_BYTES + config.memory_steps,  # a byte of padding's mask each
     )
+
+
+def _thin_convolutions(model: torch.nn.Module, run: Callable[[], object]) -> tuple[dict[str, int], dict[str, int]]:
+    """Convolutions that stay FP16, and those of each channel by itself: name and dot → MACs of one run."""
+    thin: dict[str, int] = {}
+    depthwise: dict[str, int] = {}
+
+    def count(name: str, layer: torch.nn.Conv1d | torch.nn.Conv2d, made: torch.Tensor) -> None:
+        if layer.groups > 1 or layer.in_channels == 1:
+            each = depthwise if 1 < layer.groups == layer.in_channels else thin
+            each[f"{name}."] = each.get(f"{name}.", 0) + made.numel() * prod(layer.weight.shape[1:])
+
+    hooks = [
+        layer.register_forward_hook(lambda layer, _, made, name=name: count(name, layer, made))  # type: ignore[misc]
+        for name, layer in model.named_modules()
+        if isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d)
+    ]
+    with torch.no_grad():
+        run()
+    for hook in hooks:
+        hook.remove()
+    return thin, depthwise
 
 
 def _macs(run: Callable[[], object]) -> tuple[int, int]:

@@ -21,12 +21,13 @@ from edge_aac.bundle.patches import STEM
 from edge_aac.bundle.store import Bundle
 from edge_aac.errors import ConfigError, DataError
 
-Precision = Literal["fp16", "int8+fp16"]
-PRECISIONS: tuple[Precision, ...] = ("fp16", "int8+fp16")
-"""What a board's engines compute in. FP32 has no tensor cores, and how fast it is without them no board's facts say."""
+Precision = Literal["fp16", "int8+fp16", "fp8+fp16"]
+PRECISIONS: tuple[Precision, ...] = ("fp16", "int8+fp16", "fp8+fp16")
+"""What boards' engines compute in, the last where the GPU has FP8. FP32 has no tensor cores, and how fast it is without
+them no board's facts say."""
 
-INT8_ROLES = (STEM, "encoder")
-"""Graphs that are built with INT8; the decoder and the text embedder are FP16 in every engine."""
+NARROW_ROLES = (STEM, "encoder")
+"""Graphs that are built with 8-bit numbers; the decoder and the text embedder are FP16 in every engine."""
 
 FP32_BYTES, FP16_BYTES = 4, 2
 SCHEMA = "edge-aac/roofline/1"
@@ -165,12 +166,34 @@ def _shapes(graph: Graph, sizes: Mapping[str, int]) -> dict[str, list[int | str]
 
 
 def bound(role: str, part: Part, board: Board, precision: Precision) -> Bound:
-    """The least time of a part's runs on a board."""
+    """The least time of a part's runs on a board.
+
+    Raises:
+        ConfigError: the board has no numbers of that precision.
+    """
     costs = part.costs
-    int8 = costs.weight_macs if _has_int8(role, precision) else 0
-    seconds = 2 * int8 / (board.int8_tops * 1e12) + 2 * (costs.macs - int8) / (board.fp16_tflops * 1e12)
+    narrow = costs.weight_macs if _is_narrow(role, precision) else 0
+    wide = costs.weight_macs - narrow + costs.other_macs
+    tera = wide / board.fp16_tflops + costs.depthwise_macs / board.core_tflops
+    if narrow:
+        tera += narrow / _narrow_tops(board, precision)
+    seconds = 2 * tera / 1e12
     traffic = run_bytes(role, costs, precision) / (board.bandwidth_gb_s * 1e9)
     return Bound(1e3 * part.runs * seconds, 1e3 * part.runs * traffic)
+
+
+def precisions_of(board: Board) -> tuple[Precision, ...]:
+    """What engines can compute in on a board."""
+    return tuple(precision for precision in PRECISIONS if "fp8" not in precision or board.fp8_tflops)
+
+
+def _narrow_tops(board: Board, precision: Precision) -> float:
+    """10^12 operations a second on the 8-bit numbers of a precision."""
+    if precision == "int8+fp16":
+        return board.int8_tops
+    if not board.fp8_tflops:
+        raise ConfigError(f"a {board.title} has no FP8: choose another board or precision")
+    return board.fp8_tflops
 
 
 def run_bytes(role: str, costs: GraphCosts, precision: Precision) -> int:
@@ -198,12 +221,12 @@ def memory_bytes(model: Model, precision: Precision | Literal["fp32"]) -> int:
 
 
 def _weight_bytes(role: str, costs: GraphCosts, numbers: int, precision: Precision) -> int:
-    int8 = costs.product_weights if _has_int8(role, precision) else 0
-    return int8 + FP16_BYTES * (numbers - int8)
+    narrow = costs.product_weights if _is_narrow(role, precision) else 0
+    return narrow + FP16_BYTES * (numbers - narrow)
 
 
-def _has_int8(role: str, precision: Precision) -> bool:
-    return precision == "int8+fp16" and role in INT8_ROLES
+def _is_narrow(role: str, precision: Precision) -> bool:
+    return precision != "fp16" and role in NARROW_ROLES
 
 
 def bounds(model: Model, board: Board, precision: Precision) -> dict[str, Bound]:
@@ -229,7 +252,7 @@ def model_report(model: Model, board: Board) -> dict[str, Any]:
             "text_tokens": model.decoding.text_tokens,
         },
         "weights_and_caches_fp32_bytes": memory_bytes(model, "fp32"),
-        "precisions": {precision: _precision_report(model, board, precision) for precision in PRECISIONS},
+        "precisions": {precision: _precision_report(model, board, precision) for precision in precisions_of(board)},
     }
 
 
@@ -248,7 +271,9 @@ def _precision_report(model: Model, board: Board, precision: Precision) -> dict[
 def _part_report(role: str, part: Part, limit: Bound, precision: Precision, total: float) -> Iterator[tuple[str, Any]]:
     yield "runs", part.runs
     yield "macs_a_run", part.costs.macs
-    yield "int8_macs_a_run", part.costs.weight_macs if _has_int8(role, precision) else 0
+    for name in ("int8", "fp8"):
+        yield f"{name}_macs_a_run", part.costs.weight_macs if name in precision and _is_narrow(role, precision) else 0
+    yield "depthwise_macs_a_run", part.costs.depthwise_macs
     yield "bytes_a_run", run_bytes(role, part.costs, precision)
     yield "arithmetic_ms", limit.arithmetic_ms
     yield "bandwidth_ms", limit.bandwidth_ms

@@ -21,6 +21,9 @@ health() {
   edge-aac service health
 }
 
+# The bundle that the stream takes where none is named.
+default_bundle() { python3 -c 'from edge_aac.bundle.store import DEFAULT_BUNDLE as name; print(name)'; }
+
 # What engines depend on, in one line, and whether they are there.
 identity() {
   local bundle=$1 backend=$2 gpu built=none
@@ -119,7 +122,10 @@ done
 export XDG_DATA_HOME
 # Of a container that was ended the hard way and starts again.
 rm -f "$EDGE_AAC_STATE_FILE"
-bundle=$(option_of --bundle "${EDGE_AAC_BUNDLE:-esc10-tiny}" "$@")
+bundle=$(option_of --bundle "${EDGE_AAC_BUNDLE:-}" "$@")
+if [ -z "$bundle" ]; then
+  bundle=$(default_bundle) || { say "the package cannot tell its default bundle: build the image again"; exit 70; }
+fi
 backend=$(option_of --backend "${EDGE_AAC_BACKEND:-tensorrt}" "$@")
 build_where_missing "$bundle" "$backend" || exit
 exec edge-aac stream "$@"

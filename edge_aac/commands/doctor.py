@@ -33,7 +33,7 @@ EXAMPLES = """Examples:
 
   edge-aac doctor --json | jq -r 'select(.status != "ok")'
 
-  edge-aac doctor --gpu --bundle esc10-tiny > board.txt
+  edge-aac doctor --gpu > board.txt
 """
 
 FAILED = 1

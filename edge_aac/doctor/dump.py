@@ -156,14 +156,15 @@ class Dump:
         return [reader(name) for name in listed]
 
     def _builds(self) -> str:
-        from edge_aac.bundle.build_reports import last_report
+        from edge_aac.bundle.build_reports import last_report, unfinished_build
         from edge_aac.bundle.names import bundle_names
         from edge_aac.models.settings import CaptionerSettings
 
         if self._context.loaded is None:
             return ""
-        kept = [last_report(name) for name in bundle_names(self._context.loaded.get(CaptionerSettings).bundle)]
-        return "".join(json.dumps(report, ensure_ascii=False, indent=1) + "\n" for report in kept if report)
+        names = bundle_names(self._context.loaded.get(CaptionerSettings).bundle)
+        kept = [told for name in names for told in (unfinished_build(name), last_report(name)) if told]
+        return json.dumps(kept, ensure_ascii=False, indent=1) + "\n" if kept else ""
 
     def _machine(self) -> str:
         blocks = [f"== /{name}\n{text}\n" for name in _BOARD_FILES if (text := self._context.text(name))]

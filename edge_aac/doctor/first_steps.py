@@ -24,14 +24,19 @@ def check(context: Context) -> Sequence[Part]:
 def _first_steps() -> Iterator[Finding]:
     import numpy as np
 
-    from edge_aac.engines.tensor_rt.cuda_memory import Cuda, CudaStream, DeviceBuffer, PinnedBuffer
-    from edge_aac.errors import DeviceError
+    from edge_aac.engines.tensor_rt.cuda_memory import (
+        Cuda,
+        CudaStream,
+        DeviceBuffer,
+        GpuRefusalError,
+        MappedBuffer,
+        PinnedBuffer,
+    )
 
     cuda = Cuda()
-    driver = cuda.checked("tell its driver's version", cuda.runtime.cudaDriverGetVersion())
-    runtime = cuda.checked("tell its runtime's version", cuda.runtime.cudaRuntimeGetVersion())
+    driver, runtime = cuda.versions()
     # A finding a step: a library that crashes shows how far it came.
-    yield Finding("ok", f"cuda-bindings {_binding()}: CUDA {_shown(runtime)} on a driver for CUDA {_shown(driver)}")
+    yield Finding("ok", f"cuda-bindings {_binding()}: CUDA {runtime} on a driver for CUDA {driver}")
     sent, returned = (PinnedBuffer(cuda, SIZE_BYTES) for _ in range(2))
     first, second = (DeviceBuffer(cuda, SIZE_BYTES) for _ in range(2))
     stream = CudaStream(cuda)
@@ -48,6 +53,16 @@ def _first_steps() -> Iterator[Finding]:
         return
     yield Finding("ok", "what was copied to the GPU and back is what was sent")
 
+    if cuda.shares_memory():
+        mapped = MappedBuffer(cuda, SIZE_BYTES)
+        mapped.array(np.uint8, shape)[:] = 1
+        stream.clear(mapped.device_address, SIZE_BYTES)
+        stream.synchronise()
+        if mapped.array(np.uint8, shape).any():
+            yield Finding("failed", "what the GPU wrote into the host's memory is not there", _REPORT)
+            return
+        yield Finding("ok", "the GPU wrote into the host's memory (cudaHostAllocMapped), from where logits are read")
+
     def clear_and_return() -> None:
         stream.clear(second.address, SIZE_BYTES)
         stream.download(returned, second.address, SIZE_BYTES)
@@ -55,8 +70,8 @@ def _first_steps() -> Iterator[Finding]:
     try:
         stream.launch(stream.capture(clear_and_return))
         stream.synchronise()
-    except DeviceError as error:
-        yield Finding("warning", f"no CUDA graph can be run ({error}): each decoding step is launched by itself")
+    except GpuRefusalError as error:
+        yield Finding("warning", f"no CUDA graph can be run ({error.why}): each decoding step is launched by itself")
         return
     if returned.array(np.uint8, shape).any():
         yield Finding("failed", "a CUDA graph did not do what was captured", _REPORT)
@@ -69,8 +84,3 @@ def _binding() -> str:
         return version("cuda-bindings")
     except PackageNotFoundError:
         return "of unknown version"
-
-
-def _shown(number: int) -> str:
-    """12060 → "12.6", as CUDA counts its versions."""
-    return f"{number // 1000}.{number % 1000 // 10}"

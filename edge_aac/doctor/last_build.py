@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,9 +16,13 @@ def check(context: Context) -> Sequence[Part]:
 
 
 def _last_build(name: str) -> Iterator[Finding]:
-    from edge_aac.bundle.build_reports import last_report
+    from edge_aac.bundle.build_reports import last_report, unfinished_build
 
-    kept = last_report(name)
+    kept, unfinished = last_report(name), unfinished_build(name)
+    if unfinished:
+        yield _unfinished(name, unfinished)
+    if kept is None and unfinished:
+        return
     if kept is None:
         yield Finding(
             "warning", f"this user has built no engines of {name} here", f"run `edge-aac build-engine --bundle {name}`"
@@ -32,6 +37,20 @@ def _last_build(name: str) -> Iterator[Finding]:
         yield Finding("warning" if missing else "ok", "; ".join(_facts(form)))
     for note in report.get("notes", []):
         yield Finding("ok", str(note))
+
+
+def _unfinished(name: str, build: Mapping[str, Any]) -> Finding:
+    """A build that is running, or that nobody ended: the kernel ends what takes too much memory without a word."""
+    since = f"a build of engines of {name} that began at {build.get('begun')} with edge-aac {build.get('edge_aac')}"
+    last = f"; it said last: {build['said']}" if build.get("said") else ""
+    if build["running"]:
+        return Finding("warning", f"{since} is running{last}", "run this again when it has ended")
+    return Finding(
+        "failed",
+        f"{since} was killed, or the power failed{last}",
+        f"if memory was short (`sudo dmesg | grep -i killed` says so), end other programs and run "
+        f"`edge-aac build-engine --bundle {shlex.quote(name)}` again, with fewer --candidates if need be",
+    )
 
 
 def _facts(form: Mapping[str, Any]) -> Iterator[str]:

@@ -47,7 +47,7 @@ def _load(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tuple[Load
             return _open_graph(bundle, [form for form in forms if form.backend == ONNX_RUNTIME], options.threads)
         missing = _missing_tensorrt()
         if missing is None:
-            return _open_plan(bundle, [form for form in forms if form.backend == TENSORRT])
+            return _open_plan(bundle, [form for form in forms if form.backend == TENSORRT], options.cuda_graphs)
         if options.backend == TENSORRT or ONNX_RUNTIME not in _order(forms, "auto"):
             raise missing
         if role == _first_with_plan(bundle):
@@ -92,7 +92,7 @@ def _missing_tensorrt() -> DeviceError | None:
     return None
 
 
-def _open_plan(bundle: Bundle, plans: list[Graph]) -> tuple[LoadedEngine, Graph]:
+def _open_plan(bundle: Bundle, plans: list[Graph], cuda_graphs: bool) -> tuple[LoadedEngine, Graph]:
     """The plan that was built for this machine: a bundle may serve boards of several kinds.
 
     Raises:
@@ -108,7 +108,8 @@ def _open_plan(bundle: Bundle, plans: list[Graph]) -> tuple[LoadedEngine, Graph]
         except DataError as error:
             stale = stale or error
         else:
-            return TensorRtEngine(bundle.checked(plan), DeviceContext.shared(), bundle.build_command), plan
+            device = DeviceContext.shared()
+            return TensorRtEngine(bundle.checked(plan), device, bundle.build_command, cuda_graphs), plan
     assert stale is not None
     raise stale
 

@@ -39,10 +39,12 @@ class EngineOptions:
     Attributes:
         backend: "auto" takes of each graph the first form of the bundle that this machine can run.
         threads: CPU threads of one graph; 0 = as many as pay: one for a small graph, all cores for a large one.
+        cuda_graphs: whether TensorRT's decoding steps are launched as CUDA graphs, where the GPU can do that.
     """
 
     backend: Backend = "auto"
     threads: int = 0
+    cuda_graphs: bool = True
 
 
 class Engine(Protocol):

@@ -163,6 +163,11 @@ class CaptionerSettings(BaseModel):
         description="What runs the graphs; auto: the fastest that this machine has.",
         json_schema_extra={"flag": "--backend", "env": "EDGE_AAC_BACKEND"},
     )
+    cuda_graph: bool = Field(
+        default=True,
+        description="Launch TensorRT's decoding steps as CUDA graphs, where the GPU can do that.",
+        json_schema_extra={"flag": "--cuda-graph/--no-cuda-graph", "env": "EDGE_AAC_CUDA_GRAPH"},
+    )
 
     @field_validator("weights", mode="before")
     @classmethod

@@ -61,8 +61,8 @@ def open_model(settings: CaptionerSettings) -> WindowModel:
     Raises:
         EdgeAacError: the bundle is not there, is damaged, or cannot be run here.
     """
-    choices = settings.model_dump(exclude={"bundle", "weights", "backend", "threads", "seed"})
-    options = EngineOptions(settings.backend, settings.threads)
+    choices = settings.model_dump(exclude={"bundle", "weights", "backend", "threads", "cuda_graph", "seed"})
+    options = EngineOptions(settings.backend, settings.threads, settings.cuda_graph)
     return open_named(settings.bundle, settings.weights, options, choices)
 
 

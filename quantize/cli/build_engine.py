@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,12 +98,20 @@ def build_engine_verb(
         streams=streams,
         candidates=candidates,
     )
-    try:
-        report = build_engines(options, lambda line: typer.echo(escaped(line), err=True))
-    except EdgeAacError as error:
-        _keep(bundle, {"failure": str(error)})
-        raise
-    _keep(bundle, report.to_table())
+    kept_of = (bundle, str(output)) if output else (bundle,)
+    with _noted(bundle) as note:
+
+        def tell(line: str) -> None:
+            note(line)
+            typer.echo(escaped(line), err=True)
+
+        try:
+            report = build_engines(options, tell)
+        except BaseException as error:
+            known = isinstance(error, EdgeAacError)
+            _keep(kept_of, {"failure": str(error) if known else f"it broke off ({type(error).__name__}: {error})"})
+            raise
+        _keep(kept_of, report.to_table())
     typer.echo(escaped_lines(report.to_text()), err=True)
     typer.echo(json.dumps(report.to_table(), indent=1))
     if report.failure:
@@ -112,11 +122,30 @@ def build_engine_verb(
     typer.echo(escaped(report.outcome()), err=True)
 
 
-def _keep(bundle: str, table: dict[str, Any]) -> None:
+@contextmanager
+def _noted(bundle: str) -> Iterator[Callable[[str], None]]:
+    """Note that a build has begun and what it says, where that can be noted: one that is killed leaves nothing else."""
+    from edge_aac.bundle.build_reports import noted_build
+
+    with ExitStack() as stack:
+        try:
+            note = stack.enter_context(noted_build(bundle))
+        except (OSError, RuntimeError) as error:
+            logging.getLogger(__name__).warning("that this build has begun cannot be noted (%s)", error)
+            note = _nothing
+        yield note
+
+
+def _nothing(line: str) -> None:
+    """Note nowhere."""
+
+
+def _keep(bundles: Sequence[str], table: dict[str, Any]) -> None:
     """Keep the report for `edge-aac doctor --gpu`: a build that fails leaves nothing else behind."""
     from edge_aac.bundle.build_reports import keep_report
 
     try:
-        keep_report(bundle, table)
-    except OSError as error:
+        for bundle in bundles:
+            keep_report(bundle, table)
+    except (OSError, RuntimeError) as error:
         logging.getLogger(__name__).warning("the report of this build cannot be kept (%s)", error)

@@ -47,6 +47,9 @@ def test_a_faster_board_is_never_slower(capsys: pytest.CaptureFixture[str], monk
         (sentence,) = report["left_out"]
         assert "torch" in sentence
     assert "pip install 'edge-aac[train]'" in run(capsys, "--board", "thor-t5000").replace("\n", "")
+    shown = {name: run(capsys, "--board", name) for name in ("thor-t5000", "orin-nx-super")}
+    assert "FP8 517 TFLOPS" in shown["thor-t5000"] and "fp8+fp16" in shown["thor-t5000"]
+    assert "FP8" not in shown["orin-nx-super"].upper() and "int8+fp16" in shown["orin-nx-super"]
     windows = [report["models"][0]["precisions"]["int8+fp16"]["window_ms"] for report in reports]
     speeds = [(board.bandwidth_gb_s, board.int8_tops, board.fp16_tflops) for board in BOARDS.values()]
     for one, two in [(a, b) for a in range(len(windows)) for b in range(len(windows))]:

@@ -25,5 +25,7 @@ def test_a_gpu_is_found_by_what_cuda_and_the_clock_tell() -> None:
     assert board_of("sm_87", 8, 8) is BOARDS["orin-nano-8gb"], "the slower one, where the clock is not known"
     assert board_of("sm_87", 8, 16, 918.0) is BOARDS["orin-nx-16gb"]
     assert board_of("sm_110", 20, 128) is BOARDS["thor-t5000"]
+    assert board_of("sm_87", 8, 16, 1173.0) is BOARDS["orin-nx-super"]
+    assert board_of("sm_87", 14, 32) is BOARDS["agx-orin-32gb"]
     assert board_of("sm_87", 8, 64) is None, "an AGX Orin in a mode with half of its GPU"
     assert board_of("sm_90", 132, 140) is None

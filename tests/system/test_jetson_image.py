@@ -51,6 +51,14 @@ def this_gpu():
 """In place of what asks CUDA; without $FAKE_GPU there is none."""
 
 
+FAKE_STORE = f"""
+import os
+DEFAULT_BUNDLE = os.environ.get("FAKE_DEFAULT", {DEFAULT_BUNDLE!r})
+assert DEFAULT_BUNDLE
+"""
+"""In place of what knows the default bundle; an empty $FAKE_DEFAULT breaks it."""
+
+
 class Board:
     """A board with an empty volume, on which the entry script finds a fake ``edge-aac`` and an installed package."""
 
@@ -64,6 +72,8 @@ class Board:
         engines = folder / "site" / "edge_aac" / "engines" / "tensor_rt"
         engines.mkdir(parents=True)
         (engines / "engine.py").write_text(FAKE_GPU)
+        (folder / "site" / "edge_aac" / "bundle").mkdir()
+        (folder / "site" / "edge_aac" / "bundle" / "store.py").write_text(FAKE_STORE)
         fake = folder / "bin" / "edge-aac"
         fake.parent.mkdir()
         fake.write_text(FAKE)
@@ -145,6 +155,16 @@ def test_another_edge_aac_bundle_or_backend_builds_its_own(board: Board) -> None
     assert board.called()[0] == "build-engine --bundle /srv/my bundle --backend tensorrt"
     board.start(EDGE_AAC_BUNDLE="mine", FAKE_VERSION="1.1")
     assert board.called() == ["stream"], "built already, as an option"
+
+
+def test_the_package_says_which_bundle_is_the_default(board: Board) -> None:
+    board.start(FAKE_DEFAULT="meadow")
+    assert board.called() == ["build-engine --bundle meadow --backend tensorrt", "stream"]
+    board.start("--bundle", "mine", FAKE_DEFAULT="")
+    assert board.called()[0] == "build-engine --bundle mine --backend tensorrt", "not asked where one is named"
+    broken = board.start(FAKE_DEFAULT="")
+    assert broken.returncode == 70 and "cannot tell its default bundle" in broken.stderr
+    assert board.called() == []
 
 
 def test_another_board_or_power_mode_builds_its_own(board: Board) -> None:

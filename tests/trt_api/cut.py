@@ -32,19 +32,23 @@ FUNCTIONS = (
     *("cudaMalloc", "cudaFree", "cudaMallocHost", "cudaFreeHost", "cudaMemcpyAsync", "cudaMemcpy2DAsync"),
     *("cudaMemsetAsync", "cudaStreamCreateWithFlags", "cudaStreamDestroy", "cudaStreamSynchronize"),
     *("cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphLaunch"),
-    *("cudaGraphDestroy", "cudaGraphExecDestroy"),
+    *("cudaGraphDestroy", "cudaGraphExecDestroy", "cudaStreamIsCapturing", "cudaHostAlloc", "cudaHostGetDevicePointer"),
 )
 CUDA_ENUMS = {
     "cudaError_t": (
         *("cudaSuccess", "cudaErrorInvalidValue", "cudaErrorMemoryAllocation", "cudaErrorInvalidPitchValue"),
         *("cudaErrorInsufficientDriver", "cudaErrorNoDevice", "cudaErrorInvalidResourceHandle"),
         *("cudaErrorIllegalAddress", "cudaErrorStreamCaptureUnsupported", "cudaErrorStreamCaptureInvalidated"),
+        *("cudaErrorIllegalState", "cudaErrorStreamCaptureUnjoined", "cudaErrorNotSupported"),
     ),
     "cudaMemcpyKind": ("cudaMemcpyHostToDevice", "cudaMemcpyDeviceToHost", "cudaMemcpyDeviceToDevice"),
     "cudaStreamCaptureMode": ("cudaStreamCaptureModeGlobal", "cudaStreamCaptureModeThreadLocal"),
+    "cudaStreamCaptureStatus": (
+        *("cudaStreamCaptureStatusNone", "cudaStreamCaptureStatusActive", "cudaStreamCaptureStatusInvalidated"),
+    ),
 }
-CONSTANTS = ("cudaStreamNonBlocking",)
-PROPERTIES = ("name", "major", "minor", "integrated", "multiProcessorCount", "totalGlobalMem")
+CONSTANTS = ("cudaStreamNonBlocking", "cudaHostAllocMapped")
+PROPERTIES = ("name", "major", "minor", "integrated", "canMapHostMemory", "multiProcessorCount", "totalGlobalMem")
 
 
 def cut_tensorrt(facts: dict[str, Any]) -> dict[str, Any]:

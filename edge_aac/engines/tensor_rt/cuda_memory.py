@@ -29,6 +29,7 @@ CUDA_PYTHON_MEND = (
 )
 
 _SUCCESS = 0
+_NO_VERSION = "0.0"
 
 
 def aligned(size: int) -> int:
@@ -53,6 +54,23 @@ def load_runtime() -> ModuleType:
         raise DeviceError(f"cuda-python cannot be imported ({error}): {CUDA_PYTHON_MEND}") from error
 
 
+def _version(number: int) -> str:
+    """12060 → "12.6", as CUDA counts its versions."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+class GpuRefusalError(DeviceError):
+    """The GPU, or TensorRT on it, did not do what it was asked for.
+
+    Attributes:
+        why: what it could not do and why, without the mend.
+    """
+
+    def __init__(self, why: str, mend: str) -> None:
+        super().__init__(f"{why}: {mend}")
+        self.why = why
+
+
 class Cuda:
     """CUDA's runtime; each call either does what it says or raises.
 
@@ -74,15 +92,32 @@ class Cuda:
             )
             raise DeviceError(f"no CUDA GPU can be used here ({self._text(error)}): {mend}")
 
+    def versions(self) -> tuple[str, str]:
+        """Versions of CUDA ("12.6") that the driver and cuda-python are for; without a driver the first is "0.0"."""
+        driver = self.checked("tell its driver's version", self.runtime.cudaDriverGetVersion())
+        runtime = self.checked("tell its runtime's version", self.runtime.cudaRuntimeGetVersion())
+        return _version(driver), _version(runtime)
+
     def _driver_mend(self, error: Any) -> str:
-        """What mends a cuda-python for a newer JetPack than the board's; empty for any other error."""
+        """What mends a driver that is too old for cuda-python; empty for any other error.
+
+        And where there is no driver, of which CUDA says the same.
+        """
         if int(error) != int(self.runtime.cudaError_t.cudaErrorInsufficientDriver):
             return ""
-        return f"this cuda-python is of another JetPack, {CUDA_PYTHON_MEND}"
+        driver, runtime = self.versions()
+        if driver == _NO_VERSION:
+            return ""
+        return f"the driver is for CUDA {driver} and this cuda-python for CUDA {runtime}, {CUDA_PYTHON_MEND}"
 
     def properties(self) -> Any:
         """``cudaDeviceProp`` of the first GPU."""
         return self.checked("look at the GPU", self.runtime.cudaGetDeviceProperties(0))
+
+    def shares_memory(self) -> bool:
+        """Whether the GPU has no memory but the host's, as on a Jetson, and sees what is pinned there."""
+        found = self.properties()
+        return bool(found.integrated and found.canMapHostMemory)
 
     def free_bytes(self) -> int:
         """Device memory that is free; on a Jetson that is the host's memory, less what caches hold."""
@@ -97,7 +132,7 @@ class Cuda:
             answer: return value of a function of ``cuda.bindings.runtime``.
 
         Raises:
-            DeviceError: the code is an error.
+            GpuRefusalError: the code is an error.
         """
         error, *values = answer
         if int(error) == _SUCCESS:
@@ -106,7 +141,7 @@ class Cuda:
             mend = "stop other programs, or choose fewer --candidates"
         else:
             mend = "restart edge-aac, and the board where that does not mend it"
-        raise DeviceError(f"the GPU could not {doing} ({self._text(error)}): {mend}")
+        raise GpuRefusalError(f"the GPU could not {doing} ({self._text(error)})", mend)
 
     def _text(self, error: Any) -> str:
         _, text = self.runtime.cudaGetErrorString(error)
@@ -136,8 +171,12 @@ class PinnedBuffer:
 
     def __init__(self, cuda: Cuda, size: int) -> None:
         self.size = size
-        self.address = int(cuda.checked(f"pin {size} bytes of memory", cuda.runtime.cudaMallocHost(size)))
+        self.address = int(cuda.checked(f"pin {size} bytes of memory", self._pin(cuda)))
         self._freed = weakref.finalize(self, cuda.runtime.cudaFreeHost, self.address)
+
+    def _pin(self, cuda: Cuda) -> tuple[Any, ...]:
+        answer: tuple[Any, ...] = cuda.runtime.cudaMallocHost(self.size)
+        return answer
 
     def array(self, dtype: npt.DTypeLike, shape: tuple[int, ...], offset: int = 0) -> npt.NDArray[Any]:
         """A view of the bytes from ``offset`` on; good as long as the buffer."""
@@ -148,6 +187,26 @@ class PinnedBuffer:
         memory = (ctypes.c_byte * size).from_address(self.address + offset)
         view: npt.NDArray[Any] = np.frombuffer(memoryview(memory), dtype=np.dtype(dtype)).reshape(shape)
         return view
+
+
+class MappedBuffer(PinnedBuffer):
+    """Pinned memory that the GPU also reads and writes in place.
+
+    Raises:
+        DeviceError: there is no room, or the GPU cannot see the host's memory.
+
+    Attributes:
+        device_address: address of the first byte for the GPU; the host's may be another.
+    """
+
+    def __init__(self, cuda: Cuda, size: int) -> None:
+        super().__init__(cuda, size)
+        answer = cuda.runtime.cudaHostGetDevicePointer(self.address, 0)
+        self.device_address = int(cuda.checked("see the host's memory", answer))
+
+    def _pin(self, cuda: Cuda) -> tuple[Any, ...]:
+        answer: tuple[Any, ...] = cuda.runtime.cudaHostAlloc(self.size, cuda.runtime.cudaHostAllocMapped)
+        return answer
 
 
 class CudaGraph:
@@ -165,7 +224,7 @@ class CudaStream:
         DeviceError: CUDA refuses it.
 
     Attributes:
-        handle: CUDA's own, as a number.
+        handle: CUDA's own, as a number; another one after a capture that CUDA does not end.
         lock: lock that a thread holds from its first enqueued call until it has waited, so that threads may share the
             stream.
     """
@@ -173,7 +232,10 @@ class CudaStream:
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
         self.lock = threading.RLock()
-        runtime = cuda.runtime
+        self._open()
+
+    def _open(self) -> None:
+        cuda, runtime = self._cuda, self._cuda.runtime
         self._stream = cuda.checked("open a stream", runtime.cudaStreamCreateWithFlags(runtime.cudaStreamNonBlocking))
         self.handle = int(self._stream)
         self._freed = weakref.finalize(self, runtime.cudaStreamDestroy, self._stream)
@@ -213,24 +275,44 @@ class CudaStream:
     def capture(self, enqueue: Callable[[], None]) -> CudaGraph:
         """Make a graph of what ``enqueue`` puts on the stream; nothing of it runs yet.
 
+        The stream takes work afterwards, however it went.
+
         Raises:
             DeviceError: something in it cannot be captured.
         """
+        # Where the stream must be replaced, nothing may be left on the old one that runs beside the new one.
+        self.synchronise()
+        try:
+            return CudaGraph(self._cuda, self._captured(enqueue))
+        except BaseException:
+            self._leave_capture()
+            raise
+
+    def _captured(self, enqueue: Callable[[], None]) -> Any:
         runtime = self._cuda.runtime
         mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._cuda.checked("begin a graph", runtime.cudaStreamBeginCapture(self._stream, mode))
         try:
             enqueue()
         except BaseException:
-            # The stream takes no work before its capture has ended, however it went.
-            runtime.cudaStreamEndCapture(self._stream)
+            _, unfinished = runtime.cudaStreamEndCapture(self._stream)
+            if unfinished is not None:
+                runtime.cudaGraphDestroy(unfinished)
             raise
         graph = self._cuda.checked("capture a graph", runtime.cudaStreamEndCapture(self._stream))
         try:
-            executable = self._cuda.checked("make a graph", runtime.cudaGraphInstantiate(graph, 0))
+            return self._cuda.checked("make a graph", runtime.cudaGraphInstantiate(graph, 0))
         finally:
             runtime.cudaGraphDestroy(graph)
-        return CudaGraph(self._cuda, executable)
+
+    def _leave_capture(self) -> None:
+        """A stream that is still in a capture, or in a spoilt one, takes no work: open another in its place."""
+        runtime = self._cuda.runtime
+        error, status = runtime.cudaStreamIsCapturing(self._stream)
+        none = runtime.cudaStreamCaptureStatus.cudaStreamCaptureStatusNone
+        if int(error) != _SUCCESS or int(status) != int(none):
+            self._freed()
+            self._open()
 
     def launch(self, graph: CudaGraph) -> None:
         """Enqueue a graph."""

@@ -24,8 +24,9 @@ from edge_aac.engines.tensor_rt.cuda_memory import Cuda, CudaStream, DeviceBuffe
 from edge_aac.engines.tensor_rt.device_array import DeviceArray
 from edge_aac.engines.tensor_rt.library import TensorRtLog, load_tensorrt
 from edge_aac.engines.tensor_rt.plan import BUILD_COMMAND, BoundPlan, PlanTensor, Shape
+from edge_aac.engines.tensor_rt.run_times import RunTimes
 from edge_aac.engines.tensor_rt.steps import DeviceDecoder
-from edge_aac.errors import DataError, InputMissingError
+from edge_aac.errors import DataError, DeviceError, InputMissingError
 
 
 @dataclass(frozen=True)
@@ -131,22 +132,29 @@ def _power_mode_mend(built_for: str, here: GpuIdentity) -> str:
 class DeviceContext:
     """The parts that the plans of a captioner share: TensorRT's runtime, its log, and one stream.
 
-    Args:
-        graphs: whether the decoding step is captured as a CUDA graph; without, each launch is the host's work.
-
     Raises:
         DeviceError: TensorRT or cuda-python is missing, or there is no GPU that they can use.
+
+    Attributes:
+        times: file of a plan → how long its runs took.
     """
 
     _shared: ClassVar[weakref.ReferenceType[DeviceContext] | None] = None
 
-    def __init__(self, graphs: bool = True) -> None:
+    def __init__(self) -> None:
         self.trt = load_tensorrt()
         self.cuda = Cuda()
-        self.graphs = graphs
         self.stream = CudaStream(self.cuda)
         self.log = TensorRtLog(self.trt)
-        self._runtime = self.trt.Runtime(self.log.sink)
+        self.times: dict[Path, RunTimes] = {}
+        try:
+            self._runtime = self.trt.Runtime(self.log.sink)
+        except (TypeError, RuntimeError) as error:  # pybind11's, where TensorRT gives none: it says why in the log
+            driver, _ = self.cuda.versions()
+            raise DeviceError(
+                f"TensorRT {self.trt.__version__} does not start on this driver, which is for CUDA {driver} "
+                f"{self.log.because()}: take the TensorRT (or the image) of the board's own JetPack, or update JetPack"
+            ) from error
 
     @classmethod
     def shared(cls) -> DeviceContext:
@@ -192,22 +200,26 @@ class TensorRtEngine:
         path: plan whose hash and origin were checked (:func:`check_plan`).
         device: shared by the plans of a captioner.
         build_command: command that builds the plan anew, for messages.
+        cuda_graphs: whether a decoding step is captured as a CUDA graph; without, each launch is the host's work.
 
     Raises:
         DataError: this TensorRT cannot load the plan.
         DeviceError: there is no room for its buffers.
     """
 
-    def __init__(self, path: Path, device: DeviceContext, build_command: str = BUILD_COMMAND) -> None:
+    def __init__(
+        self, path: Path, device: DeviceContext, build_command: str = BUILD_COMMAND, cuda_graphs: bool = True
+    ) -> None:
         self._device = device
         engine = device.load(path, build_command)
         self._plan = BoundPlan(path, engine, device.trt, device.log, build_command)
         self._buffers: dict[str, DeviceBuffer] = {}
         self._pinned: dict[str, PinnedBuffer] = {}
         self._runs = 0
+        self._times = device.times.setdefault(path, RunTimes())
         self._decoder: DeviceDecoder | None = None
         if "self_keys_0" in self._plan.inputs:
-            self._decoder = DeviceDecoder(self._plan, device.cuda, device.stream, device.graphs)
+            self._decoder = DeviceDecoder(self._plan, device.cuda, device.stream, cuda_graphs, self._times)
         else:
             self._allocate()
 
@@ -243,7 +255,7 @@ class TensorRtEngine:
     def run_resident(self, inputs: Arrays, resident: Collection[str]) -> dict[str, Any]:
         """See :class:`edge_aac.engines.steps.ResidentEngine`; raises as :meth:`run`."""
         stream = self._device.stream
-        with stream.lock:
+        with stream.lock, self._times.one():
             if not self._buffers:
                 self._allocate()
             self._plan.arrange({name: array.shape for name, array in inputs.items()})

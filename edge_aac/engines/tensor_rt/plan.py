@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_aac.engines.tensor_rt.cuda_memory import size_bytes
+from edge_aac.engines.tensor_rt.cuda_memory import GpuRefusalError, size_bytes
 from edge_aac.engines.tensor_rt.library import TensorRtLog
 from edge_aac.errors import DataError, DeviceError
 
@@ -163,12 +163,12 @@ class BoundPlan:
         """Put one run on a stream; the first after a change of shapes must not be captured.
 
         Raises:
-            DeviceError: TensorRT refuses it.
+            GpuRefusalError: TensorRT refuses it.
         """
         self._log.forget()
         if not self._context.execute_async_v3(stream):
-            raise DeviceError(
-                f"TensorRT could not run {self.path} {self._log.because()}: restart edge-aac, or {self._rebuild}"
+            raise GpuRefusalError(
+                f"TensorRT could not run {self.path} {self._log.because()}", f"restart edge-aac, or {self._rebuild}"
             )
 
     def _rebuild_for(self, name: str, shape: Shape) -> str:

@@ -5,7 +5,7 @@ Everything that TensorRT reads and writes keeps its address for as long as the s
 cache the new rows go, is one strided copy for keys and one for values, enqueued behind the graph. A graph is good for
 one state of the execution context: it is captured at the second step of a new shape, for TensorRT must have run once
 with it, and dropped when shapes or addresses change. That is when the number of windows or rows changes; padding is
-masked and changes no shape.
+masked and changes no shape. Where CUDA or TensorRT refuses a graph, the steps go on without one, launch by launch.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from edge_aac.engines.tensor_rt.cuda_memory import (
     CudaGraph,
     CudaStream,
     DeviceBuffer,
+    GpuRefusalError,
     PinnedBuffer,
     aligned,
     size_bytes,
 )
 from edge_aac.engines.tensor_rt.device_array import DeviceArray
 from edge_aac.engines.tensor_rt.plan import BoundPlan, Shape
+from edge_aac.engines.tensor_rt.read_back import ReadBack
+from edge_aac.engines.tensor_rt.run_times import RunTimes
 from edge_aac.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -66,18 +69,20 @@ class DeviceDecoder:
         plan: plan of a decoder.
         cuda: runtime that allocates the buffers.
         stream: stream that all work is enqueued on.
-        graphs: whether the step is captured as a CUDA graph.
+        graphs: whether the step is captured as a CUDA graph, where the GPU can do that.
+        times: of the steps.
 
     Raises:
         DataError: its inputs and outputs do not fit together.
         DeviceError: there is no room for the buffers.
     """
 
-    def __init__(self, plan: BoundPlan, cuda: Cuda, stream: CudaStream, graphs: bool) -> None:
+    def __init__(self, plan: BoundPlan, cuda: Cuda, stream: CudaStream, graphs: bool, times: RunTimes) -> None:
         self._plan = plan
         self._cuda = cuda
         self._stream = stream
         self._graphs = graphs
+        self._times = times
         if "memory_padding" not in plan.inputs:
             raise DataError(
                 f"{plan.path} has no memory_padding, its form is older than this edge-aac: export the bundle again"
@@ -95,8 +100,7 @@ class DeviceDecoder:
         }
         self._moved = DeviceBuffer(cuda, self._buffers["self_keys"].size)
         self._rows = {name: DeviceBuffer(cuda, plan.outputs[name].largest_bytes) for name in _NEW_ROWS}
-        self._logits = DeviceBuffer(cuda, plan.outputs["logits"].largest_bytes)
-        self._logits_host = PinnedBuffer(cuda, self._logits.size)
+        self._logits = ReadBack(cuda, plan.outputs["logits"].largest_bytes)
         self._padding = DeviceBuffer(cuda, plan.inputs["memory_padding"].largest_bytes)
         self._padding_host = PinnedBuffer(cuda, self._padding.size)
         # Token ids and the step lie behind each other, so that they go in with one copy.
@@ -138,22 +142,18 @@ class DeviceDecoder:
 
     def step(self, token_ids: TokenIds, step: int) -> Logits:
         """Decode a step of the windows that are open; see :meth:`edge_aac.engines.steps.DecodingSteps.step`."""
-        with self._stream.lock:
+        with self._stream.lock, self._times.one():
             self._arrange()
             fed = self._fed_host
             fed.array(self._plan.inputs["token_ids"].dtype, token_ids.shape)[...] = token_ids
             fed.array(self._plan.inputs["step"].dtype, (1,), self._step_offset)[0] = step
-            if self._graph is None and self._ran and self._graphs:
-                self._graph = self._stream.capture(self._enqueue)
-            if self._graph is None:
+            if not self._launch():
                 self._enqueue()
-            else:
-                self._stream.launch(self._graph)
             for kind, rows in zip(_CACHE, _NEW_ROWS, strict=True):
                 self._keep(kind, self._rows[rows].address, step)
             self._stream.synchronise()
             self._ran = True
-            logits = self._logits_host.array(self._plan.outputs["logits"].dtype, self._logits_shape)
+            logits = self._logits.array(self._plan.outputs["logits"].dtype, self._logits_shape)
             return logits.astype(np.float32)
 
     def reorder(self, parents: TokenIds) -> None:
@@ -209,12 +209,32 @@ class DeviceDecoder:
             self._graph, self._ran = None, False
             self._logits_shape = self._plan.output_shapes()["logits"]
 
+    def _launch(self) -> bool:
+        """Enqueue the step's graph; False where there is none, for a shape that is new, or ever."""
+        if not self._graphs or not self._ran:
+            return False
+        try:
+            if self._graph is None:
+                self._graph = self._stream.capture(self._enqueue)
+            self._stream.launch(self._graph)
+        except GpuRefusalError as error:
+            # An error that outlasts its call, as that of a wrong address does, meets the plain launch as well.
+            self._graphs, self._graph = False, None
+            _log.warning(
+                "%s; the steps of %s go on without a CUDA graph, which takes the processor longer "
+                "(--no-cuda-graph asks for none)",
+                error.why,
+                self._plan.path,
+            )
+            return False
+        return True
+
     def _enqueue(self) -> None:
-        """Token ids in, the plan, logits out: the same addresses at every step."""
+        """Token ids in, the plan, logits out (unless the host sees them in place): the same addresses at every step."""
         self._stream.upload(self._fed.address, self._fed_host, self._fed.size)
         self._plan.enqueue(self._stream.handle)
         logits_bytes = size_bytes(self._plan.outputs["logits"].dtype, self._logits_shape)
-        self._stream.download(self._logits_host, self._logits.address, logits_bytes)
+        self._logits.fetch(self._stream, logits_bytes)
 
     def _held(self, kind: str) -> _Layers:
         array_bytes = size_bytes(self._dtypes[kind], self._shapes[f"{kind}_0"])

@@ -60,12 +60,13 @@ def test_flag_over_environment_over_file_over_default(tmp_path: Path, monkeypatc
     monkeypatch.setenv("EDGE_AAC_SEED", "10")
     monkeypatch.setenv("EDGE_AAC_CANDIDATES", "20")
     monkeypatch.setenv("EDGE_AAC_NODE", "")
-    settings = _seen_by(stream_verb.app, ["--seed", "100", "--unfamiliar-too"], monkeypatch)
+    settings = _seen_by(stream_verb.app, ["--seed", "100", "--unfamiliar-too", "--no-cuda-graph"], monkeypatch)
     captioner, stream = settings.get(CaptionerSettings), settings.get(StreamSettings)
     assert (captioner.seed, _origin(settings, "captioner", "seed")) == (100, "--seed")
     assert (captioner.candidates, _origin(settings, "captioner", "candidates")) == (20, "EDGE_AAC_CANDIDATES")
     assert (captioner.threads, _origin(settings, "captioner", "threads")) == (3, f"{path}:4")
     assert captioner.backend == "auto", "the default"
+    assert (captioner.cuda_graph, _origin(settings, "captioner", "cuda_graph")) == (False, "--no-cuda-graph")
     assert stream.node == "attic", "an empty variable is none"
     assert stream.hop_s == 7.0
     assert (stream.familiar_only, _origin(settings, "stream", "familiar_only")) == (False, "--unfamiliar-too")
@@ -76,6 +77,7 @@ def test_flag_over_environment_over_file_over_default(tmp_path: Path, monkeypatc
     [
         ("EDGE_AAC_BUNDLE", "/data/mine", CaptionerSettings, "bundle", "/data/mine"),
         ("EDGE_AAC_BACKEND", "onnxruntime", CaptionerSettings, "backend", "onnxruntime"),
+        ("EDGE_AAC_CUDA_GRAPH", "0", CaptionerSettings, "cuda_graph", False),
         ("EDGE_AAC_THREADS", "2", CaptionerSettings, "threads", 2),
         ("EDGE_AAC_CANDIDATES", "9", CaptionerSettings, "candidates", 9),
         ("EDGE_AAC_SEED", "7", CaptionerSettings, "seed", 7),

@@ -20,7 +20,7 @@ from edge_aac.models.seq2seq import Captioner
 from tests.edge_aac.bundle.bundle_folder import UncheckedBundle
 from tests.edge_aac.fakes import described
 
-ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
+ROLES: tuple[GraphRole, ...] = tuple(open_bundle(DEFAULT_BUNDLE).manifest.graphs)
 HERE = tensor_rt.GpuIdentity("sm_87", "Orin", 8, 16, "10.3.0", True)
 MISSING = DeviceError("TensorRT is not installed: install JetPack")
 
@@ -28,9 +28,9 @@ MISSING = DeviceError("TensorRT is not installed: install JetPack")
 class FakePlan:
     """Runs the fp32 graph that a plan stands for."""
 
-    def __init__(self, path: Path, device: object, build_command: str) -> None:
+    def __init__(self, path: Path, device: object, build_command: str, cuda_graphs: bool) -> None:
         assert device is not None and build_command.startswith("edge-aac build-engine --bundle ")
-        self.path = path
+        self.path, self.cuda_graphs = path, cuda_graphs
         self._engine = OnnxRuntimeEngine(path.with_name(f"{path.name.partition('.')[0]}.fp32.onnx"), 1)
         self.input_shapes, self.description = self._engine.input_shapes, self._engine.description
 
@@ -98,6 +98,13 @@ def test_auto_takes_the_first_form_that_runs_here(first: bool) -> None:
 @pytest.mark.parametrize("backend", ["tensorrt", "onnxruntime"])
 def test_a_named_backend_is_taken_wherever_its_form_stands(backend: Backend, first: bool) -> None:
     assert set(_backends(_with_plans(first=first), backend)) == {backend}
+
+
+@pytest.mark.usefixtures("board")
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_plan_is_told_whether_cuda_graphs_are_wanted(wanted: bool) -> None:
+    engine, _ = load_engine(_with_plans(), "decoder", EngineOptions(threads=1, cuda_graphs=wanted))
+    assert isinstance(engine, FakePlan) and engine.cuda_graphs is wanted
 
 
 @pytest.mark.usefixtures("bare")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_aac.bundle.store import DEFAULT_BUNDLE
+from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 
 _OPEN_A_GRAPH = """
 {first}
@@ -23,7 +23,8 @@ _REPORTS_SINCE = (1, 29)
 def _files_left_by(first: str, home: Path) -> tuple[list[Path], tuple[int, ...]]:
     """What opening a graph leaves in a home that was empty, and ONNX Runtime's version."""
     home.mkdir()
-    graph = Path(__file__).parents[3] / "edge_aac" / "bundles" / DEFAULT_BUNDLE / "decoder.fp32.onnx"
+    bundle = open_bundle(DEFAULT_BUNDLE)
+    graph = bundle.path(bundle.manifest.graphs["decoder"][0])
     # ONNX Runtime itself is silent where it sees that it is tested.
     kept = {key: value for key, value in os.environ.items() if key not in ("CI", "XDG_CACHE_HOME")}
     kept = {key: value for key, value in kept.items() if not key.startswith("ORT_")} | {"HOME": str(home)}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -16,6 +17,7 @@ from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Engine, EngineOptions
 from edge_aac.engines.onnx_runtime import SMALL_GRAPH_BYTES, OnnxRuntimeEngine
 from edge_aac.errors import DataError, DeviceError
+from tests.edge_aac.models.tiny_bundle import Tiny, text_embedder
 
 _ONE_THREAD = EngineOptions(threads=1)
 _CAPACITY, _MEMORY_STEPS = 9, 13
@@ -24,6 +26,14 @@ _CAPACITY, _MEMORY_STEPS = 9, 13
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
     return open_bundle(DEFAULT_BUNDLE)
+
+
+@pytest.fixture
+def small_graph(tmp_path: Path) -> Path:
+    path = tmp_path / "small.onnx"
+    onnx.save(text_embedder(Tiny()), path)
+    assert path.stat().st_size < SMALL_GRAPH_BYTES
+    return path
 
 
 def _engine(bundle: Bundle, role: GraphRole) -> Engine:
@@ -54,7 +64,8 @@ def test_what_the_manifest_says_of_shapes_is_true(bundle: Bundle) -> None:
     layers = range(len(_states(bundle, "self_keys")))
     states = {f"{kind}_{i}" for kind in ("self_keys", "self_values", "cross_keys", "cross_values") for i in layers}
     names = {
-        "encoder": {"fbank"},
+        "stem": {"patches"},
+        "encoder": {"vectors" if "stem" in bundle.manifest.graphs else "fbank"},
         "decoder": {"token_ids", "step", "memory_padding", *states},
         "text_embedder": {"token_ids", "attention_mask"},
     }
@@ -68,9 +79,10 @@ def test_what_the_manifest_says_of_shapes_is_true(bundle: Bundle) -> None:
 
 
 def test_encoder(bundle: Bundle) -> None:
-    fbank = np.random.default_rng(0).standard_normal((2, 998, 128)).astype(np.float32)
     engine = _engine(bundle, "encoder")
-    both = engine.run({"fbank": fbank})
+    ((name, (_, *sizes)),) = engine.input_shapes.items()
+    heard = np.random.default_rng(0).standard_normal((2, *map(int, sizes))).astype(np.float32)  # type: ignore[arg-type]
+    both = engine.run({name: heard})
     assert both["audio_embedding"].shape == (2, bundle.manifest.embedding_size)
     for kind in ("cross_keys", "cross_values"):
         layers = _states(bundle, kind)
@@ -78,7 +90,7 @@ def test_encoder(bundle: Bundle) -> None:
         assert (windows, memory_steps) == ("windows", "memory_steps")
         assert (*both[kind].shape[:3], both[kind].shape[4]) == (2, len(layers), heads, head_size)
     # Windows in a batch do not see each other.
-    alone = engine.run({"fbank": fbank[1:]})
+    alone = engine.run({name: heard[1:]})
     for name, array in alone.items():
         assert array.dtype == np.float32
         assert np.abs(array[0] - both[name][1]).max() < 1e-4
@@ -189,22 +201,19 @@ def test_a_file_that_is_no_graph(tmp_path: Path, content: bytes) -> None:
     [(0, None, 1), (0, SMALL_GRAPH_BYTES - 1, 1), (0, SMALL_GRAPH_BYTES, 0), (3, None, 3), (3, SMALL_GRAPH_BYTES, 3)],
 )
 def test_threads_go_by_the_size_of_the_weights(
-    bundle: Bundle, threads: int, size_bytes: int | None, given: int, monkeypatch: pytest.MonkeyPatch
+    small_graph: Path, threads: int, size_bytes: int | None, given: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = _session_options(monkeypatch)
-    path = bundle.path(bundle.manifest.graphs["text_embedder"][0])
-    assert path.stat().st_size < SMALL_GRAPH_BYTES
-    OnnxRuntimeEngine(path, threads, size_bytes)
+    OnnxRuntimeEngine(small_graph, threads, size_bytes)
     assert [option.intra_op_num_threads for option in options] == [given]
 
 
 @pytest.mark.parametrize(("threads", "size_bytes", "runs"), [(0, None, 5), (0, SMALL_GRAPH_BYTES, 1), (1, None, 1)])
 def test_runs_side_by_side_where_each_keeps_one_core_busy(
-    bundle: Bundle, threads: int, size_bytes: int | None, runs: int, monkeypatch: pytest.MonkeyPatch
+    small_graph: Path, threads: int, size_bytes: int | None, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_runtime, "usable_cores", lambda: 5)
-    path = bundle.path(bundle.manifest.graphs["text_embedder"][0])
-    assert OnnxRuntimeEngine(path, threads, size_bytes).runs_at_once == runs
+    assert OnnxRuntimeEngine(small_graph, threads, size_bytes).runs_at_once == runs
 
 
 def test_weights_beside_a_graph_count_as_its_size(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
 from tests.edge_aac.bundle.bundle_folder import UncheckedBundle
 
-ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
+ROLES: tuple[GraphRole, ...] = tuple(open_bundle(DEFAULT_BUNDLE).manifest.graphs)
 HERE = platform.machine()
 PLAIN, VNNI = "flags : fpu sse4_1 avx2", "flags : fpu sse4_1 avx2 avx512_vnni"
 ARM = "Features : fp asimd asimddp"

@@ -8,8 +8,11 @@ import pytest
 
 from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.sources.address import Source, SourceContext
+from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DeviceError
-from edge_aac.service.opening import open_sources
+from edge_aac.models.settings import CaptionerSettings
+from edge_aac.service import opening as opening_module
+from edge_aac.service.opening import open_model, open_sources
 from edge_aac.streaming.settings import ConfiguredSource
 from tests.edge_aac.fakes import FakeSource
 
@@ -18,6 +21,17 @@ _OPEN_SOURCE = "edge_aac.service.opening.open_source"
 
 def _source(address: str) -> ConfiguredSource:
     return ConfiguredSource(address, None, hop_s=2.0, silence_dbfs=-70.0)
+
+
+def test_the_engines_get_their_settings_and_the_model_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[object, ...]] = []
+    monkeypatch.setattr(opening_module, "open_named", lambda *given: seen.append(given))
+    open_model(CaptionerSettings(bundle="mine", backend="tensorrt", threads=3, cuda_graph=False, candidates=2))
+    ((name, weights, options, choices),) = seen
+    assert (name, weights) == ("mine", None)
+    assert options == EngineOptions("tensorrt", 3, cuda_graphs=False)
+    assert isinstance(choices, dict)
+    assert choices["candidates"] == 2 and not {"backend", "threads", "cuda_graph"} & choices.keys()
 
 
 def test_a_stop_ends_the_opening_of_many_sources(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ GPU = tensor_rt.GpuIdentity("sm_87", "Orin", 8, 16, "10.3.0", True)
 class OnnxPlan:
     """A "plan" that is its ONNX file, run by ONNX Runtime; numbers are converted as TensorRtEngine does."""
 
-    def __init__(self, path: Path, device: object, build_command: str = "") -> None:
+    def __init__(self, path: Path, device: object, build_command: str = "", cuda_graphs: bool = True) -> None:
         self._session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
         self.input_shapes = {entry.name: tuple(entry.shape) for entry in self._session.get_inputs()}
         self.description = OnnxRuntimeEngine(path, 1).description

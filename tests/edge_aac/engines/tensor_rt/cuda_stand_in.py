@@ -1,15 +1,17 @@
 """A stand-in for ``cuda.bindings.runtime`` that computes in the host's memory, with the manners of the real thing.
 
 What is enqueued runs when the stream is waited for, not before: a buffer that is written too early, or read too early,
-gives wrong numbers. Fresh memory is full of NaN. Addresses are checked against what was allocated, on the right side. A
-stream that is captured runs nothing, and must not be waited for. Functions have the parameters, and enums the members,
-that ``tests/trt_api/cuda-*.json`` says.
+gives wrong numbers. Fresh memory is full of NaN. Addresses are checked against what was allocated, on the right side;
+mapped memory has one on each side, which are not the same. A stream that is captured runs nothing, and must not be
+waited for. Functions have the parameters, and enums the members, that ``tests/trt_api/cuda-*.json`` says.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
+import mmap
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +27,8 @@ _ALIGNMENT = 256
 _TEXTS = {
     "cudaErrorMemoryAllocation": b"out of memory",
     "cudaErrorInsufficientDriver": b"CUDA driver version is insufficient for CUDA runtime version",
+    "cudaErrorNotSupported": b"operation not supported",
+    "cudaErrorStreamCaptureInvalidated": b"operation failed due to a previous error during capture",
     "cudaErrorIllegalAddress": b"an illegal memory access was encountered",
 }
 # What the functions give besides the error code; None where that says that they failed.
@@ -33,6 +37,7 @@ _VALUES = {
     **dict.fromkeys(("cudaGetDeviceCount", "cudaGetDeviceProperties", "cudaMalloc", "cudaMallocHost"), 1),
     **dict.fromkeys(("cudaDriverGetVersion", "cudaRuntimeGetVersion"), 1),
     **dict.fromkeys(("cudaStreamCreateWithFlags", "cudaStreamEndCapture", "cudaGraphInstantiate"), 1),
+    **dict.fromkeys(("cudaStreamIsCapturing", "cudaHostAlloc", "cudaHostGetDevicePointer"), 1),
 }
 
 
@@ -42,6 +47,7 @@ class _Allocation:
     address: int
     size: int
     place: str
+    mapped_at: int | None = None
 
 
 @dataclass
@@ -50,11 +56,13 @@ class _Stream:
     queue: list[Callable[[], None]] = field(default_factory=list)
     captured: list[Callable[[], None]] | None = None
     spoilt: bool = False
+    gone: bool = False
 
     def __int__(self) -> int:
         return self.handle
 
     def put(self, operation: Callable[[], None]) -> None:
+        assert not self.gone, "the stream was destroyed"
         (self.queue if self.captured is None else self.captured).append(operation)
 
 
@@ -75,7 +83,9 @@ class StandInCuda:
         copied: bytes by direction ("host to device", …), of what has run.
         did: how often each function was called.
         memory_bytes: of the GPU; more is refused.
-        failing: function → name of the error that it gives.
+        failing: function → name of the error that it gives; it does nothing then, so that a capture goes on.
+        driver: version of CUDA that the driver is for; 0 where there is none.
+        uncapturable: whether what TensorRT does cannot be captured, which spoils the capture.
         properties: of the GPU.
     """
 
@@ -85,9 +95,11 @@ class StandInCuda:
         self.did: Counter[str] = Counter()
         self.memory_bytes = 1 << 32
         self.failing: dict[str, str] = {}
+        self.uncapturable = False
+        self.driver = 12_060
         self.properties: dict[str, Any] = dict(
             # Of 8 GB the firmware takes a part.
-            **dict(name=b"Orin" + bytes(252), major=8, minor=7, integrated=1),
+            **dict(name=b"Orin" + bytes(252), major=8, minor=7, integrated=1, canMapHostMemory=1),
             **dict(multiProcessorCount=8, totalGlobalMem=7_620 << 20),
         )
         assert set(self.properties) == set(facts["cudaDeviceProp"])
@@ -128,7 +140,9 @@ class StandInCuda:
     def stream(self, handle: int) -> _Stream:
         """A stream by its handle; TensorRT must be given one, and not the default one."""
         assert handle in self._streams, "TensorRT warns of the default stream, and cannot be captured on it"
-        return self._streams[handle]
+        stream = self._streams[handle]
+        assert not stream.gone, "the stream was destroyed"
+        return stream
 
     def view(self, address: int, dtype: Any, shape: tuple[int, ...], place: str = "device") -> np.ndarray:
         """What lies at an address."""
@@ -138,14 +152,14 @@ class StandInCuda:
 
     def _inside(self, address: int, size: int, place: str) -> bool:
         return any(
-            allocation.place == place
+            allocation.place in ((place, "mapped") if place == "device" else (place,))
             and allocation.address <= address
             and address + size <= allocation.address + allocation.size
             for allocation in self._allocations.values()
         )
 
     def allocated(self, place: str) -> int:
-        """Bytes in "device" or "pinned" memory."""
+        """Bytes in "device" or "pinned" memory, or of the latter in what the GPU sees as well, "mapped"."""
         return sum(allocation.size for allocation in self._allocations.values() if allocation.place == place)
 
     # The functions.
@@ -157,7 +171,7 @@ class StandInCuda:
         return ("cudaSuccess", SimpleNamespace(**self.properties)) if device == 0 else ("cudaErrorInvalidValue", None)
 
     def _cudaDriverGetVersion(self) -> tuple[Any, ...]:
-        return "cudaSuccess", 12_060
+        return "cudaSuccess", self.driver
 
     def _cudaRuntimeGetVersion(self) -> tuple[Any, ...]:
         return "cudaSuccess", 12_090
@@ -176,6 +190,27 @@ class StandInCuda:
 
     def _cudaMallocHost(self, size: int) -> tuple[Any, ...]:
         return self._allocate(size, "pinned")
+
+    def _cudaHostAlloc(self, size: int, flags: int) -> tuple[Any, ...]:
+        assert flags == 2, "cudaHostAllocMapped"
+        if self._capturing():
+            return "cudaErrorStreamCaptureUnsupported", None
+        file = os.memfd_create("mapped")
+        os.ftruncate(file, size)
+        host, device = (np.frombuffer(mmap.mmap(file, size), np.uint8) for _ in range(2))
+        os.close(file)
+        host[:] = 0xFF
+        addresses = host.ctypes.data, device.ctypes.data
+        self._allocations[addresses[0]] = _Allocation(host, addresses[0], size, "pinned", addresses[1])
+        self._allocations[addresses[1]] = _Allocation(device, addresses[1], size, "mapped")
+        return "cudaSuccess", addresses[0]
+
+    def _cudaHostGetDevicePointer(self, address: int, flags: int) -> tuple[Any, ...]:
+        assert flags == 0
+        allocation = self._allocations.get(address)
+        if allocation is None or allocation.mapped_at is None:
+            return "cudaErrorInvalidValue", None
+        return "cudaSuccess", allocation.mapped_at
 
     def _allocate(self, size: int, place: str) -> tuple[Any, ...]:
         if self._capturing():
@@ -198,6 +233,8 @@ class StandInCuda:
         if allocation is None or allocation.place != place:
             return ("cudaErrorInvalidValue",)
         del self._allocations[address]
+        if allocation.mapped_at is not None:
+            del self._allocations[allocation.mapped_at]
         return ("cudaSuccess",)
 
     def _cudaMemcpyAsync(self, target: int, source: int, size: int, kind: Any, stream: _Stream) -> tuple[Any, ...]:
@@ -248,6 +285,7 @@ class StandInCuda:
 
     def _cudaStreamDestroy(self, stream: _Stream) -> tuple[Any, ...]:
         stream.queue.clear()
+        stream.gone = True
         return ("cudaSuccess",)
 
     def _cudaStreamSynchronize(self, stream: _Stream) -> tuple[Any, ...]:
@@ -268,9 +306,14 @@ class StandInCuda:
 
     def _cudaStreamBeginCapture(self, stream: _Stream, mode: Any) -> tuple[Any, ...]:
         assert isinstance(mode, self._enums["cudaStreamCaptureMode"])
-        assert stream.captured is None
+        if stream.captured is not None:
+            return ("cudaErrorIllegalState",)
         stream.captured, stream.spoilt = [], False
         return ("cudaSuccess",)
+
+    def _cudaStreamIsCapturing(self, stream: _Stream) -> tuple[Any, ...]:
+        state = "None" if stream.captured is None else "Invalidated" if stream.spoilt else "Active"
+        return "cudaSuccess", self._enums["cudaStreamCaptureStatus"][f"cudaStreamCaptureStatus{state}"]
 
     def _cudaStreamEndCapture(self, stream: _Stream) -> tuple[Any, ...]:
         assert stream.captured is not None

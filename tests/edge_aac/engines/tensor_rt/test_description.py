@@ -15,14 +15,16 @@ from tests.edge_aac.engines.tensor_rt.trt_cases import (
     MAX_CANDIDATES,
     ONE_THREAD,
     captioner_of,
+    encoder_inputs,
     engines_of,
     install,
     noise_described,
+    roles_of,
     same,
 )
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
 
-_ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
+_ROLES = roles_of(open_bundle(DEFAULT_BUNDLE))
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +49,10 @@ def test_a_plan_declares_what_its_onnx_file_does(
 
 def test_types_are_the_plans_own(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    ways = Ways(half=("fbank", "cross_keys"))
+    (heard, *_) = encoder_inputs(bundle, 0)
+    ways = Ways(half=(heard, "cross_keys"))
     found = engines_of(bundle, tmp_path, ("encoder",), ways)["encoder"].description  # type: ignore[attr-defined]
-    assert found.inputs["fbank"].dtype == found.outputs["cross_keys"].dtype == "float16"
+    assert found.inputs[heard].dtype == found.outputs["cross_keys"].dtype == "float16"
     assert found.outputs["cross_values"].dtype == "float32"
 
 

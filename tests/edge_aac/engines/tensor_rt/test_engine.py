@@ -6,6 +6,7 @@ order, with the right buffers; not what a GPU gives for them.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from edge_aac.bundle.manifest import DecodingMethod, GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Engine
-from edge_aac.engines.steps import Memory
+from edge_aac.engines.steps import CROSS_ATTENTION, Memory
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from edge_aac.models.choices import Choices
@@ -27,18 +28,19 @@ from tests.edge_aac.engines.tensor_rt.trt_cases import (
     MAX_CANDIDATES,
     ONE_THREAD,
     captioner_of,
+    cross_shape,
+    encoder_inputs,
     engines_of,
     fbank,
     install,
     noise_described,
     plan_of,
+    roles_of,
     same,
 )
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
 
 pytestmark = pytest.mark.one_python
-
-_ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_captions_are_those_of_onnx_runtime(
 ) -> None:
     ways = Ways(version=version)
     installed = install(monkeypatch, ways, cuda_version)
-    engines = engines_of(bundle, tmp_path, _ROLES, ways)
+    engines = engines_of(bundle, tmp_path, roles_of(bundle), ways)
     plain = Captioner(bundle, ONE_THREAD)
     here = captioner_of(bundle, engines, monkeypatch)
     for seed in range(3):
@@ -100,7 +102,7 @@ def test_as_many_windows_at_once_as_both_plans_take(
     assert isinstance(encoder, TensorRtEngine) and encoder._runs == runs
 
 
-@pytest.mark.parametrize("role", _ROLES)
+@pytest.mark.parametrize("role", roles_of(open_bundle(DEFAULT_BUNDLE)))
 def test_one_graph_swapped_alone(
     role: GraphRole, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,24 +113,33 @@ def test_one_graph_swapped_alone(
     same(noise_described(here, 5), noise_described(plain, 5), 1e-5)
 
 
+@pytest.mark.parametrize("cuda_version", ["12.9.2", "13.5.0"])
+@pytest.mark.parametrize("one_memory", [True, False])
 def test_nothing_goes_by_the_host_but_ids_and_logits(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one_memory: bool, cuda_version: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed = install(monkeypatch)
+    """On a board, whose GPU has no memory of its own, logits are written where the host reads them."""
+    installed = install(monkeypatch, cuda_version=cuda_version)
+    installed.cuda.properties["integrated"] = int(one_memory)
+    plain = Captioner(bundle, ONE_THREAD)
     here = captioner_of(bundle, engines_of(bundle, tmp_path, ("encoder", "decoder")), monkeypatch)
     noise_described(here, 0)
     copied = installed.cuda.copied
     copied.clear()
     installed.cuda.did.clear()
-    noise_described(here, 1)
+    same(noise_described(here, 1), noise_described(plain, 1), 1e-5)
     steps = installed.cuda.did["cudaGraphLaunch"]
-    manifest = bundle.manifest
-    logits = 4 * here.rules.candidates * manifest.vocabulary_size
-    assert copied["device to pinned"] == 4 * (manifest.embedding_size + 1) + steps * logits
-    padding = manifest.graphs["encoder"][0].shapes["cross_keys"][3]
-    fed = copied["pinned to device"] - 4 * 998 * 128 - int(padding)
+    logits = 0 if one_memory else 4 * here.rules.candidates * bundle.manifest.vocabulary_size
+    encoder, _ = load_engine(bundle, "encoder", ONE_THREAD)
+    heard = encoder_inputs(bundle, 0)
+    given = encoder.run(heard)
+    told = sum(array.nbytes for name, array in given.items() if name not in CROSS_ATTENTION)
+    assert copied["device to pinned"] == told + steps * logits
+    padding = given["cross_keys"].shape[3]
+    fed = copied["pinned to device"] - sum(array.nbytes for array in heard.values()) - padding
     assert 0 < fed <= steps * (256 + 8), "token ids, aligned, and the step"
     assert installed.cuda.did["cudaMalloc"] == installed.cuda.did["cudaMallocHost"] == 0
+    assert installed.cuda.did["cudaHostAlloc"] == 0
     assert installed.cuda.did["cudaStreamSynchronize"] == steps + 2
     assert installed.cuda.did["cudaStreamBeginCapture"] == 0
 
@@ -188,15 +199,17 @@ def test_a_plain_run_between_steps_spoils_nothing(
     engine = engines_of(bundle, tmp_path, ("decoder",))["decoder"]
     onnx = load_engine(bundle, "decoder", ONE_THREAD)[0]
     random = np.random.default_rng(0)
-    cross = random.standard_normal((2, 1, 3, 4, 17, 32)).astype(np.float32)
-    memory = Memory(cross[0], cross[1], np.zeros((1, 17), bool))
+    cross = random.standard_normal((2, *cross_shape(bundle, 1, 17))).astype(np.float32)
+    _, layers, heads, memory_steps, head_size = cross[0].shape
+    memory = Memory(cross[0], cross[1], np.zeros((1, memory_steps), bool))
+    cache = np.zeros((1, heads, 8, head_size), np.float32)
     alone, disturbed = [], []
     inputs = {
         "token_ids": np.array([[5]]),
         "step": np.array([0]),
         "memory_padding": memory.padding,
-        **{f"self_{kind}_{i}": np.zeros((1, 4, 8, 32), np.float32) for kind in ("keys", "values") for i in range(3)},
-        **{f"cross_{kind}_{i}": cross[k, :, i] for k, kind in enumerate(("keys", "values")) for i in range(3)},
+        **{f"self_{kind}_{i}": cache for kind in ("keys", "values") for i in range(layers)},
+        **{f"cross_{kind}_{i}": cross[k, :, i] for k, kind in enumerate(("keys", "values")) for i in range(layers)},
     }
     for found, between in ((alone, False), (disturbed, True)):
         steps = engine.open_steps(3, 8, memory)  # type: ignore[attr-defined]
@@ -217,7 +230,7 @@ def _memory(cross: np.ndarray) -> Memory:
 def test_only_the_newest_window_owns_the_cache(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     engine = engines_of(bundle, tmp_path, ("decoder",))["decoder"]
-    memory = _memory(np.zeros((1, 3, 4, 17, 32), np.float32))
+    memory = _memory(np.zeros(cross_shape(bundle, 1, 17), np.float32))
     older = engine.open_steps(1, 8, memory)  # type: ignore[attr-defined]
     newer = engine.open_steps(1, 8, memory)  # type: ignore[attr-defined]
     newer.step(np.array([[2]]), 0)
@@ -229,12 +242,13 @@ def test_only_the_newest_window_owns_the_cache(bundle: Bundle, tmp_path: Path, m
 
 def test_what_a_plan_was_not_built_for(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    engines = engines_of(bundle, tmp_path, _ROLES)
-    cross = np.zeros((1, 3, 4, 17, 32), np.float32)
+    engines = engines_of(bundle, tmp_path, roles_of(bundle))
+    cross = np.zeros(cross_shape(bundle, 1, 17), np.float32)
     decoder = engines["decoder"]
-    rebuild = f"edge-aac build-engine --bundle {DEFAULT_BUNDLE}"
-    for count, positions, steps in ((MAX_CANDIDATES + 1, 8, 17), (1, 33, 17), (1, 8, 249)):
-        array = np.zeros((1, 3, 4, steps, 32), np.float32)
+    rebuild = re.escape(bundle.build_command)
+    known = cross.shape[3]
+    for count, positions, steps in ((MAX_CANDIDATES + 1, 8, known), (1, 33, known), (1, 8, 249)):
+        array = np.zeros((*cross.shape[:3], steps, cross.shape[4]), np.float32)
         command = f"{rebuild} --candidates {count}" if count > MAX_CANDIDATES else rebuild
         with pytest.raises(DataError, match=rf"decoder\.engine was built for .* up to .*run `{command}`"):
             decoder.open_steps(count, positions, _memory(array))  # type: ignore[attr-defined]
@@ -242,7 +256,7 @@ def test_what_a_plan_was_not_built_for(bundle: Bundle, tmp_path: Path, monkeypat
     with pytest.raises(DataError, match="memory_padding up to"):
         decoder.open_steps(2, 8, _memory(two))  # type: ignore[attr-defined]
     with pytest.raises(DataError, match="do not fit"):
-        decoder.open_steps(1, 8, _memory(cross[:, :2]))  # type: ignore[attr-defined]
+        decoder.open_steps(1, 8, _memory(cross[:, :-1]))  # type: ignore[attr-defined]
     before = decoder.open_steps(1, 8, _memory(cross)).step(np.array([[2]]), 0)  # type: ignore[attr-defined]
     with pytest.raises(DataError, match="memory_padding up to"):
         decoder.open_steps(2, 8, _memory(array))  # type: ignore[attr-defined]
@@ -255,7 +269,7 @@ def test_what_a_plan_was_not_built_for(bundle: Bundle, tmp_path: Path, monkeypat
     with pytest.raises(DataError, match=f"token_ids up to.*`{rebuild} --candidates {len(many)}`"):
         engines["text_embedder"].run({"token_ids": many, "attention_mask": many})
     with pytest.raises(DataError, match="takes"):
-        engines["encoder"].run({"sound": np.zeros((1, 998, 128), np.float32)})
+        engines["encoder"].run({"no such sound": np.zeros((1, 998, 128), np.float32)})
     with pytest.raises(DataError, match="is no decoder"):
         engines["encoder"].open_steps(1, 8, _memory(cross))  # type: ignore[attr-defined]
 
@@ -266,7 +280,7 @@ def test_a_window_of_rubbish_leaves_nothing_behind(
     install(monkeypatch)
     engine = engines_of(bundle, tmp_path, ("decoder",))["decoder"]
     random = np.random.default_rng(1)
-    good = random.standard_normal((1, 3, 4, 17, 32)).astype(np.float32)
+    good = random.standard_normal(cross_shape(bundle, 1, 17)).astype(np.float32)
     rubbish = np.full_like(good, np.nan)
 
     def logits() -> np.ndarray:
@@ -298,7 +312,7 @@ def test_no_room_on_the_gpu(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.
     installed = install(monkeypatch)
     path = plan_of(bundle, "encoder", tmp_path)
     context = DeviceContext()
-    installed.cuda.memory_bytes = 100_000
+    installed.cuda.memory_bytes = 1_000
     with pytest.raises(DeviceError, match=r"could not give \d+ bytes .*out of memory.*fewer --candidates"):
         TensorRtEngine(path, context)
 
@@ -309,9 +323,6 @@ def test_no_room_on_the_gpu(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.
         ("cudaStreamSynchronize", "could not finish its work .*illegal memory access.*restart"),
         ("cudaMemcpyAsync", "could not copy from the host"),
         ("cudaMemcpy2DAsync", "could not copy within its memory"),
-        ("cudaStreamEndCapture", "could not capture a graph"),
-        ("cudaGraphInstantiate", "could not make a graph"),
-        ("cudaGraphLaunch", "could not launch a graph"),
     ],
 )
 def test_a_gpu_that_fails(
@@ -327,7 +338,7 @@ def test_a_gpu_that_fails(
 def test_memory_goes_back_with_the_engine(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed = install(monkeypatch)
     for _ in range(2):
-        here = captioner_of(bundle, engines_of(bundle, tmp_path, _ROLES), monkeypatch)
+        here = captioner_of(bundle, engines_of(bundle, tmp_path, roles_of(bundle)), monkeypatch)
         noise_described(here, 0)
         assert installed.cuda.allocated("device") > 1_000_000
         monkeypatch.undo()

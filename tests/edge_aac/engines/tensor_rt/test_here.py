@@ -7,11 +7,12 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from edge_aac.bundle.manifest import Graph, GraphRole, Manifest
-from edge_aac.bundle.store import Bundle, open_bundle
+from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.tensor_rt.cuda_memory import Cuda
 from edge_aac.engines.tensor_rt.engine import DeviceContext, check_plan, memory_class_gb, this_gpu
 from edge_aac.engines.tensor_rt.library import TensorRtLog
@@ -97,7 +98,10 @@ def test_no_cuda_python(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("answer", "mend"),
     [
-        ("cudaErrorInsufficientDriver", "of another JetPack, run `pip install 'cuda-python>=12.8,<13'` on JetPack 6"),
+        (
+            "cudaErrorInsufficientDriver",
+            "the driver is for CUDA 12.6 and this cuda-python for CUDA 12.9, run `pip install 'cuda-python>=12.8,<13'`",
+        ),
         ("cudaErrorNoDevice", "groups video and render.*--backend onnxruntime"),
     ],
 )
@@ -106,6 +110,32 @@ def test_no_gpu(answer: str, mend: str, monkeypatch: pytest.MonkeyPatch) -> None
     installed.cuda.failing["cudaGetDeviceCount"] = answer
     with pytest.raises(DeviceError, match=f"no CUDA GPU can be used here .*{mend}") as caught:
         Cuda()
+    _one_sentence(caught)
+
+
+def test_no_driver_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA says the same as of one that is too old; another cuda-python would not help."""
+    installed = install(monkeypatch)
+    installed.cuda.failing["cudaGetDeviceCount"] = "cudaErrorInsufficientDriver"
+    installed.cuda.driver = 0
+    with pytest.raises(DeviceError, match=r"no CUDA GPU can be used here .*--runtime nvidia") as caught:
+        Cuda()
+    assert "pip install" not in str(caught.value)
+    _one_sentence(caught)
+
+
+def test_a_driver_too_old_for_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of an image for JetPack 7 on a board with JetPack 6: the constructor gets a null pointer from the library."""
+    installed = install(monkeypatch)
+
+    def refuse(sink: Any) -> None:
+        installed.tensorrt.log_line(sink, "ERROR", "Error Code 6: CUDA initialization failure with error: 35\nmore")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(installed.tensorrt.module, "Runtime", refuse)
+    sentence = r"TensorRT 10\.3\.0 does not start.* for CUDA 12\.6 \(.*error: 35\): take"
+    with pytest.raises(DeviceError, match=sentence) as caught:
+        DeviceContext()
     _one_sentence(caught)
 
 
@@ -163,7 +193,7 @@ def _for(gpu: str, tensorrt: str = "10.3.0") -> dict[str, object]:
 
 def _bundle_with(role: GraphRole = "encoder", **changes: object) -> tuple[Bundle, Graph]:
     """The built-in bundle with an ONNX file for TensorRT and a plan of it; only the manifest is looked at."""
-    bundle = open_bundle("esc10-tiny")
+    bundle = open_bundle(DEFAULT_BUNDLE)
     parent = bundle.manifest.graphs[role][0]
     onnx = parent.model_copy(
         update={"file": f"{role}.fp16.onnx", "sha256": "b" * 64, "backend": "tensorrt-onnx", "precision": "fp16"}
@@ -173,7 +203,7 @@ def _bundle_with(role: GraphRole = "encoder", **changes: object) -> tuple[Bundle
     plan = onnx.model_copy(update={**fields, "parent_sha256": "b" * 64, **changes})
     forms = {**bundle.manifest.graphs, role: [plan, onnx, parent]}
     manifest: Manifest = bundle.manifest.model_copy(update={"graphs": forms})
-    return Bundle(bundle.folder, manifest, "esc10-tiny"), plan
+    return Bundle(bundle.folder, manifest, DEFAULT_BUNDLE), plan
 
 
 def test_a_plan_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +228,9 @@ def test_a_plan_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plan_of_another_machine(changes: dict[str, object], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     bundle, plan = _bundle_with(**changes)
-    with pytest.raises(DataError, match=f"{sentence}.*: run `edge-aac build-engine --bundle esc10-tiny`") as caught:
+    with pytest.raises(
+        DataError, match=f"{sentence}.*: run `edge-aac build-engine --bundle {DEFAULT_BUNDLE}`"
+    ) as caught:
         check_plan(plan, bundle)
     _one_sentence(caught)
 

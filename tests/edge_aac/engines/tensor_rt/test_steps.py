@@ -17,7 +17,7 @@ from edge_aac.engines.tensor_rt.device_array import DeviceArray
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError
 from edge_aac.models.encoding import memory_of
-from tests.edge_aac.engines.tensor_rt.trt_cases import fbank, install, plan_of
+from tests.edge_aac.engines.tensor_rt.trt_cases import encoder_inputs, install, plan_of
 from tests.edge_aac.engines.tensor_rt.trt_stand_in_parts import stand_in_plan
 
 _LAYERS, _HEADS, _CAPACITY, _MAX_ROWS, _WINDOWS = 2, 3, 7, 4, 3
@@ -123,7 +123,7 @@ def test_the_cache_is_the_host_s(
     install(monkeypatch)
     device, host = _engines(tmp_path, head_size)
     if not graphs:
-        device = TensorRtEngine(tmp_path / "decoder.engine", DeviceContext(graphs=False))
+        device = TensorRtEngine(tmp_path / "decoder.engine", DeviceContext(), cuda_graphs=False)
     random = np.random.default_rng(seed)
     for _ in range(4):
         count, windows, memory_steps = (int(random.integers(1, largest + 1)) for largest in (_MAX_ROWS, _WINDOWS, 9))
@@ -176,19 +176,20 @@ def test_an_output_is_refused_after_the_next_run(tmp_path: Path, monkeypatch: py
     encoder = TensorRtEngine(plan_of(bundle, "encoder", tmp_path), context)
     decoder = TensorRtEngine(plan_of(bundle, "decoder", tmp_path), context)
     resident = ("cross_keys", "cross_values")
-    first = encoder.run_resident({"fbank": fbank(0)[np.newaxis]}, resident)
+    one, other = encoder_inputs(bundle, 0), encoder_inputs(bundle, 1)
+    first = encoder.run_resident(one, resident)
     expected = [first[name].host() for name in resident]
-    second = encoder.run_resident({"fbank": fbank(1)[np.newaxis]}, resident)
+    second = encoder.run_resident(other, resident)
     for name in resident:
         with pytest.raises(RuntimeError, match="ran again before this output was read"):
             first[name].host()
     with pytest.raises(RuntimeError, match="ran again before this output was read"):
         decoder.open_steps(2, 8, memory_of(first))
     # A run that leaves nothing there overwrites the buffers, too.
-    encoder.run({"fbank": fbank(0)[np.newaxis]})
+    encoder.run(one)
     with pytest.raises(RuntimeError, match="ran again before this output was read"):
         decoder.open_steps(2, 8, memory_of(second))
-    third = encoder.run_resident({"fbank": fbank(0)[np.newaxis]}, resident)
+    third = encoder.run_resident(one, resident)
     decoder.open_steps(2, 8, memory_of(third)).step(np.array([[2], [9]]), 0)
     for name, numbers in zip(resident, expected, strict=True):
         assert np.array_equal(third[name].host(), numbers)
@@ -232,3 +233,48 @@ def test_a_plan_of_an_older_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     stand_in_plan(tmp_path / "decoder.engine", tmp_path / "decoder.onnx", ranges)
     with pytest.raises(DataError, match="no memory_padding, its form is older.*export the bundle again"):
         TensorRtEngine(tmp_path / "decoder.engine", DeviceContext())
+
+
+@pytest.mark.parametrize(("integrated", "can_map"), [(1, 1), (1, 0), (0, 1)])
+@pytest.mark.parametrize("graphs", [True, False])
+def test_logits_of_a_large_vocabulary(
+    integrated: int, can_map: int, graphs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copied from a card at each step; from the one memory of a board, never."""
+    cuda = install(monkeypatch).cuda
+    cuda.properties |= {"integrated": integrated, "canMapHostMemory": can_map}
+    _decoder(tmp_path / "decoder.onnx", 8)
+    _widen(tmp_path / "decoder.onnx", 50_000)
+    stand_in_plan(tmp_path / "decoder.engine", tmp_path / "decoder.onnx", _ranges(8))
+    device = TensorRtEngine(tmp_path / "decoder.engine", DeviceContext(), cuda_graphs=graphs)
+    cross = np.random.default_rng(0).standard_normal((1, _LAYERS, _HEADS, 5, 8)).astype(np.float32)
+    memory = Memory(cross, cross, np.zeros((1, 5), bool))
+    cache = np.zeros((2, _LAYERS, 2, _HEADS, _CAPACITY, 8), np.float32)
+    expected = HostSteps(OnnxRuntimeEngine(tmp_path / "decoder.onnx", 1), (cache[0], cache[1]), memory)
+    found = device.open_steps(2, _CAPACITY, memory)
+    kept = []
+    for step in range(3):
+        ids = np.array([[3], [5]]) + step
+        logits, wanted = found.step(ids, step), expected.step(ids, step)
+        assert logits.shape == (2, 50_000)
+        assert np.abs(logits - wanted).max() <= 1e-4 * np.abs(wanted).max()
+        kept.append((logits, wanted))
+    for logits, wanted in kept:
+        assert np.abs(logits - wanted).max() <= 1e-4 * np.abs(wanted).max(), "a later step wrote over it"
+    mapped = bool(integrated and can_map)
+    assert cuda.copied["device to pinned"] == (0 if mapped else 3 * 2 * 50_000 * 4)
+    assert cuda.allocated("mapped") == (_MAX_ROWS * _WINDOWS * 50_000 * 4 if mapped else 0)
+    del device, found
+    assert cuda.allocated("mapped") == cuda.allocated("pinned") == cuda.allocated("device") == 0
+
+
+def _widen(path: Path, vocabulary: int) -> None:
+    """Give the decoder that many logits, all different."""
+    model = onnx.load(path)
+    node = next(node for node in model.graph.node if "logits" in node.output)
+    node.output[0] = "few"
+    columns = np.random.default_rng(2).standard_normal((2 * _LAYERS, vocabulary)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(columns, "columns_of_words"))
+    model.graph.node.append(helper.make_node("MatMul", ["few", "columns_of_words"], ["logits"]))
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = vocabulary
+    onnx.save(model, path)

@@ -31,6 +31,8 @@ _LARGEST = {
     "memory_steps": MEMORY_STEPS,
     "texts": MAX_CANDIDATES,
     "tokens": MAX_TOKENS,
+    "tokens_of_text": MAX_TOKENS,
+    "patches": 64,
 }
 
 
@@ -84,6 +86,31 @@ def plan_of(bundle: Bundle, role: GraphRole, folder: Path, ways: Ways | None = N
     return path
 
 
+def roles_of(bundle: Bundle) -> tuple[GraphRole, ...]:
+    """All graphs of a bundle."""
+    return tuple(bundle.manifest.graphs)
+
+
+def encoder_inputs(bundle: Bundle, seed: int) -> dict[str, np.ndarray]:
+    """Noise for the encoder, of one window; no padding."""
+    engine, graph = load_engine(bundle, "encoder", ONE_THREAD)
+    random = np.random.default_rng(seed)
+    inputs = {}
+    for name, tensor in engine.description.inputs.items():
+        shape = [1 if isinstance(size, str) else size for size in graph.shapes[name]]
+        noise = random.normal(0, 0.5, shape)
+        inputs[name] = np.zeros(shape, bool) if tensor.dtype == "bool" else noise.astype(tensor.dtype)
+    return inputs
+
+
+def cross_shape(bundle: Bundle, windows: int, memory_steps: int) -> tuple[int, ...]:
+    """Shape of cross-attention keys of so many windows: (windows, layers, heads, steps, head_size)."""
+    shapes = bundle.manifest.graphs["decoder"][0].shapes
+    _, heads, steps, head_size = shapes["cross_keys_0"]
+    layers = sum(name.startswith("cross_keys_") for name in shapes)
+    return windows, layers, int(heads), memory_steps if isinstance(steps, str) else steps, int(head_size)
+
+
 def captioner_of(
     bundle: Bundle,
     engines: dict[GraphRole, Engine],
@@ -106,8 +133,9 @@ def engines_of(
     bundle: Bundle, folder: Path, roles: tuple[GraphRole, ...], ways: Ways | None = None, graphs: bool = True
 ) -> dict[GraphRole, Engine]:
     """Plans of these graphs, loaded into one context."""
-    context = DeviceContext(graphs=graphs)
-    return {role: TensorRtEngine(plan_of(bundle, role, folder, ways), context, bundle.build_command) for role in roles}
+    context = DeviceContext()
+    plans = {role: plan_of(bundle, role, folder, ways) for role in roles}
+    return {role: TensorRtEngine(plan, context, bundle.build_command, graphs) for role, plan in plans.items()}
 
 
 def fbank(seed: int) -> np.ndarray:

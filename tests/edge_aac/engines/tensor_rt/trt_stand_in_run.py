@@ -145,6 +145,10 @@ class Context(Given):
         if self._infer_shapes() or set(self._addresses) != set(session.types):
             self._trt.log_line(self._engine._logger, "ERROR", "Error Code 3: shapes or addresses are missing")
             return False
+        if stream.captured is not None and cuda.uncapturable:
+            stream.spoilt = True
+            self._trt.log_line(self._engine._logger, "ERROR", "Error Code 1: Cuda Runtime (operation not permitted)")
+            return False
         assert stream.captured is None or self._ran == self._state, "captured before it ran once in this state"
         state, captured = self._state, stream.captured is not None
         shapes = {**self._shapes, **session.output_shapes(self._shapes)}
