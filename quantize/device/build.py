@@ -77,7 +77,8 @@ def build_engines(options: BuildOptions, log: Log) -> BuildReport:
         log: function that is called with a line for each step.
 
     Raises:
-        DeviceError: TensorRT was asked for and is missing, or the folder cannot be written, is held or too full.
+        DeviceError: TensorRT was asked for and is missing, or FP8 where the GPU has none, or the folder cannot be
+            written, is held or too full.
         InputMissingError: there is no such bundle or folder, or TensorRT lacks a calibration.
         DataError: a file of the bundle is not what it should be, or a form cannot be made.
     """

@@ -86,7 +86,7 @@ def make_plans(
     Everything is built before anything is loaded: an engine in memory would be in the way of a build.
 
     Raises:
-        DeviceError, DataError: TensorRT builds no form of a graph, or the GPU has none that was asked for.
+        DeviceError, DataError: TensorRT builds no form of a graph.
     """
     rules = check.store.source.manifest_of(Seq2SeqManifest).decoding
     drawn = f"{options.candidates}, as asked for" if options.candidates else f"{rules.candidates}, as the bundle draws"
@@ -116,7 +116,8 @@ def _built_forms(  # noqa: PLR0913, PLR0917 - what it works between
             form.graph, plan = _plan(check, role, source, gpu, options)
         except (DataError, DeviceError) as error:
             refusals.append((precision, error))
-            form.fault = form.outcome = f"refused by TensorRT: {error}"
+            how = "refused by TensorRT" if isinstance(error, DataError) else "not built"
+            form.fault = form.outcome = f"{how}: {error}"
             check.log(f"{role}: no {precision} engine ({error})")
             check.store.discard(source)
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import onnx
 
@@ -28,7 +28,6 @@ HALF, INT8, FP8 = "fp16", "int8+fp16", "fp8+fp16"
 PlanPrecision = Literal["auto", "fp16", "int8", "fp8"]
 """What a user asks for: the fastest faithful form of each graph, or one form wherever a graph can have it."""
 
-PLAN_PRECISIONS: tuple[PlanPrecision, ...] = get_args(PlanPrecision)
 _FORCED = {"fp16": HALF, "int8": INT8, "fp8": FP8}
 _SHOWN_FINDINGS = 5
 
@@ -57,15 +56,7 @@ def choice_of(parent: Path, known: GraphCalibration | None, gpu: GpuIdentity, wa
         known: its calibration.
         gpu: the GPU that runs the plan.
         wanted: the user's choice.
-
-    Raises:
-        DeviceError: FP8 is asked for on a GPU that has none.
     """
-    if wanted == "fp8" and not has_fp8(gpu):
-        raise DeviceError(
-            f"{gpu.name} does not compute in FP8, which takes a GPU of compute capability "
-            f"{'.'.join(map(str, FP8_SINCE))} or newer: build with --precision auto"
-        )
     if known is None or not known.ranges:
         return Choice(known, (HALF,))
     possible = (HALF, INT8, *((FP8,) if has_fp8(gpu) and _products(parent, known) else ()))
@@ -75,7 +66,16 @@ def choice_of(parent: Path, known: GraphCalibration | None, gpu: GpuIdentity, wa
 
 
 def most_forms(gpu: GpuIdentity, wanted: PlanPrecision) -> int:
-    """The most forms that are built of one graph."""
+    """The most forms that are built of one graph.
+
+    Raises:
+        DeviceError: FP8 is asked for on a GPU that has none.
+    """
+    if wanted == "fp8" and not has_fp8(gpu):
+        raise DeviceError(
+            f"{gpu.name} does not compute in FP8, which takes a GPU of compute capability "
+            f"{'.'.join(map(str, FP8_SINCE))} or newer: build with --precision auto"
+        )
     return 1 if wanted != "auto" else 2 + has_fp8(gpu)
 
 

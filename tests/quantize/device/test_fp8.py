@@ -37,7 +37,7 @@ def test_the_pairs_become_e4m3(tmp_path: Path, beside: bool) -> None:
         [helper.make_node("MatMul", ["x", "w"], ["y"], "/fc/MatMul")],
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["windows", 8, 96])],
         [numpy_helper.from_array(weights, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
