@@ -55,7 +55,9 @@ def test_the_pairs_become_e4m3(tmp_path: Path, beside: bool) -> None:
         assert kinds[node.input[2]] == TensorProto.FLOAT8E4M3FN and kinds[node.input[1]] == TensorProto.FLOAT16
         assert not node.attribute, "one scale for all channels"
     scales = {
-        weight.name: numpy_helper.to_array(weight) for weight in written.graph.initializer if "scale" in weight.name
+        weight.name: numpy_helper.to_array(weight)
+        for weight in written.graph.initializer
+        if weight.name.endswith("e4m3_scale")
     }
     (of_x,) = [scale for name, scale in scales.items() if name.startswith("x/")]
     (of_w,) = [scale for name, scale in scales.items() if name.startswith("w/")]
