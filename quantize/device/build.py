@@ -246,8 +246,8 @@ def _add_plans(
 ) -> None:
     """Plans of the graphs, in the place of earlier ones of this GPU."""
     plan_options = PlanOptions(options.streams, options.candidates, options.precision)
-    made = make_plans(check, roles, calibration, gpu, plan_options, report)
-    made = _faithful_together(check, made, report)
+    built = make_plans(check, roles, calibration, gpu, plan_options, report)
+    made = _faithful_together(check, built, report)
     if report.failure:
         return
     for role, planned in made.items():

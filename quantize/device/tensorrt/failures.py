@@ -47,7 +47,8 @@ class BuildLog(TensorRtLog):
 
     def __init__(self, trt: Any) -> None:
         super().__init__(trt)
-        forward, shortages = self.sink, []
+        forward = self.sink
+        shortages: list[str] = []
 
         class Watch(trt.ILogger):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -59,7 +60,7 @@ class BuildLog(TensorRtLog):
                 forward.log(severity, msg)
 
         self.sink = Watch()
-        self._shortages: list[str] = shortages
+        self._shortages = shortages
 
     def forget(self) -> None:
         """See :meth:`TensorRtLog.forget`; the warnings as well."""

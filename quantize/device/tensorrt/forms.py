@@ -185,7 +185,7 @@ def _fastest(  # noqa: PLR0913, PLR0917 - what it works between
         return forms[0]
     best = faithful[0]
     for other in faithful[1:]:
-        engines = [check.engine(role, planned.plan, planned.source) for planned in (best, other)]
+        engines = check.engine(role, best.plan, best.source), check.engine(role, other.plan, other.source)
         taken = timing(role, *engines, check.samples)
         other.form.beside = (best.precision, taken)
         if taken.ratio <= FASTER:
