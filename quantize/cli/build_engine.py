@@ -37,6 +37,15 @@ class BuildBackend(str, Enum):
     ONNXRUNTIME = "onnxruntime"
 
 
+class Precision(str, Enum):
+    """What plans compute in, where a graph has a choice."""
+
+    AUTO = "auto"
+    FP16 = "fp16"
+    INT8 = "int8"
+    FP8 = "fp8"
+
+
 class Role(str, Enum):
     """A graph of a bundle."""
 
@@ -73,14 +82,26 @@ def build_engine_verb(
     streams: Annotated[int, typer.Option(min=1, max=64, help="Windows that TensorRT may run at once.")] = 1,
     candidates: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="Captions of a window that TensorRT is tuned for. Default: the bundle's own."),
+        typer.Option(
+            min=1,
+            max=64,
+            envvar="EDGE_AAC_CANDIDATES",
+            help="Captions of a window that TensorRT is tuned for: as many as you will draw. Default: the bundle's.",
+        ),
     ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="What TensorRT's engines compute in: auto builds each form and keeps the fastest faithful one of each "
+            "graph; any other is taken wherever a graph can have it, fast or slow."
+        ),
+    ] = Precision.AUTO,
 ) -> None:
     """Make the fastest faithful engines of a bundle for this machine.
 
-    Every form is compared with the exported graph. One for processors that is not faithful gives way to fp32; where
-    that leaves none, or an engine of TensorRT is not faithful, nothing is written. The report goes to stderr as a
-    table and to stdout as JSON.
+    Every form is compared with the exported graph. One for processors that is not faithful gives way to fp32, one of
+    TensorRT in INT8 or FP8 to FP16, as does one that is not faster; where that leaves none, nothing is written. The
+    report goes to stderr as a table and to stdout as JSON, and says what lost and why.
     """
     from edge_aac.commands.options import log_to_stderr
     from edge_aac.errors import DataError, EdgeAacError
@@ -97,6 +118,7 @@ def build_engine_verb(
         threads=threads,
         streams=streams,
         candidates=candidates,
+        precision=precision.value,
     )
     kept_of = (bundle, str(output)) if output else (bundle,)
     with _noted(bundle) as note:

@@ -23,6 +23,8 @@ from quantize.device.gate import agreement, caption_check_windows
 from quantize.device.places import open_for_build, output_folder
 from quantize.device.report import BuildReport
 from quantize.device.store import BuildStore, build_store
+from quantize.device.tensorrt.forms import Planned, PlanOptions, make_plans, step_back
+from quantize.device.tensorrt.sources import PlanPrecision, most_forms
 from quantize.device.timing import collect_samples, timing
 from quantize.graphs.calibrating import calibrate_graphs
 from quantize.graphs.calibration import Calibration
@@ -53,6 +55,7 @@ class BuildOptions:
         threads: CPU threads of a graph; 0 = as many as pay.
         streams: windows that a plan may encode and decode at once.
         candidates: rows that a plan usually decodes at once; None = as many as the bundle draws.
+        precision: precision of plans: "auto" keeps the fastest faithful form of each graph.
     """
 
     bundle: str
@@ -63,6 +66,7 @@ class BuildOptions:
     threads: int = 0
     streams: int = 1
     candidates: int | None = None
+    precision: PlanPrecision = "auto"
 
 
 def build_engines(options: BuildOptions, log: Log) -> BuildReport:
@@ -73,7 +77,8 @@ def build_engines(options: BuildOptions, log: Log) -> BuildReport:
         log: function that is called with a line for each step.
 
     Raises:
-        DeviceError: TensorRT was asked for and is missing, or the folder cannot be written, is held or too full.
+        DeviceError: TensorRT was asked for and is missing, or FP8 where the GPU has none, or the folder cannot be
+            written, is held or too full.
         InputMissingError: there is no such bundle or folder, or TensorRT lacks a calibration.
         DataError: a file of the bundle is not what it should be, or a form cannot be made.
     """
@@ -88,7 +93,8 @@ def build_engines(options: BuildOptions, log: Log) -> BuildReport:
         )
     folder = output_folder(source, options.output)
     report = BuildReport(options.bundle, str(folder), notes=[without] if without else [])
-    with build_store(source, folder, _needed_bytes(source, parents, folder, gpu is not None)) as store:
+    forms = most_forms(gpu, options.precision) if gpu else 0
+    with build_store(source, folder, _needed_bytes(source, parents, folder, forms)) as store:
         _build(options, store, parents, gpu, report, log)
     report.seconds = time.monotonic() - started
     return report
@@ -118,11 +124,18 @@ def parent_of(source: Bundle, role: GraphRole) -> Graph:
     raise DataError(f"bundle {source.opened_as!r} holds no fp32 graph of its {role}: export it again")
 
 
-def _needed_bytes(source: Bundle, parents: dict[GraphRole, Graph], folder: Path, plans: bool) -> int:
-    """The most that a build writes: forms are no larger than their parents, and plans need an ONNX file each."""
+def _needed_bytes(source: Bundle, parents: dict[GraphRole, Graph], folder: Path, plans: int) -> int:
+    """The most that a build writes: forms are no larger than their parents, and plans need an ONNX file each.
+
+    Args:
+        source: the bundle.
+        parents: its exported graphs.
+        folder: folder that is written.
+        plans: the most plans that are built of a graph.
+    """
     exported = sum(source.size(parent) for parent in parents.values())
     copied = sum(source.path(file).stat().st_size for file in source.manifest.files())
-    needed = exported + (2 * exported + _TIMING_CACHE_BYTES if plans else 0)
+    needed = exported + (2 * plans * exported + _TIMING_CACHE_BYTES if plans else 0)
     return needed + (copied if folder != source.folder.resolve() else 0)
 
 
@@ -232,11 +245,9 @@ def _add_plans(
     report: BuildReport,
 ) -> None:
     """Plans of the graphs, in the place of earlier ones of this GPU."""
-    from quantize.device.tensorrt.forms import Sizes, make_plans
-
-    sizes = Sizes(options.streams, options.candidates)
-    made = make_plans(check, roles, calibration, gpu, sizes, report)
-    _check_together(check, {role: [each.plan, each.source] for role, each in made.items()}, report)
+    plan_options = PlanOptions(options.streams, options.candidates, options.precision)
+    built = make_plans(check, roles, calibration, gpu, plan_options, report)
+    made = _faithful_together(check, built, report)
     if report.failure:
         return
     for role, planned in made.items():
@@ -250,15 +261,28 @@ def _add_plans(
     _check_mixture(check, forms, report)
 
 
-def _check_together(check: Check, forms: Mapping[GraphRole, Sequence[Graph]], report: BuildReport) -> None:
-    """The plans that were made, all at once; by itself each has passed."""
-    if report.failure or not forms:
-        return
-    report.together[TENSORRT] = agreement(check.reference, check.caption(forms))
-    if complaints := report.together[TENSORRT].complaints():
+def _faithful_together(
+    check: Check, made: Mapping[GraphRole, Planned], report: BuildReport
+) -> Mapping[GraphRole, Planned]:
+    """The plans that stand beside each other; by itself each has passed. Where the fastest do not, those in higher
+    precision take their place."""
+    if report.failure or not made:
+        return made
+    complaints = _complaints_together(check, made, report)
+    if complaints and any(planned.spare for planned in made.values()):
+        made = step_back(made, ", ".join(complaints))
+        complaints = _complaints_together(check, made, report)
+    if complaints:
         report.failure = (
             f"the {TENSORRT} forms together are not faithful, though each is by itself: {', '.join(complaints)}"
         )
+    return made
+
+
+def _complaints_together(check: Check, made: Mapping[GraphRole, Planned], report: BuildReport) -> list[str]:
+    forms = {role: [planned.plan, planned.source] for role, planned in made.items()}
+    report.together[TENSORRT] = agreement(check.reference, check.caption(forms))
+    return report.together[TENSORRT].complaints()
 
 
 def _check_mixture(check: Check, forms: Mapping[GraphRole, _Forms], report: BuildReport) -> None:

@@ -33,6 +33,7 @@ class FormReport:
         outcome: result of the gate, in words.
         written: whether the bundle holds the form now.
         built: facts about a plan from TensorRT's builder.
+        beside: precision of another plan of the graph, and the time of this one beside it; None where it was not timed.
     """
 
     role: GraphRole
@@ -44,6 +45,7 @@ class FormReport:
     outcome: str = ""
     written: bool = False
     built: dict[str, Any] = field(default_factory=dict)
+    beside: tuple[str, Timing] | None = None
 
     def to_table(self) -> dict[str, Any]:
         """Plain values; what was not measured is left out."""
@@ -60,6 +62,9 @@ class FormReport:
         if self.timing:
             table["timing"] = _rounded(asdict(self.timing))
             table["max_abs_difference"] = graph.max_abs_difference
+        if self.beside:
+            precision, timing = self.beside
+            table["beside"] = {"precision": precision, **_rounded(asdict(timing))}
         if self.built:
             table["built"] = self.built
         if self.written:

@@ -17,28 +17,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edge_aac.bundle.manifest import GraphRole
-from edge_aac.bundle.patches import STEM
 from edge_aac.errors import DataError, DeviceError, EdgeAacError, InputMissingError
-from edge_aac.models.patches import PATCHES, VECTORS
-from quantize.device.tensorrt.plan_building import OutOfMemoryError, PlanRequest, Profiles
+from quantize.device.tensorrt.failures import OutOfMemoryError
+from quantize.device.tensorrt.plan_building import PlanRequest
+from quantize.device.tensorrt.profiles import Profiles, smaller_profiles
 from quantize.progress import Log
 
 MAX_ATTEMPTS = 4
-MIN_LARGEST_CANDIDATES = 16
-"""Candidates of a window that a decoder's plan is built for at least, whatever the bundle's default is."""
-
 _CHILD = "quantize.device.tensorrt.child"
-_USUAL_TEXT_TOKENS = 32
-_USUAL_PATCHES = 4
-"""New ones of a window at a hop of 2 s."""
 _KINDS: dict[str, type[EdgeAacError]] = {kind.__name__: kind for kind in (DataError, DeviceError, InputMissingError)}
 _OUT_OF_MEMORY = OutOfMemoryError.__name__
 _SHOWN_STDERR_LINES = 3
@@ -54,7 +47,7 @@ class BuildRequest:
         onnx: strongly typed graph (FP16, or explicit Q/DQ and FP16), its weights beside it.
         output: the plan; what stands there is replaced when all went well.
         timing_cache: kept between builds for one GPU and TensorRT; created where it is missing.
-        profiles: shapes of the dynamic inputs, as :func:`profiles_for` gives them.
+        profiles: shapes of the dynamic inputs, as :func:`quantize.device.tensorrt.profiles.profiles_for` gives them.
         workspace_bytes, tactic_dram_bytes: scratch memory of kernels and of trying them; 0 = a quarter and a half of
             what is free when the build begins.
         optimization_level: 0 (quickest to build) to 5.
@@ -79,9 +72,13 @@ class BuiltPlan:
             names them.
         seconds: duration of the build, all attempts together.
         precisions: precision → layers, by the engine's inspector.
-        int8_matmuls: large products with constant weights that run in INT8, and how many there are.
+        int8_matmuls, fp8_matmuls: large products with constant weights that run in INT8 or FP8, and how many there are.
         attempts: number of processes that it took.
         node_range: names of the first and the last layer.
+        profiles: smallest, usual and largest shapes that it was built for: fewer rows than were asked for where memory
+            was short.
+        workspace_bytes, optimization_level: limits of the last attempt.
+        shortages: why each earlier attempt failed.
     """
 
     path: Path
@@ -92,74 +89,18 @@ class BuiltPlan:
     int8_matmuls: tuple[int, int]
     attempts: int
     node_range: str
-
-
-def profiles_for(
-    role: GraphRole,
-    shapes: Mapping[str, list[int | str]],
-    *,
-    streams: int,
-    candidates: int,
-    capacity: int,
-    memory_steps: int,
-    text_tokens: int,
-    patches: int = 1,
-) -> Profiles:
-    """Smallest, usual and largest shapes of a graph's inputs that have dynamic axes.
-
-    Args:
-        role: role of the graph.
-        shapes: shapes of inputs and outputs, as in the manifest: dynamic axes by name.
-        streams: windows that are encoded and decoded at once.
-        candidates: candidates of a window that are decoded at once, usually; the largest number is 16 at least.
-        capacity: positions of the decoder's cache.
-        memory_steps: steps that the encoder gives for a window.
-        text_tokens: tokens of the longest text, its instruction included.
-        patches: patches of a window, of a stem.
-
-    Raises:
-        DataError: a dynamic axis has a name that means nothing here.
-    """
-    largest_candidates = max(candidates, MIN_LARGEST_CANDIDATES)
-    axes = {
-        "windows": (1, 1, streams),
-        "patches": (1, min(_USUAL_PATCHES, patches), streams * patches),
-        "rows": (1, candidates, streams * largest_candidates),
-        "capacity": (1, capacity, capacity),
-        "memory_steps": (1, memory_steps, memory_steps),
-        "texts": (1, candidates, largest_candidates),
-        "tokens": (1, min(_USUAL_TEXT_TOKENS, text_tokens), text_tokens),
-    }
-    profiles = {}
-    for name in _inputs(role, shapes):
-        named = {size for size in shapes[name] if isinstance(size, str)}
-        if unknown := sorted(named - axes.keys()):
-            raise DataError(
-                f"the {role}'s {name} has the axis {unknown[0]!r}, of unknown size: export the bundle again"
-            )
-        if named:
-            smallest, usual, largest = (
-                tuple(size if isinstance(size, int) else axes[size][which] for size in shapes[name])
-                for which in range(3)
-            )
-            profiles[name] = (smallest, usual, largest)
-    return profiles
-
-
-def _inputs(role: GraphRole, shapes: Mapping[str, object]) -> list[str]:
-    if role == "decoder":
-        given = {"token_ids", "step", "memory_padding"}
-        return [name for name in shapes if name in given or name.startswith(("self_", "cross_"))]
-    given = {
-        STEM: {PATCHES},
-        "encoder": {"fbank", "frame_padding", VECTORS},
-        "text_embedder": {"token_ids", "attention_mask"},
-    }[role]
-    return [name for name in shapes if name in given]
+    fp8_matmuls: tuple[int, int] = (0, 0)
+    profiles: Profiles = field(default_factory=dict)
+    workspace_bytes: int = 0
+    optimization_level: int = 3
+    shortages: tuple[str, ...] = ()
 
 
 def build_engine(request: BuildRequest, log: Log) -> BuiltPlan:
     """Build a plan in a process of its own, at most four times with less and less memory.
+
+    Each attempt halves the limits of scratch memory (the workspace only where that was not what lacked), takes the next
+    lower optimisation level, and halves the largest batch, down to the usual one.
 
     Ctrl-C and SIGTERM end the child at once; until the plan is complete, what stood in its place stays.
 
@@ -172,9 +113,11 @@ def build_engine(request: BuildRequest, log: Log) -> BuiltPlan:
         DeviceError: something is missing on this machine, memory does not suffice, or the child broke down.
     """
     started = time.monotonic()
-    reason = ""
+    shortages: list[str] = []
+    halvings = 0
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        answer = _attempt(request, attempt - 1, log)
+        plan = _smaller(request, attempt - 1, halvings)
+        answer = _attempt(request, plan, log)
         if "error" not in answer:
             return BuiltPlan(
                 path=request.output,
@@ -184,20 +127,43 @@ def build_engine(request: BuildRequest, log: Log) -> BuiltPlan:
                 gpu=answer["gpu"],
                 precisions=answer["summary"]["precisions"],
                 int8_matmuls=tuple(answer["summary"]["int8_matmuls"]),
+                fp8_matmuls=tuple(answer["summary"]["fp8_matmuls"]),
                 node_range=answer["node_range"],
+                profiles=plan.profiles,
+                workspace_bytes=answer["workspace_bytes"],
+                optimization_level=plan.optimization_level,
+                shortages=tuple(shortages),
             )
         if answer["kind"] != _OUT_OF_MEMORY:
             raise _KINDS[answer["kind"]](answer["error"])
-        reason = answer["error"]
+        shortages.append(answer["error"])
+        workspace = "the same workspace" if answer.get("wants_workspace") else "half the workspace"
+        halvings += not answer.get("wants_workspace")
         if attempt < MAX_ATTEMPTS:
-            log(f"out of memory ({reason}): trying again with half the workspace")
+            log(f"out of memory ({shortages[-1]}): trying again with {workspace} and fewer rows at once")
     raise DeviceError(
-        f"memory does not suffice to build an engine of {request.onnx}, even with an eighth of the workspace "
-        f"({reason}): stop other programs, the desktop first, or add swap"
+        f"memory does not suffice to build an engine of {request.onnx}, even with an eighth of the workspace and "
+        f"smaller batches ({shortages[-1]}): stop other programs, the desktop first, or add swap"
     )
 
 
-def _attempt(request: BuildRequest, smaller: int, log: Log) -> dict[str, Any]:
+def _smaller(request: BuildRequest, smaller: int, smaller_workspace: int) -> PlanRequest:
+    """What the child is asked for; its output is named once there is a folder for it."""
+    return PlanRequest(
+        # Not resolved: weights lie beside the link that leads to a graph.
+        onnx=request.onnx.absolute(),
+        output=request.output,
+        timing_cache=request.timing_cache.absolute(),
+        profiles=smaller_profiles(request.profiles, smaller),
+        workspace_bytes=request.workspace_bytes,
+        tactic_dram_bytes=request.tactic_dram_bytes,
+        optimization_level=max(0, request.optimization_level - smaller),
+        smaller=smaller,
+        smaller_workspace=smaller_workspace,
+    )
+
+
+def _attempt(request: BuildRequest, wanted: PlanRequest, log: Log) -> dict[str, Any]:
     """The answer of one child: the plan that it built, or ``error`` with its ``kind``."""
     folder = request.output.absolute().parent
     with _writing(folder):
@@ -205,17 +171,7 @@ def _attempt(request: BuildRequest, smaller: int, log: Log) -> dict[str, Any]:
         scratch = tempfile.TemporaryDirectory(dir=folder, prefix=f".{request.output.name}.")
     with scratch:
         inside = Path(scratch.name)
-        plan = PlanRequest(
-            # Not resolved: weights lie beside the link that leads to a graph.
-            onnx=request.onnx.absolute(),
-            output=inside / "plan",
-            timing_cache=request.timing_cache.absolute(),
-            profiles=request.profiles,
-            workspace_bytes=request.workspace_bytes,
-            tactic_dram_bytes=request.tactic_dram_bytes,
-            optimization_level=max(0, request.optimization_level - smaller),
-            smaller=smaller,
-        )
+        plan = replace(wanted, output=inside / "plan")
         request_file, result_file = inside / "request.json", inside / "result.json"
         table = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(plan).items()}
         with _writing(folder):

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_aac.errors import DataError, DeviceError, InputMissingError
-from quantize.device.tensorrt.plan_building import OutOfMemoryError, PlanRequest, build_plan
+from quantize.device.tensorrt.failures import OutOfMemoryError
+from quantize.device.tensorrt.plan_building import PlanRequest, build_plan
 
 _PR_SET_PDEATHSIG = 1
 
@@ -37,7 +38,9 @@ def main(request_path: str) -> None:
         answer = asdict(build_plan(PlanRequest(**table), log, lambda: os.getppid() == parent))
     except MemoryError:
         answer = {"kind": OutOfMemoryError.__name__, "error": "the host's memory is full"}
-    except (OutOfMemoryError, DataError, DeviceError, InputMissingError) as error:
+    except OutOfMemoryError as error:
+        answer = {"kind": type(error).__name__, "error": str(error), "wants_workspace": error.wants_workspace}
+    except (DataError, DeviceError, InputMissingError) as error:
         answer = {"kind": type(error).__name__, "error": str(error)}
     result.write_text(json.dumps(answer), encoding="utf-8")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +21,22 @@ LARGE_SIDE = 32
 
 _MATRIX_AXES = 2
 # Whatever stands between a constant and the product that takes it.
-_BETWEEN = {"QUANTIZE", "DEQUANTIZE", "SHUFFLE", "CAST", "IDENTITY"}
+_BETWEEN = {"QUANTIZE", "DEQUANTIZE", "SHUFFLE", "SQUEEZE", "UNSQUEEZE", "CAST", "IDENTITY"}
+# Newer importers name the product's node in the metadata of what they put around it, too; these only move numbers.
+_MOVES = re.compile(r"reformat|shuffle|squeeze|transpose|copy|cast|no_?op|constant|identity", re.IGNORECASE)
 # What the compiler behind TensorRT puts behind the names of the layers that it makes.
 _NUMBERED = re.compile(r"_myl\d+_\d+")
+_ONNX_NODE = r"\[ONNX Layer: ([^\]]*)\]"
 _PRODUCTS = {"MATRIX_MULTIPLY", "CONVOLUTION"}
+# How kernels are named that multiply INT8 or FP8, whatever their first input is stored as.
+_TACTICS = {
+    "INT8": re.compile(r"(?<![a-z0-9])(?:int8|[is]8)(?![a-z0-9])|[is]8[is]8|imma", re.IGNORECASE),
+    "FP8": re.compile(r"fp8|e4m3|qgmma", re.IGNORECASE),
+}
 # In this order: "Int8" in a description of several types decides, and "Half" is in no other's name.
 _PRECISIONS = (
     ("INT8", r"int8|\bi8\b"),
-    ("FP8", r"fp8"),
+    ("FP8", r"fp8|float8|e4m3"),
     ("BF16", r"bf16|bfloat16"),
     ("FP16", r"fp16|half"),
     ("FP32", r"fp32|float"),
@@ -45,18 +53,20 @@ class PlanSummary:
     Attributes:
         precisions: precision → number of layers.
         int8_matmuls: large matrix products and convolutions that run in INT8, and how many there are.
+        fp8_matmuls: the same in FP8.
     """
 
     precisions: dict[str, int]
     int8_matmuls: tuple[int, int]
+    fp8_matmuls: tuple[int, int] = (0, 0)
 
 
-def summary(information: str, large: Sequence[str]) -> PlanSummary:
+def summary(information: str, large: Mapping[str, Collection[str]]) -> PlanSummary:
     """Read the inspector's answer.
 
     Args:
         information: JSON of a whole engine, built with detailed profiling verbosity.
-        large: ONNX names of the products that count, from :func:`large_products`.
+        large: ONNX names of the products that count, with the names of their layers, from :func:`large_products`.
 
     Raises:
         DataError: it is not what any known version gives.
@@ -68,13 +78,18 @@ def summary(information: str, large: Sequence[str]) -> PlanSummary:
     if not all(isinstance(layer, dict) for layer in layers):
         raise DataError("TensorRT's inspector gave names alone: the engine was built without detailed profiling")
     precisions = Counter(_precision(layer) for layer in layers)
-    in_int8 = set().union(*(_made_of(layer, large) for layer in layers if _precision(layer) == "INT8"))
-    return PlanSummary(dict(precisions.most_common()), (len(in_int8), len(large)))
+    narrow = {
+        precision: set().union(*(_made_of(layer, large) for layer in layers if _multiplies_in(layer, precision)))
+        for precision in _TACTICS
+    }
+    return PlanSummary(
+        dict(precisions.most_common()), (len(narrow["INT8"]), len(large)), (len(narrow["FP8"]), len(large))
+    )
 
 
 def _precision(layer: dict[str, Any]) -> str:
     """Of what a layer takes: it decides which arithmetic is done; a layer without inputs is told by what it gives."""
-    for side in ("Inputs", "Outputs"):
+    for side in ("Inputs", "Weights", "Outputs"):
         text = " ".join(_formats(layer.get(side) or []))
         for precision, pattern in _PRECISIONS:
             if re.search(pattern, text, re.IGNORECASE):
@@ -82,35 +97,64 @@ def _precision(layer: dict[str, Any]) -> str:
     return "unknown"
 
 
+def _multiplies_in(layer: dict[str, Any], precision: str) -> bool:
+    """Whether a layer may be a product in INT8 or FP8: by what it takes, its weights, or its kernel's name.
+
+    What it gives proves nothing: an FP16 product may end with the quantisation that the next one wants.
+    """
+    if _MOVES.search(str(layer.get("LayerType", ""))):
+        return False
+    pattern = dict(_PRECISIONS)[precision]
+    taken = " ".join([*_formats(layer.get("Inputs") or []), *_formats(layer.get("Weights") or [])])
+    if re.search(pattern, taken, re.IGNORECASE):
+        return True
+    return _TACTICS[precision].search(str(layer.get("TacticName", ""))) is not None
+
+
 def _formats(tensors: Any) -> Iterator[str]:
+    """Formats and types of tensors; weights that a layer holds are a table of their own, with a "Type"."""
+    if isinstance(tensors, dict):
+        yield str(tensors.get("Type", ""))
+        return
     for tensor in tensors:
         if isinstance(tensor, dict):
             yield from (str(value) for key, value in tensor.items() if re.search("format|datatype", key, re.IGNORECASE))
 
 
-def _made_of(layer: dict[str, Any], names: Sequence[str]) -> set[str]:
-    """Which of these ONNX nodes a layer was made of: as whole words, for one name may begin another."""
-    origin = str(layer.get("Metadata") or "") or str(layer.get("Name", ""))
-    nodes = set(re.findall(r"\[ONNX Layer: ([^\]]*)\]", origin))
-    if nodes:
-        return nodes & set(names)
-    origin = _NUMBERED.sub("", origin)
-    return {name for name in names if re.search(rf"(?<![\w/.]){re.escape(name)}(?![\w/.])", origin)}
+def _made_of(layer: dict[str, Any], names: Mapping[str, Collection[str]]) -> set[str]:
+    """Which of these ONNX nodes a layer was made of: by the nodes that its metadata name, else by the names in it.
+
+    Names count as whole words, for one may begin another, and a layer that was renamed on the way is looked for by its
+    name in the network as well.
+    """
+    metadata = str(layer.get("Metadata") or "")
+    if nodes := set(re.findall(_ONNX_NODE, metadata)) & set(names):
+        return nodes
+    origin = _NUMBERED.sub("", f"{metadata} {layer.get('Name', '')}")
+    return {
+        name
+        for name, others in names.items()
+        if any(re.search(rf"(?<![\w/.]){re.escape(known)}(?![\w/.])", origin) for known in {name, *others} if known)
+    }
 
 
-def large_products(network: Any) -> list[str]:
-    """ONNX names of the matrix products and convolutions with large constant weights in an ``INetworkDefinition``."""
+def large_products(network: Any) -> dict[str, list[str]]:
+    """The matrix products and convolutions with large constant weights in an ``INetworkDefinition``.
+
+    Returns:
+        ONNX name → names of the layers that the importer made of it.
+    """
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     made_by = {layer.get_output(index).name: layer for layer in layers for index in range(layer.num_outputs)}
-    found = []
+    found: dict[str, list[str]] = {}
     for layer in layers:
         if layer.type.name in _PRODUCTS and any(_is_large(shape) for shape in _weights(layer, made_by)):
-            found.append(_onnx_name(layer))
+            found.setdefault(_onnx_name(layer), []).append(str(layer.name))
     return found
 
 
 def _onnx_name(layer: Any) -> str:
-    node = re.search(r"\[ONNX Layer: ([^\]]*)\]", layer.metadata or "")
+    node = re.search(_ONNX_NODE, layer.metadata or "")
     return node[1] if node else str(layer.name)
 
 

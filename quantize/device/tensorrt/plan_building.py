@@ -10,37 +10,26 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_aac.engines.tensor_rt.cuda_memory import Cuda
 from edge_aac.engines.tensor_rt.engine import this_gpu
-from edge_aac.engines.tensor_rt.library import TensorRtLog, load_tensorrt
+from edge_aac.engines.tensor_rt.library import load_tensorrt
 from edge_aac.errors import DataError, DeviceError, InputMissingError
+from quantize.device.tensorrt.failures import BuildLog
 from quantize.device.tensorrt.inspection import PlanSummary, large_products, summary
+from quantize.device.tensorrt.profiles import Profiles
 from quantize.progress import Log
-
-Shape = tuple[int, ...]
-Profiles = Mapping[str, tuple[Shape, Shape, Shape]]
-"""Input → its smallest, usual and largest shape."""
 
 _SHOWN_ERRORS = 3
 _REPORT_S = 5.0
 _MIN_BYTES = 16 << 20
 _MEMORY = Path("/proc/meminfo")
-_OUT_OF_MEMORY = re.compile(
-    r"out of ?memory|bad_alloc|memoryallocation|insufficient memory|failed to allocate|memory is insufficient"
-    r"|could not allocate|requested amount of gpu memory",
-    re.IGNORECASE,
-)
 
 _log = logging.getLogger(__name__)
-
-
-class OutOfMemoryError(Exception):
-    """A build that may succeed with smaller limits; the message is TensorRT's own."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +44,7 @@ class PlanRequest:
         workspace_bytes, tactic_dram_bytes: limits of scratch memory; 0 = a share of what is free.
         optimization_level: 0 to 5.
         smaller: number of times that the memory limits are halved.
+        smaller_workspace: the same of the workspace alone; None = as often as the others.
     """
 
     onnx: Path
@@ -65,6 +55,7 @@ class PlanRequest:
     tactic_dram_bytes: int
     optimization_level: int
     smaller: int = 0
+    smaller_workspace: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +66,7 @@ class PlanMade:
     gpu: str
     summary: PlanSummary
     node_range: str
+    workspace_bytes: int
 
 
 def build_plan(request: PlanRequest, log: Log, wanted: Callable[[], bool]) -> PlanMade:
@@ -92,7 +84,7 @@ def build_plan(request: PlanRequest, log: Log, wanted: Callable[[], bool]) -> Pl
         InputMissingError: the graph is not there.
     """
     trt, gpu = load_tensorrt(), this_gpu()
-    messages = TensorRtLog(trt)
+    messages = BuildLog(trt)
     builder = trt.Builder(messages.sink)
     strongly_typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(strongly_typed)
@@ -100,7 +92,7 @@ def build_plan(request: PlanRequest, log: Log, wanted: Callable[[], bool]) -> Pl
     _parse(parser, request.onnx, trt.__version__, log)
     large, nodes = large_products(network), _node_range(network)
     config = builder.create_builder_config()
-    _limit_memory(trt, config, request, gpu.unified, log)
+    workspace = _limit_memory(trt, config, request, gpu.unified, log)
     config.builder_optimization_level = request.optimization_level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     _add_profile(builder, network, config, request.profiles, request.onnx)
@@ -109,13 +101,14 @@ def build_plan(request: PlanRequest, log: Log, wanted: Callable[[], bool]) -> Pl
     messages.forget()
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise _failure(request.onnx, trt.__version__, messages.errors())
+        raise messages.failure(request.onnx, trt.__version__)
     _write(request.output, plan)
     if cache:
         _keep_timing_cache(config, request.timing_cache)
     # What the builder holds would lie in memory beside the engine that is loaded to be looked at.
     del plan, config, parser, network, builder
-    return PlanMade(str(trt.__version__), gpu.name, _inspect(trt, messages, request.output, large), nodes)
+    found = _inspect(trt, messages, request.output, large)
+    return PlanMade(str(trt.__version__), gpu.name, found, nodes, workspace)
 
 
 def _parse(parser: Any, path: Path, version: str, log: Log) -> None:
@@ -148,17 +141,20 @@ def _node_range(network: Any) -> str:
     return " … ".join(names)
 
 
-def _limit_memory(trt: Any, config: Any, request: PlanRequest, unified: bool, log: Log) -> None:
+def _limit_memory(trt: Any, config: Any, request: PlanRequest, unified: bool, log: Log) -> int:
+    """The bytes of the workspace."""
     free = free_bytes(Cuda().free_bytes(), unified)
     # Weights, activations and the plan itself need room beside the scratch memory.
-    workspace = (request.workspace_bytes or free // 4) >> request.smaller
-    tactics = (request.tactic_dram_bytes or free // 2) >> request.smaller
+    halvings = request.smaller if request.smaller_workspace is None else request.smaller_workspace
+    workspace = max((request.workspace_bytes or free // 4) >> halvings, _MIN_BYTES)
+    tactics = max((request.tactic_dram_bytes or free // 2) >> request.smaller, _MIN_BYTES)
     log(
-        f"{free >> 20} MiB free, {max(workspace, _MIN_BYTES) >> 20} MiB for the workspace, optimisation level "
+        f"{free >> 20} MiB free, {workspace >> 20} MiB for the workspace, optimisation level "
         f"{request.optimization_level}"
     )
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, max(workspace, _MIN_BYTES))
-    config.set_memory_pool_limit(trt.MemoryPoolType.TACTIC_DRAM, max(tactics, _MIN_BYTES))
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+    config.set_memory_pool_limit(trt.MemoryPoolType.TACTIC_DRAM, tactics)
+    return workspace
 
 
 def free_bytes(device: int, unified: bool, memory: Path = _MEMORY) -> int:
@@ -270,15 +266,6 @@ def _keep_timing_cache(config: Any, path: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _failure(path: Path, version: str, errors: list[str]) -> Exception:
-    if any(_OUT_OF_MEMORY.search(error) for error in errors):
-        return OutOfMemoryError(next(error for error in errors if _OUT_OF_MEMORY.search(error)))
-    return DataError(
-        f"TensorRT {version} cannot build an engine of {path}: "
-        f"{'; '.join(errors[:_SHOWN_ERRORS]) or 'it says no reason'}"
-    )
-
-
 def _write(path: Path, plan: Any) -> None:
     try:
         with path.open("wb") as stream:
@@ -289,10 +276,10 @@ def _write(path: Path, plan: Any) -> None:
         raise DeviceError(f"the engine cannot be written to {path.parent} ({error.strerror}): make room") from error
 
 
-def _inspect(trt: Any, log: TensorRtLog, path: Path, large: list[str]) -> PlanSummary:
+def _inspect(trt: Any, log: BuildLog, path: Path, large: dict[str, list[str]]) -> PlanSummary:
     log.forget()
     engine = trt.Runtime(log.sink).deserialize_cuda_engine(path.read_bytes())
     if engine is None:
-        raise _failure(path, trt.__version__, log.errors())
+        raise log.failure(path, trt.__version__)
     inspector = engine.create_engine_inspector()
     return summary(inspector.get_engine_information(trt.LayerInformationFormat.JSON), large)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from edge_aac.bundle.hashes import file_sha256
+from edge_aac.bundle.manifest import MANIFEST
+from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
 from edge_aac.engines.tensor_rt import engine as tensor_rt
 from quantize.device import build
@@ -19,7 +23,8 @@ from quantize.device.check_windows import check_windows
 from quantize.device.cpu import forms as cpu_forms
 from quantize.device.tensorrt import forms as plan_forms
 from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan
-from tests.quantize.device.build_cases import FASTER, SMALL, built, exported_bundle
+from quantize.graphs.calibration import Calibration, GraphCalibration, observe, write_calibration
+from tests.quantize.device.build_cases import FASTER, SMALL, SOME_LAYERS, built, exported_bundle
 
 
 @pytest.fixture
@@ -51,8 +56,33 @@ def quick_build(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> N
 
 def _build_quickly(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> None:
     monkeypatch.setattr(build, "check_windows", lambda: windows)
-    for module in (cpu_forms, build):
+    for module in (cpu_forms, build, plan_forms):
         monkeypatch.setattr(module, "timing", lambda *_: FASTER)
+
+
+@pytest.fixture(scope="module")
+def calibration(windows: list[np.ndarray]) -> Calibration:
+    """Of the encoder's first few layers."""
+    bundle = open_bundle(DEFAULT_BUNDLE)
+    parents = {role: form for role, forms in bundle.manifest.graphs.items() for form in forms if not form.parent_sha256}
+    observed = observe(bundle.path(parents["encoder"]), ({"fbank": window[np.newaxis]} for window in windows))
+    ranges = {"encoder": dict(list(observed.ranges.items())[:SOME_LAYERS])}
+    graphs = {
+        role: GraphCalibration(parent_sha256=parent.sha256, ranges=ranges.get(role, {}))
+        for role, parent in parents.items()
+    }
+    return Calibration(schema="edge-aac/calibration/1", method="minmax", windows=4, source="a test", graphs=graphs)
+
+
+@pytest.fixture
+def calibrated(folder: Path, calibration: Calibration) -> Path:
+    """The bundle with its calibration."""
+    path = folder / "calibration.json"
+    write_calibration(path, calibration)
+    table = json.loads((folder / MANIFEST).read_text())
+    table["calibration"] = {"file": path.name, "sha256": file_sha256(path)}
+    (folder / MANIFEST).write_text(json.dumps(table))
+    return folder
 
 
 GPU = tensor_rt.GpuIdentity("sm_87", "Orin", 8, 16, "10.3.0", True)

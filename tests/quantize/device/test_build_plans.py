@@ -11,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import soundfile
 
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST
-from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
+from edge_aac.bundle.store import open_bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.engines.tensor_rt import engine as tensor_rt
@@ -33,48 +32,18 @@ from quantize.device.tensorrt.forms import PLAN
 from quantize.graphs import calibrating
 from quantize.graphs.calibration import (
     Calibration,
-    GraphCalibration,
     Observed,
-    observe,
     read_calibration,
-    write_calibration,
 )
 from quantize.graphs.half import around
 from quantize.graphs.layers import quantisable_layers
 from quantize.graphs.onnx_file import OnnxFile
 from quantize.graphs.qdq_lint import int8_products
 from quantize.graphs.sensitivity import Sensitivity
-from tests.quantize.device.build_cases import FASTER, SLOWER, SMALL, built, contents, precisions, spoil
+from tests.quantize.device.build_cases import FASTER, SLOWER, SMALL, SOME_LAYERS, built, contents, precisions, spoil
 from tests.quantize.graphs.int8_cases import FLOAT
 
 pytestmark = pytest.mark.usefixtures("quick_build")
-
-SOME = 6
-
-
-@pytest.fixture(scope="module")
-def calibration(windows: list[np.ndarray]) -> Calibration:
-    """Of the encoder's first few layers."""
-    bundle = open_bundle(DEFAULT_BUNDLE)
-    parents = {role: form for role, forms in bundle.manifest.graphs.items() for form in forms if not form.parent_sha256}
-    observed = observe(bundle.path(parents["encoder"]), ({"fbank": window[np.newaxis]} for window in windows))
-    ranges = {"encoder": dict(list(observed.ranges.items())[:SOME])}
-    graphs = {
-        role: GraphCalibration(parent_sha256=parent.sha256, ranges=ranges.get(role, {}))
-        for role, parent in parents.items()
-    }
-    return Calibration(schema="edge-aac/calibration/1", method="minmax", windows=4, source="a test", graphs=graphs)
-
-
-@pytest.fixture
-def calibrated(folder: Path, calibration: Calibration) -> Path:
-    """The bundle with its calibration."""
-    path = folder / "calibration.json"
-    write_calibration(path, calibration)
-    table = json.loads((folder / MANIFEST).read_text())
-    table["calibration"] = {"file": path.name, "sha256": file_sha256(path)}
-    (folder / MANIFEST).write_text(json.dumps(table))
-    return folder
 
 
 @pytest.fixture
@@ -155,7 +124,7 @@ def test_recordings_calibrate_anew(
     whole = calibrating.measure
 
     def some_layers(parent: Path, observed: Observed, inputs: list[Any]) -> Sensitivity:
-        return whole(parent, replace(observed, ranges=dict(list(observed.ranges.items())[:SOME])), inputs[:1])
+        return whole(parent, replace(observed, ranges=dict(list(observed.ranges.items())[:SOME_LAYERS])), inputs[:1])
 
     monkeypatch.setattr(calibrating, "measure", some_layers)
     report, lines = built(BuildOptions(str(folder), recordings=recordings, backend="tensorrt", threads=1))
@@ -164,7 +133,7 @@ def test_recordings_calibrate_anew(
     bundle = open_bundle(str(folder))
     assert bundle.manifest.calibration is not None
     stored = read_calibration(bundle.path(bundle.manifest.calibration))
-    assert stored.windows == 2 and len(stored.graphs["encoder"].ranges) == SOME
+    assert stored.windows == 2 and len(stored.graphs["encoder"].ranges) == SOME_LAYERS
 
 
 def test_a_calibration_of_another_graph_is_refused(calibrated: Path, board: list[BuildRequest]) -> None:
@@ -258,4 +227,4 @@ def test_what_overflows_stays_fp32_in_what_plans_are_built_from(
         assert OnnxFile(source).element_types()[layer.result] == FLOAT
         if role == "encoder":
             count = int8_products(source, around(OnnxFile(source), [layer.name]))
-            assert f"encoder: {count.int8} of {count.expected} large products have Q/DQ" in report.notes
+            assert f"encoder: {count.int8} of {count.expected} large products have Q/DQ in int8+fp16" in report.notes

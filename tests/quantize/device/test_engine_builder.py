@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_aac.errors import DataError, DeviceError, InputMissingError
+from quantize.device.tensorrt import builder
 from quantize.device.tensorrt.builder import MAX_ATTEMPTS, BuildRequest, BuiltPlan, build_engine
+from quantize.device.tensorrt.plan_building import PlanRequest
 from tests.edge_aac.engines.tensor_rt.trt_cases import install_in_children
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
 
@@ -70,11 +73,12 @@ def test_one_engine(request_of: BuildRequest, tmp_path: Path, monkeypatch: pytes
     assert any(line.startswith("Building Engine") for line in lines)
 
 
-@pytest.mark.parametrize("way", ["memory_above", "killed_above"])
+@pytest.mark.parametrize("way", ["memory_above", "killed_above", "skips_above"])
 def test_out_of_memory_is_tried_again_smaller(
     way: str, request_of: BuildRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether TensorRT says so, or the kernel kills the process without a word."""
+    """Whether TensorRT says so, warns and then finds no implementation, or the kernel kills the process without a
+    word."""
     built, lines = _build(request_of, Ways(**{way: _WORKSPACE // 2}), tmp_path, monkeypatch)  # type: ignore[arg-type]
     assert built.attempts == 2
     assert [line.partition("workspace, ")[2] for line in lines if "MiB for" in line] == [
@@ -83,6 +87,33 @@ def test_out_of_memory_is_tried_again_smaller(
     ]
     assert sum("trying again" in line for line in lines) == 1
     assert _left(request_of) == {"fc.engine", "timing"}
+
+
+def test_where_memory_is_short_the_largest_batch_shrinks(
+    request_of: BuildRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = replace(request_of, profiles={"x": ((1, 64), (2, 64), (8, 64))})
+    built, lines = _build(wide, Ways(rows_above=4), tmp_path, monkeypatch)
+    assert built.attempts == 2 and built.profiles == {"x": ((1, 64), (2, 64), (4, 64))}
+    assert (built.workspace_bytes, built.optimization_level) == (_WORKSPACE // 2, 2)
+    assert len(built.shortages) == 1
+    assert "Could not find any implementation" in built.shortages[0] and "4 warnings" in built.shortages[0]
+    assert any("trying again with half the workspace and fewer rows" in line for line in lines)
+
+
+def test_a_workspace_that_is_too_small_is_not_made_smaller(
+    request_of: BuildRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int | None]] = []
+
+    def attempt(_: BuildRequest, plan: PlanRequest, log: object) -> dict[str, object]:
+        asked.append((plan.smaller, plan.smaller_workspace))
+        return {"kind": "OutOfMemoryError", "error": "insufficient workspace", "wants_workspace": len(asked) == 1}
+
+    monkeypatch.setattr(builder, "_attempt", attempt)
+    with pytest.raises(DeviceError, match=r"insufficient workspace.*stop other programs"):
+        build_engine(request_of, lambda _: None)
+    assert asked == [(0, 0), (1, 0), (2, 1), (3, 2)]
 
 
 def test_memory_that_never_suffices(request_of: BuildRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,19 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
-from quantize.device.tensorrt.builder import profiles_for
+from quantize.device.tensorrt.failures import OutOfMemoryError
 from quantize.device.tensorrt.inspection import summary
-from quantize.device.tensorrt.plan_building import OutOfMemoryError, PlanMade, PlanRequest, build_plan, free_bytes
+from quantize.device.tensorrt.plan_building import build_plan, free_bytes
+from quantize.device.tensorrt.profiles import profiles_for
 from tests.edge_aac.engines.tensor_rt.trt_api import VERSIONS
 from tests.edge_aac.engines.tensor_rt.trt_cases import (
     ONE_THREAD,
@@ -32,6 +32,7 @@ from tests.edge_aac.engines.tensor_rt.trt_cases import (
     same,
 )
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
+from tests.quantize.device.product_graphs import X, build_here, request_of, write_products
 
 _ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 _SIZES: dict[str, int] = dict(streams=2, candidates=6, capacity=32, memory_steps=248, text_tokens=64)
@@ -42,24 +43,6 @@ def bundle() -> Bundle:
     return open_bundle(DEFAULT_BUNDLE)
 
 
-def _request(onnx_path: Path, folder: Path, profiles: Any, **changes: Any) -> PlanRequest:
-    fields: dict[str, Any] = dict(
-        onnx=onnx_path,
-        output=folder / "plan",
-        timing_cache=folder / "timing.cache",
-        profiles=profiles,
-        workspace_bytes=1 << 28,
-        tactic_dram_bytes=1 << 29,
-        optimization_level=3,
-    )
-    return PlanRequest(**{**fields, **changes})
-
-
-def _build(request: PlanRequest) -> tuple[PlanMade, list[str]]:
-    lines: list[str] = []
-    return build_plan(request, lines.append, lambda: True), lines
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_bundle_built_and_run(version: str, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way in one code path: parse, build, write, inspect, load, caption."""
@@ -68,8 +51,8 @@ def test_a_bundle_built_and_run(version: str, bundle: Bundle, tmp_path: Path, mo
     for role in _ROLES:
         graph = bundle.manifest.graphs[role][0]
         output = tmp_path / f"{role}.engine"
-        request = _request(bundle.path(graph), tmp_path, profiles_for(role, graph.shapes, **_SIZES), output=output)
-        made, lines = _build(request)
+        request = request_of(bundle.path(graph), tmp_path, profiles_for(role, graph.shapes, **_SIZES), output=output)
+        made, lines = build_here(request)
         assert (made.tensorrt, made.gpu) == (version, "sm_87 Orin, 8 SMs, 8 GB")
         assert " … " in made.node_range
         assert any("MiB for the workspace" in line for line in lines)
@@ -108,46 +91,12 @@ def test_shapes_of_the_profiles(bundle: Bundle) -> None:
         profiles_for("encoder", {"fbank": ["mystery", 998, 128]}, **_SIZES)
 
 
-def _quantised(path: Path, products: list[tuple[str, int, bool]]) -> None:
-    """Matrix products in a row, (name, width of the square weights, whether they have Q/DQ)."""
-    random = np.random.default_rng(0)
-    nodes, weights, tensor = [], [], "x"
-    for name, width, quantised in products:
-        weights.append(numpy_helper.from_array(random.standard_normal((width, width)).astype("f4"), f"{name}.w"))
-        sides = [tensor, f"{name}.w"]
-        if quantised:
-            weights.append(numpy_helper.from_array(np.float32(0.1), f"{name}.s"))
-            weights.append(numpy_helper.from_array(np.int8(0), f"{name}.z"))
-            for index, side in enumerate(sides):
-                fixed, (q, d) = [f"{name}.s", f"{name}.z"], (f"{name}.q{index}", f"{name}.d{index}")
-                nodes.append(helper.make_node("QuantizeLinear", [side, *fixed], [q], f"{name}/Q{index}"))
-                nodes.append(helper.make_node("DequantizeLinear", [q, *fixed], [d], f"{name}/D{index}"))
-            sides = [f"{name}.d0", f"{name}.d1"]
-        nodes.append(helper.make_node("MatMul", sides, [f"{name}.y"], name))
-        nodes.append(helper.make_node("Slice", [f"{name}.y", "from", "to", "axis"], [f"{name}.cut"], f"{name}/cut"))
-        tensor = f"{name}.cut" if width != products[-1][1] else f"{name}.y"
-    weights += [
-        numpy_helper.from_array(np.array([n]), k) for k, n in (("from", 0), ("to", products[-1][1]), ("axis", 1))
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "products",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["windows", products[0][1]])],
-        [helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None)],
-        weights,
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9), path)
-
-
-_X = {"x": ((1, 64), (1, 64), (2, 64))}
-
-
 def test_int8_is_counted_by_the_engine_not_by_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "graph.onnx"
-    _quantised(path, [("a/one", 64, True), ("a/onetwo", 64, True), ("plain", 64, False), ("small", 16, True)])
+    write_products(path, [("a/one", 64, True), ("a/onetwo", 64, True), ("plain", 64, False), ("small", 16, True)])
     for int8, found in ((10, 2), (1, 1), (0, 0)):
         install(monkeypatch, Ways(int8=int8))
-        made, _ = _build(_request(path, tmp_path, _X))
+        made, _ = build_here(request_of(path, tmp_path, X))
         assert made.summary.int8_matmuls == (found, 3), "three are large"
         # The small product is quantised too.
         assert made.summary.precisions.get("INT8", 0) == min(int8, 3)
@@ -177,12 +126,12 @@ def test_the_inspector_s_answers() -> None:
         "/d/MatMul_10",
         "/e/MatMul",
     ]
-    found = summary(json.dumps({"Layers": layers, "Bindings": []}), names)
+    found = summary(json.dumps({"Layers": layers, "Bindings": []}), dict.fromkeys(names, ()))
     assert found.precisions == {"INT8": 3, "FP16": 2, "unknown": 1}
     assert found.int8_matmuls == (5, 8), "two of a fused layer, two of one that is named for them, and /d/MatMul_10"
     for answer in ("", "[]", "{}", json.dumps({"Layers": ["one", "two"]})):
         with pytest.raises(DataError, match="inspector"):
-            summary(answer, names)
+            summary(answer, {})
 
 
 def test_every_error_of_the_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +145,7 @@ def test_every_error_of_the_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [x])), path)
     lines: list[str] = []
     with pytest.raises(DataError) as caught:
-        build_plan(_request(path, tmp_path, {}), lines.append, lambda: True)
+        build_plan(request_of(path, tmp_path, {}), lines.append, lambda: True)
     message = str(caught.value)
     assert message.count("DynamicQuantizeLinear): Unsupported operator") == 3
     assert "layer.0/quantise" in message
@@ -205,31 +154,31 @@ def test_every_error_of_the_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert sum("layer." in line for line in lines) == 5
     (tmp_path / "broken.onnx").write_bytes(b"\xff no graph")
     with pytest.raises(DataError, match=r"cannot parse .*broken\.onnx: the file: Failed to parse"):
-        _build(_request(tmp_path / "broken.onnx", tmp_path, {}))
+        build_here(request_of(tmp_path / "broken.onnx", tmp_path, {}))
     with pytest.raises(InputMissingError, match="absent"):
-        _build(_request(tmp_path / "absent.onnx", tmp_path, {}))
+        build_here(request_of(tmp_path / "absent.onnx", tmp_path, {}))
 
 
 def test_builds_that_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "graph.onnx"
-    _quantised(path, [("one", 64, True)])
+    write_products(path, [("one", 64, True)])
     install(monkeypatch, Ways(fails="Error Code 10: Could not find any implementation for node {one}\nstack"))
     with pytest.raises(
         DataError, match=r"cannot build an engine of .*graph\.onnx: Error Code 10: Could not find"
     ) as caught:
-        _build(_request(path, tmp_path, _X))
+        build_here(request_of(path, tmp_path, X))
     assert "stack" not in str(caught.value)
     with pytest.raises(DataError, match="no sizes of: x"):
-        _build(_request(path, tmp_path, {}))
+        build_here(request_of(path, tmp_path, {}))
     install(monkeypatch, Ways(memory_above=1 << 27))
     with pytest.raises(OutOfMemoryError, match="out of memory"):
-        _build(_request(path, tmp_path, _X))
-    _build(_request(path, tmp_path, _X, smaller=1))
+        build_here(request_of(path, tmp_path, X))
+    build_here(request_of(path, tmp_path, X, smaller=1))
     install(monkeypatch)
     with pytest.raises(DeviceError, match="cannot be written"):
-        _build(_request(path, tmp_path, _X, output=tmp_path / "no" / "folder"))
+        build_here(request_of(path, tmp_path, X, output=tmp_path / "no" / "folder"))
     with pytest.raises(DataError, match="build cancelled"):
-        build_plan(_request(path, tmp_path, _X), lambda _: None, lambda: False)
+        build_plan(request_of(path, tmp_path, X), lambda _: None, lambda: False)
 
 
 def _limits(installed: Installed) -> dict[str, Any]:
@@ -238,18 +187,18 @@ def _limits(installed: Installed) -> dict[str, Any]:
 
 def test_memory_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "graph.onnx"
-    _quantised(path, [("one", 64, True)])
+    write_products(path, [("one", 64, True)])
     installed = install(monkeypatch)
-    _build(_request(path, tmp_path, _X))
+    build_here(request_of(path, tmp_path, X))
     assert _limits(installed) == {"limits": {"WORKSPACE": 1 << 28, "TACTIC_DRAM": 1 << 29}, "level": 3}
-    _build(_request(path, tmp_path, _X, smaller=2, optimization_level=1))
+    build_here(request_of(path, tmp_path, X, smaller=2, optimization_level=1))
     assert _limits(installed) == {"limits": {"WORKSPACE": 1 << 26, "TACTIC_DRAM": 1 << 27}, "level": 1}
-    _build(_request(path, tmp_path, _X, workspace_bytes=1, smaller=3))
+    build_here(request_of(path, tmp_path, X, workspace_bytes=1, smaller=3))
     assert _limits(installed)["limits"]["WORKSPACE"] == 16 << 20
     installed.cuda.properties["integrated"] = 0
     installed.cuda.memory_bytes = 1 << 33
     free = installed.cuda.memory_bytes - installed.cuda.allocated("device")
-    _build(_request(path, tmp_path, _X, workspace_bytes=0, tactic_dram_bytes=0))
+    build_here(request_of(path, tmp_path, X, workspace_bytes=0, tactic_dram_bytes=0))
     assert _limits(installed)["limits"] == {"WORKSPACE": free // 4, "TACTIC_DRAM": free // 2}
 
 
@@ -269,21 +218,21 @@ def test_the_timing_cache_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, cache = tmp_path / "graph.onnx", tmp_path / "timing.cache"
-    _quantised(path, [("one", 64, True)])
+    write_products(path, [("one", 64, True)])
 
     def timings() -> int:
         return len(json.loads(cache.read_text())["timings"])
 
     install(monkeypatch)
     for builds in (1, 2):
-        _build(_request(path, tmp_path, _X))
+        build_here(request_of(path, tmp_path, X))
         assert timings() == builds
     install(monkeypatch, Ways(old_cache=True))
-    _build(_request(path, tmp_path, _X))
+    build_here(request_of(path, tmp_path, X))
     assert timings() == 1, "one of another GPU is begun anew"
     assert "another TensorRT or GPU" in caplog.text
     with caplog.at_level(logging.WARNING):
-        _build(_request(path, tmp_path, _X, timing_cache=tmp_path / "no" / "folder" / "cache"))
+        build_here(request_of(path, tmp_path, X, timing_cache=tmp_path / "no" / "folder" / "cache"))
     assert "cannot be kept" in caplog.text
     assert {entry.name for entry in tmp_path.iterdir()} == {"graph.onnx", "timing.cache", "plan"}
 

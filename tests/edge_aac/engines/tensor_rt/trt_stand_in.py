@@ -31,6 +31,12 @@ class Ways:
         half: inputs and outputs that a plan declares as float16.
         memory_above: a build with a larger workspace runs out of memory, and says so.
         killed_above: a build with a larger workspace is killed, as the kernel does it.
+        skips_above: a build with a larger workspace skips every tactic, which is a warning, and then finds no
+            implementation, which is an error.
+        rows_above: the same of a build whose largest batch is larger.
+        skips: whether a build that goes well skips some tactics as well, as they do on small boards.
+        silent: whether a build that gives nothing says no error.
+        refuses: types of Q/DQ ("INT8", "FP8") that it finds no implementation for.
         fails: what a build says before it gives nothing.
         step_s: seconds of each of the steps of a build.
         int8: quantised matrix products that run in INT8; of the others the inspector says FP16.
@@ -41,6 +47,11 @@ class Ways:
     half: tuple[str, ...] = ()
     memory_above: int | None = None
     killed_above: int | None = None
+    skips_above: int | None = None
+    rows_above: int | None = None
+    skips: bool = False
+    silent: bool = False
+    refuses: tuple[str, ...] = ()
     fails: str = ""
     step_s: float = 0.0
     int8: int = 1_000_000
@@ -114,4 +125,5 @@ def of_the_environment() -> tuple[ModuleType, ModuleType]:
     """``cuda.bindings.runtime`` and ``tensorrt`` of a child process, as its parent wants them."""
     ways = json.loads(os.environ[STAND_IN_VARIABLE])
     cuda = StandInCuda()
-    return cuda.module, StandInTensorRt(cuda, Ways(**{**ways, "half": tuple(ways["half"])})).module
+    listed = {name: tuple(ways[name]) for name in ("half", "refuses")}
+    return cuda.module, StandInTensorRt(cuda, Ways(**{**ways, **listed})).module

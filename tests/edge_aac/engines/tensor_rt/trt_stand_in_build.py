@@ -12,6 +12,7 @@ import onnx
 
 from tests.edge_aac.engines.tensor_rt.trt_stand_in_parts import Constructed, Given, HostMemory, named, pack
 
+_NO_IMPLEMENTATION = "Error Code 10: Internal Error (Could not find any implementation for node"
 _UNSUPPORTED = {"MatMulInteger", "DynamicQuantizeLinear", "QLinearMatMul"}
 
 
@@ -20,7 +21,7 @@ class Builder(Constructed):
     def _create_network(self, flags: int = 0) -> Any:
         known = type(self)._trt.module.NetworkDefinitionCreationFlag.members()
         assert flags == 1 << int(known["STRONGLY_TYPED"]), "the network must be strongly typed, and nothing else"
-        return self._trt.make("INetworkDefinition", _layers=[], _inputs=[], _onnx=b"")
+        return self._trt.make("INetworkDefinition", _layers=[], _inputs=[], _onnx=b"", _quantised=set())
 
     def _create_builder_config(self) -> Any:
         return self._trt.make(
@@ -58,8 +59,15 @@ class Builder(Constructed):
                 self._logger, "ERROR", "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)"
             )
             return None
-        if ways.fails:
-            trt.log_line(self._logger, "ERROR", ways.fails)
+        fault = ways.fails or _without_tactics(ways, network, profile, workspace)
+        if ways.skips or fault and not ways.fails:
+            self._skip_tactics()
+        if fault:
+            if not ways.silent:
+                trt.log_line(self._logger, "ERROR", fault)
+            return None
+        if refused := sorted(network._quantised & set(ways.refuses)):
+            trt.log_line(self._logger, "ERROR", f"{_NO_IMPLEMENTATION} {{/pairs of {refused[0]}}}.)\nmore")
             return None
         config._cache._timings.append("measured")
         header = {
@@ -70,6 +78,25 @@ class Builder(Constructed):
             "detailed": config._profiling_verbosity.name == "DETAILED",
         }
         return HostMemory(pack(header, network._onnx))
+
+    def _skip_tactics(self) -> None:
+        """What TensorRT 10.3 tells on a board with little memory, word for word from a report of an AGX Orin."""
+        for number in (33, 34):
+            for line in (
+                f"UNSUPPORTED_STATE: Skipping tactic {number} due to insufficient memory on requested size of "
+                "629145600 detected for tactic 0xa5a46bfbd719d757.",
+                "Tactic Device request: 600MB Available: 302MB. Device memory is insufficient to use tactic.",
+            ):
+                self._trt.log_line(self._logger, "WARNING", line)
+
+
+def _without_tactics(ways: Any, network: Any, profile: Any, workspace: int) -> str:
+    """The error of a build for which every tactic of a node was skipped; empty where none was."""
+    rows = max((shapes[2][0] for shapes in profile._ranges.values()), default=1) if profile else 1
+    short = (ways.skips_above is not None and workspace > ways.skips_above) or (
+        ways.rows_above is not None and rows > ways.rows_above
+    )
+    return f"{_NO_IMPLEMENTATION} {{ForeignNode[{network._layers[-1]._name}]}}.)\nmore" if short else ""
 
 
 @named("IBuilderConfig")
@@ -190,6 +217,8 @@ class ParserError(Given):
         return str(self._of[2])
 
 
+_QUANTISED_TYPES = {onnx.TensorProto.INT8: "INT8", onnx.TensorProto.FLOAT8E4M3FN: "FP8"}
+_INSPECTED = {"": "Half", "INT8": "Int8", "FP8": "FP8"}
 _LAYER_TYPES = {
     "MatMul": "MATRIX_MULTIPLY",
     "Conv": "CONVOLUTION",
@@ -202,23 +231,35 @@ _LAYER_TYPES = {
 
 
 def _fill(trt: Any, network: Any, model: Any) -> None:
-    """A network's inputs and layers, as the importer would make them: a constant for every weight, then the nodes."""
+    """A network's inputs and layers, as the importer would make them: a constant for every weight, then the nodes.
+
+    Newer importers give weights their leading axes by a layer of its own, which names the node that it is for.
+    """
     types = trt.module.LayerType
     tensors: dict[str, Any] = {}
 
     def tensor(name: str, shape: tuple[int, ...] = ()) -> Any:
         return tensors.setdefault(name, trt.make("ITensor", _name=name, _shape=shape))
 
-    def layer(name: str, kind: str, takes: list[Any], gives: list[Any], node: str = "") -> None:
+    def layer(  # noqa: PLR0913, PLR0917
+        name: str, kind: str, takes: list[Any], gives: list[Any], node: str = "", pair: str = ""
+    ) -> None:
         metadata = f"[ONNX Layer: {node}]" if node else ""
-        made = trt.make(
-            "ILayer", _name=name, _type=getattr(types, kind), _takes=takes, _gives=gives, _metadata=metadata
-        )
-        network._layers.append(made)
+        state = {"_name": name, "_takes": takes, "_gives": gives, "_metadata": metadata, "_pair": pair}
+        network._layers.append(trt.make("ILayer", _type=getattr(types, kind), **state))
+
+    def with_axes(weight: Any, node: str) -> Any:
+        name = f"ONNXTRT_unsqueezeTensor_{len(network._layers)}"
+        unsqueezed = tensor(name, (1, *weight._shape))
+        layer(name, "UNSQUEEZE", [weight], [unsqueezed], node)
+        return unsqueezed
 
     for value in model.graph.input:
         shape = tuple(size.dim_value or -1 for size in value.type.tensor_type.shape.dim)
         network._inputs.append(tensor(value.name, shape))
+    pairs = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    types_of = {weight.name: _QUANTISED_TYPES.get(weight.data_type, "") for weight in model.graph.initializer}
+    network._quantised.update(types_of[node.input[2]] for node in pairs)
     for weight in model.graph.initializer:
         layer(f"ONNXTRT_{weight.name}", "CONSTANT", [], [tensor(weight.name, tuple(weight.dims))])
     for node in model.graph.node:
@@ -229,29 +270,43 @@ def _fill(trt: Any, network: Any, model: Any) -> None:
         if kind in {"QUANTIZE", "DEQUANTIZE", "SHUFFLE", "CAST"} and takes:
             for name in node.output:
                 tensor(name, takes[0]._shape)
-        layer(node.name, kind, takes, [tensor(name) for name in node.output], node.name)
+        if node.op_type == "MatMul" and hasattr(types, "UNSQUEEZE"):
+            takes[1] = with_axes(takes[1], node.name)
+        pair = types_of[node.input[2]] if kind in {"QUANTIZE", "DEQUANTIZE"} else ""
+        layer(node.name, kind, takes, [tensor(name) for name in node.output], node.name, pair)
     network._onnx = model.SerializeToString()
 
 
 def _layer_information(network: Any, int8: int) -> list[dict[str, Any]]:
-    """What the inspector tells of an engine's layers: one a matrix product, and one for all the rest."""
+    """What the inspector tells of an engine's layers: one a matrix product or what gives its weights axes, and one for
+    all the rest."""
     made_by = {tensor._name: layer for layer in network._layers for tensor in layer._gives}
-    layers = []
-    for layer in network._layers:
-        if layer._type.name not in {"MATRIX_MULTIPLY", "CONVOLUTION"}:
-            continue
-        sources = [made_by[tensor._name]._type.name for tensor in layer._takes[:2] if tensor._name in made_by]
-        quantised = sources == ["DEQUANTIZE"] * 2 and sum(each["quantised"] for each in layers) < int8
-        datatype = "Int8" if quantised else "Half"
+    layers: list[dict[str, Any]] = []
+
+    def told(layer: Any, kind: str, datatype: str) -> None:
         layers.append(
             {
                 "Name": f"{layer._name}_myl0_{len(layers)}",
-                "LayerType": "gemm",
+                "LayerType": kind,
                 "Inputs": [{"Name": "x", "Dimensions": [1], "Format/Datatype": datatype}],
                 "Outputs": [{"Name": "y", "Dimensions": [1], "Format/Datatype": "Half"}],
                 "Metadata": layer._metadata,
-                "quantised": quantised,
             }
         )
+
+    quantised = 0
+    for layer in network._layers:
+        if layer._type.name not in {"MATRIX_MULTIPLY", "CONVOLUTION"}:
+            continue
+        pairs = []
+        for tensor in layer._takes[:2]:
+            maker = made_by.get(tensor._name)
+            if maker is not None and maker._type.name == "UNSQUEEZE":
+                maker = made_by.get(maker._takes[0]._name)
+                told(made_by[tensor._name], "unsqueeze", _INSPECTED[maker._pair if maker is not None else ""])
+            pairs.append(maker._pair if maker is not None else "")
+        narrow = pairs[0] if len(set(pairs)) == 1 and (not pairs[0] or quantised < int8) else ""
+        quantised += bool(narrow)
+        told(layer, "gemm", _INSPECTED[narrow])
     rest = {"Name": "rest", "LayerType": "kgen", "Inputs": [{"Name": "z", "Format/Datatype": "Float"}], "Outputs": []}
     return [*layers, rest]
