@@ -221,6 +221,8 @@ def _named(name: str, wanted: int) -> str:
 
 def _state_half(node: NodeProto) -> None:
     """What a node's attributes say of its type."""
+    if node.op_type == "ConstantOfShape" and not node.attribute:  # zeros of FP32
+        node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(np.zeros(1, np.float16))))
     for stated in node.attribute:
         if node.op_type == "Cast" and stated.name == "to" and stated.i == FLOAT:
             stated.i = HALF

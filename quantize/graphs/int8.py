@@ -18,6 +18,7 @@ from onnx import NodeProto, helper
 
 from edge_aac.engines.processor import largest_weight
 from quantize.graphs.cpu_int8 import CpuForm
+from quantize.graphs.folding import fold_constants
 from quantize.graphs.half import around, halve
 from quantize.graphs.layers import (
     Layer,
@@ -64,6 +65,7 @@ def explicit_int8(
         DataError: the parent cannot be converted.
     """
     file = OnnxFile(parent)
+    fold_constants(file)
     kept = {*keep, *around(file, overflowing)}
     layers = [layer for layer in quantisable_layers(file) if layer.activation in ranges and layer.name not in kept]
     if smoothing:
@@ -90,6 +92,7 @@ def half(parent: Path, output: Path, overflowing: Collection[str] = ()) -> list[
         DataError: the parent cannot be converted.
     """
     file = OnnxFile(parent)
+    fold_constants(file)
     file.raise_opset()
     halve(file, overflowing)
     return file.save(output)
