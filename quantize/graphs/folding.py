@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from quantize.graphs.known_shapes import INTEGERS, Inferred, Sizes, constant_of, fixed_shape, sizes_of
 from quantize.graphs.layers import node_name
-from quantize.graphs.onnx_file import OnnxFile, Weight, consumers
+from quantize.graphs.onnx_file import OnnxFile, Weight, attribute, consumers
 from quantize.graphs.traced import session_of
 
 LARGEST = 1 << 22
@@ -26,6 +26,7 @@ LARGEST = 1 << 22
 SMALL = 1024
 """The same where a graph is exported: larger tables are cheaper computed than stored."""
 
+_SMALL_BYTES = 1024
 _HALF_LARGEST = 65_504.0
 _NOT_FOLDED = frozenset(("QuantizeLinear", "DequantizeLinear", "Constant", "RandomNormal", "RandomUniform"))
 
@@ -48,8 +49,12 @@ def fold_constants(file: OnnxFile) -> int:
     made = folding.made
     file.drop_unused()
     for name, array in made.items():
-        if name in folding.used:
+        if name not in folding.used:
+            continue
+        if array.dtype.kind == "f" and array.nbytes > _SMALL_BYTES:
             file.set_weight(name, array.shape, array.dtype, _giving(array))
+        else:  # in the graph, where sizes and types are inferred from it
+            file.add_weight(name, array)
     return before - len(file.graph.node)
 
 
@@ -86,6 +91,29 @@ def constant_integers(file: OnnxFile) -> list[str]:
         for node in file.graph.node
         if node.op_type != "Constant" and node.output[0] in known and known[node.output[0]] in wanted
     ]
+
+
+def drop_needless_casts(file: OnnxFile) -> None:
+    """Remove each Cast to the type that its input has: a module's ``.float()`` of what is FP32 anyway.
+
+    In FP16 it would stand between a softmax and its product, which TensorRT fuses otherwise.
+
+    Args:
+        file: changed in place.
+    """
+    types = file.element_types()
+    outputs = {entry.name for entry in file.graph.output}
+    same: dict[str, str] = {}
+    kept = []
+    for node in file.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = same.get(name, name)
+        needless = node.op_type == "Cast" and types.get(node.input[0]) == attribute(node, "to", 0)
+        if needless and node.output[0] not in outputs:
+            same[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    file.replace_nodes(kept)
 
 
 def _giving(array: npt.NDArray[Any]) -> Weight:

@@ -29,6 +29,7 @@ _PRODUCTS = ("MatMul", "Gemm", "Conv")
 _PASSES_THROUGH = ("Cast", "Transpose", "Reshape", "Identity")
 _OTHER_AXES = 8  # size given to dynamic axes but the first, which counts windows or candidates
 _GROUP_NORM_OPSET = 21
+_ONE_DIMENSIONAL = 3  # axes of such a convolution's weights
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def lint(path: Path, tensorrt: str = "10.3", keep: Collection[str] = ()) -> list
     Rules: ``asymmetric`` (a zero point that is not int8 0), ``per-tensor-weight``, ``weight-axis`` (scales along
     another axis than the output channels), ``cast-after-dequantize``, ``unquantized`` (a large product of more than one
     row with constant weights and no Q/DQ), ``one-sided`` (Q/DQ on one of its two inputs only), ``single-row`` (Q/DQ
-    where one row is multiplied), ``needless-pair`` (Q/DQ on what no product takes), ``unsupported-operator``,
+    where one row is multiplied), ``one-dimensional`` (Q/DQ before a convolution of one dimension), ``needless-pair`` (Q/DQ on what no product takes), ``unsupported-operator``,
     ``computed-input`` (axes, or what else must be a constant, is computed; see
     :data:`quantize.graphs.trt_operators.CONSTANT_INPUTS`), ``axes-type`` (it may be computed, but not of this type),
     ``group-norm``, ``einsum-ellipsis``, ``fp32-scale`` (in a graph that is FP16 elsewhere), ``opset`` (too old for FP16
@@ -185,10 +186,15 @@ class _Linter:
         if activation is None or weight is None:
             side = "activation" if activation is None else "weight"
             yield Finding("one-sided", name, f"its {side} has no Q/DQ: it will not be INT8")
+        if self._one_dimensional(node):
+            yield Finding("one-dimensional", name, "TensorRT puts shuffles between its pair and the convolution")
         if self._rows.get(name) == 1:
             yield Finding("single-row", name, "one row is multiplied, which INT8 makes no faster")
         if weight is not None:
             yield from self._weight_scales(node, weight, name)
+
+    def _one_dimensional(self, node: NodeProto) -> bool:
+        return node.op_type == "Conv" and len(self._file.shapes[self._weight_of(node)]) == _ONE_DIMENSIONAL
 
     def _weight_scales(self, node: NodeProto, dequantizer: NodeProto, name: str) -> Iterator[Finding]:
         scale = self._file.shapes.get(dequantizer.input[1], ())
