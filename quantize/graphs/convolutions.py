@@ -134,9 +134,7 @@ def _cancel_transposes(file: OnnxFile, reshaped: Reshaped) -> None:
             same[node.output[0]] = before.input[0]
             reshaped.activations[before.input[0]] = node.output[0]
     taken = consumers(file.graph)
-    kept = [
-        n for n in file.graph.node if n.op_type != "Transpose" or n.output[0] in taken or n.output[0] in outputs
-    ]
+    kept = [n for n in file.graph.node if n.op_type != "Transpose" or n.output[0] in taken or n.output[0] in outputs]
     file.replace_nodes(kept)
 
 

@@ -61,11 +61,12 @@ def lint(path: Path, tensorrt: str = "10.3", keep: Collection[str] = ()) -> list
     Rules: ``asymmetric`` (a zero point that is not int8 0), ``per-tensor-weight``, ``weight-axis`` (scales along
     another axis than the output channels), ``cast-after-dequantize``, ``unquantized`` (a large product of more than one
     row with constant weights and no Q/DQ), ``one-sided`` (Q/DQ on one of its two inputs only), ``single-row`` (Q/DQ
-    where one row is multiplied), ``one-dimensional`` (Q/DQ before a convolution of one dimension), ``needless-pair`` (Q/DQ on what no product takes), ``unsupported-operator``,
-    ``computed-input`` (axes, or what else must be a constant, is computed; see
-    :data:`quantize.graphs.trt_operators.CONSTANT_INPUTS`), ``axes-type`` (it may be computed, but not of this type),
-    ``group-norm``, ``einsum-ellipsis``, ``fp32-scale`` (in a graph that is FP16 elsewhere), ``opset`` (too old for FP16
-    scales) and ``does-not-run`` (ONNX Runtime refuses the graph, so that rows cannot be counted).
+    where one row is multiplied), ``one-dimensional`` (Q/DQ before a convolution of one dimension), ``needless-pair``
+    (Q/DQ on what no product takes), ``unsupported-operator``, ``computed-input`` (axes, or what else must be a
+    constant, is computed; see :data:`quantize.graphs.trt_operators.CONSTANT_INPUTS`), ``axes-type`` (it may be
+    computed, but not of this type), ``group-norm``, ``einsum-ellipsis``, ``fp32-scale`` (in a graph that is FP16
+    elsewhere), ``opset`` (too old for FP16 scales) and ``does-not-run`` (ONNX Runtime refuses the graph, so that rows
+    cannot be counted). Which attentions fuse is told by :func:`quantize.graphs.attention.attentions`.
 
     Args:
         path: of an ONNX file.

@@ -19,6 +19,7 @@ from quantize.device.cpu.forms import Check, described
 from quantize.device.report import BuildReport, FormReport
 from quantize.device.tensorrt.builder import BuildRequest, build_engine, profiles_for
 from quantize.files import TIMING_PREFIX
+from quantize.graphs.attention import attentions
 from quantize.graphs.calibration import Calibration
 from quantize.graphs.half import around
 from quantize.graphs.int8 import explicit_int8, half
@@ -115,6 +116,10 @@ def _lint(
     else:
         count = int8_products(path, keep)
         report.notes.append(f"{role}: {count.int8} of {count.expected} large products have Q/DQ")
+    judged = attentions(path)
+    if judged:
+        report.notes.append(f"{role}: {sum(a.fuses for a in judged)} of {len(judged)} attentions fit TensorRT's fusion")
+        report.notes += [f"{role}: attention {attention.line}" for attention in judged if not attention.fuses]
     report.notes += [f"{role}: {f.rule} at {f.node}: {f.message}" for f in findings[:_SHOWN_FINDINGS]]
     if len(findings) > _SHOWN_FINDINGS:
         report.notes.append(f"{role}: {len(findings) - _SHOWN_FINDINGS} more findings of the linter")

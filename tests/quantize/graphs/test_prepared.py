@@ -1,4 +1,4 @@
-"""What is built for TensorRT: the same function, without batch norms, one-dimensional INT8 and scores that are scaled."""
+"""What is built for TensorRT: the same function, without batch norms, one-dimensional INT8 and scaled scores."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _batch_norm(given: str, name: str) -> NodeProto:
 
 
 def convolutional(folder: Path) -> Path:
-    """sound (rows, 20, 64) → as a Conformer: pointwise, gate, depthwise, norm, pointwise; downsampled; mean and norm."""
+    """sound (rows, 20, 64) → a Conformer's convolutions with their norm; downsampled; mean, product and norm."""
     weights = {
         "gain": np.ones(64, np.float32),
         "shift": np.zeros(64, np.float32),
