@@ -23,8 +23,8 @@ from quantize.graphs.traced import session_of
 LARGEST = 1 << 22
 """Numbers of a result that is still kept: 16 MiB in FP32. The published position bias, 12 × 496 × 496, is 3 million."""
 
-SMALL = 1024
-"""The same where a graph is exported: larger tables are cheaper computed than stored."""
+SMALL = 16
+"""The same where a graph is exported: shapes and axes, but no tables, which are cheaper computed than stored."""
 
 _SMALL_BYTES = 1024
 _HALF_LARGEST = 65_504.0
@@ -61,7 +61,7 @@ def fold_constants(file: OnnxFile) -> int:
 def fold_structure(model: ModelProto) -> int:
     """The same of a graph on its way out of the exporter, whose weights are inputs still.
 
-    Results of more than 1024 numbers are kept only where they are not larger than what they are computed from.
+    Results of more than 16 numbers are kept only where they are not larger than what they are computed from.
 
     Args:
         model: changed in place.
