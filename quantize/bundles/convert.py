@@ -29,6 +29,7 @@ from quantize.models.graph_modules import (
     cross_attention,
     decoder_spec,
     encoder_spec,
+    fold_batch_norm,
     fold_weight_norm,
     text_embedder_spec,
 )
@@ -120,6 +121,7 @@ def convert_published(  # noqa: PLR0913, PLR0917 - what a conversion needs
 def _encoder(folder: Path) -> GraphSpec:
     model = load_captioner_weights(folder)
     fold_weight_norm(model)
+    fold_batch_norm(model.eval())
     return encoder_spec(model, _demo_windows(), takes_padding=True)
 
 

@@ -12,7 +12,7 @@ import gc
 import math
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, nu
 from torch import Tensor
 
 from edge_aac.errors import DataError
+from quantize.graphs.folding import fold_structure
 from quantize.graphs.half import in_half
 from quantize.graphs.onnx_file import HALF_SUFFIX, stored_tensor
 from quantize.models.graph_modules import GraphSpec
@@ -46,18 +47,19 @@ def write_onnx(spec: GraphSpec, path: Path) -> list[Path]:
     """
     model = _structure(spec)
     release_memory()
+    _state_output_shapes(model.graph, spec)
+    fold_structure(model)
     weights = _unique_state(spec.module)
     size = _bytes_of(weights)
     _undo_sharing(model.graph, weights)
     transposed = _fold_transposes(model.graph)
-    _state_output_shapes(model.graph, spec)
     if unexpected := {entry.name for entry in model.graph.input} - weights.keys() - spec.inputs.keys():
         raise DataError(f"the exporter made weights of its own ({min(unexpected)}): use another torch")
     data = path.with_name(f"{path.name}.data")
     if size < EXTERNAL_DATA_BYTES:
         _attach(model.graph, weights, transposed, None, data.name)
         if spec.halves:
-            _store_halves(model.graph)
+            _store_halves(model.graph, weights.keys() | transposed.keys())
         onnx.save(model, str(path))
         written = [path]
     else:
@@ -117,7 +119,7 @@ def _structure(spec: GraphSpec) -> ModelProto:
             tuple(spec.inputs.values()),
             str(path),
             export_params=False,
-            # Folding and fusing would make new weights that no state dict has; engines do both when they load.
+            # The exporter's folding would make new weights that no state dict has: ours leaves weights alone.
             do_constant_folding=False,
             training=torch.onnx.TrainingMode.PRESERVE,
             input_names=list(spec.inputs),
@@ -203,11 +205,15 @@ def _attach(
         graph.initializer.append(stored_tensor(array, name, stream, location))
 
 
-def _store_halves(graph: GraphProto) -> None:
-    """Store weights in FP16, each with a cast behind it, which a runtime folds when it loads the graph."""
+def _store_halves(graph: GraphProto, names: Collection[str]) -> None:
+    """Store weights of these names in FP16, each with a cast behind it, which a runtime folds when it loads the graph.
+
+    Other constants were not rounded to what FP16 holds.
+    """
     casts = []
     for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) >= _WORTH_HALVING:
+        halved = tensor.name in names and tensor.data_type == TensorProto.FLOAT
+        if halved and math.prod(tensor.dims) >= _WORTH_HALVING:
             name = tensor.name
             array = in_half(numpy_helper.to_array(tensor), name)
             tensor.CopyFrom(numpy_helper.from_array(array, name + HALF_SUFFIX))

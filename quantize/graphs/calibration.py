@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_aac.errors import ConfigError, DataError, InputMissingError, first_complaint
 from quantize.graphs.half import MASK
+from quantize.graphs.inner_sums import inner_sum
 from quantize.graphs.layers import Layer, node_name, quantisable_layers
 from quantize.graphs.onnx_file import OnnxFile
 from quantize.graphs.smoothing import foldable
@@ -234,19 +235,27 @@ class Spread:
 
 
 def overflowing_nodes(parent: Path, inputs: Iterable[Arrays]) -> list[str]:
-    """Names of the nodes whose results come near FP16's largest number: those that stay FP32.
+    """Names of the nodes that come near FP16's largest number, in their results or in the sums inside them.
 
-    Infinity and what is greater than 1e8 in magnitude is a mask's, which :func:`quantize.graphs.half.in_half` mends.
+    They stay FP32. Infinity and what is greater than 1e8 in magnitude is a mask's, which
+    :func:`quantize.graphs.half.in_half` mends; a sum inside a norm or softmax (:mod:`quantize.graphs.inner_sums`) is
+    none, however great.
     """
     file = OnnxFile(parent)
     types = file.element_types()
     made = {o: node_name(n) for n in file.graph.node for o in n.output if types.get(o) == TensorProto.FLOAT}
-    traced = Traced(parent, (), made)
-    highest: Mapping[str, float] = dict.fromkeys(made, 0.0)
+    inner = [(node, found) for node in file.graph.node if (found := inner_sum(file, node))]
+    sums = {tensor: node_name(node) for node, (_, tensor) in inner}
+    traced = Traced(parent, (), {**made, **sums}, [added for _, (nodes, _) in inner for added in nodes])
+    highest: Mapping[str, float] = dict.fromkeys((*made, *sums), 0.0)
     for one in inputs:
         peaks = traced.run(one)
-        highest = {name: max(known, _activation_peak(peaks[name])) for name, known in highest.items()}
-    return list(dict.fromkeys(made[name] for name, peak in highest.items() if peak > MASK))
+        highest = {
+            name: max(known, float(peaks[name]) if name in sums else _activation_peak(peaks[name]))
+            for name, known in highest.items()
+        }
+    high = {{**made, **sums}[name] for name, peak in highest.items() if peak > MASK}
+    return [name for name in dict.fromkeys(made.values()) if name in high]
 
 
 def _activation_peak(peak: npt.NDArray[np.float32]) -> float:

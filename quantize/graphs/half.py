@@ -3,7 +3,8 @@
 FP32 stay: what positions and masks are computed with (numbers above 2048 are not exact in FP16), sums of squares and
 their roots (they overflow), what takes a constant too small for FP16, and what decides on names: a familiarity,
 whose distances overflow, and confidences.
-Layer norms take FP16 and, by ONNX's definition, compute in FP32.
+Layer norms stay FP32 between casts, and what follows them does not: ONNX defines that they compute in FP32, but a
+strongly typed network lets nobody ask TensorRT for it, and their sums of squares overflow FP16.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, defs, helper, numpy_helper
 
 from edge_aac.errors import DataError
+from quantize.graphs.inner_sums import result_is_small
 from quantize.graphs.layers import decides_on_names, node_name
 from quantize.graphs.onnx_file import Array, OnnxFile, Weight, consumers
 
@@ -59,16 +61,21 @@ def halve(file: OnnxFile, overflowing: Collection[str] = ()) -> None:
 
 
 def around(file: OnnxFile, overflowing: Collection[str]) -> set[str]:
-    """Names of these nodes and of those that take their results: cast to FP16 on the way, these would be infinite."""
+    """Names of these nodes and of those that take their results: cast to FP16 on the way, these would be infinite.
+
+    What takes the result of a norm or softmax is among them only where FP16 cannot hold the result itself.
+    """
     taken = consumers(file.graph)
     makers = [node for node in file.graph.node if node_name(node) in overflowing]
-    takers = [node for maker in makers for output in maker.output for node in taken.get(output, [])]
+    large = [maker for maker in makers if not result_is_small(file, maker)]
+    takers = [node for maker in large for output in maker.output for node in taken.get(output, [])]
     return {node_name(node) for node in (*makers, *takers)}
 
 
 def nodes_in_fp32(file: OnnxFile, types: dict[str, int], overflowing: Collection[str]) -> set[str]:
     """Names of the nodes that stay FP32."""
-    kept = {node_name(n) for n in file.graph.node if n.op_type in _OVERFLOWING} | around(file, overflowing)
+    summing = _OVERFLOWING | {"LayerNormalization"}
+    kept = {node_name(n) for n in file.graph.node if n.op_type in summing} | around(file, overflowing)
     kept |= {node_name(n) for n in file.graph.node if _needs_fp32(file, n, types)}
     kept |= _position_nodes(file, types)
     kept |= {node_name(n) for n in file.graph.node if decides_on_names(node_name(n))}
@@ -221,6 +228,8 @@ def _named(name: str, wanted: int) -> str:
 
 def _state_half(node: NodeProto) -> None:
     """What a node's attributes say of its type."""
+    if node.op_type == "ConstantOfShape" and not node.attribute:  # zeros of FP32
+        node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(np.zeros(1, np.float16))))
     for stated in node.attribute:
         if node.op_type == "Cast" and stated.name == "to" and stated.i == FLOAT:
             stated.i = HALF

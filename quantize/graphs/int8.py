@@ -29,6 +29,7 @@ from quantize.graphs.layers import (
     quantisable_layers,
 )
 from quantize.graphs.onnx_file import OnnxFile
+from quantize.graphs.prepared import prepare
 from quantize.graphs.smoothing import fold
 
 
@@ -64,6 +65,8 @@ def explicit_int8(
         DataError: the parent cannot be converted.
     """
     file = OnnxFile(parent)
+    prepared = prepare(file)
+    ranges, overflowing = prepared.ranges(ranges), prepared.names(overflowing)
     kept = {*keep, *around(file, overflowing)}
     layers = [layer for layer in quantisable_layers(file) if layer.activation in ranges and layer.name not in kept]
     if smoothing:
@@ -90,6 +93,7 @@ def half(parent: Path, output: Path, overflowing: Collection[str] = ()) -> list[
         DataError: the parent cannot be converted.
     """
     file = OnnxFile(parent)
+    overflowing = prepare(file).names(overflowing)
     file.raise_opset()
     halve(file, overflowing)
     return file.save(output)

@@ -17,12 +17,19 @@ from edge_aac.errors import ConfigError, DataError
 from quantize.graphs.layers import SMALLEST_SIDE, decides_on_names, node_name
 from quantize.graphs.onnx_file import QDQ_OPSET, OnnxFile, attribute, consumers, load_structure
 from quantize.graphs.traced import session_of
-from quantize.graphs.trt_operators import EINSUM_ELLIPSIS_SINCE, GROUP_NORM_21_SINCE, PARSED
+from quantize.graphs.trt_operators import (
+    COMPUTED_SLICE_TYPES,
+    CONSTANT_INPUTS,
+    EINSUM_ELLIPSIS_SINCE,
+    GROUP_NORM_21_SINCE,
+    PARSED,
+)
 
 _PRODUCTS = ("MatMul", "Gemm", "Conv")
 _PASSES_THROUGH = ("Cast", "Transpose", "Reshape", "Identity")
 _OTHER_AXES = 8  # size given to dynamic axes but the first, which counts windows or candidates
 _GROUP_NORM_OPSET = 21
+_ONE_DIMENSIONAL = 3  # axes of such a convolution's weights
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,12 @@ def lint(path: Path, tensorrt: str = "10.3", keep: Collection[str] = ()) -> list
     Rules: ``asymmetric`` (a zero point that is not int8 0), ``per-tensor-weight``, ``weight-axis`` (scales along
     another axis than the output channels), ``cast-after-dequantize``, ``unquantized`` (a large product of more than one
     row with constant weights and no Q/DQ), ``one-sided`` (Q/DQ on one of its two inputs only), ``single-row`` (Q/DQ
-    where one row is multiplied), ``needless-pair`` (Q/DQ on what no product takes), ``unsupported-operator``,
-    ``group-norm``, ``einsum-ellipsis``, ``fp32-scale`` (in a graph that is FP16 elsewhere), ``opset`` (too old for FP16
-    scales) and ``does-not-run`` (ONNX Runtime refuses the graph, so that rows cannot be counted).
+    where one row is multiplied), ``one-dimensional`` (Q/DQ before a convolution of one dimension), ``needless-pair``
+    (Q/DQ on what no product takes), ``unsupported-operator``, ``computed-input`` (axes, or what else must be a
+    constant, is computed; see :data:`quantize.graphs.trt_operators.CONSTANT_INPUTS`), ``axes-type`` (it may be
+    computed, but not of this type), ``group-norm``, ``einsum-ellipsis``, ``fp32-scale`` (in a graph that is FP16
+    elsewhere), ``opset`` (too old for FP16 scales) and ``does-not-run`` (ONNX Runtime refuses the graph, so that rows
+    cannot be counted). Which attentions fuse is told by :func:`quantize.graphs.attention.attentions`.
 
     Args:
         path: of an ONNX file.
@@ -115,10 +125,32 @@ class _Linter:
             if node.domain not in ("", "ai.onnx") or kind not in PARSED:
                 label = f"{node.domain}.{kind}" if node.domain else kind
                 yield Finding("unsupported-operator", name, f"TensorRT does not parse {label}")
+            yield from self._inputs(node, version)
             if kind == "GroupNormalization" and self._file.opset >= _GROUP_NORM_OPSET and version < GROUP_NORM_21_SINCE:
                 yield Finding("group-norm", name, "GroupNormalization of opset 21 is parsed since TensorRT 10.9")
             if kind == "Einsum" and "..." in _equation(node) and version < EINSUM_ELLIPSIS_SINCE:
                 yield Finding("einsum-ellipsis", name, "Einsum with an ellipsis is parsed since TensorRT 10.12")
+
+    def _inputs(self, node: NodeProto, version: tuple[int, int]) -> Iterator[Finding]:
+        for place, given in enumerate(node.input):
+            label, since = CONSTANT_INPUTS.get((node.op_type, place), ("", None))
+            if not label or not given or self._is_constant(given):
+                continue
+            name = node_name(node)
+            if since is None or version < since:
+                when = "in no version" if since is None else f"since TensorRT {since[0]}.{since[1]}"
+                yield Finding("computed-input", name, f"{label} of {node.op_type} may be computed {when}")
+            elif node.op_type == "Slice" and version < COMPUTED_SLICE_TYPES[0]:
+                kind = TensorProto.DataType.Name(self._types.get(given, 0))
+                if kind != COMPUTED_SLICE_TYPES[1]:
+                    message = (
+                        f"{label} of {node.op_type} that are computed must be {COMPUTED_SLICE_TYPES[1]}, not {kind}"
+                    )
+                    yield Finding("axes-type", name, message)
+
+    def _is_constant(self, name: str) -> bool:
+        maker = self._makers.get(name)
+        return name in self._file.weights or (maker is not None and maker.op_type == "Constant")
 
     def _pairs(self) -> Iterator[Finding]:
         halved = any(t.data_type == TensorProto.FLOAT16 for t in self._file.graph.initializer)
@@ -155,10 +187,15 @@ class _Linter:
         if activation is None or weight is None:
             side = "activation" if activation is None else "weight"
             yield Finding("one-sided", name, f"its {side} has no Q/DQ: it will not be INT8")
+        if self._one_dimensional(node):
+            yield Finding("one-dimensional", name, "TensorRT puts shuffles between its pair and the convolution")
         if self._rows.get(name) == 1:
             yield Finding("single-row", name, "one row is multiplied, which INT8 makes no faster")
         if weight is not None:
             yield from self._weight_scales(node, weight, name)
+
+    def _one_dimensional(self, node: NodeProto) -> bool:
+        return node.op_type == "Conv" and len(self._file.shapes[self._weight_of(node)]) == _ONE_DIMENSIONAL
 
     def _weight_scales(self, node: NodeProto, dequantizer: NodeProto, name: str) -> Iterator[Finding]:
         scale = self._file.shapes.get(dequantizer.input[1], ())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from edge_aac.errors import DataError
 from quantize.graphs.onnx_file import load_structure
@@ -52,10 +52,14 @@ class Traced:
         tensors: float tensors to give.
         peaks: float tensors of which only the greatest magnitude is given: what a whole network computes in one run is
             gigabytes.
+        added: nodes that are no part of the graph, whose results are among the tensors or peaks.
     """
 
-    def __init__(self, path: Path, tensors: Iterable[str], peaks: Iterable[str] = ()) -> None:
+    def __init__(
+        self, path: Path, tensors: Iterable[str], peaks: Iterable[str] = (), added: Iterable[NodeProto] = ()
+    ) -> None:
         model = load_structure(path)
+        model.graph.node.extend(added)
         self._tensors, self._peaks = list(tensors), list(peaks)
         for name in self._peaks:
             model.graph.node.append(helper.make_node("Abs", [name], [f"{name}/abs"]))

@@ -26,3 +26,25 @@ PARSED = frozenset(_NAMES.split())
 
 EINSUM_ELLIPSIS_SINCE = (10, 12)
 GROUP_NORM_21_SINCE = (10, 9)
+
+CONSTANT_INPUTS: dict[tuple[str, int], tuple[str, tuple[int, int] | None]] = {
+    ("Slice", 3): ("axes", (10, 3)),
+    ("Squeeze", 1): ("axes", (10, 7)),
+    ("Unsqueeze", 1): ("axes", (10, 7)),
+    ("Pad", 3): ("axes", None),
+    ("CumSum", 1): ("axis", None),
+    ("TopK", 1): ("k", None),
+    **{
+        (f"Reduce{kind}", 1): ("axes", None)
+        for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+    },
+}
+"""Input → its name, and the version since which it may be computed; None: in no version.
+
+The importer's own checks and change logs (onnx/onnx-tensorrt: 10.3 took computed axes of Slice, pull request 987; 10.7
+those of Squeeze and Unsqueeze, 1004; of a reduction "axis input must be an initializer" to this day). CumSum, TopK and
+Pad are as its table of operators has them.
+"""
+
+COMPUTED_SLICE_TYPES = ((10, 13), "INT32")
+"""Before this version, the one type that is documented for the axes of a Slice which are computed."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from edge_aac.bundle.sureness import SOUNDS
 from quantize.models.captioner import Captioner
@@ -312,19 +312,25 @@ def text_embedder_spec(text_embedder: nn.Module, token_ids: Tensor, attention_ma
 
 @torch.no_grad()
 def fold_batch_norm(captioner: Captioner) -> None:
-    """Put the norms of a patch stem into the convolutions before them, in place; of another stem nothing is changed.
+    """Put each batch norm into what comes before it, in place: of the stem, the Conformer and the embedding head.
 
     Args:
         captioner: in evaluation mode.
     """
-    stem = captioner.encoder.patch_stem
-    if stem is None:
-        return
-    for part in list(stem.modules()):
+    for part in list(captioner.encoder.patch_embedding.modules()):
         if isinstance(part, nn.Sequential):
             for number, (layer, norm) in enumerate(pairwise(list(part))):
                 if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                     part[number], part[number + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+    for layer in captioner.postencoder.layers:
+        module = layer.conv_module
+        if isinstance(module.batch_norm, nn.BatchNorm1d):
+            module.depthwise_conv = fuse_conv_bn_eval(module.depthwise_conv, module.batch_norm)
+            module.batch_norm = nn.Identity()
+    head = captioner.encoder_embed_mlp
+    if isinstance(head.bn, nn.BatchNorm1d):
+        head.fc1 = fuse_linear_bn_eval(head.fc1, head.bn)
+        head.bn = nn.Identity()
 
 
 def fold_weight_norm(module: nn.Module) -> None:

@@ -15,6 +15,7 @@ from edge_aac.errors import DeviceError
 from quantize.device.cpu.forms import Check, described
 from quantize.device.report import BuildReport
 from quantize.device.tensorrt.fp8 import FP8_SINCE, has_fp8, to_fp8
+from quantize.graphs.attention import attentions
 from quantize.graphs.calibration import GraphCalibration
 from quantize.graphs.half import around
 from quantize.graphs.int8 import explicit_int8, half
@@ -132,6 +133,11 @@ def _lint(
     else:
         count = int8_products(path, keep)
         report.notes.append(f"{role}: {count.int8} of {count.expected} large products have Q/DQ in {precision}")
+    judged = attentions(path)
+    if judged:
+        fitting = sum(attention.fuses for attention in judged)
+        report.notes.append(f"{role}, {precision}: {fitting} of {len(judged)} attentions fit TensorRT's fusion")
+        report.notes += [f"{role}, {precision}: attention {each.line}" for each in judged if not each.fuses]
     report.notes += [f"{role}, {precision}: {f.rule} at {f.node}: {f.message}" for f in findings[:_SHOWN_FINDINGS]]
     if len(findings) > _SHOWN_FINDINGS:
         report.notes.append(f"{role}, {precision}: {len(findings) - _SHOWN_FINDINGS} more findings of the linter")
