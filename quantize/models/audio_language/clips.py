@@ -1,4 +1,4 @@
-"""Clips of a fixed length, as CLAP and Pengi hear them: whatever is shorter is repeated, whatever is longer is cut."""
+"""Clips of a fixed length, as CLAP and Pengi hear them: what is shorter is repeated, what is longer is cut."""
 
 from __future__ import annotations
 
@@ -28,16 +28,19 @@ class ClipLength:
     Attributes:
         sample_rate: in Hz.
         samples: of a clip.
+        mixes: whether the channels of a recording are averaged. Else they are **laid end to end**: Microsoft's code
+            flattens them, and stereo is heard as left, then right.
+        pads: whether a shorter waveform is repeated as a whole only, and silence fills the rest, as LAION's is. Else
+            its last copy is cut.
     """
 
     sample_rate: int
     samples: int
+    mixes: bool = False
+    pads: bool = False
 
     def clip(self, sound: Waveform, rate: int, rng: random.Random | None = None) -> Tensor:
-        """One clip of a recording, as the published wrappers prepare it.
-
-        Channels are resampled, then **laid end to end**, not mixed: the published code flattens them, and stereo is
-        heard as left, then right. A mono mix made before is heard as any other recording.
+        """One clip of a recording, as the published wrappers prepare it: resampled, made one channel, and cut.
 
         Args:
             sound: (samples,) or (channels, samples).
@@ -55,7 +58,8 @@ class ClipLength:
         channels = torch.atleast_2d(torch.as_tensor(sound).float())
         if channels.ndim != 2:  # noqa: PLR2004 - channels and samples
             raise DataError(f"sound must be (samples,) or (channels, samples), not {tuple(channels.shape)}: reshape it")
-        return self.batch(resample(channels, rate, self.sample_rate).flatten(), rng)[0]
+        resampled = resample(channels, rate, self.sample_rate)
+        return self.batch(resampled.mean(dim=0) if self.mixes else resampled.flatten(), rng)[0]
 
     def batch(self, waveforms: Waveforms, rng: random.Random | None = None) -> Tensor:
         """Clips of waveforms at :attr:`sample_rate`.
@@ -86,6 +90,9 @@ class ClipLength:
         if not torch.isfinite(waveform).all():
             raise DataError("a waveform holds what is no number: decode it again")
         spare = len(waveform) - self.samples
+        if spare <= 0 and self.pads:
+            copies = waveform.repeat(self.samples // len(waveform))
+            return torch.nn.functional.pad(copies, (0, self.samples - len(copies)))
         if spare <= 0:
             return waveform.repeat(-(-self.samples // len(waveform)))[: self.samples]
         start = rng.randrange(spare) if rng is not None else 0

@@ -38,7 +38,7 @@ class Gpt2Text:
 
     def __init__(self, tokenizer: Tokenizer, source: object) -> None:
         if tokenizer.token_to_id(PADDING) != PADDING_ID:
-            raise DataError(f"the tokenizer in {source} is not GPT-2's, its token 0 is not '!': put the right one there")
+            raise DataError(f"the tokenizer in {source} is not GPT-2's, whose token 0 is '!': put the right one there")
         tokenizer.add_special_tokens([AddedToken(PADDING, special=True, normalized=False)])
         self._tokenizer = tokenizer
         self.stop_token: int = self.ids(END)[0]

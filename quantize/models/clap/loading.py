@@ -9,14 +9,33 @@ from quantize.models.audio_language.gpt2_text import Gpt2Text
 from quantize.models.audio_language.language_models import fill_constants, gpt2_config, gpt2_tokenizer
 from quantize.models.checkpoint import fit_state, unfilled
 from quantize.models.clap.clapcap import Clapcap, ClapcapNetwork, ClapcapSettings, MapperSizes
+from quantize.models.clap.laion import LaionClap, load_laion_clap
 from quantize.models.clap.microsoft import Clap, ClapNetwork, ClapSettings
+from quantize.models.weight_files import WEIGHT_FILES
 
 CLAP_FILE = "CLAP_weights_2023.pth"
 CLAPCAP_FILE = "clapcap_weights_2023.pth"
 
 
+def load_any_clap(path: Path) -> Clap | LaionClap:
+    """Microsoft's CLAP or LAION's, told apart by their keys; each as its own loader has it.
+
+    Args:
+        path: a file of Microsoft's; or a folder with either, or a file of LAION's in it.
+
+    Raises:
+        InputMissingError, ConfigError, DataError: as :func:`load_clap_weights` and
+            :func:`quantize.models.clap.laion.load_laion_clap`.
+    """
+    folder = path.parent if path.name in WEIGHT_FILES else path
+    names = (*WEIGHT_FILES, *(f"{name}.index.json" for name in WEIGHT_FILES))
+    if any((folder / name).is_file() for name in names) and not (folder / CLAP_FILE).is_file():
+        return load_laion_clap(folder)
+    return load_clap_weights(path)
+
+
 def load_clap_weights(path: Path) -> Clap:
-    """CLAP, its weights mapped from the file.
+    """Microsoft's CLAP, its weights mapped from the file.
 
     Args:
         path: ``CLAP_weights_2023.pth`` or its folder, with ``gpt2/`` beside it.

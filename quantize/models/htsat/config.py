@@ -71,7 +71,9 @@ class HtsatConfig:
             if width % heads:
                 raise ConfigError(f"stage {stage} is {width} wide, which is no multiple of its {heads} heads")
             if grid > self.window and grid % self.window:
-                raise ConfigError(f"stage {stage} has a grid of {grid}, which is no multiple of the window {self.window}")
+                raise ConfigError(
+                    f"stage {stage} has a grid of {grid}, which is no multiple of the window {self.window}"
+                )
         if self.final_grid % self.chunks:
             raise ConfigError(f"the last grid of {self.final_grid} is no multiple of the image's {self.chunks} chunks")
 

@@ -141,8 +141,10 @@ class Pengi(AudioStages):
         Raises:
             DataError: texts and prefixes are not equally many, or ``as_published`` fails as that wrapper does.
         """
-        texts = [additional_text or ""] * len(prefix) if not additional_text or isinstance(additional_text, str) else (
-            additional_text
+        texts = (
+            [additional_text or ""] * len(prefix)
+            if not additional_text or isinstance(additional_text, str)
+            else (additional_text)
         )
         if len(texts) != len(prefix):
             raise DataError(f"{len(texts)} additional texts for {len(prefix)} prefixes: give one, or one for each")
@@ -205,7 +207,9 @@ class Pengi(AudioStages):
             [found.texts[0] for found in self.writer.write(self.prefix(clips, prompt), rules)]
             for prompt in DESCRIBING_PROMPTS
         ]
-        return [f"{caption}{metadata}{_EVENTS}{events[:-1]}." for caption, metadata, events in zip(*answers, strict=True)]
+        return [
+            f"{caption}{metadata}{_EVENTS}{events[:-1]}." for caption, metadata, events in zip(*answers, strict=True)
+        ]
 
     @torch.no_grad()
     def _audio_prefix(self, projection: Tensor) -> dict[str, Tensor]:
