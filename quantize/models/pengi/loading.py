@@ -32,8 +32,8 @@ def load_pengi_weights(path: Path) -> Pengi:
     """Pengi, its weights mapped from the file.
 
     Args:
-        path: ``base.pth`` or ``base_no_text_enc.pth``, in ``configs/`` or not, with ``gpt2/`` and, for the first, CLIP's
-            folder beside it; or a folder that has one of them, the first where it has both.
+        path: ``base.pth`` or ``base_no_text_enc.pth``, with ``gpt2/`` and, for the first, CLIP's folder beside it (or
+            beside ``configs/`` where it is in there); or a folder that has one of them, the first where it has both.
 
     Raises:
         InputMissingError: the file, or a tokenizer beside it, is not there or cannot be read.

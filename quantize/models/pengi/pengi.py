@@ -177,7 +177,7 @@ class Pengi(AudioStages):
         temperature: float = 1.0,
         rng: random.Random | None = None,
     ) -> list[Generated]:
-        """Answers to prompts about waveforms, each waveform's best first; the published example takes 3 beams and 30 tokens.
+        """Answers to prompts about waveforms, best first; the published example takes 3 beams and 30 tokens.
 
         Args:
             waveform, prompt, rng: see :meth:`prefix`.
@@ -207,9 +207,8 @@ class Pengi(AudioStages):
             [found.texts[0] for found in self.writer.write(self.prefix(clips, prompt), rules)]
             for prompt in DESCRIBING_PROMPTS
         ]
-        return [
-            f"{caption}{metadata}{_EVENTS}{events[:-1]}." for caption, metadata, events in zip(*answers, strict=True)
-        ]
+        joined = zip(*answers, strict=True)
+        return [f"{caption}{metadata}{_EVENTS}{events[:-1]}." for caption, metadata, events in joined]
 
     @torch.no_grad()
     def _audio_prefix(self, projection: Tensor) -> dict[str, Tensor]:
