@@ -244,7 +244,10 @@ def check_window_tables(module: nn.Module, file: PublishedFile) -> dict[str, Ten
         if not name.endswith(_WINDOW_TABLES):
             kept[name] = tensor
         elif name not in ours:
-            raise DataError(f"{file.path} has {name}, where {HTSAT_FILE} or the published sizes shift no windows")
+            raise DataError(
+                f"{file.path} has {name}, where {HTSAT_FILE} or the published sizes have no such table: put the right "
+                f"{HTSAT_FILE} beside it"
+            )
         elif tensor.shape != ours[name].shape or not torch.equal(tensor.to(ours[name].dtype), ours[name]):
             raise DataError(
                 f"{file.path} has {name} of {tuple(tensor.shape)}, which is not that of an image of windows as "
