@@ -1,0 +1,1 @@
+"""What published systems of sound and language share: their files, their clips, mappers, GPT-2 and its beam search."""

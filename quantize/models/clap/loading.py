@@ -1,0 +1,84 @@
+"""Published weights to CLAP and clapcap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quantize.models.audio_language.checkpoint_files import CLAP, CLAPCAP, check_window_tables, published_file
+from quantize.models.audio_language.gpt2_text import Gpt2Text
+from quantize.models.audio_language.language_models import fill_constants, gpt2_config, gpt2_tokenizer
+from quantize.models.checkpoint import fit_state, unfilled
+from quantize.models.clap.clapcap import Clapcap, ClapcapNetwork, ClapcapSettings, MapperSizes
+from quantize.models.clap.laion import LaionClap, load_laion_clap
+from quantize.models.clap.microsoft import Clap, ClapNetwork, ClapSettings
+from quantize.models.weight_files import WEIGHT_FILES
+
+CLAP_FILE = "CLAP_weights_2023.pth"
+CLAPCAP_FILE = "clapcap_weights_2023.pth"
+
+
+def load_any_clap(path: Path) -> Clap | LaionClap:
+    """Microsoft's CLAP or LAION's, told apart by their keys; each as its own loader has it.
+
+    Args:
+        path: a file of Microsoft's; or a folder with either, or a file of LAION's in it.
+
+    Raises:
+        InputMissingError, ConfigError, DataError: as :func:`load_clap_weights` and
+            :func:`quantize.models.clap.laion.load_laion_clap`.
+    """
+    folder = path.parent if path.name in WEIGHT_FILES else path
+    names = (*WEIGHT_FILES, *(f"{name}.index.json" for name in WEIGHT_FILES))
+    if any((folder / name).is_file() for name in names) and not (folder / CLAP_FILE).is_file():
+        return load_laion_clap(folder)
+    return load_clap_weights(path)
+
+
+def load_clap_weights(path: Path) -> Clap:
+    """Microsoft's CLAP, its weights mapped from the file.
+
+    Args:
+        path: ``CLAP_weights_2023.pth`` or its folder, with ``gpt2/`` beside it.
+
+    Raises:
+        InputMissingError: the file, or GPT-2's tokenizer beside it, is not there or cannot be read.
+        ConfigError: its settings or sizes cannot be used.
+        DataError: it is damaged, holds code, is of another system, or does not fit; keys are named.
+    """
+    file = published_file(path, [CLAP_FILE], CLAP)
+    settings = file.settings(ClapSettings, "config_2023.yml")
+    folder = file.part(settings.text_model)
+    gpt2 = gpt2_config(folder)
+    text = Gpt2Text(gpt2_tokenizer(folder, gpt2.vocab_size), folder)
+    htsat, dim = file.htsat_config(), file.size("audio_encoder.projection.linear2.weight", 0)
+    network = unfilled(lambda: ClapNetwork(htsat, gpt2, dim), file.path)
+    fit_state(network, check_window_tables(network, file), file.path)
+    fill_constants(network, file.path)
+    return Clap(network.eval().requires_grad_(False), text, settings)
+
+
+def load_clapcap_weights(path: Path) -> Clapcap:
+    """clapcap, its weights mapped from the file.
+
+    Args:
+        path: ``clapcap_weights_2023.pth`` or its folder, with ``gpt2/`` beside it.
+
+    Raises:
+        InputMissingError, ConfigError, DataError: as :func:`load_clap_weights`.
+    """
+    file = published_file(path, [CLAPCAP_FILE], CLAPCAP)
+    settings = file.settings(ClapcapSettings, "config_clapcap.yml")
+    folder = file.part(settings.text_decoder)
+    gpt2 = gpt2_config(folder)
+    text = Gpt2Text(gpt2_tokenizer(folder, gpt2.vocab_size), folder)
+    htsat, dim = file.htsat_config(), file.size("clap.projection.linear2.weight", 0)
+    mapper = MapperSizes(
+        length=file.size("clap_project.linear.weight", 0) // gpt2.n_embd,
+        prefix=file.size("clap_project.prefix_const", 0),
+        layers=file.layers("clap_project.transformer.layers."),
+    )
+    network = unfilled(lambda: ClapcapNetwork(htsat, dim, mapper, gpt2), file.path)
+    fit_state(network, check_window_tables(network, file), file.path)
+    network.gpt.lm_head.weight = network.gpt.transformer.wte.weight
+    fill_constants(network, file.path)
+    return Clapcap(network.eval().requires_grad_(False), text, settings)

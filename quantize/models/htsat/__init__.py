@@ -1,0 +1,1 @@
+"""HTSAT, the audio encoder that Microsoft's CLAP, clapcap and Pengi share."""

@@ -1,0 +1,1 @@
+"""Pengi: a sound and a prompt in, a text out."""
