@@ -39,7 +39,7 @@ def test_wheel_holds_the_bundle_and_the_recipes(tmp_path: Path, bundle: Bundle) 
     assert {file for folder, _, file in packed if folder == f"edge_aac/bundles/{DEFAULT_BUNDLE}"} == wanted
     assert {folder.rpartition("/")[2] for folder, _, file in packed if file == "manifest.json"} == {DEFAULT_BUNDLE}
     assert {"quantize/recipes/esc10-tiny.toml", f"quantize/recipes/{DEFAULT_BUNDLE}.toml"} <= names
-    recordings = {event.recording for event in demo_programme() if event.recording is not None}
+    recordings = {event.recording for event in demo_programme()}
     assert len(recordings) >= 4
     for recording in (*recordings, "ATTRIBUTIONS.csv"):
         assert f"edge_aac/audio/sources/demo/recordings/{recording}" in names

@@ -78,17 +78,19 @@ def _heard(captioner: Captioner, *scenes: npt.NDArray[np.float32], seed: int = 0
 def _started(sink: FakeSink) -> Counter[str]:
     """How often each sound started an event."""
     texts = [record.caption for record in sink.records if isinstance(record, Event) and record.state == "start"]
-    return Counter(next((sound for sound in ("clock", "rain", "stream") if tells(sound, text)), text) for text in texts)
+    return Counter(
+        next((sound for sound in ("clock", "rain", "birdsong") if tells(sound, text)), text) for text in texts
+    )
 
 
 def _scene(captioner: Captioner, seconds: int, seed: int) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
     """Sound that the bundle knows, and what it is: the synthesised rain and clock; of a bundle that lists its sounds a
-    recording of a stream, again and again (tests/edge_aac/demo_words.py says why)."""
+    recording of birds, again and again (tests/edge_aac/demo_words.py says why)."""
     if captioner.sound_names is None:
         return synthesise_demo(seconds, seed), ("clock", "rain")
-    stream = next(event for event in demo_programme() if event.sound == "stream")
-    heard = play_programme(stream.end_s)[round(stream.start_s * _RATE) :]
-    return np.tile(heard, 1 + seconds * _RATE // len(heard))[: seconds * _RATE], ("stream",)
+    birds = next(event for event in demo_programme() if event.sound == "birdsong")
+    heard = play_programme(birds.end_s)[round(birds.start_s * _RATE) :]
+    return np.tile(heard, 1 + seconds * _RATE // len(heard))[: seconds * _RATE], ("birdsong",)
 
 
 def test_each_sound_of_a_scene_is_told_once(captioner: Captioner) -> None:

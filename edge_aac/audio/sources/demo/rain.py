@@ -15,8 +15,8 @@ _TICK_PEAK_DBFS = -5.0
 # Frequency in Hz and amplitude over which the rain's noise is shaped: the mean spectrum of rain recorded under a roof.
 _RAIN_SPECTRUM = ((20, 1.6), (125, 1.4), (250, 1.2), (500, 1.0), (1500, 1.1), (3000, 1.2), (5000, 0.9), (8000, 0.55))
 _DROPS_PER_S = 1500
-# Hiss under the drops. Level, drops and hiss are such that the shipped bundle hears rain, and the clock over it: it was
-# taught to call synthesised noises unknown.
+# Hiss under the drops. Level, drops and hiss are such that the bundle esc10-tiny (ten sounds) hears rain, and the clock
+# over it: it was taught to call synthesised noises unknown.
 _WASH = 0.4
 
 # Resonances of the case, as (frequency in Hz, decay in ms, amplitude): a tick is brighter than a tock.
