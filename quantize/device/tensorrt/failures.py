@@ -45,6 +45,8 @@ class BuildLog(TensorRtLog):
         trt: the module.
     """
 
+    sink: Any
+
     def __init__(self, trt: Any) -> None:
         super().__init__(trt)
         forward = self.sink

@@ -196,7 +196,13 @@ def _fastest(  # noqa: PLR0913, PLR0917 - what it works between
 
 def _is_faithful(check: Check, role: GraphRole, planned: Planned, gpu: GpuIdentity, options: PlanOptions) -> bool:
     form = planned.form
-    agreed, _ = check.measure(form, planned.source)
+    try:
+        agreed, _ = check.measure(form, planned.source)
+    except (DataError, DeviceError) as error:
+        # It was built, and does not load, or gives numbers that are none.
+        form.fault = f"it cannot be run: {error}"
+        form.outcome = f"unfaithful: {form.fault}"
+        return False
     if complaints := agreed.complaints():
         form.fault = f"{', '.join(complaints)}; {_where(check, role, planned.source, gpu, options)}"
         form.outcome = f"unfaithful: {form.fault}"
@@ -283,7 +289,10 @@ def _where(check: Check, role: GraphRole, form: Graph, gpu: GpuIdentity, options
     parent, source = (check.store.locate(each) for each in (check.parents[role], form))
     tensors = probes(parent, source)
     names = list(tensors)
-    in_onnx = layer_range(tensors, runs_onnx(parent, names), runs_onnx(source, names), check.inputs(role))
+    try:
+        in_onnx = layer_range(tensors, runs_onnx(parent, names), runs_onnx(source, names), check.inputs(role))
+    except EdgeAacError as error:
+        return f"ONNX Runtime cannot run its ONNX file ({error})"
     try:
         run = _runs_plan(check, role, source, names, gpu, options)
     except EdgeAacError as error:

@@ -64,7 +64,8 @@ def test_one_engine(request_of: BuildRequest, tmp_path: Path, monkeypatch: pytes
     built, lines = _build(request_of, Ways(version="11.4.0"), tmp_path, monkeypatch)
     assert (built.path, built.tensorrt, built.attempts) == (request_of.output, "11.4.0", 1)
     assert built.gpu == "sm_87 Orin, 8 SMs, 8 GB"
-    assert (built.int8_matmuls, built.precisions) == ((0, 1), {"FP16": 1, "FP32": 1})
+    # The product, and what gives its weights their axes.
+    assert (built.int8_matmuls, built.precisions) == ((0, 1), {"FP16": 2, "FP32": 1})
     assert built.node_range == "ONNXTRT_w … /fc/MatMul"
     assert built.seconds > 0
     assert request_of.output.read_bytes().startswith(b"stand-in plan")

@@ -26,7 +26,7 @@ from quantize.device.gate import Agreement
 from quantize.device.report import BuildReport, FormReport
 from quantize.device.tensorrt import forms as plan_forms
 from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan
-from quantize.device.tensorrt.forms import Planned
+from quantize.device.tensorrt.forms import Planned, PlanOptions
 from quantize.device.tensorrt.plan_building import PlanRequest, build_plan
 from tests.edge_aac.engines.tensor_rt.trt_cases import install
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
@@ -166,6 +166,19 @@ def _planned(precision: str, spare: Planned | None = None) -> Planned:
         max_abs_difference=0.0,
     )
     return Planned(FormReport("encoder", graph, 1, outcome="faithful and faster"), graph, spare)
+
+
+def test_a_form_that_was_built_and_cannot_be_run_is_not_faithful() -> None:
+    """It gives numbers that are none, say: the others go on."""
+
+    def measure(*_: object) -> None:
+        raise DataError("the encoder gives NaN")
+
+    planned = _planned("int8+fp16")
+    check: Any = SimpleNamespace(measure=measure)
+    orin = tensor_rt.GpuIdentity("sm_87", "Orin", 8, 16, "10.3.0", True)
+    assert not plan_forms._is_faithful(check, "encoder", planned, orin, PlanOptions())
+    assert planned.form.outcome == "unfaithful: it cannot be run: the encoder gives NaN"
 
 
 def test_what_is_not_faithful_beside_the_others_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
