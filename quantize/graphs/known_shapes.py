@@ -136,7 +136,8 @@ def _computed(kind: str, one: Sizes, other: Sizes, inferred: Inferred) -> Sizes:
     one, other = np.broadcast_arrays(one, other)
     result = np.empty(one.shape, object)
     for place in np.ndindex(one.shape):
-        a, b = one[place], other[place]
+        a: Any = one[place]
+        b: Any = other[place]
         if isinstance(a, str) or isinstance(b, str):
             result[place] = inferred.unknown()
         elif kind == "Div":  # of integers ONNX cuts towards zero
