@@ -81,7 +81,7 @@ class ClipLength:
                 raise DataError(f"waveforms must be (batch, samples), not {tuple(rows.shape)}: reshape them")
         else:
             rows = [torch.as_tensor(one).float() for one in waveforms]  # type: ignore[assignment]
-        if not len(rows):
+        if len(rows) == 0:
             raise DataError("there are no waveforms: give at least one")
         return torch.stack([self._fitted(row, rng) for row in rows])
 
