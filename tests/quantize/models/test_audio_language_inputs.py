@@ -167,12 +167,13 @@ def test_prompts_of_every_kind(pengi: Pengi) -> None:
         assert torch.isfinite(prefix).all()
     each = pengi.prefix(sounds, ["is there a dog?", "what?"])
     torch.testing.assert_close(each[:1], pengi.prefix(sounds[0], "is there a dog?"), atol=1e-5, rtol=1e-4)
+    refused(lambda: pengi.prefix(sounds, []), DataError, "0 prompts for 2 waveforms")
     refused(lambda: pengi.prefix(sounds, ["one", "two", "three"]), DataError, "3 prompts for 2 waveforms")
 
 
 def test_additional_texts(pengi: Pengi) -> None:
     prefix = pengi.prefix([_noise(100), _noise(900)], "what?")
-    for nothing in (None, "", ["", ""]):
+    for nothing in (None, "", ["", None]):
         assert [len(one) for one in pengi.extended(prefix, nothing)] == [10, 10]
     assert [len(one) for one in pengi.extended(prefix, "a dog")] == [15, 15]
     published = pengi.extended(prefix, ["bark", "bark"], as_published=True)
