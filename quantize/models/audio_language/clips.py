@@ -73,7 +73,7 @@ class ClipLength:
             (B, samples) float32.
 
         Raises:
-            DataError: one holds no samples, or what is no number, or has another number of axes.
+            DataError: there are none; or one holds no samples, or what is no number, or has another number of axes.
         """
         if isinstance(waveforms, Tensor | np.ndarray):
             rows = torch.atleast_2d(torch.as_tensor(waveforms).float())
@@ -81,8 +81,9 @@ class ClipLength:
                 raise DataError(f"waveforms must be (batch, samples), not {tuple(rows.shape)}: reshape them")
         else:
             rows = [torch.as_tensor(one).float() for one in waveforms]  # type: ignore[assignment]
-        clips = [self._fitted(row, rng) for row in rows]
-        return torch.stack(clips) if clips else torch.zeros(0, self.samples)
+        if len(rows) == 0:
+            raise DataError("there are no waveforms: give at least one")
+        return torch.stack([self._fitted(row, rng) for row in rows])
 
     def _fitted(self, waveform: Tensor, rng: random.Random | None) -> Tensor:
         if waveform.ndim != 1 or not len(waveform):

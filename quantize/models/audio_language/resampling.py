@@ -35,8 +35,7 @@ def resample(waveform: Tensor, rate: int, wanted: int) -> Tensor:
     step, phases = rate // common, wanted // common
     kernels, reach = _kernels(step, phases)
     samples = -(-waveform.shape[-1] * phases // step)
-    # One sample further than the last centre can reach.
-    padded = torch.nn.functional.pad(waveform, (reach, reach + step + 1))
+    padded = torch.nn.functional.pad(waveform, (reach, reach + 1))
     taps = torch.arange(kernels.shape[1])
     pieces = []
     for start in range(0, samples, _AT_ONCE):

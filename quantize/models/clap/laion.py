@@ -76,9 +76,6 @@ class LaionClap:
 
     def _features(self, clips: Tensor) -> Tensor:
         """(B, 1, T, mel bins); four equal ones a clip where the weights fuse features."""
-        if not len(clips):
-            bins, frames = self._extractor.feature_size, self.clip_length.samples // self._extractor.hop_length + 1
-            return torch.zeros(0, 1, frames, bins)
         rate = self.clip_length.sample_rate
         found = self._extractor(list(clips.numpy()), sampling_rate=rate, return_tensors="pt")
         features: Tensor = found["input_features"]

@@ -25,6 +25,8 @@ _EVENTS = "this audio contains sound events: "
 
 Texts = str | Sequence[str]
 """One for all waveforms, or one for each."""
+AdditionalTexts = str | Sequence[str | None] | None
+"""The same, where "" and None are none."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,12 @@ class Pengi(AudioStages):
             DataError: a waveform is unusable, or prompts and waveforms are not equally many.
         """
         audio = self._audio_prefix(self.embed_audio(waveform, rng))["prefix"]
+        if not isinstance(prompt, str) and len(prompt) != len(audio):
+            raise DataError(f"{len(prompt)} prompts for {len(audio)} waveforms: give one, or one for each")
         prompts = self.prompt_stages(prompt, normalise_prompt)["prefix"]
-        if not isinstance(prompt, str) and len(prompts) != len(audio):
-            raise DataError(f"{len(prompts)} prompts for {len(audio)} waveforms: give one, or one for each")
         return torch.cat([audio, prompts.expand(len(audio), -1, -1)], dim=1)
 
-    def extended(self, prefix: Tensor, additional_text: Texts | None, as_published: bool = False) -> list[Tensor]:
+    def extended(self, prefix: Tensor, additional_text: AdditionalTexts, as_published: bool = False) -> list[Tensor]:
         """Prefixes with the tokens of an additional text behind them.
 
         Args:
@@ -141,15 +143,16 @@ class Pengi(AudioStages):
         Raises:
             DataError: texts and prefixes are not equally many, or ``as_published`` fails as that wrapper does.
         """
-        texts = (
-            [additional_text or ""] * len(prefix)
-            if not additional_text or isinstance(additional_text, str)
-            else (additional_text)
-        )
+        texts: Sequence[str | None]
+        if additional_text is None or isinstance(additional_text, str):
+            texts = [additional_text] * len(prefix)
+        else:
+            texts = additional_text
         if len(texts) != len(prefix):
             raise DataError(f"{len(texts)} additional texts for {len(prefix)} prefixes: give one, or one for each")
         found = []
-        for number, (vectors, text) in enumerate(zip(prefix, texts, strict=True)):
+        for number, (vectors, given) in enumerate(zip(prefix, texts, strict=True)):
+            text = given or ""
             ids = self.writer.text.ids(text[number : number + 1] if as_published else text)
             if as_published and text and len(ids) != 1:
                 raise DataError(
@@ -171,7 +174,7 @@ class Pengi(AudioStages):
         self,
         waveform: Waveforms,
         prompt: Texts,
-        additional_text: Texts | None = None,
+        additional_text: AdditionalTexts = None,
         beams: int = 5,
         max_length: int = 67,
         temperature: float = 1.0,

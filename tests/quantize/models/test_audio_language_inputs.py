@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from transformers import GPT2Config
 
 import quantize
 from edge_aac.errors import ConfigError, DataError
+from quantize.models.audio_language.beam_search import SearchRules, beam_search
 from quantize.models.audio_language.clips import ClipLength
 from quantize.models.audio_language.resampling import resample
 from quantize.models.clap.clapcap import Clapcap
@@ -53,7 +58,6 @@ def test_shorter_sounds_are_repeated_and_longer_ones_cut() -> None:
     start = random.Random(3).randrange(90)
     for _ in range(2):
         assert length.batch(long, random.Random(3)).tolist() == [list(range(start, start + 10))]
-    assert length.batch([]).shape == (0, 10)
 
 
 def test_channels_are_laid_end_to_end_or_mixed() -> None:
@@ -92,8 +96,8 @@ def test_equal_rates_leave_samples_alone() -> None:
 
 @pytest.mark.parametrize("seconds", [0.1, 600.0])
 def test_a_tenth_of_a_second_and_ten_minutes(seconds: float, clap: SoundTextModel, clapcap: Clapcap) -> None:
-    sound = _noise(round(seconds * 16_000))
-    clip = clap.clip_length.clip(sound, 16_000, random.Random(0))
+    sound = _noise(round(seconds * 2000))
+    clip = clap.clip_length.clip(sound, 2000, random.Random(0))
     assert clip.shape == (CLIP_SAMPLES,)
     embedding = clap.embed_audio(clip)
     assert torch.isfinite(embedding).all()
@@ -113,6 +117,8 @@ def test_silence_is_100_db_below(clap: SoundTextModel) -> None:
 @pytest.mark.parametrize(
     ("waveform", "words"),
     [
+        ([], ("no waveforms",)),
+        (torch.zeros(0, CLIP_SAMPLES), ("no waveforms",)),
         (torch.zeros(0), ("at least one",)),
         (torch.zeros(2, 0), ("at least one",)),
         (torch.zeros(1, 2, 3), ("(1, 2, 3)",)),
@@ -139,7 +145,6 @@ def test_labels_of_every_kind(clap: SoundTextModel) -> None:
     audio = clap.embed_audio([_noise(100), _noise(700, 1)])
     assert clap.similarity(audio, embeddings).shape == (2, len(labels))
     assert clap.similarity(audio, clap.embed_text([])).shape == (2, 0)
-    assert clap.similarity(clap.embed_audio([]), embeddings).shape == (0, len(labels))
 
 
 def test_many_labels_are_what_each_is_alone(clap: SoundTextModel) -> None:
@@ -162,12 +167,13 @@ def test_prompts_of_every_kind(pengi: Pengi) -> None:
         assert torch.isfinite(prefix).all()
     each = pengi.prefix(sounds, ["is there a dog?", "what?"])
     torch.testing.assert_close(each[:1], pengi.prefix(sounds[0], "is there a dog?"), atol=1e-5, rtol=1e-4)
+    refused(lambda: pengi.prefix(sounds, []), DataError, "0 prompts for 2 waveforms")
     refused(lambda: pengi.prefix(sounds, ["one", "two", "three"]), DataError, "3 prompts for 2 waveforms")
 
 
 def test_additional_texts(pengi: Pengi) -> None:
     prefix = pengi.prefix([_noise(100), _noise(900)], "what?")
-    for nothing in (None, "", ["", ""]):
+    for nothing in (None, "", ["", None]):
         assert [len(one) for one in pengi.extended(prefix, nothing)] == [10, 10]
     assert [len(one) for one in pengi.extended(prefix, "a dog")] == [15, 15]
     published = pengi.extended(prefix, ["bark", "bark"], as_published=True)
@@ -205,15 +211,27 @@ def test_a_search_keeps_what_is_likeliest(clapcap: Clapcap) -> None:
     assert greedy.beams.token_ids.tolist() == ids.tolist()
 
 
-def test_a_stopped_text_costs_nothing_more(clapcap: Clapcap) -> None:
-    (found,) = clapcap.generate(_noise(300), beams=257, max_length=3)
-    stopped = [
-        row for row, length in zip(found.beams.token_ids.tolist(), found.beams.lengths, strict=True) if length < 3
-    ]
-    assert stopped
-    for row in stopped:
-        end = row.index(220)
-        assert row[end + 1 :] == [0] * (2 - end)
+class _SameEveryStep(nn.Module):
+    """Token 1 to token 2 as 3 to 5, token 0 never, whatever stood before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = GPT2Config(vocab_size=3, n_positions=9)
+        self.transformer = SimpleNamespace(wte=nn.Embedding(3, 4))
+
+    def forward(self, inputs_embeds: torch.Tensor, **_: object) -> SimpleNamespace:
+        logits = torch.tensor([0.0, 0.3, 0.5]).log()
+        return SimpleNamespace(logits=logits.expand(*inputs_embeds.shape[:2], 3))
+
+
+def test_a_stopped_text_keeps_its_length_and_costs_nothing_more() -> None:
+    """Worked by hand: "2" stops at once; "1 2" comes to the mean of both."""
+    gpt: Any = _SameEveryStep()
+    found = beam_search(gpt, torch.zeros(1, 2, 4), 2, SearchRules(beams=2, max_length=6))
+    stop, one = math.log(0.5 / 0.8), math.log(0.3 / 0.8)
+    assert found.token_ids.tolist() == [[2, 0], [1, 2]]
+    assert found.lengths.tolist() == [1, 2]
+    assert found.scores.tolist() == pytest.approx([stop, (one + stop) / 2])
 
 
 @pytest.mark.parametrize(
