@@ -41,13 +41,13 @@ class DemoEvent:
 PROGRAMME = (
     DemoEvent(1.0, 4.4, "birdsong", "birds.flac"),
     DemoEvent(5.2, 8.6, "birdsong", "birds.flac"),
-    DemoEvent(12.0, 17.0, "guitar", "guitar.flac"),
-    DemoEvent(21.0, 26.0, "speech", "restaurant.flac"),
-    DemoEvent(30.0, 30.4, "crow", "crow.flac"),
+    DemoEvent(12.0, 18.0, "drum", "drums.flac"),
+    DemoEvent(22.0, 27.0, "guitar", "guitar.flac"),
     DemoEvent(31.0, 31.4, "crow", "crow.flac"),
     DemoEvent(32.0, 32.4, "crow", "crow.flac"),
     DemoEvent(33.0, 33.4, "crow", "crow.flac"),
-    DemoEvent(38.0, 44.0, "drum", "drums.flac"),
+    DemoEvent(34.0, 34.4, "crow", "crow.flac"),
+    DemoEvent(38.0, 43.0, "speech", "restaurant.flac"),
 )
 """The events of one round, in the order of their onsets."""
 
