@@ -133,7 +133,8 @@ def _lint(
     else:
         count = int8_products(path, keep)
         report.notes.append(f"{role}: {count.int8} of {count.expected} large products have Q/DQ in {precision}")
-    judged = attentions(path)
+    # The same attentions in every form: told once.
+    judged = attentions(path) if precision == HALF else []
     if judged:
         fitting = sum(attention.fuses for attention in judged)
         report.notes.append(f"{role}, {precision}: {fitting} of {len(judged)} attentions fit TensorRT's fusion")
