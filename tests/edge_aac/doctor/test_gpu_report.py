@@ -112,6 +112,14 @@ def _last_build(name: str = "garden") -> list[Finding]:
     return list(part.run())
 
 
+def test_a_form_that_lost_against_another_of_its_graph_is_no_fault() -> None:
+    slower = {**FORM, "precision": "int8+fp16", "written": False, "outcome": "faithful, but slower: fp16 is kept"}
+    keep_report("garden", {"forms": [slower, {**FORM, "precision": "fp16"}]})
+    assert [finding.status for finding in _last_build()[1:]] == ["ok", "ok"]
+    keep_report("garden", {"forms": [slower]})
+    assert _last_build()[1].status == "warning"
+
+
 def test_the_last_build_is_told_with_what_it_refused() -> None:
     refused = {**FORM, "graph": "decoder", "written": False, "outcome": "unfaithful: captions differ"}
     keep_report("garden", {"forms": [FORM, refused], "notes": ["encoder: 40 of 44 large products have Q/DQ"]})
