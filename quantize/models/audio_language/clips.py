@@ -80,7 +80,7 @@ class ClipLength:
             if rows.ndim != 2:  # noqa: PLR2004 - batch and samples
                 raise DataError(f"waveforms must be (batch, samples), not {tuple(rows.shape)}: reshape them")
         else:
-            rows = [torch.as_tensor(one).float() for one in waveforms]  # type: ignore[assignment]
+            rows = [torch.as_tensor(one).float() for one in waveforms]
         if len(rows) == 0:
             raise DataError("there are no waveforms: give at least one")
         return torch.stack([self._fitted(row, rng) for row in rows])

@@ -36,10 +36,13 @@ class LaionClap:
         network: in evaluation mode.
         extractor: its log-mel; slow, in numpy.
         tokenizer: RoBERTa's; it neither pads nor cuts.
+        padding_id: its padding, from behind which positions are counted.
     """
 
-    def __init__(self, network: ClapModel, extractor: ClapFeatureExtractor, tokenizer: Tokenizer) -> None:
-        self.network, self._extractor, self._tokenizer = network, extractor, tokenizer
+    def __init__(
+        self, network: ClapModel, extractor: ClapFeatureExtractor, tokenizer: Tokenizer, padding_id: int
+    ) -> None:
+        self.network, self._extractor, self._tokenizer, self._padding_id = network, extractor, tokenizer, padding_id
         self.clip_length = ClipLength(
             extractor.sampling_rate,
             extractor.nb_max_samples,
@@ -82,16 +85,15 @@ class LaionClap:
         return features.float()
 
     def _tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        config = self.network.config.text_config
         rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         width = max(len(row) for row in rows)
-        positions = config.max_position_embeddings - config.pad_token_id - 1  # counted from behind the padding's id
+        positions = self.network.config.text_config.max_position_embeddings - self._padding_id - 1
         if width > positions:
             raise DataError(
                 f"a text of {width} tokens is longer than the {positions} that the text model has positions for: "
                 "shorten it"
             )
-        ids = torch.full((len(rows), width), config.pad_token_id)
+        ids = torch.full((len(rows), width), self._padding_id)
         mask = torch.zeros_like(ids)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = torch.tensor(row)
@@ -122,8 +124,11 @@ def load_laion_clap(folder: Path) -> LaionClap:
     weights = {name: tensor for name, tensor in state.items() if name not in _COUNTED}
     fit_state(network, {**counted, **weights}, folder)
     fill_constants(network, folder)
-    tokenizer = part_tokenizer(folder, network.config.text_config.vocab_size)
-    return LaionClap(network.eval().requires_grad_(False), _extractor(folder), tokenizer)
+    text = network.config.text_config
+    if text.pad_token_id is None:
+        raise ConfigError(f"{folder} counts positions from its padding token, which it does not name: fetch it again")
+    tokenizer = part_tokenizer(folder, text.vocab_size)
+    return LaionClap(network.eval().requires_grad_(False), _extractor(folder), tokenizer, text.pad_token_id)
 
 
 def _counted(name: str, like: Tensor) -> Tensor:
