@@ -62,6 +62,10 @@ def distill_verb(
         Path | None,
         typer.Option(help="File of an audio tagger, in place of --teacher: it teaches the encoder of everyday sounds."),
     ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(help="With --tagger: file of an encoder that was taught before, to learn captions over as it is."),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", envvar="EDGE_AAC_DATA", help="Folder of the recordings, or of the corpus.")
     ] = None,
@@ -107,7 +111,7 @@ def distill_verb(
         )
     chosen = recipe_of(recipe, epochs, seed, folds, absent, precision)
     _check_teacher(chosen, teacher, tagger, examples, dry_run)
-    _check_unused(tagger, {"--tokenizer": tokenizer, "--llm-url": llm_url, "--llm-model": llm_model})
+    _check_unused(tagger, encoder, {"--tokenizer": tokenizer, "--llm-url": llm_url, "--llm-model": llm_model})
     if not dry_run and (data is None or (run is None) != precompute):
         raise UsageError("give --data, and either --run FOLDER (train the student) or --precompute (run the teacher)")
     if precompute and examples is None:
@@ -119,7 +123,7 @@ def distill_verb(
     if tagger is not None:
         assert data is not None and examples is not None
         embedder = sentence_embedder_of(sentence_embedder)
-        distil_from_tagger(TaggedPlan(chosen, tagger, data, examples, run, output, embedder, text_student))
+        distil_from_tagger(TaggedPlan(chosen, tagger, data, examples, run, output, embedder, text_student, encoder))
         return
     assert teacher is not None
     taught_by = load_teacher(teacher, tokenizer, _print_line)
@@ -176,10 +180,12 @@ def _check_teacher(
         raise UsageError("--tagger goes with --examples FOLDER, for what it hears, and without --dry-run")
 
 
-def _check_unused(tagger: Path | None, options: Mapping[str, object]) -> None:
-    """Refuse what a tagger has no use for."""
+def _check_unused(tagger: Path | None, encoder: Path | None, options: Mapping[str, object]) -> None:
+    """Refuse what a tagger has no use for, and what only a tagger has."""
     from edge_aac.errors import UsageError
 
+    if tagger is None and encoder is not None:
+        raise UsageError("--encoder goes with --tagger: leave it out")
     if tagger is not None and (given := [name for name, value in options.items() if value]):
         raise UsageError(f"{given[0]} is not for --tagger: leave it out")
 

@@ -26,6 +26,7 @@ class TaggedPlan:
         output: folder of the bundle; None for none.
         embedder: the sentence embedder; None for none.
         text_student: whether it is distilled, too.
+        encoder: file of an encoder that was taught before; None to teach one.
     """
 
     recipe: Recipe
@@ -36,23 +37,29 @@ class TaggedPlan:
     output: Path | None
     embedder: Any
     text_student: bool
+    encoder: Path | None = None
 
 
 def distil_from_tagger(plan: TaggedPlan) -> None:
     """Do what is left to do of a plan."""
     from quantize.training.distributed import World
     from quantize.training.everyday import EverydayTraining
+    from quantize.training.taught import read_taught
     from quantize.training.text_student import check_text_distillation
     from quantize.training.trainee import CaptionObjective
 
     recipe, run = plan.recipe, plan.run
     texts: list[str] = []
     with World.from_environment() as world:
-        training = EverydayTraining(recipe, plan.data, plan.tagger, plan.examples, run or plan.examples, world)
+        training = EverydayTraining(
+            recipe, plan.data, plan.tagger, plan.examples, run or plan.examples, world, plan.encoder
+        )
         if world.first:
             if run:
                 # What would end it is told before hours of hearing and training.
                 CaptionObjective(recipe.train, plan.embedder, embedding_dim=recipe.model.embedding_dim)
+            if plan.encoder is not None:
+                read_taught(plan.encoder, recipe.model)
             if run and plan.text_student and plan.embedder is not None:
                 texts = _texts(recipe)
                 check_text_distillation(plan.embedder, texts, recipe.text, recipe.text_student)

@@ -72,14 +72,20 @@ def read_state(folder: Path) -> dict[str, Tensor]:
                 raise DataError(f"{index} is no list of weight files in its folder: fetch it again")
             state: dict[str, Tensor] = {}
             for file in sorted(set(shards.values())):
-                state.update(_read_tensors(folder / file))
+                state.update(read_tensors(folder / file))
             return state
         if (folder / name).is_file():
-            return _read_tensors(folder / name)
+            return read_tensors(folder / name)
     raise InputMissingError(f"{folder} has no {' or '.join(WEIGHT_FILES)}: give the folder of a published model")
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of one file, safetensors or a pickle without code.
+
+    Raises:
+        InputMissingError: it is not there or cannot be read.
+        DataError: it is damaged, or holds code.
+    """
     if not path.is_file():
         raise InputMissingError(f"{path.parent} lacks its weight file {path.name}: fetch it again")
     if path.suffix == ".safetensors":

@@ -41,6 +41,7 @@ from quantize.training.stored import StoredExamples
 from quantize.training.tagged_mixtures import write_tagged
 from quantize.training.tagging import FOLDER as TAGGING
 from quantize.training.tagging import Tagging
+from quantize.training.taught import FILE, read_taught, write_taught
 from quantize.training.train import Run, store_examples
 
 MIXTURES, SCENES = "mixtures", "scenes"
@@ -57,6 +58,7 @@ class EverydayTraining:
         heard: folder of what the tagger heard.
         run: folder of the run.
         world: the processes.
+        encoder: file of an encoder that was taught before: then no mixture is heard or learnt from.
     """
 
     recipe: Recipe
@@ -65,6 +67,7 @@ class EverydayTraining:
     heard: Path
     run: Path
     world: World
+    encoder: Path | None = None
 
     @cached_property
     def store(self) -> SoundStore:
@@ -93,6 +96,8 @@ class EverydayTraining:
 
     def hear_mixtures(self, on_progress: OnProgress) -> None:
         """Have the tagger hear the recipe's mixtures, or what is left of them."""
+        if self.encoder is not None:
+            return
         recipe = self.recipe
         assert recipe.tagging is not None
         store = without(self.store, self.events, english(), recipe.folds.absent) if recipe.folds.absent else self.store
@@ -107,6 +112,8 @@ class EverydayTraining:
     def teach(self, progress: Progress, tell: Callable[[str], None]) -> dict[str, Tensor]:
         """Teach the encoder what is left to learn; returns its averaged weights under the captioner's names.
 
+        They are kept in the run's folder, too (:data:`quantize.training.taught.FILE`).
+
         Args:
             progress: of each step.
             tell: called with what begins, in words.
@@ -114,6 +121,9 @@ class EverydayTraining:
         recipe = self.recipe
         assert recipe.tagging is not None
         model, mixtures = recipe.model, self.heard / MIXTURES
+        if self.encoder is not None:
+            tell(f"the encoder of {self.encoder.name}, as it is")
+            return read_taught(self.encoder, model)
         if self.world.first:
             self._note_tagging()
         self.world.barrier()
@@ -122,7 +132,10 @@ class EverydayTraining:
             tell("the stem, taught by the tagger")
             taught = Tagging(model, recipe.stem, self.tagger, mixtures, self.run, self.world).train(progress)
         tell("the encoder, taught by the tagger")
-        return Tagging(model, recipe.tagging, self.tagger, mixtures, self.run, self.world, taught).train(progress)
+        taught = Tagging(model, recipe.tagging, self.tagger, mixtures, self.run, self.world, taught).train(progress)
+        if self.world.first:
+            write_taught(taught, self.run / FILE)
+        return taught
 
     def source(self, taught: Mapping[str, Tensor]) -> EverydaySource:
         """Scenes as examples, heard through a taught encoder's stem."""

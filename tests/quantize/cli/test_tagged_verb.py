@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from edge_aac.audio.features import filter_bank
@@ -22,7 +23,8 @@ from quantize.data.everyday.heard_sounds import HEARD
 from quantize.data.everyday.lexicon import english
 from quantize.data.shards import ShardReader
 from quantize.evaluation.windows import attributions_of
-from quantize.training import everyday
+from quantize.training import everyday, taught
+from quantize.training.loop import kept_weights
 from tests.edge_aac.fakes import described
 from tests.quantize.cli.test_distill_verb import refusal
 from tests.quantize.data.everyday.stored_tones import TONES, ToneTagger, stored_tones, tone
@@ -88,6 +90,26 @@ def test_from_a_tagger_to_a_bundle_that_captions(verb: Verb, given: Path, tmp_pa
     assert description.best.text
     again = verb(*given_all)
     assert again.exit_code == 0 and len(epoch_rows(run)) == 2
+
+
+def test_captions_are_learnt_over_an_encoder_that_was_taught_before(verb: Verb, given: Path, tmp_path: Path) -> None:
+    hearing = ["--tagger", given / "tagger.pt", "--data", given / "store", "--sentence-embedder", given / "embedder"]
+    first = verb(*hearing, "--examples", tmp_path / "heard", "--run", tmp_path / "first", "--no-text-student")
+    assert first.exit_code == 0, first.output
+    encoder = tmp_path / "first" / taught.FILE
+    second = [*hearing, "--examples", tmp_path / "again", "--run", tmp_path / "second", "--no-text-student"]
+    done = verb(*second, "--encoder", encoder)
+    assert done.exit_code == 0, done.output
+    assert not (tmp_path / "again" / everyday.MIXTURES).exists() and not (tmp_path / "second" / "stem").exists()
+    one, other = (kept_weights(tmp_path / name)[0] for name in ("first", "second"))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    small = tmp_path / "small.safetensors"
+    taught.write_taught({"lm_head.bias": torch.zeros(3)}, small)
+    assert "no encoder of this recipe's sizes" in str(
+        refusal(verb(*second[:-1], "--encoder", small, "--run", tmp_path))
+    )
+    missing = verb(*second[:-1], "--encoder", tmp_path / "none.safetensors", "--run", tmp_path)
+    assert "none.safetensors" in str(refusal(missing))
 
 
 def test_two_ranks_learn_one_captioner(given: Path, tmp_path: Path) -> None:
