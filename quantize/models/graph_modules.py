@@ -324,13 +324,13 @@ def fold_batch_norm(captioner: Captioner) -> None:
                     part[number], part[number + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
     for layer in captioner.postencoder.layers:
         module = layer.conv_module
-        if isinstance(module.batch_norm, nn.BatchNorm1d):
-            module.depthwise_conv = fuse_conv_bn_eval(module.depthwise_conv, module.batch_norm)
-            module.batch_norm = nn.Identity()
+        depthwise, normed = module.depthwise_conv, module.batch_norm
+        if isinstance(depthwise, nn.Conv1d) and isinstance(normed, nn.BatchNorm1d):
+            module.depthwise_conv, module.batch_norm = fuse_conv_bn_eval(depthwise, normed), nn.Identity()
     head = captioner.encoder_embed_mlp
     if isinstance(head.bn, nn.BatchNorm1d):
         head.fc1 = fuse_linear_bn_eval(head.fc1, head.bn)
-        head.bn = nn.Identity()
+        head.register_module("bn", nn.Identity())
 
 
 def fold_weight_norm(module: nn.Module) -> None:
