@@ -64,6 +64,7 @@ def write_onnx(spec: GraphSpec, path: Path) -> list[Path]:
         written = [path]
     else:
         with data.open("wb") as stream:
+            _set_beside(model.graph, stream, data.name)
             _attach(model.graph, weights, transposed, stream, data.name)
         path.write_bytes(model.SerializeToString())
         written = [path, data]
@@ -203,6 +204,15 @@ def _attach(
         tensor = weights[entry.name]
         array = np.ascontiguousarray((tensor.t() if entry.name in new_names else tensor).numpy())
         graph.initializer.append(stored_tensor(array, name, stream, location))
+
+
+def _set_beside(graph: GraphProto, stream: BinaryIO, location: str) -> None:
+    """Store what was folded as weights are: a table of positions may be as large as one."""
+    folded = list(graph.initializer)
+    del graph.initializer[:]
+    for tensor in folded:
+        array = np.asarray(numpy_helper.to_array(tensor), order="C")  # ascontiguousarray would give a scalar an axis
+        graph.initializer.append(stored_tensor(array, tensor.name, stream, location))
 
 
 def _store_halves(graph: GraphProto, names: Collection[str]) -> None:
