@@ -122,7 +122,7 @@ def _encoder(config: CaptionerConfig, macs: int) -> GraphCosts:
         depthwise_macs=depthwise_macs,
         folded_macs=folded,
         product_weights=products,
-        stored=learnt + statistics + (2 * config.conformer.max_positions - 1) * dim,
+        stored=learnt + statistics + (2 * steps - 1) * dim,
         read=learnt - tables + statistics + rows,
         inputs={"fbank": WINDOW_FRAMES * config.beats.mel_bins},
         outputs={"cross_keys": kept, "cross_values": kept, "audio_embedding": config.embedding_dim},
