@@ -251,7 +251,7 @@ def test_a_dump_of_good_settings_shows_them(tmp_path: Path) -> None:
     with tarfile.open(archive) as opened:
         settings = (opened.extractfile("dump/settings.toml") or pytest.fail()).read().decode()
         manifest = (opened.extractfile("dump/manifest.json") or pytest.fail()).read().decode()
-        build = json.loads((opened.extractfile("dump/builds.json") or pytest.fail()).read())
+        (build,) = json.loads((opened.extractfile("dump/builds.json") or pytest.fail()).read())
     assert build["report"] == {"folder": "/home/USER/bundles", "failure": "memory does not suffice"}
     assert "hop_s = 5.0  # --hop" in settings
     assert "file:/home/USER/x.wav?speed=1" in settings
