@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from quantize.graphs.known_shapes import INTEGERS, Inferred, Sizes, constant_of, fixed_shape, sizes_of
 from quantize.graphs.layers import node_name
-from quantize.graphs.onnx_file import OnnxFile, Weight, attribute, consumers
+from quantize.graphs.onnx_file import INLINE_BYTES, OnnxFile, Weight, attribute, consumers
 from quantize.graphs.traced import session_of
 
 LARGEST = 1 << 22
@@ -26,7 +26,6 @@ LARGEST = 1 << 22
 SMALL = 16
 """The same where a graph is exported: shapes and axes, but no tables, which are cheaper computed than stored."""
 
-_SMALL_BYTES = 1024
 _HALF_LARGEST = 65_504.0
 _NOT_FOLDED = frozenset(("QuantizeLinear", "DequantizeLinear", "Constant", "RandomNormal", "RandomUniform"))
 
@@ -51,7 +50,7 @@ def fold_constants(file: OnnxFile) -> int:
     for name, array in made.items():
         if name not in folding.used:
             continue
-        if array.dtype.kind == "f" and array.nbytes > _SMALL_BYTES:
+        if array.dtype.kind == "f" and array.nbytes > INLINE_BYTES:
             file.set_weight(name, array.shape, array.dtype, _giving(array))
         else:  # in the graph, where sizes and types are inferred from it
             file.add_weight(name, array)

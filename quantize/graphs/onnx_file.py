@@ -28,7 +28,7 @@ HALF_SUFFIX = "/half"
 """Ends the name of a weight that is stored in FP16 and computed with in FP32: half the bytes of a bundle."""
 
 _QDQ_IR_VERSION = 9  # the one that came with opset 19
-_INLINE_BYTES = 1024  # small tensors stay in the graph: shapes and axes are read from them
+INLINE_BYTES = 1024  # small tensors stay in the graph: shapes and axes are read from them
 _CHANGED_REDUCTIONS = (
     *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin"),
     *("ReduceProd", "ReduceSumSquare"),
@@ -248,7 +248,7 @@ def stored_tensor(array: Array, name: str, stream: BinaryIO | None, location: st
         stream: the file beside the graph, which gets the numbers; None = there is none. Small weights never go there.
         location: that file's name.
     """
-    if stream is None or array.nbytes < _INLINE_BYTES:
+    if stream is None or array.nbytes < INLINE_BYTES:
         return numpy_helper.from_array(array, name)
     stream.write(b"\0" * (-stream.tell() % ALIGNMENT))
     tensor = TensorProto(

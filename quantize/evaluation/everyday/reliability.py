@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,16 +40,15 @@ def reliability(lexicon: Lexicon, windows: Sequence[JudgedWindow]) -> dict[str, 
     for number, window in enumerate(windows):
         if window.kind == "absent" or window.confidences is None:
             continue
-        row = np.zeros((3, BINS), np.int64)
+        of_window: list[tuple[float, bool]] = []
         for name, right in right_names(lexicon, window).items():
             if name not in window.confidences:
                 unsaid += 1
                 continue
             confidence = min(max(window.confidences[name], 0.0), 1.0)
-            place = min(int(confidence * BINS), BINS - 1)
-            row[:, place] += (1, round(confidence * _SCALE), int(right))
+            of_window.append((confidence, right))
             said.append((confidence, right, number % 2 == 0))
-        rows.append(row.ravel())
+        rows.append(_binned(of_window).ravel())
     table = np.array(rows, np.int64).reshape(-1, 3 * BINS)
     names, sure, right_sums = table.sum(axis=0).reshape(3, BINS)
     if not names.sum():
@@ -78,15 +77,19 @@ def reliability(lexicon: Lexicon, windows: Sequence[JudgedWindow]) -> dict[str, 
     }
 
 
+def _binned(names: Iterable[tuple[float, bool]]) -> npt.NDArray[np.int64]:
+    """Confidence of each name, and whether it is right → (3, BINS): names, their confidences in 1/10000, right ones."""
+    sums = np.zeros((3, BINS), np.int64)
+    for confidence, right in names:
+        sums[:, min(int(confidence * BINS), BINS - 1)] += (1, round(confidence * _SCALE), int(right))
+    return sums
+
+
 def _calibration(said: Sequence[tuple[float, bool, bool]]) -> dict[str, float]:
     """The scale and bias that fit all names; of each half, calibrated by the other, the error."""
     sure, right, halves = (np.array(column) for column in zip(*said, strict=True))
     best, turned = fitted(sure, right), cross_fitted(sure, right, halves)
-    sums = np.zeros((3, BINS), np.int64)
-    places = np.minimum((turned * BINS).astype(int), BINS - 1)
-    for row, values in zip(sums, (np.ones(len(sure)), np.round(turned * _SCALE), right), strict=True):
-        np.add.at(row, places, values.astype(np.int64))
-    error = float(expected_calibration_error(sums.ravel()))
+    error = float(expected_calibration_error(_binned(zip(turned, right, strict=True)).ravel()))
     return {
         "scale": round(best.scale, 4),
         "bias": round(best.bias, 4),
