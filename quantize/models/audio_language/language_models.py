@@ -22,6 +22,7 @@ from transformers import (
 
 from edge_aac.errors import ConfigError, DataError, InputMissingError
 from edge_aac.models.tokens import load_tokenizer, max_token_id
+from quantize.models.audio_language.gpt2_text import Gpt2Text
 from quantize.models.weight_files import read_json
 
 _Config = TypeVar("_Config", bound=PretrainedConfig)
@@ -99,6 +100,16 @@ def fill_constants(model: nn.Module, source: Path) -> None:
         else:
             raise ConfigError(f"{source}: this version of transformers computes {path} by itself: install another")
         model.get_submodule(parent).register_buffer(name, values, persistent=False)
+
+
+def gpt2_of(folder: Path) -> tuple[GPT2Config, Gpt2Text]:
+    """The sizes of GPT-2 and its tokenizer as the published code sets it up, both from its folder.
+
+    Raises:
+        InputMissingError, ConfigError, DataError: as :func:`gpt2_config`, :func:`gpt2_tokenizer` and :class:`Gpt2Text`.
+    """
+    config = gpt2_config(folder)
+    return config, Gpt2Text(gpt2_tokenizer(folder, config.vocab_size), folder)
 
 
 def gpt2_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantize.models.audio_language.checkpoint_files import CLAP, CLAPCAP, check_window_tables, published_file
-from quantize.models.audio_language.gpt2_text import Gpt2Text
-from quantize.models.audio_language.language_models import fill_constants, gpt2_config, gpt2_tokenizer
+from quantize.models.audio_language.language_models import fill_constants, gpt2_of
 from quantize.models.checkpoint import fit_state, unfilled
 from quantize.models.clap.clapcap import Clapcap, ClapcapNetwork, ClapcapSettings, MapperSizes
 from quantize.models.clap.laion import LaionClap, load_laion_clap
@@ -47,9 +46,7 @@ def load_clap_weights(path: Path) -> Clap:
     """
     file = published_file(path, [CLAP_FILE], CLAP)
     settings = file.settings(ClapSettings, "config_2023.yml")
-    folder = file.part(settings.text_model)
-    gpt2 = gpt2_config(folder)
-    text = Gpt2Text(gpt2_tokenizer(folder, gpt2.vocab_size), folder)
+    gpt2, text = gpt2_of(file.part(settings.text_model))
     htsat, dim = file.htsat_config(), file.size("audio_encoder.projection.linear2.weight", 0)
     network = unfilled(lambda: ClapNetwork(htsat, gpt2, dim), file.path)
     fit_state(network, check_window_tables(network, file), file.path)
@@ -68,9 +65,7 @@ def load_clapcap_weights(path: Path) -> Clapcap:
     """
     file = published_file(path, [CLAPCAP_FILE], CLAPCAP)
     settings = file.settings(ClapcapSettings, "config_clapcap.yml")
-    folder = file.part(settings.text_decoder)
-    gpt2 = gpt2_config(folder)
-    text = Gpt2Text(gpt2_tokenizer(folder, gpt2.vocab_size), folder)
+    gpt2, text = gpt2_of(file.part(settings.text_decoder))
     htsat, dim = file.htsat_config(), file.size("clap.projection.linear2.weight", 0)
     mapper = MapperSizes(
         length=file.size("clap_project.linear.weight", 0) // gpt2.n_embd,

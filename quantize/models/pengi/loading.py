@@ -11,13 +11,11 @@ from quantize.models.audio_language.checkpoint_files import (
     check_window_tables,
     published_file,
 )
-from quantize.models.audio_language.gpt2_text import Gpt2Text
 from quantize.models.audio_language.language_models import (
     clip_text_config,
     clip_tokenizer,
     fill_constants,
-    gpt2_config,
-    gpt2_tokenizer,
+    gpt2_of,
 )
 from quantize.models.checkpoint import fit_state, unfilled
 from quantize.models.pengi.clip_text import ClipText
@@ -42,9 +40,7 @@ def load_pengi_weights(path: Path) -> Pengi:
     """
     file = published_file(path, PENGI_FILES, PENGI)
     settings = file.settings(PengiSettings, f"{file.path.stem}.yml")
-    folder = file.part(settings.text_decoder)
-    gpt2 = gpt2_config(folder)
-    text = Gpt2Text(gpt2_tokenizer(folder, gpt2.vocab_size), folder)
+    gpt2, text = gpt2_of(file.part(settings.text_decoder))
     tower, prompts = _prompt_tower(file, settings)
     length = file.size(f"{_DECODER}audio_project.linear.weight", 0) // gpt2.n_embd
     if tower is None and settings.enc_text_len != length:
