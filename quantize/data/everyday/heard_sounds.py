@@ -23,6 +23,7 @@ from quantize.data.clips import Waveform
 from quantize.data.everyday.events import Belief, HeardEvent
 from quantize.data.everyday.hearing import HearingRules, heard_events
 from quantize.data.everyday.lexicon import Lexicon
+from quantize.data.everyday.sharpening import FADED_DB, FRAME_S, sharpened
 from quantize.data.sounds.store import SoundStore, StoredSound
 from quantize.progress import OnProgress
 
@@ -129,7 +130,8 @@ def hear_store(
     path = folder / HEARD
     rules = HearingRules()
     given = {"schema": SCHEMA, "sounds": len(store.rows), "rules": asdict(rules), **metadata}
-    head = json.dumps({**given, "windows_s": [WINDOW_S, HOP_S, LONGEST_S]}, sort_keys=True)
+    given |= {"windows_s": [WINDOW_S, HOP_S, LONGEST_S], "sharpened": [FRAME_S, FADED_DB]}
+    head = json.dumps(given, sort_keys=True)
     done = _done(path, head)
     with path.open("a", encoding="utf-8") as table:
         if not done:
@@ -148,7 +150,8 @@ def _events(
     row = store.rows[number]
     waveform = heard_part(store, row)
     label = sound_of(lexicon, row.label) if row.label else None
-    return heard_events(lexicon, probabilities(tagger, waveform), HOP_S, waveform, [label] if label else [], rules)
+    labels = [label] if label else []
+    return sharpened(heard_events(lexicon, probabilities(tagger, waveform), HOP_S, waveform, labels, rules), waveform)
 
 
 def heard_part(store: SoundStore, row: StoredSound) -> Waveform:

@@ -22,6 +22,10 @@ _Floats = npt.NDArray[np.float32]
 NOISE_BED_S = 20
 """Length of a noise that beds are cut from, in seconds."""
 
+_PAUSE_DB = 20.0
+"""A part of a sound whose peak is this far below the whole's is a pause: made as loud, it would be noise with a name."""
+
+_TRIES = 4
 _KNOTS = 8
 _BEDS, _BED_SAMPLES = 24, NOISE_BED_S * SAMPLE_RATE
 
@@ -111,11 +115,7 @@ class PieceMaker:
         speed = 1.0
         if rng.random() < recipe.speed_probability:
             speed = float(2.0 ** rng.uniform(-recipe.speed_octaves, recipe.speed_octaves))
-        # No more is read than is heard.
-        wanted = int(samples * speed) + 2
-        spare = row.length - wanted
-        first = int(rng.integers(spare + 1)) if spare > 0 else 0
-        read = self.store.sound[row.start + first : row.start + min(row.length, first + wanted)]
+        first, read = self._cut(row, int(samples * speed) + 2, rng)
         sound = read.astype(np.float32)
         if speed != 1.0:
             sound = soxr.resample(sound, speed, 1.0, "QQ")
@@ -134,6 +134,22 @@ class PieceMaker:
             return None
         gain = np.float32(1.0) / np.float32(peak)
         return Piece(sound * gain, row, first, speed, copies, length, float(gain) * FULL_SCALE, direct_db)
+
+    def _cut(self, row: StoredSound, wanted: int, rng: np.random.Generator) -> tuple[int, npt.NDArray[np.int16]]:
+        """So many samples of a sound, and where they begin: a part in which the sound is heard, not a pause of it."""
+        sound = self.store.sound[row.start : row.start + row.length]
+        spare = row.length - wanted
+        if spare <= 0:
+            return 0, sound
+        magnitudes = np.abs(sound.astype(np.int32))
+        loudest = int(magnitudes.argmax())
+        least = magnitudes[loudest] * 10.0 ** (-_PAUSE_DB / 20.0)
+        for _ in range(_TRIES):
+            first = int(rng.integers(spare + 1))
+            if magnitudes[first : first + wanted].max() >= least:
+                return first, sound[first : first + wanted]
+        first = max(0, min(spare, loudest - int(rng.integers(wanted))))
+        return first, sound[first : first + wanted]
 
     def _filtered(
         self, sound: _Floats, samples: int, equaliser: bool, distant: bool, rng: np.random.Generator
