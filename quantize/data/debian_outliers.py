@@ -1,4 +1,4 @@
-"""Sounds of no known class out of Debian's packages: what ``--outliers`` of the shipped recipe is given.
+"""Sounds of no known class out of Debian's packages: what ``--outliers`` of the recipe esc10-tiny is given.
 
 Games, desktops and teaching programs bring thousands of freely licensed recordings: doors, footsteps, engines, birds,
 voices, instruments, alarms. None of them goes into the project or a bundle: a captioner only learns from them what it

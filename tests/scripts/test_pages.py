@@ -42,6 +42,12 @@ def test_links_lead_somewhere() -> None:
     assert seen > 50, "or the test looks at nothing"
 
 
+def test_no_number_is_left_open() -> None:
+    assert not [
+        f"{page.name}: {number}" for page, text in PAGES.items() for number in re.findall(r"{{NUMBER[^}]*", text)
+    ]
+
+
 @cache
 def _options(words: tuple[str, ...]) -> frozenset[str] | None:
     """Options of a verb, or of a verb of a verb; None where its packages are not installed."""
