@@ -22,7 +22,7 @@ _MUSIC = ("guitar", "drum")
 
 @cache
 def _captions() -> list[dict[str, Any]]:
-    done = run_edge_aac("stream", "--device", "demo:?scene=programme", "--format", "json", "--every-window")
+    done = run_edge_aac("stream", "--device", "demo:", "--format", "json", "--every-window")
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in done.stdout.splitlines()]
     return [record for record in records if record["schema"] == "edge-aac/caption/1"]

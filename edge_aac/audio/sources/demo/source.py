@@ -26,11 +26,11 @@ _SCENES: dict[str, tuple[_Scene, float]] = {
 }
 """Name in an address → what makes the samples of a length in seconds and a seed, and the length that it has unasked."""
 
-_UNASKED = "rain"
+_UNASKED = "programme"
 
 
 def open_demo(address: Address, context: SourceContext) -> DemoSource:
-    """Opens ``demo:`` or ``demo:?scene=programme&seconds=20&seed=0&speed=1``; the factory of the scheme ``demo``.
+    """Opens ``demo:`` or ``demo:?scene=rain&seconds=20&seed=0&speed=1``; the factory of the scheme ``demo``.
 
     Raises:
         UsageError: an option is unknown or unusable.
