@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from edge_aac import __version__
 from edge_aac.doctor.contract import Context, Finding, Part
 
-REQUIRED = ("numpy", "onnxruntime", "tokenizers", "kaldi-native-fbank", "soxr", "soundfile", "pydantic", "typer")
+REQUIRED = ("numpy", "onnxruntime", "tokenizers", "soxr", "soundfile", "pydantic", "typer")
 OPTIONAL = ("PyAudio", "prometheus-client", "paho-mqtt", "pyserial", "onnx", "tensorrt", "cuda-bindings")
 
 _OLDEST, _NEWEST = (3, 10), (3, 12)

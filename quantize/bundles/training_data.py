@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from edge_aac.audio.features import filter_bank
 from edge_aac.errors import ConfigError, DataError
 from quantize.bundles.card import Attribution
 from quantize.data.captions import caption
@@ -22,7 +23,6 @@ from quantize.data.everyday.drawn_events import drawn_captions
 from quantize.data.everyday.heard_sounds import sound_of
 from quantize.data.everyday.lexicon import english
 from quantize.data.everyday.scenes import without
-from quantize.data.features import batched_filter_bank
 from quantize.data.manifests import read_manifest
 from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.sounds.mixtures import MixtureMaker, MixtureRecipe
@@ -122,7 +122,7 @@ def training_data_of(
         scenes += [builder.scene(rng) for _ in range(calibration_windows)]
         windows = [scene.waveform for scene in scenes]
         source = f"scenes of {len(clips)} recordings that it was trained on"
-    fbanks = batched_filter_bank(np.stack(windows))
+    fbanks = np.stack([filter_bank(window) for window in windows])
     return TrainingData(
         recordings, torch.from_numpy(fbanks[:CHECK_SCENES]), texts, fbanks[CHECK_SCENES:], source, clips
     )

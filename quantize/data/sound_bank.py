@@ -17,10 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from edge_aac.audio.features import FBANK_SCALE, FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS
+from edge_aac.audio.features import FBANK_SCALE, FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS, filter_bank
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Clip
-from quantize.data.features import batched_filter_bank
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneBuilder
 from quantize.data.sound_shaping import coloured_noise
@@ -179,7 +178,7 @@ def _levelled(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _filter_bank(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
     padded = np.pad(waveform * REFERENCE_LEVEL, (0, BANK_SAMPLES - len(waveform)))
-    halves: npt.NDArray[np.float16] = batched_filter_bank(padded[np.newaxis])[0].astype(np.float16)
+    halves: npt.NDArray[np.float16] = filter_bank(padded).astype(np.float16)
     return halves
 
 

@@ -14,10 +14,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from edge_aac.audio.features import filter_bank
 from edge_aac.errors import ConfigError
 from quantize.data.captions import captions
 from quantize.data.clips import Waveform
-from quantize.data.features import batched_filter_bank
 from quantize.data.merging import EventMerger, merge_captions
 from quantize.data.mixed_scenes import MixedScenes, mixed_scene
 from quantize.data.mixup import mix, silent
@@ -140,7 +140,7 @@ class SceneDataset(Dataset[Example]):
         outcome = ""
         if self.recipe.mixup.scene_share and rng.random() < self.recipe.mixup.scene_share:
             scene, texts, outcome = self._mixed_up(scene, texts, rng)
-        fbank = batched_filter_bank(scene.waveform[np.newaxis])[0]
+        fbank = filter_bank(scene.waveform)
         if self.masked:
             fbank = spec_augment(fbank, settings, rng)
         return replace(example(scene, fbank, texts, self.tokenizer, self.max_tokens), mixup=outcome)

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from edge_aac.audio.features import filter_bank
 from edge_aac.bundle.hashes import file_sha256
 from quantize.data.everyday.drawn_events import distinct_captions, drawn_captions
 from quantize.data.everyday.events import HeardEvent
@@ -22,7 +23,6 @@ from quantize.data.everyday.reading import read
 from quantize.data.everyday.scenes import EverydayScenes, without
 from quantize.data.everyday.story import Story, story
 from quantize.data.everyday.wording import tell
-from quantize.data.features import batched_filter_bank
 from quantize.data.scenes import padded_clip
 from quantize.data.sounds.store import SoundStore
 from quantize.models.captioner import Captioner
@@ -128,7 +128,7 @@ class EverydaySource:
     @torch.no_grad()
     def vectors(self, waveform: Any, masks: TrainSettings | None = None, rng: Any = None) -> Tensor:
         """What the stem makes of 10 s, (P, patch_embed_dim); of a masked filter bank where masks are given."""
-        fbank = batched_filter_bank(waveform[np.newaxis])[0]
+        fbank = filter_bank(waveform)
         if masks is not None:
             fbank = spec_augment(fbank, masks, rng)
         return self.stem(torch.from_numpy(fbank)[None, None])[0, :, :, 0].T.contiguous()

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edge_aac.audio.features import filter_bank
 from edge_aac.errors import DataError
-from quantize.data.features import batched_filter_bank
 from quantize.data.scenes import MAX_EVENTS, Scene, SceneBuilder
 from quantize.models.beats import Beats
 from quantize.models.familiarity import Familiarity
@@ -74,7 +74,7 @@ def _heard(encoder: Beats, scenes: Iterator[Scene]) -> tuple[Tensor, Tensor, Ten
     """States (N, T, D), logits (N, T, C), and where each class is active (N, T, C)."""
     hidden, logits, active = [], [], []
     while batch := list(islice(scenes, _BATCH)):
-        states, _ = encoder(torch.from_numpy(batched_filter_bank(np.stack([scene.waveform for scene in batch]))))
+        states, _ = encoder(torch.from_numpy(np.stack([filter_bank(scene.waveform) for scene in batch])))
         truth = torch.from_numpy(np.stack([scene.activity for scene in batch]))
         hidden.append(states)
         logits.append(encoder.predictor(states))

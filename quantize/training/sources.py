@@ -18,7 +18,6 @@ from quantize.data.caption_corpus import distinct_captions
 from quantize.data.captions import corpus
 from quantize.data.clips import Clip, Waveform, load_clips, load_outliers
 from quantize.data.corpus import at_most_a_window, corpus_captions, split_by_recording, window
-from quantize.data.features import batched_filter_bank
 from quantize.data.llm import LlmClient
 from quantize.data.manifest_tables import BrokenClip
 from quantize.data.manifests import CaptionedClip, read_manifest
@@ -246,7 +245,7 @@ class CorpusDataset(Dataset[Example]):
         # Fewer captions than are asked for are said again: every example of a batch has as many.
         drawn = rng.permutation(len(texts)).tolist()
         chosen = [texts[drawn[place % len(drawn)]] for place in range(settings.captions_per_scene)]
-        fbank: Waveform = batched_filter_bank(waveform[np.newaxis])[0]
+        fbank: Waveform = filter_bank(waveform)
         if self.masked:
             fbank = spec_augment(fbank, settings, rng)
         limit = source.recipe.model.decoder.max_positions

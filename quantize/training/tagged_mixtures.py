@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
+from edge_aac.audio.features import FRAME_SHIFT_SAMPLES, filter_bank
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
 from quantize.data.everyday.heard_sounds import block_overlap
-from quantize.data.features import batched_filter_bank
 from quantize.data.shards import ShardReader, ShardWriter
 from quantize.models.config import BeatsConfig
 from quantize.models.taggers import Tagger
@@ -86,7 +85,7 @@ def write_tagged(
         for start in range(writer.written, len(mixtures), _BATCH):
             sound = np.stack([mixtures[index] for index in range(start, min(start + _BATCH, len(mixtures)))])
             tags = tagger.tag(torch.from_numpy(sound))
-            fbanks = batched_filter_bank(sound)
+            fbanks = np.stack([filter_bank(one) for one in sound])
             weights = patch_weights(fbanks.shape[1], tags.features.shape[1], tags.step_s, beats)
             local = weights @ tags.features
             with torch.no_grad():

@@ -104,7 +104,7 @@ def test_the_whole_runtime_without_anything_of_the_build_time() -> None:
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     report = _fresh(_RUN_VERB, json.dumps(words))
     assert report["code"] == 0
-    heavy = {"numpy", "onnxruntime", "tokenizers", "soundfile", "soxr", "pyaudio", "kaldi_native_fbank"}
+    heavy = {"numpy", "onnxruntime", "tokenizers", "soundfile", "soxr", "pyaudio"}
     assert not set(report["loaded"]) & (heavy | _BUILD_TIME)  # type: ignore[call-overload]
 
 

@@ -278,9 +278,10 @@ def _trusted(
     """What is taken to be heard in a sound.
 
     What has nothing to do with a label must be sure to be heard beside it, and nothing is called more exactly than the
-    label says; where the tagger knows nothing, the labelled sound is heard. One that hears a crowd of sounds at once has
-    understood none. Noise, hum and silence are no sound of a thing, whatever the tagger takes them for. A sound that has no
-    label, and in which the tagger hears nothing, is one that nobody knows; so is a tone, whose class names no thing.
+    label says; where the tagger knows nothing, the labelled sound is heard. One that hears a crowd of sounds at once
+    has understood none. Noise, hum and silence are no sound of a thing, whatever the tagger takes them for. A sound
+    that has no label, and in which the tagger hears nothing, is one that nobody knows; so is a tone, whose class
+    names no thing.
     """
     if row.label in lexicon.background:
         return ()

@@ -75,9 +75,7 @@ def _trimmed(event: HeardEvent, power: npt.NDArray[np.float64]) -> HeardEvent:
     return replace(event, start_s=max(event.start_s, start_s), end_s=min(event.end_s, end_s))
 
 
-def _level_db(
-    mask: npt.NDArray[np.bool_], crowd: npt.NDArray[np.int_], power: npt.NDArray[np.float64]
-) -> float:
+def _level_db(mask: npt.NDArray[np.bool_], crowd: npt.NDArray[np.int_], power: npt.NDArray[np.float64]) -> float:
     """Mean level where the event sounds alone, or its share of what sounds with it; dBFS."""
     alone = mask & (crowd == 1)
     if alone.sum() >= _LEAST_ALONE * mask.sum():

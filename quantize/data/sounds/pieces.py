@@ -23,7 +23,7 @@ NOISE_BED_S = 20
 """Length of a noise that beds are cut from, in seconds."""
 
 _PAUSE_DB = 20.0
-"""A part of a sound whose peak is this far below the whole's is a pause: made as loud, it would be noise with a name."""
+"""A part of a sound whose peak is this far below the whole's is a pause: as loud, it would be noise with a name."""
 
 _TRIES = 4
 _KNOTS = 8

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_aac.audio.features import filter_bank
 from edge_aac.errors import DataError, InputMissingError
 from quantize.data.captions import (
     BRIEF_WORDS,
@@ -19,10 +18,8 @@ from quantize.data.captions import (
     captions,
 )
 from quantize.data.clips import find_bursts, load_clips, trim_silence
-from quantize.data.features import batched_filter_bank
 from quantize.data.lexicon import LABELS, LEXICON, named_events
 from quantize.data.scenes import SCENE_SAMPLES, Event, Scene, SceneBuilder, SceneRecipe, two_sound_scenes
-from quantize.data.tokenizer import EOS_ID, train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -207,19 +204,3 @@ def test_two_sound_scenes_are_reproducible(builder: SceneBuilder) -> None:
     assert [scene.labels for scene in first] == [scene.labels for scene in again]
     assert [scene.relation for scene in first] == ["overlap", "sequence"] * 2
     assert np.array_equal(first[0].waveform, again[0].waveform)
-
-
-def test_training_filter_bank_equals_the_runtimes(builder: SceneBuilder) -> None:
-    waveforms = np.stack([scene.waveform for scene in scenes(builder, 4)] + [np.zeros(SCENE_SAMPLES, np.float32)])
-    want = np.stack([filter_bank(waveform) for waveform in waveforms])
-    assert np.abs(batched_filter_bank(waveforms) - want).max() < 1e-3
-
-
-def test_tokenizer_round_trips_captions_and_any_text() -> None:
-    texts = ["a dog barks twice while rain falls", "waves crash on the shore"]
-    tokenizer = train_tokenizer(texts * 10, 600)
-    for text in [*texts, "zzz übergroß 42"]:
-        ids = tokenizer.encode(text).ids
-        assert ids[-1] == EOS_ID
-        assert tokenizer.decode(ids).strip() == text
-    assert len(tokenizer.encode(texts[0]).ids) == len(texts[0].split()) + 1

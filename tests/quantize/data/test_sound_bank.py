@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from edge_aac.audio.features import filter_bank
 from quantize.data.clips import load_clips
-from quantize.data.features import batched_filter_bank
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneBuilder, SceneRecipe
 from quantize.data.sound_bank import (
@@ -72,8 +72,8 @@ def test_powers_of_unrelated_sounds_add() -> None:
     """Over 5 s to 1 dB in every band; in a single frame and bin two waves may strengthen or cancel each other."""
     rng = np.random.default_rng(0)
     first, second = (0.05 * coloured_noise(BANK_SAMPLES, rng) for _ in range(2))
-    parts = [torch.from_numpy(batched_filter_bank(wave[np.newaxis])[0]) * SCALE for wave in (first, second)]
-    whole = torch.from_numpy(batched_filter_bank((first + second)[np.newaxis])[0]) * SCALE
+    parts = [torch.from_numpy(filter_bank(wave)) * SCALE for wave in (first, second)]
+    whole = torch.from_numpy(filter_bank(first + second)) * SCALE
     # Below 200 Hz some of the bands are narrower than a bin of the spectrum, and always silent.
     filled = whole.amax(dim=0) > LOG_FLOOR + 1.0
     assert int(filled.sum()) > 110
@@ -107,7 +107,7 @@ def test_the_bank_holds_sounds_at_one_level_and_where_they_are_heard(bank: Sound
     builder = SceneBuilder(clips, SceneRecipe())
     sound, active = builder.variant(clips[0], BANK_SAMPLES, np.random.default_rng(7))
     padded = np.pad(sound * REFERENCE_LEVEL, (0, BANK_SAMPLES - len(sound)))
-    expected = torch.from_numpy(batched_filter_bank(padded[np.newaxis])[0])
+    expected = torch.from_numpy(filter_bank(padded))
     assert torch.allclose(bank.fbank[0].float(), expected, atol=2e-3)
     assert torch.equal(bank.heard[0][: len(active)], torch.from_numpy(active[:BANK_FRAMES]))
     assert not bank.heard[0][len(active) :].any()
@@ -184,7 +184,7 @@ def test_the_whole_mix_is_attenuated_but_not_below_silence() -> None:
 
 
 def test_the_floor_is_the_filter_bank_of_silence() -> None:
-    silence = batched_filter_bank(np.zeros((1, 16_000), np.float32))
+    silence = filter_bank(np.zeros(16_000, np.float32))
     assert np.allclose(silence * SCALE, LOG_FLOOR, atol=1e-2)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_aac.audio.features import filter_bank
 from edge_aac.fluency.english.sentences import fluency_errors
 from edge_aac.toml_files import parse_toml
 from quantize.data import unknown
 from quantize.data.caption_corpus import distinct_captions
 from quantize.data.captions import MIN_WORDS, NOTHING, UNKNOWN, captions
 from quantize.data.clips import Clip, load_clips
-from quantize.data.features import batched_filter_bank
 from quantize.data.lexicon import named_events
 from quantize.data.mixed_scenes import MixedScenes, mixed_scene
 from quantize.data.mixup import mix
@@ -130,7 +130,7 @@ def test_unknown_and_silent_scenes_are_each_others_negatives(unknown_scenes: lis
     silent = SceneBuilder(clips, SceneRecipe()).compose([], "none", np.random.default_rng(0))
     keys = []
     for scene in (*unknown_scenes[:2], silent):
-        fbank = batched_filter_bank(scene.waveform[np.newaxis])[0]
+        fbank = filter_bank(scene.waveform)
         keys.append(example(scene, fbank, captions(scene, np.random.default_rng(0), 1), tokenizer, 48).events)
     assert keys == [("unknown",), ("unknown",), ()]
 

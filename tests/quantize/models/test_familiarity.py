@@ -109,9 +109,9 @@ def test_what_it_was_fitted_to_is_more_familiar_than_anything_else(recordings: P
 
 
 def _scores(encoder: _Directions, score: Familiarity, scenes: list[Scene]) -> Tensor:
-    from quantize.data.features import batched_filter_bank
+    from edge_aac.audio.features import filter_bank
 
-    hidden, _ = encoder(torch.from_numpy(batched_filter_bank(np.stack([scene.waveform for scene in scenes]))))
+    hidden, _ = encoder(torch.from_numpy(np.stack([filter_bank(scene.waveform) for scene in scenes])))
     return score(hidden, encoder.predictor(hidden))
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from edge_aac.audio.features import filter_bank
 from edge_aac.errors import ConfigError
 from edge_aac.toml_files import parse_toml
 from quantize.data.everyday.events import HeardEvent, believed
@@ -19,7 +20,6 @@ from quantize.data.everyday.lexicon import english
 from quantize.data.everyday.scenes import EverydaySceneRecipe, EverydayScenes
 from quantize.data.everyday.story import Story, Told
 from quantize.data.everyday.wording import caption
-from quantize.data.features import batched_filter_bank
 from quantize.models.sentence_embedder import SentenceEmbedder, load_sentence_embedder
 from quantize.training import everyday, everyday_source
 from quantize.training.batches import collate
@@ -104,7 +104,7 @@ def test_vectors_are_those_of_the_whole_encoder(finished: Finished) -> None:
     captioner = trainee.captioner
     waveform = finished.source.scenes.scene(0, 1).waveform
     vectors = finished.source.vectors(waveform)
-    fbank = torch.from_numpy(batched_filter_bank(waveform[np.newaxis]))
+    fbank = torch.from_numpy(filter_bank(waveform))[None]
     with torch.no_grad():
         whole, _ = captioner.beats_hidden(fbank)
         of_vectors = captioner.encoder.hidden_of_vectors(vectors[None])

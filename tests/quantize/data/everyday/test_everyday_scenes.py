@@ -13,6 +13,7 @@ from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.everyday.events import Belief, HeardEvent, believed
 from quantize.data.everyday.lexicon import english
 from quantize.data.everyday.scenes import EverydaySceneRecipe, EverydayScenes, without
+from quantize.data.sounds.pieces import PieceMaker
 from quantize.data.sounds.store import SoundStore
 from tests.quantize.data.everyday.stored_tones import SOUNDS, TONES, stored_tones
 
@@ -148,6 +149,40 @@ def test_beside_a_label_only_what_is_sure_is_heard(store: SoundStore) -> None:
     )
     made = EverydayScenes(store, heard, LEXICON, PLAIN, 7, (4,))
     assert [event.named() for event in made.heard_in(store.rows[0])] == ["dog_bark", "rain"]
+
+
+def test_what_the_tagger_does_not_know_in_a_labelled_recording_is_its_label(store: SoundStore) -> None:
+    heard = [*HEARD]
+    heard[0] = (HeardEvent((), 1.0, 2.0), replace(HEARD[0][0], start_s=2.0))
+    made = EverydayScenes(store, heard, LEXICON, PLAIN, 7, (4,))
+    assert [(event.named(), event.start_s) for event in made.heard_in(store.rows[0])] == [
+        ("dog_bark", 1.0),
+        ("dog_bark", 2.0),
+    ]
+
+
+def test_who_hears_a_crowd_has_heard_nothing(store: SoundStore) -> None:
+    heard = [*HEARD]
+    crowd = tuple(HeardEvent((Belief(name, 0.99),), 0.0, 1.0) for name in list(LEXICON.sounds)[:20])
+    heard[0] = heard[2] = crowd
+    made = EverydayScenes(store, heard, LEXICON, PLAIN, 7, ())
+    assert [event.named() for event in made.heard_in(store.rows[0])] == ["dog_bark"]
+    assert [event.beliefs for event in made.heard_in(store.rows[2])] == [()]
+
+
+def test_a_piece_is_cut_where_something_is_heard(store: SoundStore) -> None:
+    """A bark from 1 s to 4 s of 5: a cut of half a second would be silence or its noise in two of five."""
+    pieces = PieceMaker(store, PLAIN, ())
+    rng = np.random.default_rng(3)
+    for _ in range(60):
+        piece = pieces.piece(store.rows[0], SAMPLE_RATE // 2, rng)
+        assert piece is not None and piece.gain < 10.0
+
+
+def test_static_is_fainter_than_rain_may_be(store: SoundStore) -> None:
+    recipe = replace(PLAIN, sound_counts=(1.0,), background_probability=1.0)
+    made = [np.abs(scenes(store, recipe).scene(0, index).waveform).max() for index in range(30)]
+    assert min(made) >= 10.0 ** (-55.0 / 20.0) and max(made) <= 10.0 ** (-12.0 / 20.0) + 1e-6
 
 
 def test_nothing_is_called_more_exactly_than_the_label(store: SoundStore) -> None:
