@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from edge_aac import records
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST, Seq2SeqManifest
 from edge_aac.bundle.store import Bundle
 from edge_aac.errors import DeviceError, InputMissingError
-from edge_aac.models.contract import WindowModel
 from edge_aac.models.ensemble import Ensemble
 from edge_aac.models.opening import CaptioningModel
 from edge_aac.models.seq2seq import Captioner
@@ -238,7 +238,14 @@ def run_facts(captioner: CaptioningModel, command: str, seed: int) -> dict[str, 
     }
 
 
-def model_facts(model: WindowModel, bundle: Bundle, command: str, seed: int) -> dict[str, Any]:
+class Identified(Protocol):
+    """A model that says which it is."""
+
+    @property
+    def identity(self) -> records.Model: ...
+
+
+def model_facts(model: Identified, bundle: Bundle, command: str, seed: int) -> dict[str, Any]:
     """:func:`run_facts` of a model of any kind; of ``bundle`` where it is no captioner."""
     if isinstance(model, (Captioner, Ensemble)):
         return run_facts(model, command, seed)

@@ -6,13 +6,13 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from edge_aac.errors import DataError, InputMissingError
-from quantize.data.clips import Waveform
 from quantize.data.task_sets.contract import Question, TaskRecording
 from quantize.evaluation.caption_metrics import normalised
 from quantize.evaluation.statistics import wilson
+from quantize.evaluation.tasks.answerers import Answerer
 
 YES_NO = "yes or no"
 COUNT = "how many"
@@ -23,22 +23,6 @@ _NUMBERS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 )  # fmt: skip
 _ASKING = ("how", "what", "which", "where", "who", "when", "why")
-
-
-@runtime_checkable
-class AnsweringModel(Protocol):
-    """A model that answers questions about a sound."""
-
-    def answer(self, waveform: Waveform, question: str) -> str:
-        """Answer a question in free text.
-
-        Args:
-            waveform: mono samples at 16 kHz, float32, shape (samples,), of any length.
-            question: the question, as it was asked.
-
-        Raises:
-            DataError: the sound or the question cannot be used.
-        """
 
 
 @dataclass(frozen=True)
@@ -105,17 +89,15 @@ def is_right(answer: str, truths: Sequence[str]) -> bool:
 
 
 def answer_questions(
-    model: AnsweringModel,
+    answerer: Answerer,
     questions: Sequence[Question],
-    read: Callable[[TaskRecording], Waveform],
     progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[AnsweredQuestion], dict[str, str]]:
-    """Ask all questions; each recording is read once.
+    """Ask all questions; each recording is heard once.
 
     Args:
-        model: that answers.
+        answerer: that answers.
         questions: at least one.
-        read: gives a recording's sound.
         progress: called with the number of recordings that were heard.
 
     Returns:
@@ -129,8 +111,8 @@ def answer_questions(
     skipped: dict[str, str] = {}
     for done, (recording, of_recording) in enumerate(_by_recording(questions), 1):
         try:
-            waveform = read(recording)
-            answered += [_answered(model, waveform, question) for question in of_recording]
+            answer = answerer.hear(recording.path)
+            answered += [_answered(answer(question.text), question) for question in of_recording]
         except (DataError, InputMissingError) as error:
             skipped[recording.name] = str(error)
         except OSError as error:  # of a disk that is damaged, a network that is gone
@@ -183,8 +165,8 @@ def _majority(group: Sequence[AnsweredQuestion]) -> tuple[str, int]:
     return min(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _answered(model: AnsweringModel, waveform: Waveform, question: Question) -> AnsweredQuestion:
-    answer, truths = model.answer(waveform, question.text), truths_of(question)
+def _answered(answer: str, question: Question) -> AnsweredQuestion:
+    truths = truths_of(question)
     alike = len({plain_answer(given) for given in question.answers}) == 1
     return AnsweredQuestion(
         question.recording.name, question.text, kind_of(question), truths, answer, is_right(answer, truths), alike

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,10 @@ import numpy as np
 
 from edge_aac.bundle import limits
 from edge_aac.errors import DataError
-from edge_aac.models.contract import WindowModel
 from edge_aac.models.tokens import plain_text
 from quantize.data.task_sets.contract import LabelledRecording, LabelledSet
 from quantize.evaluation.statistics import wilson
-from quantize.evaluation.tasks.listening import Heard, Vectors, embedded
+from quantize.evaluation.tasks.listening import Heard, TextModel, Vectors, embedded
 from quantize.evaluation.tasks.ranking import average_precision, first_is_relevant
 
 BLANK = "{}"
@@ -48,29 +47,31 @@ def label_words(label: str) -> str:
     return " ".join(label.replace("_", " ").split())
 
 
-def label_texts(labels: Sequence[str], template: str) -> list[str]:
-    """The text that stands for each label: lower-case, without punctuation, as captions are written.
+def label_texts(labels: Sequence[str], template: str, written: Callable[[str], str] = plain_text) -> list[str]:
+    """The text that stands for each label.
 
     Args:
         labels: of a table.
         template: makes a text of a label's words, which take the place of ``{}``.
+        written: a text as the bundle's texts are written; as captions are, lower-case and without punctuation.
 
     Raises:
         DataError: a label has no words or too many, or two have the same.
     """
-    texts = [plain_text(template.replace(BLANK, label_words(label))) for label in labels]
+    texts = [written(template.replace(BLANK, label_words(label))) for label in labels]
+    times = Counter(texts)
     for label, text in zip(labels, texts, strict=True):
         if not plain_text(label_words(label)):
             raise DataError(f"the label {label!r} has no words: name it otherwise")
         if len(label) > limits.MAX_LABEL:
             raise DataError(f"the label {label[:40]!r}… has more than {limits.MAX_LABEL} characters: shorten it")
-        if texts.count(text) > 1:
+        if times[text] > 1:
             raise DataError(f"the label {label!r} has the same words as another: name it otherwise")
     return texts
 
 
 def classification(
-    labelled: LabelledSet, heard: Heard, model: WindowModel, texts: Sequence[str]
+    labelled: LabelledSet, heard: Heard, model: TextModel, texts: Sequence[str]
 ) -> tuple[dict[str, Any], list[ClassifiedRecording]]:
     """Measures of a labelled set, and its recordings.
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,7 @@ from edge_aac.models.contract import Description, SelectiveModel, WindowModel
 from edge_aac.models.dual_encoder import DualEncoderManifest
 from edge_aac.models.seq2seq import window_rng
 from quantize.captioning import BATCH_WINDOWS
-from quantize.data.clips import Waveform
+from quantize.data.waveform_cache import decoded_stretch
 
 Vectors = npt.NDArray[np.float64]
 
@@ -39,17 +41,28 @@ class Compared(str, Enum):
         return "the text embedding of the caption of its window of 10 s with the highest hybrid score"
 
 
+class TextModel(Protocol):
+    """A model that embeds texts."""
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embeddings (N, E) of at least one text."""
+
+
 @dataclass(frozen=True)
 class AudioClip:
     """A recording, or a stretch of one, that is heard.
 
     Attributes:
         name: unique among those that are heard.
-        read: gives its mono samples at 16 kHz, float32, shape (samples,).
+        path: the sound file.
+        start_s: start of the stretch in the file, in seconds.
+        duration_s: its length in seconds; None: to the end of the file.
     """
 
     name: str
-    read: Callable[[], Waveform]
+    path: Path
+    start_s: float = 0.0
+    duration_s: float | None = None
 
 
 @dataclass
@@ -131,7 +144,7 @@ def listen(
     return heard
 
 
-def embedded(model: WindowModel, texts: Sequence[str]) -> Vectors:
+def embedded(model: TextModel, texts: Sequence[str]) -> Vectors:
     """Text embeddings (N, E), of unit length; each distinct text is embedded once, so that equals score the same.
 
     Raises:
@@ -204,7 +217,9 @@ def _each(
         for number, clip in enumerate(clips):
             growing[number] = _Growing(number, 0)
             try:
-                windows = list(file_windows([clip.read()], WINDOW_SAMPLES))
+                windows = list(
+                    file_windows([decoded_stretch(clip.path, clip.start_s, clip.duration_s)], WINDOW_SAMPLES)
+                )
             except (DataError, InputMissingError) as error:
                 growing[number].fault = str(error)
                 continue

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edge_aac.models.contract import WindowModel
 from quantize.data.manifests import CaptionedClip
 from quantize.evaluation.statistics import wilson
-from quantize.evaluation.tasks.listening import Heard, embedded
+from quantize.evaluation.tasks.listening import Heard, TextModel, embedded
 from quantize.evaluation.tasks.ranking import average_precision_at, ranks_of_relevant, recall_at
 
 LIMITS = (1, 5, 10)
@@ -41,7 +40,7 @@ class RankedQuery:
 
 
 def retrieval(
-    clips: Sequence[CaptionedClip], heard: Heard, model: WindowModel
+    clips: Sequence[CaptionedClip], heard: Heard, model: TextModel
 ) -> tuple[dict[str, Any], list[RankedQuery]]:
     """Measures in both directions, over all recordings that could be used and all their distinct texts.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,17 +11,16 @@ from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.names import bundle_names
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.contract import EngineOptions
-from edge_aac.errors import DataError, UsageError
+from edge_aac.errors import UsageError
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.dual_encoder import DualEncoderManifest
 from edge_aac.models.opening import open_named
-from quantize.data.clips import Waveform
 from quantize.data.task_sets.contract import ChosenPart, SetPart, TaskRecording
 from quantize.data.task_sets.finding import captioned_set, labelled_set, question_set
-from quantize.data.waveform_cache import decoded_stretch
 from quantize.evaluation.corpus import CaptionedCorpus, caption_corpus
-from quantize.evaluation.evaluate import MetricChoices, corpus_tables, model_facts
-from quantize.evaluation.tasks.answer import AnsweredQuestion, AnsweringModel, answer_questions, question_answering
+from quantize.evaluation.evaluate import Identified, MetricChoices, corpus_tables, model_facts
+from quantize.evaluation.tasks.answer import AnsweredQuestion, answer_questions, question_answering
+from quantize.evaluation.tasks.answerers import answerer_of
 from quantize.evaluation.tasks.classify import BLANK, ClassifiedRecording, classification, label_texts, label_words
 from quantize.evaluation.tasks.listening import AudioClip, Compared, compared_of, listen
 from quantize.evaluation.tasks.retrieve import RankedQuery, retrieval
@@ -102,9 +100,7 @@ def evaluate_classify(run: TaskRun) -> tuple[dict[str, Any], list[ClassifiedReco
         template = run.template or BLANK
         texts = label_texts(labelled.labels, template)
         model = run.open()
-    clips = [
-        AudioClip(each.recording.name, partial(decoded_stretch, each.recording.path)) for each in labelled.recordings
-    ]
+    clips = [AudioClip(each.recording.name, each.recording.path) for each in labelled.recordings]
     heard = listen(model, clips, compared, run.seed, run.progress)
     table, classified = classification(labelled, heard, model, texts)
     scores = {
@@ -128,13 +124,8 @@ def evaluate_retrieve(run: TaskRun) -> tuple[dict[str, Any], list[RankedQuery]]:
     check_unheard(bundles, [TaskRecording(clip.name, clip.path) for clip in clips], captioned.about)
     compared = compared_of([bundle.manifest for bundle in bundles], run.compared)
     model = run.open()
-    heard = listen(
-        model,
-        [AudioClip(clip.name, partial(decoded_stretch, clip.path, clip.start_s, clip.duration_s)) for clip in clips],
-        compared,
-        run.seed,
-        run.progress,
-    )
+    listened = [AudioClip(clip.name, clip.path, clip.start_s, clip.duration_s) for clip in clips]
+    heard = listen(model, listened, compared, run.seed, run.progress)
     tables, queries = retrieval(clips, heard, model)
     scores = {
         **_facts(run, model, bundles, "retrieve", captioned.about),
@@ -171,19 +162,7 @@ def evaluate_aqa(run: TaskRun) -> tuple[dict[str, Any], list[AnsweredQuestion]]:
     asked, bundles = question_set(run.data, run.part), run.bundles()
     check_unheard(bundles, [question.recording for question in asked.questions], asked.about)
     model = run.open()
-    if not isinstance(model, AnsweringModel):
-        raise UsageError(
-            f"the bundle {bundles[0].manifest.name} is of the kind {bundles[0].manifest.kind!r}, which answers no "
-            "questions: give one of a kind that does, as 'prompted'"
-        )
-
-    def read(recording: TaskRecording) -> Waveform:
-        waveform = decoded_stretch(recording.path)
-        if not waveform.size:
-            raise DataError(f"{recording.path} holds no sound")
-        return waveform
-
-    answered, skipped = answer_questions(model, asked.questions, read, run.progress)
+    answered, skipped = answer_questions(answerer_of(model, bundles[0]), asked.questions, run.progress)
     scores = {
         **_facts(run, model, bundles, "aqa", asked.about),
         "skipped": skipped,
@@ -211,7 +190,7 @@ def check_unheard(bundles: Sequence[Bundle], recordings: Sequence[TaskRecording]
             )
 
 
-def _facts(run: TaskRun, model: WindowModel, bundles: Sequence[Bundle], task: str, about: SetPart) -> dict[str, Any]:
+def _facts(run: TaskRun, model: Identified, bundles: Sequence[Bundle], task: str, about: SetPart) -> dict[str, Any]:
     return {
         **model_facts(model, bundles[0], run.command(task), run.seed),
         "task": task,

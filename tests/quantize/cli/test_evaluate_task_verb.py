@@ -230,7 +230,7 @@ class _Answering:
 
     identity = records.Model(bundle="answers", version="1", backend="onnxruntime", precision="fp32")
 
-    def answer(self, waveform: Waveform, question: str) -> str:
+    def answer_question(self, waveform: Waveform, question: str) -> str:
         assert waveform.shape == (folders.RATE,) and waveform.dtype == np.float32
         return {"Is it raining?": "Yes.", "How many dogs bark?": "3", "What is heard?": "The dog"}[question]
 

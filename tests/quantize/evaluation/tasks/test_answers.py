@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edge_aac.errors import DataError
 from quantize.data.clips import Waveform
 from quantize.data.task_sets.contract import Question, TaskRecording
 from quantize.evaluation.tasks.answer import (
-    AnsweringModel,
     answer_questions,
     is_right,
     kind_of,
@@ -19,20 +17,24 @@ from quantize.evaluation.tasks.answer import (
     question_answering,
     truths_of,
 )
+from quantize.evaluation.tasks.answerers import Answer, AnsweringModel, WaveformAnswerer
+from tests.quantize import task_folders as folders
 
 A, B = (TaskRecording(name, Path(name)) for name in ("a.wav", "b.wav"))
 
 
 class _Says:
-    """Answers by the question, and remembers how often it heard what."""
+    """Answers by the question, and remembers what it heard."""
 
-    def __init__(self, answers: dict[str, str]) -> None:
-        self.answers = answers
-        self.heard: list[int] = []
+    def __init__(self, answers: dict[str, str], damaged: dict[str, Exception] | None = None) -> None:
+        self.answers, self.damaged = answers, damaged or {}
+        self.heard: list[str] = []
 
-    def answer(self, waveform: Waveform, question: str) -> str:
-        self.heard.append(len(waveform))
-        return self.answers[question]
+    def hear(self, path: Path) -> Answer:
+        self.heard.append(path.name)
+        if path.name in self.damaged:
+            raise self.damaged[path.name]
+        return self.answers.__getitem__
 
 
 @pytest.mark.parametrize(
@@ -92,17 +94,8 @@ def test_accuracy_by_kind_beside_the_majority_answer() -> None:
     says = _Says(
         {"is it one?": "yes", "is it two?": "no", "is it three?": "no", "what is it?": "the dog", "what else?": "a dog"}
     )
-    assert isinstance(says, AnsweringModel)
-    lengths = {"a.wav": 3, "b.wav": 5}
-    read: list[str] = []
-
-    def decoded(recording: TaskRecording) -> Waveform:
-        read.append(recording.name)
-        return np.zeros(lengths[recording.name], np.float32)
-
-    answered, skipped = answer_questions(says, questions, decoded)
-    assert skipped == {} and read == ["a.wav", "b.wav"], "each recording is read once"
-    assert says.heard == [3, 3, 3, 5, 5]
+    answered, skipped = answer_questions(says, questions)
+    assert skipped == {} and says.heard == ["a.wav", "b.wav"], "each recording is heard once"
     table = question_answering(answered)
     # Of yes, yes, no, dog, cat: yes is right twice; by kind yes twice and cat, before dog by the alphabet, once.
     assert (table["count"], table["accuracy"], table["majority_answer"], table["majority_accuracy"]) == (
@@ -119,16 +112,22 @@ def test_accuracy_by_kind_beside_the_majority_answer() -> None:
 
 
 def test_recordings_that_cannot_be_used_are_told() -> None:
-    def decoded(recording: TaskRecording) -> Waveform:
-        if recording is A:
-            raise DataError("it is damaged")
-        raise OSError(5, "Input/output error")
-
     questions = (Question(A, "x?", ("yes",)), Question(B, "x?", ("yes",)))
+    damaged = {"a.wav": DataError("it is damaged"), "b.wav": OSError(5, "Input/output error")}
     with pytest.raises(DataError, match="none of 2 recordings could be used, a.wav for one: it is damaged"):
-        answer_questions(_Says({}), questions, decoded)
-    says = _Says({"x?": "yes"})
-    answered, skipped = answer_questions(
-        says, questions, lambda recording: np.zeros(1, np.float32) if recording is B else decoded(recording)
-    )
-    assert [each.recording for each in answered] == ["b.wav"] and skipped == {"a.wav": "it is damaged"}
+        answer_questions(_Says({}, damaged), questions)
+    del damaged["a.wav"]
+    answered, skipped = answer_questions(_Says({"x?": "yes"}, damaged), questions)
+    assert [each.recording for each in answered] == ["a.wav"]
+    assert skipped == {"b.wav": "it cannot be read (Input/output error)"}
+
+
+def test_a_model_is_given_the_whole_recording(tmp_path: Path) -> None:
+    class Model:
+        def answer_question(self, waveform: Waveform, question: str) -> str:
+            return f"{len(waveform)} {question}"
+
+    folders.write_sound(tmp_path / "a.wav", 1, 12.5)
+    model = Model()
+    assert isinstance(model, AnsweringModel)
+    assert WaveformAnswerer(model).hear(tmp_path / "a.wav")("samples?") == "200000 samples?"
