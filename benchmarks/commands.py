@@ -100,7 +100,8 @@ def bench_verb(  # noqa: PLR0913, PLR0917 - one a flag
         _check_alone("--report", board, candidates, method, max_length)
         options = ReportOptions(
             report,
-            (bundle or DEFAULT_BUNDLE, *(also or ())),
+            bundle,
+            tuple(also or ()),
             tuple(only or ()),
             tuple(threads or ()),
             quick,

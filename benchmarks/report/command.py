@@ -20,7 +20,8 @@ class ReportOptions:
 
     Attributes:
         folder: where it goes.
-        bundles: names or folders.
+        bundle: name or folder; None for all bundles that ship.
+        also: more of them.
         only: sections; empty for all.
         threads: numbers of threads; empty for one, and two where there are as many cores.
         quick: few repetitions.
@@ -29,7 +30,8 @@ class ReportOptions:
     """
 
     folder: Path
-    bundles: tuple[str, ...]
+    bundle: str | None = None
+    also: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     threads: tuple[int, ...] = ()
     quick: bool = False
@@ -49,7 +51,7 @@ class ReportOptions:
         if not 1 <= min(threads) <= max(threads) <= cores:
             raise UsageError(f"--threads must lie in 1 to {cores}, the cores that this process may use")
         return Plan(
-            bundles=tuple(dict.fromkeys(self.bundles)),
+            bundles=tuple(dict.fromkeys((*([self.bundle] if self.bundle else shipped()), *self.also))),
             threads=threads,
             sections=tuple(name for name in SECTIONS if name in self.only) or SECTIONS,
             published=self.published_sizes,
@@ -59,11 +61,18 @@ class ReportOptions:
     @property
     def words(self) -> str:
         """The command without its folders, which are this machine's."""
-        parts = ["edge-aac bench --report DIR", *(f"--bundle {name}" for name in self.bundles[:1])]
-        parts += [f"--also {name}" for name in self.bundles[1:]]
+        parts = ["edge-aac bench --report DIR", *([f"--bundle {self.bundle}"] if self.bundle else [])]
+        parts += [f"--also {name}" for name in self.also]
         parts += [f"--only {name}" for name in self.only] + [f"--threads {count}" for count in self.threads]
         parts += ["--quick"] * self.quick + ["--published-sizes DIR"] * (self.published_sizes is not None)
         return " ".join(parts)
+
+
+def shipped() -> list[str]:
+    """Names of the bundles that ship, the default one first."""
+    from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles
+
+    return sorted(built_in_bundles(), key=lambda name: (name != DEFAULT_BUNDLE, name))
 
 
 def report_of(options: ReportOptions, log: Log) -> dict[str, Any]:

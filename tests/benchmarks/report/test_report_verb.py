@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.commands import bench
-from benchmarks.report.command import QUICK_NUMBERS, ReportOptions
+from benchmarks.report.command import QUICK_NUMBERS, ReportOptions, shipped
 from benchmarks.report.energy import NO_SENSOR, measure
 from benchmarks.report.making import SCHEMA, processor
 from benchmarks.report.plan import SECTIONS, Plan
@@ -95,12 +95,13 @@ def test_a_bundle_that_is_not_there_is_told_before_anything_runs(
 
 
 def test_the_plan_of_options() -> None:
-    options = ReportOptions(Path("x"), ("one", "two", "one"), only=("energy", "windows"), threads=(1, 1), quick=True)
+    options = ReportOptions(Path("x"), "one", ("two", "one"), ("energy", "windows"), threads=(1, 1), quick=True)
     plan = options.plan()
     assert (plan.bundles, plan.sections, plan.threads) == (("one", "two"), ("windows", "energy"), (1,))
     assert plan.slow_repetitions == 1 and plan.most_threads == 1
     assert options.words.startswith("edge-aac bench --report DIR --bundle one --also two")
-    assert ReportOptions(Path("x"), ("one",)).plan().sections == SECTIONS
+    every = ReportOptions(Path("x"), also=("two",)).plan()
+    assert every.sections == SECTIONS and every.bundles == (*shipped(), "two") and shipped()[0] == DEFAULT_BUNDLE
 
 
 def test_power_is_told_where_a_sensor_may_be_read(tmp_path: Path) -> None:
