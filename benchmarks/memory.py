@@ -64,20 +64,24 @@ def first_caption(bundle: str, device: str) -> dict[str, float]:
 
 
 def resident(bundle: str, device: str, seconds: float) -> dict[str, Any]:
-    """Resident memory (MiB) and CPU share of a paced stream, read while it runs."""
+    """Memory (MiB) and CPU share of a paced stream, read while it runs: resident (RSS), and the proportional part of
+    it (PSS), in which a page that n processes share counts as 1/n."""
     process = _stream(bundle, device)
     assert process.stdout is not None
     time.sleep(min(12.0, seconds / 2))
-    early = _status(process.pid, "VmRSS")
+    early, early_pss = _status(process.pid, "VmRSS"), _proportional(process.pid)
     cpu_before, clock_before = _cpu_seconds(process.pid), time.perf_counter()
     time.sleep(max(1.0, seconds / 2 - 2.0))
     cpu = (_cpu_seconds(process.pid) - cpu_before) / (time.perf_counter() - clock_before)
     late, peak = _status(process.pid, "VmRSS"), _status(process.pid, "VmHWM")
+    late_pss = _proportional(process.pid)
     process.communicate()
     return {
         "rss_mib_early": early,
         "rss_mib_late": late,
         "rss_mib_peak": peak,
+        "pss_mib_early": early_pss,
+        "pss_mib_late": late_pss,
         "cpu_share_of_one_core": round(cpu, 3),
     }
 
@@ -98,11 +102,19 @@ def _stream(bundle: str, device: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, "--every-window", "--format", "json"], stdout=subprocess.PIPE)
 
 
+def _proportional(pid: int) -> float:
+    return _mebibytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss")
+
+
 def _status(pid: int, field: str) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+    return _mebibytes(Path(f"/proc/{pid}/status"), field)
+
+
+def _mebibytes(path: Path, field: str) -> float:
+    for line in path.read_text(encoding="ascii").splitlines():
         if line.startswith(field + ":"):
             return round(int(line.split()[1]) * 1024 / MIB, 1)
-    raise RuntimeError(f"/proc/{pid}/status has no {field}: the stream ended before it was measured")
+    raise RuntimeError(f"{path} has no {field}: the stream ended before it was measured")
 
 
 def _cpu_seconds(pid: int) -> float:
