@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from edge_aac.audio.log_mel import LogMel
-from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import SCHEMA, Graph
 from edge_aac.errors import DataError
@@ -19,8 +18,9 @@ from edge_aac.models.graph_contracts import LOG_MEL
 from edge_aac.models.tokens import verbatim_arrays
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
 from quantize.bundles.convert import Provenance, card_licence
-from quantize.bundles.embedder_int8 import Inputs, int8_form
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
+from quantize.device.clip_encoders import CHECK_TEXTS, check_clips
+from quantize.device.cpu.embedders import Inputs, embedder_int8
 from quantize.files import CARD
 from quantize.models.clap.contract import SoundTextModel
 from quantize.models.clap.graphs import BundleFacts, audio_spec, bundle_facts, text_module
@@ -31,15 +31,6 @@ from quantize.progress import Log
 
 FILTERS, TOKENIZER = "mel_filters.npy", "text_tokenizer.json"
 MAX_LOG_MEL_DIFFERENCE_DB = 1e-2
-
-# Of different lengths, so that the gate sees padding; one with the mark that GPT-2's CLAP takes for padding.
-CHECK_TEXTS = (
-    "this is a sound of a dog barking",
-    "rain falls on a roof while thunder rumbles in the distance and a car drives by",
-    "birds sing! loud",
-    "Regen fällt, 雨が降る",
-    "",
-)
 
 
 def looks_like_clap(path: Path) -> bool:
@@ -82,7 +73,8 @@ def convert_clap(path: Path, output: Path, provenance: Provenance, log: Log, int
     """
     keep_no_freed_tensors()
     model = load_any_clap(path)
-    clip, facts, clips = model.clip_length, bundle_facts(model), _check_clips(model)
+    clip, facts = model.clip_length, bundle_facts(model)
+    clips = torch.from_numpy(check_clips(clip.samples))
     mel = LogMel(facts.fft, facts.hop, facts.filters)
     log_mel = _checked_log_mel(model, mel, clips, log)
     tokens = _check_tokens(facts)
@@ -100,9 +92,12 @@ def convert_clap(path: Path, output: Path, provenance: Provenance, log: Log, int
             }
             for role, forms in graphs.items():
                 parent = Graph.model_validate(forms[0])
-                form = int8_form(folder, role, parent, checks[role], log)
-                if form is not None:
-                    forms.insert(0, form.model_dump(mode="json"))
+                made = embedder_int8(parent, folder / parent.file, folder / f"{role}.int8.onnx", checks[role])
+                log(f"{role}, INT8: {made.sentence()}" + (f": {made.fault}, so it is left out" if made.fault else ""))
+                if made.fault:
+                    made.remove()
+                else:
+                    forms.insert(0, made.graph.model_dump(mode="json"))
         np.save(folder / FILTERS, facts.filters, allow_pickle=False)
         facts.tokenizer.save(str(folder / TOKENIZER))
         manifest = {
@@ -147,13 +142,6 @@ def _encoder(path: Path, clips: torch.Tensor) -> GraphSpec:
 
 def _text_embedder(path: Path, tokens: tuple[torch.Tensor, torch.Tensor]) -> GraphSpec:
     return text_embedder_spec(text_module(load_any_clap(path)), *tokens)
-
-
-def _check_clips(model: SoundTextModel) -> torch.Tensor:
-    """(B, samples): of the demo, taken as if it were at the model's rate, one of them from a short piece; and noise."""
-    waveform = synthesise_demo(12.0, 0)
-    noise = np.random.default_rng(0).normal(0.0, 0.1, model.clip_length.samples).astype(np.float32)
-    return model.clip_length.batch([waveform, waveform[len(waveform) // 3 :][:20_000], noise])
 
 
 def _checked_log_mel(model: SoundTextModel, mel: LogMel, clips: torch.Tensor, log: Log) -> np.ndarray[Any, Any]:

@@ -26,6 +26,7 @@ from edge_aac.models.dual_encoder import DualEncoderManifest
 from edge_aac.models.registry import open_model
 from quantize.bundles.convert import Provenance
 from quantize.bundles.convert_clap import convert_clap
+from quantize.device.build import BuildOptions, build_engines
 from quantize.models.audio_language.audio_stages import unit
 from quantize.models.clap.microsoft import Clap
 from tests.quantize.models.audio_language_reference import LOG_MEL, Reference
@@ -49,17 +50,22 @@ def folder(clap_reference: Reference, tmp_path_factory: pytest.TempPathFactory) 
     return output
 
 
+def _exported(folder: Path, copy: Path) -> Path:
+    """A copy of a bundle without its INT8 forms."""
+    shutil.copytree(folder, copy)
+    table = json.loads((copy / MANIFEST).read_text())
+    for role, forms in table["graphs"].items():
+        table["graphs"][role] = [form for form in forms if form["precision"] == "fp32"]
+    (copy / MANIFEST).write_text(json.dumps(table))
+    for path in copy.glob("*.int8.onnx*"):
+        path.unlink()
+    return copy
+
+
 @pytest.fixture(scope="module")
 def exported(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ClipEncoder:
     """The bundle without its INT8 forms."""
-    copy = tmp_path_factory.mktemp("exported") / "clap"
-    shutil.copytree(folder, copy)
-    table = json.loads((copy / MANIFEST).read_text())
-    table["graphs"] = {
-        role: [form for form in forms if form["precision"] == "fp32"] for role, forms in table["graphs"].items()
-    }
-    (copy / MANIFEST).write_text(json.dumps(table))
-    return ClipEncoder(open_bundle(str(copy)), ONE_THREAD)
+    return ClipEncoder(open_bundle(str(_exported(folder, tmp_path_factory.mktemp("exported") / "clap"))), ONE_THREAD)
 
 
 def test_the_bundle_says_what_it_is(folder: Path, clap_reference: Reference) -> None:
@@ -132,6 +138,26 @@ def test_in_int8_too(folder: Path, exported: ClipEncoder, clap_reference: Refere
     texts = clap_reference.given["texts"][:2]
     left, right = exported.embed(texts), small.embed(texts)
     assert float((left * right).sum(axis=1).min()) >= 0.99
+
+
+def test_build_engine_makes_the_forms_of_this_processor(
+    folder: Path, exported: ClipEncoder, clap_reference: Reference, tmp_path: Path
+) -> None:
+    copy, lines = _exported(folder, tmp_path / "clap"), list[str]()
+    report = build_engines(BuildOptions(str(copy), leave=("text_embedder",)), lines.append)
+    (form,) = report.forms
+    assert (form.role, form.graph.precision) == ("encoder", "int8") and form.outcome and not report.failure
+    bundle = open_bundle(str(copy))
+    check_all(bundle)
+    first = bundle.manifest.graphs["encoder"][0]
+    # A model as small as this one may be no faster.
+    assert form.written == report.written == first.in_int8 == ("faster" in form.outcome and "not" not in form.outcome)
+    assert [each.precision for each in bundle.manifest.graphs["text_embedder"]] == ["fp32"]
+    waveform = clap_reference.expected["audio.waveform"][0]
+    left, right = exported.embed_clip(waveform), ClipEncoder(bundle, ONE_THREAD).embed_clip(waveform)
+    assert float(left @ right / np.linalg.norm(left) / np.linalg.norm(right)) >= 0.99
+    with pytest.raises(DataError, match="no TensorRT engines"):
+        build_engines(BuildOptions(str(copy), backend="tensorrt"), lines.append)
 
 
 def test_it_hears_no_windows(folder: Path) -> None:
