@@ -28,9 +28,9 @@ from benchmarks.graph_costs import graph_costs
 from benchmarks.product_rates import macs_per_s
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
-from quantize.device.build import parent_of
 from quantize.device.check_windows import check_windows
 from quantize.device.gate import lowest_cosine
+from quantize.device.places import parent_of
 from quantize.graphs.calibration import Observed, observe
 from quantize.graphs.calibration_windows import encoder_inputs
 from quantize.graphs.int8 import dynamic_int8, explicit_int8

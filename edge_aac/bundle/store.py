@@ -215,7 +215,7 @@ def read_bundle(folder: Path, opened_as: str) -> Bundle:
         manifest = read_manifest(folder / MANIFEST)
     except OSError as error:
         raise InputMissingError(f"bundle {opened_as!r} cannot be read ({error}): correct its permissions") from error
-    if (manifest.sample_rate, manifest.window_s) != (SAMPLE_RATE, WINDOW_S):
+    if manifest.hears_windows and (manifest.sample_rate, manifest.window_s) != (SAMPLE_RATE, WINDOW_S):
         raise DataError(
             f"bundle {opened_as!r} hears {manifest.window_s:g} s at {manifest.sample_rate} Hz, this edge-aac gives "
             f"{WINDOW_S:g} s at {SAMPLE_RATE} Hz: export it for these"

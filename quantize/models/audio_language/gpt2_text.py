@@ -43,6 +43,11 @@ class Gpt2Text:
         self._tokenizer = tokenizer
         self.stop_token: int = self.ids(END)[0]
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """As it was set up; it belongs to this object."""
+        return self._tokenizer
+
     def ids(self, text: str) -> list[int]:
         """Tokens of a text as it is, without an end."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
