@@ -13,28 +13,60 @@ from quantize.cli.options import OutputOption
 convert = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@convert.command(epilog="Example: edge-aac convert captioner/ --instructor instructor-xl/ --output my-bundle")
+EXAMPLES = """Examples:
+
+  edge-aac convert captioner/ --instructor instructor-xl/ --output my-bundle
+
+  edge-aac convert pengi/configs/base.pth --output pengi
+
+  edge-aac convert clapcap/ --output clapcap
+"""
+
+
+@convert.command(epilog=EXAMPLES)
 def convert_verb(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of a captioner as published.")],
-    instructor: Annotated[Path, typer.Option(help="Folder of the INSTRUCTOR that it was trained with.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Weights as published: folder or file.")],
     output: OutputOption,
+    instructor: Annotated[
+        Path | None, typer.Option(help="Of a captioner: folder of the INSTRUCTOR that it was trained with.")
+    ] = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="Folder or file of the decoder's tokenizer, where it does not lie beside the weights; "
+            help="Of a captioner: folder or file of the decoder's tokenizer, where it does not lie beside the weights; "
             '"numbered" makes words of token numbers.'
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the bundle. Default: the output folder's.")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Of Pengi and clapcap: INT8 forms for processors, too, where faithful.")
+    ] = False,
 ) -> None:
-    """Convert a captioner and INSTRUCTOR from their published layouts into a bundle."""
+    """Convert published weights into a bundle: a captioner with its INSTRUCTOR, Pengi, or clapcap."""
+    from edge_aac.errors import UsageError
     from quantize.bundles.convert import convert_published, provenance_of
+    from quantize.bundles.prompted import convert_prompted, prompted_provenance, prompted_source
     from quantize.models.decoder_tokenizer import NUMBERED
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+
+    def log(line: str) -> None:
+        typer.echo(line, err=True)
+
+    bundle_name = name or output.resolve().name
+    if (prompted := prompted_source(path)) is not None:
+        if instructor is not None or tokenizer is not None:
+            raise UsageError("--instructor and --tokenizer belong to a captioner's conversion: leave them out")
+        convert_prompted(prompted, output, prompted_provenance(prompted, bundle_name), log, int8)
+        log(f"bundle written to {output}")
+        return
+    if instructor is None:
+        raise UsageError(f"{path} is converted as a captioner: name its INSTRUCTOR's folder with --instructor")
+    if int8:
+        raise UsageError("--int8 is not for a captioner: `edge-aac build-engine` makes the INT8 forms of its bundle")
     chosen: Path | Literal["numbered"] | None = NUMBERED
     if tokenizer != NUMBERED:
         chosen = None if tokenizer is None else Path(tokenizer)
-    provenance = provenance_of(path, instructor, name or output.resolve().name)
-    convert_published(path, instructor, chosen, output, provenance, lambda line: typer.echo(line, err=True))
-    typer.echo(f"bundle written to {output}", err=True)
+    provenance = provenance_of(path, instructor, bundle_name)
+    convert_published(path, instructor, chosen, output, provenance, log)
+    log(f"bundle written to {output}")
