@@ -9,13 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edge_aac.audio.windows import check_hop
-from edge_aac.bundle.store import open_bundle
-from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError, InputMissingError
-from edge_aac.models.prompted import Prompted
-from edge_aac.models.prompted_manifest import PromptedManifest
 from edge_aac.models.settings import CaptionerSettings
-from edge_aac.records import Alert, as_text
+from edge_aac.records import Alert
 from edge_aac.service.companions import OpenCompanion
 from edge_aac.service.control import Control
 from edge_aac.service.discoveries import Discoveries
@@ -44,7 +40,6 @@ from edge_aac.service.watchdog import Watchdog, dump_stacks_at_abort
 from edge_aac.settings.tree import Settings
 from edge_aac.sinks.stdout import StdoutSink
 from edge_aac.state_folder import state_folder
-from edge_aac.streaming.asking import FileAsker
 from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.clips.saving import open_clips
 from edge_aac.streaming.clips.settings import ClipSettings
@@ -57,7 +52,7 @@ from edge_aac.streaming.session import Session
 from edge_aac.streaming.settings import HealthSettings, StreamSettings
 from edge_aac.timebase import SAMPLE_RATE
 
-__all__ = ["Output", "ask_file", "caption_files", "run_stream"]
+__all__ = ["Output", "caption_files", "run_stream"]
 
 COMPANIONS: tuple[OpenCompanion, ...] = (open_metrics,)
 """What lives beside a stream, each in its own module."""
@@ -242,33 +237,3 @@ def caption_files(files: Sequence[Path], settings: Settings, output: Output) -> 
             exit_code = exit_code or error.exit_code
     sink.close()
     return exit_code
-
-
-def ask_file(  # noqa: PLR0913, PLR0917 - what a user gives
-    path: Path, words: str | None, task: str | None, beams: int | None, settings: Settings, output: Output
-) -> None:
-    """Ask about a whole file on standard output.
-
-    Args:
-        path: the file.
-        words, task: what is asked; see :meth:`edge_aac.models.prompted_manifest.PromptedManifest.prompt_of`.
-        beams: width of the search; None for the bundle's.
-        settings: what is configured.
-        output: form of the answers.
-
-    Raises:
-        UsageError: the prompt cannot be asked.
-        EdgeAacError: the bundle cannot be opened, the file cannot be read or asked about, or standard output cannot be
-            written.
-    """
-    chosen = settings.get(CaptionerSettings)
-    bundle = open_bundle(chosen.bundle)
-    # Before the graphs are loaded, which takes time.
-    prompt, named = bundle.manifest_of(PromptedManifest).prompt_of(None if words is None else as_text(words), task)
-    choices = {"prompt": chosen.prompt, "max_length": chosen.max_length, "beams": beams}
-    given = {name: choice for name, choice in choices.items() if choice is not None}
-    model = Prompted(bundle, EngineOptions(chosen.backend, chosen.threads, chosen.cuda_graph), given)
-    sink = StdoutSink(output.output_format)
-    asker = FileAsker(model, prompt, named, settings.get(StreamSettings).node, privacy_gate(settings), sink.publish)
-    asker.ask(path)
-    sink.close()

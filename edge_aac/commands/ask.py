@@ -74,8 +74,8 @@ def ask(
     options.log_to_stderr()
     settings = given.load()
 
-    from edge_aac.app import Output, ask_file
+    from edge_aac.service.asking import ask_file
 
     # A file of that name is ./-
     path = Path(_STANDARD_INPUT if file == "-" else file)
-    ask_file(path, prompt, task, beams, settings, Output(output_format.value))
+    ask_file(path, prompt, task, beams, settings, output_format.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from edge_aac.records.alert import Alert
-from edge_aac.records.answer import Answer, PossibleAnswer
 from edge_aac.records.base import Record, TimeSpan, as_text, rfc3339
 from edge_aac.records.caption import Caption, LatencyMs, Model, Score
 from edge_aac.records.clip import Clip
@@ -14,7 +13,6 @@ from edge_aac.records.registry import known_kinds, parse_record, record_class
 
 __all__ = [
     "Alert",
-    "Answer",
     "Caption",
     "Clip",
     "ClipsHealth",
@@ -24,7 +22,6 @@ __all__ = [
     "Health",
     "LatencyMs",
     "Model",
-    "PossibleAnswer",
     "PublishedLatencyMs",
     "Record",
     "Score",

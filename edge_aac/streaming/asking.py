@@ -15,7 +15,8 @@ from edge_aac.errors import DataError, EdgeAacError, InputMissingError
 from edge_aac.models.prompted import Answer as Answered
 from edge_aac.models.prompted import Prompted
 from edge_aac.models.tokens import plain_text
-from edge_aac.records import Answer, LatencyMs, PossibleAnswer, Record, as_text
+from edge_aac.records import LatencyMs, Record, as_text
+from edge_aac.records.answer import Answer, PossibleAnswer
 from edge_aac.streaming.offline import refuse_endless
 from edge_aac.streaming.privacy import PrivacyGate
 
