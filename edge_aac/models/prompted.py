@@ -261,6 +261,7 @@ class Prompted:
         if cancelled():
             raise CancelledError
         clip = newest_clip(window, self.manifest.clip)
+        heard: Heard | DataError
         try:
             heard = clip if isinstance(clip, DataError) else self.hear(clip)
         except DataError as error:

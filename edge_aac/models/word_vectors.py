@@ -36,4 +36,4 @@ def word_vectors(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         words = plain_text(text).split() or [""]
         for word in [word for word in words if word not in _GRAMMAR] or words:
             row[zlib.crc32(word.encode()) % DIMENSIONS] += 1.0
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)

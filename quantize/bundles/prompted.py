@@ -81,9 +81,15 @@ class PublishedSource:
         return self.load(self.path)
 
 
+_SYSTEMS: Sequence[tuple[tuple[str, ...], Callable[[Path], Published]]] = (
+    (PENGI_FILES, load_pengi_weights),
+    ((CLAPCAP_FILE,), load_clapcap_weights),
+)
+
+
 def prompted_source(path: Path) -> PublishedSource | None:
     """The system whose published file a path is or holds; None where it is neither Pengi's nor clapcap's."""
-    for names, load in ((PENGI_FILES, load_pengi_weights), ((CLAPCAP_FILE,), load_clapcap_weights)):
+    for names, load in _SYSTEMS:
         inside = (place / name for place in (path, path / "configs") for name in names)
         if path.name in names or any(place.is_file() for place in inside):
             return PublishedSource(path, load)
@@ -287,10 +293,9 @@ def _check_answers(source: PublishedSource, folder: Path, clips: Tensor, log: Lo
 
 
 def _written(system: Published, clips: Tensor, prompt: str, rules: SearchRules) -> Sequence[Generated]:
-    given = {"beams": rules.beams, "max_length": rules.max_length, "temperature": rules.temperature}
     if isinstance(system, Pengi):
-        return system.generate(clips, prompt, None, **given)
-    return system.generate(clips, **given)
+        return system.generate(clips, prompt, None, rules.beams, rules.max_length, rules.temperature)
+    return system.generate(clips, rules.beams, rules.max_length, rules.temperature)
 
 
 def _rows(found: Generated) -> list[list[int]]:
