@@ -20,7 +20,7 @@ from edge_aac.models.prompted import Prompted
 from quantize.device.cpu.forms import CPU, described
 from quantize.device.gate import MAX_LIKELIHOOD_DIFFERENCE, MIN_CAPTIONS_EQUAL, MIN_COSINE, lowest_cosine
 from quantize.graphs.int8 import dynamic_int8
-from quantize.graphs.layers import node_name
+from quantize.graphs.layers import node_name, quantisable_layers
 from quantize.graphs.onnx_file import OnnxFile
 from quantize.progress import Log
 
@@ -123,6 +123,9 @@ def add_int8(bundle: Bundle, clips: Sequence[Array], prompts: Sequence[str], log
     made: dict[GraphRole, Graph] = {}
     for role, parent in exported.items():
         form = _quantised(bundle.folder, role, parent)
+        if form is None:
+            log(f"{role}, INT8: none of its layers is large enough, so it is left out")
+            continue
         found = fidelity({role: form})
         complaints = found.complaints()
         log(f"{role}, INT8: {', '.join(complaints) + ', so it is left out' if complaints else found}")
@@ -162,8 +165,9 @@ def _faithful_together(
         for roles in combinations(made, count):
             some = {role: made[role] for role in roles}
             found = fidelity(some)
-            log(f"{' and '.join(roles)} together, INT8: {', '.join(found.complaints()) or found}")
-            if not found.complaints():
+            complaints = found.complaints()
+            log(f"{' and '.join(roles)} together, INT8: {', '.join(complaints) or found}")
+            if not complaints:
                 return some
     return dict(list(made.items())[:1])
 
@@ -174,9 +178,14 @@ def _opened(bundle: Bundle, forms: Mapping[GraphRole, Graph]) -> Prompted:
     return Prompted(Bundle(bundle.folder, manifest, bundle.opened_as), EngineOptions(ONNX_RUNTIME))
 
 
-def _quantised(folder: Path, role: GraphRole, parent: Graph) -> Graph:
+def _quantised(folder: Path, role: GraphRole, parent: Graph) -> Graph | None:
+    """The INT8 form; None of a graph that has nothing to quantise."""
     path = folder / parent.file
-    keep = [node_name(node) for node in OnnxFile(path).graph.node if any(_FILTER_BANK in name for name in node.input)]
+    file = OnnxFile(path)
+    keep = [node_name(node) for node in file.graph.node if any(_FILTER_BANK in name for name in node.input)]
+    # Without ranges, convolutions stay as they are.
+    if not any(layer.kind != "Conv" and layer.name not in keep for layer in quantisable_layers(file)):
+        return None
     files = dynamic_int8(path, folder / f"{role}.int8.onnx", keep)
     return described(files, parent, parent, CPU, "int8", onnxruntime=onnxruntime.__version__, **built_here())
 

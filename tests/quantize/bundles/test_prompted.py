@@ -21,7 +21,6 @@ from edge_aac.models.contract import CancelledError, Description, SelectiveModel
 from edge_aac.models.prompted import Prompted
 from edge_aac.models.registry import open_model
 from edge_aac.models.window_clips import newest_clip
-from quantize.bundles import prompted_int8
 from quantize.bundles.prompted import PROMPTS, convert_prompted, prompted_provenance, prompted_source
 from tests.quantize.models.audio_language_layout import CLIP_SAMPLES, RATE, write_clapcap, write_pengi
 from tests.quantize.models.published_layout import refused
@@ -172,7 +171,7 @@ def test_choices(bundles: Path) -> None:
     assert model.manifest.prompt == "this is a sound of"
     assert (model.manifest.decoding.beams, model.manifest.decoding.max_length) == (1, 3)
     for choices, words in (
-        ({"max_length": 400}, "gives? a smaller max_length|give a smaller max_length"),
+        ({"max_length": 400}, "give a smaller max_length"),
         ({"max_length": 1000}, "max_length"),
         ({"beams": 65}, "beams"),
         ({"prompt": " "}, "a prompt is empty"),
@@ -240,34 +239,3 @@ def test_options_of_another_conversion_are_refused(
             main(words)
         assert ended.value.code == UsageError.exit_code
         assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-def test_int8_forms_are_faithful_or_left_out(bundles: Path, tmp_path: Path) -> None:
-    source, lines = prompted_source(bundles / "weights"), []
-    assert source is not None
-    output = convert_prompted(source, tmp_path / "small", prompted_provenance(source, "small"), lines.append, int8=True)
-    told = {line.partition(",")[0]: line for line in lines if "INT8" in line}
-    assert {"encoder", "prompt_encoder", "decoder"} <= set(told)
-    bundle = open_bundle(str(output))
-    for role, forms in bundle.manifest.graphs.items():
-        kept = [form for form in forms if form.precision == "int8"]
-        if "left out" in told[role]:
-            assert not kept
-        for form in kept:
-            assert form is forms[0] and form.parent_sha256 == forms[-1].sha256
-    named = {file.file for file in bundle.manifest.files()} | {MANIFEST, "README.md"}
-    assert {file.name for file in output.iterdir()} == named, "what was left out is gone"
-    model = Prompted(bundle, ONE_THREAD, SHORT)
-    (found,) = model.describe([_window(0)], [np.random.default_rng(0)])
-    assert isinstance(found, Description)
-
-
-def test_int8_that_turns_prefixes_is_left_out(bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = shutil.copytree(bundles / "pengi", tmp_path / "copy")
-    monkeypatch.setattr(prompted_int8, "lowest_cosine", lambda left, right: float("nan"))
-    lines: list[str] = []
-    clips = [np.random.default_rng(0).normal(0.0, 0.1, CLIP_SAMPLES).astype(np.float32)]
-    forms = prompted_int8.add_int8(open_bundle(str(folder)), clips, ["a sound"], lines.append)
-    assert [len(each) for each in forms.values()] == [1, 1, 1]
-    assert all("prefixes turn (cosine nan), so it is left out" in line for line in lines)
-    assert not list(folder.glob("*int8*"))
