@@ -107,12 +107,14 @@ def test_prompts_in_other_scripts_and_that_are_no_questions(
     assert record["prompt"] == (f"question: {readable}" if asks else readable)
 
 
-def test_a_prompt_longer_than_the_bundle_reads(bundles: Path, sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_prompt_longer_than_the_bundle_reads(
+    bundles: Path, sound: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     long = " ".join(["word"] * 50)
-    code, (record,), errors = _asked(capsys, sound, long, "--bundle", bundles / "pengi", "--max-length", 4)
+    code, (record,), _ = _asked(capsys, sound, long, "--bundle", bundles / "pengi", "--max-length", 4)
     assert (code, record["prompt"]) == (0, long)
-    (line,) = [line for line in errors if "longer than the bundle reads" in line]
-    assert "its end is not heard" in line
+    (line,) = [line.getMessage() for line in caplog.records if line.levelname == "WARNING"]
+    assert line == "the prompt is longer than the bundle reads: its end is not heard"
 
 
 @pytest.mark.parametrize(
