@@ -36,18 +36,13 @@ from quantize.models.audio_language.gpt2_text import END, PADDING_ID
 from quantize.models.audio_language.mapper import Mapper
 from quantize.models.audio_language.prefix_writer import Generated
 from quantize.models.audio_language.projection import AudioTower
-from quantize.models.audio_language.prompted_graphs import (
-    PromptPrefixGraph,
-    TokenPrefixGraph,
-    prefix_decoder_spec,
-    prompt_prefix_spec,
-    sound_prefix_spec,
-)
+from quantize.models.audio_language.prompted_graphs import prefix_decoder_spec, sound_prefix_spec
 from quantize.models.clap.clapcap import Clapcap
 from quantize.models.clap.loading import CLAPCAP_FILE, load_clapcap_weights
 from quantize.models.graph_modules import GraphSpec
 from quantize.models.pengi.loading import PENGI_FILES, load_pengi_weights
 from quantize.models.pengi.pengi import Pengi
+from quantize.models.pengi.prompt_graphs import PromptPrefixGraph, TokenPrefixGraph, prompt_prefix_spec
 from quantize.progress import Log
 
 Array = npt.NDArray[np.float32]

@@ -13,7 +13,6 @@ from quantize.models.audio_language.audio_stages import unit
 from quantize.models.audio_language.mapper import Mapper
 from quantize.models.audio_language.projection import AudioTower
 from quantize.models.graph_modules import GraphSpec, Inputs
-from quantize.models.pengi.network import PromptTower
 
 _CHECKED_STEPS = 8
 
@@ -29,29 +28,6 @@ class SoundPrefixGraph(nn.Module):
         embedding = self.tower(waveform)
         embedding = unit(embedding) if self.normalise else embedding
         return embedding, self.mapper(embedding)
-
-
-class PromptPrefixGraph(nn.Module):
-    """token_ids, attention_mask (N, S) → prefix (N, Q, D), embedding (N, F), of a prompt with a tower of its own."""
-
-    def __init__(self, tower: PromptTower, mapper: Mapper) -> None:
-        super().__init__()
-        self.tower, self.mapper = tower, mapper
-
-    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        embedding = self.tower.stages(token_ids, attention_mask)["embedding"]
-        return self.mapper(embedding), embedding
-
-
-class TokenPrefixGraph(nn.Module):
-    """token_ids (N, S) → prefix (N, Q, D), of a prompt that is the decoder's own embeddings; padding takes part."""
-
-    def __init__(self, table: nn.Embedding, mapper: Mapper) -> None:
-        super().__init__()
-        self.table, self.mapper = table, mapper
-
-    def forward(self, token_ids: Tensor) -> Tensor:
-        return self.mapper(self.table(token_ids))
 
 
 class PrefixDecoderGraph(nn.Module):
@@ -126,16 +102,10 @@ def _barred(where: Tensor) -> Tensor:
 def sound_prefix_spec(tower: AudioTower, mapper: Mapper, normalise: bool, clips: Tensor) -> GraphSpec:
     """The encoder of a sound, one at a time, checked on clips (B, samples)."""
     module = SoundPrefixGraph(tower, mapper, normalise).eval()
-    return _one_at_a_time(module, {"waveform": clips}, ("audio_embedding", "prefix"))
+    return one_at_a_time(module, {"waveform": clips}, ("audio_embedding", "prefix"))
 
 
-def prompt_prefix_spec(module: PromptPrefixGraph | TokenPrefixGraph, inputs: Inputs) -> GraphSpec:
-    """The encoder of a prompt, one at a time, checked on tokens and, where it masks padding, their mask, (N, S)."""
-    outputs = ("prefix", "embedding") if isinstance(module, PromptPrefixGraph) else ("prefix",)
-    return _one_at_a_time(module.eval(), inputs, outputs)
-
-
-def _one_at_a_time(module: nn.Module, inputs: Inputs, outputs: tuple[str, ...]) -> GraphSpec:
+def one_at_a_time(module: nn.Module, inputs: Inputs, outputs: tuple[str, ...]) -> GraphSpec:
     """A graph of fixed shapes, checked on each row of its inputs.
 
     A batch would save nothing, and ranges that INT8 finds over a run would make its rows depend on each other.
