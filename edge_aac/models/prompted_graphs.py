@@ -102,4 +102,5 @@ class PromptedTrial(Trial):
     def _prefix(self, role: str, found: Mapping[str, Array], width: int) -> Array:
         prefix = found["prefix"]
         self._check(role, "prefix", prefix, (1, prefix.shape[1] if prefix.ndim > 1 else 1, width))
-        return prefix[0]
+        first: Array = prefix[0]
+        return first

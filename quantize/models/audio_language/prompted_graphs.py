@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,8 @@ class PrefixDecoderGraph(nn.Module):
         unwritten = _barred(torch.arange(capacity, device=x.device) >= step)
         later = _barred(places[None, :] > places[:, None])
         new_keys, new_values = [], []
-        for layer, block in enumerate(self.gpt.h):
+        blocks: Any = self.gpt.h
+        for layer, block in enumerate(blocks):
             attention = block.attn
             joint = block.ln_1(x) @ attention.c_attn.weight + attention.c_attn.bias
             queries, keys, values = (self._by_head(part) for part in joint.split(self.width, dim=2))
