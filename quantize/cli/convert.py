@@ -19,6 +19,10 @@ EXAMPLES = """Examples:
   edge-aac convert captioner/ --instructor instructor-xl/ --output my-bundle
 
   edge-aac convert clap/CLAP_weights_2023.pth --int8 --output clap-2023
+
+  edge-aac convert pengi/configs/base.pth --output pengi
+
+  edge-aac convert clapcap/ --output clapcap
 """
 
 
@@ -28,8 +32,8 @@ def convert_verb(
         Path,
         typer.Argument(
             metavar="PATH",
-            help="Folder of a captioner as published; or CLAP: Microsoft's file of 2023 or its folder, with gpt2/ "
-            "beside it, or LAION's folder in the layout of transformers.",
+            help="Weights as published: a captioner's folder; CLAP of 2023, its file or folder, with gpt2/ beside it; "
+            "LAION's CLAP, a folder in the layout of transformers; Pengi or clapcap, file or folder.",
         ),
     ],
     output: OutputOption,
@@ -39,42 +43,47 @@ def convert_verb(
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="Folder or file of the decoder's tokenizer, where it does not lie beside the weights; "
+            help="Of a captioner: folder or file of the decoder's tokenizer, where it does not lie beside the weights; "
             '"numbered" makes words of token numbers.'
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the bundle. Default: the output folder's.")] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Of CLAP: an INT8 form for processors beside each graph, where faithful.")
+        bool,
+        typer.Option("--int8", help="Of CLAP, clapcap and Pengi: INT8 forms for processors, too, where faithful."),
     ] = False,
 ) -> None:
-    """Convert a captioner and INSTRUCTOR, or CLAP, from their published layouts into a bundle."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    if instructor is None:
-        _convert_clap(path, output, name or output.resolve().name, int8)
-        return
-    if int8:
-        raise UsageError("--int8 is for CLAP: of a captioner's bundle `edge-aac build-engine` makes INT8 forms")
+    """Convert weights from their published layouts into a bundle: a captioner and its INSTRUCTOR, CLAP, clapcap, Pengi."""
     from quantize.bundles.convert import convert_published, provenance_of
+    from quantize.bundles.convert_clap import convert_clap, looks_like_clap, provenance_of_clap
+    from quantize.bundles.prompted import convert_prompted, prompted_provenance, prompted_source
     from quantize.models.decoder_tokenizer import NUMBERED
 
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+
+    def log(line: str) -> None:
+        typer.echo(line, err=True)
+
+    bundle_name = name or output.resolve().name
+    if not path.exists():
+        raise InputMissingError(f"there is no {path}: give weights as published")
+    prompted = prompted_source(path)
+    if prompted is not None or (instructor is None and looks_like_clap(path)):
+        if instructor is not None or tokenizer is not None:
+            raise UsageError("--instructor and --tokenizer belong to a captioner's conversion: leave them out")
+        if prompted is not None:
+            convert_prompted(prompted, output, prompted_provenance(prompted, bundle_name), log, int8)
+        else:
+            convert_clap(path, output, provenance_of_clap(path, bundle_name), log, int8)
+        log(f"bundle written to {output}")
+        return
+    if instructor is None:
+        raise UsageError(f"{path} is converted as a captioner: name its INSTRUCTOR's folder with --instructor")
+    if int8:
+        raise UsageError("--int8 is not for a captioner: `edge-aac build-engine` makes the INT8 forms of its bundle")
     chosen: Path | Literal["numbered"] | None = NUMBERED
     if tokenizer != NUMBERED:
         chosen = None if tokenizer is None else Path(tokenizer)
-    provenance = provenance_of(path, instructor, name or output.resolve().name)
-    convert_published(path, instructor, chosen, output, provenance, lambda line: typer.echo(line, err=True))
-    typer.echo(f"bundle written to {output}", err=True)
-
-
-def _convert_clap(path: Path, output: Path, name: str, int8: bool) -> None:
-    from quantize.bundles.convert_clap import convert_clap, looks_like_clap, provenance_of_clap
-
-    if not path.exists():
-        raise InputMissingError(f"there is no {path}: give weights as published")
-    if not looks_like_clap(path):
-        raise UsageError(
-            f"{path} is no CLAP; a captioner is converted with the INSTRUCTOR that it was trained with: --instructor "
-            "FOLDER"
-        )
-    convert_clap(path, output, provenance_of_clap(path, name), lambda line: typer.echo(line, err=True), int8)
-    typer.echo(f"bundle written to {output}", err=True)
+    provenance = provenance_of(path, instructor, bundle_name)
+    convert_published(path, instructor, chosen, output, provenance, log)
+    log(f"bundle written to {output}")
