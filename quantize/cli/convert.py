@@ -53,7 +53,7 @@ def convert_verb(
         typer.Option("--int8", help="Of CLAP, clapcap and Pengi: INT8 forms for processors, too, where faithful."),
     ] = False,
 ) -> None:
-    """Convert weights from their published layouts into a bundle: a captioner and its INSTRUCTOR, CLAP, clapcap, Pengi."""
+    """Convert weights as they were published into a bundle: a captioner and its INSTRUCTOR, CLAP, clapcap or Pengi."""
     from quantize.bundles.convert import convert_published, provenance_of
     from quantize.bundles.convert_clap import convert_clap, looks_like_clap, provenance_of_clap
     from quantize.bundles.prompted import convert_prompted, prompted_provenance, prompted_source
