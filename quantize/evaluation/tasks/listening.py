@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
@@ -125,14 +125,34 @@ def listen(
     Raises:
         DataError: not one clip could be used.
     """
+    return collected(model, clips, _each(model, clips, compared, seed), progress)
+
+
+def collected(
+    model: TextModel,
+    clips: Sequence[AudioClip],
+    results: Iterable[tuple[int, Vectors | Caption | str]],
+    progress: Callable[[int], None],
+) -> Heard:
+    """What each clip gave, as one.
+
+    Args:
+        model: embeds captions.
+        clips: at least one.
+        results: number of each clip, in order, with its unit vector, its caption, or what is wrong with it.
+        progress: called with the number of clips that were heard.
+
+    Raises:
+        DataError: not one clip could be used.
+    """
     heard = Heard()
     rows: list[Vectors] = []
-    for done, (number, result) in enumerate(_each(model, clips, compared, seed), 1):
+    for done, (number, result) in enumerate(results, 1):
         if isinstance(result, str):
             heard.skipped[clips[number].name] = result
         else:
             heard.numbers.append(number)
-            if isinstance(result, _Caption):
+            if isinstance(result, Caption):
                 heard.captions.append(result.text)
             else:
                 rows.append(result)
@@ -162,7 +182,7 @@ def embedded(model: TextModel, texts: Sequence[str]) -> Vectors:
 
 
 @dataclass
-class _Caption:
+class Caption:
     """The best caption of a clip so far."""
 
     text: str
@@ -176,7 +196,7 @@ class _Growing:
     number: int
     windows_left: int
     total: Vectors | None = None
-    best: _Caption | None = None
+    best: Caption | None = None
     fault: str = ""
 
     def add(self, window: Window, found: npt.NDArray[np.float32] | Description | DataError) -> None:
@@ -186,7 +206,7 @@ class _Growing:
             self.fault = str(found)
         elif isinstance(found, Description):
             if self.best is None or found.best.hybrid > self.best.hybrid:
-                self.best = _Caption(found.best.text, found.best.hybrid)
+                self.best = Caption(found.best.text, found.best.hybrid)
         else:
             vector = found.astype(np.float64)
             length = float(np.linalg.norm(vector))
@@ -196,7 +216,7 @@ class _Growing:
             part = vector * (window.samples / length)
             self.total = part if self.total is None else self.total + part
 
-    def result(self) -> Vectors | _Caption | str:
+    def result(self) -> Vectors | Caption | str:
         """Its unit vector or its caption, or what is wrong with it."""
         if self.fault:
             return self.fault
@@ -209,7 +229,7 @@ class _Growing:
 
 def _each(
     model: WindowModel, clips: Sequence[AudioClip], compared: Compared, seed: int
-) -> Iterator[tuple[int, Vectors | _Caption | str]]:
+) -> Iterator[tuple[int, Vectors | Caption | str]]:
     """Number of each clip, in order, with what it gave; windows of several clips share a batch."""
     growing: dict[int, _Growing] = {}
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from quantize.data.manifests import CaptionedClip
 from quantize.evaluation.statistics import wilson
-from quantize.evaluation.tasks.listening import Heard, TextModel, embedded
+from quantize.evaluation.tasks.listeners import Listener
+from quantize.evaluation.tasks.listening import Heard, embedded
 from quantize.evaluation.tasks.ranking import average_precision_at, ranks_of_relevant, recall_at
 
 LIMITS = (1, 5, 10)
@@ -40,7 +41,7 @@ class RankedQuery:
 
 
 def retrieval(
-    clips: Sequence[CaptionedClip], heard: Heard, model: TextModel
+    clips: Sequence[CaptionedClip], heard: Heard, model: Listener
 ) -> tuple[dict[str, Any], list[RankedQuery]]:
     """Measures in both directions, over all recordings that could be used and all their distinct texts.
 
@@ -57,7 +58,7 @@ def retrieval(
     """
     kept = [clips[number] for number in heard.numbers]
     texts = list(dict.fromkeys(text for clip in kept for text in clip.captions))
-    vectors = embedded(model, texts)
+    vectors = embedded(model, [model.written(text) for text in texts])
     place = {text: number for number, text in enumerate(texts)}
     belongs = np.zeros((len(kept), len(texts)), dtype=bool)
     for number, clip in enumerate(kept):

@@ -13,7 +13,6 @@ from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import UsageError
 from edge_aac.models.contract import WindowModel
-from edge_aac.models.dual_encoder import DualEncoderManifest
 from edge_aac.models.opening import open_named
 from quantize.data.task_sets.contract import ChosenPart, SetPart, TaskRecording
 from quantize.data.task_sets.finding import captioned_set, labelled_set, question_set
@@ -21,8 +20,9 @@ from quantize.evaluation.corpus import CaptionedCorpus, caption_corpus
 from quantize.evaluation.evaluate import Identified, MetricChoices, corpus_tables, model_facts
 from quantize.evaluation.tasks.answer import AnsweredQuestion, answer_questions, question_answering
 from quantize.evaluation.tasks.answerers import answerer_of
-from quantize.evaluation.tasks.classify import BLANK, ClassifiedRecording, classification, label_texts, label_words
-from quantize.evaluation.tasks.listening import AudioClip, Compared, compared_of, listen
+from quantize.evaluation.tasks.classify import BLANK, ClassifiedRecording, classification, label_texts
+from quantize.evaluation.tasks.listeners import Listener, WindowListener
+from quantize.evaluation.tasks.listening import AudioClip, Compared
 from quantize.evaluation.tasks.retrieve import RankedQuery, retrieval
 from quantize.evaluation.windows import attributions_of
 
@@ -60,9 +60,22 @@ class TaskRun:
         """The bundles; nothing of them is loaded."""
         return [open_bundle(name) for name in bundle_names(self.names)]
 
-    def open(self, choices: Mapping[str, Any] | None = None) -> WindowModel:
-        """The model, with more choices."""
-        return open_named(self.names, self.weights, EngineOptions(), {**self.choices, **(choices or {})})
+    def open(self) -> WindowModel:
+        """The model.
+
+        Raises:
+            EdgeAacError: it cannot be run here.
+        """
+        return open_named(self.names, self.weights, EngineOptions(), self.choices)
+
+    def listener(self, bundles: Sequence[Bundle]) -> Listener:
+        """The model of ``bundles`` as what compares recordings with texts.
+
+        Raises:
+            UsageError: sounds are to be compared, and share no space with texts.
+            EdgeAacError: it cannot be run here.
+        """
+        return WindowListener(self.open(), bundles, self.compared)
 
     def command(self, task: str) -> str:
         """How it is measured again, without the folder and what the bundle was opened with."""
@@ -85,27 +98,16 @@ def evaluate_classify(run: TaskRun) -> tuple[dict[str, Any], list[ClassifiedReco
     if run.template is not None and run.template.count(BLANK) != 1:
         raise UsageError(f"the template {run.template!r} does not hold {BLANK} once, where the label goes")
     labelled, bundles = labelled_set(run.data, run.part), run.bundles()
-    check_unheard(bundles, [labelled_recording.recording for labelled_recording in labelled.recordings], labelled.about)
-    compared = compared_of([bundle.manifest for bundle in bundles], run.compared)
-    manifest = bundles[0].manifest
-    if isinstance(manifest, DualEncoderManifest) and len(bundles) == 1:
-        chosen = {
-            "labels": [label_words(label) for label in labelled.labels],
-            "prompt": run.template or manifest.prompt,
-        }
-        model = run.open(chosen)
-        # They were validated while the model was opened: these are the texts that it ranks on the device.
-        texts, template = manifest.model_copy(update=chosen).texts(), chosen["prompt"]
-    else:
-        template = run.template or BLANK
-        texts = label_texts(labelled.labels, template)
-        model = run.open()
+    check_unheard(bundles, [each.recording for each in labelled.recordings], labelled.about)
+    listener = run.listener(bundles)
+    template = run.template or listener.template
+    texts = label_texts(labelled.labels, template, listener.written)
     clips = [AudioClip(each.recording.name, each.recording.path) for each in labelled.recordings]
-    heard = listen(model, clips, compared, run.seed, run.progress)
-    table, classified = classification(labelled, heard, model, texts)
+    heard = listener.listen(clips, run.seed, run.progress)
+    table, classified = classification(labelled, heard, listener, texts)
     scores = {
-        **_facts(run, model, bundles, "classify", labelled.about),
-        "compared": {"with": "the text embedding of each label", "what": compared.words},
+        **_facts(run, listener.model, bundles, "classify", labelled.about),
+        "compared": {"with": "the text embedding of each label", "what": listener.compared},
         "template": template,
         "skipped": heard.skipped,
         "classification": table,
@@ -122,14 +124,13 @@ def evaluate_retrieve(run: TaskRun) -> tuple[dict[str, Any], list[RankedQuery]]:
     captioned, bundles = captioned_set(run.data, run.part), run.bundles()
     clips = captioned.manifest.clips
     check_unheard(bundles, [TaskRecording(clip.name, clip.path) for clip in clips], captioned.about)
-    compared = compared_of([bundle.manifest for bundle in bundles], run.compared)
-    model = run.open()
+    listener = run.listener(bundles)
     listened = [AudioClip(clip.name, clip.path, clip.start_s, clip.duration_s) for clip in clips]
-    heard = listen(model, listened, compared, run.seed, run.progress)
-    tables, queries = retrieval(clips, heard, model)
+    heard = listener.listen(listened, run.seed, run.progress)
+    tables, queries = retrieval(clips, heard, listener)
     scores = {
-        **_facts(run, model, bundles, "retrieve", captioned.about),
-        "compared": {"with": "the text embedding of each caption", "what": compared.words},
+        **_facts(run, listener.model, bundles, "retrieve", captioned.about),
+        "compared": {"with": "the text embedding of each caption", "what": listener.compared},
         "skipped": {clip.name: clip.reason for clip in captioned.manifest.broken} | heard.skipped,
         **tables,
     }
