@@ -76,7 +76,7 @@ def make(folder: Path, instructor: str) -> None:
         model.decoder.embed_tokens.weight.mul_(6.0)
     torch.save(model.state_dict(), captioner / "pytorch_model.bin")
     (captioner / "config.json").write_text("{}\n", encoding="utf-8")  # all defaults: the published sizes
-    _make_instructor(folder / "instructor", instructor)
+    make_instructor(folder / "instructor", instructor)
 
 
 def text_embedder(size: str) -> TextEmbedder:
@@ -101,17 +101,20 @@ def text_embedder(size: str) -> TextEmbedder:
     return TextEmbedder(T5EncoderModel(config), dense)
 
 
-def _make_instructor(folder: Path, size: str) -> None:
+def make_instructor(folder: Path, size: str) -> None:
+    """Write an INSTRUCTOR with random weights, as its publishers would, with a tokenizer whose words are numbers."""
     import torch
 
-    from quantize.bundles.convert import numbered_tokenizer
+    from quantize.models.decoder_tokenizer import numbered_tokenizer
 
     embedder = text_embedder(size)
     dim = INSTRUCTORS[size][0]
     for part in ("1_Pooling", "2_Dense"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     embedder.transformer.save_pretrained(folder, safe_serialization=False)
-    torch.save({"linear.weight": embedder.get_parameter("dense.weight")}, folder / "2_Dense" / "pytorch_model.bin")
+    torch.save(
+        {"linear.weight": embedder.get_parameter("dense.weight").detach()}, folder / "2_Dense" / "pytorch_model.bin"
+    )
     numbered_tokenizer(embedder.transformer.config.vocab_size, set()).save(str(folder / "tokenizer.json"))
     tables: dict[str, Any] = {
         "modules.json": [

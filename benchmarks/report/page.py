@@ -81,7 +81,9 @@ _STAGES = ("features", "encode", "decode", "score", "rerank", "publish", "total"
 
 
 def _limit(made: Table) -> str:
-    rates, rows, left_out = [], [], {}
+    rates: list[tuple[str, ...]] = []
+    rows: list[tuple[str, ...]] = []
+    left_out: dict[str, str] = {}
     for threads, found in made["by_threads"].items():
         left_out |= found["left_out"]
         rates += [(threads, name.replace("_", " "), number(rate)) for name, rate in found.get("rates", {}).items()]

@@ -44,7 +44,7 @@ def measure(plan: Plan, log: Log) -> dict[str, Any]:
         memory = {}
         for bundle in plan.bundles:
             log(f"{bundle}: memory of a stream of {sound_s} s")
-            memory[bundle] = resident(bundle, f"file:{scene}?speed=1", sound_s)
+            memory[bundle] = resident(bundle, f"file:{scene}?speed=1")
     return {
         "seconds": {name: spread(values) for name, values in starts.items()},
         "memory_mib": memory,
