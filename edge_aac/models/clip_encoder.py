@@ -95,7 +95,8 @@ class ClipEncoder:
     def embed_clip(self, waveform: Array) -> Array:
         """Embedding (E,) of one clip, as the encoder gives it: of any length."""
         given = {LOG_MEL: self.log_mel(waveform)[np.newaxis]}
-        return self._encoder.run(given)["audio_embedding"][0]
+        embedding: Array = self._encoder.run(given)["audio_embedding"][0]
+        return embedding
 
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.shared_space.SharedSpace`."""

@@ -15,15 +15,14 @@ from edge_aac.bundle.manifest import SCHEMA, Graph
 from edge_aac.errors import DataError
 from edge_aac.models.dual_encoder import DUAL_ENCODER
 from edge_aac.models.graph_contracts import LOG_MEL
-from edge_aac.models.tokens import verbatim_arrays
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
 from quantize.bundles.convert import Provenance, card_licence
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
-from quantize.device.clip_encoders import CHECK_TEXTS, check_clips
+from quantize.device.clip_encoders import Tokens, check_clips, check_tokens, one_by_one
 from quantize.device.cpu.embedders import Inputs, embedder_int8
 from quantize.files import CARD
 from quantize.models.clap.contract import SoundTextModel
-from quantize.models.clap.graphs import BundleFacts, audio_spec, bundle_facts, text_module
+from quantize.models.clap.graphs import audio_spec, bundle_facts, text_module
 from quantize.models.clap.loading import CLAP_FILE, load_any_clap
 from quantize.models.graph_modules import GraphSpec, text_embedder_spec
 from quantize.models.weight_files import read_json
@@ -77,7 +76,7 @@ def convert_clap(path: Path, output: Path, provenance: Provenance, log: Log, int
     clips = torch.from_numpy(check_clips(clip.samples))
     mel = LogMel(facts.fft, facts.hop, facts.filters)
     log_mel = _checked_log_mel(model, mel, clips, log)
-    tokens = _check_tokens(facts)
+    tokens = check_tokens(facts.tokenizer, facts.suffix, facts.max_tokens)
     del model
     release_memory()
     with staged_bundle(output) as folder:
@@ -88,7 +87,7 @@ def convert_clap(path: Path, output: Path, provenance: Provenance, log: Log, int
         if int8:
             checks: dict[str, list[Inputs]] = {
                 "encoder": [{LOG_MEL: one[np.newaxis]} for one in log_mel],
-                "text_embedder": [_one_text(tokens, row) for row in range(len(CHECK_TEXTS))],
+                "text_embedder": one_by_one(*tokens),
             }
             for role, forms in graphs.items():
                 parent = Graph.model_validate(forms[0])
@@ -140,8 +139,8 @@ def _encoder(path: Path, clips: torch.Tensor) -> GraphSpec:
     return audio_spec(load_any_clap(path), clips)
 
 
-def _text_embedder(path: Path, tokens: tuple[torch.Tensor, torch.Tensor]) -> GraphSpec:
-    return text_embedder_spec(text_module(load_any_clap(path)), *tokens)
+def _text_embedder(path: Path, tokens: tuple[Tokens, Tokens]) -> GraphSpec:
+    return text_embedder_spec(text_module(load_any_clap(path)), *map(torch.from_numpy, tokens))
 
 
 def _checked_log_mel(model: SoundTextModel, mel: LogMel, clips: torch.Tensor, log: Log) -> np.ndarray[Any, Any]:
@@ -160,17 +159,6 @@ def _checked_log_mel(model: SoundTextModel, mel: LogMel, clips: torch.Tensor, lo
             f"than {MAX_LOG_MEL_DIFFERENCE_DB:g}: their Fourier transform is another; nothing was written"
         )
     return ours
-
-
-def _check_tokens(facts: BundleFacts) -> tuple[torch.Tensor, torch.Tensor]:
-    ids, mask = verbatim_arrays(facts.tokenizer, [text + facts.suffix for text in CHECK_TEXTS])
-    return torch.from_numpy(ids), torch.from_numpy(mask)
-
-
-def _one_text(tokens: tuple[torch.Tensor, torch.Tensor], row: int) -> Inputs:
-    length = int(tokens[1][row].sum())
-    names = ("token_ids", "attention_mask")
-    return {name: value[row : row + 1, :length].numpy() for name, value in zip(names, tokens, strict=True)}
 
 
 def _listed(path: Path) -> dict[str, str]:

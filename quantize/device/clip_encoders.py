@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from tokenizers import Tokenizer
 
 from edge_aac.audio.log_mel import LogMel, read_filters
 from edge_aac.audio.sources.demo import synthesise_demo
@@ -23,6 +25,8 @@ from quantize.device.places import output_folder, parent_of
 from quantize.device.report import BuildReport, FormReport
 from quantize.device.store import BuildStore, build_store
 from quantize.progress import Log
+
+Tokens: TypeAlias = npt.NDArray[np.int64]
 
 # Of different lengths; one with the mark that GPT-2's CLAP takes for padding.
 CHECK_TEXTS = (
@@ -40,6 +44,13 @@ def check_clips(samples: int) -> npt.NDArray[np.float32]:
     piece = waveform[len(waveform) // 3 :][:20_000]
     noise = np.random.default_rng(0).normal(0.0, 0.1, samples).astype(np.float32)
     return np.stack([np.resize(waveform, samples), np.resize(piece, samples), noise])
+
+
+def check_tokens(tokenizer: Tokenizer, suffix: str, max_tokens: int) -> tuple[Tokens, Tokens]:
+    """Token ids and attention mask, (N, S) each, of those check texts that the model has positions for."""
+    rows = [verbatim_arrays(tokenizer, [text + suffix])[0] for text in CHECK_TEXTS]
+    kept = [text + suffix for text, row in zip(CHECK_TEXTS, rows, strict=True) if row.shape[1] <= max_tokens]
+    return verbatim_arrays(tokenizer, kept)
 
 
 def build_clip_encoder(source: Bundle, output: Path | None, leave: Collection[GraphRole], log: Log) -> BuildReport:
@@ -120,5 +131,13 @@ def checks_of(bundle: Bundle, role: GraphRole) -> list[Inputs]:
         log_mel = LogMel(mel.fft, mel.hop, read_filters(bundle.checked(mel.filters), mel.fft, mel.bins))
         return [{LOG_MEL: log_mel.of(clip)[np.newaxis]} for clip in check_clips(manifest.clip.samples)]
     tokenizer = load_tokenizer(bundle.checked(manifest.text_tokenizer))
-    rows = (verbatim_arrays(tokenizer, [manifest.instruction + text + manifest.text.suffix]) for text in CHECK_TEXTS)
-    return [{"token_ids": ids, "attention_mask": mask} for ids, mask in rows]
+    return one_by_one(*check_tokens(tokenizer, manifest.text.suffix, manifest.text.max_tokens))
+
+
+def one_by_one(token_ids: Tokens, attention_mask: Tokens) -> list[Inputs]:
+    """Texts (N, S) as inputs of single runs, without their padding."""
+    lengths = np.maximum(attention_mask.sum(axis=1), 1)
+    return [
+        {"token_ids": token_ids[row : row + 1, :length], "attention_mask": attention_mask[row : row + 1, :length]}
+        for row, length in enumerate(lengths)
+    ]
