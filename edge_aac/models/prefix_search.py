@@ -44,6 +44,25 @@ class Beams:
         return [ids[:length] for ids, length in zip(self.token_ids.tolist(), self.lengths.tolist(), strict=True)]
 
 
+@dataclass(frozen=True)
+class Followed:
+    """What the decoder made of an answer that was given.
+
+    Attributes:
+        prefix: (P, D) of sound and prompt.
+        logits: (T, V), each before its token was fed.
+    """
+
+    prefix: Array
+    logits: Array
+
+    def log_likelihood(self, token_ids: Sequence[int]) -> float:
+        """Mean log-likelihood of the answer's tokens."""
+        shifted = self.logits - self.logits.max(axis=1, keepdims=True)
+        chosen = shifted[np.arange(len(token_ids)), list(token_ids)]
+        return float((chosen - np.log(np.exp(shifted).sum(axis=1))).mean())
+
+
 class PrefixDecoder:
     """A language model that reads a prefix of vectors and tokens, and then goes on token by token.
 

@@ -28,7 +28,7 @@ from edge_aac.models.contract import (
     not_cancelled,
 )
 from edge_aac.models.graph_contracts import GraphChecks
-from edge_aac.models.prefix_search import Beams, PrefixDecoder, beam_search
+from edge_aac.models.prefix_search import Beams, Followed, PrefixDecoder, beam_search
 from edge_aac.models.prompt_texts import PromptText, answer_text
 from edge_aac.models.prompted_graphs import PromptedTrial, decoder_contract, encoder_contract, prompt_encoder_contract
 from edge_aac.models.prompted_manifest import PROMPT_ENCODER, PromptedManifest, SearchRules
@@ -74,19 +74,6 @@ class Answer:
     beams: Beams
     cut: bool
     latency_ms: Latency
-
-
-@dataclass(frozen=True)
-class Followed:
-    """What the decoder made of an answer that was given.
-
-    Attributes:
-        prefix: (P, D) of sound and prompt.
-        logits: (T, V), each before its token was fed.
-    """
-
-    prefix: Array
-    logits: Array
 
 
 @dataclass(frozen=True)

@@ -150,11 +150,9 @@ def told(
             followed = model.follow(model.hear(clip), prompt, answer)
             prefixes.append(followed.prefix.reshape(-1))
             tokens.append(followed.logits.argmax(axis=1))
-            shifted = followed.logits - followed.logits.max(axis=1, keepdims=True)
-            normalised = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-            likelihoods.append(normalised[np.arange(len(answer)), answer])
+            likelihoods += [followed.log_likelihood(answer)] * len(answer)
     seconds = time.perf_counter() - started
-    return Told(np.stack(prefixes), np.concatenate(tokens), float(np.concatenate(likelihoods).mean()), seconds)
+    return Told(np.stack(prefixes), np.concatenate(tokens), float(np.mean(likelihoods)), seconds)
 
 
 def _faithful_together(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from edge_aac.cli import main
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import ConfigError, DataError, UsageError
 from edge_aac.models.contract import CancelledError, Description, SelectiveModel, Undecoded, WindowModel
-from edge_aac.models.prompted import Prompted
+from edge_aac.models.prefix_search import PrefixDecoder
+from edge_aac.models.prompted import Answer, Prompted
 from edge_aac.models.registry import open_model
 from edge_aac.models.window_clips import newest_clip
 from quantize.bundles.prompted import PROMPTS, convert_prompted, prompted_provenance, prompted_source
@@ -92,7 +94,7 @@ def test_windows_are_described_as_by_every_kind(bundles: Path, name: str) -> Non
         assert found.audio_embedding.shape == (10,)
     first, second = both
     assert isinstance(first, Description) and isinstance(second, Description)
-    assert not np.allclose(first.audio_embedding, second.audio_embedding)
+    assert not np.array_equal(first.audio_embedding, second.audio_embedding)
     assert model.identity.bundle == name
     with pytest.raises(CancelledError):
         model.describe(windows, rngs, lambda: True)
@@ -220,11 +222,26 @@ def test_a_manifest_that_its_graphs_contradict(
 def test_answers_that_differ_from_torchs_are_not_written(
     bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Prompted.hear
-    monkeypatch.setattr(Prompted, "hear", lambda self, clip: original(self, clip[::-1].copy()))
+    read = PrefixDecoder.read
+    monkeypatch.setattr(PrefixDecoder, "read", lambda self, *given: read(self, *given)[:, ::-1].copy())
     weights = bundles / "weights" / "configs" / "base.pth"
     refused(lambda: _converted(weights, tmp_path / "out"), DataError, "answer", "torch", "nothing was written")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_answer_that_is_as_likely_is_told(bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small models with random weights take texts for equally likely that a trained one would not."""
+    answer, lines = Prompted.answer, list[str]()
+
+    def another(self: Prompted, *given: Any) -> Answer:
+        found = answer(self, *given)
+        return replace(found, texts=tuple(f"{text}!" for text in found.texts))
+
+    monkeypatch.setattr(Prompted, "answer", another)
+    source = prompted_source(bundles / "clapcap-weights")
+    assert source is not None
+    convert_prompted(source, tmp_path / "out", prompted_provenance(source, "out"), lines.append)
+    assert lines[-1] == "answers: 0 of 2 the same as torch's, tokens and texts, the others as likely"
 
 
 def test_options_of_another_conversion_are_refused(
