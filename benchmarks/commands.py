@@ -1,13 +1,16 @@
-"""`edge-aac bench`: what a board could do at best with a bundle, and with the models that it stands in for."""
+"""`edge-aac bench`: how fast a bundle is on this machine, or what a board could do at best with it."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from benchmarks.boards import BOARDS
+from benchmarks.report.command import ReportOptions, report_of
+from benchmarks.report.plan import SECTIONS
 from edge_aac.commands.setting_options import option
 
 if TYPE_CHECKING:
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 bench = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 EXAMPLES = """Examples:
+
+  edge-aac bench --report speed/
+
+  edge-aac bench --report speed/ --only against --published-sizes random/ --history history.csv
 
   edge-aac bench --board orin-nano-8gb
 
@@ -34,7 +41,7 @@ INSTRUCTOR_TOKENS = 8
 
 
 @bench.command(epilog=EXAMPLES)
-def bench_verb(
+def bench_verb(  # noqa: PLR0913, PLR0917 - one a flag
     board: Annotated[
         str | None,
         typer.Option(metavar="BOARD", help=f"One of {', '.join(BOARDS)}. It need not be at hand: nothing is run."),
@@ -43,19 +50,106 @@ def bench_verb(
     candidates: Annotated[int | None, option("captioner.candidates")] = None,
     method: Annotated[str | None, option("captioner.method")] = None,
     max_length: Annotated[int | None, option("captioner.max_length")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Measure this machine, and write report.html, report.json and report.md there. Some minutes; let "
+            "nothing else run.",
+        ),
+    ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="BUNDLE", help="Another bundle in the report; may be repeated.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SECTION", help=f"Of the report, one of {', '.join(SECTIONS)}; may be repeated."),
+    ] = None,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option(metavar="NUMBER", help="Threads in the report; may be repeated. Default: 1 and 2."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few repetitions: to see that the report can be made, not for its numbers.")
+    ] = False,
+    published_sizes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="In the report, bundles of the published sizes with random weights as well, fp32 and INT8. They are "
+            "made in this folder (5 GB) and taken from there the next time; needs torch.",
+        ),
+    ] = None,
+    history: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CSV file that gets a line with the report's ratios.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object.")] = False,
 ) -> None:
-    """Work out how fast a board could caption at best, and in how much memory.
+    """Measure how fast this machine captions, or work out how fast a board could at best.
 
-    It counts the multiply-accumulates and bytes of every graph and divides them by what the board's makers say that it
-    can do: a bound, not a measurement. The bundle stands beside the full-size published captioner, and its text
-    embedder beside INSTRUCTOR-XL, which are counted by their sizes: no weights are needed, but torch is.
+    With --report it measures: what a window costs, beside what a user would pick instead, beside what the machine could
+    do at most, and how the cost grows. With --board it counts the multiply-accumulates and bytes of every graph and
+    divides them by what the board's makers say that it can do: a bound, not a measurement. The bundle stands beside the
+    full-size published captioner, and its text embedder beside INSTRUCTOR-XL, which are counted by their sizes: no
+    weights are needed, but torch is.
     """
-    from edge_aac.errors import DeviceError, UsageError
+    from edge_aac.bundle.store import DEFAULT_BUNDLE
+    from edge_aac.errors import UsageError
 
+    if report is not None:
+        _check_alone("--report", board, candidates, method, max_length)
+        options = ReportOptions(
+            report,
+            bundle,
+            tuple(also or ()),
+            tuple(only or ()),
+            tuple(threads or ()),
+            quick,
+            published_sizes,
+            history,
+        )
+        _make_report(options, as_json)
+        return
     if board not in BOARDS:
         complaint = "no board was given" if board is None else f"there is no board {board!r}"
-        raise UsageError(f"{complaint}: give --board with one of {', '.join(BOARDS)}")
+        raise UsageError(
+            f"{complaint}: give --board with one of {', '.join(BOARDS)}, or --report to measure this machine"
+        )
+    if also or only or threads or quick or published_sizes or history:
+        raise UsageError(
+            "--also, --only, --threads, --quick, --published-sizes and --history go with --report, not with --board"
+        )
+    made = _board_report(bundle or DEFAULT_BUNDLE, board, candidates, method, max_length)
+    if as_json:
+        typer.echo(json.dumps(made, indent=1))
+    else:
+        _show(made)
+
+
+def _check_alone(flag: str, *others: object) -> None:
+    from edge_aac.errors import UsageError
+
+    if any(other is not None for other in others):
+        raise UsageError(f"{flag} goes without --board, --candidates, --method and --max-length")
+
+
+def _make_report(options: ReportOptions, as_json: bool) -> None:
+    made = report_of(options, lambda line: typer.echo(line, err=True))
+    if as_json:
+        typer.echo(json.dumps(made, indent=1))
+    else:
+        typer.echo(f"written: {options.folder / 'report.html'}, report.json and report.md beside it")
+
+
+def _board_report(
+    bundle: str, board: str, candidates: int | None, method: str | None, max_length: int | None
+) -> dict[str, Any]:
+    """What a board could do at best, as tables.
+
+    Raises:
+        EdgeAacError: the bundle cannot be opened or counted, or onnx is not installed.
+    """
+    from edge_aac.errors import DeviceError
 
     try:
         from benchmarks.roofline import bundle_model
@@ -65,17 +159,13 @@ def bench_verb(
         raise DeviceError(
             "`edge-aac bench` needs the package 'onnx', which is not installed: pip install 'edge-aac[build]'"
         ) from error
-    from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
+    from edge_aac.bundle.store import open_bundle
 
-    opened = open_bundle(bundle or DEFAULT_BUNDLE)
+    opened = open_bundle(bundle)
     student = bundle_model(opened, _decoding(opened, candidates, method, max_length))
     published, left_out = _published(student.decoding)
     models = [student, *([published] if published else [])]
-    report = _report(models, board, left_out)
-    if as_json:
-        typer.echo(json.dumps(report, indent=1))
-    else:
-        _show(report)
+    return _report(models, board, left_out)
 
 
 def _decoding(bundle: Bundle, candidates: int | None, method: str | None, max_length: int | None) -> Decoding:

@@ -20,12 +20,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.command_line import at_least, run
 from edge_aac.bundle.manifest import DecodingRules
 
+if TYPE_CHECKING:
+    from quantize.models.instructor import TextEmbedder
+
 MIB = 1 << 20
+EMBEDDING_DIM = 768
 TEXT = "a dog barks in the distance while rain falls on a tin roof and a car passes by"
 # Hidden, layers, heads, head size, feed-forward of INSTRUCTOR's T5 encoders (those of T5 base, large and 3B).
 INSTRUCTORS = {
@@ -72,16 +76,17 @@ def make(folder: Path, instructor: str) -> None:
         model.decoder.embed_tokens.weight.mul_(6.0)
     torch.save(model.state_dict(), captioner / "pytorch_model.bin")
     (captioner / "config.json").write_text("{}\n", encoding="utf-8")  # all defaults: the published sizes
-    _make_instructor(folder / "instructor", INSTRUCTORS[instructor])
+    make_instructor(folder / "instructor", instructor)
 
 
-def _make_instructor(folder: Path, sizes: tuple[int, int, int, int, int]) -> None:
+def text_embedder(size: str) -> TextEmbedder:
+    """INSTRUCTOR with random weights, of one of the sizes in :data:`INSTRUCTORS`."""
     import torch
     from transformers import T5Config, T5EncoderModel
 
-    from quantize.bundles.convert import numbered_tokenizer
+    from quantize.models.instructor import TextEmbedder
 
-    dim, layers, heads, head_dim, ffn = sizes
+    dim, layers, heads, head_dim, ffn = INSTRUCTORS[size]
     config = T5Config(
         d_model=dim,
         num_layers=layers,
@@ -90,11 +95,27 @@ def _make_instructor(folder: Path, sizes: tuple[int, int, int, int, int]) -> Non
         d_ff=ffn,
         feed_forward_proj="relu",
     )
+    dense = torch.nn.Linear(dim, EMBEDDING_DIM, bias=False)
+    with torch.no_grad():
+        dense.weight.copy_(torch.randn(EMBEDDING_DIM, dim) / dim**0.5)
+    return TextEmbedder(T5EncoderModel(config), dense)
+
+
+def make_instructor(folder: Path, size: str) -> None:
+    """Write an INSTRUCTOR with random weights, as its publishers would, with a tokenizer whose words are numbers."""
+    import torch
+
+    from quantize.models.decoder_tokenizer import numbered_tokenizer
+
+    embedder = text_embedder(size)
+    dim = INSTRUCTORS[size][0]
     for part in ("1_Pooling", "2_Dense"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    T5EncoderModel(config).save_pretrained(folder, safe_serialization=False)
-    torch.save({"linear.weight": torch.randn(768, dim) / dim**0.5}, folder / "2_Dense" / "pytorch_model.bin")
-    numbered_tokenizer(config.vocab_size, set()).save(str(folder / "tokenizer.json"))
+    embedder.transformer.save_pretrained(folder, safe_serialization=False)
+    torch.save(
+        {"linear.weight": embedder.get_parameter("dense.weight").detach()}, folder / "2_Dense" / "pytorch_model.bin"
+    )
+    numbered_tokenizer(embedder.transformer.config.vocab_size, set()).save(str(folder / "tokenizer.json"))
     tables: dict[str, Any] = {
         "modules.json": [
             {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
@@ -103,7 +124,7 @@ def _make_instructor(folder: Path, sizes: tuple[int, int, int, int, int]) -> Non
             )
         ],
         "1_Pooling/config.json": {"pooling_mode_mean_tokens": True},
-        "2_Dense/config.json": {"in_features": dim, "out_features": 768, "bias": False},
+        "2_Dense/config.json": {"in_features": dim, "out_features": EMBEDDING_DIM, "bias": False},
     }
     for name, table in tables.items():
         (folder / name).write_text(json.dumps(table), encoding="utf-8")
@@ -158,7 +179,7 @@ def onnxruntime_way(folder: str, candidates: int, windows: int, threads: int) ->
     started = time.perf_counter()
     captioner = Captioner.open(str(Path(folder) / "bundle"), EngineOptions(threads=threads), candidates)
     loaded = time.perf_counter() - started
-    captioner.rules = _whole_length(captioner.rules)
+    captioner.rules = at_length(captioner.rules, captioner.rules.max_length)
 
     def one(fbank: Any, index: int) -> dict[str, float]:
         (description,) = described(captioner, [(heard(fbank), window_rng(0, index))])
@@ -185,7 +206,8 @@ def torch_way(folder: str, candidates: int, windows: int, threads: int) -> None:
     published = load_captioner(Path(folder) / "captioner")
     fold_weight_norm(published.model)
     encoder, decoder = EncoderGraph(published.model).eval(), CandidateDecoder(TorchDecoder(published.model))
-    rules = _whole_length(published.rules.model_copy(update={"candidates": candidates}))
+    rules = published.rules.model_copy(update={"candidates": candidates})
+    rules = at_length(rules, rules.max_length)
     loaded = time.perf_counter() - started
 
     @torch.no_grad()
@@ -200,8 +222,9 @@ def torch_way(folder: str, candidates: int, windows: int, threads: int) -> None:
     _report(one, windows, loaded)
 
 
-def _whole_length(rules: DecodingRules) -> DecodingRules:
-    return rules.model_copy(update={"min_length": rules.max_length})
+def at_length(rules: DecodingRules, tokens: int) -> DecodingRules:
+    """The rules with captions of exactly so many tokens, start and end counted: no end before it is forced."""
+    return rules.model_copy(update={"min_length": tokens - 1, "max_length": tokens})
 
 
 def _report(one: Callable[[Any, int], dict[str, float]], windows: int, loaded: float) -> None:

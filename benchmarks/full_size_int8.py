@@ -22,16 +22,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.command_line import at_least, run
 from benchmarks.graph_costs import graph_costs
+from benchmarks.product_rates import macs_per_s
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
-from quantize.device.build import parent_of
 from quantize.device.check_windows import check_windows
 from quantize.device.gate import lowest_cosine
+from quantize.device.places import parent_of
 from quantize.graphs.calibration import Observed, observe
 from quantize.graphs.calibration_windows import encoder_inputs
 from quantize.graphs.int8 import dynamic_int8, explicit_int8
@@ -39,7 +38,6 @@ from quantize.graphs.qdq_lint import int8_products, lint
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 CALIBRATION_WINDOWS = 8
-_PRODUCT_RUNS = 20
 STEP = 15
 """Of 30 tokens, the middle one: how much of the cache is full changes nothing, for it is computed whole."""
 
@@ -76,34 +74,11 @@ def measure_encoder(bundle: Bundle, folder: Path, count: int, threads: int) -> d
     findings = [f"{finding.rule}: {finding.node}: {finding.message}" for finding in lint(explicit)]
     counted = f"{products.int8} of {products.expected}"
     costs = graph_costs(path, {"fbank": (1, *windows[0].shape), "frame_padding": (1, len(windows[0]))})
-    bound_ms = 1e3 * costs.macs / int8_macs_per_s(threads)
+    bound_ms = 1e3 * costs.macs / macs_per_s("int8", threads)
     for name in ("int8 products", "int8"):
         table[name]["of_bound"] = round(table[name]["min_ms"] / bound_ms, 2)
     explicit_row = {**table["int8+fp16"], "int8_products": counted, "lint": findings}
     return {**table, "int8+fp16": explicit_row, "int8_bound_ms": round(bound_ms, 1)}
-
-
-def int8_macs_per_s(threads: int, rows: int = 992, inner: int = 3072, columns: int = 3072) -> float:
-    """The speed of one large INT8 product (MatMulInteger, uint8 by int8) in ONNX Runtime, the best of some runs."""
-    weight = np.random.default_rng(0).integers(-127, 128, (inner, columns)).astype(np.int8)
-    graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["activation", "weight", "zero"], ["product"])],
-        "product",
-        [helper.make_tensor_value_info("activation", TensorProto.UINT8, (rows, inner))],
-        [helper.make_tensor_value_info("product", TensorProto.INT32, (rows, columns))],
-        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(np.array(128, np.uint8), "zero")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    activation = np.random.default_rng(1).integers(0, 256, (rows, inner)).astype(np.uint8)
-    times = []
-    for _ in range(_PRODUCT_RUNS):
-        started = time.perf_counter()
-        session.run(None, {"activation": activation})
-        times.append(time.perf_counter() - started)
-    return rows * inner * columns / min(times)
 
 
 def _encoder_forms(parent: Path, folder: Path, observed: Observed) -> dict[str, Path]:

@@ -33,7 +33,8 @@ from edge_aac.bundle.patches import STEM
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.errors import DeviceError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
-from quantize.device.build import BuildOptions, build_engines, parent_of
+from quantize.device.build import BuildOptions, build_engines
+from quantize.device.places import parent_of
 from quantize.evaluation.evaluate import evaluate_events
 from quantize.evaluation.scenes import COMPARED, compared_rows
 from quantize.graphs.calibration import Calibration, GraphCalibration, read_calibration

@@ -1,4 +1,4 @@
-"""Start-up, resident memory and size of the installed ``edge-aac stream``.
+"""Start-up, memory and size of the installed ``edge-aac stream``.
 
     python -m benchmarks.memory --seconds 60
 
@@ -15,14 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
-from benchmarks.command_line import run
+from benchmarks.command_line import at_least, run
 from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
+from edge_aac.errors import DeviceError
 
 MIB = 1 << 20
 
@@ -31,15 +33,15 @@ def main() -> None:
     """Run the stream, watch it, print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long to stream")
+    parser.add_argument("--seconds", type=at_least(11), default=30, help="how long to stream")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scene = Path(folder) / "scene.wav"
-        soundfile.write(scene, synthesise_demo(arguments.seconds, 0), 16_000)
+        soundfile.write(scene, synthesise_demo(float(arguments.seconds), 0), 16_000)
         result = {
             "bundle_bytes": sum(file.stat().st_size for file in open_bundle(arguments.bundle).folder.iterdir()),
             "file_as_fast_as_possible": first_caption(arguments.bundle, f"file:{scene}"),
-            "paced_as_live": resident(arguments.bundle, f"file:{scene}?speed=1", arguments.seconds),
+            "paced_as_live": resident(arguments.bundle, f"file:{scene}?speed=1"),
             "bare_interpreter_rss_mib": bare_interpreter(),
         }
     print(json.dumps(result, indent=1))
@@ -63,23 +65,53 @@ def first_caption(bundle: str, device: str) -> dict[str, float]:
     }
 
 
-def resident(bundle: str, device: str, seconds: float) -> dict[str, Any]:
-    """Resident memory (MiB) and CPU share of a paced stream, read while it runs."""
-    process = _stream(bundle, device)
-    assert process.stdout is not None
-    time.sleep(min(12.0, seconds / 2))
-    early = _status(process.pid, "VmRSS")
-    cpu_before, clock_before = _cpu_seconds(process.pid), time.perf_counter()
-    time.sleep(max(1.0, seconds / 2 - 2.0))
-    cpu = (_cpu_seconds(process.pid) - cpu_before) / (time.perf_counter() - clock_before)
-    late, peak = _status(process.pid, "VmRSS"), _status(process.pid, "VmHWM")
-    process.communicate()
+def resident(bundle: str, device: str) -> dict[str, Any]:
+    """Memory (MiB) and CPU share of a paced stream, read at its first caption and at its last.
+
+    Memory is resident (RSS), and the proportional part of it (PSS), in which a page that n processes share counts as
+    1/n. The CPU share is None where there was no second caption.
+
+    Raises:
+        DeviceError: the stream ended without a caption.
+    """
+    readings: list[_Reading] = []
+    with _stream(bundle, device) as process:
+        assert process.stdout is not None
+        for _ in process.stdout:
+            if (reading := _read(process.pid)) is not None:
+                readings.append(reading)
+    if not readings:
+        raise DeviceError(f"`edge-aac stream --bundle {bundle} --device {device}` gave no caption: start it by hand")
+    early, late = readings[0], readings[-1]
+    elapsed_s = late.clock_s - early.clock_s
     return {
-        "rss_mib_early": early,
-        "rss_mib_late": late,
-        "rss_mib_peak": peak,
-        "cpu_share_of_one_core": round(cpu, 3),
+        "rss_mib_early": early.rss,
+        "rss_mib_late": late.rss,
+        "rss_mib_peak": late.peak,
+        "pss_mib_early": early.pss,
+        "pss_mib_late": late.pss,
+        "cpu_share_of_one_core": round((late.cpu_s - early.cpu_s) / elapsed_s, 3) if elapsed_s else None,
     }
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Of a process: MiB, and seconds of the processor and of the clock."""
+
+    rss: float
+    peak: float
+    pss: float
+    cpu_s: float
+    clock_s: float
+
+
+def _read(pid: int) -> _Reading | None:
+    """A process's reading; None where it has just ended."""
+    try:
+        rss, peak, cpu_s = _status(pid, "VmRSS"), _status(pid, "VmHWM"), _cpu_seconds(pid)
+        return _Reading(rss, peak, _mebibytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss"), cpu_s, time.perf_counter())
+    except (OSError, RuntimeError):
+        return None
 
 
 def bare_interpreter() -> float:
@@ -99,10 +131,14 @@ def _stream(bundle: str, device: str) -> subprocess.Popen[bytes]:
 
 
 def _status(pid: int, field: str) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+    return _mebibytes(Path(f"/proc/{pid}/status"), field)
+
+
+def _mebibytes(path: Path, field: str) -> float:
+    for line in path.read_text(encoding="ascii").splitlines():
         if line.startswith(field + ":"):
             return round(int(line.split()[1]) * 1024 / MIB, 1)
-    raise RuntimeError(f"/proc/{pid}/status has no {field}: the stream ended before it was measured")
+    raise RuntimeError(f"{path} has no {field}: the stream ended before it was measured")
 
 
 def _cpu_seconds(pid: int) -> float:

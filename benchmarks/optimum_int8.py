@@ -27,7 +27,7 @@ from edge_aac.models.tokens import load_tokenizer, to_arrays
 from quantize.data.caption_corpus import distinct_captions
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneRecipe
-from quantize.device.build import parent_of
+from quantize.device.places import parent_of
 from quantize.graphs.int8 import dynamic_int8
 
 

@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import T5Config, T5EncoderModel
 
-from benchmarks.full_size import INSTRUCTORS
+from benchmarks.full_size import EMBEDDING_DIM, INSTRUCTORS
 from benchmarks.graph_costs import GraphCosts
 from quantize.models.captioner import Captioner
 from quantize.models.config import WINDOW_FRAMES, CaptionerConfig
@@ -22,7 +22,6 @@ from quantize.models.footprint import FLOAT_BYTES, encode_window, footprint
 from quantize.models.instructor import TextEmbedder
 
 TOKEN_ID_BYTES = 8
-EMBEDDING_DIM = 768
 
 _ENCODER = re.compile(
     r"encoder\.(?!predictor\.)|downsample_conv\.|postencoder\.|cross_embed_positions\.|encoder_embed_mlp\."

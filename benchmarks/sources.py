@@ -78,16 +78,22 @@ def main() -> None:
         speed = LIVE_SPEED if arguments.pace == "live" else 0.0
         print(json.dumps(measure(arguments.bundle, numbers, arguments.seconds, arguments.hop, speed)))
         return
-    shared = ["--bundle", arguments.bundle, "--seconds", str(arguments.seconds), "--hop", str(arguments.hop)]
-    command = [sys.executable, "-m", "benchmarks.sources", "--one", "--pace", arguments.pace, *shared]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    results = {}
-    for count in dict.fromkeys([1, *arguments.counts]):
-        done = subprocess.run(
-            [*command, "--counts", str(count)], check=True, stdout=subprocess.PIPE, env=environment, text=True
-        )
-        results[count] = json.loads(done.stdout)
+    counts = dict.fromkeys([1, *arguments.counts])
+    results = {
+        count: measure_apart(arguments.bundle, count, arguments.seconds, arguments.hop, arguments.pace)
+        for count in counts
+    }
     print(json.dumps(compared(results), indent=1))
+
+
+def measure_apart(bundle: str, count: int, seconds: int, hop_s: float, pace: str) -> dict[str, Any]:
+    """:func:`measure` in a process of its own, with ``count`` sources of one of the :data:`PACES`."""
+    command = [sys.executable, "-m", "benchmarks.sources", "--one", "--pace", pace, "--counts", str(count)]
+    command += ["--bundle", bundle, "--seconds", str(seconds), "--hop", str(hop_s)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment, text=True)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def measure(bundle: str, seeds: Sequence[int], seconds: int, hop_s: float, speed: float) -> dict[str, Any]:
@@ -95,7 +101,8 @@ def measure(bundle: str, seeds: Sequence[int], seconds: int, hop_s: float, speed
 
     Returns:
         Processor and busy seconds of the session, without what opening the bundle and its first batches take; the
-        largest resident memory in MB; the windows; and each scene's captions by seed.
+        largest resident memory in MB; the windows, and how many of them were skipped; and each scene's captions by
+        seed.
     """
     from edge_aac.audio.sources.demo import DemoSource, synthesise_demo
     from edge_aac.audio.windows import WINDOW_SAMPLES, WindowSlicer, file_windows
@@ -129,6 +136,7 @@ def measure(bundle: str, seeds: Sequence[int], seconds: int, hop_s: float, speed
         "busy_s": time.thread_time() - thread_before_s - model.thread_s + model.elapsed_s,
         "resident_mb": _resident_mb(),
         "windows": sum(channel.counters.windows for channel in session.channels),
+        "skipped": sum(channel.counters.skipped.total() for channel in session.channels),
         "captions": sink.captions,
     }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,16 @@ from edge_aac.errors import DataError
 _log = logging.getLogger(__name__)
 
 
+class Resampler(Protocol):
+    """What decoded frames, (n, channels), become."""
+
+    def accept(self, frames: Frames, /) -> npt.NDArray[np.float32]:
+        """Takes the next frames, and gives what is ready."""
+
+    def flush(self) -> npt.NDArray[np.float32]:
+        """Ends the sound, and gives the rest."""
+
+
 class Decoding:
     """All sound of a stream, file after file where several follow each other, as mono samples at 16 kHz.
 
@@ -29,6 +40,7 @@ class Decoding:
         mixing: how several channels become one; None for the default.
         watch: is told of the channels and logs what is wrong with them; None for nobody.
         bare: decodes the stream where it holds no sound file; None where it does.
+        make_resampler: makes, of a file's rate, what resamples it in another way; None for the default.
 
     Raises:
         DataError: the stream is empty, is no sound, or cannot be decoded.
@@ -42,7 +54,9 @@ class Decoding:
         mixing: Mixing | None = None,
         watch: ChannelWatch | None = None,
         bare: Decoded | None = None,
+        make_resampler: Callable[[int], Resampler] | None = None,
     ) -> None:
+        self._make_resampler = make_resampler
         self._stream = stream
         self._mixing = mixing or Mixing()
         self._watch = watch
@@ -63,7 +77,8 @@ class Decoding:
         """Gives the sound, as it is decoded.
 
         Yields:
-            Mono samples at 16 kHz, float32, shape (n,) with n > 0. Samples of float files may exceed ±1.
+            Mono samples at 16 kHz, float32, shape (n,) with n > 0, or what another resampler gives. Samples of float
+            files may exceed ±1.
 
         Raises:
             DataError: the sound is damaged, or a part of it is missing or could not be read; what could be has been
@@ -115,7 +130,11 @@ class Decoding:
         refuse_absent_channel(self._mixing, opened.channels, name)
 
     def _blocks_of(self, decoded: Decoded) -> Generator[npt.NDArray[np.float32], None, None]:
-        resampler = MonoResampler(decoded.rate, self._mixing, self._watch)
+        resampler: Resampler
+        if self._make_resampler is not None:
+            resampler = self._make_resampler(decoded.rate)
+        else:
+            resampler = MonoResampler(decoded.rate, self._mixing, self._watch)
         failure: DataError | None = None
         scaled = self._scaled(decoded)
         while True:

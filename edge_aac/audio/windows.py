@@ -41,6 +41,7 @@ class Window:
         audible_dbfs: level of the loudest 0.1 s of the real sound, A-weighted, in dB below a full-scale square wave, at
             least -120: DC and rumble that nobody hears add nothing to it. NaN where a sample is no number.
         stretch: the unbroken stretch of sound that it was cut from; None where that is not known.
+        waveform: the real sound, float32, shape (samples,); None where only the frames are known.
     """
 
     start: int
@@ -50,6 +51,7 @@ class Window:
     peak_dbfs: float
     audible_dbfs: float
     stretch: Stretch | None = field(default=None, compare=False, repr=False)
+    waveform: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 def check_hop(hop_samples: int) -> None:
@@ -86,6 +88,7 @@ class WindowSlicer:
         # A quarter of a window more than is needed: what is held is moved to the front that seldom.
         held_rows = (window_samples + window_samples // 4 + 2 * _PIECE_SAMPLES) // FRAME_SHIFT_SAMPLES
         self._frames = _Rows(held_rows, np.zeros(NUM_MEL_BINS, np.float32))
+        self._sound = _Rows(held_rows * FRAME_SHIFT_SAMPLES, np.zeros((), np.float32))
         # Per 10 ms: sum of squares, and highest magnitude. Fixed blocks make the sums independent of the pushes.
         self._levels = _Rows(held_rows, np.zeros(2, np.float64))
         self._audible = _Rows(held_rows, np.zeros((), np.float64))
@@ -197,6 +200,7 @@ class WindowSlicer:
         self._last_start = None
         self._partial_block = np.zeros(0, np.float32)
         self._frames.clear()
+        self._sound.clear()
         self._levels.clear()
         self._audible.clear()
         self._audible_energy.reset()
@@ -207,6 +211,7 @@ class WindowSlicer:
             piece = samples[start : start + _PIECE_SAMPLES]
             self._received += len(piece)
             self._frames.append(self._filter_bank.accept(piece))
+            self._sound.append(piece)
             pending = np.concatenate((self._partial_block, piece))
             whole = len(pending) // FRAME_SHIFT_SAMPLES * FRAME_SHIFT_SAMPLES
             self._partial_block = pending[whole:].copy()
@@ -230,6 +235,7 @@ class WindowSlicer:
             peak_dbfs=_decibels(float(levels[:, 1].max())),
             audible_dbfs=_loudest_dbfs(self._audible.copied(first, rows), heard),
             stretch=self._stretch,
+            waveform=self._sound.copied(start, heard),
         )
 
     def _forget(self) -> None:
@@ -237,6 +243,7 @@ class WindowSlicer:
         tail_start = (self._received - self.window_samples) // FRAME_SHIFT_SAMPLES
         needed = min(self._next_start // FRAME_SHIFT_SAMPLES, tail_start)
         self._frames.forget_before(needed)
+        self._sound.forget_before(needed * FRAME_SHIFT_SAMPLES)
         self._levels.forget_before(needed)
         self._audible.forget_before(needed)
 

@@ -26,6 +26,12 @@ MAX_PROMPT = 500
 MAX_LABEL = 200
 """Characters of a label of a dual encoder."""
 MAX_LABELS = 4096
+MAX_CLIP_SAMPLES = 60 * 192_000
+"""Of a clip: a minute at the highest rate of studios."""
+MAX_FFT = 65_536
+MAX_MEL_BINS = 1024
+MAX_LOGIT_SCALE = 10_000.0
+"""Factor of cosines before a softmax; CLAP and CLIP learn at most 100."""
 MAX_NAME = 255
 """Characters of a name, and bytes of a file's name."""
 MAX_TEXT = 10_000

@@ -196,6 +196,11 @@ class Manifest(Section):
         """Files beside graphs, weights and calibration, such as tokenizers; the kind says which."""
         return []
 
+    @property
+    def hears_windows(self) -> bool:
+        """Whether it hears the windows of a stream; else clips that a rule of its own cuts."""
+        return True
+
     def files(self) -> list[BundleFile]:
         """All files that the manifest vouches for."""
         graphs = [graph for forms in self.graphs.values() for graph in forms]

@@ -17,7 +17,7 @@ from edge_aac.bundle.onnx_file import references
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
 from edge_aac.timebase import SAMPLE_RATE
 
-DEFAULT_BUNDLE = "esc10-tiny"
+DEFAULT_BUNDLE = "everyday"
 
 _PLAN = "tensorrt"  # the backend of files that are no ONNX
 ManifestOfKind = TypeVar("ManifestOfKind", bound=Manifest)
@@ -215,7 +215,7 @@ def read_bundle(folder: Path, opened_as: str) -> Bundle:
         manifest = read_manifest(folder / MANIFEST)
     except OSError as error:
         raise InputMissingError(f"bundle {opened_as!r} cannot be read ({error}): correct its permissions") from error
-    if (manifest.sample_rate, manifest.window_s) != (SAMPLE_RATE, WINDOW_S):
+    if manifest.hears_windows and (manifest.sample_rate, manifest.window_s) != (SAMPLE_RATE, WINDOW_S):
         raise DataError(
             f"bundle {opened_as!r} hears {manifest.window_s:g} s at {manifest.sample_rate} Hz, this edge-aac gives "
             f"{WINDOW_S:g} s at {SAMPLE_RATE} Hz: export it for these"

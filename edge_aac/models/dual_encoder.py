@@ -13,9 +13,10 @@ from pydantic import Field, StringConstraints, ValidationError, field_validator,
 from edge_aac import records
 from edge_aac.audio.windows import Window
 from edge_aac.bundle import limits
+from edge_aac.bundle.clip_rule import ClipRule
 from edge_aac.bundle.manifest import BundleFile, Manifest
 from edge_aac.bundle.patches import STEM, PatchRule, check_stem
-from edge_aac.bundle.section import Count
+from edge_aac.bundle.section import Count, Number, Section
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
@@ -30,7 +31,7 @@ from edge_aac.models.contract import (
     not_cancelled,
 )
 from edge_aac.models.encoder_inputs import EncoderInputs
-from edge_aac.models.graph_contracts import AUDIO_ENCODER, GraphChecks, behind_stem, stem, text_embedder
+from edge_aac.models.graph_contracts import AUDIO_ENCODER, LOG_MEL, GraphChecks, behind_stem, stem, text_embedder
 from edge_aac.models.patches import PatchStem, PatchVectors
 from edge_aac.models.tokens import load_tokenizer, plain_text, to_arrays
 from edge_aac.models.trial import MAX_TEXT_TOKENS, Trial
@@ -43,34 +44,51 @@ TEXTS_AT_ONCE = 64
 """Labels in one run of the text embedder, so that thousands of them need no more memory."""
 
 
+class TextRule(Section):
+    """How texts go to a text embedder that takes them as they are written; others get them as captions are written.
+
+    Attributes:
+        suffix: behind every text.
+        max_tokens: of a text, suffix included: as many positions as the text embedder has.
+    """
+
+    suffix: str = Field(default="", max_length=limits.MAX_INSTRUCTION)
+    max_tokens: Count = Field(ge=1, le=MAX_TEXT_TOKENS)
+
+
 class DualEncoderManifest(Manifest):
     """The manifest of the kind "dual_encoder".
 
     Graphs: "encoder" takes ``fbank`` (W, 998, 128), where its model was trained on padded batches also
     ``frame_padding`` (W, 998), and gives ``audio_embedding`` (W, E) of any length; "text_embedder" takes ``token_ids``
     and ``attention_mask`` (N, S) and gives ``embedding`` (N, E) of unit length. With :attr:`patches`, "stem" takes
-    ``patches`` (P, frames, 128) and gives ``vectors`` (P, D), and the encoder takes ``vectors`` (W, patches, D).
+    ``patches`` (P, frames, 128) and gives ``vectors`` (P, D), and the encoder takes ``vectors`` (W, patches, D). With
+    :attr:`clip`, the encoder takes ``log_mel`` (W, frames, M) of clips in place of windows.
 
     Attributes:
-        labels: sounds that the model chooses from, each once.
+        labels: sounds that the model chooses from, each once; with :attr:`clip` there may be none.
         prompt: makes a text of a label, which takes the place of ``{}``: "a recording of {}".
         embedding_size: size of both embeddings, E.
         instruction: text before every text that goes to the text embedder; captions do not contain it.
         text_tokenizer: text → the text embedder's ids.
         patches: absent where the encoder hears filter banks itself.
+        clip: absent where the model hears the windows of a stream.
+        text: absent where texts are written as captions are.
+        logit_scale: factor of the cosines before a softmax over texts; absent where none was learnt.
     """
 
     roles: ClassVar[frozenset[str]] = frozenset({STEM, "encoder", "text_embedder"})
 
     kind: Literal["dual_encoder"] = DUAL_ENCODER
-    labels: list[Annotated[str, StringConstraints(max_length=limits.MAX_LABEL)]] = Field(
-        min_length=1, max_length=limits.MAX_LABELS
-    )
+    labels: list[Annotated[str, StringConstraints(max_length=limits.MAX_LABEL)]] = Field(max_length=limits.MAX_LABELS)
     prompt: str = Field(default=_BLANK, max_length=limits.MAX_PROMPT)
     embedding_size: Count = Field(ge=1, le=limits.MAX_EMBEDDING_SIZE)
     instruction: str = Field(default="", max_length=limits.MAX_INSTRUCTION)
     text_tokenizer: BundleFile
     patches: PatchRule | None = None
+    clip: ClipRule | None = None
+    text: TextRule | None = None
+    logit_scale: Number | None = Field(default=None, gt=0.0, le=limits.MAX_LOGIT_SCALE)
 
     @field_validator("prompt")
     @classmethod
@@ -81,6 +99,7 @@ class DualEncoderManifest(Manifest):
 
     @model_validator(mode="after")
     def _fits_its_graphs(self) -> DualEncoderManifest:
+        self._check_clip()
         check_stem(self.patches, self.graphs)
         texts = self.texts()
         if not all(plain_text(label) for label in self.labels) or len(set(texts)) < len(texts):
@@ -89,9 +108,30 @@ class DualEncoderManifest(Manifest):
         self.check_axis("text_embedder", "embedding", self.embedding_size, "embedding_size")
         return self
 
+    def _check_clip(self) -> None:
+        if self.clip is None:
+            if not self.labels:
+                raise ValueError("labels is empty: there is nothing to choose from")
+            if self.text:
+                raise ValueError("there is a rule for texts as they are written, but none for clips")
+            return
+        if self.patches:
+            raise ValueError("a model that hears clips hears no patches of windows")
+        if abs(self.clip.samples - self.window_s * self.sample_rate) >= 1.0:
+            raise ValueError(
+                f"clip.samples is {self.clip.samples}, but window_s is {self.window_s:g} at a sample_rate of "
+                f"{self.sample_rate}"
+            )
+        self.check_axis("encoder", LOG_MEL, self.clip.mel.bins, "clip.mel.bins")
+
     def own_files(self) -> list[BundleFile]:
-        """The tokenizer."""
-        return [self.text_tokenizer]
+        """The tokenizer, and the mel filters of one that hears clips."""
+        return [self.text_tokenizer, *([self.clip.mel.filters] if self.clip else [])]
+
+    @property
+    def hears_windows(self) -> bool:
+        """See :class:`edge_aac.bundle.manifest.Manifest`."""
+        return self.clip is None
 
     def texts(self) -> list[str]:
         """The caption for each label: lower-case, without punctuation."""
@@ -271,5 +311,15 @@ class DualEncoderKind:
 
     @staticmethod
     def open(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any]) -> DualEncoder:
-        """Load the model."""
+        """Load the model.
+
+        Raises:
+            DataError: it hears clips of its own.
+        """
+        manifest = bundle.manifest_of(DualEncoderManifest)
+        if not manifest.hears_windows:
+            raise DataError(
+                f"bundle {bundle.opened_as!r} hears clips of {manifest.window_s:g} s at {manifest.sample_rate} Hz, no "
+                "windows of a stream: name the sounds of files with it, by `edge-aac label`"
+            )
         return DualEncoder(bundle, options, choices)

@@ -26,6 +26,9 @@ from edge_aac.models.rerank import incomparable
 FRAMES, MEL_BINS = 998, 128
 """Of the filter bank of one window."""
 
+LOG_MEL = "log_mel"
+"""Input of an encoder that hears clips."""
+
 Size: TypeAlias = int | str
 """A number, or the name of a size that stands in several places."""
 
@@ -99,6 +102,11 @@ def behind_stem(encoder: GraphContract, patches: PatchRule | None) -> GraphContr
     if patches is None:
         return encoder
     return GraphContract({VECTORS: _floats("windows", patches.count, _VECTOR)}, encoder.outputs)
+
+
+def clip_encoder(frames: int, bins: int) -> GraphContract:
+    """The contract of an encoder that hears clips: their log-mel, in dB."""
+    return GraphContract({LOG_MEL: _floats("windows", frames, bins)}, AUDIO_ENCODER.outputs)
 
 
 TEXT_EMBEDDING = "text embedding size"

@@ -140,7 +140,8 @@ class CaptionerSettings(BaseModel):
     prompt: str | None = Field(
         default=None,
         max_length=limits.MAX_PROMPT,
-        description="Text around each label of a dual_encoder, with {} in the label's place.",
+        description="Text around each label of a dual_encoder, with {} in the label's place; of a prompted bundle the "
+        "prompt that windows are described by.",
         examples=["the sound of {}"],
         json_schema_extra={"flag": "--prompt", "env": "EDGE_AAC_PROMPT", "absent": _BUNDLES_OWN},
     )

@@ -101,7 +101,12 @@ def to_arrays(
     Returns:
         Token ids and attention mask (1 = token, 0 = padding), both (N, S) int64.
     """
-    rows = [encoding.ids for encoding in tokenizer.encode_batch([(instruction + text).strip() for text in texts])]
+    return verbatim_arrays(tokenizer, [(instruction + text).strip() for text in texts])
+
+
+def verbatim_arrays(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """As :func:`to_arrays`, the texts as they are."""
+    rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     # One column at least: a text of no tokens is padding, not nothing.
     ids = np.zeros((len(rows), max(1, *(len(row) for row in rows))), dtype=np.int64)
     mask = np.zeros_like(ids)

@@ -93,8 +93,11 @@ class Trial:
         Raises:
             DataError: the encoder cannot, or gives another shape than (1, ``size``), or no numbers.
         """
-        embedding = self._run("encoder", "a window", lambda: embed(trial_window()))
-        self._check("encoder", "audio_embedding", embedding, (1, size))
+        self.embed_sound("a window", lambda: embed(trial_window()), size)
+
+    def embed_sound(self, given: str, embed: Callable[[], Array], size: int) -> None:
+        """As :meth:`embed_window`, of what an encoder hears that is no window; ``given`` is its name in messages."""
+        self._check("encoder", "audio_embedding", self._run("encoder", given, embed), (1, size))
 
     def decode(self, decoder: CandidateDecoder, encoded: Encoded, rules: DecodingRules, vocabulary_size: int) -> None:
         """Feed the decoder its first token and, at the last position that a caption can have, the last of its tokens.

@@ -9,6 +9,7 @@ from edge_aac.records.clip import Clip
 from edge_aac.records.event import Event
 from edge_aac.records.gap import Gap, GapReason
 from edge_aac.records.health import ClipsHealth, Health, PublishedLatencyMs, SinkHealth
+from edge_aac.records.labels import Labels, NamedLabel, Pooling, Scoring
 from edge_aac.records.registry import known_kinds, parse_record, record_class
 
 __all__ = [
@@ -20,11 +21,15 @@ __all__ = [
     "Gap",
     "GapReason",
     "Health",
+    "Labels",
     "LatencyMs",
     "Model",
+    "NamedLabel",
+    "Pooling",
     "PublishedLatencyMs",
     "Record",
     "Score",
+    "Scoring",
     "SinkHealth",
     "TimeSpan",
     "as_text",

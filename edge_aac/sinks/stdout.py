@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Callable, Iterable
 from typing import Literal, Protocol, TextIO
 
 from pydantic import Field
@@ -70,6 +71,7 @@ class StdoutSink:
     Args:
         output_format: "auto" is text on a terminal, JSON Lines elsewhere.
         stream: where to; standard output by default.
+        lines: gives the lines of a record in a form of its own, in place of ``output_format``.
 
     Raises:
         DeviceError: standard output is closed.
@@ -77,8 +79,15 @@ class StdoutSink:
 
     Settings = StdoutSettings
 
-    def __init__(self, output_format: Format = "auto", *, stream: TextStream | None = None) -> None:
+    def __init__(
+        self,
+        output_format: Format = "auto",
+        *,
+        stream: TextStream | None = None,
+        lines: Callable[[Record], Iterable[str]] | None = None,
+    ) -> None:
         self._stream = stream or _standard_output()
+        self._lines = lines
         self._as_text = output_format == "text" or (output_format == "auto" and self._stream.isatty())
 
     @classmethod
@@ -93,8 +102,16 @@ class StdoutSink:
 
     def publish(self, record: Record) -> None:
         """See :class:`edge_aac.sinks.contract.Sink`; raises BrokenPipeError when the reader has gone."""
+        if self._lines is not None:
+            self.write(self._lines(record))
+        else:
+            self.write([record.line() if self._as_text else record.to_json()])
+
+    def write(self, lines: Iterable[str]) -> None:
+        """Write lines that are no record, as a table's heading; errors as :meth:`publish`."""
+        to_people = self._as_text or (self._lines is not None and self._stream.isatty())
         try:
-            self._stream.write((escaped(record.line()) if self._as_text else record.to_json()) + "\n")
+            self._stream.write("".join(f"{escaped(line) if to_people else line}\n" for line in lines))
             self._stream.flush()
         except BrokenPipeError:
             raise

@@ -137,7 +137,7 @@ class FileCaptioner:
     def _windows(self, path: Path) -> Iterator[Window]:
         """Windows of a file that may be read; whatever the system says of it is an error of that file."""
         try:
-            _refuse_endless(path)
+            refuse_endless(path)
             yield from file_windows(path, self._hop_samples)
         except OSError as error:
             # Of a file that is removed, a network that is gone, a disk that is damaged.
@@ -177,7 +177,7 @@ class _Silence:
         )
 
 
-def _refuse_endless(path: Path) -> None:
+def refuse_endless(path: Path) -> None:
     """Refuse what is there and is neither a file nor a pipe; what is wrong with those is told when they are opened.
 
     Raises:

@@ -109,7 +109,7 @@ that reranks its candidates. It hears 10 s at a time.
 
 ## Data
 {manifest["attributions"][0]}.
-{len(recordings)} {used}: {licensed}.
+{len(recordings)} {used}: {licensed.rstrip(".")}.
 Each recording with its title, author, licence and source stands in [`{ATTRIBUTIONS}`]({ATTRIBUTIONS}).
 The weights are passed on under {manifest["license"]}, as the recordings have it; the licences of the single
 recordings stay as they are.

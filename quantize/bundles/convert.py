@@ -114,7 +114,7 @@ def convert_published(  # noqa: PLR0913, PLR0917 - what a conversion needs
             "quality": {},
         }
         write_manifest(folder, manifest)
-        _write_card(folder / CARD, provenance, manifest)
+        write_card(folder / CARD, provenance, manifest, ("decoding", "rerank"))
     return output
 
 
@@ -178,7 +178,15 @@ def card_licence(folder: Path) -> str | None:
     return stated.group(1) if stated else None
 
 
-def _write_card(path: Path, provenance: Provenance, manifest: dict[str, Any]) -> None:
+def write_card(path: Path, provenance: Provenance, manifest: dict[str, Any], shown: Sequence[str]) -> None:
+    """The model card of a converted bundle.
+
+    Args:
+        path: file to write.
+        provenance: names, licences and sources.
+        manifest: the bundle's.
+        shown: parts of the manifest that the card shows, as far as it has them.
+    """
     graphs: Sequence[tuple[str, dict[str, Any]]] = [(role, forms[0]) for role, forms in manifest["graphs"].items()]
     rows = "\n".join(
         f"| {role} | `{graph['file']}` | {graph['precision']} | {graph['max_abs_difference']:.1e} |"
@@ -200,7 +208,7 @@ Nothing was trained or changed; how well it captions was not measured here. Each
 
 Decoding as published:
 ```json
-{json.dumps({"decoding": manifest["decoding"], "rerank": manifest["rerank"]}, indent=1)}
+{json.dumps({name: manifest[name] for name in shown if name in manifest}, indent=1)}
 ```
 """,
         encoding="utf-8",

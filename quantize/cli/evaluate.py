@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +11,14 @@ import typer
 from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.commands.setting_options import option
 from edge_aac.terminal import escaped
+from quantize.cli.evaluate_tasks import Asked, Task, check_options, count_aloud, evaluate_task, task_run
 from quantize.cli.options import OutliersOption, sentence_embedder_of
 from quantize.evaluation.corpus import CorpusFormat
+from quantize.evaluation.tasks.listening import Compared
 
 if TYPE_CHECKING:
     from edge_aac.models.opening import CaptioningModel
+    from quantize.evaluation.corpus import CaptionedCorpus
     from quantize.evaluation.evaluate import MetricChoices
     from quantize.evaluation.everyday.evaluate import SoundsAsked
 
@@ -31,7 +35,13 @@ EXAMPLES = """Examples:
   edge-aac evaluate --bundle seed-1/,seed-2/ --weights 0.6,0.4 --data esc10/
 
   edge-aac evaluate --bundle dcase2023 --manifest clotho_captions_evaluation.csv --audio evaluation/ --format clotho
+
+  edge-aac evaluate --task classify --bundle my-labels --data ESC-50/ --fold 1 --template "this is a sound of {}"
+
+  edge-aac evaluate --task retrieve --bundle dcase2023 --data clotho/ --split evaluation --output report/
 """
+
+FOLD = 4
 
 
 @evaluate.command(epilog=EXAMPLES)
@@ -51,7 +61,31 @@ def evaluate_verb(
             help="Folder with clips.csv, for events and scenes; may be repeated for a bundle of everyday sounds.",
         ),
     ] = None,
-    fold: Annotated[int, typer.Option(help="Recordings that the bundle was not trained on.")] = 4,
+    task: Annotated[
+        Task | None,
+        typer.Option(help="Measure a task on a published set in --data, in place of events and scenes."),
+    ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(
+            help="Recordings that the bundle was not trained on; of a task all folds, where none is given.",
+            show_default=str(FOLD),
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Part of a set with splits; default: what its authors test on.")
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(help='Makes a text of a label, as "this is a sound of {}"; default: the bundle\'s, or "{}".'),
+    ] = None,
+    compare: Annotated[
+        Compared | None,
+        typer.Option(
+            help="What of a recording is compared with texts: its sound, or its caption. Default: its sound, where the "
+            "bundle compares sounds with texts."
+        ),
+    ] = None,
     scenes: Annotated[int, typer.Option(min=1, help="Two-sound scenes, every second one a sequence.")] = 200,
     absent: Annotated[
         list[str] | None,
@@ -90,8 +124,16 @@ def evaluate_verb(
     from quantize.evaluation.everyday.evaluate import SoundsAsked
 
     folders = tuple(data or ())
+    check_options(task, lambda name: _from(context, name, "COMMANDLINE"))
+    if task is not None:
+        overruled = {"candidates": candidates, "min_familiarity": min_familiarity, "min_confidence": min_confidence}
+        run = task_run(task, bundle, folders, fold, split)
+        run = replace(run, weights=_weights(weights), choices=overruled, seed=seed, compared=compare, template=template)
+        _print(evaluate_task(task, run, Asked(output, sentence_embedder, spice)))
+        return
     if manifest and _exported(context, "data"):
         folders = ()  # what is exported for all commands gives way to what is set for this one
+    fold = FOLD if fold is None else fold
     if bool(folders) == (manifest is not None):
         raise UsageError("give either --data (events and scenes) or --manifest (reference captions)")
     if output:
@@ -118,25 +160,36 @@ def evaluate_verb(
         from quantize.evaluation.caption_metrics import check_installed
 
         check_installed()
-        choices = evaluation.MetricChoices(sentence_embedder_of(sentence_embedder), spice)
+        metrics = evaluation.MetricChoices(sentence_embedder_of(sentence_embedder), spice)
         captioner = open_captioning(bundle, shares, candidates=candidates, choices=decided)
-        scores, corpus = evaluation.evaluate_corpus(
-            captioner, manifest, audio, manifest_format, seed, choices, _count_aloud
-        )
-        for name, why in corpus.skipped.items():
-            typer.echo(escaped(f"skipped {name}: {why}"), err=True)
-        typer.echo(f"{len(corpus.recordings)} recordings, {len(corpus.skipped)} skipped")
-        if output:
-            evaluation.write_corpus(output, scores, corpus)
+        corpus = evaluation.evaluate_corpus(captioner, manifest, audio, manifest_format, seed, metrics, count_aloud)
+        scores = _told_corpus(*corpus, output)
     _print(scores)
     if output:
         typer.echo(f"report written to {output}", err=True)
 
 
+def _told_corpus(scores: dict[str, Any], corpus: CaptionedCorpus, output: Path | None) -> dict[str, Any]:
+    """The scores of a corpus, after what was skipped is told and the report is written."""
+    from quantize.evaluation.evaluate import write_corpus
+
+    for name, why in corpus.skipped.items():
+        typer.echo(escaped(f"skipped {name}: {why}"), err=True)
+    typer.echo(f"{len(corpus.recordings)} recordings, {len(corpus.skipped)} skipped")
+    if output:
+        write_corpus(output, scores, corpus)
+    return scores
+
+
 def _exported(context: typer.Context, name: str) -> bool:
     """Whether an option was set for all commands, in the environment."""
+    return _from(context, name, "ENVIRONMENT")
+
+
+def _from(context: typer.Context, name: str, origin: str) -> bool:
+    """Whether an option's value comes from there."""
     source = context.get_parameter_source(name)
-    return source is not None and source.name == "ENVIRONMENT"
+    return source is not None and source.name == origin
 
 
 def _tell_unattributed(captioner: CaptioningModel, fold: int) -> None:
@@ -225,11 +278,6 @@ def _weights(text: str | None) -> tuple[float, ...] | None:
         return check_weights(tuple(float(part) for part in split_weights(text)))
     except ValueError as error:
         raise UsageError(f"--weights {text!r} are no weights of bundles: give numbers above 0, as 0.6,0.4") from error
-
-
-def _count_aloud(done: int) -> None:
-    if done % 100 == 0:
-        typer.echo(f"{done} recordings", err=True)
 
 
 def _print(scores: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def pull_verb(
     download_only: Annotated[bool, typer.Option("--download-only", help="Fetch and verify; convert nothing.")] = False,
 ) -> None:
     """Fetch published weights, verify them and make a bundle of them."""
-    from quantize.hub.registry import load_registry
+    from quantize.hub.registry import BUNDLES, load_registry
 
     registry = load_registry()
     if name is None or list_names:
@@ -63,8 +63,9 @@ def pull_verb(
         output=output,
         download_only=download_only,
     )
-    if source.kind == "captioner" and not download_only:
-        typer.echo(f"use it: edge-aac stream --bundle {place if output else name}", err=True)
+    if source.kind in BUNDLES and not download_only:
+        use = "stream" if source.kind == "captioner" else "label FILE --labels LABEL…"
+        typer.echo(f"use it: edge-aac {use} --bundle {place if output else name}", err=True)
     typer.echo(place)
 
 

@@ -18,9 +18,10 @@ from edge_aac.engines.tensor_rt.engine import GpuIdentity, this_gpu
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from quantize.device.calibration import stage_calibration, stored_calibration
 from quantize.device.check_windows import check_windows
+from quantize.device.clip_encoders import build_clip_encoder
 from quantize.device.cpu.forms import CPU, Check, make_cpu_forms
 from quantize.device.gate import agreement, caption_check_windows
-from quantize.device.places import open_for_build, output_folder
+from quantize.device.places import open_for_build, output_folder, parent_of
 from quantize.device.report import BuildReport
 from quantize.device.store import BuildStore, build_store
 from quantize.device.tensorrt.forms import Planned, PlanOptions, make_plans, step_back
@@ -83,8 +84,12 @@ def build_engines(options: BuildOptions, log: Log) -> BuildReport:
         DataError: a file of the bundle is not what it should be, or a form cannot be made.
     """
     started = time.monotonic()
-    gpu, without = _gpu(options.backend)
     source = open_for_build(options.bundle)
+    if not source.manifest.hears_windows:
+        if options.backend == TENSORRT:
+            raise DataError(f"no TensorRT engines are built of a model of clips, as bundle {options.bundle!r} is one")
+        return build_clip_encoder(source, options.output, options.leave, log)
+    gpu, without = _gpu(options.backend)
     parents = {role: parent_of(source, role) for role in source.manifest.graphs}
     if gpu and source.manifest.calibration is None and options.recordings is None:
         raise InputMissingError(
@@ -110,18 +115,6 @@ def _gpu(backend: Backend) -> tuple[GpuIdentity | None, str]:
         if backend == "tensorrt":
             raise
         return None, f"no TensorRT engines: {missing}"
-
-
-def parent_of(source: Bundle, role: GraphRole) -> Graph:
-    """The exported fp32 form of a graph, which other forms are made from.
-
-    Raises:
-        DataError: the bundle holds none.
-    """
-    for form in source.manifest.graphs[role]:
-        if not form.parent_sha256 and (form.backend, form.precision) == (CPU, "fp32"):
-            return form
-    raise DataError(f"bundle {source.opened_as!r} holds no fp32 graph of its {role}: export it again")
 
 
 def _needed_bytes(source: Bundle, parents: dict[GraphRole, Graph], folder: Path, plans: int) -> int:

@@ -15,6 +15,7 @@ from edge_aac.bundle.store import (
     read_bundle,
     user_bundles_folder,
 )
+from edge_aac.engines.contract import ONNX_RUNTIME
 from edge_aac.errors import DataError, EdgeAacError
 from quantize.files import bundle_at
 
@@ -43,7 +44,7 @@ def _sound(bundle: Bundle) -> Bundle:
         InputMissingError, DataError: a file that no build can write again is missing or another one, or the model is of
             another kind than engines are built for.
     """
-    manifest = bundle.manifest_of(Seq2SeqManifest)
+    manifest = bundle.manifest_of(Seq2SeqManifest) if bundle.manifest.hears_windows else bundle.manifest
     built = {role: built_forms(bundle, role) for role in manifest.graphs}
     exported = {role: [form for form in forms if not form.parent_sha256] for role, forms in manifest.graphs.items()}
     for file in manifest.model_copy(update={"graphs": exported}).files():
@@ -54,6 +55,18 @@ def _sound(bundle: Bundle) -> Bundle:
         for role, forms in manifest.graphs.items()
     }
     return Bundle(bundle.folder, manifest.model_copy(update={"graphs": graphs}), bundle.opened_as)
+
+
+def parent_of(source: Bundle, role: GraphRole) -> Graph:
+    """The exported fp32 form of a graph, which other forms are made from.
+
+    Raises:
+        DataError: the bundle holds none.
+    """
+    for form in source.manifest.graphs[role]:
+        if not form.parent_sha256 and (form.backend, form.precision) == (ONNX_RUNTIME, "fp32"):
+            return form
+    raise DataError(f"bundle {source.opened_as!r} holds no fp32 graph of its {role}: export it again")
 
 
 def built_forms(bundle: Bundle, role: GraphRole) -> list[Graph]:

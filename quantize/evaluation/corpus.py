@@ -8,8 +8,7 @@ from enum import Enum
 
 from edge_aac.audio.windows import WINDOW_SAMPLES, file_windows
 from edge_aac.errors import DataError, InputMissingError
-from edge_aac.models.contract import ScoredCaption
-from edge_aac.models.opening import CaptioningModel
+from edge_aac.models.contract import ScoredCaption, WindowModel
 from edge_aac.models.seq2seq import window_rng
 from quantize.captioning import described
 from quantize.data.manifests import CaptionedClip, Manifest
@@ -43,7 +42,7 @@ class CaptionedCorpus:
 
 
 def caption_corpus(
-    captioner: CaptioningModel, manifest: Manifest, seed: int, progress: Callable[[int], None] = lambda done: None
+    captioner: WindowModel, manifest: Manifest, seed: int, progress: Callable[[int], None] = lambda done: None
 ) -> CaptionedCorpus:
     """Caption every clip; those that cannot be used are skipped and listed.
 
@@ -65,7 +64,7 @@ def caption_corpus(
     return corpus
 
 
-def _caption_clip(captioner: CaptioningModel, clip: CaptionedClip, seed: int) -> CaptionedRecording:
+def _caption_clip(captioner: WindowModel, clip: CaptionedClip, seed: int) -> CaptionedRecording:
     waveform = decoded_stretch(clip.path, clip.start_s, clip.duration_s)
     windows = ((window, window_rng(seed, window.start)) for window in file_windows([waveform], WINDOW_SAMPLES))
     captions = [description.best for description in described(captioner, windows)]

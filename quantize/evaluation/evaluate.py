@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from edge_aac import records
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import MANIFEST, Seq2SeqManifest
 from edge_aac.bundle.store import Bundle
@@ -115,38 +116,48 @@ def evaluate_corpus(
         EdgeAacError: see :mod:`quantize.evaluation.corpus` and :mod:`quantize.evaluation.caption_metrics`.
     """
     corpus = caption_corpus(captioner, read_manifest(kind.value, manifest, audio), seed, progress)
+    command = f"edge-aac evaluate --manifest {manifest.name} --format {kind.value} --seed {seed}"
+    return {**run_facts(captioner, command, seed), **corpus_tables(corpus, manifest, metrics)}, corpus
+
+
+def corpus_tables(corpus: CaptionedCorpus, manifest: Path, metrics: MetricChoices) -> dict[str, Any]:
+    """Facts of a captioned corpus and the metrics of its captions, as entries of the scores.
+
+    Args:
+        corpus: captions and their references.
+        manifest: table that the references are from.
+        metrics: choices of metrics.
+
+    Raises:
+        EdgeAacError: see :mod:`quantize.evaluation.caption_metrics`.
+    """
     table = caption_metrics(
         [recording.best.text for recording in corpus.recordings],
         [recording.references for recording in corpus.recordings],
         metrics.embedder,
         metrics.spice,
     )
-    command = f"edge-aac evaluate --manifest {manifest.name} --format {kind.value} --seed {seed}"
-    scores = {
-        **run_facts(captioner, command, seed),
-        "corpus": {
-            "manifest": manifest.name,
-            "manifest_sha256": file_sha256(manifest),
-            "recordings": len(corpus.recordings),
-            "windows": sum(recording.windows for recording in corpus.recordings),
-            "caption_of_a_recording": "that of its 10 s window with the highest hybrid score",
-            "skipped": corpus.skipped,
-        },
-        "caption_metrics": table,
+    facts = {
+        "manifest": manifest.name,
+        "manifest_sha256": file_sha256(manifest),
+        "recordings": len(corpus.recordings),
+        "windows": sum(recording.windows for recording in corpus.recordings),
+        "caption_of_a_recording": "that of its 10 s window with the highest hybrid score",
+        "skipped": corpus.skipped,
     }
-    return scores, corpus
+    return {"corpus": facts, "caption_metrics": table}
 
 
-def check_output(output: Path) -> None:
+def check_output(output: Path, plots: bool = True) -> None:
     """Before anything is measured: the folder can be written, and what draws the plots is there.
 
     Raises:
         InputMissingError: ``output`` cannot be a folder.
-        DeviceError: matplotlib is not installed.
+        DeviceError: there are ``plots``, and matplotlib is not installed.
     """
     from importlib.util import find_spec
 
-    if find_spec("matplotlib") is None:
+    if plots and find_spec("matplotlib") is None:
         raise DeviceError(f"the report needs the package 'matplotlib', which is not installed: {INSTALL}")
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -195,10 +206,11 @@ def write_results(
     heads: Sequence[str],
     rows: Sequence[Sequence[object]],
     page: Callable[[], str],
+    table_file: str = CAPTIONS_FILE,
 ) -> None:
     """Write scores, captions (``heads``, ``rows``) and the page; what took long to measure before anything is drawn."""
     (output / SCORES_FILE).write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-    with (output / CAPTIONS_FILE).open("w", newline="", encoding="utf-8") as stream:
+    with (output / table_file).open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(heads)
         table.writerows(rows)
@@ -222,6 +234,26 @@ def run_facts(captioner: CaptioningModel, command: str, seed: int) -> dict[str, 
         "precision": captioner.identity.precision,
         "method": rules.method,
         "candidates": rules.candidates,
+        "seed": seed,
+    }
+
+
+class Identified(Protocol):
+    """A model that says which it is."""
+
+    @property
+    def identity(self) -> records.Model: ...
+
+
+def model_facts(model: Identified, bundle: Bundle, command: str, seed: int) -> dict[str, Any]:
+    """:func:`run_facts` of a model of any kind; of ``bundle`` where it is no captioner."""
+    if isinstance(model, (Captioner, Ensemble)):
+        return run_facts(model, command, seed)
+    return {
+        "schema": SCHEMA,
+        "measured_by": command,
+        "bundle": _bundle(bundle),
+        "precision": model.identity.precision,
         "seed": seed,
     }
 

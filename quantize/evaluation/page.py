@@ -64,7 +64,9 @@ def table(heads: Sequence[str], rows: Iterable[Row], numbers: Iterable[int] = ()
 def page(scores: Mapping[str, Any], sections: Iterable[str]) -> str:
     """The whole page of a bundle's scores."""
     bundle = scores["bundle"]
-    about = f"version {bundle['version']} · {scores['precision']} · {scores['candidates']} candidates"
+    about = f"version {bundle['version']} · {scores['precision']}"
+    if "candidates" in scores:
+        about += f" · {scores['candidates']} candidates"
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{escape(str(bundle["name"]))}: evaluation</title><style>{_STYLE}</style></head><body>

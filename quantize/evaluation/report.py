@@ -94,6 +94,19 @@ _SUMMARY = (
     ("absent_windows", "no_known_class_named", "absent classes, no known class named"),
     ("absent_windows", "parent_unknown_or_nothing", "absent sounds, no other one named"),
     ("reliability", "expected_calibration_error", "expected calibration error of named sounds"),
+    ("classification", "accuracy", "zero-shot labels, right one first"),
+    ("classification", "top_label_right", "zero-shot labels, a right one first"),
+    ("classification", "map", "zero-shot labels, mAP"),
+    ("text_to_audio", "r_at_1", "recordings by a text, R@1"),
+    ("text_to_audio", "r_at_5", "recordings by a text, R@5"),
+    ("text_to_audio", "r_at_10", "recordings by a text, R@10"),
+    ("text_to_audio", "map_at_10", "recordings by a text, mAP@10"),
+    ("audio_to_text", "r_at_1", "texts by a recording, R@1"),
+    ("audio_to_text", "r_at_5", "texts by a recording, R@5"),
+    ("audio_to_text", "r_at_10", "texts by a recording, R@10"),
+    ("audio_to_text", "map_at_10", "texts by a recording, mAP@10"),
+    ("question_answering", "accuracy", "questions, right answer"),
+    ("question_answering", "majority_answers_by_kind", "questions, each kind's majority answer"),
 )
 """Group and name of each measure, and its words."""
 

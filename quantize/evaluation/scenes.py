@@ -46,6 +46,10 @@ CARD_KEYS: Mapping[str, tuple[str, ...]] = {
     "outlier_windows": ("count", "no_class_named"),
     "absent_windows": ("count", "no_known_class_named", "parent_unknown_or_nothing", "classes"),
     "reliability": ("names", "expected_calibration_error"),
+    "classification": ("count", "labels", "accuracy", "top_label_right", "map"),
+    "text_to_audio": ("count", "pool", "r_at_1", "r_at_5", "r_at_10", "map_at_10"),
+    "audio_to_text": ("count", "pool", "r_at_1", "r_at_5", "r_at_10", "map_at_10"),
+    "question_answering": ("count", "accuracy", "majority_answers_by_kind"),
 }  # fmt: skip
 """What of each group goes into the bundle's manifest and card."""
 
@@ -80,7 +84,9 @@ def manifest_quality(scores: Mapping[str, Any]) -> dict[str, Any]:
     if not str(scores.get("schema", "")).startswith("edge-aac/scores/"):
         return dict(scores)
     head = {
-        name: scores[name] for name in ("measured_by", "precision", "candidates", "held_out_fold") if name in scores
+        name: scores[name]
+        for name in ("measured_by", "precision", "candidates", "held_out_fold", "measured_on")
+        if name in scores
     }
     groups = {
         group: {name: _without_intervals(scores[group][name]) for name in names if name in scores[group]}

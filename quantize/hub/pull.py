@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from edge_aac.bundle.store import user_bundles_folder
-from edge_aac.errors import DataError, UsageError
+from edge_aac.errors import DataError, InputMissingError, UsageError
 from quantize.hub.download import Fetched, amount, fetch, missing_bytes
 from quantize.hub.listing import Hub, Listing, list_files
-from quantize.hub.registry import Registry, Role, Source
+from quantize.hub.registry import BUNDLES, Registry, Role, Source
 from quantize.hub.release import fetch_release
 from quantize.hub.space import Need, check_room
 from quantize.progress import Log
@@ -30,7 +33,7 @@ def pull(
     output: Path | None = None,
     download_only: bool = False,
 ) -> Path:
-    """Fetch a known name with its parts; make a bundle of a captioner, try whether anything else loads.
+    """Fetch a known name with its parts; make a bundle of what becomes one, try whether anything else loads.
 
     Args:
         name: name of a model in the registry.
@@ -51,9 +54,14 @@ def pull(
         DataError: a file is not what the hub lists, or it does not load or convert.
     """
     source = registry.source(name)
-    becomes_bundle = source.kind == "captioner" and not download_only
+    becomes_bundle = source.kind in BUNDLES and not download_only
     if output is not None and not becomes_bundle:
         raise UsageError("--output is the folder of a bundle, and none is made here: leave it out")
+    if source.by_hand:
+        raise InputMissingError(
+            f"{name} ({source.size}, licence {source.license}) is published at {source.by_hand}, on no hub, and its "
+            f"hashes are not known here, so it is not fetched: fetch {', '.join(source.files)} from there yourself"
+        )
     if source.address:
         return _release(source, hub, log, revision, download_only)
     listings: dict[str, Listing] = {MAIN: list_files(hub, source, revision)}
@@ -69,7 +77,7 @@ def pull(
         bundle = output or user_bundles_folder() / name
         check_output(bundle)
         needs.append(Need(bundle, sum(listing.size for listing in listings.values()), "--output"))
-        finish = _converter(name, bundle)
+        finish = _converter(name, bundle) if source.kind == "captioner" else _clap_converter(name, bundle)
     check_room(needs)
     fetched = {role: fetch(hub, listing, log) for role, listing in listings.items()}
     if download_only:
@@ -125,10 +133,7 @@ def _converter(name: str, bundle: Path) -> Finish:
     from quantize.bundles.convert import Provenance, convert_published
 
     def convert(fetched: Mapping[str, Fetched], log: Log) -> Path:
-        main = fetched[MAIN].listing
-        provenance = Provenance(
-            name=name, version=main.commit[:12], license=main.license, attributions=attributions(fetched)
-        )
+        provenance = Provenance(**_origin(name, fetched))
         roles: tuple[Role, Role] = ("text_embedder", "tokenizer")
         instructor, tokenizer = (fetched[role].folder for role in roles)
         return convert_published(fetched[MAIN].folder, instructor, tokenizer, bundle, provenance, log)
@@ -136,9 +141,53 @@ def _converter(name: str, bundle: Path) -> Finish:
     return convert
 
 
+def _clap_converter(name: str, bundle: Path) -> Finish:
+    from quantize.bundles.convert import Provenance
+    from quantize.bundles.convert_clap import convert_clap
+
+    def convert(fetched: Mapping[str, Fetched], log: Log) -> Path:
+        with _beside(fetched) as folder:
+            return convert_clap(folder, bundle, Provenance(**_origin(name, fetched)), log)
+
+    return convert
+
+
+def _origin(name: str, fetched: Mapping[str, Fetched]) -> dict[str, Any]:
+    """A bundle's provenance."""
+    main = fetched[MAIN].listing
+    return {
+        "name": name,
+        "version": main.commit[:12],
+        "license": main.license,
+        "attributions": attributions(fetched),
+    }
+
+
+@contextmanager
+def _beside(fetched: Mapping[str, Fetched]) -> Iterator[Path]:
+    """A folder in which what was fetched lies as its loaders look for it: the parts in folders beside the weights."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for name in fetched[MAIN].sha256:
+            link = folder / name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to((fetched[MAIN].folder / name).absolute())
+        for role, part in fetched.items():
+            if role != MAIN:
+                (folder / role).symlink_to(part.folder.absolute(), target_is_directory=True)
+        yield folder
+
+
 def _loads(fetched: Mapping[str, Fetched], log: Log) -> Path:
-    """Try what stands alone."""
+    """Try what becomes no bundle."""
     main = fetched[MAIN]
+    if main.listing.source.kind == "clapcap":
+        from quantize.models.clap.loading import load_clapcap_weights
+
+        with _beside(fetched) as folder:
+            load_clapcap_weights(folder)
+        log(f"it loads; its tokenizer is in {fetched['gpt2'].folder}, to be put beside it as gpt2/")
+        return main.folder / main.listing.source.files[0]
     {"text-embedder": _try_text_embedder, "tokenizer": _try_tokenizer, "beats": _try_beats}[main.listing.source.kind](
         main
     )

@@ -12,9 +12,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_
 from edge_aac.errors import ConfigError, InputMissingError, UsageError, first_complaint
 from edge_aac.toml_files import TomlError, parse_toml
 
-Kind = Literal["captioner", "text-embedder", "tokenizer", "beats", "tagger"]
-Role = Literal["text_embedder", "tokenizer"]
-PART_KINDS: dict[Role, Kind] = {"text_embedder": "text-embedder", "tokenizer": "tokenizer"}
+Kind = Literal["captioner", "text-embedder", "tokenizer", "beats", "tagger", "clap", "laion-clap", "clapcap", "pengi"]
+Role = Literal["text_embedder", "tokenizer", "gpt2"]
+PART_KINDS: dict[Role, Kind] = {"text_embedder": "text-embedder", "tokenizer": "tokenizer", "gpt2": "tokenizer"}
+PARTS: dict[Kind, set[Role]] = {"captioner": {"text_embedder", "tokenizer"}, "clap": {"gpt2"}, "clapcap": {"gpt2"}}
+"""Parts that a kind is completed by; the others stand alone."""
+BUNDLES: frozenset[Kind] = frozenset({"captioner", "clap", "laion-clap"})
+"""What `edge-aac pull` makes a bundle of."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -22,7 +26,7 @@ class Source(BaseModel):
     """One published thing.
 
     Attributes:
-        kind: what it is; a captioner becomes a bundle.
+        kind: what it is; one of :data:`BUNDLES` becomes a bundle.
         about: what it is, for a person.
         repo: its repository on the hub.
         license: SPDX identifier, as known here; what the model card states is compared with it.
@@ -33,11 +37,12 @@ class Source(BaseModel):
         optional: fetched where the repository has them.
         size: of the download, for a person; empty where nobody knows it.
         note: what a person should know before fetching it.
-        parts: names of the other entries without which a captioner makes no bundle.
+        parts: names of the other entries without which it cannot be used.
         revision: branch, tag or commit that is fetched unless another is asked for.
         sha256: file → what it must hash to at that revision.
         address: of the folder that holds the files of a release; empty for a repository on the hub.
         vocabulary_size: entries of a tokenizer.
+        by_hand: where it is published, of what is on no hub and whose hashes nobody has seen here: it is not fetched.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +63,7 @@ class Source(BaseModel):
     sha256: dict[str, str] = {}
     address: str = ""
     vocabulary_size: int | None = None
+    by_hand: str = ""
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -75,8 +81,10 @@ class Source(BaseModel):
                 raise ValueError(f"the pin of {name!r} names no file of this entry or is no SHA-256")
         if self.address and set(self.files) != set(self.sha256):
             raise ValueError("a release has no hashes of its own: pin the SHA-256 of each of its files")
-        if set(self.parts) != (set(PART_KINDS) if self.kind == "captioner" else set()):
-            raise ValueError(f"a captioner has the parts {', '.join(PART_KINDS)}, nothing else has any")
+        if self.by_hand and (self.sha256 or self.address):
+            raise ValueError("what has hashes or an address is fetched, not left to a person")
+        if set(self.parts) != (wanted := PARTS.get(self.kind, set())):
+            raise ValueError(f"a {self.kind} has the parts {', '.join(sorted(wanted)) or 'none'}")
         return self
 
 
@@ -97,7 +105,7 @@ class Registry:
         return self.sources[name]
 
     def parts(self, source: Source) -> dict[Role, Source]:
-        """The entries that a source is completed by; empty for all but captioners."""
+        """The entries that a source is completed by; empty where it stands alone."""
         return {role: self.sources[name] for role, name in source.parts.items()}
 
 

@@ -21,6 +21,7 @@ from edge_aac.audio.sources.labels import label_of_path
 from edge_aac.audio.sources.mixing_options import MIXING_OPTIONS, mixing_of
 from edge_aac.audio.sources.pace import Pacer
 from edge_aac.audio.sources.reading import BlockReader, Blocks
+from edge_aac.audio.windowed_sinc import SincResampler
 from edge_aac.errors import DataError, InputMissingError, UsageError
 
 BLOCK_SAMPLES = 16_000
@@ -49,6 +50,23 @@ def read_blocks(
     if block <= 0:
         raise ValueError(f"block must be positive, not {block}")
     return _cut(Decoding(_opened(os.fspath(path)), watch=watch).blocks(), block)
+
+
+def read_channels(path: str | os.PathLike[str], rate: int) -> Blocks:
+    """Decodes a file block by block, its channels as they are, for models that hear more than 16 kHz tell.
+
+    Args:
+        path: any file that :func:`read_blocks` reads.
+        rate: in Hz; the sound is brought to it by :class:`~edge_aac.audio.windowed_sinc.SincResampler`.
+
+    Returns:
+        Blocks of frames, float32, shape (n, channels) with n > 0.
+
+    Raises:
+        InputMissingError, DataError: as :func:`read_blocks`.
+    """
+    decoding = Decoding(_opened(os.fspath(path)), make_resampler=lambda found: SincResampler(found, rate))
+    return decoding.blocks()
 
 
 def load_waveform(path: str | os.PathLike[str]) -> npt.NDArray[np.float32]:

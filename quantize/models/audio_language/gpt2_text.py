@@ -9,17 +9,12 @@ from tokenizers import AddedToken, Tokenizer
 from torch import Tensor
 
 from edge_aac.errors import DataError
+from edge_aac.models.prompt_texts import answer_text
 
 END = " <|endoftext|>"
 """Behind a text. The space is a token of its own, and it is the one that captions stop at."""
 PADDING = "!"
 PADDING_ID = 0
-
-# transformers' clean_up_tokenization_spaces, which its tokenizers did unasked when these systems were published.
-_CLEANED = (
-    *((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'")),
-    *((" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re")),
-)
 
 
 class Gpt2Text:
@@ -42,6 +37,11 @@ class Gpt2Text:
         tokenizer.add_special_tokens([AddedToken(PADDING, special=True, normalized=False)])
         self._tokenizer = tokenizer
         self.stop_token: int = self.ids(END)[0]
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """As it was set up; it belongs to this object."""
+        return self._tokenizer
 
     def ids(self, text: str) -> list[int]:
         """Tokens of a text as it is, without an end."""
@@ -73,7 +73,4 @@ class Gpt2Text:
 
     def decode(self, ids: Sequence[int]) -> str:
         """A text of tokens, special ones kept, spaces before punctuation cleaned."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
-        for found, wanted in _CLEANED:
-            text = text.replace(found, wanted)
-        return text
+        return answer_text(self._tokenizer, ids)

@@ -42,7 +42,7 @@ class LaionClap:
     def __init__(
         self, network: ClapModel, extractor: ClapFeatureExtractor, tokenizer: Tokenizer, padding_id: int
     ) -> None:
-        self.network, self._extractor, self._tokenizer, self._padding_id = network, extractor, tokenizer, padding_id
+        self.network, self.extractor, self.tokenizer, self.padding_id = network, extractor, tokenizer, padding_id
         self.clip_length = ClipLength(
             extractor.sampling_rate,
             extractor.nb_max_samples,
@@ -80,20 +80,24 @@ class LaionClap:
     def _features(self, clips: Tensor) -> Tensor:
         """(B, 1, T, mel bins); four equal ones a clip where the weights fuse features."""
         rate = self.clip_length.sample_rate
-        found = self._extractor(list(clips.numpy()), sampling_rate=rate, return_tensors="pt")
+        found = self.extractor(list(clips.numpy()), sampling_rate=rate, return_tensors="pt")
         features: Tensor = found["input_features"]
         return features.float()
 
+    @property
+    def positions(self) -> int:
+        """Tokens that the text model reads at most."""
+        return int(self.network.config.text_config.max_position_embeddings) - self.padding_id - 1
+
     def _tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        width = max(len(row) for row in rows)
-        positions = self.network.config.text_config.max_position_embeddings - self._padding_id - 1
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+        width, positions = max(len(row) for row in rows), self.positions
         if width > positions:
             raise DataError(
                 f"a text of {width} tokens is longer than the {positions} that the text model has positions for: "
                 "shorten it"
             )
-        ids = torch.full((len(rows), width), self._padding_id)
+        ids = torch.full((len(rows), width), self.padding_id)
         mask = torch.zeros_like(ids)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = torch.tensor(row)

@@ -59,7 +59,10 @@ class Htsat(LogMel):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """The embedding (B, out_dim) of waveforms (B, N): the mean over the last tokens."""
-        log_mel = self.log_mel(self.spectrogram(waveform))
+        return self.of_log_mel(self.log_mel(self.spectrogram(waveform)))
+
+    def of_log_mel(self, log_mel: Tensor) -> Tensor:
+        """The same of a log-mel (B, 1, T, mel_bins) in dB."""
         tokens = self.patch_embed(self.image(self.normalise(log_mel)))
         for layer in self._stages():
             for block in layer.blocks:

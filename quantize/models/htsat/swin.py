@@ -36,13 +36,13 @@ class WindowAttention(nn.Module):
             x: (B · windows, tokens, D), windows of one image together.
             mask: (windows, tokens, tokens), added to the scores; None where nothing was shifted.
         """
-        rows, tokens, dim = x.shape
-        queries, keys, values = self.qkv(x).view(rows, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        # No number of rows stands in it, so that graphs take any.
+        queries, keys, values = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
         scores = (queries * self.scale) @ keys.transpose(-1, -2) + bias
         if mask is not None:
             scores = (scores.unflatten(0, (-1, len(mask))) + mask[:, None]).flatten(0, 1)
-        return self.proj((scores.softmax(dim=-1) @ values).transpose(1, 2).reshape(rows, tokens, dim))
+        return self.proj((scores.softmax(dim=-1) @ values).transpose(1, 2).flatten(2))
 
 
 class SwinBlock(nn.Module):

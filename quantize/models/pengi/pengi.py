@@ -60,6 +60,10 @@ class Pengi(AudioStages):
         text: GPT-2's tokens.
         prompts: CLIP's tokens; None where the network has no text tower.
         settings: the published ones.
+
+    Attributes:
+        network, prompts, settings: as given.
+        writer: GPT-2 and its tokens.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class Pengi(AudioStages):
         super().__init__(tower, settings.clip_length(tower.htsat.config))
         self.network, self.settings = network, settings
         self.writer = PrefixWriter(network.caption_decoder.gpt, text)
-        self._prompts = prompts
+        self.prompts = prompts
 
     @torch.no_grad()
     def audio_stages(self, waveform: Waveforms, rng: random.Random | None = None) -> dict[str, Tensor]:
@@ -95,8 +99,8 @@ class Pengi(AudioStages):
         """
         prompts = [prompt] if isinstance(prompt, str) else prompt
         tower = self.network.caption_encoder
-        if tower is not None and self._prompts is not None:
-            ids, mask = self._prompts.batch(prompts)
+        if tower is not None and self.prompts is not None:
+            ids, mask = self.prompts.batch(prompts)
             found = tower.stages(ids, mask)
             if normalise:
                 found["embedding"] = unit(found["embedding"])

@@ -205,6 +205,31 @@ def test_windows_do_not_share_memory() -> None:
     assert np.array_equal(windows[1].fbank, before)
 
 
+@pytest.mark.parametrize("chunk", [160, 1_601, 50_000])
+def test_windows_come_with_their_sound(chunk: int) -> None:
+    audio = _noise(50_003)
+    windows = _sliced(WindowSlicer(4_800, 1_600), audio, chunk, position=7)
+    assert len(windows) > 20
+    for window in windows:
+        assert window.waveform is not None
+        assert np.array_equal(window.waveform, audio[window.start - 7 :][:4_800])
+    # Of a padded one the real sound alone.
+    (short,) = _sliced(WindowSlicer(4_800, 1_600), audio[:1_234], chunk)
+    assert short.waveform is not None
+    assert np.array_equal(short.waveform, audio[:1_234])
+
+
+def test_the_sound_of_a_window_behind_a_jump() -> None:
+    slicer = WindowSlicer(4_800, 1_600)
+    audio = _noise(20_000)
+    slicer.push(0, audio[:10_000])
+    windows = [*slicer.push(12_000, audio[12_000:]), *slicer.flush()]
+    for window in windows:
+        assert window.waveform is not None
+        assert np.array_equal(window.waveform, audio[window.start :][:4_800])
+    assert windows[-1].start >= 12_000
+
+
 @pytest.mark.parametrize(("window", "hop"), [(160_000, 0), (160_000, -160), (160_000, 100), (160_001, 160), (320, 160)])
 def test_unusable_lengths(window: int, hop: int) -> None:
     with pytest.raises(ConfigError, match="10 ms"):

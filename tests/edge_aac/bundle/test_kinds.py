@@ -75,7 +75,7 @@ def test_a_kind_from_a_package_outside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "match"),
     [
-        (_parrot(kind="vocoder"), "'vocoder', this edge-aac runs broken, dual_encoder, parrot, seq2seq"),
+        (_parrot(kind="vocoder"), "'vocoder', this edge-aac runs broken, dual_encoder, parrot, prompted, seq2seq"),
         (_parrot(kind=3), "'3', this edge-aac runs"),
         (_parrot(kind="broken"), "cannot be loaded"),
         (_parrot(says=3), "says"),

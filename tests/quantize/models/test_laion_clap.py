@@ -5,66 +5,28 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from tokenizers import Tokenizer
-from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+from transformers import ClapFeatureExtractor, ClapModel
 
 import quantize
 from edge_aac.errors import ConfigError, DataError, InputMissingError
 from quantize.models.clap.laion import LaionClap
-from tests.quantize.models.published_layout import byte_tokenizer, reference, refused, scramble, write_json
+from tests.quantize.models.laion_layout import EXTRACTOR, laion_table, write_laion
+from tests.quantize.models.published_layout import reference, refused, write_json
 
 TEXTS = ["a dog barks", "", "rain falls on the roof of a car"]
-EXTRACTOR = {
-    "sampling_rate": 4000,
-    "max_length_s": 2,
-    "hop_length": 32,
-    "fft_window_size": 128,
-    "frequency_max": 2000,
-    "feature_size": 64,
-    "truncation": "rand_trunc",
-    "nb_max_samples": 8000,
-    "feature_extractor_type": "ClapFeatureExtractor",
-}
 SAMPLES = 8000
-
-
-def _table() -> dict[str, Any]:
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 20}
-    return {
-        "model_type": "clap",
-        "projection_dim": 10,
-        "text_config": {**sizes, "vocab_size": 90, "max_position_embeddings": 40},
-        "audio_config": {
-            "hidden_size": 16,
-            "patch_embeds_hidden_size": 8,
-            "depths": [1, 2],
-            "num_attention_heads": [2, 2],
-            "num_mel_bins": 64,
-            "num_classes": 3,
-            "enable_fusion": False,
-        },
-    }
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ClapModel]:
     folder = tmp_path_factory.mktemp("laion")
-    torch.manual_seed(0)
-    model = ClapModel(ClapConfig.from_dict(_table())).eval()
-    indices = {name: tensor.clone() for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
-    scramble(model)
-    model.load_state_dict(indices, strict=False)
-    torch.save(dict(model.state_dict()), folder / "pytorch_model.bin")
-    write_json(folder / "config.json", _table())
-    write_json(folder / "preprocessor_config.json", EXTRACTOR)
-    byte_tokenizer(90).save(str(folder / "tokenizer.json"))
-    return folder, model
+    return folder, write_laion(folder)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +106,7 @@ def test_parts_of_others(written: tuple[Path, ClapModel], tmp_path: Path) -> Non
     folder = _copy(written[0], tmp_path / "copy")
     write_json(folder / "preprocessor_config.json", {**EXTRACTOR, "fft_window_size": "wide"})
     refused(lambda: quantize.load_clap(folder), ConfigError, "preprocessor_config.json")
-    table = _table()
+    table = laion_table()
     write_json(folder / "config.json", {**table, "text_config": {**table["text_config"], "pad_token_id": None}})
     refused(lambda: quantize.load_clap(folder), ConfigError, "padding token")
     write_json(folder / "config.json", {"model_type": "bert"})
@@ -153,7 +115,7 @@ def test_parts_of_others(written: tuple[Path, ClapModel], tmp_path: Path) -> Non
     refused(lambda: quantize.load_clap(folder), DataError, "its keys are encoder.weight")
     state = torch.load(written[0] / "pytorch_model.bin", weights_only=True)
     del state["logit_scale_a"]
-    write_json(folder / "config.json", _table())
+    write_json(folder / "config.json", laion_table())
     torch.save(state, folder / "pytorch_model.bin")
     refused(lambda: quantize.load_clap(folder), DataError, "1 missing (logit_scale_a)")
 

@@ -1,0 +1,48 @@
+"""The answer record: what a bundle answers when it is asked about a sound."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from edge_aac.records.base import Part, Record
+from edge_aac.records.caption import LatencyMs, Model
+
+
+class PossibleAnswer(Part):
+    """One of the texts that the search kept.
+
+    Attributes:
+        text: the answer.
+        log_likelihood: mean log-likelihood a token; absent where it is minus infinity.
+    """
+
+    text: str
+    log_likelihood: float | None = None
+
+
+class Answer(Record):
+    """The answer to a prompt about a piece of sound.
+
+    Attributes:
+        answer: the best text, without the space that a finished one ends in; empty where the model says nothing.
+        prompt: what was asked, as the model read it; absent where the bundle takes no prompts.
+        task: name of the prompt, where it has one.
+        answers: all texts that the search kept, best first.
+        speech: True where people may talk in the sound, and the settings want that marked; else absent.
+        model: the model that answered.
+        latency_ms: milliseconds that the answer took.
+    """
+
+    schema_: Literal["edge-aac/answer/1"] = Field(default="edge-aac/answer/1", alias="schema")
+    answer: str
+    prompt: str | None = None
+    task: str | None = None
+    answers: list[PossibleAnswer]
+    speech: bool | None = None
+    model: Model
+    latency_ms: LatencyMs
+
+    def sentence(self) -> str:
+        return self.answer or "[no answer]"

@@ -1,0 +1,210 @@
+"""Both CLAPs as a bundle has them: the graphs of their towers, and what the runtime computes before and behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from quantize.models.audio_language.audio_stages import unit
+from quantize.models.audio_language.gpt2_text import END, PADDING_ID
+from quantize.models.audio_language.projection import AudioTower
+from quantize.models.clap.contract import SoundTextModel
+from quantize.models.clap.laion import LaionClap
+from quantize.models.clap.microsoft import Clap, TextTower
+from quantize.models.graph_modules import GraphSpec
+
+_PROMPT = "this is a sound of {}"
+"""As in the examples of Microsoft's CLAP; LAION's is trained with several."""
+
+
+@dataclass(frozen=True)
+class BundleFacts:
+    """What a manifest states of a CLAP.
+
+    Attributes:
+        fft, hop: of the log-mel.
+        filters: (fft // 2 + 1, M) float32.
+        embedding_size: E.
+        tokenizer: of the text tower; it neither pads nor cuts.
+        suffix: behind every text.
+        max_tokens: of a text with its suffix.
+        logit_scale: factor of the cosines.
+        prompt: text around a label.
+        parameters: of both towers.
+    """
+
+    fft: int
+    hop: int
+    filters: npt.NDArray[np.float32]
+    embedding_size: int
+    tokenizer: Tokenizer
+    suffix: str
+    max_tokens: int
+    logit_scale: float
+    prompt: str
+    parameters: dict[str, int]
+
+
+def bundle_facts(model: SoundTextModel) -> BundleFacts:
+    """The facts of a loaded CLAP, Microsoft's or LAION's."""
+    if isinstance(model, LaionClap):
+        extractor, network = model.extractor, model.network
+        # As the extractor itself chooses for sound that is no longer than a clip.
+        bank = extractor.mel_filters if extractor.truncation == "fusion" else extractor.mel_filters_slaney
+        return BundleFacts(
+            fft=extractor.fft_window_size,
+            hop=extractor.hop_length,
+            filters=np.asarray(bank, np.float32),
+            embedding_size=network.config.projection_dim,
+            tokenizer=model.tokenizer,
+            suffix="",
+            max_tokens=model.positions,
+            logit_scale=float(network.logit_scale_a.detach().exp()),
+            prompt=_PROMPT,
+            parameters=_counted(
+                (network.audio_model, network.audio_projection), (network.text_model, network.text_projection)
+            ),
+        )
+    assert isinstance(model, Clap), "there is no other CLAP"
+    towers = model.network
+    config = towers.audio_encoder.htsat.config
+    return BundleFacts(
+        fft=config.fft,
+        hop=config.hop,
+        filters=towers.audio_encoder.htsat.logmel_extractor["melW"].detach().numpy(),
+        embedding_size=towers.audio_encoder.projection.linear2.out_features,
+        tokenizer=model.text.tokenizer,
+        suffix=END,
+        max_tokens=towers.caption_encoder.base.config.n_positions,
+        logit_scale=float(towers.logit_scale.detach().exp()),
+        prompt=_PROMPT,
+        parameters=_counted((towers.audio_encoder,), (towers.caption_encoder,)),
+    )
+
+
+def _counted(audio: Sequence[nn.Module], text: Sequence[nn.Module]) -> dict[str, int]:
+    return {
+        role: sum(parameter.numel() for part in parts for parameter in part.parameters())
+        for role, parts in (("encoder", audio), ("text_embedder", text))
+    }
+
+
+class HtsatGraph(nn.Module):
+    """log_mel (W, T, M) in dB → audio_embedding (W, E) of Microsoft's, not normalised.
+
+    Without what comes before the log-mel and what the embedding does not need.
+    """
+
+    def __init__(self, tower: AudioTower) -> None:
+        super().__init__()
+        for unused in ("spectrogram_extractor", "logmel_extractor", "tscam_conv", "head"):
+            delattr(tower.htsat, unused)
+        self.tower = tower
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.tower.projection(self.tower.htsat.of_log_mel(log_mel[:, None]))
+
+
+class EndTokenGraph(nn.Module):
+    """token_ids, attention_mask (N, S) → embedding (N, E) of Microsoft's text tower, of unit length.
+
+    GPT-2 is written out, for the masks that ``transformers`` makes cannot be traced. What is padded stands behind the
+    token that is read, which sees nothing behind it: padding needs no mask.
+    """
+
+    def __init__(self, tower: TextTower) -> None:
+        super().__init__()
+        config = tower.base.config
+        self.tower = tower
+        self._heads, self._size = config.n_head, config.n_embd // config.n_head
+        self._scales = [
+            (self._size**-0.5 if config.scale_attn_weights else 1.0)
+            / (layer + 1 if config.scale_attn_by_inverse_layer_idx else 1)
+            for layer in range(config.n_layer)
+        ]
+
+    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self._hidden(token_ids)
+        # As TextTower has it, in operators whose sizes stay open.
+        index = ((token_ids != PADDING_ID) & (attention_mask != 0)).long().sum(dim=-1) - 1
+        pooled = hidden.gather(1, index[:, None, None].expand(-1, 1, hidden.shape[-1]))[:, 0]
+        return unit(self.tower.projection(pooled))
+
+    def _hidden(self, token_ids: Tensor) -> Tensor:
+        """(N, S) → (N, S, W) behind the final layer norm."""
+        gpt = self.tower.base
+        places = torch.arange(token_ids.shape[1])
+        later = torch.zeros(token_ids.shape[1], token_ids.shape[1]).masked_fill(
+            places[None, :] > places[:, None], float("-inf")
+        )
+        x = gpt.wte(token_ids) + gpt.wpe(places)
+        for block, scale in zip(gpt.h, self._scales, strict=True):
+            attention, mlp = block.attn, block.mlp
+            joint = block.ln_1(x) @ attention.c_attn.weight + attention.c_attn.bias
+            queries, keys, values = joint.unflatten(2, (3, self._heads, self._size)).permute(2, 0, 3, 1, 4)
+            weights = (scale * queries @ keys.transpose(-1, -2) + later).softmax(dim=-1)
+            merged = (weights @ values).transpose(1, 2).flatten(2)
+            x = x + merged @ attention.c_proj.weight + attention.c_proj.bias
+            inner = mlp.act(block.ln_2(x) @ mlp.c_fc.weight + mlp.c_fc.bias)
+            x = x + inner @ mlp.c_proj.weight + mlp.c_proj.bias
+        return gpt.ln_f(x)
+
+
+class LaionAudioGraph(nn.Module):
+    """log_mel (W, T, M) in dB → audio_embedding (W, E) of LAION's, of unit length."""
+
+    def __init__(self, model: LaionClap) -> None:
+        super().__init__()
+        self.audio_model, self.projection = model.network.audio_model, model.network.audio_projection
+        self._channels = 4 if model.network.config.audio_config.enable_fusion else 1
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        features = log_mel[:, None].expand(-1, self._channels, -1, -1)
+        # Of longer sound one clip is heard, so none is fused with others.
+        longer = torch.zeros(1, 1, dtype=torch.bool)
+        pooled = self.audio_model(input_features=features, is_longer=longer).pooler_output
+        return nn.functional.normalize(self.projection(pooled), dim=-1)
+
+
+class LaionTextGraph(nn.Module):
+    """token_ids, attention_mask (N, S) → embedding (N, E) of LAION's text tower, of unit length."""
+
+    def __init__(self, model: LaionClap) -> None:
+        super().__init__()
+        self.text_model, self.projection = model.network.text_model, model.network.text_projection
+        self._padding_id = model.padding_id
+
+    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        # RoBERTa counts positions by what is no padding.
+        ids = torch.where(attention_mask == 0, self._padding_id, token_ids)
+        pooled = self.text_model(input_ids=ids, attention_mask=attention_mask).pooler_output
+        return nn.functional.normalize(self.projection(pooled), dim=-1)
+
+
+@torch.no_grad()
+def audio_spec(model: SoundTextModel, clips: Tensor) -> GraphSpec:
+    """The audio tower, checked on the log-mel of clips (at least two, (B, samples)); the model is used up."""
+    log_mel = model.log_mel(clips)[:, 0]
+    module: nn.Module
+    if isinstance(model, LaionClap):
+        module = LaionAudioGraph(model)
+    else:
+        assert isinstance(model, Clap), "there is no other CLAP"
+        module = HtsatGraph(model.network.audio_encoder)
+    whole, one = {"log_mel": log_mel}, {"log_mel": log_mel[:1]}
+    axes = {name: {0: "windows"} for name in ("log_mel", "audio_embedding")}
+    return GraphSpec(module.eval(), one, ("audio_embedding",), axes, lambda: iter((one, whole)))
+
+
+def text_module(model: SoundTextModel) -> nn.Module:
+    """The text tower as a graph has it."""
+    if isinstance(model, LaionClap):
+        return LaionTextGraph(model)
+    assert isinstance(model, Clap), "there is no other CLAP"
+    return EndTokenGraph(model.network.caption_encoder)

@@ -1,0 +1,134 @@
+"""Audio-language systems by name: CLAP to a bundle that labels files, clapcap tried, Pengi told where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_aac.bundle.store import check_all, open_bundle
+from edge_aac.engines.contract import EngineOptions
+from edge_aac.errors import ConfigError, DataError, InputMissingError
+from edge_aac.models.clip_encoder import ClipEncoder
+from quantize.hub.registry import load_registry
+from tests.quantize.hub.pull_cases import Puller, puller_beside
+from tests.quantize.hub.test_pull import reference_files
+from tests.system.command import run_edge_aac
+
+REGISTRY = """
+[clap]
+kind = "clap"
+about = "CLAP"
+repo = "somebody/clap"
+license = "MS-PL"
+credit = "Somebody, CLAP, 2023"
+files = ["CLAP_weights_2023.pth"]
+optional = ["htsat_config.json", "configs/config_2023.yml"]
+parts = { gpt2 = "gpt2" }
+
+[clapcap]
+kind = "clapcap"
+about = "clapcap"
+repo = "somebody/clapcap"
+license = "MS-PL"
+credit = "Somebody, clapcap, 2023"
+files = ["clapcap_weights_2023.pth"]
+optional = ["htsat_config.json", "configs/config_clapcap.yml"]
+parts = { gpt2 = "gpt2" }
+
+[pengi]
+kind = "pengi"
+about = "Pengi"
+repo = "somewhere"
+license = "unknown"
+credit = "Somebody, Pengi, 2023"
+size = "1.31 GB"
+files = ["base.pth"]
+by_hand = "https://example.org/pengi"
+
+[gpt2]
+kind = "tokenizer"
+about = "GPT-2's tokenizer"
+repo = "somebody/gpt2"
+license = "MIT"
+credit = "Somebody, GPT-2, 2019"
+files = ["config.json"]
+optional = ["tokenizer.json", "vocab.json", "merges.txt"]
+"""
+
+
+@pytest.fixture
+def pulling(tmp_path: Path) -> Iterator[Puller]:
+    with puller_beside(tmp_path, REGISTRY) as puller:
+        yield puller
+
+
+def _served(pulling: Puller, repo: str, reference: str) -> None:
+    """The reference's weights and sizes in one repository, its GPT-2 in another."""
+    files = reference_files(reference)
+    beside = {name.removeprefix("gpt2/"): content for name, content in files.items() if name.startswith("gpt2/")}
+    wanted = {name: content for name, content in files.items() if name.endswith((".pth", "htsat_config.json", ".yml"))}
+    pulling.server.add(repo, wanted, license="ms-pl")
+    pulling.server.add("somebody/gpt2", beside, license="mit")
+
+
+def test_from_the_hub_to_a_bundle_that_labels(pulling: Puller, tmp_path: Path) -> None:
+    _served(pulling, "somebody/clap", "clap_tiny")
+    place = pulling("clap", download_only=False, output=tmp_path / "bundle")
+    bundle = open_bundle(str(place))
+    check_all(bundle)
+    assert bundle.manifest.license == "MS-PL" and bundle.manifest.kind == "dual_encoder"
+    attributions = "\n".join(bundle.manifest.attributions)
+    assert "somebody/clap/CLAP_weights_2023.pth: sha256 " in attributions and "somebody/gpt2 at " in attributions
+    embeddings = ClipEncoder(bundle, EngineOptions("onnxruntime", 1)).embed(["rain"])
+    assert np.linalg.norm(embeddings) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_clapcap_is_tried(pulling: Puller) -> None:
+    _served(pulling, "somebody/clapcap", "clapcap_tiny")
+    place = pulling("clapcap", download_only=False)
+    assert place.name == "clapcap_weights_2023.pth" and place.is_file()
+    assert "it loads" in pulling.log_text and "as gpt2/" in pulling.log_text
+
+
+def test_weights_of_another_system(pulling: Puller, tmp_path: Path) -> None:
+    _served(pulling, "somebody/clapcap", "clapcap_tiny")
+    files = reference_files("clap_tiny")
+    content = next(files[name] for name in files if name.endswith(".pth"))
+    pulling.server.add("somebody/clapcap", {"clapcap_weights_2023.pth": content})
+    with pytest.raises(DataError, match="is CLAP of 2023"):
+        pulling("clapcap", download_only=False)
+
+
+def test_what_is_on_no_hub_is_not_fetched(pulling: Puller) -> None:
+    with pytest.raises(InputMissingError, match=r"1\.31 GB.*https://example\.org/pengi.*fetch base\.pth"):
+        pulling("pengi")
+    assert not pulling.server.requests
+
+
+def test_the_shipped_entries() -> None:
+    sources = load_registry().sources
+    for name in ("clap-2023", "clapcap", "laion-clap", "pengi"):
+        assert sources[name].license and sources[name].credit
+        assert not sources[name].sha256, "no hash was seen"
+    assert load_registry().parts(sources["clap-2023"])["gpt2"].vocabulary_size == 50_257
+    done = run_edge_aac("pull", "pengi")
+    assert (done.returncode, done.stdout) == (66, "") and "zenodo.org/records/8387083" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('parts = { gpt2 = "gpt2" }\n\n[clapcap]', "\n[clapcap]"), "has the parts gpt2"),
+        (('by_hand = "https://example.org/pengi"', 'by_hand = "x"\naddress = "y"'), "pin the SHA-256"),
+        (('parts = { gpt2 = "gpt2" }', 'parts = { gpt2 = "pengi" }'), "no entry of kind tokenizer"),
+    ],
+)
+def test_a_wrong_entry_is_refused(change: tuple[str, str], words: str, tmp_path: Path) -> None:
+    path = tmp_path / "registry.toml"
+    path.write_text(REGISTRY.replace(*change), encoding="utf-8")
+    with pytest.raises(ConfigError, match=words):
+        load_registry(path)
