@@ -90,6 +90,11 @@ def _found(folder: Path, part: ChosenPart, layouts: Sequence[Layout[TaskSet]], w
         if (found := layout.load(folder, part)) is not None:
             return found
     known = ", ".join(layout.name for layout in layouts)
-    there = [layout.name for layout in (*LABELLED, *CAPTIONED, *QUESTIONED) if layout.lies_in(folder)]
+    there = _lying_in(folder, LABELLED) + _lying_in(folder, CAPTIONED) + _lying_in(folder, QUESTIONED)
     held = f"holds {there[0]}, which has no {wanted}" if there else f"holds no set with {wanted} that is known"
     raise UsageError(f"{folder} {held}: the task needs one of {known}")
+
+
+def _lying_in(folder: Path, layouts: Sequence[Layout[TaskSet]]) -> list[str]:
+    """Names of the layouts that a folder holds."""
+    return [layout.name for layout in layouts if layout.lies_in(folder)]
