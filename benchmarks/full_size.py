@@ -87,7 +87,7 @@ def text_embedder(size: str) -> TextEmbedder:
     from quantize.models.instructor import TextEmbedder
 
     dim, layers, heads, head_dim, ffn = INSTRUCTORS[size]
-    config = T5Config(
+    config = T5Config(  # type: ignore[no-untyped-call]
         d_model=dim,
         num_layers=layers,
         num_heads=heads,

@@ -68,7 +68,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         wide = self.depthwise(self.expand(x))
-        projected = self.project(wide * self.squeeze(wide))
+        projected: Tensor = self.project(wide * self.squeeze(wide))
         return x + projected if self.adds else projected
 
 

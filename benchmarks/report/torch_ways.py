@@ -62,7 +62,7 @@ class PublishedParts:
     @torch.no_grad()
     def rerank(self, audio_embedding: Tensor) -> Tensor:
         """Similarity of each caption with the sound: texts of the captions' length, whatever they say."""
-        texts = self.text_embedder(self._text_ids, torch.ones_like(self._text_ids))
+        texts: Tensor = self.text_embedder(self._text_ids, torch.ones_like(self._text_ids))
         return texts @ functional.normalize(audio_embedding[0], dim=0)
 
     @torch.no_grad()
@@ -121,8 +121,8 @@ def generate(threads: int, sizes: Mapping[str, Any], embedder: str, candidates: 
     """
     parts = PublishedParts(threads, sizes, embedder, candidates, tokens)
     decoder, rules = parts.config.decoder, parts.rules(candidates)
-    model = BartForConditionalGeneration(
-        BartConfig(
+    model: Any = BartForConditionalGeneration(
+        BartConfig(  # type: ignore[no-untyped-call]
             vocab_size=decoder.vocab_size,
             d_model=parts.config.beats.dim,
             encoder_layers=1,  # never run
@@ -143,8 +143,9 @@ def generate(threads: int, sizes: Mapping[str, Any], embedder: str, candidates: 
 
     @torch.no_grad()
     def drawn(memory: Tensor) -> Tensor:
-        made = model.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=memory),
+        hidden: Any = memory  # transformers asks for a FloatTensor, which no tensor is to mypy
+        made: Tensor = model.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
             do_sample=True,
             num_return_sequences=candidates,
             temperature=rules.temperature,
