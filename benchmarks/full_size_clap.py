@@ -31,7 +31,6 @@ WEIGHTS = "CLAP_weights_2023.pth"
 LABELS = 50
 WAYS = ("torch", "fp32", "int8")
 _EMBEDDING = 1024
-_VOCABULARY = 50_257
 
 
 def main() -> None:
@@ -71,10 +70,10 @@ def make(folder: Path) -> None:
     gpt2.mkdir(parents=True, exist_ok=True)
     torch.save({"model": network.state_dict()}, folder / WEIGHTS)
     (gpt2 / "config.json").write_text(json.dumps(sizes().to_dict()), encoding="utf-8")
-    # Bytes alone, numbered as GPT-2's "!" and end are.
+    # Bytes alone, "!" the first of them as in GPT-2's.
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {letter: number for number, letter in enumerate(letters)}
-    tokenizer = Tokenizer(models.BPE(vocab={**vocabulary, "<|endoftext|>": _VOCABULARY - 1}, merges=[]))
+    tokenizer = Tokenizer(models.BPE(vocab={**vocabulary, "<|endoftext|>": len(letters)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.add_special_tokens(["<|endoftext|>"])
     tokenizer.save(str(gpt2 / "tokenizer.json"))
