@@ -31,7 +31,6 @@ WEIGHTS = "CLAP_weights_2023.pth"
 LABELS = 50
 WAYS = ("torch", "fp32", "int8")
 _EMBEDDING = 1024
-_VOCABULARY = 50_257
 
 
 def main() -> None:
@@ -60,20 +59,21 @@ def make(folder: Path) -> None:
     from quantize.models.htsat.config import HtsatConfig
 
     torch.manual_seed(0)
-    network = ClapNetwork(HtsatConfig(), GPT2Config(), _EMBEDDING).eval()
-    htsat = network.audio_encoder.htsat
+    sizes: Any = GPT2Config
+    network = ClapNetwork(HtsatConfig(), sizes(), _EMBEDDING).eval()
+    htsat: Any = network.audio_encoder.htsat
     with torch.no_grad():
-        for name, basis in htsat.spectrogram_extractor["stft"].named_children():  # type: ignore[union-attr,operator]
+        for name, basis in htsat.spectrogram_extractor["stft"].named_children():
             basis.weight.copy_(_fourier(name == "conv_real", htsat.config.fft))
         htsat.logmel_extractor["melW"].uniform_(0.0, 0.01)
     gpt2 = folder / "gpt2"
     gpt2.mkdir(parents=True, exist_ok=True)
     torch.save({"model": network.state_dict()}, folder / WEIGHTS)
-    (gpt2 / "config.json").write_text(json.dumps(GPT2Config().to_dict()), encoding="utf-8")
-    # Bytes alone, numbered as GPT-2's "!" and end are.
+    (gpt2 / "config.json").write_text(json.dumps(sizes().to_dict()), encoding="utf-8")
+    # Bytes alone, "!" the first of them as in GPT-2's.
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {letter: number for number, letter in enumerate(letters)}
-    tokenizer = Tokenizer(models.BPE(vocab={**vocabulary, "<|endoftext|>": _VOCABULARY - 1}, merges=[]))
+    tokenizer = Tokenizer(models.BPE(vocab={**vocabulary, "<|endoftext|>": len(letters)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.add_special_tokens(["<|endoftext|>"])
     tokenizer.save(str(gpt2 / "tokenizer.json"))

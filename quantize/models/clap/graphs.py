@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -138,7 +139,7 @@ class EndTokenGraph(nn.Module):
 
     def _hidden(self, token_ids: Tensor) -> Tensor:
         """(N, S) → (N, S, W) behind the final layer norm."""
-        gpt = self.tower.base
+        gpt: Any = self.tower.base  # whose layers have no types
         places = torch.arange(token_ids.shape[1])
         later = torch.zeros(token_ids.shape[1], token_ids.shape[1]).masked_fill(
             places[None, :] > places[:, None], float("-inf")
