@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from edge_aac.audio.clips import ClipCutter
+from edge_aac.audio.sources.file import read_channels
 from edge_aac.bundle.store import Bundle
 from edge_aac.errors import DataError, UsageError
 from edge_aac.models.contract import WindowModel
+from edge_aac.models.prompted import Heard, Prompted
+from edge_aac.models.prompted_manifest import QUESTION
 from quantize.data.clips import Waveform
 from quantize.data.waveform_cache import decoded_stretch
 
@@ -62,6 +67,44 @@ class WaveformAnswerer:
         return lambda question: self._model.answer_question(waveform, question)
 
 
+class PromptedAnswerer:
+    """A bundle of the kind prompted, as `edge-aac ask` asks it: clip by clip, each channel by itself; of all their
+    answers the one of the highest log-likelihood is given.
+
+    Args:
+        model: that answers.
+
+    Raises:
+        UsageError: its bundle takes no prompts.
+    """
+
+    def __init__(self, model: Prompted) -> None:
+        if model.manifest.prompt_tokens is None:
+            raise UsageError(
+                f"the bundle {model.manifest.name} takes no prompts, it writes captions: give one that takes questions"
+            )
+        self._model = model
+        self._task = QUESTION if QUESTION in model.manifest.prompts else None
+
+    def hear(self, path: Path) -> Answer:
+        """See :class:`Answerer`."""
+        clip = self._model.manifest.clip
+        cutter = ClipCutter(clip.sample_rate, clip.samples, mixes=False, pads=False)
+        heard = [
+            self._model.hear(part.waveform)
+            for frames in chain(read_channels(path, clip.sample_rate), [None])
+            for part in (cutter.flush() if frames is None else cutter.push(frames))
+        ]
+        if not heard:
+            raise DataError(f"{path} holds no sound")
+        return lambda question: self._answered(heard, question)
+
+    def _answered(self, heard: Sequence[Heard], question: str) -> str:
+        prompt, _ = self._model.manifest.prompt_of(question, self._task)
+        answers = [self._model.answer(part, prompt) for part in heard]
+        return max(answers, key=lambda answer: float(answer.beams.scores[0])).texts[0].strip()
+
+
 def answerer_of(model: WindowModel, bundle: Bundle) -> Answerer:
     """What answers by a model.
 
@@ -74,6 +117,8 @@ def answerer_of(model: WindowModel, bundle: Bundle) -> Answerer:
     """
     if isinstance(model, AnsweringModel):
         return WaveformAnswerer(model)
+    if isinstance(model, Prompted):
+        return PromptedAnswerer(model)
     raise UsageError(
         f"the bundle {bundle.manifest.name} is of the kind {bundle.manifest.kind!r}, which answers no questions: give "
         "one of a kind that does, as 'prompted'"

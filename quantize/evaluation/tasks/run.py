@@ -21,6 +21,7 @@ from quantize.evaluation.evaluate import Identified, MetricChoices, corpus_table
 from quantize.evaluation.tasks.answer import AnsweredQuestion, answer_questions, question_answering
 from quantize.evaluation.tasks.answerers import answerer_of
 from quantize.evaluation.tasks.classify import BLANK, ClassifiedRecording, classification, label_texts
+from quantize.evaluation.tasks.clip_listening import ClipListener, hears_clips
 from quantize.evaluation.tasks.listeners import Listener, WindowListener
 from quantize.evaluation.tasks.listening import AudioClip, Compared
 from quantize.evaluation.tasks.retrieve import RankedQuery, retrieval
@@ -75,6 +76,8 @@ class TaskRun:
             UsageError: sounds are to be compared, and share no space with texts.
             EdgeAacError: it cannot be run here.
         """
+        if hears_clips(bundles):
+            return ClipListener(bundles[0], self.compared)
         return WindowListener(self.open(), bundles, self.compared)
 
     def command(self, task: str) -> str:
