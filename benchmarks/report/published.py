@@ -6,16 +6,17 @@ from pathlib import Path
 
 from benchmarks.full_size import convert, make
 from benchmarks.report.plan import Log
-from edge_aac.bundle.manifest import MANIFEST, GraphRole
+from edge_aac.bundle.manifest import MANIFEST, GraphRole, Seq2SeqManifest
+from edge_aac.bundle.patches import STEM
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.processor import built_here
-from quantize.device.build import parent_of
 from quantize.device.check_windows import check_windows
 from quantize.device.cpu.forms import CPU, described
+from quantize.device.places import parent_of
 from quantize.device.store import build_store
 from quantize.graphs.calibration import observe
-from quantize.graphs.calibration_windows import encoder_inputs
 from quantize.graphs.int8 import dynamic_int8
+from quantize.graphs.sound_inputs import ENCODER, SoundInputs
 
 FORMS = {"fp32": "bundle", "int8": "bundle-int8"}
 """Form → folder of its bundle."""
@@ -59,9 +60,11 @@ def quantise(source: Bundle, folder: Path) -> None:
 
 
 def _ranges(source: Bundle, role: GraphRole) -> dict[str, tuple[float, float]] | None:
-    """Of the convolutions, which only the encoder has."""
-    if role != "encoder":
+    """Of the convolutions, which only the graphs that hear sound have."""
+    rule = source.manifest_of(Seq2SeqManifest).patches
+    hearing: tuple[GraphRole, ...] = (STEM, ENCODER) if rule else (ENCODER,)
+    if role not in hearing:
         return None
-    parent = parent_of(source, role)
-    windows = encoder_inputs(iter(check_windows(_CALIBRATION_WINDOWS)), "frame_padding" in parent.shapes)
-    return dict(observe(source.path(parent), windows).ranges)
+    parents = {name: source.path(parent_of(source, name)) for name in hearing}
+    inputs = SoundInputs.of_files(parents, rule).of(role, check_windows(_CALIBRATION_WINDOWS))
+    return dict(observe(parents[role], inputs).ranges)

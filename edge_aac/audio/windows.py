@@ -41,7 +41,7 @@ class Window:
         audible_dbfs: level of the loudest 0.1 s of the real sound, A-weighted, in dB below a full-scale square wave, at
             least -120: DC and rumble that nobody hears add nothing to it. NaN where a sample is no number.
         stretch: the unbroken stretch of sound that it was cut from; None where that is not known.
-        waveform: the real sound, float32, shape (samples,); None where only the frames are known.
+        waveform: the real sound, float32, shape (samples,); None where only the frames are kept.
     """
 
     start: int
@@ -74,21 +74,26 @@ class WindowSlicer:
         window_samples: length of a window, a multiple of 160 and at least 480.
         hop_samples: samples from the start of a window to the start of the next, a multiple of 160; may exceed the
             window.
+        keeps_sound: whether windows come with their sound, for a model that hears no frames: as much memory again.
 
     Raises:
         ConfigError: a length is not a usable multiple of 160.
     """
 
-    def __init__(self, window_samples: int = WINDOW_SAMPLES, hop_samples: int = HOP_SAMPLES) -> None:
+    def __init__(
+        self, window_samples: int = WINDOW_SAMPLES, hop_samples: int = HOP_SAMPLES, *, keeps_sound: bool = False
+    ) -> None:
         _check_multiple("window", window_samples, 3 * FRAME_SHIFT_SAMPLES)
         check_hop(hop_samples)
         self.window_samples = window_samples
         self.hop_samples = hop_samples
         self.window_frames = 1 + (window_samples - FRAME_LENGTH_SAMPLES) // FRAME_SHIFT_SAMPLES
         # A quarter of a window more than is needed: what is held is moved to the front that seldom.
-        held_rows = (window_samples + window_samples // 4 + 2 * _PIECE_SAMPLES) // FRAME_SHIFT_SAMPLES
+        self._held_rows = held_rows = (window_samples + window_samples // 4 + 2 * _PIECE_SAMPLES) // FRAME_SHIFT_SAMPLES
         self._frames = _Rows(held_rows, np.zeros(NUM_MEL_BINS, np.float32))
-        self._sound = _Rows(held_rows * FRAME_SHIFT_SAMPLES, np.zeros((), np.float32))
+        self._sound: _Rows | None = None
+        if keeps_sound:
+            self.keep_sound()
         # Per 10 ms: sum of squares, and highest magnitude. Fixed blocks make the sums independent of the pushes.
         self._levels = _Rows(held_rows, np.zeros(2, np.float64))
         self._audible = _Rows(held_rows, np.zeros((), np.float64))
@@ -103,6 +108,10 @@ class WindowSlicer:
         self._next_start = 0
         self._last_start: int | None = None
         self._any_window = False
+
+    def keep_sound(self) -> None:
+        """Have windows come with their sound; before anything is pushed."""
+        self._sound = _Rows(self._held_rows * FRAME_SHIFT_SAMPLES, np.zeros((), np.float32))
 
     def change_hop(self, hop_samples: int) -> None:
         """Have the next window start so far after the last one.
@@ -200,7 +209,8 @@ class WindowSlicer:
         self._last_start = None
         self._partial_block = np.zeros(0, np.float32)
         self._frames.clear()
-        self._sound.clear()
+        if self._sound is not None:
+            self._sound.clear()
         self._levels.clear()
         self._audible.clear()
         self._audible_energy.reset()
@@ -211,7 +221,8 @@ class WindowSlicer:
             piece = samples[start : start + _PIECE_SAMPLES]
             self._received += len(piece)
             self._frames.append(self._filter_bank.accept(piece))
-            self._sound.append(piece)
+            if self._sound is not None:
+                self._sound.append(piece)
             pending = np.concatenate((self._partial_block, piece))
             whole = len(pending) // FRAME_SHIFT_SAMPLES * FRAME_SHIFT_SAMPLES
             self._partial_block = pending[whole:].copy()
@@ -235,7 +246,7 @@ class WindowSlicer:
             peak_dbfs=_decibels(float(levels[:, 1].max())),
             audible_dbfs=_loudest_dbfs(self._audible.copied(first, rows), heard),
             stretch=self._stretch,
-            waveform=self._sound.copied(start, heard),
+            waveform=self._sound.copied(start, heard) if self._sound is not None else None,
         )
 
     def _forget(self) -> None:
@@ -243,26 +254,31 @@ class WindowSlicer:
         tail_start = (self._received - self.window_samples) // FRAME_SHIFT_SAMPLES
         needed = min(self._next_start // FRAME_SHIFT_SAMPLES, tail_start)
         self._frames.forget_before(needed)
-        self._sound.forget_before(needed * FRAME_SHIFT_SAMPLES)
+        if self._sound is not None:
+            self._sound.forget_before(needed * FRAME_SHIFT_SAMPLES)
         self._levels.forget_before(needed)
         self._audible.forget_before(needed)
 
 
 def file_windows(
-    audio: str | os.PathLike[str] | Iterable[npt.NDArray[np.float32]], hop_samples: int = HOP_SAMPLES
+    audio: str | os.PathLike[str] | Iterable[npt.NDArray[np.float32]],
+    hop_samples: int = HOP_SAMPLES,
+    *,
+    keeps_sound: bool = False,
 ) -> Iterator[Window]:
     """Gives all windows of a recording, in constant memory.
 
     Args:
         audio: a path to a sound file, or blocks of mono float32 samples at 16 kHz.
         hop_samples: samples from the start of a window to the start of the next, a multiple of 160.
+        keeps_sound: whether windows come with their sound, not with its frames alone.
 
     Raises:
         ConfigError: the hop is unusable.
         InputMissingError: the file is not there or cannot be read.
         DataError: the file is not usable sound.
     """
-    slicer = WindowSlicer(hop_samples=hop_samples)
+    slicer = WindowSlicer(hop_samples=hop_samples, keeps_sound=keeps_sound)
     if isinstance(audio, (str, os.PathLike)):
         from edge_aac.audio.channel_watch import ChannelWatch
         from edge_aac.audio.sources.file import read_blocks

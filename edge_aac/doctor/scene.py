@@ -28,6 +28,7 @@ def _captioned(loaded: Settings) -> Iterator[Finding]:
     from edge_aac.audio.sources.demo import play_programme
     from edge_aac.audio.windows import file_windows
     from edge_aac.errors import DataError
+    from edge_aac.models.contract import hears_sound
     from edge_aac.models.settings import CaptionerSettings
     from edge_aac.service.opening import open_model
     from edge_aac.streaming.channel import ChannelSettings
@@ -37,7 +38,7 @@ def _captioned(loaded: Settings) -> Iterator[Finding]:
 
     settings = loaded.get(CaptionerSettings)
     model = open_model(settings)
-    windows = file_windows([play_programme(SCENE_S)], round(HOP_S * SAMPLE_RATE))
+    windows = file_windows([play_programme(SCENE_S)], round(HOP_S * SAMPLE_RATE), keeps_sound=hears_sound(model))
     started_s = time.monotonic()
     described = [
         what for _, what in describe_windows(windows, model, ChannelSettings(EnergyGate(-120.0), seed=settings.seed))

@@ -190,6 +190,20 @@ def shared_work(model: WindowModel) -> SharedWork | None:
 
 
 @runtime_checkable
+class SoundModel(Protocol):
+    """A model that hears the sound of windows (:attr:`edge_aac.audio.windows.Window.waveform`), not their frames."""
+
+    @property
+    def hears_sound(self) -> bool:
+        """Whether it does."""
+
+
+def hears_sound(model: WindowModel) -> bool:
+    """Whether windows must come with their sound for a model."""
+    return isinstance(model, SoundModel) and model.hears_sound
+
+
+@runtime_checkable
 class NamingModel(Protocol):
     """A model whose bundle may list the sounds that its captions name, with their words."""
 

@@ -128,6 +128,11 @@ class Prompted:
         self._try_out(bundle)
 
     @property
+    def hears_sound(self) -> bool:
+        """See :class:`edge_aac.models.contract.SoundModel`."""
+        return True
+
+    @property
     def identity(self) -> records.Model:
         """See :class:`edge_aac.models.contract.WindowModel`."""
         return records.Model(

@@ -13,7 +13,7 @@ from pathlib import Path
 from edge_aac import signals
 from edge_aac.audio.windows import Window, file_windows
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
-from edge_aac.models.contract import Description, Undecoded, WindowModel
+from edge_aac.models.contract import Description, Undecoded, WindowModel, hears_sound
 from edge_aac.models.seq2seq import window_rng
 from edge_aac.records import Record
 from edge_aac.streaming.batches import describe_loud
@@ -138,7 +138,7 @@ class FileCaptioner:
         """Windows of a file that may be read; whatever the system says of it is an error of that file."""
         try:
             refuse_endless(path)
-            yield from file_windows(path, self._hop_samples)
+            yield from file_windows(path, self._hop_samples, keeps_sound=hears_sound(self._model))
         except OSError as error:
             # Of a file that is removed, a network that is gone, a disk that is damaged.
             raise InputMissingError(f"'{path}' cannot be read ({error.strerror or error}): check the file") from error

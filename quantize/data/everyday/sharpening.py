@@ -64,7 +64,8 @@ def _sounding(event: HeardEvent, power: npt.NDArray[np.float64]) -> npt.NDArray[
     inside = np.zeros(len(power), bool)
     inside[int(event.start_s / FRAME_S + 1e-6) : int(np.ceil(event.end_s / FRAME_S - 1e-6))] = True
     loudest = power[inside].max(initial=0.0)
-    return inside & (power >= max(loudest * 10.0 ** (-FADED_DB / 10.0), _NOTHING))
+    sounding: npt.NDArray[np.bool_] = inside & (power >= max(loudest * 10.0 ** (-FADED_DB / 10.0), _NOTHING))
+    return sounding
 
 
 def _trimmed(event: HeardEvent, power: npt.NDArray[np.float64]) -> HeardEvent:

@@ -238,7 +238,9 @@ def _each(
             growing[number] = _Growing(number, 0)
             try:
                 windows = list(
-                    file_windows([decoded_stretch(clip.path, clip.start_s, clip.duration_s)], WINDOW_SAMPLES)
+                    file_windows(
+                        [decoded_stretch(clip.path, clip.start_s, clip.duration_s)], WINDOW_SAMPLES, keeps_sound=True
+                    )
                 )
             except (DataError, InputMissingError) as error:
                 growing[number].fault = str(error)

@@ -208,19 +208,24 @@ def test_windows_do_not_share_memory() -> None:
 @pytest.mark.parametrize("chunk", [160, 1_601, 50_000])
 def test_windows_come_with_their_sound(chunk: int) -> None:
     audio = _noise(50_003)
-    windows = _sliced(WindowSlicer(4_800, 1_600), audio, chunk, position=7)
+    windows = _sliced(WindowSlicer(4_800, 1_600, keeps_sound=True), audio, chunk, position=7)
     assert len(windows) > 20
     for window in windows:
         assert window.waveform is not None
         assert np.array_equal(window.waveform, audio[window.start - 7 :][:4_800])
     # Of a padded one the real sound alone.
-    (short,) = _sliced(WindowSlicer(4_800, 1_600), audio[:1_234], chunk)
+    (short,) = _sliced(WindowSlicer(4_800, 1_600, keeps_sound=True), audio[:1_234], chunk)
     assert short.waveform is not None
     assert np.array_equal(short.waveform, audio[:1_234])
 
 
+def test_windows_of_models_that_hear_frames_come_without() -> None:
+    windows = _sliced(WindowSlicer(4_800, 1_600), _noise(20_000), 1_600)
+    assert windows and all(window.waveform is None for window in windows)
+
+
 def test_the_sound_of_a_window_behind_a_jump() -> None:
-    slicer = WindowSlicer(4_800, 1_600)
+    slicer = WindowSlicer(4_800, 1_600, keeps_sound=True)
     audio = _noise(20_000)
     slicer.push(0, audio[:10_000])
     windows = [*slicer.push(12_000, audio[12_000:]), *slicer.flush()]

@@ -58,7 +58,7 @@ def pengi(bundles: Path) -> Prompted:
 
 def _window(seed: int, samples: int = WINDOW_SAMPLES) -> Window:
     sound = np.random.default_rng(seed).normal(0.0, 0.1, samples).astype(np.float32)
-    (window,) = file_windows([sound], WINDOW_SAMPLES)
+    (window,) = file_windows([sound], WINDOW_SAMPLES, keeps_sound=True)
     return window
 
 
@@ -104,7 +104,7 @@ def test_a_window_is_heard_by_its_newest_clip(pengi: Prompted) -> None:
     window = _window(2)
     assert window.waveform is not None
     tail = window.waveform[-4 * CLIP_SAMPLES :]
-    (short,) = file_windows([tail], WINDOW_SAMPLES)
+    (short,) = file_windows([tail], WINDOW_SAMPLES, keeps_sound=True)
     long, near = (newest_clip(each, pengi.manifest.clip) for each in (window, short))
     assert isinstance(long, np.ndarray) and isinstance(near, np.ndarray)
     assert long.shape == near.shape == (CLIP_SAMPLES,)
