@@ -120,7 +120,8 @@ def test_what_stops_has_an_end_and_what_comes_back_is_another_event(captioner: C
         assert len(own) == len(sounds), (began_s, spans)
         assert abs(min(start for start, _ in own) - began_s) <= 4.0
         assert abs(max(end for _, end in own) - ceased_s) <= 4.0
-    assert _started(sink) == dict.fromkeys(sounds, 2)
+    started = _started(sink)
+    assert [started[sound] for sound in sounds] == [2] * len(sounds), started
 
 
 def test_a_source_has_the_events_that_it_has_alone(captioner: Captioner) -> None:
