@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 WORDS = {
-    "birdsong": "bird",
+    "birdsong": "bird|wild animal",
     "guitar": "guitar|music|instrument|string",
     "speech": "speak|speech|talk|voice|convers|chatter|people|somebody|someone|a person",
-    "crow": r"\bcrow\b|\bcrows\b|\bcaw|bird",
+    "crow": r"\bcrow\b|\bcrows\b|\bcaw|bird|wild animal",
     "drum": "drum|music|instrument|percussion",
 }
 """Sound of the programme → its own names, or those of its kind."""

@@ -51,8 +51,8 @@ def test_a_machine_on_which_all_is_well(tmp_path: Path) -> None:
     }
     (scene,) = checks["scene"]
     manifest = open_bundle(DEFAULT_BUNDLE).manifest
-    for sound in ("birdsong", "drum", "guitar"):
-        assert tells(sound, _captions_of(scene["text"])), scene
+    for played in ("birdsong", "drum", "guitar"):
+        assert tells(played, _captions_of(scene["text"])), scene
     assert f"{len(manifest.files())} files" in checks["bundle"][0]["text"]
     assert "1.0 s of sound at -2" in checks[f"source {sound}"][0]["text"]
     after = heard.stat()

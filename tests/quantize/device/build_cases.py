@@ -16,13 +16,16 @@ from quantize.device.build import BuildOptions, build_engines
 from quantize.device.report import BuildReport
 from quantize.device.timing import Timing
 
-SMALL: tuple[GraphRole, ...] = ("encoder", "decoder")
-"""Left as they were exported, where the smallest graph alone says as much as three."""
-
 SOME_LAYERS = 6
 """So many of the encoder's layers have ranges in the calibration of the tests."""
 
-ROLES = ("encoder", "decoder", "text_embedder")
+ROLES: tuple[GraphRole, ...] = tuple(open_bundle(DEFAULT_BUNDLE).manifest.graphs)
+SMALL: tuple[GraphRole, ...] = tuple(role for role in ROLES if role != "text_embedder")
+"""Left as they were exported, where the smallest graph alone says as much as all."""
+
+CONVOLVED: GraphRole = "stem" if "stem" in ROLES else "encoder"
+"""The graph with the most convolutions."""
+
 FASTER, SLOWER = Timing(10.0, 5.0, 0.5, 9), Timing(10.0, 13.0, 1.3, 9)
 
 

@@ -64,7 +64,8 @@ def test_int8_forms_of_all_four_graphs(folder: Path) -> None:
     assert report.failure == ""
     assert {form.role for form in report.forms} == set(ROLES)
     bundle = open_bundle(str(folder))
-    for form in report.forms:
+    # A graph is made again where its first form is not faithful; what became of the last counts.
+    for form in {form.role: form for form in report.forms}.values():
         assert form.agreement is not None and form.timing is not None
         assert ("onnxruntime int8" in precisions(folder)[form.role]) == form.written
     assert precisions(folder)["stem"][0] == "onnxruntime int8"

@@ -71,14 +71,15 @@ def test_a_bundle_built_and_run(version: str, bundle: Bundle, tmp_path: Path, mo
 
 def test_shapes_of_the_profiles(bundle: Bundle) -> None:
     shapes = {role: forms[0].shapes for role, forms in bundle.manifest.graphs.items()}
+    assert profiles_for("stem", shapes["stem"], **_SIZES) == {"patches": ((1, 98, 128), (1, 98, 128), (2, 98, 128))}
     assert profiles_for("encoder", shapes["encoder"], **_SIZES) == {
-        "fbank": ((1, 998, 128), (1, 998, 128), (2, 998, 128))
+        "vectors": ((1, 19, 160), (1, 19, 160), (2, 19, 160))
     }
     decoder = profiles_for("decoder", shapes["decoder"], **_SIZES)
     assert decoder["token_ids"] == ((1, 1), (6, 1), (32, 1)), "of each of two windows, 16"
     assert decoder["memory_padding"] == ((1, 1), (1, 248), (2, 248))
-    assert decoder["self_values_2"] == ((1, 4, 1, 32), (6, 4, 32, 32), (32, 4, 32, 32))
-    assert decoder["cross_keys_0"] == ((1, 4, 1, 32), (1, 4, 248, 32), (2, 4, 248, 32))
+    assert decoder["self_values_2"] == ((1, 4, 1, 40), (6, 4, 32, 40), (32, 4, 32, 40))
+    assert decoder["cross_keys_0"] == ((1, 4, 1, 40), (1, 4, 248, 40), (2, 4, 248, 40))
     assert set(decoder) == {name for name in shapes["decoder"] if not name.startswith(("new", "logits", "step"))}
     assert profiles_for("text_embedder", shapes["text_embedder"], **_SIZES) == {
         name: ((1, 1), (6, 32), (16, 64)) for name in ("token_ids", "attention_mask")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge_aac.audio.features import filter_bank
+from edge_aac.bundle.manifest import Seq2SeqManifest
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from edge_aac.errors import ConfigError, DataError, EdgeAacError, InputMissingError
 from quantize.device.check_windows import check_windows
@@ -28,6 +29,7 @@ from quantize.graphs.calibration import (
 from quantize.graphs.calibration_windows import encoder_inputs, recorded_windows
 from quantize.graphs.half import around
 from quantize.graphs.onnx_file import OnnxFile
+from quantize.graphs.sound_inputs import SoundInputs
 from tests.quantize.graphs.int8_cases import FLOAT, node, save, small_encoder, small_inputs
 from tests.system.command import noise, write_wav
 
@@ -136,9 +138,13 @@ def test_the_encoder_is_searched_for_what_overflows_too(tmp_path: Path) -> None:
 
 
 def test_no_result_overflows_in_the_shipped_encoder() -> None:
-    inputs = ({"fbank": window[np.newaxis]} for window in check_windows(4))
-    path = open_bundle(DEFAULT_BUNDLE).folder / "encoder.fp32.onnx"
-    found = overflowing_nodes(path, inputs)
+    bundle = open_bundle(DEFAULT_BUNDLE)
+    manifest = bundle.manifest_of(Seq2SeqManifest)
+    sound = SoundInputs.of_files(
+        {role: bundle.path(forms[0]) for role, forms in manifest.graphs.items()}, manifest.patches
+    )
+    path = bundle.folder / "encoder.fp32.onnx"
+    found = overflowing_nodes(path, sound.of("encoder", check_windows(4)))
     file = OnnxFile(path)
     # What takes a norm's result need not stay FP32 for the sum inside it.
     assert around(file, found) == set(found)
