@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from edge_aac.bundle.hashes import file_sha256
-from edge_aac.bundle.manifest import MANIFEST
+from edge_aac.bundle.manifest import MANIFEST, Seq2SeqManifest
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
 from edge_aac.engines.tensor_rt import engine as tensor_rt
@@ -24,6 +24,7 @@ from quantize.device.cpu import forms as cpu_forms
 from quantize.device.tensorrt import forms as plan_forms
 from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan
 from quantize.graphs.calibration import Calibration, GraphCalibration, observe, write_calibration
+from quantize.graphs.sound_inputs import SoundInputs
 from tests.quantize.device.build_cases import FASTER, SMALL, SOME_LAYERS, built, exported_bundle
 
 
@@ -65,7 +66,9 @@ def calibration(windows: list[np.ndarray]) -> Calibration:
     """Of the encoder's first few layers."""
     bundle = open_bundle(DEFAULT_BUNDLE)
     parents = {role: form for role, forms in bundle.manifest.graphs.items() for form in forms if not form.parent_sha256}
-    observed = observe(bundle.path(parents["encoder"]), ({"fbank": window[np.newaxis]} for window in windows))
+    patches = bundle.manifest_of(Seq2SeqManifest).patches
+    sound = SoundInputs.of_files({role: bundle.path(parent) for role, parent in parents.items()}, patches)
+    observed = observe(bundle.path(parents["encoder"]), sound.of("encoder", windows))
     ranges = {"encoder": dict(list(observed.ranges.items())[:SOME_LAYERS])}
     graphs = {
         role: GraphCalibration(parent_sha256=parent.sha256, ranges=ranges.get(role, {}))

@@ -40,7 +40,17 @@ from quantize.graphs.layers import quantisable_layers
 from quantize.graphs.onnx_file import OnnxFile
 from quantize.graphs.qdq_lint import int8_products
 from quantize.graphs.sensitivity import Sensitivity
-from tests.quantize.device.build_cases import FASTER, SLOWER, SMALL, SOME_LAYERS, built, contents, precisions, spoil
+from tests.quantize.device.build_cases import (
+    FASTER,
+    ROLES,
+    SLOWER,
+    SMALL,
+    SOME_LAYERS,
+    built,
+    contents,
+    precisions,
+    spoil,
+)
 from tests.quantize.graphs.int8_cases import FLOAT
 
 pytestmark = pytest.mark.usefixtures("quick_build")
@@ -68,11 +78,8 @@ def test_plans_are_built_gated_and_stored(calibrated: Path, board: list[BuildReq
     assert report.failure == "" and report.written
     half, int8 = ["tensorrt fp16"], ["tensorrt int8+fp16"]
     processor = ["onnxruntime int8", "onnxruntime fp32"]
-    assert precisions(calibrated) == {
-        "encoder": [*int8, *processor, "tensorrt-onnx int8+fp16"],
-        "decoder": [*half, *processor, "tensorrt-onnx fp16"],
-        "text_embedder": [*half, *processor, "tensorrt-onnx fp16"],
-    }
+    without_ranges = {role: [*half, *processor, "tensorrt-onnx fp16"] for role in ROLES}
+    assert precisions(calibrated) == without_ranges | {"encoder": [*int8, *processor, "tensorrt-onnx int8+fp16"]}
     bundle = open_bundle(str(calibrated))
     for plan, _, parent, source in bundle.manifest.graphs.values():
         assert plan.file.endswith(".sm_87-Orin-8SM-16GB.engine")
@@ -80,7 +87,7 @@ def test_plans_are_built_gated_and_stored(calibrated: Path, board: list[BuildReq
         assert plan.built_with.keys() == {"tensorrt", "gpu", "edge_aac"} and plan.built_with["tensorrt"] == "10.3.0"
         assert (plan.parent_sha256, source.parent_sha256) == (source.sha256, parent.sha256)
     shapes = {request.onnx.name.partition(".")[0]: request.profiles for request in board}
-    assert [shape[0] for shape in shapes["encoder"]["fbank"]] == [1, 1, 2]
+    assert [shape[0] for shape in shapes["encoder"]["vectors"]] == [1, 1, 2]
     assert [shape[0] for shape in shapes["decoder"]["token_ids"]] == [1, bundle.manifest.decoding.candidates, 2 * 16], (
         "two windows at once"
     )
@@ -199,7 +206,7 @@ def test_plans_beside_processor_forms_are_gated(
     monkeypatch.setattr(build, "timing", lambda role, *_: SLOWER if role == "encoder" else FASTER)
     report, _ = built(BuildOptions(str(calibrated), threads=1))
     assert report.failure == "" and report.written
-    assert captioned[-1] == {"encoder": "onnxruntime", "decoder": "tensorrt", "text_embedder": "tensorrt"}
+    assert captioned[-1] == dict.fromkeys(ROLES, "tensorrt") | {"encoder": "onnxruntime"}
     first = {role: order[0].partition(" ")[0] for role, order in precisions(calibrated).items()}
     assert first == (captioned[-1] if faithful else dict.fromkeys(captioned[-1], "tensorrt"))
     assert ("auto" in report.together) == faithful

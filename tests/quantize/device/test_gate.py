@@ -48,8 +48,7 @@ def reference(bundle: Bundle) -> CheckCaptions:
 
 @pytest.fixture(scope="module")
 def samples(bundle: Bundle, reference: CheckCaptions) -> Samples:
-    encoder, decoder = (load_engine(bundle, role, ONE_THREAD)[0] for role in ("encoder", "decoder"))  # type: ignore[arg-type]
-    engines = {"encoder": encoder, "decoder": decoder}
+    engines = {role: load_engine(bundle, role, ONE_THREAD)[0] for role in bundle.manifest.graphs}
     return collect_samples(bundle, engines, check_windows(3), reference.captions)
 
 
@@ -128,8 +127,8 @@ def test_log_likelihoods_are_compared_by_their_means(reference: CheckCaptions) -
 def test_a_spoiled_encoder_is_refused_and_its_layers_are_named(
     bundle: Bundle, reference: CheckCaptions, samples: Samples, tmp_path: Path
 ) -> None:
-    where = "/encoder/encoder/layers.1/"
-    path = _spoiled(bundle, tmp_path / "spoiled.onnx", f"{where}fc2")
+    where = "/postencoder/layers.1/ffn1/"
+    path = _spoiled(bundle, tmp_path / "spoiled.onnx", f"{where}output_dense")
     form = caption_check_windows(_with_encoder(bundle, path), check_windows(WINDOWS), ONE_THREAD)
     assert agreement(reference, form).complaints()
     parent = bundle.path(bundle.manifest.graphs["encoder"][0])
@@ -139,7 +138,7 @@ def test_a_spoiled_encoder_is_refused_and_its_layers_are_named(
     found = layer_range(tensors, runs_onnx(parent, names), runs_onnx(path, names), samples.encoder[:1])
     first, last = found.removeprefix("from ").split(" (")[0].split(" to ")
     order = [node.name for node in onnx.load(str(parent)).graph.node]
-    assert order.index(first) < order.index(f"{where}fc2/MatMul") < order.index(last), found
+    assert order.index(first) < order.index(f"{where}output_dense/MatMul") < order.index(last), found
 
 
 def test_a_faithful_int8_encoder_passes(bundle: Bundle, reference: CheckCaptions, tmp_path: Path) -> None:

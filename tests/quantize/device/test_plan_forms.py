@@ -30,9 +30,9 @@ from quantize.device.tensorrt.forms import Planned, PlanOptions
 from quantize.device.tensorrt.plan_building import PlanRequest, build_plan
 from tests.edge_aac.engines.tensor_rt.trt_cases import install
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
-from tests.quantize.device.build_cases import FASTER, SLOWER, SOME_LAYERS, built, precisions, spoil
+from tests.quantize.device.build_cases import FASTER, ROLES, SLOWER, SOME_LAYERS, built, precisions, spoil
 
-OTHERS = ("decoder", "text_embedder")
+OTHERS = tuple(role for role in ROLES if role != "encoder")
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_int8_has_a_way_back(  # noqa: PLR0913, PLR0917
         drawn = open_bundle(str(calibrated)).manifest_of(Seq2SeqManifest).decoding.candidates
         tuned = f"tensorrt plans are tuned for the candidates of one window: {drawn}, as the bundle draws"
         assert tuned in report.notes
-        assert quantised["built"]["profiles"] == {"fbank": {"usual": [1, 998, 128], "largest": [1, 998, 128]}}
+        assert quantised["built"]["profiles"] == {"vectors": {"usual": [1, 19, 160], "largest": [1, 19, 160]}}
 
 
 @pytest.mark.usefixtures("quick_build")
