@@ -3,7 +3,8 @@
 The encoder tells how likely each sound is in a window. A sound may be named from a threshold on; a token is withheld
 where it is a word of sounds' names, and none of these sounds may be named. A coarser sound is at least as sure as the
 surest of its examples: who hears a dog hears an animal. Words that the bundle declares free (articles, counts, adverbs,
-the captions that name nothing) are never withheld, and neither is a word that stands in no name.
+the captions that name nothing) are never withheld. A token that is part of neither is a piece that words were joined
+of: where others are withheld it is, too, or captions hold "mo" in place of "motor".
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Sureness:
         names: the words of these sounds; finds them in texts.
         tokens: (K,) ids of the tokens that name something.
         told: (K, S), whether a token is part of a sound's name.
+        pieces: (P,) ids of the tokens that are part of no word at all.
         covers: (S, S), whether a sound (row) is another one (column), or coarser than it.
         vocabulary_size: number of the decoder's tokens, V.
     """
@@ -42,6 +44,7 @@ class Sureness:
     names: SoundNames
     tokens: npt.NDArray[np.int64]
     told: Mask
+    pieces: npt.NDArray[np.int64]
     covers: Mask
     vocabulary_size: int
 
@@ -79,7 +82,17 @@ class Sureness:
         told = np.zeros((len(tokens), len(rule.names)), bool)
         for row, token in enumerate(tokens):
             told[row, list(sounds_of[token])] = True
-        return cls(rule, names, np.array(tokens, np.int64), told, _covers(rule, names), vocabulary_size)
+        kept = {*tokens, *free, *tokenizer.get_added_tokens_decoder()}
+        pieces = [token for token in range(vocabulary_size) if token not in kept and tokenizer.decode([token]).strip()]
+        return cls(
+            rule,
+            names,
+            np.array(tokens, np.int64),
+            told,
+            np.array(pieces, np.int64),
+            _covers(rule, names),
+            vocabulary_size,
+        )
 
     def with_threshold(self, threshold: float) -> Sureness:
         """The same with another threshold."""
@@ -102,6 +115,7 @@ class Sureness:
             return None
         withheld = np.zeros(self.vocabulary_size, bool)
         withheld[self.tokens[silent]] = True
+        withheld[self.pieces] = True
         return withheld
 
     def leaves_words(self, withheld: Withheld, end: int) -> bool:
