@@ -84,8 +84,10 @@ def test_what_is_no_number_is_not_sure() -> None:
 
 
 def test_the_parts_of_a_word_name_what_it_names() -> None:
-    """Of "barks" and "birds" the ending is no free word's; of "rolls" it is the free word "rolled"'s, and free. A piece of no word at all
-    is withheld with them."""
+    """Of "barks" and "birds" the ending is no free word's; of "rolls" it is the free word "rolled"'s, and free.
+
+    A piece of no word at all is withheld with them.
+    """
     pieces = ["[UNK]", "a", "the", "bark", "##s", "##ed", "bird", "roll", "dog", "thunder", "tim", "##es"]
     tokenizer = Tokenizer(WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
