@@ -16,6 +16,7 @@ from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError, EdgeAacError
+from edge_aac.models.contract import identity_of
 from edge_aac.models.dual_encoder import TEXTS_AT_ONCE, DualEncoderManifest
 from edge_aac.models.graph_contracts import LOG_MEL, GraphChecks, clip_encoder, text_embedder
 from edge_aac.models.shared_space import HeardPart, unit
@@ -57,12 +58,7 @@ class ClipEncoder:
     @property
     def identity(self) -> records.Model:
         """See :class:`edge_aac.models.shared_space.SharedSpace`."""
-        return records.Model(
-            bundle=self._manifest.name,
-            version=self._manifest.version,
-            backend=self._graph.backend,
-            precision=self._graph.precision,
-        )
+        return identity_of(self._manifest, self._graph)
 
     @property
     def language(self) -> str:

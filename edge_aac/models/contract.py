@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edge_aac import records
 from edge_aac.audio.windows import Window
+from edge_aac.bundle.manifest import Graph, Manifest
 from edge_aac.errors import DataError
 from edge_aac.fluency.errors import FluencyError
 from edge_aac.fluency.sound_names import SoundNames
@@ -187,6 +188,13 @@ class SharingModel(Protocol):
 def shared_work(model: WindowModel) -> SharedWork | None:
     """What windows of one stretch of sound share in a model; None where they share nothing."""
     return model.shared_work if isinstance(model, SharingModel) else None
+
+
+def identity_of(manifest: Manifest, graph: Graph) -> records.Model:
+    """How records name a bundle, by the form of the graph that hears its sound."""
+    return records.Model(
+        bundle=manifest.name, version=manifest.version, backend=graph.backend, precision=graph.precision
+    )
 
 
 @runtime_checkable

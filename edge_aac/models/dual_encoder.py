@@ -28,6 +28,7 @@ from edge_aac.models.contract import (
     ScoredCaption,
     Undecoded,
     Wanted,
+    identity_of,
     not_cancelled,
 )
 from edge_aac.models.encoder_inputs import EncoderInputs
@@ -187,12 +188,7 @@ class DualEncoder:
     @property
     def identity(self) -> records.Model:
         """See :class:`edge_aac.models.contract.WindowModel`."""
-        return records.Model(
-            bundle=self._manifest.name,
-            version=self._manifest.version,
-            backend=self._graph.backend,
-            precision=self._graph.precision,
-        )
+        return identity_of(self._manifest, self._graph)
 
     @property
     def language(self) -> str:

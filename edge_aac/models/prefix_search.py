@@ -17,6 +17,7 @@ from edge_aac.engines.contract import Engine, Logits, TokenIds
 from edge_aac.errors import DataError
 from edge_aac.models.contract import CancelledError, not_cancelled
 from edge_aac.models.prompted_manifest import SearchRules
+from edge_aac.models.sampling import log_likelihood
 
 Array = npt.NDArray[np.float32]
 
@@ -58,9 +59,7 @@ class Followed:
 
     def log_likelihood(self, token_ids: Sequence[int]) -> float:
         """Mean log-likelihood of the answer's tokens."""
-        shifted = self.logits - self.logits.max(axis=1, keepdims=True)
-        chosen = shifted[np.arange(len(token_ids)), list(token_ids)]
-        return float((chosen - np.log(np.exp(shifted).sum(axis=1))).mean())
+        return float(log_likelihood(self.logits, np.array(token_ids, np.int64)).mean())
 
 
 class PrefixDecoder:

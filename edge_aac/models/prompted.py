@@ -25,6 +25,7 @@ from edge_aac.models.contract import (
     ScoredCaption,
     Undecoded,
     Wanted,
+    identity_of,
     not_cancelled,
 )
 from edge_aac.models.graph_contracts import GraphChecks
@@ -135,12 +136,7 @@ class Prompted:
     @property
     def identity(self) -> records.Model:
         """See :class:`edge_aac.models.contract.WindowModel`."""
-        return records.Model(
-            bundle=self.manifest.name,
-            version=self.manifest.version,
-            backend=self._graph.backend,
-            precision=self._graph.precision,
-        )
+        return identity_of(self.manifest, self._graph)
 
     @property
     def language(self) -> str:

@@ -21,7 +21,7 @@ from edge_aac.engines.steps import ResidentEngine, StepwiseEngine
 from edge_aac.errors import DataError
 from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.choices import Choices
-from edge_aac.models.contract import ScoredCaption
+from edge_aac.models.contract import ScoredCaption, identity_of
 from edge_aac.models.decoding import Candidate, CandidateDecoder
 from edge_aac.models.encoding import Encoded, WindowEncoder
 from edge_aac.models.graph_contracts import check_captioner
@@ -163,10 +163,7 @@ class Captioner(StagedModel):
     @property
     def identity(self) -> records.Model:
         """See :class:`edge_aac.models.contract.WindowModel`."""
-        manifest, graph = self.bundle.manifest, self.encoder_graph
-        return records.Model(
-            bundle=manifest.name, version=manifest.version, backend=graph.backend, precision=graph.precision
-        )
+        return identity_of(self.bundle.manifest, self.encoder_graph)
 
     @property
     def language(self) -> str:
