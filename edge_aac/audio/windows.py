@@ -6,13 +6,13 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.audible_level import AudibleEnergy
 from edge_aac.audio.features import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS, FilterBank
+from edge_aac.audio.rows import Rows
 from edge_aac.audio.stretch import Stretch
 from edge_aac.errors import ConfigError, EdgeAacError
 from edge_aac.timebase import SAMPLE_RATE
@@ -90,13 +90,13 @@ class WindowSlicer:
         self.window_frames = 1 + (window_samples - FRAME_LENGTH_SAMPLES) // FRAME_SHIFT_SAMPLES
         # A quarter of a window more than is needed: what is held is moved to the front that seldom.
         self._held_rows = held_rows = (window_samples + window_samples // 4 + 2 * _PIECE_SAMPLES) // FRAME_SHIFT_SAMPLES
-        self._frames = _Rows(held_rows, np.zeros(NUM_MEL_BINS, np.float32))
-        self._sound: _Rows | None = None
+        self._frames = Rows(held_rows, np.zeros(NUM_MEL_BINS, np.float32))
+        self._sound: Rows | None = None
         if keeps_sound:
             self.keep_sound()
         # Per 10 ms: sum of squares, and highest magnitude. Fixed blocks make the sums independent of the pushes.
-        self._levels = _Rows(held_rows, np.zeros(2, np.float64))
-        self._audible = _Rows(held_rows, np.zeros((), np.float64))
+        self._levels = Rows(held_rows, np.zeros(2, np.float64))
+        self._audible = Rows(held_rows, np.zeros((), np.float64))
         self._audible_energy = AudibleEnergy()
         self._filter_bank = FilterBank()
         self._partial_block = np.zeros(0, np.float32)
@@ -111,7 +111,7 @@ class WindowSlicer:
 
     def keep_sound(self) -> None:
         """Have windows come with their sound; before anything is pushed."""
-        self._sound = _Rows(self._held_rows * FRAME_SHIFT_SAMPLES, np.zeros((), np.float32))
+        self._sound = Rows(self._held_rows * FRAME_SHIFT_SAMPLES, np.zeros((), np.float32))
 
     def change_hop(self, hop_samples: int) -> None:
         """Have the next window start so far after the last one.
@@ -305,42 +305,6 @@ def _windows_of(slicer: WindowSlicer, blocks: Iterable[npt.NDArray[np.float32]])
     yield from slicer.flush()
     if failure is not None:
         raise failure
-
-
-class _Rows:
-    """Rows by absolute number, appended at the end and forgotten at the front, in memory taken once."""
-
-    def __init__(self, capacity: int, like: npt.NDArray[Any]) -> None:
-        self._buffer = np.zeros((capacity, *like.shape), like.dtype)
-        self.clear()
-
-    def clear(self) -> None:
-        self._first = 0
-        self._begin = 0
-        self._end = 0
-
-    def append(self, rows: npt.NDArray[Any]) -> None:
-        if self._end + len(rows) > len(self._buffer):
-            held = self._end - self._begin
-            self._buffer[:held] = self._buffer[self._begin : self._end].copy()
-            self._begin, self._end = 0, held
-        self._buffer[self._end : self._end + len(rows)] = rows
-        self._end += len(rows)
-
-    def forget_before(self, number: int) -> None:
-        dropped = min(max(0, number - self._first), self._end - self._begin)
-        self._first += dropped
-        self._begin += dropped
-
-    def copied_from(self, number: int) -> npt.NDArray[Any]:
-        """The rows that are held from ``number`` on."""
-        return self._buffer[self._begin + max(0, number - self._first) : self._end].copy()
-
-    def copied(self, number: int, count: int) -> npt.NDArray[Any]:
-        start = self._begin + number - self._first
-        if number < self._first or start + count > self._end:
-            raise IndexError(f"rows {number} to {number + count} are not held")
-        return self._buffer[start : start + count].copy()
 
 
 def _check_multiple(what: str, length_samples: int, lowest: int) -> None:
