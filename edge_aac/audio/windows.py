@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.audio.audible_level import AudibleEnergy
+from edge_aac.audio.damage import cut_to_the_end
 from edge_aac.audio.features import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES, NUM_MEL_BINS, FilterBank
 from edge_aac.audio.rows import Rows
 from edge_aac.audio.stretch import Stretch
-from edge_aac.errors import ConfigError, EdgeAacError
+from edge_aac.errors import ConfigError
 from edge_aac.timebase import SAMPLE_RATE
 
 WINDOW_SAMPLES = 10 * SAMPLE_RATE
@@ -289,22 +290,14 @@ def file_windows(
 
 def _windows_of(slicer: WindowSlicer, blocks: Iterable[npt.NDArray[np.float32]]) -> Iterator[Window]:
     position = 0
-    failure: EdgeAacError | None = None
-    source = iter(blocks)
-    while True:
-        try:
-            block = next(source, None)
-        except EdgeAacError as error:
-            # What came before the damage is heard to its end.
-            failure = error
-            break
-        if block is None:
-            break
-        yield from slicer.push(position, block)
+
+    def push(block: npt.NDArray[np.float32]) -> list[Window]:
+        nonlocal position
+        windows = slicer.push(position, block)
         position += len(block)
-    yield from slicer.flush()
-    if failure is not None:
-        raise failure
+        return windows
+
+    return cut_to_the_end(blocks, push, slicer.flush)
 
 
 def _check_multiple(what: str, length_samples: int, lowest: int) -> None:

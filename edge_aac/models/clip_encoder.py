@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from edge_aac import records
 from edge_aac.audio.clips import Clip, ClipCutter
+from edge_aac.audio.damage import cut_to_the_end
 from edge_aac.audio.log_mel import LogMel, read_filters
 from edge_aac.audio.sources.file import read_channels
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import EngineOptions
-from edge_aac.errors import DataError, EdgeAacError
+from edge_aac.errors import DataError
 from edge_aac.models.contract import identity_of
 from edge_aac.models.dual_encoder import TEXTS_AT_ONCE, DualEncoderManifest
 from edge_aac.models.graph_contracts import LOG_MEL, GraphChecks, clip_encoder, text_embedder
@@ -107,21 +108,7 @@ class ClipEncoder:
     def _clips(self, path: Path) -> Iterator[Clip]:
         rate = self._manifest.sample_rate
         cutter = ClipCutter(rate, self.clip.samples, self.clip.mixes, self.clip.pads)
-        failure: EdgeAacError | None = None
-        source = iter(read_channels(path, rate))
-        while failure is None:
-            try:
-                frames = next(source, None)
-            except EdgeAacError as error:
-                # What came before the damage is heard to its end.
-                failure = error
-                break
-            if frames is None:
-                break
-            yield from cutter.push(frames)
-        yield from cutter.flush()
-        if failure is not None:
-            raise failure
+        return cut_to_the_end(read_channels(path, rate), cutter.push, cutter.flush)
 
     def _texts_embedded(self, texts: Sequence[str]) -> Array:
         rule = self._manifest.text

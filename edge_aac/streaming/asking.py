@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 
 from edge_aac import signals
 from edge_aac.audio.clips import Clip, ClipCutter
+from edge_aac.audio.damage import cut_to_the_end
 from edge_aac.audio.sources.file import read_channels
-from edge_aac.errors import DataError, EdgeAacError, InputMissingError
+from edge_aac.errors import DataError, EdgeAacError
 from edge_aac.models.prompted import Answer as Answered
 from edge_aac.models.prompted import Prompted
 from edge_aac.models.tokens import plain_text
-from edge_aac.records import LatencyMs, Record, as_text
+from edge_aac.records import Record, as_text
 from edge_aac.records.answer import Answer, PossibleAnswer
-from edge_aac.streaming.offline import refuse_endless
+from edge_aac.streaming.building import latency_ms, rounded
+from edge_aac.streaming.offline import readable
 from edge_aac.streaming.privacy import PrivacyGate
 
 log = logging.getLogger(__name__)
@@ -85,20 +86,8 @@ class FileAsker:
     def _clips(self, path: Path) -> Iterator[Clip]:
         clip = self._model.manifest.clip
         cutter = ClipCutter(clip.sample_rate, clip.samples, mixes=False, pads=False)
-        failure: EdgeAacError | None = None
-        try:
-            refuse_endless(path)
-            try:
-                for frames in read_channels(path, clip.sample_rate):
-                    yield from cutter.push(frames)
-            except EdgeAacError as error:
-                # What came before the damage is heard to its end.
-                failure = error
-        except OSError as error:
-            raise InputMissingError(f"'{path}' cannot be read ({error.strerror or error}): check the file") from error
-        yield from cutter.flush()
-        if failure is not None:
-            raise failure
+        with readable(path):
+            yield from cut_to_the_end(read_channels(path, clip.sample_rate), cutter.push, cutter.flush)
 
     def _tell_of_cut(self, answer: Answered) -> None:
         if answer.cut and not self._cut_told:
@@ -106,7 +95,6 @@ class FileAsker:
             self._cut_told = True
 
     def _record(self, path: Path, span: tuple[float, float], answer: Answered, speech: bool) -> Answer:
-        latency = answer.latency_ms
         return Answer(
             node=self._node,
             source=as_text(str(path)),
@@ -116,15 +104,10 @@ class FileAsker:
             prompt=answer.prompt or None,
             task=self._task,
             answers=[
-                PossibleAnswer(text=text.strip(), log_likelihood=round(score, 4) if math.isfinite(score) else None)
+                PossibleAnswer(text=text.strip(), log_likelihood=rounded(score, 4))
                 for text, score in zip(answer.texts, answer.beams.scores.tolist(), strict=True)
             ],
             speech=True if speech else None,
             model=self._model.identity,
-            latency_ms=LatencyMs(
-                total=round(latency.total, 1),
-                encode=round(latency.encode, 1),
-                decode=round(latency.decode, 1),
-                rerank=round(latency.rerank, 1),
-            ),
+            latency_ms=latency_ms(answer.latency_ms),
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
-from edge_aac.models.contract import Description, ScoredCaption
+from edge_aac.models.contract import Description, Latency, ScoredCaption
 from edge_aac.records import Caption, Event, Gap, LatencyMs, Model, Score, TimeSpan, as_text, rfc3339
 from edge_aac.streaming.event_changes import EventChange
 from edge_aac.streaming.losses import LostSound
@@ -56,8 +56,7 @@ class RecordBuilder:
             waited_ms: milliseconds from the end of the window's sound until now; None where that means nothing.
             chosen: which of the description's captions the record is of; None for the best.
         """
-        best, latency = chosen or description.best, description.latency_ms
-        total_ms = latency.total if waited_ms is None else max(waited_ms, latency.total)
+        best = chosen or description.best
         return Caption(
             node=self.node,
             source=self.source,
@@ -66,9 +65,9 @@ class RecordBuilder:
             caption=best.text,
             score=Score(
                 hybrid=round(best.hybrid, 4),
-                log_likelihood=_rounded(best.log_likelihood, 4),
-                similarity=_rounded(best.similarity, 4),
-                familiarity=_rounded(description.familiarity, 2),
+                log_likelihood=rounded(best.log_likelihood, 4),
+                similarity=rounded(best.similarity, 4),
+                familiarity=rounded(description.familiarity, 2),
                 sounds={name: round(sure, 3) for name, sure in (best.sounds or {}).items()} or None,
             ),
             candidates=description.candidates,
@@ -77,13 +76,7 @@ class RecordBuilder:
             event=events[0] if events else None,
             events=list(events) if len(events) > 1 else None,
             model=self.model,
-            latency_ms=LatencyMs(
-                total=round(total_ms, 1),
-                queue=None if waited_ms is None else round(total_ms - latency.total, 1),
-                encode=round(latency.encode, 1),
-                decode=round(latency.decode, 1),
-                rerank=round(latency.rerank, 1),
-            ),
+            latency_ms=latency_ms(description.latency_ms, waited_ms),
         )
 
     def event(self, change: EventChange, span: TimeSpan) -> Event:
@@ -117,7 +110,24 @@ def compact(time: str) -> str:
     return time.replace("-", "").replace(":", "")
 
 
-def _rounded(value: float | None, digits: int) -> float | None:
+def latency_ms(latency: Latency, waited_ms: float | None = None) -> LatencyMs:
+    """What a record tells of the work on it.
+
+    Args:
+        latency: of the model.
+        waited_ms: milliseconds from the end of the sound until now; None where that means nothing.
+    """
+    total_ms = latency.total if waited_ms is None else max(waited_ms, latency.total)
+    return LatencyMs(
+        total=round(total_ms, 1),
+        queue=None if waited_ms is None else round(total_ms - latency.total, 1),
+        encode=round(latency.encode, 1),
+        decode=round(latency.decode, 1),
+        rerank=round(latency.rerank, 1),
+    )
+
+
+def rounded(value: float | None, digits: int) -> float | None:
     """A number for JSON, which has no infinity; None where there is none."""
     return round(value, digits) if value is not None and math.isfinite(value) else None
 

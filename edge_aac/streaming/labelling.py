@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac import signals
-from edge_aac.errors import EdgeAacError, InputMissingError
+from edge_aac.errors import EdgeAacError
 from edge_aac.models.shared_space import HeardPart, SharedSpace
 from edge_aac.models.zero_shot import EmbeddedLabels
 from edge_aac.records import Labels, NamedLabel, Pooling, Record, Scoring, as_text
-from edge_aac.streaming.offline import refuse_endless
+from edge_aac.streaming.offline import readable
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +96,8 @@ class FileLabeller:
             raise failure
 
     def _parts(self, path: Path) -> Iterator[HeardPart]:
-        try:
-            refuse_endless(path)
+        with readable(path):
             yield from self._space.hear(path)
-        except OSError as error:
-            raise InputMissingError(f"'{path}' cannot be read ({error.strerror or error}): check the file") from error
 
     def _record(
         self,

@@ -7,6 +7,7 @@ import math
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,13 +136,8 @@ class FileCaptioner:
             raise failure
 
     def _windows(self, path: Path) -> Iterator[Window]:
-        """Windows of a file that may be read; whatever the system says of it is an error of that file."""
-        try:
-            refuse_endless(path)
+        with readable(path):
             yield from file_windows(path, self._hop_samples, keeps_sound=hears_sound(self._model))
-        except OSError as error:
-            # Of a file that is removed, a network that is gone, a disk that is damaged.
-            raise InputMissingError(f"'{path}' cannot be read ({error.strerror or error}): check the file") from error
 
 
 @dataclass
@@ -175,6 +171,21 @@ class _Silence:
             f"{self.silent} of {self.windows} windows silent ({self.seconds:.1f} s, at most {self.loudest_dbfs:.1f} "
             "dBFS A-weighted), not captioned"
         )
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """A file that may be read; whatever the system says of it is an error of that file.
+
+    Raises:
+        InputMissingError, DataError: see :func:`refuse_endless`; or the file was removed, a network is gone, a disk is
+            damaged.
+    """
+    try:
+        refuse_endless(path)
+        yield
+    except OSError as error:
+        raise InputMissingError(f"'{path}' cannot be read ({error.strerror or error}): check the file") from error
 
 
 def refuse_endless(path: Path) -> None:
