@@ -157,7 +157,7 @@ def label(
         checked_template(template)
     settings = given.load()
 
-    from edge_aac.app import LabelOptions, label_files
+    from edge_aac.service.labelling import LabelOptions, label_files
 
     # A file of that name is ./-
     paths = [Path(_STANDARD_INPUT if file == "-" else file) for file in files]

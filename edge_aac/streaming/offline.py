@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +171,22 @@ class _Silence:
             f"{self.silent} of {self.windows} windows silent ({self.seconds:.1f} s, at most {self.loudest_dbfs:.1f} "
             "dBFS A-weighted), not captioned"
         )
+
+
+def in_turn(files: Sequence[Path], act: Callable[[Path], None]) -> int:
+    """Do the same with each file; one that it cannot be done with is logged, and does not keep the others from it.
+
+    Returns:
+        The exit code of the first failure; 0 without any.
+    """
+    exit_code = 0
+    for path in files:
+        try:
+            act(path)
+        except (DataError, InputMissingError) as error:
+            log.error("%s", error)
+            exit_code = exit_code or error.exit_code
+    return exit_code
 
 
 @contextmanager
