@@ -8,20 +8,9 @@ from typing import Any
 
 from benchmarks.report.bars import ratio_bars, stacked_bars
 from benchmarks.report.words import number, size_words, spread_words, stage_medians, way_words
-from quantize.evaluation.page import section, table
+from quantize.evaluation.page import section, table, whole_page
 
 Table = Mapping[str, Any]
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #b0b0b0; --quiet: #808080; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: .6rem 0 1.2rem; }
-th, td { padding: .25rem .8rem .25rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.quiet { color: var(--quiet); }
-svg { max-width: 100%; height: auto; }
-"""
 
 NO_CURVES = "Curves are left out: they are drawn with matplotlib, pip install 'edge-aac[evaluate]' brings it."
 
@@ -35,13 +24,8 @@ def page(report: Table) -> str:
     libraries = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     not_run = section("Not yet run", table(("", "why"), report["not_run"].items()))
     note = f'<p class="quiet">{escape(report["note"])}</p>' if report["note"] else ""
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>edge-aac: speed</title><style>{_STYLE}</style></head><body>
-<h1>How fast edge-aac is here</h1>
-<p class="quiet">{escape(about)}<br>{escape(libraries)}<br>{escape(report["measured_by"])}</p>
-{note}{body}{not_run}</body></html>
-"""
+    lines = (about, libraries, report["measured_by"])
+    return whole_page("edge-aac: speed", "How fast edge-aac is here", lines, f"{note}{body}{not_run}")
 
 
 def _windows(made: Table) -> str:

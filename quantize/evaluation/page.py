@@ -67,10 +67,23 @@ def page(scores: Mapping[str, Any], sections: Iterable[str]) -> str:
     about = f"version {bundle['version']} · {scores['precision']}"
     if "candidates" in scores:
         about += f" · {scores['candidates']} candidates"
+    name = str(bundle["name"])
+    return whole_page(f"{name}: evaluation", name, (about, scores["measured_by"]), "".join(sections))
+
+
+def whole_page(title: str, heading: str, about: Iterable[str], body: str) -> str:
+    """A page that loads nothing from elsewhere.
+
+    Args:
+        title: of the window.
+        heading: over the page.
+        about: lines below it.
+        body: HTML of all sections.
+    """
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{escape(str(bundle["name"]))}: evaluation</title><style>{_STYLE}</style></head><body>
-<h1>{escape(str(bundle["name"]))}</h1>
-<p class="quiet">{escape(about)}<br>{escape(scores["measured_by"])}</p>
-{"".join(sections)}</body></html>
+<title>{escape(title)}</title><style>{_STYLE}</style></head><body>
+<h1>{escape(heading)}</h1>
+<p class="quiet">{"<br>".join(map(escape, about))}</p>
+{body}</body></html>
 """

@@ -7,20 +7,18 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from typer.testing import CliRunner
 
-from edge_aac.errors import DataError, EdgeAacError, UsageError
+from edge_aac.errors import DataError, UsageError
 from edge_aac.fluency.sound_names import SoundNames, SoundWords
 from quantize.bundles.sounds import SOUNDS, add_sounds
-from quantize.cli.evaluate import evaluate
 from quantize.evaluation.everyday import evaluate as module
 from quantize.evaluation.everyday.report import sounds_report
 from quantize.evaluation.everyday.tables import sound_tables
+from tests.quantize.cli.evaluate_calls import call
 from tests.quantize.cli.ten_sound_bundles import trained_elsewhere
 from tests.quantize.evaluation.everyday.judged_cases import LEXICON, FakeTagger, some_judged
 
@@ -57,13 +55,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(f"{label}.flac,{label},2,t,a,CC0,u")
     (folder / "clips.csv").write_text("\n".join(rows), encoding="utf-8")
     return folder
-
-
-def call(*arguments: object) -> Any:
-    result = CliRunner().invoke(evaluate, list(map(str, arguments)))
-    if result.exception and not isinstance(result.exception, EdgeAacError):
-        raise result.exception
-    return result
 
 
 def test_several_folders_and_a_teacher(

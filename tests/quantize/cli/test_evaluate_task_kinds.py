@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from typer.testing import CliRunner
 
 from edge_aac.bundle.store import open_bundle
 from edge_aac.engines.contract import EngineOptions
-from edge_aac.errors import EdgeAacError, UsageError
+from edge_aac.errors import UsageError
 from edge_aac.models.clip_encoder import ClipEncoder
 from edge_aac.models.prompted import Prompted
 from edge_aac.records import Record
@@ -22,11 +21,11 @@ from edge_aac.records.answer import Answer
 from edge_aac.streaming.asking import FileAsker
 from edge_aac.streaming.privacy import PrivacyGate
 from quantize.bundles.prompted import convert_prompted, prompted_provenance, prompted_source
-from quantize.cli.evaluate import evaluate
 from quantize.evaluation.tasks.clip_listening import ClipListener
 from quantize.evaluation.tasks.listening import AudioClip
 from tests.edge_aac.models.clip_bundles import write_clip_bundle
 from tests.quantize import task_folders as folders
+from tests.quantize.cli.evaluate_calls import call
 from tests.quantize.models.audio_language_layout import write_clapcap, write_pengi
 
 
@@ -34,13 +33,6 @@ from tests.quantize.models.audio_language_layout import write_clapcap, write_pen
 def nothing_exported(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("EDGE_AAC_DATA", "EDGE_AAC_BUNDLE", "EDGE_AAC_OUTLIERS"):
         monkeypatch.delenv(name, raising=False)
-
-
-def call(*arguments: object) -> Any:
-    result = CliRunner().invoke(evaluate, list(map(str, arguments)))
-    if result.exception and not isinstance(result.exception, EdgeAacError):
-        raise result.exception
-    return result
 
 
 def measured(output: Path, *arguments: object) -> dict[str, Any]:

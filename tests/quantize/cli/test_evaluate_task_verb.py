@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from edge_aac import records
 from edge_aac.audio.windows import file_windows
@@ -22,13 +21,13 @@ from edge_aac.models.contract import Description, WindowModel
 from edge_aac.models.opening import open_captioning
 from edge_aac.models.seq2seq import window_rng
 from quantize.bundles.dual_encoder import write_dual_encoder
-from quantize.cli.evaluate import evaluate
 from quantize.data.clips import Waveform
 from quantize.evaluation.scenes import manifest_quality
 from quantize.evaluation.tasks import run
 from quantize.files import ATTRIBUTIONS
 from tests.edge_aac.models.ensemble_bundles import tiny_member
 from tests.quantize import task_folders as folders
+from tests.quantize.cli.evaluate_calls import call, complaint
 
 pytest.importorskip("pycocoevalcap.bleu.bleu", reason="needs pip install 'edge-aac[evaluate]'")
 
@@ -49,20 +48,6 @@ def labels_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default bundle as a dual encoder with a prompt of its own."""
     output = tmp_path_factory.mktemp("bundles") / "some-labels"
     return write_dual_encoder(open_bundle(DEFAULT_BUNDLE), output, "some-labels", ["rain", "wind"], "{} falls")
-
-
-def call(*arguments: object) -> Any:
-    result = CliRunner().invoke(evaluate, list(map(str, arguments)))
-    if result.exception and not isinstance(result.exception, EdgeAacError):
-        raise result.exception
-    return result
-
-
-def complaint(*arguments: object) -> EdgeAacError:
-    error = call(*arguments).exception
-    assert isinstance(error, EdgeAacError)
-    assert len(str(error).splitlines()) == 1
-    return error
 
 
 def measured(output: Path, *arguments: object) -> tuple[dict[str, Any], str]:

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from edge_aac.audio.windows import Window
-from edge_aac.errors import DataError, EdgeAacError, InputMissingError, UsageError
+from edge_aac.errors import DataError, InputMissingError, UsageError
 from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import Captioner
-from quantize.cli.evaluate import evaluate
 from quantize.data.clips import load_clips
 from quantize.evaluation import windows
 from quantize.evaluation.scenes import manifest_quality
+from tests.quantize.cli.evaluate_calls import call, complaint
 from tests.quantize.cli.ten_sound_bundles import PARAMETERS, trained_elsewhere
 
 pytest.importorskip("matplotlib", reason="reports need pip install 'edge-aac[evaluate]'")
@@ -39,20 +38,6 @@ def few_windows_and_no_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def without_rain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that says that it was never trained on rain nor on any recording made here."""
     return trained_elsewhere(tmp_path_factory.mktemp("bundles") / "without-rain")
-
-
-def call(*arguments: object) -> Any:
-    result = CliRunner().invoke(evaluate, list(map(str, arguments)))
-    if result.exception and not isinstance(result.exception, EdgeAacError):
-        raise result.exception
-    return result
-
-
-def complaint(*arguments: object) -> EdgeAacError:
-    error = call(*arguments).exception
-    assert isinstance(error, EdgeAacError)
-    assert len(str(error).splitlines()) == 1
-    return error
 
 
 def test_scenes_of_a_fold(recordings: Path, without_rain: Path, tmp_path: Path) -> None:
