@@ -51,7 +51,7 @@ SETTINGS = TaggingSettings(
     epochs=60,
     scenes_per_epoch=12,
     batch_scenes=6,
-    learning_rate=1e-2,
+    learning_rate=5e-3,
     warmup_steps=5,
     workers=0,
 )
@@ -159,7 +159,7 @@ def _learnt(run: Tagging, batch: TaggedBatch) -> dict[str, Tensor]:
     before = terms()
     weights = run.train(RecordedProgress())
     after = terms()
-    assert all(after[name] < 0.9 * before[name] for name in ("local", "overall", "classes")), (before, after)
+    assert all(after[name] < 0.8 * before[name] for name in ("local", "overall", "classes")), (before, after)
     return weights
 
 
