@@ -85,6 +85,10 @@ class ClipEncoder:
         """See :class:`edge_aac.models.shared_space.SharedSpace`: as it is, where the manifest has a rule for texts."""
         return text
 
+    def cutter(self) -> ClipCutter:
+        """Cuts sound of the bundle's rate into its clips."""
+        return ClipCutter(self._manifest.sample_rate, self.clip.samples, self.clip.mixes, self.clip.pads)
+
     def log_mel(self, waveform: Array) -> Array:
         """Log-mel (frames, M) in dB of one clip, (samples,) at the bundle's rate."""
         return self._mel.of(waveform)
@@ -106,9 +110,8 @@ class ClipEncoder:
             yield HeardPart(clip.start_s, clip.end_s, unit(self.embed_clip(clip.waveform)), clip.channel)
 
     def _clips(self, path: Path) -> Iterator[Clip]:
-        rate = self._manifest.sample_rate
-        cutter = ClipCutter(rate, self.clip.samples, self.clip.mixes, self.clip.pads)
-        return cut_to_the_end(read_channels(path, rate), cutter.push, cutter.flush)
+        cutter = self.cutter()
+        return cut_to_the_end(read_channels(path, self._manifest.sample_rate), cutter.push, cutter.flush)
 
     def _texts_embedded(self, texts: Sequence[str]) -> Array:
         rule = self._manifest.text

@@ -76,6 +76,11 @@ class Answer:
     cut: bool
     latency_ms: Latency
 
+    @property
+    def likelihood(self) -> float:
+        """Log-likelihood of the best answer, by which answers about several clips are compared."""
+        return float(self.beams.scores[0])
+
 
 @dataclass(frozen=True)
 class _Prompt:

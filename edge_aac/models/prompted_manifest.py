@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from edge_aac.audio.clips import ClipCutter
 from edge_aac.audio.resample import HIGHEST_RATE, LOWEST_RATE
 from edge_aac.bundle import limits
 from edge_aac.bundle.manifest import BundleFile, Manifest
@@ -36,6 +37,10 @@ class SoundClip(Section):
 
     sample_rate: Count = Field(ge=LOWEST_RATE, le=HIGHEST_RATE)
     samples: Count = Field(ge=8, le=MAX_CLIP_SAMPLES)
+
+    def cutter(self) -> ClipCutter:
+        """Cuts sound into such clips, each channel by itself."""
+        return ClipCutter(self.sample_rate, self.samples, mixes=False, pads=False)
 
 
 class PromptTokens(Section):

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from edge_aac import signals
-from edge_aac.audio.clips import Clip, ClipCutter
+from edge_aac.audio.clips import Clip
 from edge_aac.audio.damage import cut_to_the_end
 from edge_aac.audio.sources.file import read_channels
 from edge_aac.errors import DataError, EdgeAacError
@@ -73,7 +73,7 @@ class FileAsker:
                 log.warning("%s: not answered: %s", where, error)
                 failure = failure or DataError(f"'{path}' cannot be asked about from {span[0]:.3f} s: {error}")
                 continue
-            best = max(answers, key=lambda answer: float(answer.beams.scores[0]))
+            best = max(answers, key=lambda answer: answer.likelihood)
             self._tell_of_cut(best)
             verdict = self._privacy.judge_texts([plain_text(text) for answer in answers for text in answer.texts])
             if not verdict.published:
@@ -85,7 +85,7 @@ class FileAsker:
 
     def _clips(self, path: Path) -> Iterator[Clip]:
         clip = self._model.manifest.clip
-        cutter = ClipCutter(clip.sample_rate, clip.samples, mixes=False, pads=False)
+        cutter = clip.cutter()
         with readable(path):
             yield from cut_to_the_end(read_channels(path, clip.sample_rate), cutter.push, cutter.flush)
 

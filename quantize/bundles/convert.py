@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -160,12 +160,21 @@ def _embedder_of(folder: Path, config: CaptionerConfig, log: Log) -> tuple[Token
 
 def provenance_of(captioner: Path, instructor: Path, name: str) -> Provenance:
     """What the folders themselves say: the licence in the model card, where there is one."""
-    licence = card_licence(captioner) or "unknown: see where the weights come from"
-    sources = [
-        f"{role}: {folder.resolve().name}" + (f" ({stated})" if (stated := card_licence(folder)) else "")
-        for role, folder in (("captioner", captioner), ("text embedder", instructor))
-    ]
-    return Provenance(name, "1", licence, tuple(sources))
+    roles = {"captioner": captioner, "text embedder": instructor}
+    return provenance_beside(name, {f"{role}: {folder.resolve().name}": folder for role, folder in roles.items()})
+
+
+def provenance_beside(name: str, weights: Mapping[str, Path]) -> Provenance:
+    """Of weights whose licences stand in model cards beside them, or nowhere.
+
+    Args:
+        name: of the bundle.
+        weights: what they are, for the attribution → folder that the card would lie in. The bundle has the licence of
+            the first.
+    """
+    stated = {what: card_licence(folder) for what, folder in weights.items()}
+    sources = tuple(what + (f" ({licence})" if licence else "") for what, licence in stated.items())
+    return Provenance(name, "1", next(iter(stated.values())) or "unknown: see where the weights come from", sources)
 
 
 def card_licence(folder: Path) -> str | None:

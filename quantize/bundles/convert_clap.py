@@ -16,7 +16,7 @@ from edge_aac.errors import DataError
 from edge_aac.models.dual_encoder import DUAL_ENCODER
 from edge_aac.models.graph_contracts import LOG_MEL
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
-from quantize.bundles.convert import Provenance, card_licence
+from quantize.bundles.convert import Provenance, provenance_beside
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
 from quantize.device.clip_encoders import Tokens, check_clips, check_tokens, one_by_one
 from quantize.device.cpu.embedders import Inputs, embedder_int8
@@ -44,12 +44,7 @@ def looks_like_clap(path: Path) -> bool:
 
 def provenance_of_clap(path: Path, name: str) -> Provenance:
     """What lies beside the weights says of them: the licence in the model card, where there is one."""
-    folder = path if path.is_dir() else path.parent
-    licence = card_licence(folder)
-    stated = f" ({licence})" if licence else ""
-    return Provenance(
-        name, "1", licence or "unknown: see where the weights come from", (f"CLAP: {path.resolve().name}{stated}",)
-    )
+    return provenance_beside(name, {f"CLAP: {path.resolve().name}": path if path.is_dir() else path.parent})
 
 
 def convert_clap(path: Path, output: Path, provenance: Provenance, log: Log, int8: bool = False) -> Path:

@@ -25,7 +25,7 @@ from edge_aac.models.prompted import Prompted
 from edge_aac.models.prompted_manifest import CAPTION, PROMPT_ENCODER, PROMPTED, QUESTION
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
-from quantize.bundles.convert import Provenance, card_licence, write_card
+from quantize.bundles.convert import Provenance, provenance_beside, write_card
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
 from quantize.bundles.prompted_int8 import add_int8
 from quantize.bundles.verify import MAX_ABS_DIFFERENCE
@@ -98,13 +98,7 @@ def prompted_provenance(source: PublishedSource, name: str) -> Provenance:
     """What the folder itself says: the licence in its model card, where there is one."""
     file = source.path.resolve()
     folder = file if file.is_dir() else file.parent
-    licence = card_licence(folder)
-    return Provenance(
-        name,
-        "1",
-        licence or "unknown: see where the weights come from",
-        (f"weights: {file.name}" + (f" ({licence})" if licence else ""),),
-    )
+    return provenance_beside(name, {f"weights: {file.name}": folder})
 
 
 def convert_prompted(

@@ -7,7 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from edge_aac.audio.clips import ClipCutter
 from edge_aac.audio.sources.file import read_channels
 from edge_aac.bundle.store import Bundle
 from edge_aac.errors import DataError, UsageError
@@ -89,7 +88,7 @@ class PromptedAnswerer:
     def hear(self, path: Path) -> Answer:
         """See :class:`Answerer`."""
         clip = self._model.manifest.clip
-        cutter = ClipCutter(clip.sample_rate, clip.samples, mixes=False, pads=False)
+        cutter = clip.cutter()
         heard = [
             self._model.hear(part.waveform)
             for frames in chain(read_channels(path, clip.sample_rate), [None])
@@ -102,7 +101,7 @@ class PromptedAnswerer:
     def _answered(self, heard: Sequence[Heard], question: str) -> str:
         prompt, _ = self._model.manifest.prompt_of(question, self._task)
         answers = [self._model.answer(part, prompt) for part in heard]
-        return max(answers, key=lambda answer: float(answer.beams.scores[0])).texts[0].strip()
+        return max(answers, key=lambda answer: answer.likelihood).texts[0].strip()
 
 
 def answerer_of(model: WindowModel, bundle: Bundle) -> Answerer:

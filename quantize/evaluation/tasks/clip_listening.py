@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.audio.clips import Clip, ClipCutter
+from edge_aac.audio.clips import Clip
 from edge_aac.audio.sources.file import read_channels
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import EngineOptions
@@ -83,10 +83,10 @@ def _heard(encoder: ClipEncoder, clip: AudioClip, rate: int) -> Vectors | str:
 
 def _parts(encoder: ClipEncoder, clip: AudioClip, rate: int) -> Iterator[Clip]:
     """The bundle's clips of a stretch; what lies before and behind it is in none."""
-    rule, position = encoder.clip, 0
+    position = 0
     start = round(clip.start_s * rate)
     end = None if clip.duration_s is None else start + round(clip.duration_s * rate)
-    cutter = ClipCutter(rate, rule.samples, rule.mixes, rule.pads)
+    cutter = encoder.cutter()
     for frames in read_channels(clip.path, rate):
         first = max(0, start - position)
         last = len(frames) if end is None else min(len(frames), end - position)
