@@ -151,7 +151,8 @@ def _events(
     waveform = heard_part(store, row)
     label = sound_of(lexicon, row.label) if row.label else None
     labels = [label] if label else []
-    return sharpened(heard_events(lexicon, probabilities(tagger, waveform), HOP_S, waveform, labels, rules), waveform)
+    events = heard_events(lexicon, probabilities(tagger, waveform), HOP_S, waveform, labels, rules)
+    return sharpened(events, waveform, WINDOW_S)
 
 
 def heard_part(store: SoundStore, row: StoredSound) -> Waveform:
