@@ -168,9 +168,7 @@ def draw(logits: Logits, points: npt.NDArray[np.float64]) -> TokenIds:
     return _drawn(logits, *_packed(logits > FORBIDDEN), points)
 
 
-def _drawn(
-    logits: Logits, tokens: TokenIds, kept: npt.NDArray[np.bool_], points: npt.NDArray[np.float64]
-) -> TokenIds:
+def _drawn(logits: Logits, tokens: TokenIds, kept: npt.NDArray[np.bool_], points: npt.NDArray[np.float64]) -> TokenIds:
     """Draw from those of the tokens (N, M) that are kept; what lies between them has no weight."""
     rows = np.arange(len(logits))
     values = np.where(kept, logits[rows[:, np.newaxis], tokens], FORBIDDEN).astype(np.float64)
