@@ -86,8 +86,8 @@ def candidates_of(
     first = _drawn_first(rules)
     count = rules.candidates if first is None else first
     found = _in_parts(stages, encoded, rngs, withheld, cancelled, _drawing(rules, count))
-    for number in np.flatnonzero(encoded.all_padding):
-        found[number] = DataError("all of the window is padding: give it some sound")
+    for silent in np.flatnonzero(encoded.all_padding):
+        found[silent] = DataError("all of the window is padding: give it some sound")
     if first is None:
         return found
 
