@@ -21,8 +21,7 @@ MANIFEST = "manifest.json"
 WINDOW_S = 10.0
 GraphRole: TypeAlias = str
 """What a graph does in its model; each kind of model has names of its own."""
-SHORTEST_CAPTION = 3
-"""Tokens: a start, a word, an end."""
+SHORTEST_CAPTION = 3  # tokens: a start, a word, an end
 SEQ2SEQ = "seq2seq"
 SEQ2SEQ_ROLES: tuple[GraphRole, ...] = ("encoder", "decoder", "text_embedder")
 DecodingMethod = Literal["nucleus", "greedy", "beam"]
@@ -80,7 +79,8 @@ class DecodingRules(Section):
     Attributes:
         method: "nucleus" draws ``candidates`` of them, "greedy" takes the likeliest token at each step, "beam" searches
             with ``beams`` beams; the last two give one candidate.
-        candidates: drawn in one batch.
+        candidates: drawn of a window, in one batch.
+        first_candidates: drawn before the others, which are left out where these agree; None draws all at once.
         temperature: divides the logits before top-p.
         top_p: probability mass that the nucleus keeps (Holtzman et al., 2020).
         beams: number of beams of the beam search.
@@ -94,6 +94,7 @@ class DecodingRules(Section):
 
     method: DecodingMethod = "nucleus"
     candidates: Count = Field(default=6, ge=1, le=limits.MAX_CANDIDATES)
+    first_candidates: Count | None = Field(default=None, ge=2, le=limits.MAX_CANDIDATES)
     temperature: Number = Field(default=0.5, ge=limits.MIN_TEMPERATURE, le=limits.MAX_TEMPERATURE)
     top_p: Number = Field(default=0.95, gt=0.0, le=1.0)
     beams: Count = Field(default=4, ge=1, le=limits.MAX_CANDIDATES)

@@ -92,8 +92,8 @@ def each_with_its_flag(words: list[str]) -> list[str]:
     without={
         f"captioner.{name}"
         for name in (
-            *("weights", "candidates", "method", "max_length", "likelihood_weight", "similarity_weight"),
-            *("fluency_check", "min_familiarity", "min_confidence", "labels", "prompt", "seed"),
+            *("weights", "candidates", "first_candidates", "method", "max_length", "likelihood_weight"),
+            *("similarity_weight", "fluency_check", "min_familiarity", "min_confidence", "labels", "prompt", "seed"),
         )
     },
     help_texts={

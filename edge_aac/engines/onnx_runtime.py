@@ -40,7 +40,7 @@ class OnnxRuntimeEngine:
     def __init__(self, path: Path, threads: int, size_bytes: int | None = None) -> None:
         options = onnxruntime.SessionOptions()
         self._runs_at_once = 1
-        small = (size_bytes or path.stat().st_size) < SMALL_GRAPH_BYTES
+        self._small = small = (size_bytes or path.stat().st_size) < SMALL_GRAPH_BYTES
         # The arena keeps what the largest batch ever took, in pieces that fit no other batch: over days a stream grows.
         # Without it a small graph is no slower (measured: the same processor time), and what is free can be given back.
         options.enable_cpu_mem_arena = not small
@@ -97,6 +97,11 @@ class OnnxRuntimeEngine:
     def runs_at_once(self) -> int:
         """See :class:`edge_aac.engines.steps.CoreEngine`; 1 where one run takes all the cores that it may."""
         return self._runs_at_once
+
+    @property
+    def small(self) -> bool:
+        """See :class:`edge_aac.engines.steps.CoreEngine`."""
+        return self._small
 
     @property
     def input_shapes(self) -> Mapping[str, tuple[int | str | None, ...]]:

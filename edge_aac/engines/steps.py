@@ -127,6 +127,10 @@ class CoreEngine(Protocol):
     def runs_at_once(self) -> int:
         """The number of runs side by side that pay: one, and one for each core that it leaves idle."""
 
+    @property
+    def small(self) -> bool:
+        """Whether its weights are so few that two runs cost about what one of twice as many rows does."""
+
 
 def largest_rows(engine: Engine, name: str) -> int | None:
     """The largest length of an input's first axis; None where it is not limited."""

@@ -22,6 +22,7 @@ class Choices:
 
     Attributes:
         method: "nucleus", "greedy" or "beam".
+        first_candidates: candidates that are drawn first, and alone where they agree.
         max_length: longest caption in tokens, start and end counted.
         likelihood_weight, similarity_weight: weights of the two scores that candidates are ranked by.
         fluency_check: whether faulty sentences are ranked behind all others; None means yes where the bundle's
@@ -32,6 +33,7 @@ class Choices:
 
     method: DecodingMethod | None = None
     max_length: int | None = None
+    first_candidates: int | None = None
     likelihood_weight: float | None = None
     similarity_weight: float | None = None
     fluency_check: bool | None = None
@@ -40,7 +42,13 @@ class Choices:
 
     def rules(self, manifest: Seq2SeqManifest, candidates: int | None) -> DecodingRules:
         """The bundle's rules of decoding with these choices."""
-        return _changed(manifest.decoding, candidates=candidates, method=self.method, max_length=self.max_length)
+        return _changed(
+            manifest.decoding,
+            candidates=candidates,
+            first_candidates=self.first_candidates,
+            method=self.method,
+            max_length=self.max_length,
+        )
 
     def familiarity(self, manifest: Seq2SeqManifest) -> FamiliarityRule | None:
         """The bundle's rule for unfamiliar windows with these choices; None where it has none.

@@ -14,7 +14,7 @@ from edge_aac.engines.steps import DecodingSteps, HostSteps, Memory, StepwiseEng
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.beam import beam_search
 from edge_aac.models.contract import CancelledError, not_cancelled
-from edge_aac.models.sampling import Withheld, apply_rules, constrain, draw, finite_windows, log_likelihood, rows_of
+from edge_aac.models.sampling import Withheld, constrain, draw_by_rules, finite_windows, log_likelihood, rows_of
 
 Array = npt.NDArray[np.float32]
 
@@ -228,18 +228,18 @@ def _side_by_side(
         going_on = running.reshape(windows, count).any(axis=1)
         sound &= finite_windows(logits, windows) | ~going_on
         going_on &= sound
-        # A window that has ended, or has no numbers, is fed padding until the others have ended, too.
-        rows = rows_of(going_on, count)
-        if not len(rows):
+        if not going_on.any():
             break
+        # A window that has ended, or has no numbers, is fed padding until the others have ended, too.
+        rows = slice(None) if going_on.all() else rows_of(going_on, count)
         prefixes = ids[rows, : position + 1]
-        logits = logits[rows] if len(rows) < len(ids) else logits
+        logits = logits[rows]
         forbidden = None if withheld is None else withheld[rows]
         if rules.method == "greedy":
             chosen = _likeliest(logits, prefixes, rules, forbidden)
         else:
             points = [rng.random(count) for rng, draws in zip(rngs, going_on, strict=True) if draws]
-            chosen = draw(apply_rules(logits, prefixes, rules, forbidden), np.concatenate(points))
+            chosen = draw_by_rules(logits, prefixes, rules, np.concatenate(points), forbidden)
         likelihood[rows] += np.where(running[rows], log_likelihood(logits, chosen), 0.0)
         lengths[rows] += running[rows]
         ids[rows, position + 1] = np.where(running[rows], chosen, rules.pad_token_id)

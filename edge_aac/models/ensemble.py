@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from edge_aac import records
 from edge_aac.audio.windows import Window
-from edge_aac.bundle.manifest import FamiliarityRule
+from edge_aac.bundle.manifest import DecodingRules, FamiliarityRule
 from edge_aac.bundle.store import Bundle
 from edge_aac.errors import DataError
 from edge_aac.fluency.sound_names import SoundNames
@@ -60,6 +60,15 @@ class EncodedByAll:
     def all_padding(self) -> npt.NDArray[np.bool_]:
         """(W,), whether a member can attend to nothing of a window."""
         return np.asarray(np.any([encoded.all_padding for encoded in self.members], axis=0))
+
+    def selected(self, numbers: Sequence[int]) -> EncodedByAll:
+        """Those of the windows with these numbers, in ascending order."""
+        chosen = list(numbers)
+        return EncodedByAll(
+            tuple(encoded.selected(chosen) for encoded in self.members),
+            None if self.familiarity is None else self.familiarity[chosen],
+            None if self.sounds is None else self.sounds[chosen],
+        )
 
 
 class Ensemble(StagedModel):
@@ -177,13 +186,22 @@ class Ensemble(StagedModel):
         rngs: Sequence[np.random.Generator],
         cancelled: Callable[[], bool],
         withheld: Sequence[Withheld | None],
+        rules: DecodingRules,
     ) -> list[list[Candidate] | DataError]:
         """See :class:`edge_aac.models.pipeline.CaptioningStages`: candidates of the mixture."""
         opened = [
-            member.decoder.open_steps(of_member.memory.part(part.start, part.stop), self.rules)[0]
+            member.decoder.open_steps(of_member.memory.part(part.start, part.stop), rules)[0]
             for member, of_member in zip(self.members, encoded.members, strict=True)
         ]
-        return find_candidates(MixtureSteps(opened, self._log_shares), self.rules, rngs, cancelled, withheld)
+        return find_candidates(MixtureSteps(opened, self._log_shares), rules, rngs, cancelled, withheld)
+
+    def chosen(self, encoded: EncodedByAll, numbers: Sequence[int]) -> EncodedByAll:
+        """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
+        return encoded.selected(numbers)
+
+    def agreed(self, candidates: Sequence[Candidate]) -> list[str]:
+        """See :class:`edge_aac.models.pipeline.CaptioningStages`: by the first member's words."""
+        return self.members[0].reranker.agreed(candidates, self.sound_names)
 
     def rank(
         self, candidates: Sequence[Sequence[Candidate]], encoded: EncodedByAll, numbers: Sequence[int]

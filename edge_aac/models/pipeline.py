@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from edge_aac.audio.windows import Window
 from edge_aac.bundle.manifest import FamiliarityRule
 from edge_aac.errors import DataError
+from edge_aac.models.candidates import DrawingStages, EncodedMemory, candidates_of
 from edge_aac.models.contract import Description, Latency, ScoredCaption, Undecoded, Wanted, not_cancelled
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.encoding import Encoded
@@ -55,7 +56,7 @@ class RunLimits:
         )
 
 
-class EncodedWindows(Protocol):
+class EncodedWindows(EncodedMemory, Protocol):
     """W windows that were encoded in whole."""
 
     @property
@@ -70,15 +71,11 @@ class EncodedWindows(Protocol):
     def sounds(self) -> Array | None:
         """Confidences (W, S) of each sound; None where they are not told."""
 
-    @property
-    def all_padding(self) -> npt.NDArray[np.bool_]:
-        """(W,), whether nothing of a window can be attended to."""
-
 
 Whole = TypeVar("Whole", bound=EncodedWindows)
 
 
-class CaptioningStages(Protocol[Whole]):
+class CaptioningStages(DrawingStages[Whole], Protocol[Whole]):
     """What :func:`describe_batch` asks of a captioner, stage by stage."""
 
     @property
@@ -112,16 +109,6 @@ class CaptioningStages(Protocol[Whole]):
             cancelled: see :meth:`edge_aac.models.contract.WindowModel.describe`.
         """
 
-    def decode(
-        self,
-        encoded: Whole,
-        part: slice,
-        rngs: Sequence[np.random.Generator],
-        cancelled: Callable[[], bool],
-        withheld: Sequence[Withheld | None],
-    ) -> list[list[Candidate] | DataError]:
-        """Find the candidates of some of the windows; ``rngs`` and ``withheld`` are of these alone."""
-
     def rank(
         self, candidates: Sequence[Sequence[Candidate]], encoded: Whole, numbers: Sequence[int]
     ) -> list[list[ScoredCaption] | DataError]:
@@ -130,6 +117,13 @@ class CaptioningStages(Protocol[Whole]):
 
 class StagedModel:
     """A captioner as the contract of models has it, made of its stages."""
+
+    limits: RunLimits
+
+    @property
+    def windows_decoded(self) -> int:
+        """See :class:`edge_aac.models.candidates.DrawingStages`."""
+        return self.limits.decoded
 
     def describe(
         self: CaptioningStages[Whole],
@@ -220,7 +214,8 @@ def _decoded(
     """Decode and rank what was encoded."""
     begun = time.perf_counter()
     judged = _judged(stages, encoded, len(rngs))
-    candidates = _candidates(stages, encoded, rngs, judged.withheld, cancelled)
+    unsure = _unsure_by(stages.sureness, judged.sounds)
+    candidates = candidates_of(stages, encoded, rngs, judged.withheld, cancelled, unsure)
     decode_done = time.perf_counter()
     ranked = _ranked(stages, candidates, encoded)
     share = 1e3 / len(rngs)
@@ -290,26 +285,18 @@ def _with_sounds(
         return captions
     told = [replace(caption, sounds=sureness.named(caption.text, confidences)) for caption in captions]
     # Words of two sounds that are sure can name a third one together: such a caption comes after all others.
-    threshold = sureness.rule.threshold
-    return sorted(told, key=lambda caption: any(sure < threshold for sure in (caption.sounds or {}).values()))
+    return sorted(told, key=lambda caption: _any_unsure(sureness, caption.sounds or {}))
 
 
-def _candidates(
-    stages: CaptioningStages[Whole],
-    encoded: Whole,
-    rngs: Sequence[np.random.Generator],
-    withheld: Sequence[Withheld | None],
-    cancelled: Callable[[], bool],
-) -> list[list[Candidate] | DataError]:
-    """Find the candidates of each window; an error stands in place of those of a faulty window."""
-    at_once = stages.limits.decoded
-    found: list[list[Candidate] | DataError] = []
-    for start in range(0, len(rngs), at_once):
-        part = slice(start, start + at_once)
-        found += stages.decode(encoded, part, rngs[part], cancelled, withheld[part])
-    for number in np.flatnonzero(encoded.all_padding):
-        found[number] = DataError("all of the window is padding: give it some sound")
-    return found
+def _unsure_by(sureness: Sureness | None, sounds: Array | None) -> Callable[[int, str], bool]:
+    """Whether a text names, in a window, what would have it ranked behind all others."""
+    if sureness is None or sounds is None:
+        return lambda number, text: False
+    return lambda number, text: _any_unsure(sureness, sureness.named(text, sounds[number]))
+
+
+def _any_unsure(sureness: Sureness, named: Mapping[str, float]) -> bool:
+    return any(sure < sureness.rule.threshold for sure in named.values())
 
 
 def _ranked(

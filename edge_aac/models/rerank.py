@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +13,23 @@ from tokenizers import Tokenizer
 
 from edge_aac.bundle.manifest import RerankWeights
 from edge_aac.engines.contract import Engine
-from edge_aac.engines.steps import largest_rows
+from edge_aac.engines.steps import CoreEngine, largest_rows
 from edge_aac.errors import DataError
 from edge_aac.fluency.errors import FluencyError
 from edge_aac.fluency.languages import FluencyCheck
+from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.tokens import to_arrays, to_text
 
+Embeddings: TypeAlias = "npt.NDArray[np.float32]"
+
 REMEMBERED_TEXTS = 512
-"""Texts whose faults are remembered."""
+"""Texts whose faults are remembered, and whose embeddings."""
+
+MOST_REMEMBERED_CANDIDATES = 4
+"""On one x86-64 core the text embedder of `everyday` takes as long for two texts in one run as in two, and for six in
+one run half as long as in six; of the texts of a scene 16 % (sounds that change) to 88 % (one sound) come again."""
 
 
 class Reranker:
@@ -37,6 +45,7 @@ class Reranker:
         weights: weights of the two scores.
         instruction: text before every text, as the text embedder was trained with it.
         fluency_check: check of the language; texts with faults are ranked behind all others. None checks nothing.
+        remembers: whether the embeddings of the newest texts are kept, see :func:`remembering_pays`.
     """
 
     def __init__(
@@ -47,6 +56,7 @@ class Reranker:
         weights: RerankWeights,
         instruction: str = "",
         fluency_check: FluencyCheck | None = None,
+        remembers: bool = False,
     ) -> None:
         self._text_embedder = text_embedder
         self._decoder_tokenizer = decoder_tokenizer
@@ -55,6 +65,8 @@ class Reranker:
         self._instruction = instruction
         # The same captions come again and again.
         self._fluency_check = lru_cache(REMEMBERED_TEXTS)(fluency_check) if fluency_check else None
+        alone = partial(_embedded, text_embedder, text_tokenizer, instruction)
+        self._alone = lru_cache(REMEMBERED_TEXTS)(alone) if remembers else None
 
     def rank(
         self, candidates: Sequence[Sequence[Candidate]], audio_embeddings: npt.NDArray[np.float32]
@@ -116,6 +128,21 @@ class Reranker:
                 ranked.append(DataError("a score is no number: check the sound's level, or build the bundle again"))
         return ranked
 
+    def agreed(self, candidates: Sequence[Candidate], names: SoundNames | None) -> list[str]:
+        """The texts of a window's candidates that no check rejects, where all candidates say the same; else none.
+
+        Texts say the same where they name the same listed sounds in the same order; where nothing is listed, or none
+        of it is named, where they have the same words.
+
+        Args:
+            candidates: of one window.
+            names: the sounds that the bundle lists; None where it lists none.
+        """
+        texts = list(self._merged(candidates))
+        if len({_said(text, names) for text in texts}) > 1:
+            return []
+        return [text for text in texts if text and not self._errors(text)]
+
     def _errors(self, text: str) -> tuple[FluencyError, ...]:
         return tuple(self._fluency_check(text)) if self._fluency_check else ()
 
@@ -158,14 +185,32 @@ class Reranker:
         return [float(value) for value in embeddings @ direction]
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Text embeddings (N, E) of unit length, of at least one text."""
+        """Text embeddings (N, E) of unit length, of at least one text.
+
+        Where texts are remembered, each is embedded by itself: the last bits of an embedding depend on what else is in
+        its run, and what is known of a text must not depend on where it was met first.
+        """
+        if self._alone is not None:
+            return np.stack([self._alone((text,))[0] for text in texts])
         at_once = largest_rows(self._text_embedder, "token_ids") or len(texts)
-        parts = [self._embedded(texts[start : start + at_once]) for start in range(0, len(texts), at_once)]
+        whole = self._text_embedder, self._text_tokenizer, self._instruction
+        parts = [_embedded(*whole, texts[start : start + at_once]) for start in range(0, len(texts), at_once)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _embedded(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        token_ids, attention_mask = to_arrays(self._text_tokenizer, texts, self._instruction)
-        return self._text_embedder.run({"token_ids": token_ids, "attention_mask": attention_mask})["embedding"]
+
+def _embedded(embedder: Engine, tokenizer: Tokenizer, instruction: str, texts: Sequence[str]) -> Embeddings:
+    token_ids, attention_mask = to_arrays(tokenizer, texts, instruction)
+    return embedder.run({"token_ids": token_ids, "attention_mask": attention_mask})["embedding"]
+
+
+def remembering_pays(text_embedder: Engine, candidates: int) -> bool:
+    """Whether a run for each text that is not known costs less than one run for all texts of a window.
+
+    That is so of few texts and a small graph on a processor. Where weights are read from memory, or on an accelerator,
+    a run of many costs little more than a run of one.
+    """
+    small = isinstance(text_embedder, CoreEngine) and text_embedder.small
+    return small and candidates <= MOST_REMEMBERED_CANDIDATES
 
 
 def incomparable(texts: int, sounds: int) -> DataError:
@@ -174,6 +219,11 @@ def incomparable(texts: int, sounds: int) -> DataError:
         f"the bundle embeds texts in {texts} dimensions and sounds in {sounds}, which cannot be compared: set the "
         "similarity's weight to 0, or convert it with its own INSTRUCTOR"
     )
+
+
+def _said(text: str, names: SoundNames | None) -> tuple[str, ...] | frozenset[str]:
+    """What a text says, whatever its wording; a tuple of sounds equals no set of words."""
+    return (names.named(text) if names else ()) or frozenset(text.split())
 
 
 def _rank(caption: ScoredCaption) -> tuple[bool, bool, float, float, str]:

@@ -32,23 +32,51 @@ def apply_rules(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withhe
     return nucleus(constrain(logits, prefixes, rules, withheld) / np.float32(rules.temperature), rules.top_p)
 
 
+def draw_by_rules(
+    logits: Logits,
+    prefixes: TokenIds,
+    rules: DecodingRules,
+    points: npt.NDArray[np.float64],
+    withheld: Withheld | None = None,
+) -> TokenIds:
+    """The tokens (N,) that :func:`draw` takes from :func:`apply_rules`, without writing out what the rules forbid.
+
+    Args as of these two.
+    """
+    scores, highest = _constrained(logits, prefixes, rules, withheld)
+    temperature = np.float32(rules.temperature)
+    # Division keeps the order, so the highest stays the highest.
+    scores, highest = scores / temperature, highest / temperature
+    tokens, kept = _nucleus(scores, highest, rules.top_p) if rules.top_p < 1.0 else _packed(scores > FORBIDDEN)
+    return _drawn(scores, tokens, kept, points)
+
+
 def constrain(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withheld: Withheld | None = None) -> Logits:
     """Forbid what every method forbids: an early end, a late one, a repeated n-gram, and withheld tokens.
 
     Where that forbids every token of a row, its caption ends. Shapes as in :func:`apply_rules`.
     """
+    return _constrained(logits, prefixes, rules, withheld)[0]
+
+
+def _constrained(
+    logits: Logits, prefixes: TokenIds, rules: DecodingRules, withheld: Withheld | None
+) -> tuple[Logits, Logits]:
+    """What :func:`constrain` gives, and the highest logit of each row of it, (N,)."""
     length = prefixes.shape[1]
-    scores = forbid_end(logits, rules) if length < rules.min_length else logits
-    if withheld is not None:
-        scores = np.where(withheld, FORBIDDEN, scores)
+    scores = logits if withheld is None else np.where(withheld, FORBIDDEN, logits)
+    if length < rules.min_length:
+        scores = forbid_end(scores, rules)
     if length >= rules.max_length - 1:
-        return force_end(scores, rules)
+        scores = force_end(scores, rules)
+        return scores, scores[:, rules.eos_token_id]
     scores = forbid_repeats(scores, prefixes, rules.no_repeat_ngram)
-    stuck = np.isneginf(scores.max(axis=-1)) & np.isfinite(logits.max(axis=-1))
-    if stuck.any():
-        scores = scores.copy()
-        scores[stuck, rules.eos_token_id] = 0.0
-    return scores
+    highest = scores.max(axis=-1)
+    stuck = np.isneginf(highest)
+    if stuck.any() and (stuck := stuck & np.isfinite(logits.max(axis=-1))).any():
+        scores, highest = scores.copy(), highest.copy()
+        scores[stuck, rules.eos_token_id] = highest[stuck] = 0.0
+    return scores, highest
 
 
 def forbid_end(logits: Logits, rules: DecodingRules) -> Logits:
@@ -70,11 +98,16 @@ def forbid_repeats(logits: Logits, prefixes: TokenIds, size: int) -> Logits:
     length = prefixes.shape[1]
     if size == 0 or length < size:
         return logits
+    # (N, number of n-grams), whether one begins as the row ends now.
+    begun = np.ones((len(prefixes), length - size + 1), dtype=bool)
+    for place in range(size - 1):
+        own = length - size + 1 + place
+        begun &= prefixes[:, place : place + length - size + 1] == prefixes[:, own : own + 1]
+    if not begun.any():
+        return logits
     scores = logits.copy()
-    held = np.lib.stride_tricks.sliding_window_view(prefixes, size, axis=1)
-    begun = prefixes[:, np.newaxis, length - size + 1 :]
-    rows, places = np.nonzero((held[:, :, :-1] == begun).all(axis=2))
-    scores[rows, held[rows, places, -1]] = FORBIDDEN
+    rows, starts = np.nonzero(begun)
+    scores[rows, prefixes[rows, starts + size - 1]] = FORBIDDEN
     return scores
 
 
@@ -82,7 +115,25 @@ def nucleus(logits: Logits, top_p: float) -> Logits:
     """Keep the fewest tokens that together hold at least ``top_p`` of the probability, one at least."""
     if top_p >= 1.0:
         return logits
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    tokens, kept = _nucleus(logits, logits.max(axis=-1), top_p)
+    scores = np.full_like(logits, FORBIDDEN)
+    row, chosen = np.nonzero(kept)[0], tokens[kept]
+    scores[row, chosen] = logits[row, chosen]
+    return scores
+
+
+def _nucleus(logits: Logits, highest: Logits, top_p: float) -> tuple[TokenIds, npt.NDArray[np.bool_]]:
+    """The tokens that :func:`nucleus` keeps.
+
+    Args:
+        logits: (N, V).
+        highest: (N,), the highest of each row.
+        top_p: below 1.
+
+    Returns:
+        Tokens (N, M), in order, and (N, M) which of them are kept.
+    """
+    weights = np.exp(logits - highest[:, np.newaxis])
     total = weights.sum(axis=-1, keepdims=True)
     # All tokens below this together hold less than 1 - top_p, so none of them is kept; of a vocabulary of 50 265 that
     # leaves a few dozen to be sorted.
@@ -95,14 +146,13 @@ def nucleus(logits: Logits, top_p: float) -> Logits:
     # Where the row has fewer tokens than another, zeros stand behind them: found is true of as many.
     needed = np.maximum(1, ((above < top_p * total) & found).sum(axis=1, keepdims=True))
     lowest = descending[rows, needed - 1]
-    kept, equal = values > lowest, found & (values == lowest)
-    # Among equals the later token ranks higher.
-    equals_from_here = np.cumsum(equal[:, ::-1], axis=1)[:, ::-1]
-    kept |= equal & (equals_from_here <= needed - kept.sum(axis=1, keepdims=True))
-    scores = np.full_like(logits, FORBIDDEN)
-    row, chosen = np.nonzero(kept)[0], tokens[kept]
-    scores[row, chosen] = logits[row, chosen]
-    return scores
+    kept = found & (values >= lowest)
+    if (kept.sum(axis=1, keepdims=True) != needed).any():
+        kept, equal = values > lowest, found & (values == lowest)
+        # Among equals the later token ranks higher.
+        equals_from_here = np.cumsum(equal[:, ::-1], axis=1)[:, ::-1]
+        kept |= equal & (equals_from_here <= needed - kept.sum(axis=1, keepdims=True))
+    return tokens, kept
 
 
 def draw(logits: Logits, points: npt.NDArray[np.float64]) -> TokenIds:
@@ -115,9 +165,13 @@ def draw(logits: Logits, points: npt.NDArray[np.float64]) -> TokenIds:
     Returns:
         (N,) int64.
     """
-    tokens, found = _packed(logits > FORBIDDEN)
+    return _drawn(logits, *_packed(logits > FORBIDDEN), points)
+
+
+def _drawn(logits: Logits, tokens: TokenIds, kept: npt.NDArray[np.bool_], points: npt.NDArray[np.float64]) -> TokenIds:
+    """Draw from those of the tokens (N, M) that are kept; what lies between them has no weight."""
     rows = np.arange(len(logits))
-    values = np.where(found, logits[rows[:, np.newaxis], tokens], FORBIDDEN).astype(np.float64)
+    values = np.where(kept, logits[rows[:, np.newaxis], tokens], FORBIDDEN).astype(np.float64)
     cumulative = np.cumsum(np.exp(values - values.max(axis=1, keepdims=True)), axis=1)
     # The first entry above the point.
     place = (cumulative <= points[:, np.newaxis] * cumulative[:, -1:]).sum(axis=1)

@@ -27,7 +27,7 @@ from edge_aac.models.encoding import Encoded, WindowEncoder
 from edge_aac.models.graph_contracts import check_captioner
 from edge_aac.models.patches import PatchStem, PatchVectors
 from edge_aac.models.pipeline import RunLimits, StagedModel
-from edge_aac.models.rerank import Reranker
+from edge_aac.models.rerank import Reranker, remembering_pays
 from edge_aac.models.sampling import Withheld
 from edge_aac.models.sound_table import read_sounds
 from edge_aac.models.sureness import Sureness
@@ -96,7 +96,12 @@ class Captioner(StagedModel):
         check_words_left([bundle], self.withheld, self.sureness, self.rules)
         self._tokenizers = self.tokenizer, load_tokenizer(bundle.checked(manifest.tokenizers.text))
         self.reranker = Reranker(
-            text_embedder, *self._tokenizers, weights, manifest.instruction, choices.check_of(manifest)
+            text_embedder,
+            *self._tokenizers,
+            weights,
+            manifest.instruction,
+            choices.check_of(manifest),
+            remembering_pays(text_embedder, self.rules.candidates),
         )
         self._compares = bool(weights.similarity)
         # What the decoder reads in the device's memory need not leave it.
@@ -206,10 +211,19 @@ class Captioner(StagedModel):
         rngs: Sequence[np.random.Generator],
         cancelled: Callable[[], bool],
         withheld: Sequence[Withheld | None],
+        rules: DecodingRules,
     ) -> list[list[Candidate] | DataError]:
         """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
         memory = encoded.memory.part(part.start, part.stop)
-        return self.decoder.decode(memory, self.rules, rngs, cancelled, withheld)
+        return self.decoder.decode(memory, rules, rngs, cancelled, withheld)
+
+    def chosen(self, encoded: Encoded, numbers: Sequence[int]) -> Encoded:
+        """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
+        return encoded.selected(numbers)
+
+    def agreed(self, candidates: Sequence[Candidate]) -> list[str]:
+        """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
+        return self.reranker.agreed(candidates, self._sound_names)
 
     def rank(
         self, candidates: Sequence[Sequence[Candidate]], encoded: Encoded, numbers: Sequence[int]

@@ -48,6 +48,18 @@ class CaptionerSettings(BaseModel):
         examples=[2],
         json_schema_extra={"flag": "--candidates", "env": "EDGE_AAC_CANDIDATES", "absent": _BUNDLES_OWN},
     )
+    first_candidates: int | None = Field(
+        default=None,
+        ge=2,
+        le=limits.MAX_CANDIDATES,
+        description="Captions drawn first; the others only where these disagree.",
+        examples=[2],
+        json_schema_extra={
+            "flag": "--first-candidates",
+            "env": "EDGE_AAC_FIRST_CANDIDATES",
+            "absent": "the bundle's own, or all at once",
+        },
+    )
     method: DecodingMethod | None = Field(
         default=None,
         description="How captions are decoded.",

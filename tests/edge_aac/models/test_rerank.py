@@ -14,7 +14,7 @@ from edge_aac.fluency.errors import FluencyError
 from edge_aac.fluency.languages import FluencyCheck
 from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import Candidate
-from edge_aac.models.rerank import Reranker
+from edge_aac.models.rerank import Reranker, remembering_pays
 from tests.edge_aac.fake_engines import FakeTextEmbedder
 from tests.edge_aac.fakes import word_tokenizer
 
@@ -231,3 +231,62 @@ def test_more_texts_than_one_run_takes() -> None:
     embeddings = Reranker(embedder, tokenizer, tokenizer, RerankWeights()).embed(list(_VECTORS))
     assert embedder.calls == 2
     assert embeddings.tolist() == [pytest.approx(vector) for vector in _VECTORS.values()]
+
+
+class _SmallEmbedder(FakeTextEmbedder):
+    """On a processor; writes down how many texts each run has."""
+
+    runs_at_once = 1
+
+    def __init__(self, small: bool = True) -> None:
+        super().__init__({_ids(text): vector for text, vector in _VECTORS.items()})
+        self.small = small
+        self.rows: list[int] = []
+
+    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        self.rows.append(len(inputs["token_ids"]))
+        return super().run(inputs)
+
+
+def _remembering(embedder: FakeTextEmbedder, remembers: bool = True) -> Reranker:
+    tokenizer = word_tokenizer(_WORDS)
+    return Reranker(embedder, tokenizer, tokenizer, RerankWeights(), remembers=remembers)
+
+
+def test_a_text_is_embedded_once_and_by_itself() -> None:
+    embedder = _SmallEmbedder()
+    reranker = _remembering(embedder)
+    first = reranker.embed(["rain falls", "rain", "rain falls"])
+    assert embedder.rows == [1, 1]
+    first[:] = 7.0  # what is given belongs to its caller
+    again = reranker.embed(["rain", "a dog barks", "rain falls"])
+    assert embedder.rows == [1, 1, 1]
+    expected = [_VECTORS[text] for text in ("rain", "a dog barks", "rain falls")]
+    assert np.array_equal(again, np.array(expected, np.float32))
+    _rank(reranker, [Candidate(_ids("rain falls"), -1.0), Candidate(_ids("rain"), -1.0)], _AUDIO)
+    assert embedder.rows == [1, 1, 1]
+
+
+def test_no_more_texts_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_aac.models.rerank.REMEMBERED_TEXTS", 2)
+    embedder = _SmallEmbedder()
+    reranker = _remembering(embedder)
+    for text in ("rain", "rain falls", "rain", "a dog barks", "rain"):
+        reranker.embed([text])
+    assert len(embedder.rows) == 3, "the newest are kept"
+    reranker.embed(["rain falls"])
+    assert len(embedder.rows) == 4, "the one that was longest not asked for is gone"
+
+
+def test_nothing_is_remembered_where_it_does_not_pay() -> None:
+    embedder = _SmallEmbedder()
+    reranker = _remembering(embedder, remembers=False)
+    reranker.embed(["rain falls", "rain"])
+    reranker.embed(["rain falls", "rain"])
+    assert embedder.rows == [2, 2]
+
+
+@pytest.mark.parametrize(("small", "candidates", "pays"), [(True, 2, True), (True, 6, False), (False, 2, False)])
+def test_remembering_pays_for_few_texts_and_a_small_graph(small: bool, candidates: int, pays: bool) -> None:
+    assert remembering_pays(_SmallEmbedder(small), candidates) is pays
+    assert not remembering_pays(FakeTextEmbedder({}), candidates), "an accelerator's"

@@ -12,6 +12,7 @@ from edge_aac.models.sampling import (
     apply_rules,
     constrain,
     draw,
+    draw_by_rules,
     forbid_end,
     forbid_repeats,
     force_end,
@@ -240,6 +241,20 @@ def test_a_row_is_drawn_as_it_is_alone(seed: int, kind: str) -> None:
         alone = apply_rules(logits[row : row + 1], prefixes[row : row + 1], _PUBLISHED)
         assert np.array_equal(alone[0], scores[row])
         assert draw(alone, points[row : row + 1])[0] == draw(scores, points)[row]
+
+
+@pytest.mark.parametrize("top_p", [0.5, 0.95, 1.0])
+@pytest.mark.parametrize("kind", ["plain", "ties", "forbidden"])
+@pytest.mark.parametrize("length", [2, 9, 29])
+def test_drawing_by_rules_is_drawing_from_what_the_rules_leave(length: int, kind: str, top_p: float) -> None:
+    random = np.random.default_rng(length)
+    rules = _PUBLISHED.model_copy(update={"top_p": top_p, "max_length": 30})
+    for withheld in (None, random.random(200) < 0.7, random.random((8, 200)) < 0.7, np.ones(200, bool)):
+        logits, prefixes = _logits_for(kind, random, 200), random.integers(3, 6, (8, length))
+        points = random.random(8)
+        found = draw_by_rules(logits, prefixes, rules, points, withheld)
+        assert found.dtype == np.int64
+        assert np.array_equal(found, draw(apply_rules(logits, prefixes, rules, withheld), points))
 
 
 def test_log_softmax() -> None:
