@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -78,7 +79,7 @@ class NamedSound:
 
     Attributes:
         text: the phrase.
-        embedding: its text embedding, shape (E,), unit length.
+        embed: gives its text embedding; of a listed sound nobody may ask for it.
         caption: the whole caption, of which ``text`` is all or a part.
         rank: place of the caption among the window's, 0 for the best.
         sound: the listed sound that it names; None where the bundle lists none, or not this.
@@ -86,11 +87,16 @@ class NamedSound:
     """
 
     text: str
-    embedding: Embedding
+    embed: Callable[[], Embedding]
     caption: ScoredCaption
     rank: int
     sound: str | None = None
     kin: frozenset[str] = frozenset()
+
+    @property
+    def embedding(self) -> Embedding:
+        """Its text embedding, shape (E,), unit length."""
+        return self.embed()
 
     @property
     def quality(self) -> tuple[bool, float]:
@@ -100,9 +106,8 @@ class NamedSound:
     def as_caption(self) -> ScoredCaption:
         """The phrase as a caption of its own, with the scores of the one that it comes from."""
         whole = self.caption
-        return ScoredCaption(
-            self.text, whole.hybrid, whole.log_likelihood, whole.similarity, self.embedding, whole.errors
-        )
+        embedding = whole.embedding if self.text == whole.text else None
+        return ScoredCaption(self.text, whole.hybrid, whole.log_likelihood, whole.similarity, embedding, whole.errors)
 
 
 class SoundReader:
@@ -121,7 +126,7 @@ class SoundReader:
     def read(self, captions: Sequence[ScoredCaption]) -> list[NamedSound]:
         """The sounds that the captions of a window name, those of the best caption first."""
         return [
-            NamedSound(phrase, self._embedding(phrase, caption), caption, rank, sound, self._reader.kin(sound))
+            NamedSound(phrase, partial(self._embedding, phrase, caption), caption, rank, sound, self._reader.kin(sound))
             for rank, caption in enumerate(captions)
             for phrase in self._reader(caption.text)
             for sound in [self._reader.sound(phrase)]
@@ -145,13 +150,15 @@ class SoundReader:
 class KnownSound:
     """What one sound was called so far: the mean of its wordings' embeddings, and its newest wordings.
 
+    Wordings are embedded when a phrase is to be compared with them that is not listed, or that none is listed of.
+
     Args:
         named: its first naming.
     """
 
     def __init__(self, named: NamedSound) -> None:
-        self._sum = np.zeros(len(named.embedding), np.float64)
-        self._direction = self._sum
+        self._sum = self._direction = np.zeros((), np.float64)
+        self._unsummed: deque[NamedSound] = deque()
         self._wordings: OrderedDict[str, None] = OrderedDict()
         self._sound, self._kin = named.sound, named.kin
         self.add(named)
@@ -174,9 +181,9 @@ class KnownSound:
         self._wordings[named.text] = None
         if len(self._wordings) > REMEMBERED_WORDINGS:
             self._wordings.popitem(last=False)
-        self._sum = self._sum + named.embedding
-        length = float(np.linalg.norm(self._sum))
-        self._direction = self._sum / length if length > 0.0 else self._sum
+        self._unsummed.append(named)
+        if len(self._unsummed) > REMEMBERED_WORDINGS:
+            self._mean_direction()
 
     def similarity(self, named: NamedSound) -> float:
         """How surely a naming is of this sound: by the listed sounds, where both are listed; else the cosine of the
@@ -187,4 +194,14 @@ class KnownSound:
             if self._sound == named.sound:
                 return SAME_SOUND
             return COARSER_SOUND if self._sound in named.kin or named.sound in self._kin else OTHER_SOUND
-        return float(self._direction @ named.embedding)
+        return float(self._mean_direction() @ named.embedding)
+
+    def _mean_direction(self) -> npt.NDArray[np.float64]:
+        """The mean of all wordings' embeddings, (E,), of unit length."""
+        if self._unsummed:
+            while self._unsummed:
+                self._sum = self._sum + self._unsummed[0].embedding
+                self._unsummed.popleft()
+            length = float(np.linalg.norm(self._sum))
+            self._direction = self._sum / length if length > 0.0 else self._sum
+        return self._direction

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edge_aac.fluency.sound_names import Say, SoundNames, SoundWords
 from edge_aac.models.contract import ScoredCaption
 from edge_aac.streaming.event_changes import EventChange
 from edge_aac.streaming.events import EventTracker
+from edge_aac.streaming.sounds import REMEMBERED_WORDINGS, CaptionReader
 from tests.edge_aac.fakes import scored
 
 _WINDOW, _HOP = 10, 2
@@ -187,3 +189,62 @@ def test_events_expire_without_windows() -> None:
     assert tracker.expire(_WINDOW - 1).changes == []
     assert _steps(tracker.expire(_WINDOW).changes) == [(0, "end")]
     assert (tracker.open_events, tracker.expire(_WINDOW).changes) == (0, [])
+
+
+def _listed() -> CaptionReader:
+    names = {
+        name: SoundWords((), (Say((name,), (verb, *more)),), ())
+        for name, verb, *more in (("rain", "falls", "drums"), ("dog", "barks", "yaps"))
+    }
+    return CaptionReader(lambda text: tuple(text.split(" while ")), SoundNames(names, ("while",)))
+
+
+def test_listed_sounds_are_told_apart_without_embeddings() -> None:
+    tracker = EventTracker(0.8, no_embedding, phrases=_listed())
+    texts = [
+        "a dog barks while rain falls",
+        "rain drums",
+        "a dog yaps while rain falls",
+        "rain falls while a dog barks",
+    ]
+    changes = [_steps(_observe(tracker, number, scored(text))) for number, text in enumerate(texts)]
+    starts = [[number for number, state in steps if state == "start"] for steps in changes]
+    assert starts == [[0, 1], [], [], []]
+    assert tracker.wordings[0] != tracker.wordings[1]
+
+
+def test_what_is_not_listed_is_compared_with_every_wording_of_what_is() -> None:
+    """As if each wording had been embedded when it came, whichever is asked for first."""
+    angles = {"rain falls": 0.0, "rain drums": 50.0, "it pours": 30.0, "a dog barks": 90.0}
+    asked: list[str] = []
+
+    def embed(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        asked.extend(texts)
+        turned = np.radians([angles[text] for text in texts])
+        return np.stack([np.cos(turned), np.sin(turned)], axis=1).astype(np.float32)
+
+    tracker = EventTracker(np.cos(np.radians(6.0)), embed, phrases=_listed())
+
+    def steps(number: int, text: str) -> list[Step]:
+        return _steps(_observe(tracker, number, replace(scored(text), embedding=None)))
+
+    assert [steps(0, "rain falls"), steps(1, "rain drums")] == [[(0, "start")], [(0, "update")]]
+    assert asked == []
+    # Their mean lies at 25 degrees, 5 from it; either alone would be too far.
+    assert steps(2, "it pours") == [(0, "update")]
+    assert asked == ["rain falls", "rain drums", "it pours"]
+    assert steps(3, "a dog barks") == [(1, "start")]
+    assert asked == ["rain falls", "rain drums", "it pours"]
+
+
+def test_no_more_wordings_wait_to_be_embedded_than_are_remembered() -> None:
+    asked: list[str] = []
+
+    def embed(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        asked.extend(texts)
+        return np.ones((len(texts), 1), np.float32)
+
+    tracker = EventTracker(0.8, embed, phrases=_listed())
+    for number in range(REMEMBERED_WORDINGS + 2):
+        _observe(tracker, number, replace(scored(f"rain falls {number}"), embedding=None))
+    assert asked == [f"rain falls {number}" for number in range(REMEMBERED_WORDINGS + 1)]
