@@ -83,6 +83,10 @@ def bench_verb(  # noqa: PLR0913, PLR0917 - one a flag
     history: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV file that gets a line with the report's ratios.")
     ] = None,
+    note: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="What a reader must know of the report's numbers, such as what else ran."),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object.")] = False,
 ) -> None:
     """Measure how fast this machine captions, or work out how fast a board could at best.
@@ -107,6 +111,7 @@ def bench_verb(  # noqa: PLR0913, PLR0917 - one a flag
             quick,
             published_sizes,
             history,
+            note,
         )
         _make_report(options, as_json)
         return
@@ -115,9 +120,10 @@ def bench_verb(  # noqa: PLR0913, PLR0917 - one a flag
         raise UsageError(
             f"{complaint}: give --board with one of {', '.join(BOARDS)}, or --report to measure this machine"
         )
-    if also or only or threads or quick or published_sizes or history:
+    if also or only or threads or quick or published_sizes or history or note:
         raise UsageError(
-            "--also, --only, --threads, --quick, --published-sizes and --history go with --report, not with --board"
+            "--also, --only, --threads, --quick, --published-sizes, --history and --note go with --report, not with "
+            "--board"
         )
     made = _board_report(bundle or DEFAULT_BUNDLE, board, candidates, method, max_length)
     if as_json:

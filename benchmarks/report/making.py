@@ -30,8 +30,6 @@ NOT_RUN = {
     "`edge-aac doctor --gpu` where there is one"
 }
 
-QUICK_NOTE = "Made with --quick: so few repetitions say that everything runs, and not how fast it is."
-
 _SECTIONS: dict[str, Callable[[Plan, Log], dict[str, Any]]] = {
     "windows": windows.measure,
     "against": against.measure,

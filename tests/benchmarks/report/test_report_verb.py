@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.commands import bench
-from benchmarks.report.command import QUICK_NUMBERS, ReportOptions, shipped
+from benchmarks.report.command import QUICK_NOTE, QUICK_NUMBERS, ReportOptions, shipped
 from benchmarks.report.energy import NO_SENSOR, measure
 from benchmarks.report.making import SCHEMA, processor
 from benchmarks.report.plan import SECTIONS, Plan
@@ -74,6 +74,7 @@ def _check_limit(limit: dict[str, Any]) -> None:
         (["--report", "x", "--board", "thor-t5000"], "--report goes without --board"),
         (["--report", "x", "--candidates", "3"], "--candidates"),
         (["--board", "thor-t5000", "--quick"], "go with --report"),
+        (["--board", "thor-t5000", "--note", "busy"], "go with --report"),
         (["--report", "x", "--only", "speed"], f"--only takes {', '.join(SECTIONS)}"),
         (["--report", "x", "--threads", "4096"], "cores that this process may use"),
         (["--report", "x", "--threads", "0"], "--threads must lie in 1 to"),
@@ -95,11 +96,14 @@ def test_a_bundle_that_is_not_there_is_told_before_anything_runs(
 
 
 def test_the_plan_of_options() -> None:
-    options = ReportOptions(Path("x"), "one", ("two", "one"), ("energy", "windows"), threads=(1, 1), quick=True)
+    options = ReportOptions(
+        Path("x"), "one", ("two", "one"), ("energy", "windows"), threads=(1, 1), quick=True, note="others had the cores"
+    )
     plan = options.plan()
     assert (plan.bundles, plan.sections, plan.threads) == (("one", "two"), ("windows", "energy"), (1,))
     assert plan.slow_repetitions == 1 and plan.most_threads == 1
     assert options.words.startswith("edge-aac bench --report DIR --bundle one --also two")
+    assert options.about == f"{QUICK_NOTE} others had the cores"
     every = ReportOptions(Path("x"), also=("two",)).plan()
     assert every.sections == SECTIONS and every.bundles == (*shipped(), "two") and shipped()[0] == DEFAULT_BUNDLE
 
