@@ -75,6 +75,8 @@ def _check_limit(limit: dict[str, Any]) -> None:
         (["--report", "x", "--candidates", "3"], "--candidates"),
         (["--board", "thor-t5000", "--quick"], "go with --report"),
         (["--board", "thor-t5000", "--note", "busy"], "go with --report"),
+        (["--gpu", "--report", "x"], "--gpu goes without --report, --board"),
+        (["--gpu", "--quick"], "go with --report"),
         (["--report", "x", "--only", "speed"], f"--only takes {', '.join(SECTIONS)}"),
         (["--report", "x", "--threads", "4096"], "cores that this process may use"),
         (["--report", "x", "--threads", "0"], "--threads must lie in 1 to"),
