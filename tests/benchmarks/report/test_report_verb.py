@@ -39,8 +39,9 @@ def test_a_quick_report_of_the_default_bundle(tmp_path: Path) -> None:
     assert str(tmp_path) not in (folder / "report.md").read_text(encoding="utf-8")
     assert "<svg" in (folder / "report.html").read_text(encoding="utf-8")
     assert history.read_text(encoding="utf-8").count("\n") == 2
-    (row,) = report["sections"]["windows"]["rows"]
-    _check_window(row)
+    plain, quantised = report["sections"]["windows"]["rows"]
+    _check_window(plain, DEFAULT_BUNDLE, "fp32")
+    _check_window(quantised, f"{DEFAULT_BUNDLE} in INT8", "int8")
     _check_limit(report["sections"]["limit"])
     seconds = report["sections"]["start"]["seconds"]
     listening, bare = seconds[f"{DEFAULT_BUNDLE}: to listening"], seconds["bare interpreter"]
@@ -51,8 +52,9 @@ def test_a_quick_report_of_the_default_bundle(tmp_path: Path) -> None:
     assert set(hops) == {"2", "1"} and all(hop["processor_s_an_hour"]["median"] > 0.0 for hop in hops.values())
 
 
-def _check_window(row: dict[str, Any]) -> None:
-    assert (row["name"], row["threads"], row["about"]["candidates"]) == (DEFAULT_BUNDLE, 1, 2)
+def _check_window(row: dict[str, Any], name: str, precision: str) -> None:
+    assert (row["name"], row["threads"], row["about"]["candidates"]) == (name, 1, 2)
+    assert row["about"]["precision"] == precision
     stages = ["features", "encode", "decode", "rerank", "publish"]
     assert list(row["ms"]) == [*stages, "total"]
     for found in row["ms"].values():
