@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.boards import BOARDS
-from benchmarks.report.command import ReportOptions, report_of
+from benchmarks.report.command import ReportOptions, report_of, shipped
 from benchmarks.report.plan import SECTIONS
 from edge_aac.commands.setting_options import option
 
@@ -25,6 +25,8 @@ EXAMPLES = """Examples:
   edge-aac bench --report speed/
 
   edge-aac bench --report speed/ --only against --published-sizes random/ --history history.csv
+
+  edge-aac bench --gpu --json
 
   edge-aac bench --board orin-nano-8gb
 
@@ -50,6 +52,14 @@ def bench_verb(  # noqa: PLR0913, PLR0917 - one a flag
     candidates: Annotated[int | None, option("captioner.candidates")] = None,
     method: Annotated[str | None, option("captioner.method")] = None,
     max_length: Annotated[int | None, option("captioner.max_length")] = None,
+    gpu: Annotated[
+        bool,
+        typer.Option(
+            "--gpu",
+            help="Measure the engines of TensorRT here, beside what this GPU can do, with and without CUDA graphs. "
+            "Where there is no GPU, the table says so.",
+        ),
+    ] = False,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -83,19 +93,31 @@ def bench_verb(  # noqa: PLR0913, PLR0917 - one a flag
     history: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV file that gets a line with the report's ratios.")
     ] = None,
+    note: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="What a reader must know of the report's numbers, such as what else ran."),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="All numbers as one JSON object.")] = False,
 ) -> None:
     """Measure how fast this machine captions, or work out how fast a board could at best.
 
     With --report it measures: what a window costs, beside what a user would pick instead, beside what the machine could
-    do at most, and how the cost grows. With --board it counts the multiply-accumulates and bytes of every graph and
-    divides them by what the board's makers say that it can do: a bound, not a measurement. The bundle stands beside the
-    full-size published captioner, and its text embedder beside INSTRUCTOR-XL, which are counted by their sizes: no
-    weights are needed, but torch is.
+    do at most, and how the cost grows; with --gpu what it costs on the engines of TensorRT. With --board it counts the
+    multiply-accumulates and bytes of every graph and divides them by what the board's makers say that it can do: a
+    bound, not a measurement. The bundle stands beside the full-size published captioner, and its text embedder beside
+    INSTRUCTOR-XL, which are counted by their sizes: no weights are needed, but torch is.
     """
     from edge_aac.bundle.store import DEFAULT_BUNDLE
     from edge_aac.errors import UsageError
 
+    if gpu:
+        _check_alone("--gpu", board, candidates, method, max_length, report)
+        _check_no_report_options(also, only, threads, quick, published_sizes, history, note)
+        from benchmarks.gpu import gpu_report, show
+
+        found = gpu_report([bundle] if bundle else shipped(), lambda line: typer.echo(line, err=True))
+        typer.echo(json.dumps(found, indent=1)) if as_json else show(found)
+        return
     if report is not None:
         _check_alone("--report", board, candidates, method, max_length)
         options = ReportOptions(
@@ -107,18 +129,16 @@ def bench_verb(  # noqa: PLR0913, PLR0917 - one a flag
             quick,
             published_sizes,
             history,
+            note,
         )
         _make_report(options, as_json)
         return
     if board not in BOARDS:
         complaint = "no board was given" if board is None else f"there is no board {board!r}"
         raise UsageError(
-            f"{complaint}: give --board with one of {', '.join(BOARDS)}, or --report to measure this machine"
+            f"{complaint}: give --board with one of {', '.join(BOARDS)}, or --report or --gpu to measure this machine"
         )
-    if also or only or threads or quick or published_sizes or history:
-        raise UsageError(
-            "--also, --only, --threads, --quick, --published-sizes and --history go with --report, not with --board"
-        )
+    _check_no_report_options(also, only, threads, quick, published_sizes, history, note)
     made = _board_report(bundle or DEFAULT_BUNDLE, board, candidates, method, max_length)
     if as_json:
         typer.echo(json.dumps(made, indent=1))
@@ -130,7 +150,17 @@ def _check_alone(flag: str, *others: object) -> None:
     from edge_aac.errors import UsageError
 
     if any(other is not None for other in others):
-        raise UsageError(f"{flag} goes without --board, --candidates, --method and --max-length")
+        others_words = "--board, --candidates, --method and --max-length"
+        raise UsageError(f"{flag} goes without {'--report, ' if flag == '--gpu' else ''}{others_words}")
+
+
+def _check_no_report_options(*given: object) -> None:
+    from edge_aac.errors import UsageError
+
+    if any(given):
+        raise UsageError(
+            "--also, --only, --threads, --quick, --published-sizes, --history and --note go with --report alone"
+        )
 
 
 def _make_report(options: ReportOptions, as_json: bool) -> None:

@@ -129,6 +129,7 @@ test_packages() {
   packages+=(gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad)
   packages+=(espeak-ng flite)
   packages+=(make gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm clang clang-tidy)
+  packages+=(valgrind gcc libc6-dev) # benchmarks.instructions counts with them
   # shellcheck disable=SC2207 # one word a package
   packages+=($(fuzzer_packages))
   for python in "$@"; do

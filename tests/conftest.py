@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.case_choice import ONE_CASE_VARIABLE, one_case_each
 from tests.edge_aac.outside_package import NAME, OutsidePackage
 
 _COUNT = itertools.count()
@@ -33,8 +35,12 @@ def _give_properties_time() -> None:
     settings.load_profile("patient")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that wait come first: one process waits while the others use the cores, and none waits at the end."""
+    if os.environ.get(ONE_CASE_VARIABLE) == "1":
+        kept = one_case_each((item.nodeid for item in items), sys.version_info.minor)
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in kept])
+        items[:] = [item for item in items if item.nodeid in kept]
     items.sort(key=lambda item: item.get_closest_marker("waits") is None)
 
 

@@ -11,6 +11,7 @@ from benchmarks.report.plan import SECTIONS, Log, Plan
 from edge_aac.errors import DeviceError, UsageError
 
 QUICK_NUMBERS: dict[str, Any] = {"repetitions": 2, "slow_repetitions": 1, "sound_s": 12, "sources": (1, 2)}
+QUICK_NOTE = "Made with --quick: so few repetitions say that everything runs, and not how fast it is."
 _THREADS = 2
 
 
@@ -27,6 +28,7 @@ class ReportOptions:
         quick: few repetitions.
         published_sizes: folder for bundles of the published sizes; None leaves them out.
         history: CSV file that gets a line.
+        note: what a reader must know of all numbers.
     """
 
     folder: Path
@@ -37,6 +39,7 @@ class ReportOptions:
     quick: bool = False
     published_sizes: Path | None = None
     history: Path | None = None
+    note: str = ""
 
     def plan(self) -> Plan:
         """What is measured.
@@ -67,6 +70,11 @@ class ReportOptions:
         parts += ["--quick"] * self.quick + ["--published-sizes DIR"] * (self.published_sizes is not None)
         return " ".join(parts)
 
+    @property
+    def about(self) -> str:
+        """What a reader must know of all numbers."""
+        return " ".join(filter(None, (QUICK_NOTE if self.quick else "", self.note)))
+
 
 def shipped() -> list[str]:
     """Names of the bundles that ship, the default one first."""
@@ -85,9 +93,9 @@ def report_of(options: ReportOptions, log: Log) -> dict[str, Any]:
     if options.published_sizes is not None:
         _check_torch()
     from benchmarks.report.history import add_line
-    from benchmarks.report.making import QUICK_NOTE, make_report, write_report
+    from benchmarks.report.making import make_report, write_report
 
-    made = make_report(plan, options.words, log, QUICK_NOTE if options.quick else "")
+    made = make_report(plan, options.words, log, options.about)
     write_report(made, options.folder)
     if options.history is not None:
         add_line(made, plan.bundles[0], options.history)

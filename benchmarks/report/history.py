@@ -11,6 +11,9 @@ from edge_aac.errors import DataError, DeviceError
 
 Table = Mapping[str, Any]
 
+HISTORY = Path(__file__).parents[1] / "history.csv"
+"""The releases' own."""
+
 _PUBLISHED = "published sizes, int8"
 
 
@@ -53,6 +56,7 @@ def line(report: Table, bundle: str) -> dict[str, object]:
         "date": report["date"],
         "machine": f"{machine['processor']}, {machine['cores']} cores",
         "bundle": bundle,
+        "note": report["note"],
     }
     for name, value_of in _COLUMNS.items():
         try:

@@ -26,11 +26,9 @@ _PACKAGES = ("numpy", "onnxruntime", "torch", "transformers")
 _SHARE_OF_DAY = 10  # "2026-01-31"
 
 NOT_RUN = {
-    "GPU": "not yet run: TensorRT's engines, CUDA graphs and their share of the roofline are told by "
-    "`edge-aac doctor --gpu` where there is one"
+    "GPU": "not yet run: TensorRT's engines, their share of what the GPU can do, and steps with CUDA graphs and "
+    "without are measured by `edge-aac bench --gpu` where there is one"
 }
-
-QUICK_NOTE = "Made with --quick: so few repetitions say that everything runs, and not how fast it is."
 
 _SECTIONS: dict[str, Callable[[Plan, Log], dict[str, Any]]] = {
     "windows": windows.measure,

@@ -38,6 +38,7 @@ def _windows(made: Table) -> Iterator[str]:
         (way_words(row["name"], row), *(spread_words(row["ms"][stage]) for stage in stages)) for row in made["rows"]
     ]
     yield from _table(("ms a window of 10 s", *stages), rows)
+    yield from _left_out(made)
 
 
 def _against(made: Table) -> Iterator[str]:

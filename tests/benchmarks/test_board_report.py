@@ -11,15 +11,14 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="bounds are counted on graphs with onnx: pip install 'edge-aac[train]'")
 
 from benchmarks import board_report  # noqa: E402
-from edge_aac.bundle.hashes import file_sha256  # noqa: E402
 from edge_aac.bundle.manifest import MANIFEST  # noqa: E402
 from edge_aac.bundle.store import open_bundle  # noqa: E402
 from edge_aac.doctor.contract import Context, Finding  # noqa: E402
-from edge_aac.engines.tensor_rt.engine import this_gpu  # noqa: E402
 from edge_aac.errors import DataError  # noqa: E402
 from edge_aac.settings.layers import Layer  # noqa: E402
 from edge_aac.settings.tree import load_settings  # noqa: E402
-from tests.edge_aac.engines.tensor_rt.trt_cases import install, plan_of  # noqa: E402
+from tests.benchmarks.planned_bundle import planned_bundle  # noqa: E402
+from tests.edge_aac.engines.tensor_rt.trt_cases import install  # noqa: E402
 from tests.quantize.device.build_cases import exported_bundle  # noqa: E402
 
 pytestmark = pytest.mark.one_python
@@ -28,22 +27,7 @@ pytestmark = pytest.mark.one_python
 @pytest.fixture
 def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The built-in bundle with plans for the stand-in's GPU."""
-    install(monkeypatch)
-    gpu = this_gpu()
-    folder = exported_bundle(tmp_path / "planned")
-    bundle = open_bundle(str(folder))
-    table = json.loads((folder / MANIFEST).read_text())
-    for role, (parent, *_) in bundle.manifest.graphs.items():
-        source = {**table["graphs"][role][0], "backend": "tensorrt-onnx", "parent_sha256": parent.sha256}
-        path = plan_of(bundle, role, folder)
-        plan = {
-            **source,
-            **{"file": path.name, "sha256": file_sha256(path), "backend": "tensorrt", "precision": "fp16"},
-            **{"parent_sha256": source["sha256"], "built_with": {"gpu": gpu.name, "tensorrt": gpu.tensorrt}},
-        }
-        table["graphs"][role] = [plan, table["graphs"][role][0], source]
-    (folder / MANIFEST).write_text(json.dumps(table))
-    return folder
+    return planned_bundle(tmp_path / "planned", monkeypatch)
 
 
 def _found(folder: Path, root: Path) -> list[Finding]:

@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.report.bars import ratio_bars, stacked_bars
+from benchmarks.report.command import QUICK_NOTE
 from benchmarks.report.growth import curve, source_points
-from benchmarks.report.making import NOT_RUN, QUICK_NOTE
+from benchmarks.report.making import NOT_RUN
 from benchmarks.report.markdown import markdown
 from benchmarks.report.page import NO_CURVES, page
 from benchmarks.report.spread import by_stage, spread
@@ -47,7 +48,10 @@ def report() -> dict[str, Any]:
         "note": QUICK_NOTE,
         "not_run": NOT_RUN,
         "sections": {
-            "windows": {"rows": [{"name": "tiny", "threads": 1, "about": ABOUT, "ms": by_stage([ROW])}]},
+            "windows": {
+                "rows": [{"name": "tiny", "threads": 1, "about": ABOUT, "ms": by_stage([ROW])}],
+                "left_out": {},
+            },
             "against": {
                 "threads": 2,
                 "tokens": 16,

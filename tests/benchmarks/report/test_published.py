@@ -12,7 +12,7 @@ for needed in ("torch", "transformers", "onnx"):
 import torch  # noqa: E402
 
 from benchmarks.full_size import EMBEDDING_DIM, INSTRUCTORS, make_instructor  # noqa: E402
-from benchmarks.report.published import quantise  # noqa: E402
+from benchmarks.report.int8_copies import int8_copies, quantise  # noqa: E402
 from benchmarks.report.torch_ways import INSTRUCTION_TOKENS  # noqa: E402
 from benchmarks.report.ways import captioner  # noqa: E402
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle  # noqa: E402
@@ -35,6 +35,8 @@ def test_the_text_embedder_is_read_as_the_published_one_is(tmp_path: Path) -> No
 def test_every_graph_runs_in_int8(tmp_path: Path) -> None:
     source = open_bundle(DEFAULT_BUNDLE)
     quantise(source, tmp_path / "int8")
+    told: list[str] = []
+    assert int8_copies([str(tmp_path / "int8")], tmp_path / "copies", told.append) == {} and not told, "it has its own"
     way = captioner(1, str(tmp_path / "int8"), tokens=8)
     assert way.about["precisions"] == dict.fromkeys(source.manifest.graphs, "int8")
     assert min(way.run(0).values()) > 0.0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.commands import bench
-from benchmarks.report.command import QUICK_NUMBERS, ReportOptions, shipped
+from benchmarks.report.command import QUICK_NOTE, QUICK_NUMBERS, ReportOptions, shipped
 from benchmarks.report.energy import NO_SENSOR, measure
 from benchmarks.report.making import SCHEMA, processor
 from benchmarks.report.plan import SECTIONS, Plan
@@ -39,8 +39,9 @@ def test_a_quick_report_of_the_default_bundle(tmp_path: Path) -> None:
     assert str(tmp_path) not in (folder / "report.md").read_text(encoding="utf-8")
     assert "<svg" in (folder / "report.html").read_text(encoding="utf-8")
     assert history.read_text(encoding="utf-8").count("\n") == 2
-    (row,) = report["sections"]["windows"]["rows"]
-    _check_window(row)
+    plain, quantised = report["sections"]["windows"]["rows"]
+    _check_window(plain, DEFAULT_BUNDLE, "fp32")
+    _check_window(quantised, f"{DEFAULT_BUNDLE} in INT8", "int8")
     _check_limit(report["sections"]["limit"])
     seconds = report["sections"]["start"]["seconds"]
     listening, bare = seconds[f"{DEFAULT_BUNDLE}: to listening"], seconds["bare interpreter"]
@@ -51,8 +52,9 @@ def test_a_quick_report_of_the_default_bundle(tmp_path: Path) -> None:
     assert set(hops) == {"2", "1"} and all(hop["processor_s_an_hour"]["median"] > 0.0 for hop in hops.values())
 
 
-def _check_window(row: dict[str, Any]) -> None:
-    assert (row["name"], row["threads"], row["about"]["candidates"]) == (DEFAULT_BUNDLE, 1, 2)
+def _check_window(row: dict[str, Any], name: str, precision: str) -> None:
+    assert (row["name"], row["threads"], row["about"]["candidates"]) == (name, 1, 2)
+    assert row["about"]["precision"] == precision
     stages = ["features", "encode", "decode", "rerank", "publish"]
     assert list(row["ms"]) == [*stages, "total"]
     for found in row["ms"].values():
@@ -74,6 +76,9 @@ def _check_limit(limit: dict[str, Any]) -> None:
         (["--report", "x", "--board", "thor-t5000"], "--report goes without --board"),
         (["--report", "x", "--candidates", "3"], "--candidates"),
         (["--board", "thor-t5000", "--quick"], "go with --report"),
+        (["--board", "thor-t5000", "--note", "busy"], "go with --report"),
+        (["--gpu", "--report", "x"], "--gpu goes without --report, --board"),
+        (["--gpu", "--quick"], "go with --report"),
         (["--report", "x", "--only", "speed"], f"--only takes {', '.join(SECTIONS)}"),
         (["--report", "x", "--threads", "4096"], "cores that this process may use"),
         (["--report", "x", "--threads", "0"], "--threads must lie in 1 to"),
@@ -95,11 +100,14 @@ def test_a_bundle_that_is_not_there_is_told_before_anything_runs(
 
 
 def test_the_plan_of_options() -> None:
-    options = ReportOptions(Path("x"), "one", ("two", "one"), ("energy", "windows"), threads=(1, 1), quick=True)
+    options = ReportOptions(
+        Path("x"), "one", ("two", "one"), ("energy", "windows"), threads=(1, 1), quick=True, note="others had the cores"
+    )
     plan = options.plan()
     assert (plan.bundles, plan.sections, plan.threads) == (("one", "two"), ("windows", "energy"), (1,))
     assert plan.slow_repetitions == 1 and plan.most_threads == 1
     assert options.words.startswith("edge-aac bench --report DIR --bundle one --also two")
+    assert options.about == f"{QUICK_NOTE} others had the cores"
     every = ReportOptions(Path("x"), also=("two",)).plan()
     assert every.sections == SECTIONS and every.bundles == (*shipped(), "two") and shipped()[0] == DEFAULT_BUNDLE
 

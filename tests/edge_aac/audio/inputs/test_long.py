@@ -1,4 +1,4 @@
-"""An hour in every form, and files beyond 4 GiB: memory stays flat, and positions are right to the end."""
+"""Half an hour in every form (the sweep: an hour), and files beyond 4 GiB: memory stays flat, positions are right."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ def _through(way: str, path: Path, folder: Path) -> dict[str, Any]:
 
 
 def _length_s(form: str) -> int:
-    return 600 if form in SLOW_FORMS and not _sweeping else HOUR_S
+    if _sweeping:
+        return HOUR_S
+    # Even as it lies in the file, half an hour is more than memory may grow by.
+    return 600 if form in SLOW_FORMS else HOUR_S // 2
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +84,7 @@ def hours(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.mark.parametrize("way", ["file", "fifo", "stdin"])
 @pytest.mark.parametrize("form", FORMS)
-def test_an_hour(tmp_path: Path, hours: Callable[[str], Path], form: str, way: str) -> None:
+def test_long_sound(tmp_path: Path, hours: Callable[[str], Path], form: str, way: str) -> None:
     if not _sweeping and way == ("file" if len(form) % 2 else "stdin"):
         pytest.skip("one way of each form is left to the sweep (EDGE_AAC_INPUT_EXAMPLES)")
     found = _through(way, hours(form), tmp_path)
