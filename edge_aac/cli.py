@@ -123,25 +123,30 @@ def _overview(verbs: dict[str, EntryPoint]) -> str:
 
 
 def _summary(entry: EntryPoint) -> str:
-    """Summary of a verb: the docstring of its function or module, read without importing the module."""
-    import ast
+    """Summary of a verb: the docstring of its function or module, read from its compiled code, which is not run.
+
+    Parsing all sources, and importing what parses, would take most of the time of `edge-aac --help`.
+    """
     from importlib.util import find_spec
-    from pathlib import Path
 
     try:
         spec = find_spec(entry.module)
     except ImportError:
         spec = None
-    if spec is None or spec.origin is None:
+    if spec is None or spec.loader is None:
         return "(cannot be loaded: its package is not installed)"
     try:
-        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError):
+        module = spec.loader.get_code(entry.module)  # type: ignore[attr-defined]
+    except (AttributeError, ImportError, OSError, SyntaxError, ValueError):
+        module = None
+    if module is None:
         return "(says nothing about itself)"
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    functions = {code.co_name: code for code in module.co_consts if isinstance(code, type(module))}
     verb = functions.get(f"{entry.name}_verb")
-    text = ast.get_docstring(verb) if verb else ast.get_docstring(tree)
-    return (text or "").partition("\n")[0]
+    texts = (verb.co_consts if verb is not None else ()) or (module.co_consts if "__doc__" in module.co_names else ())
+    # The first constant of a code that has a docstring is that.
+    first = texts[0] if texts else None
+    return first.strip().partition("\n")[0] if isinstance(first, str) else ""
 
 
 def _complain(error: Exception, debug: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -43,31 +44,33 @@ class AudibleEnergy:
     """
 
     def __init__(self) -> None:
-        self._high_passes = [_HighPass(pole) for pole in _HIGH_PASS_HZ]
         self.reset()
 
     def reset(self) -> None:
         """Starts a new stream."""
-        self._before: float | None = None
-        self._tail = np.zeros(4)
-        for high_pass in self._high_passes:
-            high_pass.reset()
+        self._heard: npt.NDArray[np.float64] | None = None
+        """The last samples, which the taps of the next one reach back to."""
+        self._carried = [0.0] * len(_POLES)
 
-    def accept(self, blocks: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def accept(self, blocks: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Takes whole blocks.
 
         Args:
-            blocks: mono at 16 kHz, float32, shape (n, 160), n > 0.
+            blocks: mono at 16 kHz, float32 or the same numbers in float64, shape (n, 160), n > 0.
 
         Returns:
             The sum of squares of each block, NaN where a sample is no number, float64, shape (n,).
         """
-        sound = blocks.astype(np.float64)
-        bad = ~np.isfinite(sound).all(axis=1)
-        if bad.any():
-            sound[bad] = 0.0
-        energies = np.square(self._weighted(sound)).sum(axis=1)
-        energies[bad] = np.nan
+        sound = blocks.astype(np.float64, copy=False)
+        # What is no number makes the sum none; one of numbers beyond all sound does not spoil it, seen more closely.
+        bad: npt.NDArray[np.bool_] | None = None
+        if not math.isfinite(float(sound.sum())):
+            bad = ~np.isfinite(sound).all(axis=1)
+            sound = np.where(bad[:, None], 0.0, sound)
+        weighted = self._weighted(sound)
+        energies = np.square(weighted, out=weighted).sum(axis=1)
+        if bad is not None:
+            energies[bad] = np.nan
         return np.asarray(energies, dtype=np.float64)
 
     def last(self, samples: npt.NDArray[np.float32]) -> float:
@@ -86,60 +89,37 @@ class AudibleEnergy:
         return float(np.square(weighted).sum())
 
     def _weighted(self, sound: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        if self._before is None:
-            self._before = float(sound[0, 0])
-        steps = np.diff(sound.reshape(-1), prepend=self._before).reshape(sound.shape)
-        self._before = float(sound[-1, -1])
-        silent = ~(sound.any(axis=1) & steps.any(axis=1))
-        for high_pass in self._high_passes:
-            sound = high_pass.accept(steps)
-            steps = high_pass.steps(sound)
-        joined = np.concatenate((self._tail, sound.reshape(-1)))
-        self._tail = joined[-4:].copy()
-        outer, inner, middle = _LOW_PASS_TAPS
-        weighted = outer * (joined[:-4] + joined[4:]) + inner * (joined[1:-3] + joined[3:-1]) + middle * joined[2:-2]
-        weighted = weighted.reshape(-1, _BLOCK)
-        weighted[silent] = 0.0
+        """The filtered sound (n, 160); what does not recur comes first, since the order is all the same to a filter."""
+        if self._heard is None:
+            self._heard = np.full(len(_TAPS) - 1, sound[0, 0])
+        joined = np.concatenate((self._heard, sound.reshape(-1)))
+        self._heard = joined[1 - len(_TAPS) :].copy()
+        weighted = np.convolve(joined, _TAPS, "valid").reshape(sound.shape)
+        for number, pole in enumerate(_POLES):
+            self._recur(weighted, number, pole)
+        weighted *= _DECAYS[-1]
+        # Silent blocks begin with two equal samples; few others do.
+        for place in np.flatnonzero(sound[:, 0] == sound[:, 1]).tolist():
+            block = joined[len(_TAPS) - 2 + place * _BLOCK :][: _BLOCK + 1]
+            if not block[1:].any() or not (block[1:] != block[0]).any():
+                weighted[place] = 0.0
         return np.asarray(weighted, dtype=np.float64)
 
+    def _recur(self, rows: npt.NDArray[np.float64], number: int, pole: float) -> None:
+        """``y[n] = pole y[n-1] + x[n]`` in place, for all blocks at once.
 
-class _HighPass:
-    """A high-pass of the first order: ``y[n] = a y[n-1] + k (x[n] - x[n-1])``, all blocks at once.
-
-    Within a block the recursion is a running sum of ``x[n] a^-n``, which is what a running sum adds in order, whatever
-    comes with it; from block to block a single number is carried.
-    """
-
-    def __init__(self, corner_hz: float) -> None:
-        warped = math.tan(math.pi * corner_hz / SAMPLE_RATE)
-        pole = (1 - warped) / (1 + warped)
-        exponents = np.arange(1, _BLOCK + 1)
-        self._growth = ((1 + pole) / 2) * pole**-exponents
-        self._decay = pole**exponents
-        self.reset()
-
-    def reset(self) -> None:
-        self._carried = 0.0
-        self._last_output = 0.0
-
-    def accept(self, steps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Takes the differences of the input's samples, shape (n, 160), and gives the output, of the same shape."""
-        sums: npt.NDArray[np.float64] = np.cumsum(steps * self._growth, axis=1)
-        carried, starts = self._carried, []
-        last_decay = float(self._decay[-1])
-        for end in sums[:, -1].tolist():
+        Within a block it is a running sum of ``x[n] pole^-n``, which adds in order, whatever comes with it; from block
+        to block a single number is carried. Rows are left as ``y[n] pole^-n``.
+        """
+        if pole != _POLES[number - 1]:
+            rows *= _GROWTHS[number]
+        carried, starts, decay = self._carried[number], [], pole**_BLOCK
+        for end in rows.sum(axis=1).tolist():
             starts.append(carried)
-            carried = last_decay * (end + carried)
-        self._carried = carried
-        sums += np.array(starts)[:, None]
-        sums *= self._decay
-        return sums
-
-    def steps(self, output: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Gives the differences of the output's samples."""
-        steps = np.diff(output.reshape(-1), prepend=self._last_output)
-        self._last_output = float(output[-1, -1])
-        return np.asarray(steps.reshape(output.shape), dtype=np.float64)
+            carried = decay * (end + carried)
+        self._carried[number] = carried
+        rows[:, 0] += starts
+        np.cumsum(rows, axis=1, out=rows)
 
 
 def _low_pass_taps() -> tuple[float, float, float]:
@@ -153,4 +133,26 @@ def _low_pass_taps() -> tuple[float, float, float]:
     return float(outer), float(inner), float(middle)
 
 
-_LOW_PASS_TAPS = _low_pass_taps()
+def _pole(corner_hz: float) -> float:
+    """Gives the pole of a high-pass of the first order, ``(1 + a) / 2 · (1 - z⁻¹) / (1 - a z⁻¹)``, by the bilinear
+    transform."""
+    warped = math.tan(math.pi * corner_hz / SAMPLE_RATE)
+    return (1 - warped) / (1 + warped)
+
+
+_POLES = tuple(_pole(corner_hz) for corner_hz in _HIGH_PASS_HZ)
+_DECAYS = [pole ** np.arange(1, _BLOCK + 1) for pole in _POLES]
+_GROWTHS = [_DECAYS[0] ** -1.0, *(before / after for before, after in pairwise(_DECAYS))]
+"""What a block is multiplied with before each recursion: what the one before has left to do comes with it."""
+
+
+def _taps() -> npt.NDArray[np.float64]:
+    """Gives all that does not recur, (9,): the zeros and gains of the four high-passes, and the five taps."""
+    outer, inner, middle = _low_pass_taps()
+    taps = np.array([outer, inner, middle, inner, outer])
+    for pole in _POLES:
+        taps = np.convolve(taps, [(1 + pole) / 2, -(1 + pole) / 2])
+    return taps
+
+
+_TAPS = _taps()

@@ -228,10 +228,9 @@ class WindowSlicer:
             whole = len(pending) // FRAME_SHIFT_SAMPLES * FRAME_SHIFT_SAMPLES
             self._partial_block = pending[whole:].copy()
             if whole:
-                blocks = pending[:whole].reshape(-1, FRAME_SHIFT_SAMPLES)
+                blocks = pending[:whole].reshape(-1, FRAME_SHIFT_SAMPLES).astype(np.float64)
                 if not padding:
                     self._audible.append(self._audible_energy.accept(blocks))
-                blocks = blocks.astype(np.float64)
                 self._levels.append(np.stack((np.square(blocks).sum(axis=1), np.abs(blocks).max(axis=1)), axis=1))
 
     def _window(self, start: int, heard: int) -> Window:

@@ -29,4 +29,4 @@ Axis: TypeAlias = Annotated[int, Strict(), Field(ge=0)] | Name
 class Section(BaseModel):
     """A part of a manifest: immutable, and no key is passed over."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from edge_aac.audio.windows import Window
 from edge_aac.bundle.sureness import SOUNDS
 from edge_aac.engines.contract import Arrays, Engine
+from edge_aac.engines.side_by_side import side_by_side
 from edge_aac.engines.steps import CROSS_ATTENTION, CoreEngine, Memory, ResidentEngine
 from edge_aac.models.contract import CancelledError
 from edge_aac.models.encoder_inputs import EncoderInputs
@@ -72,7 +72,7 @@ class WindowEncoder:
         self._inputs = EncoderInputs(engine, vectors)
         self._resident = CROSS_ATTENTION if resident else ()
         at_once = engine.runs_at_once if isinstance(engine, CoreEngine) else 1
-        self._pool = ThreadPoolExecutor(at_once, "edge-aac-encode") if at_once > 1 else None
+        self._cores = side_by_side(at_once)
 
     @property
     def windows_at_once(self) -> int | None:
@@ -95,20 +95,19 @@ class WindowEncoder:
             _go_on(cancelled)
             outputs = self._engine.run_resident(inputs, self._resident)
         else:
-            runs = list(self._one_by_one(windows, cancelled))
+            runs = self._one_by_one(windows, cancelled)
             outputs = runs[0] if len(runs) == 1 else _joined(runs)
         scores = outputs.get("familiarity"), outputs.get(SOUNDS)
         return Encoded(memory_of(outputs), outputs["audio_embedding"], *scores)
 
-    def _one_by_one(self, windows: Sequence[Window], cancelled: Callable[[], bool]) -> Iterator[dict[str, Array]]:
+    def _one_by_one(self, windows: Sequence[Window], cancelled: Callable[[], bool]) -> list[dict[str, Array]]:
         """The outputs of a run for each window, in order."""
 
         def run(inputs: Arrays) -> dict[str, Array]:
             _go_on(cancelled)
             return self._engine.run(inputs)
 
-        each = self._inputs.of_each(windows, cancelled)
-        return map(run, each) if self._pool is None or len(each) == 1 else self._pool.map(run, each)
+        return self._cores.map(run, self._inputs.of_each(windows, cancelled))
 
 
 def memory_of(outputs: Mapping[str, Any]) -> Memory:

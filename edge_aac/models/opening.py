@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge_aac.bundle.manifest import Seq2SeqManifest
 from edge_aac.bundle.names import bundle_names
@@ -13,9 +13,11 @@ from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.choices import Choices
 from edge_aac.models.contract import WindowModel
-from edge_aac.models.ensemble import Ensemble
 from edge_aac.models.registry import check_choices, open_model
 from edge_aac.models.seq2seq import Captioner, special_tokens
+
+if TYPE_CHECKING:
+    from edge_aac.models.ensemble import Ensemble
 
 CaptioningModel: TypeAlias = "Captioner | Ensemble"
 """A model that generates captions, of one bundle or of several."""
@@ -121,6 +123,8 @@ def open_ensemble(
         except ConfigError as error:
             raise ConfigError(f"bundle {bundle.opened_as!r} of the ensemble: {error}") from error
         _check_tokenizers(members[0], members[-1])
+    from edge_aac.models.ensemble import Ensemble  # here alone: a stream of one bundle does without
+
     ensemble = Ensemble(members, weights)
     ensemble.try_out()
     return ensemble

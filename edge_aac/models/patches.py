@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -15,6 +14,7 @@ from edge_aac.audio.stretch import Stretch
 from edge_aac.audio.windows import Window
 from edge_aac.bundle.patches import PatchRule
 from edge_aac.engines.contract import Engine
+from edge_aac.engines.side_by_side import side_by_side
 from edge_aac.engines.steps import CoreEngine, largest_rows
 from edge_aac.models.contract import CancelledError, not_cancelled
 
@@ -51,7 +51,7 @@ class PatchStem:
         self._alone = isinstance(engine, CoreEngine)
         self._largest = largest_rows(engine, PATCHES)
         at_once = engine.runs_at_once if isinstance(engine, CoreEngine) else 1
-        self._pool = ThreadPoolExecutor(at_once, "edge-aac-patches") if at_once > 1 else None
+        self._cores = side_by_side(at_once)
 
     def run(self, patches: Sequence[Array], cancelled: Callable[[], bool] = not_cancelled) -> list[Array]:
         """Vectors (D,) of patches (frames, 128), in order.
@@ -71,9 +71,7 @@ class PatchStem:
                 raise CancelledError
             return self._engine.run({PATCHES: np.stack(part)})[VECTORS]
 
-        if self._pool is None or len(parts) == 1:
-            return [vector for part in parts for vector in run(part)]
-        return [vector for vectors in self._pool.map(run, parts) for vector in vectors]
+        return [vector for vectors in self._cores.map(run, parts) for vector in vectors]
 
 
 class PatchVectors:

@@ -19,7 +19,7 @@ class CaptionerSettings(BaseModel):
     None stands for what the bundle has.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
 
     bundle: str = Field(
         default=DEFAULT_BUNDLE,

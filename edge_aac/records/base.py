@@ -16,7 +16,7 @@ _NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 class Part(BaseModel):
     """A frozen table in a record. Absent values are left out of its JSON and not written as null."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, defer_build=True, populate_by_name=True, protected_namespaces=())
 
     def to_table(self) -> dict[str, Any]:
         """The record as plain tables, without absent fields."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from edge_aac.errors import ConfigError
-from edge_aac.service.http_server import HttpServer, Request, Response
 from edge_aac.service.metrics_settings import MetricsSettings, host_and_port
 from edge_aac.settings.tree import Settings
 from edge_aac.streaming.session import Session
+
+if TYPE_CHECKING:
+    from edge_aac.service.http_server import HttpServer, Request, Response
 
 FRESH_S = 0.2
 """Metrics that are asked for again within this time are the same text: whoever asks without end costs little."""
@@ -39,6 +41,10 @@ class MetricsEndpoint:
         Raises:
             DeviceError: the address cannot be listened at.
         """
+        # Here alone: a stream without an endpoint does without all of it.
+        from http import HTTPStatus
+
+        from edge_aac.service.http_server import HttpServer, Response
         from edge_aac.service.metrics import Exposition, SessionCollector, missing_parts
 
         exposition = Exposition(SessionCollector(session))

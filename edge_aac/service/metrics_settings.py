@@ -15,7 +15,7 @@ _LISTEN = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9._-]+)?:)?(?P
 class MetricsSettings(BaseModel):
     """Settings of the endpoint that Prometheus scrapes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
 
     listen: str | None = Field(
         default=None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -211,7 +210,9 @@ def _unknown_section(name: str, value: Any, sections: Mapping[str, Section]) -> 
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    from difflib import get_close_matches  # of no use to settings without a fault
+
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
     return f", the nearest is {near[0]}" if near else f": known are {_listed(known)}"
 
 

@@ -72,7 +72,7 @@ class SinkSettings(BaseModel):
     the device of that name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
 
     records: tuple[str, ...] = Field(default=("caption", "alert"), description="Kinds of record that the sink takes.")
     queue_records: int = Field(

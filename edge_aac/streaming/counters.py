@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import statistics
 import threading
 from bisect import bisect_left
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from itertools import accumulate
+
+import numpy as np
 
 from edge_aac.audio.windows import SILENCE_DBFS, Window
 from edge_aac.records import PublishedLatencyMs
@@ -147,7 +148,7 @@ class LatencyLog:
             self._latencies_ms.clear()
         if not taken:
             return None
-        return PublishedLatencyMs(median=round(statistics.median(taken), 1), maximum=round(max(taken), 1))
+        return PublishedLatencyMs(median=round(float(np.median(taken)), 1), maximum=round(max(taken), 1))
 
 
 class LevelMeter:

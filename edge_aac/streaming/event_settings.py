@@ -36,7 +36,7 @@ class EventRules:
 class EventSettings(BaseModel):
     """Settings of the events of every source."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
 
     min_windows: int = Field(
         default=2,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class LoadSettings(BaseModel):
     """How much work live sources may make; what is heard of a file depends on the file alone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
 
     adapt_hop: bool = Field(
         default=True,

@@ -14,7 +14,7 @@ SpeechRule = Literal["publish", "mark", "suppress"]
 class PrivacySettings(BaseModel):
     """What is heard and not told."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
 
     speech: SpeechRule = Field(
         default="publish",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 import numpy as np
@@ -24,6 +24,9 @@ Phrases: TypeAlias = Callable[[str], tuple[str, ...]]
 REMEMBERED_EMBEDDINGS = 512
 """Phrases whose embeddings are remembered: the same come again and again."""
 
+REMEMBERED_TEXTS = 512
+"""Captions and phrases whose reading is remembered."""
+
 REMEMBERED_WORDINGS = 32
 """Wordings of one sound that are known by their words; of more, the newest."""
 
@@ -31,6 +34,18 @@ REMEMBERED_WORDINGS = 32
 def whole_caption(text: str) -> tuple[str, ...]:
     """A caption as one phrase, in languages without a reader of sentences."""
     return (text,)
+
+
+@lru_cache(REMEMBERED_TEXTS)
+def _split(phrases: Phrases, text: str) -> tuple[str, ...]:
+    """The same captions come again and again, and of all sources."""
+    return phrases(text)
+
+
+@lru_cache(REMEMBERED_TEXTS)
+def _only_sound(names: SoundNames, phrase: str) -> str | None:
+    named = names.named(phrase)
+    return named[0] if len(named) == 1 else None
 
 
 class CaptionReader:
@@ -47,12 +62,11 @@ class CaptionReader:
 
     def __call__(self, text: str) -> tuple[str, ...]:
         """The phrases of a caption that each name a sound."""
-        return self._phrases(text)
+        return _split(self._phrases, text)
 
     def sound(self, phrase: str) -> str | None:
         """The sound that a phrase names; None where it is none of those listed, or not one alone."""
-        named = self._names.named(phrase) if self._names else ()
-        return named[0] if len(named) == 1 else None
+        return _only_sound(self._names, phrase) if self._names else None
 
     def kin(self, sound: str | None) -> frozenset[str]:
         """What a listed sound is an example of."""

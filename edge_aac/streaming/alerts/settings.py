@@ -42,7 +42,7 @@ class AlertSettings(BaseModel):
     ARRAY: ClassVar[bool] = True
     UNIQUE: ClassVar[tuple[str, ...]] = ("name",)
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
 
     name: str = Field(
         min_length=1,

@@ -20,7 +20,7 @@ TAGS_MB = 0.05
 class ClipSettings(BaseModel):
     """Clips of the sound of events, of live sources; off unless switched on here."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
 
     enabled: bool = Field(
         default=False,
