@@ -43,7 +43,7 @@ _QUESTION = "question: is a dog barking, or is it the rain that falls on the roo
 
 
 class AnswerAgreement(Agreement):
-    """As its base; cosines are those of the parts of the prefix, too, and ``captions_equal`` is the share of positions in
+    """As its base; cosines are those of the prefix's parts, too, and ``captions_equal`` is the share of positions in
     answers at which the likeliest token is the same."""
 
     equal_of: ClassVar[str] = "the likeliest tokens"
