@@ -13,7 +13,7 @@ from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import EngineOptions
 from quantize.device.gate import CheckOutputs
-from quantize.device.tensorrt.profiles import Profiles
+from quantize.device.profiles import Profiles
 from quantize.device.timing import RunSamples
 from quantize.graphs.sound_inputs import HeardInputs
 

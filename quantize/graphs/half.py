@@ -241,8 +241,8 @@ def _state_half(node: NodeProto) -> None:
 
 
 def in_half(array: Array, name: str) -> Array:
-    """FP16 of a weight; a constant that stands for "never" (a mask's -1e9) becomes one that FP16 holds, also where it is
-    one of many, as in the table of a causal mask.
+    """FP16 of a weight; a constant that stands for "never" (a mask's -1e9) becomes one that FP16 holds, also where it
+    is one of many, as in the table of a causal mask.
 
     Raises:
         DataError: a matrix holds a number that FP16 cannot, and that is no mask's.

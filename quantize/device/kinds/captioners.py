@@ -13,7 +13,7 @@ from edge_aac.models.tokens import load_tokenizer
 from quantize.device.check_windows import check_windows
 from quantize.device.checked_kind import Sound
 from quantize.device.gate import CheckCaptions, CheckOutputs, caption_check_windows
-from quantize.device.tensorrt.profiles import Profiles, profiles_for
+from quantize.device.profiles import Profiles, profiles_for
 from quantize.device.timing import RunSamples, Samples, collect_samples
 from quantize.graphs.calibration_windows import recorded_windows
 from quantize.graphs.sound_inputs import HeardInputs, SoundInputs

@@ -30,7 +30,7 @@ from quantize.device.check_clips import CHECK_TEXTS, check_clips, check_texts, o
 from quantize.device.check_windows import check_windows
 from quantize.device.checked_kind import Sound
 from quantize.device.gate import Agreement, CheckOutputs, lowest_cosine
-from quantize.device.tensorrt.profiles import Profiles, profiles_of, token_axis
+from quantize.device.profiles import Profiles, profiles_of, token_axis
 from quantize.device.timing import RunSamples, single_runs
 from quantize.graphs.calibration_windows import recorded_clips, recorded_windows
 from quantize.graphs.sound_inputs import ClipInputs, HeardInputs, SoundInputs

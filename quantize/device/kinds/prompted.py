@@ -23,7 +23,7 @@ from edge_aac.models.tokens import load_tokenizer
 from quantize.device.check_clips import scene_clips
 from quantize.device.checked_kind import Sound
 from quantize.device.gate import Agreement, CheckOutputs, lowest_cosine, relative_difference
-from quantize.device.tensorrt.profiles import Profiles, profiles_of
+from quantize.device.profiles import Profiles, profiles_of
 from quantize.device.timing import RecordingEngine, RunSamples, single_runs
 from quantize.graphs.calibration_windows import recorded_clips
 from quantize.graphs.front_end import WAVEFORM

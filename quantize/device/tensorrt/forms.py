@@ -20,9 +20,9 @@ from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.engines.tensor_rt.engine import DeviceContext, GpuIdentity, TensorRtEngine
 from edge_aac.errors import DataError, DeviceError, EdgeAacError
 from quantize.device.cpu.forms import FASTER, Check, described
+from quantize.device.profiles import told_profiles
 from quantize.device.report import BuildReport, FormReport
 from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan, build_engine
-from quantize.device.tensorrt.profiles import told_profiles
 from quantize.device.tensorrt.sources import PlanPrecision, choice_of, write_source
 from quantize.device.timing import timing
 from quantize.files import TIMING_PREFIX

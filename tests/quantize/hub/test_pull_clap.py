@@ -1,4 +1,4 @@
-"""Audio-language systems by name: CLAP to a bundle that labels files, clapcap to one that captions, Pengi told where it is."""
+"""Systems by name: CLAP to a bundle that labels files, clapcap to one that captions, Pengi told where it is."""
 
 from __future__ import annotations
 
