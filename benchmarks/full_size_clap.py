@@ -1,7 +1,8 @@
 """CLAP of the published size with random weights: does it convert, in how much memory, and how fast is it.
 
     python -m benchmarks.full_size_clap make FOLDER       random weights in Microsoft's layout of 2023
-    python -m benchmarks.full_size_clap convert FOLDER    `edge-aac convert --int8`, with its peak memory
+    python -m benchmarks.full_size_clap convert FOLDER    `edge-aac convert`, with its peak memory
+    python -m benchmarks.full_size_clap build FOLDER      INT8 forms by `edge-aac build-engine`, gated
     python -m benchmarks.full_size_clap label FOLDER      a clip of 7 s and 50 labels: torch in eager mode, the exported
                                                           graphs, the INT8 forms, in one run
 
@@ -12,11 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,18 +21,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command_line import at_least, run
+from benchmarks.full_size_runs import WAYS, build, convert, each_way, peak_mib, timed
 
-MIB = 1 << 20
 WEIGHTS = "CLAP_weights_2023.pth"
 LABELS = 50
-WAYS = ("torch", "fp32", "int8")
 _EMBEDDING = 1024
 
 
 def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=["make", "convert", "label"])
+    parser.add_argument("work", choices=["make", "convert", "build", "label"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--runs", type=at_least(1), default=5)
     parser.add_argument("--threads", type=at_least(1), default=2)
@@ -44,7 +39,9 @@ def main() -> None:
     if arguments.work == "make":
         make(arguments.folder)
     elif arguments.work == "convert":
-        print(json.dumps(convert(arguments.folder), indent=1))
+        print(json.dumps(convert(arguments.folder / WEIGHTS, arguments.folder / "bundle"), indent=1))
+    elif arguments.work == "build":
+        print(json.dumps(build(arguments.folder / "bundle", arguments.threads), indent=1))
     else:
         print(json.dumps(label(arguments.folder, arguments.runs, arguments.threads), indent=1))
 
@@ -64,7 +61,7 @@ def make(folder: Path) -> None:
     htsat: Any = network.audio_encoder.htsat
     with torch.no_grad():
         for name, basis in htsat.spectrogram_extractor["stft"].named_children():
-            basis.weight.copy_(_fourier(name == "conv_real", htsat.config.fft))
+            basis.weight.copy_(fourier_rows(name == "conv_real", htsat.config.fft))
         htsat.logmel_extractor["melW"].uniform_(0.0, 0.01)
     gpt2 = folder / "gpt2"
     gpt2.mkdir(parents=True, exist_ok=True)
@@ -79,7 +76,7 @@ def make(folder: Path) -> None:
     tokenizer.save(str(gpt2 / "tokenizer.json"))
 
 
-def _fourier(real: bool, fft: int) -> Any:
+def fourier_rows(real: bool, fft: int) -> Any:
     """Rows of the discrete Fourier transform under a periodic Hann window, (fft // 2 + 1, 1, fft)."""
     import torch
 
@@ -90,38 +87,12 @@ def _fourier(real: bool, fft: int) -> Any:
     return torch.from_numpy(rows[:, np.newaxis].astype(np.float32))
 
 
-def convert(folder: Path) -> dict[str, Any]:
-    """`edge-aac convert --int8` in a process of its own: seconds, and peak resident memory over the weight file."""
-    started = time.perf_counter()
-    command = [sys.executable, "-m", "edge_aac.cli", "convert", str(folder / WEIGHTS), "--int8"]
-    subprocess.run([*command, "--output", str(folder / "bundle")], check=True)
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    largest = (folder / WEIGHTS).stat().st_size
-    return {
-        "seconds": round(seconds, 1),
-        "peak_mib": round(peak / MIB),
-        "weights_mib": round(largest / MIB),
-        "peak_over_weights": round(peak / largest, 2),
-        "files_mib": {
-            path.name: round(path.stat().st_size / MIB, 1)
-            for path in sorted((folder / "bundle").iterdir())
-            if path.stat().st_size > MIB
-        },
-    }
-
-
 def label(folder: Path, runs: int, threads: int) -> dict[str, Any]:
     """Each way in a process of its own: milliseconds of a clip and of all labels, memory, agreement with torch."""
-    results: dict[str, Any] = {}
+    results = each_way("benchmarks.full_size_clap", folder, runs, threads)
     embeddings = {}
     for way in WAYS:
-        found = folder / f"{way}.npz"
-        code = f"from benchmarks import full_size_clap as b; b.one_way({str(folder)!r}, {way!r}, {runs}, {threads})"
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
-        done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, env=environment)
-        results[way] = json.loads(done.stdout)
-        with np.load(found) as arrays:
+        with np.load(folder / f"{way}.npz") as arrays:
             embeddings[way] = {name: arrays[name] for name in arrays.files}
     for way in WAYS[1:]:
         for name in ("audio", "text"):
@@ -138,16 +109,10 @@ def one_way(folder: str, way: str, runs: int, threads: int) -> None:
     started = time.perf_counter()
     audio, text = (_torch if way == "torch" else _bundle)(place, way, threads)
     opened = time.perf_counter() - started
-    sound, sound_ms = _timed(lambda: audio(waveform), runs)
-    words, words_ms = _timed(lambda: text(texts), runs)
+    sound, clip = timed(lambda: audio(waveform), runs)
+    words, labels = timed(lambda: text(texts), runs)
     np.savez(place / f"{way}.npz", audio=sound / np.linalg.norm(sound), text=words)
-    table = {
-        "open_s": round(opened, 2),
-        "clip_ms": round(sound_ms, 1),
-        "labels_ms": round(words_ms, 1),
-        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB),
-    }
-    print(json.dumps(table))
+    print(json.dumps({"open_s": round(opened, 2), "clip": clip, "labels": labels, "peak_mib": peak_mib()}))
 
 
 Embedders = tuple[Callable[[np.ndarray], np.ndarray], Callable[[list[str]], np.ndarray]]
@@ -170,22 +135,14 @@ def _bundle(folder: Path, way: str, threads: int) -> Embedders:
     from edge_aac.models.clip_encoder import ClipEncoder
 
     bundle = open_bundle(str(folder / "bundle"))
-    graphs = {role: [form for form in each if form.precision == way] for role, each in bundle.manifest.graphs.items()}
-    if not all(graphs.values()):
-        raise SystemExit(f"the bundle has no {way} form of each graph: see what `convert` says")
+    # In INT8, a graph whose form was not faithful or not faster is as it was exported.
+    graphs = {
+        role: [next((form for form in each if form.precision == way), each[-1])]
+        for role, each in bundle.manifest.graphs.items()
+    }
     chosen = Bundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}), bundle.opened_as)
     encoder = ClipEncoder(chosen, EngineOptions("onnxruntime", threads))
     return encoder.embed_clip, encoder.embed
-
-
-def _timed(work: Callable[[], np.ndarray], runs: int) -> tuple[np.ndarray, float]:
-    """The result, and the median of some runs after one that warms up, in milliseconds."""
-    result, taken = work(), []
-    for _ in range(runs):
-        started = time.perf_counter()
-        work()
-        taken.append(1e3 * (time.perf_counter() - started))
-    return result, statistics.median(taken)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
 from edge_aac.models.contract import identity_of
-from edge_aac.models.dual_encoder import TEXTS_AT_ONCE, DualEncoderManifest
+from edge_aac.models.dual_encoder import DualEncoderManifest, texts_at_once
 from edge_aac.models.graph_contracts import LOG_MEL, GraphChecks, clip_encoder, text_embedder
 from edge_aac.models.shared_space import HeardPart, unit
 from edge_aac.models.tokens import load_tokenizer, to_arrays, verbatim_arrays
@@ -101,8 +101,8 @@ class ClipEncoder:
 
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.shared_space.SharedSpace`."""
-        parts = [self._texts_embedded(texts[at : at + TEXTS_AT_ONCE]) for at in range(0, len(texts), TEXTS_AT_ONCE)]
-        return np.concatenate(parts)
+        at_once = texts_at_once(self._text_embedder)
+        return np.concatenate([self._texts_embedded(texts[at : at + at_once]) for at in range(0, len(texts), at_once)])
 
     def hear(self, path: Path) -> Iterator[HeardPart]:
         """See :class:`edge_aac.models.shared_space.SharedSpace`; channels are mixed as the bundle's clips say."""

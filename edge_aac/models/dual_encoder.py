@@ -19,7 +19,8 @@ from edge_aac.bundle.patches import STEM, PatchRule, check_stem
 from edge_aac.bundle.section import Count, Number, Section
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
-from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
+from edge_aac.engines.contract import ONNX_RUNTIME, Engine, EngineOptions
+from edge_aac.engines.steps import largest_rows
 from edge_aac.errors import ConfigError, DataError, first_complaint
 from edge_aac.models.contract import (
     CancelledError,
@@ -43,6 +44,11 @@ DUAL_ENCODER: Final = "dual_encoder"
 _BLANK = "{}"
 TEXTS_AT_ONCE = 64
 """Labels in one run of the text embedder, so that thousands of them need no more memory."""
+
+
+def texts_at_once(engine: Engine) -> int:
+    """Texts that go into one run of a text embedder: a plan takes as many as it was built for."""
+    return min(TEXTS_AT_ONCE, largest_rows(engine, "token_ids") or TEXTS_AT_ONCE)
 
 
 class TextRule(Section):
@@ -239,7 +245,8 @@ class DualEncoder:
 
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`."""
-        parts = [self._texts_embedded(texts[at : at + TEXTS_AT_ONCE]) for at in range(0, len(texts), TEXTS_AT_ONCE)]
+        at_once = texts_at_once(self._text_embedder)
+        parts = [self._texts_embedded(texts[at : at + at_once]) for at in range(0, len(texts), at_once)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _texts_embedded(self, texts: Sequence[str]) -> Array:

@@ -19,6 +19,12 @@ from edge_aac.settings.toml import shown, without_secrets
 # Of these pydantic's own sentence says more than the limits of the field.
 _IN_OWN_WORDS = {"value_error", "assertion_error"}
 
+_TOO_LONG = {"string_too_long": "characters", "too_long": "entries"}
+"""Type of pydantic's error → what there are too many of."""
+
+_LONGEST_VALUE = 200
+"""Characters of a wrong value that are shown."""
+
 
 class TextForm(str):
     """A table of an array as one text, such as ``jsonl:PATH``, which its kind has to read."""
@@ -195,8 +201,16 @@ def _problem(error: ErrorDetails, settings: Mapping[str, Setting], known: Collec
     if setting is None or error["type"] in _IN_OWN_WORDS:
         message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         # What a whole table holds may be secret.
-        return message if setting is None else f"{message}, but it is {shown(error['input'], setting)}"
-    return f"expected {setting.expected()}, but it is {shown(error['input'], setting)}"
+        return message if setting is None else f"{message}, but it is {_beginning(shown(error['input'], setting))}"
+    if error["type"] in _TOO_LONG:
+        limit = error.get("ctx", {})["max_length"]
+        return f"expected at most {limit} {_TOO_LONG[error['type']]}, but it has {len(error['input'])}"
+    return f"expected {setting.expected()}, but it is {_beginning(shown(error['input'], setting))}"
+
+
+def _beginning(value: str) -> str:
+    """A value as it fits into a sentence."""
+    return value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}… ({len(value)} characters)"
 
 
 def _unknown_section(name: str, value: Any, sections: Mapping[str, Section]) -> str:

@@ -18,7 +18,7 @@ from edge_aac.models.graph_contracts import LOG_MEL
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
 from quantize.bundles.convert import Provenance, provenance_beside
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
-from quantize.device.clip_encoders import Tokens, check_clips, check_tokens, one_by_one
+from quantize.device.check_clips import Tokens, check_clips, check_tokens, one_by_one
 from quantize.device.cpu.embedders import Inputs, embedder_int8
 from quantize.files import CARD
 from quantize.models.clap.contract import SoundTextModel

@@ -17,8 +17,8 @@ from quantize.files import ATTRIBUTIONS
 def write_dual_encoder(source: Bundle, output: Path, name: str, labels: Sequence[str], prompt: str = "{}") -> Path:
     """Write a bundle of the kind "dual_encoder" with the graphs, weights and text tokenizer of a captioner's bundle.
 
-    Only forms that were exported are taken: `edge-aac build-engine` builds for captioners alone. Nothing is measured,
-    so that ``quality`` is empty.
+    Only forms that were exported are taken: `edge-aac build-engine` makes others of the new bundle itself. Nothing is
+    measured, so that ``quality`` is empty.
 
     Args:
         source: of the kind "seq2seq", with similarity as a part of its ranking.

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from edge_aac.audio.sources.demo import synthesise_demo
-from edge_aac.audio.windowed_sinc import SincResampler
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import SCHEMA, WINDOW_S
 from edge_aac.bundle.store import read_bundle
@@ -29,7 +27,7 @@ from quantize.bundles.convert import Provenance, provenance_beside, write_card
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
 from quantize.bundles.prompted_int8 import add_int8
 from quantize.bundles.verify import MAX_ABS_DIFFERENCE
-from quantize.device.check_windows import check_scene
+from quantize.device.check_clips import at_rate, first_clip, scene_clips
 from quantize.files import CARD
 from quantize.models.audio_language.beam_search import SearchRules
 from quantize.models.audio_language.clips import ClipLength
@@ -46,7 +44,6 @@ from quantize.models.pengi.pengi import Pengi
 from quantize.models.pengi.prompt_graphs import PromptPrefixGraph, TokenPrefixGraph, prompt_prefix_spec
 from quantize.progress import Log
 
-Array = npt.NDArray[np.float32]
 Published = Pengi | Clapcap
 
 # Of Pengi's repository the first three; the others as its paper is remembered, which is why they stand in the manifest.
@@ -150,10 +147,9 @@ def convert_prompted(
         write_card(folder / CARD, provenance, manifest, ("decoding", "prompts"))
         _check_answers(source, folder, clips, log)
         if int8:
-            sounds = [_at_rate(check_scene(number), facts["clip"]["sample_rate"]) for number in range(INT8_SCENES)]
-            length = facts["clip"]["samples"]
+            sounds = scene_clips(INT8_SCENES, facts["clip"]["sample_rate"], facts["clip"]["samples"])
             prompts = _CHECK_PROMPTS if "prompt_tokens" in tokenizers else ("",)
-            forms = add_int8(read_bundle(folder, folder.name), [_clip(sound, length) for sound in sounds], prompts, log)
+            forms = add_int8(read_bundle(folder, folder.name), sounds, prompts, log)
             manifest["graphs"] = {role: [form.model_dump(mode="json") for form in each] for role, each in forms.items()}
             write_manifest(folder, manifest)
     return output
@@ -162,20 +158,9 @@ def convert_prompted(
 def check_clips(length: ClipLength) -> Tensor:
     """Clips of a synthesised scene that differ, (2, samples)."""
     sound = synthesise_demo(length.samples / length.sample_rate + max(_CHECK_STARTS_S) + 1.0, 0)
-    whole = _at_rate(sound, length.sample_rate)
+    whole = at_rate(sound, length.sample_rate)
     starts = (int(start * length.sample_rate) for start in _CHECK_STARTS_S)
-    return torch.from_numpy(np.stack([_clip(whole[start:], length.samples) for start in starts]))
-
-
-def _at_rate(sound: Array, rate: int) -> Array:
-    """Sound at 16 kHz, (n,), brought to another rate."""
-    resampler = SincResampler(SAMPLE_RATE, rate)
-    return np.concatenate([resampler.accept(sound[:, None]), resampler.flush()])[:, 0]
-
-
-def _clip(sound: Array, samples: int) -> Array:
-    """The first clip of a sound; a shorter one is repeated."""
-    return np.tile(sound, -(-samples // len(sound)))[:samples]
+    return torch.from_numpy(np.stack([first_clip(whole[start:], length.samples) for start in starts]))
 
 
 def _facts(system: Published) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Role(str, Enum):
     ENCODER = "encoder"
     DECODER = "decoder"
     TEXT_EMBEDDER = "text_embedder"
+    PROMPT_ENCODER = "prompt_encoder"
 
 
 @build_engine.command(epilog=EXAMPLES)
@@ -86,7 +87,8 @@ def build_engine_verb(
             min=1,
             max=64,
             envvar="EDGE_AAC_CANDIDATES",
-            help="Captions of a window that TensorRT is tuned for: as many as you will draw. Default: the bundle's.",
+            help="Captions of a window, or beams of an answer, that TensorRT is tuned for: as many as you will draw. "
+            "Default: the bundle's.",
         ),
     ] = None,
     precision: Annotated[

@@ -64,7 +64,7 @@ def pull_verb(
         download_only=download_only,
     )
     if source.kind in BUNDLES and not download_only:
-        use = "stream" if source.kind == "captioner" else "label FILE --labels LABEL…"
+        use = {"captioner": "stream", "clapcap": "ask FILE"}.get(source.kind, "label FILE --labels LABEL…")
         typer.echo(f"use it: edge-aac {use} --bundle {place if output else name}", err=True)
     typer.echo(place)
 

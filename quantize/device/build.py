@@ -7,36 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from edge_aac.bundle.manifest import Graph, GraphRole, Seq2SeqManifest
+from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import Bundle
-from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Backend, EngineOptions
 from edge_aac.engines.tensor_rt.engine import GpuIdentity, this_gpu
-from edge_aac.errors import DataError, DeviceError, InputMissingError
+from edge_aac.errors import DeviceError, InputMissingError
 from quantize.device.calibration import stage_calibration, stored_calibration
-from quantize.device.check_windows import check_windows
-from quantize.device.clip_encoders import build_clip_encoder
+from quantize.device.checked_kind import CheckedKind, Sound
 from quantize.device.cpu.forms import CPU, Check, make_cpu_forms
-from quantize.device.gate import agreement, caption_check_windows
+from quantize.device.gate import agreement
+from quantize.device.kinds.choice import checked_kind
 from quantize.device.places import open_for_build, output_folder, parent_of
 from quantize.device.report import BuildReport
 from quantize.device.store import BuildStore, build_store
 from quantize.device.tensorrt.forms import Planned, PlanOptions, make_plans, step_back
 from quantize.device.tensorrt.sources import PlanPrecision, most_forms
-from quantize.device.timing import collect_samples, timing
-from quantize.graphs.calibrating import calibrate_graphs
+from quantize.device.timing import timing
+from quantize.graphs.calibrating import calibrate_heard
 from quantize.graphs.calibration import Calibration
-from quantize.graphs.calibration_windows import recorded_windows
 from quantize.progress import Log
 
-Array = npt.NDArray[np.float32]
-
-SAMPLED_WINDOWS = 8
+SAMPLED_SOUNDS = 8
 CALIBRATION_RECORDINGS, CHECKED_RECORDINGS = 256, 100
-"""The most windows of a user's recordings that are calibrated with, and that every form captions."""
+"""The most windows or clips of a user's recordings that are calibrated with, and that every form hears."""
 
 TENSORRT: Backend = "tensorrt"
 MIXTURE: Backend = "auto"
@@ -55,7 +48,8 @@ class BuildOptions:
         leave: graphs that stay as they were exported.
         threads: CPU threads of a graph; 0 = as many as pay.
         streams: windows that a plan may encode and decode at once.
-        candidates: rows that a plan usually decodes at once; None = as many as the bundle draws.
+        candidates: rows that a plan usually decodes at once, texts that one of a dual encoder embeds; None = as many as
+            the bundle draws.
         precision: precision of plans: "auto" keeps the fastest faithful form of each graph.
     """
 
@@ -85,10 +79,7 @@ def build_engines(options: BuildOptions, log: Log) -> BuildReport:
     """
     started = time.monotonic()
     source = open_for_build(options.bundle)
-    if not source.manifest.hears_windows:
-        if options.backend == TENSORRT:
-            raise DataError(f"no TensorRT engines are built of a model of clips, as bundle {options.bundle!r} is one")
-        return build_clip_encoder(source, options.output, options.leave, log)
+    kind = checked_kind(source)
     gpu, without = _gpu(options.backend)
     parents = {role: parent_of(source, role) for role in source.manifest.graphs}
     if gpu and source.manifest.calibration is None and options.recordings is None:
@@ -100,7 +91,7 @@ def build_engines(options: BuildOptions, log: Log) -> BuildReport:
     report = BuildReport(options.bundle, str(folder), notes=[without] if without else [])
     forms = most_forms(gpu, options.precision) if gpu else 0
     with build_store(source, folder, _needed_bytes(source, parents, folder, forms)) as store:
-        _build(options, store, parents, gpu, report, log)
+        _build(options, kind, store, parents, gpu, report, log)
     report.seconds = time.monotonic() - started
     return report
 
@@ -132,8 +123,9 @@ def _needed_bytes(source: Bundle, parents: dict[GraphRole, Graph], folder: Path,
     return needed + (copied if folder != source.folder.resolve() else 0)
 
 
-def _build(
+def _build(  # noqa: PLR0913, PLR0917 - what it works between
     options: BuildOptions,
+    kind: CheckedKind,
     store: BuildStore,
     parents: dict[GraphRole, Graph],
     gpu: GpuIdentity | None,
@@ -144,14 +136,14 @@ def _build(
     if not roles:
         _leave_all(store, parents, report, log)
         return
-    own = list(recorded_windows(options.recordings, CALIBRATION_RECORDINGS)) if options.recordings else []
-    check = _check(store, parents, [*check_windows(), *own[:CHECKED_RECORDINGS]], options.threads, log)
-    report.check_windows = len(check.windows)
+    own = list(kind.recorded(options.recordings, CALIBRATION_RECORDINGS)) if options.recordings else []
+    check = _check(kind, store, parents, [*kind.check_sounds(), *own[:CHECKED_RECORDINGS]], options.threads, log)
+    report.check_windows = len(check.sounds)
     if own:
         inputs = {role: check.inputs(role) for role in parents}
         files = {role: store.locate(parent) for role, parent in parents.items()}
-        patches = store.source.manifest_of(Seq2SeqManifest).patches
-        calibration: Calibration | None = calibrate_graphs(files, own, inputs, "recordings of the user", log, patches)
+        heard = kind.heard(files)
+        calibration: Calibration | None = calibrate_heard(files, own, inputs, "recordings of the user", log, heard)
     else:
         calibration = stored_calibration(store, parents)
     forms = {role: _Forms.of(store, role, parents[role], role in options.leave) for role in parents}
@@ -215,17 +207,21 @@ class _Forms:
         return [*first, *self.sources]
 
 
-def _check(
-    store: BuildStore, parents: dict[GraphRole, Graph], windows: Sequence[Array], threads: int, log: Log
+def _check(  # noqa: PLR0913, PLR0917 - what it works between
+    kind: CheckedKind,
+    store: BuildStore,
+    parents: dict[GraphRole, Graph],
+    sounds: Sequence[Sound],
+    threads: int,
+    log: Log,
 ) -> Check:
-    """Caption the check windows with the exported graphs, the reference of every form."""
-    log(f"captioning {len(windows)} check windows with the exported graphs")
+    """Hear the check sounds with the exported graphs, the reference of every form."""
+    log(f"hearing {len(sounds)} check sounds with the exported graphs")
     bundle = store.bundle({role: [parent] for role, parent in parents.items()})
     options = EngineOptions(CPU, threads)
-    reference = caption_check_windows(bundle, windows, options)
-    engines = {role: load_engine(bundle, role, options)[0] for role in parents if role != "text_embedder"}
-    samples = collect_samples(bundle, engines, windows[:SAMPLED_WINDOWS], reference.captions)
-    return Check(store, parents, windows, reference, samples, threads, log)
+    reference = kind.outputs(bundle, sounds, options, None)
+    samples = kind.samples(bundle, sounds[:SAMPLED_SOUNDS], options, reference)
+    return Check(store, kind, parents, sounds, reference, samples, threads, log)
 
 
 def _add_plans(
@@ -274,7 +270,7 @@ def _faithful_together(
 
 def _complaints_together(check: Check, made: Mapping[GraphRole, Planned], report: BuildReport) -> list[str]:
     forms = {role: [planned.plan, planned.source] for role, planned in made.items()}
-    report.together[TENSORRT] = agreement(check.reference, check.caption(forms))
+    report.together[TENSORRT] = agreement(check.reference, check.outputs(forms))
     return report.together[TENSORRT].complaints()
 
 
@@ -283,7 +279,7 @@ def _check_mixture(check: Check, forms: Mapping[GraphRole, _Forms], report: Buil
     passed by itself only. Where the mixture fails, plans come first everywhere."""
     if len({each.plans_first for each in forms.values() if each.plans}) <= 1:
         return
-    agreed = agreement(check.reference, check.caption({role: each.ordered() for role, each in forms.items()}))
+    agreed = agreement(check.reference, check.outputs({role: each.ordered() for role, each in forms.items()}))
     if not (complaints := agreed.complaints()):
         report.together[MIXTURE] = agreed
         return

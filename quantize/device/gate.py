@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,17 @@ MAX_CONFIDENCE_DIFFERENCE = 0.1
 """Mean over windows of the largest difference that a sound's confidence has in one."""
 
 
+class CheckOutputs(Protocol):
+    """What a model gives for the check sounds."""
+
+    def compared(self, form: Any) -> Agreement:
+        """How much these outputs, of the exported graphs, agree with those of a form.
+
+        Raises:
+            DataError: they cannot be compared.
+        """
+
+
 @dataclass(frozen=True)
 class CheckCaptions:
     """A captioner's output for the check windows, decoded greedily.
@@ -43,16 +55,35 @@ class CheckCaptions:
     texts: Array
     sounds: Array | None = None
 
+    def compared(self, form: CheckCaptions) -> Agreement:
+        """See :class:`CheckOutputs`.
+
+        Raises:
+            DataError: they embed in different numbers of dimensions.
+        """
+        if self.audio.shape != form.audio.shape or self.texts.shape != form.texts.shape:
+            raise DataError("a form embeds in another number of dimensions than its parent: export the bundle again")
+        same = [left == right for left, right in zip(self.captions, form.captions, strict=True)]
+        mean, other = float(self.log_likelihoods.mean()), float(form.log_likelihoods.mean())
+        return Agreement(
+            windows=len(same),
+            audio_cosine=lowest_cosine(self.audio, form.audio),
+            text_cosine=lowest_cosine(self.texts[same], form.texts[same]) if any(same) else 1.0,
+            captions_equal=sum(same) / len(same),
+            log_likelihood_difference=relative_difference(mean, other),
+            confidence_difference=_largest_differences(self.sounds, form.sounds),
+        )
+
 
 @dataclass(frozen=True)
 class Agreement:
     """Agreement of a form with its parent; for embeddings that of the worst window.
 
     Attributes:
-        windows: number of windows that were compared.
+        windows: number of windows, or clips, that were compared.
         audio_cosine: lowest cosine of audio embeddings.
-        text_cosine: lowest cosine of embeddings of the same caption; 1 where no caption was the same.
-        captions_equal: share of windows.
+        text_cosine: lowest cosine of embeddings of the same text; 1 where no caption was the same.
+        captions_equal: share of windows; 1 of a model that writes none.
         log_likelihood_difference: difference of the means over all windows, relative to the parent's.
         confidence_difference: mean over windows of the largest difference of a sound's confidence; 0 where a bundle
             does not tell them.
@@ -65,12 +96,15 @@ class Agreement:
     log_likelihood_difference: float
     confidence_difference: float = 0.0
 
+    equal_of: ClassVar[str] = "greedy captions"
+    """What ``captions_equal`` is the share of."""
+
     def complaints(self) -> list[str]:
         """Complaints of the gate; empty for a faithful form. A figure that is no number fails."""
         checks = (
             (self.audio_cosine >= MIN_COSINE, f"audio embeddings differ (cosine {self.audio_cosine:.4f})"),
             (self.text_cosine >= MIN_COSINE, f"text embeddings differ (cosine {self.text_cosine:.4f})"),
-            (self.captions_equal >= MIN_CAPTIONS_EQUAL, f"{self.captions_equal:.1%} of greedy captions are equal"),
+            (self.captions_equal >= MIN_CAPTIONS_EQUAL, f"{self.captions_equal:.1%} of {self.equal_of} are equal"),
             (
                 self.log_likelihood_difference <= MAX_LIKELIHOOD_DIFFERENCE,
                 f"mean log-likelihood differs by {self.log_likelihood_difference:.1%}",
@@ -114,24 +148,18 @@ def _confidences(captioner: Captioner, windows: Sequence[Array]) -> Array:
     return np.concatenate([sounds for sounds in told if sounds is not None])
 
 
-def agreement(parent: CheckCaptions, form: CheckCaptions) -> Agreement:
-    """Compare the outputs of two captioners for the same windows.
+def agreement(parent: CheckOutputs, form: CheckOutputs) -> Agreement:
+    """Compare the outputs of two forms of a model for the same sounds.
 
     Raises:
-        DataError: they embed in different numbers of dimensions.
+        DataError: they cannot be compared.
     """
-    if parent.audio.shape != form.audio.shape or parent.texts.shape != form.texts.shape:
-        raise DataError("a form embeds in another number of dimensions than its parent: export the bundle again")
-    same = [left == right for left, right in zip(parent.captions, form.captions, strict=True)]
-    mean, other = float(parent.log_likelihoods.mean()), float(form.log_likelihoods.mean())
-    return Agreement(
-        windows=len(same),
-        audio_cosine=lowest_cosine(parent.audio, form.audio),
-        text_cosine=lowest_cosine(parent.texts[same], form.texts[same]) if any(same) else 1.0,
-        captions_equal=sum(same) / len(same),
-        log_likelihood_difference=abs(other - mean) / max(abs(mean), 1e-9),
-        confidence_difference=_largest_differences(parent.sounds, form.sounds),
-    )
+    return parent.compared(form)
+
+
+def relative_difference(mean: float, other: float) -> float:
+    """Absolute difference of another mean, as a share of the first."""
+    return abs(other - mean) / max(abs(mean), 1e-9)
 
 
 def _largest_differences(one: Array | None, other: Array | None) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edge_aac.bundle.manifest import Graph, GraphRole, Seq2SeqManifest
+from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import (
     Bundle,
     built_in_bundles,
@@ -41,10 +41,9 @@ def _sound(bundle: Bundle) -> Bundle:
     """The bundle without the built forms that cannot be used.
 
     Raises:
-        InputMissingError, DataError: a file that no build can write again is missing or another one, or the model is of
-            another kind than engines are built for.
+        InputMissingError, DataError: a file that no build can write again is missing or another one.
     """
-    manifest = bundle.manifest_of(Seq2SeqManifest) if bundle.manifest.hears_windows else bundle.manifest
+    manifest = bundle.manifest
     built = {role: built_forms(bundle, role) for role in manifest.graphs}
     exported = {role: [form for form in forms if not form.parent_sha256] for role, forms in manifest.graphs.items()}
     for file in manifest.model_copy(update={"graphs": exported}).files():

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,16 @@ class Timing:
     pairs: int
 
 
+class RunSamples(Protocol):
+    """Inputs of a few sounds, as a model gives them to its graphs."""
+
+    def of(self, role: GraphRole) -> Sequence[Arrays]:
+        """Inputs of single runs of a graph."""
+
+    def runs(self, role: GraphRole, engine: Engine) -> list[Callable[[], object]]:
+        """Functions that run the graph as a sound needs it, one a sound."""
+
+
 @dataclass(frozen=True)
 class Samples:
     """Inputs of a few windows.
@@ -69,6 +80,33 @@ class Samples:
         inputs = {STEM: self.stem, "encoder": self.encoder, "decoder": self.steps, "text_embedder": self.texts}
         return inputs[role]
 
+    def runs(self, role: GraphRole, engine: Engine) -> list[Callable[[], object]]:
+        """See :class:`RunSamples`."""
+        if role == "decoder":
+            decoder = CandidateDecoder(engine)
+
+            def decode(memory: Memory) -> Callable[[], object]:
+                return lambda: decoder.decode(memory, self.rules, [np.random.default_rng(0)])
+
+            return [decode(memory) for memory in self.memories]
+        if role == STEM:
+            stem = PatchStem(engine)
+
+            def hear(patches: Array) -> Callable[[], object]:
+                return lambda: stem.run(list(patches))
+
+            return [hear(np.asarray(inputs[PATCHES], np.float32)) for inputs in self.stem]
+        return single_runs(engine, self.of(role))
+
+
+def single_runs(engine: Engine, inputs: Sequence[Arrays]) -> list[Callable[[], object]]:
+    """Functions that run a graph once, one for each of its inputs."""
+
+    def run(given: Arrays) -> Callable[[], object]:
+        return lambda: engine.run(given)
+
+    return [run(given) for given in inputs]
+
 
 def collect_samples(
     bundle: Bundle, engines: Mapping[GraphRole, Engine], windows: Sequence[Array], captions: Sequence[str]
@@ -86,7 +124,7 @@ def collect_samples(
     sound = SoundInputs(encoder.input_shapes, patches, PatchStem(engines[STEM]) if patches else None)
     inputs = list(sound.of("encoder", windows))
     memories = [memory_of(encoder.run(each)) for each in inputs]
-    recorder = _Recorder(engines["decoder"])
+    recorder = RecordingEngine(engines["decoder"])
     CandidateDecoder(recorder).decode(memories[0], rules, [np.random.default_rng(0)])
     tokenizer = load_tokenizer(bundle.checked(manifest.tokenizers.text))
     texts: list[Arrays] = []
@@ -98,9 +136,9 @@ def collect_samples(
     return Samples(rules, inputs, memories, recorder.inputs, texts, stem)
 
 
-def timing(role: GraphRole, reference: Engine, form: Engine, samples: Samples) -> Timing:
+def timing(role: GraphRole, reference: Engine, form: Engine, samples: RunSamples) -> Timing:
     """Run two forms in turn, either first in every second pair, for as long as the median needs."""
-    pair = [_runs(role, engine, samples) for engine in (reference, form)]
+    pair = [samples.runs(role, engine) for engine in (reference, form)]
     for runs in pair:
         runs[0]()  # the first run of an engine allocates
     times: list[list[float]] = [[], []]
@@ -115,7 +153,7 @@ def timing(role: GraphRole, reference: Engine, form: Engine, samples: Samples) -
     return Timing(median(times[0]), median(times[1]), median(ratios), len(ratios))
 
 
-def max_abs_difference(role: GraphRole, reference: Engine, form: Engine, samples: Samples) -> float:
+def max_abs_difference(role: GraphRole, reference: Engine, form: Engine, samples: RunSamples) -> float:
     """Greatest absolute difference between the outputs of two forms."""
     greatest = 0.0
     for each in samples.of(role):
@@ -126,31 +164,8 @@ def max_abs_difference(role: GraphRole, reference: Engine, form: Engine, samples
     return greatest
 
 
-def _runs(role: GraphRole, engine: Engine, samples: Samples) -> list[Callable[[], object]]:
-    """Functions that run the graph as a window needs it, one a window."""
-    if role == "decoder":
-        decoder = CandidateDecoder(engine)
-
-        def decode(memory: Memory) -> Callable[[], object]:
-            return lambda: decoder.decode(memory, samples.rules, [np.random.default_rng(0)])
-
-        return [decode(memory) for memory in samples.memories]
-    if role == STEM:
-        stem = PatchStem(engine)
-
-        def hear(patches: Array) -> Callable[[], object]:
-            return lambda: stem.run(list(patches))
-
-        return [hear(np.asarray(inputs[PATCHES], np.float32)) for inputs in samples.stem]
-
-    def run(inputs: Arrays) -> Callable[[], object]:
-        return lambda: engine.run(inputs)
-
-    return [run(inputs) for inputs in samples.of(role)]
-
-
-class _Recorder:
-    """A decoder's engine that keeps a copy of its inputs: the cache goes on changing."""
+class RecordingEngine:
+    """A decoder's engine that keeps a copy of its inputs in :attr:`inputs`: the cache goes on changing."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -25,6 +25,9 @@ FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 MASK = 30_000.0
 """What larger constants become: two of them, added, do not overflow FP16, and their exponential is 0 as before."""
 
+SMALLEST_NEVER = 1e8
+"""No weight is as great: what is, below zero, stands for "never" in a mask."""
+
 _HALF_LARGEST = 65_504.0
 _HALF_SMALLEST = 6.1e-5  # below it FP16 loses digits
 
@@ -238,14 +241,22 @@ def _state_half(node: NodeProto) -> None:
 
 
 def in_half(array: Array, name: str) -> Array:
-    """FP16 of a weight; a constant that stands for "never" (a mask's -1e9) becomes one that FP16 holds.
+    """FP16 of a weight; a constant that stands for "never" (a mask's -1e9) becomes one that FP16 holds, also where it
+    is one of many, as in the table of a causal mask.
 
     Raises:
-        DataError: a matrix holds a number that FP16 cannot.
+        DataError: a matrix holds a number that FP16 cannot, and that is no mask's.
     """
     if array.size == 1:
-        finite = np.isfinite(array)
-        return np.where(finite, np.clip(array, -MASK, MASK), array).astype(np.float16)
-    if array.size and not float(np.abs(array).max()) <= _HALF_LARGEST:
+        return _masked(array).astype(np.float16)
+    never = array <= -SMALLEST_NEVER
+    array = np.where(never, _masked(array), array) if never.any() else array
+    rest = array[~never]
+    if rest.size and not float(np.abs(rest).max()) <= _HALF_LARGEST:
         raise DataError(f"the weight {name} holds numbers above {_HALF_LARGEST:g}, which FP16 cannot: train it again")
     return np.asarray(array).astype(np.float16)
+
+
+def _masked(array: Array) -> Array:
+    """Finite numbers within ± MASK; infinite ones stay."""
+    return np.where(np.isfinite(array), np.clip(array, -MASK, MASK), array)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,36 @@ Array = npt.NDArray[np.float32]
 Inputs = Mapping[str, npt.NDArray[Any]]
 
 ENCODER: GraphRole = "encoder"
+
+
+class HeardInputs(Protocol):
+    """What the graphs of a model that hear sound are given; :class:`SoundInputs` is that of models of windows."""
+
+    @property
+    def roles(self) -> tuple[GraphRole, ...]:
+        """Roles of the graphs that hear sound, in the order of the data's way."""
+
+    def of(self, role: GraphRole, sounds: Iterable[Array]) -> Iterator[Inputs]:
+        """The inputs of a run of one of these graphs for each sound."""
+
+
+class ClipInputs:
+    """Of models that hear clips: one graph, one clip at a time.
+
+    Args:
+        name: of the encoder's input.
+        made: makes it, without its first axis, of a waveform (samples,).
+    """
+
+    roles: tuple[GraphRole, ...] = (ENCODER,)
+
+    def __init__(self, name: str, made: Callable[[Array], Array]) -> None:
+        self._name = name
+        self._made = made
+
+    def of(self, role: GraphRole, sounds: Iterable[Array]) -> Iterator[Inputs]:
+        """See :class:`HeardInputs`; sounds are waveforms (samples,)."""
+        return ({self._name: self._made(clip)[np.newaxis]} for clip in sounds)
 
 
 class SoundInputs:

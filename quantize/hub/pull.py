@@ -12,7 +12,7 @@ from edge_aac.bundle.store import user_bundles_folder
 from edge_aac.errors import DataError, InputMissingError, UsageError
 from quantize.hub.download import Fetched, amount, fetch, missing_bytes
 from quantize.hub.listing import Hub, Listing, list_files
-from quantize.hub.registry import BUNDLES, Registry, Role, Source
+from quantize.hub.registry import BUNDLES, Kind, Registry, Role, Source
 from quantize.hub.release import fetch_release
 from quantize.hub.space import Need, check_room
 from quantize.progress import Log
@@ -77,7 +77,7 @@ def pull(
         bundle = output or user_bundles_folder() / name
         check_output(bundle)
         needs.append(Need(bundle, sum(listing.size for listing in listings.values()), "--output"))
-        finish = _converter(name, bundle) if source.kind == "captioner" else _clap_converter(name, bundle)
+        finish = _CONVERTERS[source.kind](name, bundle)
     check_room(needs)
     fetched = {role: fetch(hub, listing, log) for role, listing in listings.items()}
     if download_only:
@@ -152,6 +152,27 @@ def _clap_converter(name: str, bundle: Path) -> Finish:
     return convert
 
 
+def _clapcap_converter(name: str, bundle: Path) -> Finish:
+    from quantize.bundles.convert import Provenance
+    from quantize.bundles.prompted import convert_prompted, prompted_source
+
+    def convert(fetched: Mapping[str, Fetched], log: Log) -> Path:
+        with _beside(fetched) as folder:
+            source = prompted_source(folder)
+            assert source is not None, "the registry fetches the file that it is known by"
+            return convert_prompted(source, bundle, Provenance(**_origin(name, fetched)), log)
+
+    return convert
+
+
+_CONVERTERS: Mapping[Kind, Callable[[str, Path], Finish]] = {
+    "captioner": _converter,
+    "clap": _clap_converter,
+    "laion-clap": _clap_converter,
+    "clapcap": _clapcap_converter,
+}
+
+
 def _origin(name: str, fetched: Mapping[str, Fetched]) -> dict[str, Any]:
     """A bundle's provenance."""
     main = fetched[MAIN].listing
@@ -181,13 +202,6 @@ def _beside(fetched: Mapping[str, Fetched]) -> Iterator[Path]:
 def _loads(fetched: Mapping[str, Fetched], log: Log) -> Path:
     """Try what becomes no bundle."""
     main = fetched[MAIN]
-    if main.listing.source.kind == "clapcap":
-        from quantize.models.clap.loading import load_clapcap_weights
-
-        with _beside(fetched) as folder:
-            load_clapcap_weights(folder)
-        log(f"it loads; its tokenizer is in {fetched['gpt2'].folder}, to be put beside it as gpt2/")
-        return main.folder / main.listing.source.files[0]
     {"text-embedder": _try_text_embedder, "tokenizer": _try_tokenizer, "beats": _try_beats}[main.listing.source.kind](
         main
     )

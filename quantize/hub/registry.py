@@ -17,7 +17,7 @@ Role = Literal["text_embedder", "tokenizer", "gpt2"]
 PART_KINDS: dict[Role, Kind] = {"text_embedder": "text-embedder", "tokenizer": "tokenizer", "gpt2": "tokenizer"}
 PARTS: dict[Kind, set[Role]] = {"captioner": {"text_embedder", "tokenizer"}, "clap": {"gpt2"}, "clapcap": {"gpt2"}}
 """Parts that a kind is completed by; the others stand alone."""
-BUNDLES: frozenset[Kind] = frozenset({"captioner", "clap", "laion-clap"})
+BUNDLES: frozenset[Kind] = frozenset({"captioner", "clap", "laion-clap", "clapcap"})
 """What `edge-aac pull` makes a bundle of."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 

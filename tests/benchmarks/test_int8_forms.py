@@ -16,10 +16,10 @@ from benchmarks.profile import profile  # noqa: E402
 from edge_aac.bundle.store import Bundle, open_bundle  # noqa: E402
 from edge_aac.errors import DeviceError  # noqa: E402
 from edge_aac.models.seq2seq import Captioner  # noqa: E402
-from quantize.device import build
 from quantize.device.build import BuildOptions  # noqa: E402
 from quantize.device.check_windows import check_windows  # noqa: E402
 from quantize.device.cpu import forms as cpu_forms  # noqa: E402
+from quantize.device.kinds import captioners  # noqa: E402
 from tests.quantize.device.build_cases import FASTER, SLOWER, built, exported_bundle  # noqa: E402
 
 
@@ -49,7 +49,7 @@ def test_what_is_lost_is_the_mean_over_the_seeds_in_points() -> None:
 def built_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """The built-in bundle with an INT8 form of every graph in front."""
     windows = check_windows(4)
-    monkeypatch.setattr(build, "check_windows", lambda: windows)
+    monkeypatch.setattr(captioners, "check_windows", lambda: windows)
     monkeypatch.setattr(cpu_forms, "timing", lambda *_: FASTER)
     folder = exported_bundle(tmp_path / "bundle")
     built(BuildOptions(str(folder), backend="onnxruntime", threads=1))

@@ -218,7 +218,8 @@ class TensorRtEngine:
         self._runs = 0
         self._times = device.times.setdefault(path, RunTimes())
         self._decoder: DeviceDecoder | None = None
-        if "self_keys_0" in self._plan.inputs:
+        # A decoder that reads a prefix has no cross-attention and is run as any graph, its cache on the host.
+        if "self_keys_0" in self._plan.inputs and "prefix" not in self._plan.inputs:
             self._decoder = DeviceDecoder(self._plan, device.cuda, device.stream, cuda_graphs, self._times)
         else:
             self._allocate()

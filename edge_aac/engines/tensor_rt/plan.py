@@ -174,7 +174,7 @@ class BoundPlan:
     def _rebuild_for(self, name: str, shape: Shape) -> str:
         """The command that builds a plan that takes this shape, too."""
         largest = self.inputs[name].largest
-        if name == "token_ids" and shape[0] > largest[0]:
+        if name in {"token_ids", "prefix"} and shape[0] > largest[0]:
             return (
                 f"run `{self._build_command} --candidates {shape[0]}`, or decode {largest[0]} captions at once at most"
             )

@@ -8,7 +8,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
@@ -18,18 +17,19 @@ from edge_aac.bundle.manifest import BundleFile, Graph, GraphRole
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Backend, Engine, EngineOptions
 from edge_aac.engines.processor import built_here
-from quantize.device.gate import Agreement, CheckCaptions, agreement, caption_check_windows
+from quantize.device.checked_kind import CheckedKind, Sound
+from quantize.device.gate import Agreement, CheckOutputs, agreement
 from quantize.device.report import BuildReport, FormReport
 from quantize.device.store import BuildStore
-from quantize.device.timing import Samples, Timing, max_abs_difference, timing
+from quantize.device.timing import RunSamples, Timing, max_abs_difference, timing
 from quantize.graphs.calibration import Calibration, GraphCalibration
 from quantize.graphs.cpu_int8 import convolutions_in_int8
+from quantize.graphs.front_end import front_end
 from quantize.graphs.int8 import dynamic_int8
 from quantize.graphs.layer_range import layer_range, probes, runs_onnx
+from quantize.graphs.layers import quantisable_layers
 from quantize.graphs.onnx_file import OnnxFile
 from quantize.progress import Log
-
-Array = npt.NDArray[np.float32]
 
 FASTER = 0.95
 """A form that takes more of its parent's time than this is not worth other numbers."""
@@ -44,19 +44,21 @@ class Check:
 
     Attributes:
         store: folder that forms are made in.
+        kind: how models of this kind are heard out.
         parents: the exported graph of each role.
-        windows: filter banks (998, 128).
-        reference: captions and embeddings that the exported graphs give for the windows.
+        sounds: what they hear.
+        reference: what the exported graphs give for the sounds.
         samples: inputs of single graphs.
         threads: CPU threads of a graph; 0 = as many as pay.
         log: function that is called with a line for each step.
     """
 
     store: BuildStore
+    kind: CheckedKind
     parents: Mapping[GraphRole, Graph]
-    windows: Sequence[Array]
-    reference: CheckCaptions
-    samples: Samples
+    sounds: Sequence[Sound]
+    reference: CheckOutputs
+    samples: RunSamples
     threads: int
     log: Log
 
@@ -65,10 +67,11 @@ class Check:
         bundle = self.store.bundle({role: [*forms]})
         return load_engine(bundle, role, EngineOptions("auto", self.threads))[0]
 
-    def caption(self, forms: Mapping[GraphRole, Sequence[Graph]]) -> CheckCaptions:
-        """Caption the windows, every graph that is not named as it was exported."""
+    def outputs(self, forms: Mapping[GraphRole, Sequence[Graph]]) -> CheckOutputs:
+        """Hear the sounds, every graph that is not named as it was exported."""
         graphs = {**{role: [parent] for role, parent in self.parents.items()}, **forms}
-        return caption_check_windows(self.store.bundle(graphs), self.windows, EngineOptions("auto", self.threads))
+        options = EngineOptions("auto", self.threads)
+        return self.kind.outputs(self.store.bundle(graphs), self.sounds, options, self.reference)
 
     def inputs(self, role: GraphRole) -> list[Mapping[str, npt.NDArray[Any]]]:
         """Inputs of a few runs of a graph."""
@@ -82,7 +85,7 @@ class Check:
             needed: forms that must stand beside it.
         """
         forms = (form.graph, *needed)
-        agreed = agreement(self.reference, self.caption({form.role: forms}))
+        agreed = agreement(self.reference, self.outputs({form.role: forms}))
         engines = self.engine(form.role, self.parents[form.role]), self.engine(form.role, *forms)
         taken = timing(form.role, *engines, self.samples)
         difference = max_abs_difference(form.role, *engines, self.samples)
@@ -140,7 +143,7 @@ def _fastest_together(check: Check, forms: Sequence[FormReport], report: BuildRe
     subsets = [some for count in range(len(forms), 0, -1) for some in combinations(forms, count)]
     refused = ""
     for some in sorted(subsets, key=lambda some: -sum(_saved_ms(form) for form in some)):
-        report.together[CPU] = agreement(check.reference, check.caption({form.role: [form.graph] for form in some}))
+        report.together[CPU] = agreement(check.reference, check.outputs({form.role: [form.graph] for form in some}))
         if not (complaints := report.together[CPU].complaints()):
             for form in forms:
                 if form not in some:
@@ -162,6 +165,9 @@ def _faithful_form(
     """With convolutions in INT8 where their ranges are known, as many of them as are faithful; at the least with matrix
     products alone."""
     known = calibration.graphs.get(role) if calibration else None
+    if not _has_products(check, role, known):
+        report.notes.append(f"{role}: none of its products is large enough for INT8 on a processor: fp32 stays")
+        return None
     # Without ranges it is the calibration of a graph that becomes FP16 alone, and says nothing of INT8.
     ways = _ways(check.store.locate(check.parents[role]), known)
     for number, (way, _) in enumerate(ways):
@@ -182,6 +188,15 @@ def _faithful_form(
             ": fp32 stays" if last else f"; made again with {ways[number + 1][1]} in fp32"
         )
     return None
+
+
+def _has_products(check: Check, role: GraphRole, known: GraphCalibration | None) -> bool:
+    """Whether the INT8 form would compute anything in integers."""
+    file = OnnxFile(check.store.locate(check.parents[role]))
+    keep = {*front_end(file), *(known.keep if known else ())}
+    if known and convolutions_in_int8(file, known.ranges, keep):
+        return True
+    return any(layer.kind != "Conv" and layer.name not in keep for layer in quantisable_layers(file))
 
 
 def _ways(path: Path, known: GraphCalibration | None) -> list[tuple[GraphCalibration | None, str]]:
@@ -208,7 +223,10 @@ def _quantised(check: Check, role: GraphRole, known: GraphCalibration | None) ->
     parent = check.parents[role]
     output = check.store.new_file(f"{role}.int8", ".onnx")
     path = check.store.locate(parent)
-    files = dynamic_int8(path, output, known.keep, known.ranges) if known else dynamic_int8(path, output)
+    keep = front_end(OnnxFile(path))
+    files = (
+        dynamic_int8(path, output, {*keep, *known.keep}, known.ranges) if known else dynamic_int8(path, output, keep)
+    )
     graph = described(files, parent, parent, CPU, "int8", onnxruntime=onnxruntime.__version__, **built_here())
     return FormReport(role, graph, sum(file.stat().st_size for file in files))
 

@@ -25,9 +25,9 @@ from types import FrameType
 from typing import Any
 
 from edge_aac.errors import DataError, DeviceError, EdgeAacError, InputMissingError
+from quantize.device.profiles import Profiles, smaller_profiles
 from quantize.device.tensorrt.failures import OutOfMemoryError
 from quantize.device.tensorrt.plan_building import PlanRequest
-from quantize.device.tensorrt.profiles import Profiles, smaller_profiles
 from quantize.progress import Log
 
 MAX_ATTEMPTS = 4
@@ -47,7 +47,7 @@ class BuildRequest:
         onnx: strongly typed graph (FP16, or explicit Q/DQ and FP16), its weights beside it.
         output: the plan; what stands there is replaced when all went well.
         timing_cache: kept between builds for one GPU and TensorRT; created where it is missing.
-        profiles: shapes of the dynamic inputs, as :func:`quantize.device.tensorrt.profiles.profiles_for` gives them.
+        profiles: shapes of the dynamic inputs, as :func:`quantize.device.profiles.profiles_for` gives them.
         workspace_bytes, tactic_dram_bytes: scratch memory of kernels and of trying them; 0 = a quarter and a half of
             what is free when the build begins.
         optimization_level: 0 (quickest to build) to 5.

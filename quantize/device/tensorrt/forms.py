@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edge_aac.bundle.manifest import Graph, GraphRole, Seq2SeqManifest
+from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.engines.tensor_rt.engine import DeviceContext, GpuIdentity, TensorRtEngine
 from edge_aac.errors import DataError, DeviceError, EdgeAacError
-from edge_aac.models.tokens import load_tokenizer
 from quantize.device.cpu.forms import FASTER, Check, described
+from quantize.device.profiles import told_profiles
 from quantize.device.report import BuildReport, FormReport
 from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan, build_engine
-from quantize.device.tensorrt.profiles import profiles_for, told_profiles
 from quantize.device.tensorrt.sources import PlanPrecision, choice_of, write_source
 from quantize.device.timing import timing
 from quantize.files import TIMING_PREFIX
@@ -39,7 +38,7 @@ class PlanOptions:
 
     Attributes:
         streams: windows that may be encoded and decoded at once.
-        candidates: rows that are usually decoded at once; None = as many as the bundle draws.
+        candidates: rows that are usually decoded at once; None = as many as the bundle says.
         precision: the fastest faithful form of each graph, or one that the user asked for.
     """
 
@@ -88,9 +87,7 @@ def make_plans(
     Raises:
         DeviceError, DataError: TensorRT builds no form of a graph.
     """
-    rules = check.store.source.manifest_of(Seq2SeqManifest).decoding
-    drawn = f"{options.candidates}, as asked for" if options.candidates else f"{rules.candidates}, as the bundle draws"
-    report.notes.append(f"{PLAN} plans are tuned for the candidates of one window: {drawn}")
+    report.notes.append(f"{PLAN} plans are tuned for {check.kind.tuned_for(options.candidates)}")
     built = {role: _built_forms(check, role, calibration, gpu, options, report) for role in roles}
     return {role: _fastest(check, role, forms, gpu, options, report) for role, forms in built.items()}
 
@@ -262,25 +259,11 @@ def _plan(
 def _request(
     check: Check, role: GraphRole, onnx_file: Path, output: Path, gpu: GpuIdentity, options: PlanOptions
 ) -> BuildRequest:
-    manifest = check.store.source.manifest_of(Seq2SeqManifest)
-    rules = manifest.decoding
-    capacity = check.parents["decoder"].shapes["self_keys_0"][2]
-    tokenizer = load_tokenizer(check.store.locate(manifest.tokenizers.text))
     return BuildRequest(
         onnx=onnx_file,
         output=output,
         timing_cache=check.store.folder / f"{TIMING_PREFIX}{gpu.file_part}-{gpu.tensorrt}.cache",
-        profiles=profiles_for(
-            role,
-            check.parents[role].shapes,
-            streams=options.streams,
-            candidates=options.candidates or rules.candidates,
-            capacity=capacity if isinstance(capacity, int) else rules.max_positions - 1,
-            memory_steps=check.samples.memories[0].padding.shape[1],
-            # Another tokenizer may cut the words of a caption into more pieces than the decoder's.
-            text_tokens=len(tokenizer.encode(manifest.instruction).ids) + 2 * rules.max_positions,
-            patches=manifest.patches.count if manifest.patches else 1,
-        ),
+        profiles=check.kind.profiles(role, check.parents, check.samples, options.streams, options.candidates),
     )
 
 

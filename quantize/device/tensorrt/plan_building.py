@@ -19,9 +19,9 @@ from edge_aac.engines.tensor_rt.cuda_memory import Cuda
 from edge_aac.engines.tensor_rt.engine import this_gpu
 from edge_aac.engines.tensor_rt.library import load_tensorrt
 from edge_aac.errors import DataError, DeviceError, InputMissingError
+from quantize.device.profiles import Profiles
 from quantize.device.tensorrt.failures import BuildLog
 from quantize.device.tensorrt.inspection import PlanSummary, large_products, summary
-from quantize.device.tensorrt.profiles import Profiles
 from quantize.progress import Log
 
 _SHOWN_ERRORS = 3

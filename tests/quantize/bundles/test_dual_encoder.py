@@ -20,7 +20,6 @@ from edge_aac.models.tokens import load_tokenizer
 from quantize.bundles.dual_encoder import write_dual_encoder
 from quantize.data.clips import load_clips
 from quantize.data.scenes import padded_clip
-from quantize.device.places import open_for_build
 
 RECORDINGS = Path(__file__).parents[4] / "shared" / "data" / "esc10"
 CLIPS_OF_EACH = 4
@@ -156,11 +155,6 @@ def test_other_labels_at_run_time(bundle: Bundle) -> None:
 def test_unusable_choices(bundle: Bundle, choices: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         open_model(bundle, ONE_THREAD, choices)
-
-
-def test_no_engines_are_built_for_it(bundle: Bundle) -> None:
-    with pytest.raises(DataError, match="of the kind 'dual_encoder', where one of the kind 'seq2seq' is needed"):
-        open_for_build(str(bundle.folder))
 
 
 def test_one_is_made_of_a_captioner_only(bundle: Bundle, tmp_path: Path) -> None:

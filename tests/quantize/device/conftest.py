@@ -21,6 +21,7 @@ from quantize.device import build
 from quantize.device.build import BuildOptions
 from quantize.device.check_windows import check_windows
 from quantize.device.cpu import forms as cpu_forms
+from quantize.device.kinds import captioners, dual_encoders
 from quantize.device.tensorrt import forms as plan_forms
 from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan
 from quantize.graphs.calibration import Calibration, GraphCalibration, observe, write_calibration
@@ -56,7 +57,8 @@ def quick_build(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> N
 
 
 def _build_quickly(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> None:
-    monkeypatch.setattr(build, "check_windows", lambda: windows)
+    for kind in (captioners, dual_encoders):
+        monkeypatch.setattr(kind, "check_windows", lambda: windows)
     for module in (cpu_forms, build, plan_forms):
         monkeypatch.setattr(module, "timing", lambda *_: FASTER)
 

@@ -73,7 +73,7 @@ def test_no_more_convolutions_stay_fp32_than_must(folder: Path, monkeypatch: pyt
 
 
 def test_of_forms_that_fail_together_the_slower_set_gives_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real_caption, real_agreement = cpu_forms.Check.caption, cpu_forms.agreement
+    real_caption, real_agreement = cpu_forms.Check.outputs, cpu_forms.agreement
     captioned: list[set[str]] = []
 
     def caption(check: cpu_forms.Check, forms: dict[str, Any]) -> Any:
@@ -85,7 +85,7 @@ def test_of_forms_that_fail_together_the_slower_set_gives_way(folder: Path, monk
         return replace(found, captions_equal=0.5) if {"encoder", "decoder"} <= captioned[-1] else found
 
     saved = dict.fromkeys(ROLES, FASTER) | {"encoder": Timing(10.0, 9.0, 0.9, 9)}
-    monkeypatch.setattr(cpu_forms.Check, "caption", caption)
+    monkeypatch.setattr(cpu_forms.Check, "outputs", caption)
     monkeypatch.setattr(cpu_forms, "agreement", agreement)
     monkeypatch.setattr(cpu_forms, "timing", lambda role, *_: saved[role])
     report, _ = built(BuildOptions(str(folder), threads=1))

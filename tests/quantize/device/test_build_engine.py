@@ -26,6 +26,7 @@ from quantize.cli.build_engine import build_engine
 from quantize.device import build
 from quantize.device.build import BuildOptions, build_engines
 from quantize.device.cpu import forms as cpu_forms
+from quantize.device.kinds import captioners
 from quantize.device.timing import Timing
 from tests.edge_aac.fakes import described
 from tests.quantize.device.build_cases import (
@@ -177,12 +178,13 @@ import os, signal, sys
 from pathlib import Path
 from quantize.device import build, timing as form_timing
 from quantize.device.cpu import forms as cpu_forms
+from quantize.device.kinds import captioners
 from quantize.graphs.calibration import Calibration, GraphCalibration, observe
 from quantize.device.check_windows import check_windows
 
 folder, point = sys.argv[1:]
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
-build.check_windows = lambda: check_windows(2)
+captioners.check_windows = lambda: check_windows(2)
 cpu_forms.timing = lambda *_: form_timing.Timing(10.0, 5.0, 0.5, 9)
 
 def half_written(parent, output, *rest):
@@ -292,7 +294,7 @@ def test_a_build_that_leaves_every_graph_says_that_it_made_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No time is spent on a reference that nothing is compared with.
-    monkeypatch.setattr(build, "caption_check_windows", lambda *_: pytest.fail("the check windows were captioned"))
+    monkeypatch.setattr(captioners, "caption_check_windows", lambda *_: pytest.fail("the check windows were captioned"))
     words = ["--bundle", str(folder), *(word for role in ROLES for word in ("--leave", role))]
     before = contents(folder)
     build_engine(args=words, standalone_mode=False)

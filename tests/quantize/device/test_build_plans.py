@@ -190,7 +190,7 @@ def test_plans_beside_processor_forms_are_gated(
     calibrated: Path, board: list[BuildRequest], monkeypatch: pytest.MonkeyPatch, faithful: bool
 ) -> None:
     """The encoder is faster on the processor, all else as a plan."""
-    real_caption, real_agreement = cpu_forms.Check.caption, build.agreement
+    real_caption, real_agreement = cpu_forms.Check.outputs, build.agreement
     captioned: list[dict[str, str]] = []
 
     def caption(check: cpu_forms.Check, forms: dict[str, Any]) -> Any:
@@ -201,7 +201,7 @@ def test_plans_beside_processor_forms_are_gated(
         found = real_agreement(parent, form)
         return replace(found, captions_equal=0.5) if len(set(captioned[-1].values())) > 1 and not faithful else found
 
-    monkeypatch.setattr(cpu_forms.Check, "caption", caption)
+    monkeypatch.setattr(cpu_forms.Check, "outputs", caption)
     monkeypatch.setattr(build, "agreement", agreement)
     monkeypatch.setattr(build, "timing", lambda role, *_: SLOWER if role == "encoder" else FASTER)
     report, _ = built(BuildOptions(str(calibrated), threads=1))

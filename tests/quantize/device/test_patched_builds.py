@@ -18,9 +18,9 @@ from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.models.contract import Description
 from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.device.build import BuildOptions
+from quantize.device.profiles import profiles_for
 from quantize.device.tensorrt.builder import BuildRequest
 from quantize.device.tensorrt.plan_building import PlanRequest, build_plan
-from quantize.device.tensorrt.profiles import profiles_for
 from quantize.graphs.calibration import read_calibration
 from quantize.models.config import CaptionerConfig
 from tests.edge_aac.engines.tensor_rt.trt_api import VERSIONS

@@ -18,10 +18,10 @@ from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.tensor_rt.engine import DeviceContext, TensorRtEngine
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from edge_aac.models.seq2seq import Captioner
+from quantize.device.profiles import profiles_for
 from quantize.device.tensorrt.failures import OutOfMemoryError
 from quantize.device.tensorrt.inspection import summary
 from quantize.device.tensorrt.plan_building import build_plan, free_bytes
-from quantize.device.tensorrt.profiles import profiles_for
 from tests.edge_aac.engines.tensor_rt.trt_api import VERSIONS
 from tests.edge_aac.engines.tensor_rt.trt_cases import (
     ONE_THREAD,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edge_aac.errors import DataError
+from quantize.device.profiles import smaller_profiles, told_profiles
 from quantize.device.tensorrt.failures import OutOfMemoryError
-from quantize.device.tensorrt.profiles import smaller_profiles, told_profiles
 from tests.edge_aac.engines.tensor_rt.trt_cases import install
 from tests.edge_aac.engines.tensor_rt.trt_stand_in import Ways
 from tests.quantize.device.product_graphs import X, build_here, request_of, write_products

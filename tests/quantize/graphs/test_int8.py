@@ -339,3 +339,12 @@ def test_large_constants_become_masks(value: float) -> None:
 
 def test_infinity_stays_infinity() -> None:
     assert float(in_half(np.array(-np.inf, np.float32), "x")) == -np.inf
+
+
+def test_a_table_of_a_mask_is_one_that_fp16_holds() -> None:
+    lowest = np.finfo(np.float32).min
+    table = in_half(np.array([[0.0, lowest, -np.inf], [0.5, 0.0, lowest]], np.float32), "x")
+    np.testing.assert_array_equal(table, [[0.0, -MASK, -np.inf], [0.5, 0.0, -MASK]])
+    for value in (1e6, -1e6, -lowest, np.nan, np.inf):
+        with pytest.raises(DataError, match="above 65504"):
+            in_half(np.array([[0.0, value], [lowest, 1.0]], np.float32), "x")

@@ -1,4 +1,4 @@
-"""Audio-language systems by name: CLAP to a bundle that labels files, clapcap tried, Pengi told where it is."""
+"""Systems by name: CLAP to a bundle that labels files, clapcap to one that captions, Pengi told where it is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edge_aac.bundle.store import check_all, open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import ConfigError, DataError, InputMissingError
 from edge_aac.models.clip_encoder import ClipEncoder
+from edge_aac.models.prompted import Prompted
 from quantize.hub.registry import load_registry
 from tests.quantize.hub.pull_cases import Puller, puller_beside
 from tests.quantize.hub.test_pull import reference_files
@@ -86,11 +87,24 @@ def test_from_the_hub_to_a_bundle_that_labels(pulling: Puller, tmp_path: Path) -
     assert np.linalg.norm(embeddings) == pytest.approx(1.0, abs=1e-4)
 
 
-def test_clapcap_is_tried(pulling: Puller) -> None:
+def test_clapcap_from_the_hub_to_a_bundle_that_captions(pulling: Puller, tmp_path: Path) -> None:
     _served(pulling, "somebody/clapcap", "clapcap_tiny")
-    place = pulling("clapcap", download_only=False)
-    assert place.name == "clapcap_weights_2023.pth" and place.is_file()
-    assert "it loads" in pulling.log_text and "as gpt2/" in pulling.log_text
+    place = pulling("clapcap", download_only=False, output=tmp_path / "bundle")
+    assert "licence MS-PL" in pulling.log_text and "in all" in pulling.log_text
+    bundle = open_bundle(str(place))
+    check_all(bundle)
+    assert (bundle.manifest.license, bundle.manifest.kind, bundle.manifest.name) == ("MS-PL", "prompted", "clapcap")
+    attributions = "\n".join(bundle.manifest.attributions)
+    assert "somebody/clapcap/clapcap_weights_2023.pth: sha256 " in attributions and "somebody/gpt2 at " in attributions
+    model = Prompted(bundle, EngineOptions("onnxruntime", 1))
+    noise = np.random.default_rng(0).normal(0.0, 0.1, model.manifest.clip.samples).astype(np.float32)
+    assert len(model.answer(model.hear(noise), "").texts) == model.manifest.decoding.beams
+
+
+def test_clapcap_can_be_fetched_alone(pulling: Puller) -> None:
+    _served(pulling, "somebody/clapcap", "clapcap_tiny")
+    place = pulling("clapcap", download_only=True)
+    assert (place / "clapcap_weights_2023.pth").is_file()
 
 
 def test_weights_of_another_system(pulling: Puller, tmp_path: Path) -> None:
@@ -99,7 +113,8 @@ def test_weights_of_another_system(pulling: Puller, tmp_path: Path) -> None:
     content = next(files[name] for name in files if name.endswith(".pth"))
     pulling.server.add("somebody/clapcap", {"clapcap_weights_2023.pth": content})
     with pytest.raises(DataError, match="is CLAP of 2023"):
-        pulling("clapcap", download_only=False)
+        pulling("clapcap", download_only=False, output=tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_what_is_on_no_hub_is_not_fetched(pulling: Puller) -> None:

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.patches import STEM
 from edge_aac.errors import DataError
+from edge_aac.models.graph_contracts import LOG_MEL
 from edge_aac.models.patches import PATCHES, VECTORS
+from edge_aac.models.prompted_manifest import PROMPT_ENCODER
+from quantize.graphs.front_end import WAVEFORM
 
 Shape = tuple[int, ...]
+Axis = tuple[int, int, int]
+"""Smallest, usual and largest size."""
 Profiles = Mapping[str, tuple[Shape, Shape, Shape]]
 """Input → its smallest, usual and largest shape."""
 
@@ -55,8 +60,27 @@ def profiles_for(
         "capacity": (1, capacity, capacity),
         "memory_steps": (1, memory_steps, memory_steps),
         "texts": (1, candidates, largest_candidates),
-        "tokens": (1, min(_USUAL_TEXT_TOKENS, text_tokens), text_tokens),
+        "tokens": token_axis(text_tokens),
     }
+    return profiles_of(role, shapes, axes)
+
+
+def token_axis(longest: int) -> Axis:
+    """The axis of the tokens of texts, of which the longest has so many."""
+    return 1, min(_USUAL_TEXT_TOKENS, longest), longest
+
+
+def profiles_of(role: GraphRole, shapes: Mapping[str, list[int | str]], axes: Mapping[str, Axis]) -> Profiles:
+    """Smallest, usual and largest shapes of a graph's inputs that have dynamic axes.
+
+    Args:
+        role: role of the graph.
+        shapes: shapes of inputs and outputs, as in the manifest: dynamic axes by name.
+        axes: name of an axis → its smallest, usual and largest size.
+
+    Raises:
+        DataError: a dynamic axis has a name that means nothing here.
+    """
     profiles = {}
     for name in _inputs(role, shapes):
         named = {size for size in shapes[name] if isinstance(size, str)}
@@ -75,12 +99,14 @@ def profiles_for(
 
 def _inputs(role: GraphRole, shapes: Mapping[str, object]) -> list[str]:
     if role == "decoder":
-        given = {"token_ids", "step", "memory_padding"}
+        given = {"token_ids", "step", "memory_padding", "prefix"}
         return [name for name in shapes if name in given or name.startswith(("self_", "cross_"))]
+    texts = {"token_ids", "attention_mask"}
     given = {
         STEM: {PATCHES},
-        "encoder": {"fbank", "frame_padding", VECTORS},
-        "text_embedder": {"token_ids", "attention_mask"},
+        "encoder": {"fbank", "frame_padding", VECTORS, LOG_MEL, WAVEFORM},
+        "text_embedder": texts,
+        PROMPT_ENCODER: texts,
     }[role]
     return [name for name in shapes if name in given]
 
