@@ -23,6 +23,8 @@ _BELOW = {
     "cli": {"files", "models", "data", "training", "bundles", "device", "evaluation", "hub"},
     "__init__": {"models"},
 }
+# It makes a form by optimum where that is installed, and imports it when it is called.
+_BY_OPTIMUM = "device/cpu/optimum_form.py"
 _PATHS = sorted(_PACKAGE.rglob("*.py"))
 
 
@@ -57,8 +59,16 @@ def test_no_two_rooms_import_each_other() -> None:
         path
         for path in _PATHS
         if path.relative_to(_PACKAGE).parts[0] in {"device", "graphs", "files.py", "captioning.py", "progress.py"}
+        and path.relative_to(_PACKAGE) != Path(_BY_OPTIMUM)
     ],
     ids=lambda path: str(path.relative_to(_PACKAGE)),
 )
 def test_what_runs_on_the_board_needs_no_torch(path: Path) -> None:
     assert not {name.partition(".")[0] for name in _imported(path)} & {"torch", "transformers", "optimum"}
+
+
+def test_optimum_is_imported_only_when_it_is_asked_for() -> None:
+    body = ast.parse((_PACKAGE / _BY_OPTIMUM).read_text(encoding="utf-8")).body
+    outside = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name for node in outside}
+    assert not {name.partition(".")[0] for name in names} & {"torch", "transformers", "optimum"}

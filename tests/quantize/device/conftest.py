@@ -59,6 +59,8 @@ def quick_build(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> N
 def _build_quickly(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> None:
     for kind in (captioners, dual_encoders):
         monkeypatch.setattr(kind, "check_windows", lambda: windows)
+    # tests/quantize/device/test_optimum_form.py has it made.
+    monkeypatch.setattr(cpu_forms, "by_optimum", lambda *_: None)
     for module in (cpu_forms, build, plan_forms):
         monkeypatch.setattr(module, "timing", lambda *_: FASTER)
 

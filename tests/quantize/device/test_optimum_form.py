@@ -1,0 +1,90 @@
+"""The INT8 form of a text tower that optimum makes: made, measured beside ours, and left out where it cannot be made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edge_aac.bundle.store import open_bundle
+from edge_aac.models.seq2seq import Captioner
+from quantize.device.kinds import captioners
+from quantize.device.build import BuildOptions
+from quantize.device.cpu import forms as cpu_forms
+from quantize.device.cpu.optimum_form import optimum_int8
+from quantize.device.gate import lowest_cosine
+from quantize.device.places import parent_of
+from quantize.device.timing import Timing
+from tests.quantize.device.build_cases import SMALL, built, precisions
+from tests.quantize.graphs.int8_cases import run
+
+
+def _times(monkeypatch: pytest.MonkeyPatch, *ratios: float) -> None:
+    """Of the forms in the order in which they are made: optimum's first."""
+    left = iter(ratios)
+    monkeypatch.setattr(cpu_forms, "timing", lambda *_: Timing(10.0, 10.0, next(left), 9))
+
+
+@pytest.fixture
+def options(folder: Path, windows: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> BuildOptions:
+    monkeypatch.setattr(captioners, "check_windows", lambda: windows)
+    return BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=SMALL)
+
+
+@pytest.mark.parametrize(("of_optimum", "of_ours"), [(0.4, 0.6), (0.6, 0.4)])
+def test_the_faster_of_two_faithful_forms_is_kept(
+    options: BuildOptions, folder: Path, monkeypatch: pytest.MonkeyPatch, of_optimum: float, of_ours: float
+) -> None:
+    _times(monkeypatch, of_optimum, of_ours)
+    report, _ = built(options)
+    assert report.written and not report.failure and not report.notes
+    theirs, ours = report.forms
+    assert theirs.agreement and theirs.agreement.text_cosine >= 0.99
+    kept, left = (theirs, ours) if of_optimum < of_ours else (ours, theirs)
+    assert (kept.written, left.written) == (True, False)
+    assert "faithful, but slower than" in left.outcome
+    form = open_bundle(str(folder)).manifest.graphs["text_embedder"][0]
+    assert form.precision == "int8" and ("optimum_onnx" in form.built_with) == (kept is theirs)
+    assert precisions(folder)["text_embedder"] == ["onnxruntime int8", "onnxruntime fp32"]
+    embeddings = Captioner(open_bundle(str(folder))).embed(["a dog barks"])
+    assert np.linalg.norm(embeddings) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_one_that_is_slower_than_fp32_leaves_ours(
+    options: BuildOptions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _times(monkeypatch, 1.2, 0.5)
+    report, _ = built(options)
+    assert report.forms[0].outcome == "by optimum, not faster here (1.20 of fp32's time)"
+    assert "optimum_onnx" not in open_bundle(str(folder)).manifest.graphs["text_embedder"][0].built_with
+
+
+def test_where_optimum_is_missing_that_is_said(options: BuildOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_forms, "optimum_version", lambda: None)
+    _times(monkeypatch, 0.5)
+    report, _ = built(options)
+    assert report.written and len(report.forms) == 1
+    assert report.notes == ["text_embedder: optimum is not installed here, so its INT8 form was not tried"]
+    assert report.notes[0] in report.to_text()
+
+
+def test_weights_beside_the_graph_stay_beside_it(folder: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(str(folder))
+    parent = tmp_path / "tower.onnx"
+    onnx.save_model(
+        onnx.load(str(bundle.path(parent_of(bundle, "text_embedder")))),
+        str(parent),
+        save_as_external_data=True,
+        location=f"{parent.name}.data",
+    )
+    (tmp_path / "made").mkdir()
+    output = tmp_path / "made" / "form.onnx"
+    files = optimum_int8(parent, output)
+    assert [file.name for file in files] == ["form.onnx", "form.onnx.data"] == sorted(
+        file.name for file in output.parent.iterdir()
+    )
+    texts = {"token_ids": np.array([[5, 6, 7, 8, 9]]), "attention_mask": np.ones((1, 5), np.int64)}
+    want, have = (run(path, texts)["embedding"] for path in (parent, output))
+    assert 0.99 < lowest_cosine(want, have) < 1.0
