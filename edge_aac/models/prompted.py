@@ -229,7 +229,7 @@ class Prompted:
         more = self._tokenizer.encode(additional_text, add_special_tokens=False).ids if additional_text else []
         self._positions(len(prefix) + len(more), rules)
         beams = beam_search(self._decoder, prefix, rules, more, cancelled)
-        texts = [answer_text(self._tokenizer, row) for row in beams.rows()]
+        texts = [answer_text(self._tokenizer, row, self.manifest.plain_answers) for row in beams.rows()]
         if self.manifest.capitalises:
             texts[0] = texts[0].capitalize()
         latency = Latency(heard.encode_ms, 1e3 * (time.perf_counter() - started), 0.0)
