@@ -93,7 +93,7 @@ def each_with_its_flag(words: list[str]) -> list[str]:
         f"captioner.{name}"
         for name in (
             *("weights", "candidates", "method", "max_length", "likelihood_weight", "similarity_weight"),
-            *("fluency_check", "min_familiarity", "min_confidence", "labels", "prompt", "seed"),
+            *("fluency_check", "min_familiarity", "min_confidence", "labels", "prompt", "seed", "ask", "ask_every"),
         )
     },
     help_texts={

@@ -9,12 +9,13 @@ from edge_aac.errors import DataError
 from edge_aac.models.contract import Description, Latency, ScoredCaption
 from edge_aac.records import Caption, Event, Record, TimeSpan, rfc3339
 from edge_aac.streaming.building import RecordBuilder
+from edge_aac.streaming.channel_time import ChannelTime
 from edge_aac.streaming.counters import Counters, LatencyLog
 from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.gate import ScoreGate
 from edge_aac.streaming.outlet import Delivery
-from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher
+from edge_aac.streaming.publishing import DescriptionPublisher
 from tests.edge_aac.fakes import MODEL, FakeModel, scored
 
 _RATE = 16_000
