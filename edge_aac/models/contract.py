@@ -16,6 +16,9 @@ from edge_aac.errors import DataError
 from edge_aac.fluency.errors import FluencyError
 from edge_aac.fluency.sound_names import SoundNames
 
+CLOSE_COSINE = 0.1
+"""A label that fits a window less well than the best one by no more than this cosine may be right all the same."""
+
 
 class CancelledError(Exception):
     """A batch was given up on request, so that a slow machine does not keep a stream from ending."""
@@ -105,6 +108,13 @@ class Description:
     familiarity: float | None = None
     familiar: bool = True
     ask: Callable[[], Sequence[PromptAnswer]] | None = field(default=None, compare=False)
+
+    @property
+    def possible(self) -> list[ScoredCaption]:
+        """Those of the texts that may be right, best first: of labels that are compared the nearest ones, see
+        :data:`CLOSE_COSINE`; of texts that were drawn all."""
+        least = self.best.hybrid - CLOSE_COSINE
+        return [text for text in self.ranked if text.log_likelihood is not None or text.hybrid >= least]
 
     @property
     def best(self) -> ScoredCaption:

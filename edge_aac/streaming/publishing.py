@@ -168,7 +168,7 @@ class DescriptionPublisher:
                 log.debug("%s: unsure (%s)", self._builder.source, description.confidence)
 
     def _settle_described(self, window: Window, description: Description, speech: bool) -> None:
-        observation = self._tracker.observe(window.start, window.start + window.samples, description.ranked)
+        observation = self._tracker.observe(window.start, window.start + window.samples, description.possible)
         if self._every_window:
             self._publish_caption(window, description, description.best, observation.events, speech)
         else:
