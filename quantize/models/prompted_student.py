@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from edge_aac.errors import ConfigError
-from quantize.data.tokenizer import BOS_ID, EOS_ID
 from quantize.models.captioner import Captioner
 from quantize.models.config import at_least_one, within
 from quantize.models.filter_bank import FilterBankGraph
@@ -28,6 +27,7 @@ class PromptedConfig:
         dim, layers, heads: of a GPT-2.
         prompt_tokens: that a prompt is cut and padded to.
         answer_tokens: of the longest answer, its end counted.
+        end_id: token that ends an answer.
     """
 
     vocab_size: int = 1600
@@ -36,6 +36,7 @@ class PromptedConfig:
     heads: int = 4
     prompt_tokens: int = 28
     answer_tokens: int = 36
+    end_id: int = 2
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -69,8 +70,8 @@ class PromptedWriter(nn.Module):
                 resid_pdrop=config.dropout,
                 embd_pdrop=config.dropout,
                 attn_pdrop=config.dropout,
-                bos_token_id=BOS_ID,
-                eos_token_id=EOS_ID,
+                bos_token_id=config.end_id,
+                eos_token_id=config.end_id,
             )
         )
 
@@ -99,13 +100,13 @@ class PromptedWriter(nn.Module):
     @torch.no_grad()
     def greedy(self, memory: Tensor, prompt_ids: Tensor) -> Tensor:
         """The likeliest token at each step, (R, ≤ answer_tokens) for memories (R, T, D') and prompts (R, P)."""
-        read = self.prefix(memory, prompt_ids)
+        read, end = self.prefix(memory, prompt_ids), self.config.end_id
         ended = torch.zeros(len(read), dtype=torch.bool)
         found: list[Tensor] = []
         while len(found) < self.config.answer_tokens and not ended.all():
             hidden = self.gpt.transformer(inputs_embeds=read, use_cache=False).last_hidden_state[:, -1]
-            chosen = self.gpt.lm_head(hidden).argmax(dim=-1).masked_fill(ended, EOS_ID)
-            ended |= chosen == EOS_ID
+            chosen = self.gpt.lm_head(hidden).argmax(dim=-1).masked_fill(ended, end)
+            ended |= chosen == end
             found.append(chosen)
             read = torch.cat([read, self.gpt.transformer.wte(chosen[:, None])], dim=1)
         return torch.stack(found, dim=1)
