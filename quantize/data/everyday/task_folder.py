@@ -1,5 +1,5 @@
-"""Scenes of recordings kept apart, as a folder that `edge-aac evaluate --task` measures captions, retrieval and questions
-on: what is true of them is known, as in training.
+"""Scenes of recordings kept apart, as a folder that `edge-aac evaluate --task` measures captions, retrieval and
+questions on: what is true of them is known, as in training.
 
     python -m quantize.data.everyday.task_folder --data sounds/ --examples heard/ --fold 4 OUTPUT
 
