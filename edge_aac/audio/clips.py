@@ -1,8 +1,8 @@
 """Sound cut into clips of one length, as models that hear no windows of a stream were trained on.
 
-Sound that is no longer than a clip is one clip, as the model's own code makes it: repeated until it is full. Of longer
-sound, whose place its own code draws at random, clips follow each other without a gap; the last one ends where the
-sound ends, and shares with the one before what is too little for one of its own.
+Sound that is no longer than a clip is one clip, as the model's own code makes it: repeated until it is full, or
+followed by silence. Of longer sound, whose place its own code draws at random, clips follow each other without a gap;
+the last one ends where the sound ends, and shares with the one before what is too little for one of its own.
 """
 
 from __future__ import annotations
@@ -46,10 +46,12 @@ class ClipCutter:
         mixes: whether channels are averaged. Else each is heard by itself, and those of a short sound one after the
             other within one clip: Microsoft's CLAP was fed so.
         pads: whether shorter sound is repeated as a whole only, and silence fills the rest; else its last copy is cut.
+        repeats: whether it is repeated at all; else silence fills the rest.
     """
 
-    def __init__(self, rate: int, samples: int, mixes: bool, pads: bool) -> None:
+    def __init__(self, rate: int, samples: int, mixes: bool, pads: bool, repeats: bool = True) -> None:
         self._rate, self._samples, self._mixes, self._pads = rate, samples, mixes, pads
+        self._repeats = repeats
         self._held: Array | None = None
         self._first = 0  # position of the first held frame
         self._next = 0  # where the next clip begins
@@ -103,7 +105,7 @@ class ClipCutter:
             yield Clip(start / self._rate, (start + self._samples) / self._rate, waveform, channel)
 
     def _filled(self, row: Array) -> Array:
-        if self._pads:
-            copies = np.tile(row, self._samples // len(row))
+        if self._pads or not self._repeats:
+            copies = np.tile(row, self._samples // len(row) if self._repeats else 1)
             return np.pad(copies, (0, self._samples - len(copies)))
         return np.tile(row, -(-self._samples // len(row)))[: self._samples]

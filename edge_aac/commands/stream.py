@@ -40,6 +40,8 @@ EXAMPLES = """Examples:
   arecord -q -f S16_LE -r 16000 -t raw | edge-aac stream --device stdin:
 
   edge-aac stream --device demo:
+
+  edge-aac stream --device mic0 --bundle pengi --ask "is a baby crying?" --ask-every window
 """
 
 
@@ -78,8 +80,10 @@ def _run(
         raise
 
     from edge_aac.app import Output, run_stream
+    from edge_aac.models.settings import CaptionerSettings
 
-    output = Output(output_format.value, events, every_window)
+    asks = settings.get(CaptionerSettings).ask is not None
+    output = Output(output_format.value, events, every_window, asks)
     run_stream(settings, output, stop, manager=manager, reload=reload if manager.listens else None)
     if reload.left_behind:
         for stream_ in (sys.stdout, sys.stderr):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -15,6 +15,9 @@ from edge_aac.bundle.manifest import Graph, Manifest
 from edge_aac.errors import DataError
 from edge_aac.fluency.errors import FluencyError
 from edge_aac.fluency.sound_names import SoundNames
+
+CLOSE_COSINE = 0.1
+"""A label that fits a window less well than the best one by no more than this cosine may be right all the same."""
 
 
 class CancelledError(Exception):
@@ -64,6 +67,25 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class PromptAnswer:
+    """An answer to a question that is asked of every window.
+
+    Attributes:
+        prompt: what the model read.
+        task: name of the prompt, where it has one.
+        texts: answers that the search kept, best first; at least one.
+        log_likelihoods: mean log-likelihood of a token of each.
+        latency_ms: milliseconds that the answer took, encoding among them.
+    """
+
+    prompt: str
+    task: str | None
+    texts: tuple[str, ...]
+    log_likelihoods: tuple[float, ...]
+    latency_ms: Latency
+
+
+@dataclass(frozen=True)
 class Description:
     """A model's description of one window.
 
@@ -75,6 +97,8 @@ class Description:
         familiarity: score of how much the window is like the training sounds; None where the bundle does not compute
             it.
         familiar: whether the familiarity was high enough to name a sound, and the model sure enough of any.
+        ask: answers the questions that the model was opened with about the window, by the thread that uses the model;
+            None where it was opened with none. It raises what :meth:`WindowModel.describe` does, and DataError.
     """
 
     ranked: list[ScoredCaption]
@@ -83,6 +107,14 @@ class Description:
     latency_ms: Latency
     familiarity: float | None = None
     familiar: bool = True
+    ask: Callable[[], Sequence[PromptAnswer]] | None = field(default=None, compare=False)
+
+    @property
+    def possible(self) -> list[ScoredCaption]:
+        """Those of the texts that may be right, best first: of labels that are compared the nearest ones, see
+        :data:`CLOSE_COSINE`; of texts that were drawn all."""
+        least = self.best.hybrid - CLOSE_COSINE
+        return [text for text in self.ranked if text.log_likelihood is not None or text.hybrid >= least]
 
     @property
     def best(self) -> ScoredCaption:

@@ -163,7 +163,7 @@ class DualEncoder:
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any] | None = None) -> None:
-        self._manifest = _chosen(bundle.manifest_of(DualEncoderManifest), choices or {})
+        self._manifest = chosen_labels(bundle.manifest_of(DualEncoderManifest), choices or {})
         self._encoder, self._graph = load_engine(bundle, "encoder", options)
         self._text_embedder, text_graph = load_engine(bundle, "text_embedder", options)
         checks = GraphChecks(bundle, embedding_size=self._manifest.embedding_size)
@@ -299,7 +299,12 @@ class DualEncoder:
         return sorted(scored, key=lambda caption: (-caption.hybrid, caption.text))
 
 
-def _chosen(manifest: DualEncoderManifest, choices: Mapping[str, Any]) -> DualEncoderManifest:
+def chosen_labels(manifest: DualEncoderManifest, choices: Mapping[str, Any]) -> DualEncoderManifest:
+    """What a bundle says, with a user's labels and prompt.
+
+    Raises:
+        ConfigError: a choice is unusable.
+    """
     try:
         return DualEncoderManifest.model_validate({**manifest.model_dump(by_alias=True), **choices})
     except ValidationError as error:
@@ -323,6 +328,6 @@ class DualEncoderKind:
         if not manifest.hears_windows:
             raise DataError(
                 f"bundle {bundle.opened_as!r} hears clips of {manifest.window_s:g} s at {manifest.sample_rate} Hz, no "
-                "windows of a stream: name the sounds of files with it, by `edge-aac label`"
+                "windows: open it with edge_aac.models.clip_windows, or by edge_aac.models.opening.open_named"
             )
         return DualEncoder(bundle, options, choices)

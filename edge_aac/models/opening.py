@@ -12,7 +12,9 @@ from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.choices import Choices
+from edge_aac.models.clip_windows import ClipWindows
 from edge_aac.models.contract import WindowModel
+from edge_aac.models.dual_encoder import DualEncoderManifest
 from edge_aac.models.registry import check_choices, open_model
 from edge_aac.models.seq2seq import Captioner, special_tokens
 
@@ -41,6 +43,9 @@ def open_named(
     weights = checked_weights(listed, weights)
     bundles = [open_bundle(name) for name in listed]
     if len(bundles) == 1:
+        manifest = bundles[0].manifest
+        if isinstance(manifest, DualEncoderManifest) and not manifest.hears_windows:
+            return ClipWindows(bundles[0], options, choices)
         return open_model(bundles[0], options, choices)
     for bundle in bundles:
         check_choices(bundle, choices)

@@ -26,9 +26,16 @@ def cleaned(text: str) -> str:
     return text
 
 
-def answer_text(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    """An answer as published: special tokens kept, spaces cleaned; one that stopped ends in a space."""
-    return cleaned(tokenizer.decode(list(ids), skip_special_tokens=False))
+def answer_text(tokenizer: Tokenizer, ids: Sequence[int], plain: bool = False) -> str:
+    """An answer as published: special tokens kept, spaces cleaned; one that stopped ends in a space.
+
+    Args:
+        tokenizer: of the decoder.
+        ids: of the answer.
+        plain: whether special tokens, and the spaces around it, are left out.
+    """
+    text = cleaned(tokenizer.decode(list(ids), skip_special_tokens=plain))
+    return text.strip() if plain else text
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,23 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
 from edge_aac import records
 from edge_aac.audio.windows import Window
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import EngineOptions, LoadedEngine
-from edge_aac.errors import ConfigError, DataError, first_complaint
+from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.contract import (
     CancelledError,
     Description,
     Latency,
+    PromptAnswer,
     ScoredCaption,
     Undecoded,
     Wanted,
@@ -31,6 +32,7 @@ from edge_aac.models.contract import (
 from edge_aac.models.graph_contracts import GraphChecks
 from edge_aac.models.prefix_search import Beams, Followed, PrefixDecoder, beam_search
 from edge_aac.models.prompt_texts import PromptText, answer_text
+from edge_aac.models.prompted_choices import chosen_manifest, question_of
 from edge_aac.models.prompted_graphs import PromptedTrial, decoder_contract, encoder_contract, prompt_encoder_contract
 from edge_aac.models.prompted_manifest import PROMPT_ENCODER, PromptedManifest, SearchRules
 from edge_aac.models.tokens import load_tokenizer, max_token_id, plain_text
@@ -102,7 +104,8 @@ class Prompted:
     Args:
         bundle: bundle of the kind prompted.
         options: backend and threads.
-        choices: ``prompt`` (of windows), ``max_length`` and ``beams`` other than the bundle's.
+        choices: ``prompt`` (of windows), ``max_length`` and ``beams`` other than the bundle's; ``ask``, questions
+            about each window, or names of tasks that take no words.
 
     Raises:
         ConfigError: a choice is unusable.
@@ -110,7 +113,8 @@ class Prompted:
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any] | None = None) -> None:
-        self.manifest = manifest = _chosen(bundle.manifest_of(PromptedManifest), choices or {})
+        self.manifest = manifest = chosen_manifest(bundle.manifest_of(PromptedManifest), choices or {})
+        self._questions = [question_of(manifest, words) for words in (choices or {}).get("ask", ())]
         checks = GraphChecks(bundle, embedding_size=manifest.embedding_size, vocabulary_size=manifest.vocabulary_size)
         self._encoder, self._graph = load_engine(bundle, "encoder", options)
         checks.check("encoder", self._graph, self._encoder, encoder_contract(manifest.clip.samples))
@@ -229,7 +233,7 @@ class Prompted:
         more = self._tokenizer.encode(additional_text, add_special_tokens=False).ids if additional_text else []
         self._positions(len(prefix) + len(more), rules)
         beams = beam_search(self._decoder, prefix, rules, more, cancelled)
-        texts = [answer_text(self._tokenizer, row) for row in beams.rows()]
+        texts = [answer_text(self._tokenizer, row, self.manifest.plain_answers) for row in beams.rows()]
         if self.manifest.capitalises:
             texts[0] = texts[0].capitalize()
         latency = Latency(heard.encode_ms, 1e3 * (time.perf_counter() - started), 0.0)
@@ -274,7 +278,17 @@ class Prompted:
         for text, score in zip(map(plain_text, answer.texts), answer.beams.scores.tolist(), strict=True):
             captions.setdefault(text, ScoredCaption(text, score, score, None))
         ranked = sorted(captions.values(), key=lambda caption: not caption.text)
-        return Description(ranked, embedding, len(answer.texts), answer.latency_ms)
+        ask = partial(self._asked, heard, cancelled) if self._questions else None
+        return Description(ranked, embedding, len(answer.texts), answer.latency_ms, ask=ask)
+
+    def _asked(self, heard: Heard, cancelled: Callable[[], bool]) -> list[PromptAnswer]:
+        """Answers to the questions about a clip, which is encoded once for all of them."""
+        found = []
+        for prompt, task in self._questions:
+            answer = self.answer(heard, prompt, cancelled=cancelled)
+            scores = tuple(answer.beams.scores.tolist())
+            found.append(PromptAnswer(prompt, task, answer.texts, scores, answer.latency_ms))
+        return found
 
     def _prompt_of(self, prompt: str) -> _Prompt:
         """The prefix of a prompt, from memory where it was asked before."""
@@ -314,23 +328,11 @@ class Prompted:
         return positions
 
 
-def _chosen(manifest: PromptedManifest, choices: Mapping[str, Any]) -> PromptedManifest:
-    rules = {name: value for name, value in choices.items() if name != "prompt"}
-    table = manifest.model_dump(by_alias=True)
-    table["decoding"] = {**table["decoding"], **rules}
-    if "prompt" in choices:
-        table["prompt"] = choices["prompt"]
-    try:
-        return PromptedManifest.model_validate(table)
-    except ValidationError as error:
-        raise ConfigError(f"unusable choice: {first_complaint(error)}") from error
-
-
 class PromptedKind:
     """The kind of model "prompted": see :class:`edge_aac.models.registry.ModelKind`."""
 
     manifest = PromptedManifest
-    choices = frozenset({"prompt", "max_length", "beams"})
+    choices = frozenset({"prompt", "max_length", "beams", "ask"})
 
     @staticmethod
     def open(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any]) -> Prompted:

@@ -32,15 +32,19 @@ class SoundClip(Section):
 
     Attributes:
         sample_rate: in Hz.
-        samples: length; shorter sound is repeated from its beginning until it is full.
+        samples: length.
+        repeats: whether shorter sound is repeated from its beginning until it is full; else silence follows it.
+        mixes: whether channels are averaged; else each is heard by itself.
     """
 
     sample_rate: Count = Field(ge=LOWEST_RATE, le=HIGHEST_RATE)
     samples: Count = Field(ge=8, le=MAX_CLIP_SAMPLES)
+    repeats: bool = True
+    mixes: bool = False
 
     def cutter(self) -> ClipCutter:
-        """Cuts sound into such clips, each channel by itself."""
-        return ClipCutter(self.sample_rate, self.samples, mixes=False, pads=False)
+        """Cuts sound into such clips."""
+        return ClipCutter(self.sample_rate, self.samples, mixes=self.mixes, pads=False, repeats=self.repeats)
 
 
 class PromptTokens(Section):
@@ -90,6 +94,7 @@ class PromptedManifest(Manifest):
         positions: positions that the decoder has learnt; prefix and answer share them.
         decoding: rules of the search.
         capitalises: whether the best answer gets a capital first letter and small ones behind it, as clapcap's.
+        plain_answers: whether special tokens, such as the end's, are no part of an answer's text.
         tokenizer: ids ↔ text of the decoder.
         prompt_tokens: absent where the bundle takes no prompts.
         prompts: task → its prompt; ``{}`` is where the words of a user go.
@@ -105,6 +110,7 @@ class PromptedManifest(Manifest):
     positions: Count = Field(ge=2, le=limits.MAX_POSITIONS)
     decoding: SearchRules
     capitalises: bool = False
+    plain_answers: bool = False
     tokenizer: BundleFile
     prompt_tokens: PromptTokens | None = None
     prompts: dict[Name, Prompt] = Field(default_factory=dict, max_length=MAX_TASKS)

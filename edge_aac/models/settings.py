@@ -10,6 +10,9 @@ from edge_aac.bundle import limits
 from edge_aac.bundle.manifest import DecodingMethod
 from edge_aac.bundle.store import DEFAULT_BUNDLE
 
+MAX_QUESTIONS = 16
+"""Each costs a search of an answer."""
+
 _BUNDLES_OWN = "the bundle's own"
 
 
@@ -156,6 +159,19 @@ class CaptionerSettings(BaseModel):
         "prompt that windows are described by.",
         examples=["the sound of {}"],
         json_schema_extra={"flag": "--prompt", "env": "EDGE_AAC_PROMPT", "absent": _BUNDLES_OWN},
+    )
+    ask: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_QUESTIONS,
+        description="Questions that a prompted bundle is asked about what a stream hears, or names of its tasks.",
+        examples=[["is a baby crying?"]],
+        json_schema_extra={"flag": "--ask", "env": "EDGE_AAC_ASK", "absent": "none"},
+    )
+    ask_every: Literal["event", "window"] = Field(
+        default="event",
+        description="When they are asked: with each event that starts, or of every window that is captioned.",
+        json_schema_extra={"flag": "--ask-every", "env": "EDGE_AAC_ASK_EVERY"},
     )
     seed: int = Field(
         default=0,

@@ -13,11 +13,11 @@ from edge_aac.timebase import SAMPLE_RATE
 
 
 def newest_clip(window: Window, clip: SoundClip) -> npt.NDArray[np.float32] | DataError:
-    """The newest clip of a window, (samples,), or why there is none; what is shorter is repeated.
+    """The newest clip of a window, (samples,), or why there is none; what is shorter is repeated, or padded.
 
     Args:
         window: with its sound.
-        clip: rate and length.
+        clip: rate, length, and what becomes of shorter sound.
     """
     if window.waveform is None:
         return DataError("this window comes without its sound, which a bundle of the kind prompted hears")
@@ -25,5 +25,7 @@ def newest_clip(window: Window, clip: SoundClip) -> npt.NDArray[np.float32] | Da
         return DataError("the sound holds what is no number: check its source")
     resampler = SincResampler(SAMPLE_RATE, clip.sample_rate)
     sound = np.concatenate([resampler.accept(window.waveform[:, None]), resampler.flush()])[:, 0]
+    if not clip.repeats and len(sound) < clip.samples:
+        return np.pad(sound, (0, clip.samples - len(sound)))
     copies = -(-clip.samples // len(sound))
     return np.tile(sound, copies)[: clip.samples] if copies > 1 else np.ascontiguousarray(sound[-clip.samples :])

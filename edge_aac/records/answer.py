@@ -30,6 +30,7 @@ class Answer(Record):
         prompt: what was asked, as the model read it; absent where the bundle takes no prompts.
         task: name of the prompt, where it has one.
         answers: all texts that the search kept, best first.
+        event: number of the event that it was asked about, of a stream that asks about events; else absent.
         speech: True where people may talk in the sound, and the settings want that marked; else absent.
         model: the model that answered.
         latency_ms: milliseconds that the answer took.
@@ -40,6 +41,7 @@ class Answer(Record):
     prompt: str | None = None
     task: str | None = None
     answers: list[PossibleAnswer]
+    event: int | None = None
     speech: bool | None = None
     model: Model
     latency_ms: LatencyMs

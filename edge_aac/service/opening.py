@@ -32,6 +32,8 @@ from edge_aac.streaming.privacy import PrivacyGate
 from edge_aac.streaming.privacy_settings import PrivacySettings
 from edge_aac.streaming.settings import ConfiguredSource, SinkSettings, StreamSettings
 
+_NO_CHOICES = ("bundle", "weights", "backend", "threads", "cuda_graph", "seed", "ask_every")
+"""Settings of the captioner that are none of what its kind of model may be opened with."""
 _CHECK_S = 0.1
 _GIVE_UP_S = 0.5
 """What is being opened when a stop comes is waited for so long: it closes its processes."""
@@ -48,11 +50,13 @@ class Output:
             elsewhere.
         events: standard output takes event records too, where its settings name no kinds of record.
         every_window: publish a caption for every window, not only for those that start an event.
+        answers: standard output takes answer records too, where its settings name no kinds of record.
     """
 
     output_format: Literal["auto", "json", "text"] = "auto"
     events: bool = False
     every_window: bool = False
+    answers: bool = False
 
 
 def open_model(settings: CaptionerSettings) -> WindowModel:
@@ -61,7 +65,7 @@ def open_model(settings: CaptionerSettings) -> WindowModel:
     Raises:
         EdgeAacError: the bundle is not there, is damaged, or cannot be run here.
     """
-    choices = settings.model_dump(exclude={"bundle", "weights", "backend", "threads", "cuda_graph", "seed"})
+    choices = settings.model_dump(exclude={*_NO_CHOICES})
     options = EngineOptions(settings.backend, settings.threads, settings.cuda_graph)
     return open_named(settings.bundle, settings.weights, options, choices)
 
@@ -333,6 +337,7 @@ def _with_output(settings: Any, output: Output) -> Any:
     changes: dict[str, Any] = {}
     if "format" not in settings.model_fields_set:
         changes["format"] = output.output_format
-    if output.events and "records" not in settings.model_fields_set:
-        changes["records"] = (*settings.records, "event")
+    if "records" not in settings.model_fields_set:
+        added = (*(("event",) if output.events else ()), *(("answer",) if output.answers else ()))
+        changes |= {"records": (*settings.records, *added)} if added else {}
     return settings.model_copy(update=changes)

@@ -118,7 +118,7 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
         raise ConfigError("no source is enabled: enable one of the [[sources]]")
     if sum(Address.parse(source.address).scheme == "stdin" for source in wanted) > 1:
         raise ConfigError("standard input is named by two sources: name it once")
-    seed, load = settings.get(CaptionerSettings).seed, settings.get(LoadSettings)
+    captioner, load = settings.get(CaptionerSettings), settings.get(LoadSettings)
     privacy, rules = privacy_gate(settings), settings.get(EventSettings).rules()
     alerts = settings.tables(AlertSettings)
     plans = [
@@ -128,13 +128,14 @@ def source_plans(settings: Settings, output: Output) -> list[SourcePlan]:
             ChannelSettings(
                 EnergyGate(source.silence_dbfs),
                 ScoreGate(stream.min_score, stream.familiar_only),
-                seed,
+                captioner.seed,
                 output.every_window,
                 same_gate(load),
                 hop_limits(load),
                 privacy,
                 rules,
                 rules_for((_label(source, context),), alerts),
+                captioner.ask_every == "window",
             ),
             stream.same_similarity,
             several,

@@ -257,7 +257,7 @@ def _has_failed(channel: Channel) -> bool:
 
 
 def _needs_model(before: CaptionerSettings, after: CaptionerSettings) -> bool:
-    return before.model_copy(update={"seed": after.seed}) != after
+    return before.model_copy(update={"seed": after.seed, "ask_every": after.ask_every}) != after
 
 
 class Reloader:

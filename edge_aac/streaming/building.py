@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from edge_aac.audio.clock import SampleClock
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
-from edge_aac.models.contract import Description, Latency, ScoredCaption
+from edge_aac.models.contract import Description, Latency, PromptAnswer, ScoredCaption
 from edge_aac.records import Caption, Event, Gap, LatencyMs, Model, Score, TimeSpan, as_text, rfc3339
+from edge_aac.records.answer import Answer, PossibleAnswer
 from edge_aac.streaming.event_changes import EventChange
 from edge_aac.streaming.losses import LostSound
 from edge_aac.timebase import SAMPLE_RATE
@@ -90,6 +91,31 @@ class RecordBuilder:
             **span.model_dump(),
             caption=change.caption.text,
             windows=change.windows,
+        )
+
+    def answer(self, answer: PromptAnswer, span: TimeSpan, event: int | None, waited_ms: float | None) -> Answer:
+        """The record of an answer about a window.
+
+        Args:
+            answer: of the model.
+            span: time span of the window's sound.
+            event: number of the event that it was asked about; None where it was asked about the window.
+            waited_ms: milliseconds from the end of the window's sound until now; None where that means nothing.
+        """
+        return Answer(
+            node=self.node,
+            source=self.source,
+            **span.model_dump(),
+            answer=answer.texts[0].strip(),
+            prompt=answer.prompt or None,
+            task=answer.task,
+            answers=[
+                PossibleAnswer(text=text.strip(), log_likelihood=rounded(score, 4))
+                for text, score in zip(answer.texts, answer.log_likelihoods, strict=True)
+            ],
+            event=event,
+            model=self.model,
+            latency_ms=latency_ms(answer.latency_ms, waited_ms),
         )
 
     def gap(self, lost: LostSound, span: TimeSpan) -> Gap:

@@ -18,6 +18,7 @@ from edge_aac.streaming.batches import Outcome
 from edge_aac.streaming.building import RecordBuilder, clock_span, file_span
 from edge_aac.streaming.capture import Capture
 from edge_aac.streaming.channel_settings import ChannelSettings
+from edge_aac.streaming.channel_time import ChannelTime, Publish
 from edge_aac.streaming.clips.recorder import ClipRecorder
 from edge_aac.streaming.clips.saving import ClipSaving
 from edge_aac.streaming.counters import Counters, LatencyLog, LevelMeter
@@ -25,7 +26,7 @@ from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.hub import Delivery
 from edge_aac.streaming.losses import LossAccount, LostSound
 from edge_aac.streaming.pausing import Pausing
-from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher, Publish
+from edge_aac.streaming.publishing import DescriptionPublisher
 from edge_aac.streaming.sounds import Embed, Phrases
 from edge_aac.streaming.window_queue import WindowQueue
 from edge_aac.timebase import SAMPLE_RATE
@@ -118,6 +119,7 @@ class Channel:
             privacy=settings.privacy,
             observer=self._recorder,
             alerts=settings.alerts,
+            asks_every_window=settings.asks_every_window,
         )
         self._pausing = Pausing(self._capture, self._flush, self.queue, self.publisher, self._recorder)
         self._error: Exception | None = None

@@ -25,6 +25,7 @@ class ChannelSettings:
         privacy: judges what may be told of a description.
         events: when a sound is an event; the defaults confirm nothing and bridge nothing.
         alerts: rules for alerts that the source follows.
+        asks_every_window: ask about every window that is described; else only about those that start an event.
     """
 
     level_gate: EnergyGate
@@ -36,3 +37,4 @@ class ChannelSettings:
     privacy: PrivacyGate = PrivacyGate()
     events: EventRules = EventRules()
     alerts: tuple[AlertRule, ...] = ()
+    asks_every_window: bool = False

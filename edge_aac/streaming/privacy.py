@@ -11,9 +11,6 @@ from edge_aac.models.contract import Description
 from edge_aac.streaming.privacy_settings import PrivacySettings, SpeechRule
 from edge_aac.streaming.wording import WordPatterns
 
-CLOSE_COSINE = 0.1
-"""A label that fits a window less well than the best one by no more than this cosine may be right all the same."""
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -102,7 +99,7 @@ class PrivacyGate:
         """
         if not self.withholds:
             return Verdict()
-        verdict = self.judge_texts(_possible(description))
+        verdict = self.judge_texts([caption.text for caption in description.possible])
         unknown = not description.familiar and self._tells_of_speech is not None
         return replace(verdict, kept=False) if unknown else verdict
 
@@ -116,12 +113,3 @@ class PrivacyGate:
             speech=speech,
             kept=not speech and not suppressed,
         )
-
-
-def _possible(description: Description) -> list[str]:
-    best = description.best
-    return [
-        caption.text
-        for caption in description.ranked
-        if caption.log_likelihood is not None or caption.hybrid >= best.hybrid - CLOSE_COSINE
-    ]

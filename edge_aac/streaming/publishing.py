@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -15,8 +14,10 @@ from edge_aac.models.contract import Description, ScoredCaption, Undecoded
 from edge_aac.records import TimeSpan, rfc3339
 from edge_aac.streaming.alerts.publishing import AlertPublisher
 from edge_aac.streaming.alerts.rules import AlertRule
+from edge_aac.streaming.answering import AnswerPublisher
 from edge_aac.streaming.building import RecordBuilder, undescribed
 from edge_aac.streaming.channel_settings import ChannelSettings
+from edge_aac.streaming.channel_time import ChannelTime, Publish
 from edge_aac.streaming.counters import Counters, LatencyLog
 from edge_aac.streaming.event_changes import EventChange, Observation
 from edge_aac.streaming.event_settings import EventRules
@@ -28,26 +29,7 @@ from edge_aac.streaming.privacy import PrivacyGate, Verdict
 from edge_aac.streaming.sounds import Embed, Phrases
 from edge_aac.timebase import SAMPLE_RATE
 
-Publish = Callable[[Delivery], None]
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ChannelTime:
-    """Times of a source's samples.
-
-    Attributes:
-        span: gives the time span from one position in samples to another, as records have it.
-        heard_s: gives the monotonic time in seconds at which the sample before a position arrived.
-        lost_samples: gives the samples at 16 kHz that were lost so far.
-        now_s: gives the monotonic time in seconds.
-    """
-
-    span: Callable[[int, int], TimeSpan]
-    heard_s: Callable[[int], float]
-    lost_samples: Callable[[], int]
-    now_s: Callable[[], float] = time.monotonic
 
 
 class Observer(Protocol):
@@ -81,6 +63,7 @@ class DescriptionPublisher:
         privacy: judges what may be told of a description.
         observer: follows windows and events; None for nobody.
         alerts: rules for alerts.
+        asks_every_window: ask about every window that is described; else only about those that start an event.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of the data's way, each made by the caller
@@ -98,6 +81,7 @@ class DescriptionPublisher:
         privacy: PrivacyGate | None = None,
         observer: Observer | None = None,
         alerts: Sequence[AlertRule] = (),
+        asks_every_window: bool = False,
     ) -> None:
         self.error: Exception | None = None
         """The first error of a window of a file."""
@@ -111,6 +95,9 @@ class DescriptionPublisher:
         self._publish = publish
         self._live = live
         self._every_window = every_window
+        self._answers = AnswerPublisher(
+            builder=builder, time_of=time_of, publish=publish, live=live, every_window=asks_every_window
+        )
         self._privacy = privacy or PrivacyGate()
         self._observer = observer
         self._verdict = Verdict()
@@ -181,13 +168,14 @@ class DescriptionPublisher:
                 log.debug("%s: unsure (%s)", self._builder.source, description.confidence)
 
     def _settle_described(self, window: Window, description: Description, speech: bool) -> None:
-        observation = self._tracker.observe(window.start, window.start + window.samples, description.ranked)
+        observation = self._tracker.observe(window.start, window.start + window.samples, description.possible)
         if self._every_window:
             self._publish_caption(window, description, description.best, observation.events, speech)
         else:
             self._publish_opening(window, description, observation, speech)
-        self._described = replace(window, fbank=window.fbank[:0]), description, speech
+        self._described = replace(window, fbank=window.fbank[:0], waveform=None), description, speech
         self._publish_observation(window, observation, speech=speech)
+        self._answers.described(window, description, observation, self._privacy)
 
     def _settle_same(self, window: Window, speech: bool) -> None:
         observation = self._tracker.repeat(window.start, window.start + window.samples)
@@ -195,6 +183,8 @@ class DescriptionPublisher:
         if self._described is not None:
             self._publish_opening(window, self._described[1], observation, speech)
         self._publish_observation(window, observation, speech=speech)
+        if self._described is not None:
+            self._answers.started(self._described[0], self._described[1], observation, self._privacy)
 
     def _publish_opening(
         self, window: Window, description: Description, observation: Observation, speech: bool
@@ -239,6 +229,7 @@ class DescriptionPublisher:
         """Publish by other rules from now on; open events go on, but for those that may not be told any more."""
         self._score_gate = settings.score_gate
         self._every_window = settings.every_window
+        self._answers.every_window = settings.asks_every_window
         if settings.privacy != self._privacy:
             self._privacy = settings.privacy
             # What was judged by the old rules may not be told, nor repeated, by the new ones.
@@ -260,6 +251,7 @@ class DescriptionPublisher:
         self._finish_events()
         self._described, self._goes_on, self._verdict = None, False, Verdict()
         self._builder = builder
+        self._answers.builder = builder
         self._tracker.use(same_similarity, embed, phrases)
 
     @property
@@ -293,6 +285,8 @@ class DescriptionPublisher:
             if speech:
                 self._marked.update(observation.started)
         self._publish_events(observation.changes)
+        if self._described is not None:
+            self._answers.started(self._described[0], self._described[1], observation, self._privacy)
         return observation.changes
 
     def _publish_observation(self, window: Window, observation: Observation, *, speech: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ from quantize.cli.options import (
     recipe_of,
     sentence_embedder_of,
 )
+from quantize.cli.prompted import distil_prompted, prompted_plan
 from quantize.cli.tagged import TaggedPlan, distil_from_tagger, distil_text
 
 if TYPE_CHECKING:
@@ -47,7 +49,17 @@ EXAMPLES = """Examples:
 
   edge-aac distill --recipe everyday --tagger mn04_as_mAP_432.pt --data sounds/ --sentence-embedder minilm/
   --examples heard/ --run runs/everyday --output my-bundle
+
+  edge-aac distill --kind prompted --recipe everyday-ask --teacher runs/everyday --data sounds/ --examples heard/
+  --run runs/ask --output my-asking-bundle
 """
+
+
+class Kind(str, Enum):
+    """Kinds of student."""
+
+    CAPTIONER = "captioner"
+    PROMPTED = "prompted"
 
 
 @distill.command(epilog=EXAMPLES)
@@ -55,6 +67,13 @@ def distill_verb(
     recipe: Annotated[
         str, typer.Option(help="Name of a shipped recipe or a TOML file: the student and how it is taught.")
     ],
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            help="captioner; or prompted: a student that answers questions, over the encoder of --teacher, which is a "
+            "run of a recipe with [everyday]."
+        ),
+    ] = Kind.CAPTIONER,
     teacher: Annotated[
         Path | None, typer.Option(help="Folder of a training run, or of a captioner as published.")
     ] = None,
@@ -96,15 +115,22 @@ def distill_verb(
     llm_model: LlmModelOption = "",
 ) -> None:
     """Distil a student captioner from a teacher, and a text student from a sentence embedder."""
-    import torch
-
     from edge_aac.errors import UsageError
-    from quantize.bundles.bundle_writer import check_output
     from quantize.training.distill import check_held_out, load_teacher
     from quantize.training.distributed import World
     from quantize.training.sources import open_example_source
     from quantize.training.text_student import check_text_distillation
 
+    _prepare(threads, output)
+    if kind is Kind.PROMPTED:
+        folders = {"--teacher": teacher, "--data": data, "--examples": examples, "--run": run}
+        unused = {
+            **{"--tagger": tagger, "--encoder": encoder, "--dry-run": dry_run, "--precompute": precompute},
+            **{"--sentence-embedder": sentence_embedder, "--tokenizer": tokenizer, "--precision": precision},
+            **{"--folds": folds, "--absent": absent, "--outliers": outliers, "--llm-url": llm_url},
+        }
+        distil_prompted(prompted_plan(recipe, folders, output, (epochs, seed), unused))
+        return
     if output and sentence_embedder is None:
         raise UsageError(
             "the bundle of --output needs a text embedder: give --sentence-embedder FOLDER, or export later"
@@ -116,10 +142,6 @@ def distill_verb(
         raise UsageError("give --data, and either --run FOLDER (train the student) or --precompute (run the teacher)")
     if precompute and examples is None:
         raise UsageError("--precompute needs a folder for the teacher's outputs: give --examples")
-    if output:
-        check_output(output)
-    if threads:
-        torch.set_num_threads(threads)
     if tagger is not None:
         assert data is not None and examples is not None
         embedder = sentence_embedder_of(sentence_embedder)
@@ -160,6 +182,18 @@ def distill_verb(
         distil_text(student_recipe, texts, student_tokenizer, embedder, run)
     if output:
         export_run(run, data, output, None, None if text_student else embedder, outliers=outliers)
+
+
+def _prepare(threads: int | None, output: Path | None) -> None:
+    """Set the number of threads, and refuse a place for the bundle that holds something else."""
+    import torch
+
+    from quantize.bundles.bundle_writer import check_output
+
+    if threads:
+        torch.set_num_threads(threads)
+    if output:
+        check_output(output)
 
 
 def _check_teacher(

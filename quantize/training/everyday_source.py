@@ -61,7 +61,7 @@ class EverydaySource:
         assert recipe.everyday is not None
         self.recipe, self.store, self.lexicon, self.stem = recipe, store, lexicon, stem
         self._heard = heard
-        self.scenes = self._scenes(recipe.stored.seed, store.folds_but(recipe.folds.train))
+        self.scenes = self.scenes_of(recipe.stored.seed, store.folds_but(recipe.folds.train))
 
     def captions(self) -> Iterator[str]:
         """See :class:`quantize.training.sources.ExampleSource`."""
@@ -91,7 +91,7 @@ class EverydaySource:
         if not rows:
             return None
         clips = [self.vectors(padded_clip(self.store.waveform(row))) for row, _ in rows]
-        maker = self._scenes(VALIDATION_SEED, self.store.folds_but(recipe.folds.validation))
+        maker = self.scenes_of(VALIDATION_SEED, self.store.folds_but(recipe.folds.validation))
         scenes = [maker.scene(0, index) for index in range(recipe.train.validation_scenes)]
         stories = [story(self.lexicon, scene.events) for scene in scenes]
         truths = [_moments(one) for one in stories]
@@ -133,7 +133,8 @@ class EverydaySource:
             fbank = spec_augment(fbank, masks, rng)
         return self.stem(torch.from_numpy(fbank)[None, None])[0, :, :, 0].T.contiguous()
 
-    def _scenes(self, seed: int, held_out: Sequence[int]) -> EverydayScenes:
+    def scenes_of(self, seed: int, held_out: Sequence[int]) -> EverydayScenes:
+        """Scenes of other draws and folds, by the recipe's rules."""
         recipe = self.recipe
         assert recipe.everyday is not None
         return EverydayScenes(
@@ -165,18 +166,27 @@ class _Scenes(Dataset[Example]):
         texts = tuple(tell(lexicon, told, rng) for _ in range(self.train.captions_per_scene))
         masked = rng.random() < _MASKED_SHARE
         vectors = source.vectors(scene.waveform, self.train if masked else None, rng)
-        sounds = [one.sound for one in told.told]
-        events = (UNKNOWN_SOUND,) if sounds and sounds[0] is None else tuple(sorted(str(sound) for sound in sounds))
-        order = ("sequence", *(str(one.sound) for one in told.told)) if len(told.groups) > 1 else ()
         limit = source.recipe.model.decoder.max_positions
         return Example(
             torch.zeros(0),
             torch.from_numpy(heard_by_patch(lexicon, scene.events, len(vectors), source.stem)),
             texts,
             encoded(texts, self.tokenizer, limit),
-            order or events,
+            _events_told(told),
             vectors=vectors,
         )
+
+
+def events_of(lexicon: Lexicon, events: Sequence[HeardEvent]) -> tuple[str, ...]:
+    """What :attr:`quantize.training.batches.Example.events` is of these events."""
+    return _events_told(story(lexicon, events))
+
+
+def _events_told(told: Story) -> tuple[str, ...]:
+    sounds = [one.sound for one in told.told]
+    if len(told.groups) > 1:
+        return ("sequence", *map(str, sounds))
+    return (UNKNOWN_SOUND,) if sounds and sounds[0] is None else tuple(sorted(map(str, sounds)))
 
 
 def heard_by_patch(lexicon: Lexicon, events: Sequence[HeardEvent], patches: int, stem: PatchStem) -> Any:

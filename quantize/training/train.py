@@ -45,7 +45,7 @@ OUTLIERS_HEARD = "outliers.json"
 TEACHER_HEARD = "teacher.json"
 """In a student's folder: the folds and the recordings of no known class that its teacher learnt from."""
 
-_STORED_EPOCH = 1_000_000
+STORED_EPOCH = 1_000_000
 """Stored examples are drawn as those of an epoch that no run reaches."""
 
 
@@ -187,7 +187,7 @@ def store_examples(
         "source": source.fingerprint(),
         "sentence_embedder": teacher_fingerprint(sentence_embedder) if sentence_embedder else "",
     }
-    examples = source.examples(None, train, _STORED_EPOCH, masked=False)
+    examples = source.examples(None, train, STORED_EPOCH, masked=False)
     return write_examples(examples, sentence_embedder, folder, metadata, recipe.train.workers, on_progress)
 
 

@@ -53,11 +53,14 @@ class SetPart:
         name: of the set, as its authors write it.
         part: in words: "fold 1", "all folds", "split evaluation".
         tables: files that were read.
+        others: recordings of the set that are not of this part, named as the tables name them; empty where that is not
+            known.
     """
 
     name: str
     part: str
     tables: tuple[Path, ...]
+    others: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def own_clips(folder: Path, part: ChosenPart) -> LabelledSet | None:
         name = row.cells["file"].strip()
         found.append(LabelledRecording(TaskRecording(name, files.find(folder, name)), (row.cells["label"],)))
     files.check()
-    return rows.labelled_set(found, part)
+    return rows.labelled_set(found, part, "file")
 
 
 def fsd50k(folder: Path, part: ChosenPart) -> LabelledSet | None:
@@ -183,8 +183,19 @@ class _Rows:
             )
         return [row for row in self.rows if fold is None or int(row.cells["fold"]) == fold]
 
-    def labelled_set(self, recordings: list[LabelledRecording], part: ChosenPart) -> LabelledSet:
-        """The set of these recordings, with the labels of all rows."""
-        about = SetPart(self.name, "all folds" if part.fold is None else f"fold {part.fold}", (self.table,))
+    def labelled_set(
+        self, recordings: list[LabelledRecording], part: ChosenPart, path_column: str | None = None
+    ) -> LabelledSet:
+        """The set of these recordings, with the labels of all rows.
+
+        Args:
+            recordings: those of the part.
+            part: the part.
+            path_column: column with a path that is a recording's own; None where names are compared without folders.
+        """
+        own = {each.recording.name for each in recordings}
+        listed = {row.cells[path_column].strip() for row in self.rows} if path_column else set()
+        which = "all folds" if part.fold is None else f"fold {part.fold}"
+        about = SetPart(self.name, which, (self.table,), frozenset(listed - own))
         labels = _sorted(row.cells[self.label_column] for row in self.rows)
         return LabelledSet(about, labels, False, tuple(recordings))

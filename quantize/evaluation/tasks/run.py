@@ -178,14 +178,15 @@ def evaluate_aqa(run: TaskRun) -> tuple[dict[str, Any], list[AnsweredQuestion]]:
 def check_unheard(bundles: Sequence[Bundle], recordings: Sequence[TaskRecording], about: SetPart) -> None:
     """Refuse a part of a set that a bundle says it was trained on.
 
-    Names are compared without folders and suffixes: the same recording lies in other places in other collections.
+    Names are compared without folders and suffixes: the same recording lies in other places in other collections. A
+    path that the set lists in another part is that recording, and none of this part.
 
     Raises:
         UsageError: some of its recordings are among those.
         DataError: the bundle's list of its training recordings cannot be used.
     """
     for bundle in bundles:
-        stems = {PurePosixPath(file).stem for file in attributions_of(bundle)}
+        stems = {PurePosixPath(file).stem for file in attributions_of(bundle) if file not in about.others}
         heard = sorted({recording.name for recording in recordings if recording.stems & stems})
         if heard:
             raise UsageError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edge_aac.audio.windows import Window
@@ -9,12 +11,13 @@ from edge_aac.errors import DataError
 from edge_aac.models.contract import Description, Latency, ScoredCaption
 from edge_aac.records import Caption, Event, Record, TimeSpan, rfc3339
 from edge_aac.streaming.building import RecordBuilder
+from edge_aac.streaming.channel_time import ChannelTime
 from edge_aac.streaming.counters import Counters, LatencyLog
 from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.gate import ScoreGate
 from edge_aac.streaming.outlet import Delivery
-from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher
+from edge_aac.streaming.publishing import DescriptionPublisher
 from tests.edge_aac.fakes import MODEL, FakeModel, scored
 
 _RATE = 16_000
@@ -109,6 +112,28 @@ def test_the_caption_that_opens_an_event_names_it() -> None:
     # A caption comes before the event that it opens.
     kinds = [(type(record).__name__, record.event) for record in bench.records if isinstance(record, (Caption, Event))]
     assert kinds.index(("Caption", 1)) < kinds.index(("Event", 1))
+
+
+def _label(text: str, cosine: float, direction: float) -> ScoredCaption:
+    """A label that a dual encoder compares: it is ranked, however far it is from the window."""
+    return replace(scored(text, cosine, direction), log_likelihood=None, similarity=cosine)
+
+
+def test_labels_that_are_compared_are_heard_only_where_they_are_near() -> None:
+    """A dual encoder ranks all of its labels in every window."""
+    bench = _Bench(EventRules())
+    rain, dog = _label("rain", 0.6, 0), _label("dog", 0.05, 90)
+    for _ in range(3):
+        bench.hear(rain, dog)
+    bench.hear(replace(dog, hybrid=0.5), replace(rain, hybrid=0.45))
+    assert [event.state for event in bench.events if event.state == "end"] == [], "two at once go on"
+    for _ in range(8):
+        bench.hear(replace(dog, hybrid=0.7), replace(rain, hybrid=0.1))
+    assert [(event.caption, event.state) for event in bench.events if event.state != "update"] == [
+        ("rain", "start"),
+        ("dog", "start"),
+        ("rain", "end"),
+    ]
 
 
 def test_what_only_the_last_window_has_is_published_at_the_end() -> None:

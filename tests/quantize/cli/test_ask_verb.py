@@ -193,6 +193,40 @@ def test_answers_that_tell_of_speech_are_marked_or_withheld(
         assert (code, found) == (0, [])
 
 
+def test_a_stream_is_asked_in_every_window_or_with_every_event(bundles: Path, tmp_path: Path) -> None:
+    sound = write_wav(tmp_path / "long.wav", noise(14.0))
+    limits = ("--bundle", bundles / "pengi", "--max-length", "4", "--format", "json", "--hop", "2")
+    asks = ("--ask", "is it rain?", "--ask", "event")
+    done = run_edge_aac("stream", "--device", f"file:{sound}", *limits, *asks, "--ask-every", "window")
+    assert done.returncode == 0, done.stderr
+    answers = [record for record in records(done.stdout) if record["schema"] == "edge-aac/answer/1"]
+    assert [(one["task"], one["start_s"]) for one in answers] == [
+        (task, start_s) for start_s in (0.0, 2.0, 4.0) for task in ("question", "event")
+    ]
+    assert set(answers[0]) == ANSWER_FIELDS | FILE_TIMES | {"task"}
+    assert answers[0]["prompt"] == "question: is it rain?" and answers[0]["end_s"] == 10.0
+    done = run_edge_aac("stream", "--device", f"file:{sound}", *limits, *asks, "--events")
+    assert done.returncode == 0, done.stderr
+    found = records(done.stdout)
+    started = [one["event"] for one in found if one["schema"] == "edge-aac/event/1" and one["state"] == "start"]
+    asked = [one["event"] for one in found if one["schema"] == "edge-aac/answer/1"]
+    assert started and asked[::2] == asked[1::2] and set(asked) <= set(started)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "words", "match"),
+    [
+        (DEFAULT_BUNDLE, "is it rain?", "ask means nothing to the bundle everyday"),
+        ("clapcap", "is it rain?", "takes no prompts"),
+        ("pengi", " ", "the prompt is empty"),
+    ],
+)
+def test_what_a_stream_cannot_be_asked(bundles: Path, sound: Path, bundle: str, words: str, match: str) -> None:
+    named = bundle if bundle == DEFAULT_BUNDLE else bundles / bundle
+    done = run_edge_aac("stream", "--device", f"file:{sound}", "--bundle", named, "--ask", words)
+    assert (done.returncode, done.stdout) == (78, "") and match in done.stderr
+
+
 def test_channels_of_longer_sound_are_asked_one_by_one(
     bundles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -273,6 +273,20 @@ def test_a_bundle_trained_on_the_part_is_refused(tmp_path: Path) -> None:
     assert call("--task", "classify", "--bundle", bundle, "--data", data, "--fold", 1).exit_code == 0
 
 
+def test_recordings_of_one_name_in_two_folds_are_two(tmp_path: Path) -> None:
+    data, bundle = tmp_path / "own", tmp_path / "bundle"
+    rows = [("night/storm.wav", "rain", 1), ("day/storm.wav", "rain", 2)]
+    for number, (name, *_) in enumerate(rows):
+        folders.write_sound(data / name, number)
+    folders.write_table(data / "clips.csv", ("file", "label", "fold"), rows)
+    shutil.copytree(open_bundle(DEFAULT_BUNDLE).folder, bundle)
+    (bundle / ATTRIBUTIONS).write_text("file,label\nnight/storm.wav,rain\n", encoding="utf-8")
+    arguments = ("--task", "classify", "--bundle", bundle, "--data", data, "--fold")
+    assert call(*arguments, 2).exit_code == 0
+    error = complaint(*arguments, 1)
+    assert isinstance(error, UsageError) and "was trained on 1 recordings" in str(error)
+
+
 def test_a_bundle_without_a_common_space_compares_its_captions(tmp_path: Path) -> None:
     data, bundle = folders.esc50_folder(tmp_path / "ESC-50"), tmp_path / "bundle"
     tiny_member(bundle, seed=3, rerank={"similarity": 0.0}, decoding={"candidates": 1})

@@ -24,7 +24,7 @@ from quantize.training.recipe import Recipe
 from quantize.training.sources import SceneSource
 from quantize.training.stored import EXAMPLES, TEACHER, StoredDataset, StoredExamples, StoredSignals
 from quantize.training.teacher import Teacher, TeacherSignals, joined
-from quantize.training.train import _STORED_EPOCH, Run, store_examples
+from quantize.training.train import STORED_EPOCH, Run, store_examples
 from tests.quantize.models.published_layout import refused
 from tests.quantize.training.distill_cases import RecordedProgress, small_teacher
 
@@ -83,7 +83,7 @@ def test_stored_examples_are_those_of_the_source(
 ) -> None:
     made = taught_recipe.stored
     train = replace(taught_recipe.train, seed=made.seed, scenes_per_epoch=made.count, captions_per_scene=made.captions)
-    fresh = scene_source.examples(None, train, _STORED_EPOCH, masked=False)
+    fresh = scene_source.examples(None, train, STORED_EPOCH, masked=False)
     assert len(stored.examples) == 12 and stored.examples.has_text_embeddings
     assert stored.examples.text_embedding_dim == sentence_embedder.dim
     for index, sample in enumerate(stored.examples.reader):

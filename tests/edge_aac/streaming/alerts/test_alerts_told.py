@@ -17,12 +17,13 @@ from edge_aac.records import Alert, Event, Record, TimeSpan, rfc3339
 from edge_aac.streaming.alerts.rules import AlertRule
 from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import ChannelSettings
+from edge_aac.streaming.channel_time import ChannelTime
 from edge_aac.streaming.counters import Counters, LatencyLog
 from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.events import EventTracker
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
 from edge_aac.streaming.privacy import PrivacyGate
-from edge_aac.streaming.publishing import ChannelTime, DescriptionPublisher
+from edge_aac.streaming.publishing import DescriptionPublisher
 from edge_aac.streaming.session import Session
 from edge_aac.timebase import SAMPLE_RATE
 from tests.edge_aac.fakes import MODEL, FakeModel, FakeSink, FakeSource, scored

@@ -1,0 +1,146 @@
+"""Dual encoders that hear clips of their own, such as CLAP, on a stream: each window is heard by its newest clip."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_aac import records
+from edge_aac.audio.windowed_sinc import SincResampler
+from edge_aac.audio.windows import Window
+from edge_aac.bundle.store import Bundle
+from edge_aac.engines.contract import EngineOptions
+from edge_aac.errors import ConfigError, DataError
+from edge_aac.models.clip_encoder import ClipEncoder
+from edge_aac.models.contract import (
+    CancelledError,
+    Description,
+    Latency,
+    ScoredCaption,
+    Undecoded,
+    Wanted,
+    not_cancelled,
+)
+from edge_aac.models.dual_encoder import DualEncoderManifest, chosen_labels
+from edge_aac.models.registry import check_choices
+from edge_aac.models.shared_space import unit
+from edge_aac.models.tokens import plain_text
+from edge_aac.timebase import SAMPLE_RATE
+
+Array = npt.NDArray[np.float32]
+
+
+class ClipWindows:
+    """Ranks labels by how close their texts lie to a window's newest clip, brought from 16 kHz to the bundle's rate.
+
+    What a window holds before its newest clip was in the windows before. Texts go to the bundle as they are written;
+    captions are the same in lower case, without punctuation.
+
+    Args:
+        bundle: of the kind dual_encoder, with a rule for clips.
+        options: backend and threads.
+        choices: ``labels`` and ``prompt`` other than the bundle's, None for its own.
+
+    Raises:
+        ConfigError: a choice is unusable, or neither the bundle nor the choices name labels.
+        InputMissingError, DataError, DeviceError: the bundle cannot be run here.
+    """
+
+    def __init__(self, bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any]) -> None:
+        self._manifest = manifest = chosen_labels(
+            bundle.manifest_of(DualEncoderManifest), check_choices(bundle, choices)
+        )
+        if not manifest.labels:
+            raise ConfigError(
+                f"the bundle {manifest.name} names no sounds of its own: give some, as labels in [captioner]"
+            )
+        self._encoder = ClipEncoder(bundle, options)
+        self._texts = manifest.texts()
+        written = [manifest.prompt.replace("{}", label) for label in manifest.labels]
+        self._embeddings = self._encoder.embed(written)
+
+    @property
+    def hears_sound(self) -> bool:
+        """See :class:`edge_aac.models.contract.SoundModel`."""
+        return True
+
+    @property
+    def identity(self) -> records.Model:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return self._encoder.identity
+
+    @property
+    def language(self) -> str:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return self._manifest.language
+
+    @property
+    def same_similarity(self) -> float:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return self._manifest.same_similarity
+
+    def describe(
+        self,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        cancelled: Callable[[], bool] = not_cancelled,
+    ) -> list[Description | DataError]:
+        """See :class:`edge_aac.models.contract.WindowModel`; nothing is random here, ``rngs`` are not used."""
+        described = self.describe_wanted(windows, rngs, lambda _number, _embedding: True, cancelled)
+        return [found for found in described if not isinstance(found, Undecoded)]
+
+    def describe_wanted(
+        self,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        wanted: Wanted,
+        cancelled: Callable[[], bool] = not_cancelled,
+    ) -> list[Description | DataError | Undecoded]:
+        """See :class:`edge_aac.models.contract.SelectiveModel`; little is saved, since ranking costs little."""
+        return [self._described(window, number, wanted, cancelled) for number, window in enumerate(windows)]
+
+    def embed(self, texts: Sequence[str]) -> Array:
+        """See :class:`edge_aac.models.contract.WindowModel`."""
+        return self._encoder.embed(texts)
+
+    def _described(
+        self, window: Window, number: int, wanted: Wanted, cancelled: Callable[[], bool]
+    ) -> Description | DataError | Undecoded:
+        if cancelled():
+            raise CancelledError
+        started = time.perf_counter()
+        try:
+            embedding = unit(self._encoder.embed_clip(self._newest_clip(window)))
+        except DataError as error:
+            wanted(number, np.full(self._manifest.embedding_size, np.nan, np.float32))
+            return error
+        encode_ms = 1e3 * (time.perf_counter() - started)
+        if not wanted(number, embedding):
+            return Undecoded(embedding, Latency(encode_ms, 0.0, 0.0))
+        started = time.perf_counter()
+        cosines = (self._embeddings @ embedding).tolist()
+        ranked = [
+            ScoredCaption(plain_text(text), cosine, None, cosine, row)
+            for text, cosine, row in zip(self._texts, cosines, self._embeddings, strict=True)
+        ]
+        ranked.sort(key=lambda caption: (-caption.hybrid, caption.text))
+        rerank_ms = 1e3 * (time.perf_counter() - started)
+        return Description(ranked, embedding, len(ranked), Latency(encode_ms, 0.0, rerank_ms))
+
+    def _newest_clip(self, window: Window) -> Array:
+        if window.waveform is None:
+            raise DataError("this window comes without its sound, which a bundle that hears clips needs")
+        if not np.isfinite(window.waveform).all():
+            raise DataError("the sound holds what is no number: check its source")
+        resampler = SincResampler(SAMPLE_RATE, self._manifest.sample_rate)
+        sound = np.concatenate([resampler.accept(window.waveform[:, None]), resampler.flush()])
+        samples = self._encoder.clip.samples
+        if len(sound) >= samples:
+            return np.ascontiguousarray(sound[-samples:, 0])
+        cutter = self._encoder.cutter()
+        (clip,) = [*cutter.push(sound), *cutter.flush()]
+        return clip.waveform

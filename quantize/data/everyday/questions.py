@@ -1,0 +1,351 @@
+"""Questions about events whose answers follow from the events: what a model that is asked about sound learns from.
+
+A question is made only where its answer is certain. Of a sound that may be heard, for something nearly like it is, or
+because a sound is there that nobody knows, it is not asked whether it is there. Answers are short and always worded in
+the same way, so that they can be compared word by word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from quantize.data.captions import pick
+from quantize.data.everyday.events import SURE, HeardEvent
+from quantize.data.everyday.lexicon import Lexicon
+
+Kind: TypeAlias = Literal[
+    "presence", "which", "count", "sounds", "first", "order", "before", "after", "loudness", "duration", "events"
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+YES, NO, NOTHING = "yes", "no", "nothing"
+APART_S = 0.5
+"""One sound begins before another, or lasts longer, where it does so by this much at least."""
+LOUDER_DB = 6.0
+"""One sound is louder than another from this difference of their mean levels on."""
+LONGER = 1.5
+"""One sound lasts longer than another from this factor of their lengths on."""
+MAX_COUNT = 6
+"""Greatest number of single sounds that is asked for: beyond it counts are not heard for sure."""
+EVENTS, SOUNDS = "what is heard?", "how many different sounds are there?"
+PRESENCE, WHICH = "is there {}?", "which of: {}?"
+"""Questions that have a task of their own in a bundle."""
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
+
+_CHOICES = 3
+_ABSENT_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its answer.
+
+    Attributes:
+        kind: what it is about.
+        text: the question.
+        answer: the answer.
+        sounds: names of the sounds that it speaks of, in its order.
+    """
+
+    kind: Kind
+    text: str
+    answer: str
+    sounds: tuple[str, ...] = ()
+
+
+def named(lexicon: Lexicon, sound: str) -> str:
+    """How answers, and most questions, call a sound: "a dog barking"; no two are called alike."""
+    clauses = lexicon[sound].clauses
+    clause = next((one for one in clauses if not one.verb.startswith("be ")), clauses[0])
+    return f"{clause.subject} {clause.gerund}"
+
+
+class Scene:
+    """What is certain of the events of a window.
+
+    Args:
+        lexicon: the sounds.
+        events: in any order.
+
+    Attributes:
+        known: whether every event is one of the lexicon's sounds for sure.
+    """
+
+    def __init__(self, lexicon: Lexicon, events: Sequence[HeardEvent]) -> None:
+        self.lexicon = lexicon
+        self._possible = {belief.sound for event in events for belief in event.beliefs}
+        self._events: dict[str, list[HeardEvent]] = {}
+        self.known = True
+        for event in sorted(events, key=lambda event: (event.start_s, event.end_s)):
+            sound = event.named(SURE)
+            if sound is None:
+                self.known = False
+            else:
+                self._events.setdefault(sound, []).append(event)
+
+    @property
+    def sounds(self) -> tuple[str, ...]:
+        """The sounds, each once, in the order in which they begin."""
+        return tuple(self._events)
+
+    @property
+    def apart(self) -> bool:
+        """Whether no two sounds may be one: none is an example of another."""
+        related = self.lexicon.names.related
+        return not any(related(one, other) for one in self.sounds for other in self.sounds if one != other)
+
+    def alone(self, sound: str) -> bool:
+        """Whether nothing else may be an example of this sound, or what it is an example of."""
+        related = self.lexicon.names.related
+        above = self.lexicon.names.ancestors(sound)
+        return not any(related(sound, other) for other in self._possible if other != sound and other not in above)
+
+    def absent(self, sound: str) -> bool:
+        """Whether a sound is surely not heard."""
+        return self.known and not any(self.lexicon.names.related(sound, other) for other in self._possible)
+
+    def start_s(self, sound: str) -> float:
+        """When it begins."""
+        return min(event.start_s for event in self._events[sound])
+
+    def end_s(self, sound: str) -> float:
+        """When it ends for the last time."""
+        return max(event.end_s for event in self._events[sound])
+
+    def level_db(self, sound: str) -> float:
+        """Its level where it is loudest, dBFS."""
+        return max(event.level_db for event in self._events[sound])
+
+    def seconds(self, sound: str) -> float:
+        """For how long it is heard in all."""
+        total = until = 0.0
+        for event in self._events[sound]:
+            total += max(0.0, event.end_s - max(event.start_s, until))
+            until = max(until, event.end_s)
+        return total
+
+    def count(self, sound: str) -> int | None:
+        """How many single ones are heard; None where that is not known."""
+        events = self._events[sound]
+        if self.lexicon[sound].burst_s is None or not self.known or not self.alone(sound):
+            return None
+        until = 0.0
+        for event in events:
+            if event.count is None or event.several or event.start_s < until:
+                return None
+            until = event.end_s
+        total = sum(event.count or 0 for event in events)
+        return total if 1 <= total <= MAX_COUNT else None
+
+
+Maker: TypeAlias = Callable[[Scene, np.random.Generator], Question | None]
+
+
+def questions(
+    lexicon: Lexicon, events: Sequence[HeardEvent], rng: np.random.Generator, count: int
+) -> tuple[Question, ...]:
+    """Questions about events, as many of different kinds as there are; the same for the same generator.
+
+    Args:
+        lexicon: the sounds and their words.
+        events: what is heard in a window; none where nothing is.
+        rng: draws kinds, sounds and wording.
+        count: most questions.
+
+    Returns:
+        At most ``count``; a kind comes again only where all others that can be asked were.
+    """
+    scene = Scene(lexicon, events)
+    found: list[Question] = []
+    for _ in range(count):
+        before = len(found)
+        for kind in rng.permutation(len(KINDS)):
+            made = MAKERS[KINDS[int(kind)]](scene, rng)
+            if made is not None and made not in found:
+                found.append(made)
+            if len(found) == count:
+                return tuple(found)
+        if len(found) == before:
+            break
+    return tuple(found)
+
+
+def _said(lexicon: Lexicon, sound: str, rng: np.random.Generator) -> str:
+    """A sound within a question: mostly as in answers, else by another of its subjects and verbs."""
+    if rng.random() < 0.5:
+        return named(lexicon, sound)
+    single = [one for one in lexicon[sound].clauses if not one.several and not one.verb.startswith("be ")]
+    if not single:
+        return named(lexicon, sound)
+    clause = single[int(rng.integers(len(single)))]
+    return f"{clause.subject} {clause.gerund}"
+
+
+def _absent_sounds(scene: Scene, rng: np.random.Generator, count: int) -> list[str]:
+    """Sounds that are surely not heard, none an example of another; fewer where few are found."""
+    names, found = sorted(scene.lexicon.sounds), list[str]()
+    for _ in range(_ABSENT_TRIES):
+        name = names[int(rng.integers(len(names)))]
+        related = scene.lexicon.names.related
+        if scene.absent(name) and not any(related(name, other) for other in found):
+            found.append(name)
+        if len(found) == count:
+            break
+    return found
+
+
+def _pair(scene: Scene, rng: np.random.Generator) -> tuple[str, str] | None:
+    """Two sounds that are heard and cannot be one, in any order."""
+    single = [sound for sound in scene.sounds if scene.alone(sound)]
+    if len(single) < 2:
+        return None
+    one, other = rng.permutation(len(single))[:2]
+    return single[int(one)], single[int(other)]
+
+
+def _presence(scene: Scene, rng: np.random.Generator) -> Question | None:
+    lexicon = scene.lexicon
+    if rng.random() < 0.5:
+        if not scene.sounds:
+            return None
+        sound = scene.sounds[int(rng.integers(len(scene.sounds)))]
+        above = lexicon.names.ancestors(sound)
+        if above and rng.random() < 0.25:
+            sound = above[int(rng.integers(len(above)))]
+        answer = YES
+    else:
+        found = _absent_sounds(scene, rng, 1)
+        if not found:
+            return None
+        sound, answer = found[0], NO
+    text = pick((PRESENCE, PRESENCE, "can you hear {}?"), rng).format(_said(lexicon, sound, rng))
+    return Question("presence", text, answer, (sound,))
+
+
+def _which(scene: Scene, rng: np.random.Generator) -> Question | None:
+    if not scene.sounds:
+        return None
+    sound = scene.sounds[int(rng.integers(len(scene.sounds)))]
+    others = _absent_sounds(scene, rng, _CHOICES - 1)
+    if len(others) < _CHOICES - 1:
+        return None
+    choices = [sound, *others]
+    choices = [choices[int(place)] for place in rng.permutation(_CHOICES)]
+    listed = ", ".join(named(scene.lexicon, choice) for choice in choices)
+    return Question("which", WHICH.format(listed), named(scene.lexicon, sound), tuple(choices))
+
+
+def _count(scene: Scene, rng: np.random.Generator) -> Question | None:
+    counted = [sound for sound in scene.sounds if scene.count(sound) is not None]
+    if not counted:
+        return None
+    sound = counted[int(rng.integers(len(counted)))]
+    number = scene.count(sound)
+    assert number is not None
+    text = f"how many times do you hear {named(scene.lexicon, sound)}?"
+    return Question("count", text, NUMBERS[number], (sound,))
+
+
+def _sounds(scene: Scene, rng: np.random.Generator) -> Question | None:
+    del rng
+    if not scene.known or not scene.apart:
+        return None
+    return Question("sounds", SOUNDS, NUMBERS[len(scene.sounds)]) if len(scene.sounds) < len(NUMBERS) else None
+
+
+def _events(scene: Scene, rng: np.random.Generator) -> Question | None:
+    del rng
+    if not scene.known or len(scene.sounds) > _CHOICES:
+        return None
+    return Question("events", EVENTS, ", ".join(named(scene.lexicon, sound) for sound in scene.sounds) or NOTHING)
+
+
+def _first(scene: Scene, rng: np.random.Generator) -> Question | None:
+    del rng
+    sounds = scene.sounds
+    if not scene.known or not scene.apart or len(sounds) < 2:
+        return None
+    if scene.start_s(sounds[1]) < scene.start_s(sounds[0]) + APART_S:
+        return None
+    return Question("first", "what is heard first?", named(scene.lexicon, sounds[0]))
+
+
+def _order(scene: Scene, rng: np.random.Generator) -> Question | None:
+    pair = _pair(scene, rng)
+    if pair is None or abs(scene.start_s(pair[0]) - scene.start_s(pair[1])) < APART_S:
+        return None
+    one, other = (named(scene.lexicon, sound) for sound in pair)
+    answer = one if scene.start_s(pair[0]) < scene.start_s(pair[1]) else other
+    return Question("order", f"which begins first, {one} or {other}?", answer, pair)
+
+
+def _before(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Of sounds in turn: one is over before the other begins."""
+    pair = _pair(scene, rng)
+    if pair is None:
+        return None
+    one, other = pair
+    earlier, later = scene.end_s(one) <= scene.start_s(other), scene.end_s(other) <= scene.start_s(one)
+    if not earlier and not later:
+        return None
+    text = f"is {named(scene.lexicon, one)} heard before {named(scene.lexicon, other)}?"
+    return Question("before", text, YES if earlier else NO, pair)
+
+
+def _after(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """What begins after a sound is over, of several, where that is one sound, or nothing."""
+    if not scene.known or not scene.apart or len(scene.sounds) < 2:
+        return None
+    sound = scene.sounds[int(rng.integers(len(scene.sounds)))]
+    after = [other for other in scene.sounds if other != sound and scene.start_s(other) >= scene.end_s(sound)]
+    # What goes on, or comes again, while and after the sound is heard is neither after it nor not.
+    unclear = [
+        other
+        for other in scene.sounds
+        if other != sound and other not in after and scene.end_s(other) > scene.end_s(sound)
+    ]
+    if len(after) > 1 or unclear:
+        return None
+    answer = named(scene.lexicon, after[0]) if after else NOTHING
+    return Question("after", f"what is heard after {named(scene.lexicon, sound)}?", answer, (sound,))
+
+
+def _loudness(scene: Scene, rng: np.random.Generator) -> Question | None:
+    pair = _pair(scene, rng)
+    if pair is None or abs(scene.level_db(pair[0]) - scene.level_db(pair[1])) < LOUDER_DB:
+        return None
+    one, other = (named(scene.lexicon, sound) for sound in pair)
+    answer = one if scene.level_db(pair[0]) > scene.level_db(pair[1]) else other
+    return Question("loudness", f"which is louder, {one} or {other}?", answer, pair)
+
+
+def _duration(scene: Scene, rng: np.random.Generator) -> Question | None:
+    pair = _pair(scene, rng)
+    if pair is None:
+        return None
+    first, second = (scene.seconds(sound) for sound in pair)
+    if max(first, second) < max(LONGER * min(first, second), min(first, second) + APART_S):
+        return None
+    one, other = (named(scene.lexicon, sound) for sound in pair)
+    text = f"which lasts longer, {one} or {other}?"
+    return Question("duration", text, one if first > second else other, pair)
+
+
+MAKERS: dict[Kind, Maker] = {
+    "presence": _presence,
+    "which": _which,
+    "count": _count,
+    "sounds": _sounds,
+    "first": _first,
+    "order": _order,
+    "before": _before,
+    "after": _after,
+    "loudness": _loudness,
+    "duration": _duration,
+    "events": _events,
+}
+"""Makes a question of each kind, or None where none can be asked."""
