@@ -65,7 +65,7 @@ class AudibleEnergy:
         # What is no number makes the sum none; one of numbers beyond all sound does not spoil it, seen more closely.
         bad: npt.NDArray[np.bool_] | None = None
         if not math.isfinite(float(sound.sum())):
-            bad = ~np.isfinite(sound).all(axis=1)
+            bad = np.asarray(~np.isfinite(sound).all(axis=1))
             sound = np.where(bad[:, None], 0.0, sound)
         weighted = self._weighted(sound)
         energies = np.square(weighted, out=weighted).sum(axis=1)

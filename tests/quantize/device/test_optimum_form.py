@@ -1,4 +1,4 @@
-"""The INT8 form of a text tower that optimum makes: made, measured beside ours, and left out where it cannot be made."""
+"""The INT8 form of a text tower that optimum makes: made, measured beside ours, left out where it cannot be made."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 from edge_aac.bundle.store import open_bundle
 from edge_aac.models.seq2seq import Captioner
-from quantize.device.kinds import captioners
 from quantize.device.build import BuildOptions
 from quantize.device.cpu import forms as cpu_forms
 from quantize.device.cpu.optimum_form import optimum_int8
 from quantize.device.gate import lowest_cosine
+from quantize.device.kinds import captioners
 from quantize.device.places import parent_of
 from quantize.device.timing import Timing
 from tests.quantize.device.build_cases import SMALL, built, precisions
@@ -82,8 +82,10 @@ def test_weights_beside_the_graph_stay_beside_it(folder: Path, tmp_path: Path) -
     (tmp_path / "made").mkdir()
     output = tmp_path / "made" / "form.onnx"
     files = optimum_int8(parent, output)
-    assert [file.name for file in files] == ["form.onnx", "form.onnx.data"] == sorted(
-        file.name for file in output.parent.iterdir()
+    assert (
+        [file.name for file in files]
+        == ["form.onnx", "form.onnx.data"]
+        == sorted(file.name for file in output.parent.iterdir())
     )
     texts = {"token_ids": np.array([[5, 6, 7, 8, 9]]), "attention_mask": np.ones((1, 5), np.int64)}
     want, have = (run(path, texts)["embedding"] for path in (parent, output))
