@@ -103,7 +103,7 @@ def _product(file: OnnxFile, node: NodeProto, layer: Layer) -> list[NodeProto]:
     ]
     bias = node.input[2:]
     made = f"{layer.result}/product" if bias else layer.result
-    sizes = {"K": layer.inner, "N": layer.outer, "bits": BITS, "block_size": BLOCK, "accuracy_level": 4}
+    sizes: dict[str, Any] = {"K": layer.inner, "N": layer.outer, "bits": BITS, "block_size": BLOCK, "accuracy_level": 4}
     product = helper.make_node("MatMulNBits", inputs, [made], f"{made}/MatMulNBits", domain="com.microsoft", **sizes)
     return [product, helper.make_node("Add", [made, *bias], [layer.result])] if bias else [product]
 
