@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def _captioner(bundle: str, way: Way) -> Captioner:
     return Captioner.open(bundle, EngineOptions(threads=1), number, Choices(first_candidates=first or number))
 
 
-def interleaved(models: dict[Way, WindowModel], windows: Sequence[Window], seed: int) -> dict[Way, Draws]:
+def interleaved(models: Mapping[Way, WindowModel], windows: Sequence[Window], seed: int) -> dict[Way, Draws]:
     """Every window in every way before the next one comes, in an order drawn anew for each window."""
     order = np.random.default_rng(seed)
     draws = {way: Draws() for way in models}
