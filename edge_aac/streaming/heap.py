@@ -7,7 +7,6 @@ stream its resident memory grows by megabytes of which little is in use. ``mallo
 from __future__ import annotations
 
 import ctypes
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -42,7 +41,6 @@ def opening_heap() -> Iterator[None]:
     finally:
         mallopt(_M_MMAP_THRESHOLD, _RUNNING_MMAP_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _RUNNING_TRIM_BYTES)
-        gc.collect()  # what building classes, schemas and options has left in circles
         trim_heap()
 
 
