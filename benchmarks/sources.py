@@ -162,6 +162,7 @@ def compared(results: dict[int, dict[str, Any]]) -> dict[str, Any]:
             "resident_mb": round(result["resident_mb"], 1),
             "mb_a_source_more": round((result["resident_mb"] - one["resident_mb"]) / max(1, count - 1), 2),
             "windows": result["windows"],
+            "skipped": result["skipped"],
             "captions_other_than_with_most_sources": sum(caption != other for caption, other in pairs),
         }
     return table

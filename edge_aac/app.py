@@ -43,6 +43,7 @@ from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.clips.saving import open_clips
 from edge_aac.streaming.clips.settings import ClipSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
+from edge_aac.streaming.heap import opening_heap
 from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.streaming.load import heat_watch
 from edge_aac.streaming.load_settings import LoadSettings
@@ -149,7 +150,8 @@ def _opened(
     wait: bool,
 ) -> Running:
     """Everything opened and put together; see :func:`run_stream` for what it raises."""
-    model = open_model(settings.get(CaptionerSettings))
+    with opening_heap():
+        model = open_model(settings.get(CaptionerSettings))
     overrides = Overrides.load(state_folder() / OVERRIDES_FILE)
     if not takes_commands(configured_sinks(settings)):
         # Nobody could end a pause.

@@ -62,15 +62,14 @@ class AudibleEnergy:
             The sum of squares of each block, NaN where a sample is no number, float64, shape (n,).
         """
         sound = blocks.astype(np.float64, copy=False)
-        # What is no number makes the sum none; one of numbers beyond all sound does not spoil it, seen more closely.
-        bad: npt.NDArray[np.bool_] | None = None
+        # One sample that is no number makes the sum none.
+        bad = np.zeros(len(sound), bool)
         if not math.isfinite(float(sound.sum())):
             bad = np.asarray(~np.isfinite(sound).all(axis=1))
             sound = np.where(bad[:, None], 0.0, sound)
         weighted = self._weighted(sound)
         energies = np.square(weighted, out=weighted).sum(axis=1)
-        if bad is not None:
-            energies[bad] = np.nan
+        energies[bad] = np.nan
         return np.asarray(energies, dtype=np.float64)
 
     def last(self, samples: npt.NDArray[np.float32]) -> float:

@@ -7,9 +7,41 @@ stream its resident memory grows by megabytes of which little is in use. ``mallo
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 INTERVAL_S = 600.0
+
+# Of mallopt, in malloc.h of glibc.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_OPENING_MMAP_BYTES = 128 * 1024
+"""glibc's own limit before it has grown by what was freed."""
+_RUNNING_MMAP_BYTES, _RUNNING_TRIM_BYTES = 16 << 20, 32 << 20
+"""Beyond what a run of a small graph takes and frees again: each of its pages would be cleared anew."""
+_ARENAS = 2
+"""Heaps that threads share, in place of one each: their free memory serves the others."""
+
+
+@contextmanager
+def opening_heap() -> Iterator[None]:
+    """While something large is opened, blocks of 128 KB and more get pages of their own, and these are given back as
+    soon as they are freed: what ONNX Runtime unpacks and lays out anew leaves no holes between what stays.
+
+    For good, threads share two heaps. Nothing of it happens where the C library is not glibc.
+    """
+    mallopt: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None or not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"):
+        yield
+        return
+    mallopt(_M_ARENA_MAX, _ARENAS)
+    mallopt(_M_MMAP_THRESHOLD, _OPENING_MMAP_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _OPENING_MMAP_BYTES)
+    try:
+        yield
+    finally:
+        mallopt(_M_MMAP_THRESHOLD, _RUNNING_MMAP_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _RUNNING_TRIM_BYTES)
+        trim_heap()
 
 
 def trim_heap() -> None:

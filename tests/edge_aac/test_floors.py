@@ -108,6 +108,31 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert not set(report["loaded"]) & (heavy | _BUILD_TIME)  # type: ignore[call-overload]
 
 
+def test_help_reads_no_source() -> None:
+    report = _fresh(_RUN_VERB, json.dumps(["--help"]))
+    assert not set(report["loaded"]) & {"inspect", "dis", "typer", "pydantic"}  # type: ignore[call-overload]
+
+
+_IMPORT_SERVICE = """
+import json, sys
+import edge_aac.app
+from edge_aac.records import Caption, Clip, Labels
+from edge_aac.streaming.settings import StreamSettings
+
+built = [model.__name__ for model in (Caption, Clip, Labels, StreamSettings) if model.__pydantic_complete__]
+print(json.dumps({"loaded": sorted(sys.modules), "built": built}))
+"""
+
+
+def test_a_stream_loads_and_builds_nothing_that_it_may_never_use() -> None:
+    report = _fresh(_IMPORT_SERVICE)
+    loaded = set(report["loaded"])  # type: ignore[call-overload]
+    assert "edge_aac.models.seq2seq" in loaded, "or the test looks at nothing"
+    others = {"edge_aac.models.ensemble", "edge_aac.service.http_server", "http.server", "statistics", "onnxruntime"}
+    assert not loaded & others
+    assert report["built"] == [], "the schemas of models are built when they are first used"
+
+
 @pytest.mark.parametrize("path", sorted(_PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(_PACKAGE)))
 def test_no_import_goes_up(path: Path) -> None:
     imported = set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,3 +33,36 @@ def test_pages_between_blocks_in_use_are_given_back() -> None:
     trim_heap()
     assert before - _resident_bytes() > 20 << 20
     assert all(block.all() for block in kept)
+
+
+_FREED_WHILE_OPENING = """
+import os
+from edge_aac.streaming.heap import opening_heap
+
+def resident():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20
+
+large = bytearray(24 << 20)
+del large  # from now on glibc would keep blocks of less in the heap
+with opening_heap():
+    before = resident()
+    blocks = [b"x" * 250_000 for _ in range(200)]
+    grown = resident() - before
+    kept = blocks[::2]
+    del blocks
+    left = resident() - before
+blocks = [b"x" * 250_000 for _ in range(200)]
+end = blocks.pop()
+del blocks  # what a run frees stays in the heap, for the next run
+print(grown, left, resident() - before)
+"""
+
+
+def test_what_is_freed_while_something_is_opened_is_given_back_at_once() -> None:
+    command = [sys.executable, "-c", _FREED_WHILE_OPENING]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
+    grown, left, after = (int(mebibytes) for mebibytes in told)
+    assert grown > 45
+    assert left < 30, "half of them are in use"
+    assert after > left + 15
