@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.instructions import __main__ as program
 from benchmarks.instructions.__main__ import compared
 from benchmarks.instructions.counting import count, read_counts
 from benchmarks.instructions.loops import loops
@@ -81,3 +82,19 @@ def test_without_valgrind_one_sentence_says_what_is_missing(tmp_path: Path, monk
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DeviceError, match="apt install valgrind"):
         count()
+
+
+def test_it_fails_where_a_bound_is_exceeded_on_the_processor_that_it_was_counted_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = {name: 1000 for ratio in ratios() for name in (ratio.loop, ratio.over)}
+    monkeypatch.setattr(program, "count", lambda: counts | {"ring of 60 s": 30_000})
+    monkeypatch.setattr("sys.argv", ["benchmarks.instructions"])
+    monkeypatch.setattr(program.platform, "machine", lambda: "x86_64")
+    with pytest.raises(SystemExit, match="1"):
+        program.main()
+    told = capsys.readouterr()
+    assert told.out.count("DEARER") >= 1 and "became dearer" in told.err
+    monkeypatch.setattr(program.platform, "machine", lambda: "aarch64")
+    program.main()
+    assert "nothing fails on aarch64" in capsys.readouterr().out

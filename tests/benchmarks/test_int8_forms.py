@@ -17,10 +17,10 @@ from edge_aac.bundle.store import Bundle, open_bundle  # noqa: E402
 from edge_aac.errors import DeviceError  # noqa: E402
 from edge_aac.models.seq2seq import Captioner  # noqa: E402
 from quantize.device.build import BuildOptions  # noqa: E402
-from quantize.device.check_windows import check_windows  # noqa: E402
 from quantize.device.cpu import forms as cpu_forms  # noqa: E402
 from quantize.device.kinds import captioners  # noqa: E402
 from tests.quantize.device.build_cases import FASTER, SLOWER, built, exported_bundle  # noqa: E402
+from tests.quantize.device.shared_work import compute_once, few_windows  # noqa: E402
 
 
 def scores(single: float, f1: float, order: float) -> dict[str, Any]:
@@ -48,7 +48,8 @@ def test_what_is_lost_is_the_mean_over_the_seeds_in_points() -> None:
 @pytest.fixture
 def built_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     """The built-in bundle with an INT8 form of every graph in front."""
-    windows = check_windows(4)
+    compute_once(monkeypatch)
+    windows = few_windows(4)
     monkeypatch.setattr(captioners, "check_windows", lambda: windows)
     monkeypatch.setattr(cpu_forms, "timing", lambda *_: FASTER)
     folder = exported_bundle(tmp_path / "bundle")

@@ -24,6 +24,7 @@ from quantize.models.config import (  # noqa: E402
 from quantize.models.sentence_embedder import SentenceEmbedder, load_sentence_embedder  # noqa: E402
 from quantize.training.recipe import Recipe, load_recipe  # noqa: E402
 from quantize.training.settings import Folds  # noqa: E402
+from tests.made_once import made_once  # noqa: E402
 from tests.quantize.models.published_layout import reference  # noqa: E402
 
 if TYPE_CHECKING:
@@ -83,6 +84,21 @@ def captioner_folder() -> Path:
 def instructor_folder() -> Path:
     """The reference INSTRUCTOR, or the one that the environment names."""
     return reference("EDGE_AAC_REFERENCE_INSTRUCTOR", "instructor_tiny")
+
+
+@pytest.fixture(scope="session")
+def published(captioner_folder: Path, instructor_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reference model in its published layout, converted; what that told stands in ``lines`` beside it."""
+    from quantize.bundles.convert import convert_published, provenance_of
+    from quantize.models.decoder_tokenizer import NUMBERED
+
+    def convert(folder: Path) -> None:
+        lines: list[str] = []
+        provenance = provenance_of(captioner_folder, instructor_folder, "published")
+        convert_published(captioner_folder, instructor_folder, NUMBERED, folder / "bundle", provenance, lines.append)
+        (folder / "lines").write_text("\n".join(lines), encoding="utf-8")
+
+    return made_once(tmp_path_factory, "published", convert) / "bundle"
 
 
 @pytest.fixture(scope="session")

@@ -20,10 +20,8 @@ from edge_aac.models.decoding import CandidateDecoder
 from edge_aac.models.encoding import memory_of
 from edge_aac.models.rerank import Reranker
 from edge_aac.models.tokens import load_tokenizer
-from quantize.bundles.convert import convert_published, provenance_of
 from quantize.models.beats import pool_padding
 from quantize.models.checkpoint import load_captioner_weights
-from quantize.models.decoder_tokenizer import NUMBERED
 from quantize.models.published_config import captioner_config_of
 from tests.system.command import CAPTION_FIELDS, FILE_TIMES, noise, records, run_edge_aac, write_wav
 
@@ -34,15 +32,12 @@ Expected = dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def bundle(captioner_folder: Path, instructor_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(published: Path) -> Bundle:
     """Converted once."""
-    output = tmp_path_factory.mktemp("parity") / "bundle"
-    lines: list[str] = []
-    provenance = provenance_of(captioner_folder, instructor_folder, "parity")
-    convert_published(captioner_folder, instructor_folder, NUMBERED, output, provenance, lines.append)
+    lines = (published.parent / "lines").read_text(encoding="utf-8").splitlines()
     measured = [line for line in lines if "max abs difference from torch" in line]
     assert [line.partition(":")[0] for line in measured] == ["encoder", "decoder", "text_embedder"]
-    return open_bundle(str(output))
+    return open_bundle(str(published))
 
 
 def _engine(bundle: Bundle, role: GraphRole) -> Engine:
@@ -126,7 +121,7 @@ def test_files_are_captioned(bundle: Bundle, tmp_path: Path) -> None:
     for record in captions:
         assert set(record) == CAPTION_FIELDS | FILE_TIMES
         assert record["candidates"] == 5
-        assert record["model"]["bundle"] == "parity"
+        assert record["model"]["bundle"] == "published"
         assert record["caption"]
 
 

@@ -24,6 +24,7 @@ from edge_aac.models.prompted import Answer, Prompted
 from edge_aac.models.registry import open_model
 from edge_aac.models.window_clips import newest_clip
 from quantize.bundles.prompted import PROMPTS, convert_prompted, prompted_provenance, prompted_source
+from tests.made_once import made_once
 from tests.quantize.models.audio_language_layout import CLIP_SAMPLES, RATE, write_clapcap, write_pengi
 from tests.quantize.models.published_layout import refused
 
@@ -40,7 +41,10 @@ def _converted(path: Path, output: Path) -> Path:
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the bundles pengi, without (a text tower) and clapcap."""
-    folder = tmp_path_factory.mktemp("prompted")
+    return made_once(tmp_path_factory, "prompted", _convert_all)
+
+
+def _convert_all(folder: Path) -> None:
     write_pengi(folder / "weights")
     (folder / "weights" / "configs" / "README.md").write_text("---\nlicense: mit\n---\n", encoding="utf-8")
     write_pengi(folder / "other", name="base_no_text_enc")
@@ -48,7 +52,6 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _converted(folder / "weights" / "configs" / "base.pth", folder / "pengi")
     _converted(folder / "other", folder / "without")
     _converted(folder / "clapcap-weights", folder / "clapcap")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 from edge_aac.bundle.store import DEFAULT_BUNDLE
 from edge_aac.cli import main
 from edge_aac.models.prompted import Answer, Prompted
+from tests.made_once import made_once
 from tests.quantize.models.audio_language_layout import CLIP_SAMPLES, RATE, write_clapcap, write_pengi
 from tests.system.command import FILE_TIMES, noise, records, run_edge_aac, write_wav
 
@@ -23,14 +24,16 @@ ANSWER_FIELDS = {"schema", "node", "source", "answer", "answers", "model", "late
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the bundles pengi and clapcap, made by the installed command."""
-    folder = tmp_path_factory.mktemp("ask")
+    return made_once(tmp_path_factory, "ask", _convert_both)
+
+
+def _convert_both(folder: Path) -> None:
     for name, write in (("pengi", write_pengi), ("clapcap", write_clapcap)):
         write(folder / "weights" / name)
         done = run_edge_aac("convert", folder / "weights" / name, "--output", folder / name)
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
         lines = done.stderr.splitlines()
         assert [line.partition(":")[0] for line in lines[-3:-1]] == ["decoder", "answers"], done.stderr
-    return folder
 
 
 @pytest.fixture

@@ -19,14 +19,14 @@ from edge_aac.engines.onnx_runtime import OnnxRuntimeEngine
 from edge_aac.engines.tensor_rt import engine as tensor_rt
 from quantize.device import build
 from quantize.device.build import BuildOptions
-from quantize.device.check_windows import check_windows
 from quantize.device.cpu import forms as cpu_forms
 from quantize.device.kinds import captioners, dual_encoders
 from quantize.device.tensorrt import forms as plan_forms
 from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan
 from quantize.graphs.calibration import Calibration, GraphCalibration, observe, write_calibration
 from quantize.graphs.sound_inputs import SoundInputs
-from tests.quantize.device.build_cases import FASTER, SMALL, SOME_LAYERS, built, exported_bundle
+from tests.quantize.device.build_cases import FASTER, SMALL, SOME_LAYERS, WINDOWS, built, exported_bundle
+from tests.quantize.device.shared_work import compute_once, few_windows
 
 
 @pytest.fixture
@@ -35,9 +35,15 @@ def folder(tmp_path: Path) -> Path:
     return exported_bundle(tmp_path / "bundle")
 
 
+@pytest.fixture(autouse=True)
+def computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions and captions of equal graphs are those of an earlier test in the same process."""
+    compute_once(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def windows() -> list[np.ndarray]:
-    return check_windows(4)
+    return few_windows(WINDOWS)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,7 @@ def small_build(windows: list[np.ndarray], tmp_path_factory: pytest.TempPathFact
     """A bundle whose smallest graph has an INT8 form: built once, to be copied by every test that changes it."""
     folder = exported_bundle(tmp_path_factory.mktemp("built") / "bundle")
     with pytest.MonkeyPatch.context() as patched:
+        compute_once(patched)
         _build_quickly(patched, windows)
         built(BuildOptions(str(folder), backend="onnxruntime", threads=1, leave=SMALL))
     return folder
@@ -78,7 +85,9 @@ def calibration(windows: list[np.ndarray]) -> Calibration:
         role: GraphCalibration(parent_sha256=parent.sha256, ranges=ranges.get(role, {}))
         for role, parent in parents.items()
     }
-    return Calibration(schema="edge-aac/calibration/1", method="minmax", windows=4, source="a test", graphs=graphs)
+    return Calibration(
+        schema="edge-aac/calibration/1", method="minmax", windows=WINDOWS, source="a test", graphs=graphs
+    )
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ from tests.quantize.device.build_cases import (
     SLOWER,
     SMALL,
     SOME_LAYERS,
+    WINDOWS,
     built,
     contents,
     precisions,
@@ -135,7 +136,7 @@ def test_recordings_calibrate_anew(
 
     monkeypatch.setattr(calibrating, "measure", some_layers)
     report, lines = built(BuildOptions(str(folder), recordings=recordings, backend="tensorrt", threads=1))
-    assert report.failure == "" and report.check_windows == 4 + 2
+    assert report.failure == "" and report.check_windows == WINDOWS + 2
     assert any("Each layer quantised alone" in line for line in lines), "the table is shown"
     bundle = open_bundle(str(folder))
     assert bundle.manifest.calibration is not None

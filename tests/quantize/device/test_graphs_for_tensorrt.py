@@ -13,7 +13,6 @@ import torch
 from onnx import TensorProto
 
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
-from quantize.bundles.convert import Provenance, convert_published
 from quantize.bundles.onnx_writer import write_onnx
 from quantize.device.check_windows import check_windows
 from quantize.graphs.attention import attentions
@@ -73,13 +72,6 @@ def _check(path: Path, folder: Path, fused: int, attended: int, reason: str = "j
 @pytest.mark.parametrize(("role", "fused", "attended"), [("encoder", 2, 2), ("decoder", 3, 6), ("text_embedder", 2, 2)])
 def test_the_shipped_bundle(role: str, fused: int, attended: int, tmp_path: Path) -> None:
     _check(open_bundle(DEFAULT_BUNDLE).folder / f"{role}.fp32.onnx", tmp_path, fused, attended)
-
-
-@pytest.fixture(scope="module")
-def published(captioner_folder: Path, instructor_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("published") / "bundle"
-    provenance = Provenance("published", "1", "unknown", ())
-    return convert_published(captioner_folder, instructor_folder, "numbered", folder, provenance, lambda line: None)
 
 
 @pytest.mark.parametrize(("role", "attended"), [("encoder", 5), ("decoder", None), ("text_embedder", 2)])

@@ -11,7 +11,6 @@ import pytest
 
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
-from quantize.bundles.convert import Provenance, convert_published
 from quantize.graphs.calibration import observe
 from quantize.graphs.calibration_windows import encoder_inputs
 from quantize.graphs.int8 import dynamic_int8, explicit_int8, half
@@ -83,14 +82,6 @@ def test_the_shipped_bundle_in_half(role: GraphRole, tmp_path: Path) -> None:
         assert cosine(want[name], have[name]) > 0.9999, name
     stays = {"logits", "embedding"}
     assert {n for n, array in have.items() if array.dtype == np.float32} == stays & have.keys()
-
-
-@pytest.fixture(scope="module")
-def published(captioner_folder: Path, instructor_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reference model in its published layout, converted."""
-    folder = tmp_path_factory.mktemp("published") / "bundle"
-    provenance = Provenance("published", "1", "unknown", ())
-    return convert_published(captioner_folder, instructor_folder, "numbered", folder, provenance, lambda line: None)
 
 
 def test_the_published_encoder_hears_the_same(published: Path, tmp_path: Path) -> None:

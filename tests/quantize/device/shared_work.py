@@ -1,0 +1,106 @@
+"""What builds of one process need again and again, computed once: sessions of equal graphs, captions by equal graphs.
+
+Every build of the built-in bundle opens graphs some forty times and captions the check windows with them seven times;
+most tests look at something else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from edge_aac.bundle.onnx_file import references
+from edge_aac.bundle.store import Bundle
+from edge_aac.engines.contract import TENSORRT, EngineOptions
+from edge_aac.engines.processor import saturates
+from edge_aac.engines.tensor_rt import engine as tensor_rt
+from quantize.device import gate
+from quantize.device.check_windows import check_windows
+from quantize.device.gate import CheckCaptions
+from quantize.device.kinds import captioners
+
+KEPT_SESSIONS = 32
+"""Each takes some MB; of more, the one that was not asked for longest goes."""
+
+_sessions: OrderedDict[Hashable, Any] = OrderedDict()
+_captions: dict[Hashable, CheckCaptions] = {}
+_REAL_ENGINE = tensor_rt.TensorRtEngine
+_open = onnxruntime.InferenceSession
+_caption = gate.caption_check_windows
+
+
+def remembered_session(model: str | bytes, sess_options: Any = None, **others: Any) -> Any:
+    """In place of ``onnxruntime.InferenceSession``: a session has no state, so that equal ones can be one."""
+    if sess_options is not None and (sess_options.enable_profiling or sess_options.optimized_model_filepath):
+        return _open(model, sess_options, **others)
+    key = (_content(model), _options(sess_options), json.dumps(others, sort_keys=True))
+    if key not in _sessions:
+        _sessions[key] = _open(model, sess_options, **others)
+        if len(_sessions) > KEPT_SESSIONS:
+            _sessions.popitem(last=False)
+    _sessions.move_to_end(key)
+    return _sessions[key]
+
+
+def _content(model: str | bytes) -> str:
+    if isinstance(model, bytes):
+        return hashlib.sha256(model).hexdigest()
+    path = Path(model)
+    hashed = hashlib.sha256(path.read_bytes())
+    for location in sorted(references(path)):
+        hashed.update((path.parent / location).read_bytes())
+    return hashed.hexdigest()
+
+
+def _options(options: Any) -> Hashable:
+    if options is None:
+        return None
+    return (
+        options.intra_op_num_threads,
+        options.inter_op_num_threads,
+        options.enable_cpu_mem_arena,
+        options.graph_optimization_level,
+        options.log_severity_level,
+    )
+
+
+def remembered_captions(bundle: Bundle, windows: Sequence[np.ndarray], options: EngineOptions) -> CheckCaptions:
+    """In place of ``caption_check_windows``: equal graphs caption equal windows alike."""
+    of_plans = any(form.backend == TENSORRT for forms in bundle.manifest.graphs.values() for form in forms)
+    if of_plans and tensor_rt.TensorRtEngine is _REAL_ENGINE:
+        return _caption(bundle, windows, options)  # what its library does, a test may choose
+    for forms in bundle.manifest.graphs.values():
+        bundle.checked(forms[0])
+    told = bundle.manifest.model_dump(mode="json", exclude={"graphs"})
+    graphs = {
+        role: [(form.sha256, form.backend, form.precision, form.parent_sha256, form.built_with) for form in forms]
+        for role, forms in bundle.manifest.graphs.items()
+    }
+    heard = hashlib.sha256(b"".join(window.tobytes() for window in windows)).hexdigest()
+    # A test may stand in for the processor or for TensorRT.
+    here = (saturates(), tensor_rt.TensorRtEngine, tensor_rt.this_gpu() if of_plans else None)
+    key = (json.dumps([told, graphs], sort_keys=True), heard, options, here)
+    if key not in _captions:
+        _captions[key] = _caption(bundle, windows, options)
+    return _captions[key]
+
+
+def compute_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have builds of a test take what an earlier test in the same process computed."""
+    monkeypatch.setattr(onnxruntime, "InferenceSession", remembered_session)
+    monkeypatch.setattr(captioners, "caption_check_windows", remembered_captions)
+
+
+@lru_cache
+def few_windows(count: int) -> list[np.ndarray]:
+    """The first check windows; nobody changes them."""
+    return check_windows(count)
