@@ -13,10 +13,12 @@ import pytest
 from edge_aac.bundle.manifest import MANIFEST
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.contract import EngineOptions
+from edge_aac.errors import DataError
 from edge_aac.models.prompted import Prompted
-from quantize.bundles import prompted_int8
 from quantize.bundles.prompted import convert_prompted, prompted_provenance, prompted_source
-from quantize.bundles.prompted_int8 import Fidelity, Told, add_int8
+from quantize.bundles.prompted_int8 import Fidelity, add_int8
+from quantize.device.kinds import prompted
+from quantize.device.kinds.prompted import AnswerAgreement, CheckAnswers
 from tests.quantize.models.audio_language_layout import CLIP_SAMPLES, write_clapcap
 from tests.quantize.models.audio_language_reference import Reference
 
@@ -47,7 +49,7 @@ def _names(bundle: Bundle, forms: Sequence[Sequence[object]]) -> set[str]:
 
 
 def test_forms_that_pass_come_first(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Fidelity, "complaints", lambda self: [])
+    monkeypatch.setattr(AnswerAgreement, "complaints", lambda self: [])
     copy, lines = _copy(bundle, tmp_path / "copy"), list[str]()
     forms = add_int8(copy, _clips(copy), PROMPTS, lines.append)
     for role, (int8, exported) in forms.items():
@@ -63,23 +65,23 @@ def test_forms_that_pass_come_first(bundle: Bundle, tmp_path: Path, monkeypatch:
 
 
 def test_forms_that_fail_leave_nothing(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prompted_int8, "lowest_cosine", lambda left, right: float("nan"))
+    monkeypatch.setattr(prompted, "lowest_cosine", lambda left, right: float("nan"))
     copy, lines = _copy(bundle, tmp_path / "copy"), list[str]()
     forms = add_int8(copy, _clips(copy), PROMPTS, lines.append)
     assert [[form.precision for form in each] for each in forms.values()] == [["fp32"]] * 3
-    assert all("prefixes turn (cosine nan)" in line and "left out" in line for line in lines)
+    assert all("audio embeddings differ (cosine nan)" in line and "left out" in line for line in lines)
     assert {file.name for file in copy.folder.iterdir()} == _names(copy, list(forms.values()))
 
 
 def test_forms_that_are_not_faithful_together(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[int] = []
 
-    def all_but_the_first_mixture(self: Fidelity) -> list[str]:
+    def all_but_the_first_mixture(self: AnswerAgreement) -> list[str]:
         judged.append(1)
         # The three forms by themselves, then all of them together.
         return ["too far"] if len(judged) == 4 else []
 
-    monkeypatch.setattr(Fidelity, "complaints", all_but_the_first_mixture)
+    monkeypatch.setattr(AnswerAgreement, "complaints", all_but_the_first_mixture)
     copy = _copy(bundle, tmp_path / "copy")
     forms = add_int8(copy, _clips(copy), PROMPTS, lambda line: None)
     kept = [role for role, each in forms.items() if len(each) == 2]
@@ -101,20 +103,32 @@ def test_graphs_without_a_layer_that_is_large_enough(tmp_path: Path) -> None:
     assert model.hear(np.ones(CLIP_SAMPLES, np.float32)).prefix.shape == (5, 16)
 
 
-TOLD = Told(np.eye(3, 4, dtype=np.float32), np.arange(40), -2.0, 1.0)
+TOLD = CheckAnswers(
+    answers=[[[1, 2]]],
+    audio=np.eye(3, 4, dtype=np.float32),
+    sound=np.eye(3, 6, dtype=np.float32),
+    prompts=np.eye(2, 5, dtype=np.float32),
+    tokens=np.arange(40),
+    log_likelihood=-2.0,
+)
 
 
-def test_what_is_told_of_forms() -> None:
-    assert Fidelity.of(TOLD, replace(TOLD, seconds=0.5)).complaints() == []
-    assert "0.50 of fp32's time" in str(Fidelity.of(TOLD, replace(TOLD, seconds=0.5)))
+def test_what_is_said_of_forms() -> None:
+    same = TOLD.compared(TOLD)
+    assert same.complaints() == [] and same.windows == 3
+    assert "0.50 of fp32's time" in str(Fidelity(same, 0.5))
     other = TOLD.tokens.copy()
     other[:3] = -1
     for change, word in (
-        ({"prefixes": TOLD.prefixes + 0.2}, "prefixes turn"),
-        ({"prefixes": TOLD.prefixes * np.nan}, "prefixes turn"),
+        ({"audio": TOLD.audio + 0.2}, "audio embeddings differ"),
+        ({"sound": TOLD.sound + 0.2}, "audio embeddings differ"),
+        ({"sound": TOLD.sound * np.nan}, "audio embeddings differ (cosine nan"),
+        ({"prompts": TOLD.prompts[::-1]}, "text embeddings differ"),
         ({"tokens": other}, "92.5% of the likeliest tokens"),
         ({"log_likelihood": -2.05}, "differs by 2.5%"),
         ({"log_likelihood": float("nan")}, "differs by nan"),
     ):
-        (complaint,) = Fidelity.of(TOLD, replace(TOLD, **change)).complaints()
+        (complaint,) = TOLD.compared(replace(TOLD, **change)).complaints()
         assert word in complaint
+    with pytest.raises(DataError, match="another prefix"):
+        TOLD.compared(replace(TOLD, sound=TOLD.sound[:, :3]))
