@@ -1,4 +1,4 @@
-"""Both CLAPs as a bundle has them: the graphs of their towers, and what the runtime computes before and behind them."""
+"""All CLAPs as a bundle has them: the graphs of their towers, and what the runtime computes before and behind them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from quantize.models.audio_language.audio_stages import unit
 from quantize.models.audio_language.gpt2_text import END, PADDING_ID
 from quantize.models.audio_language.projection import AudioTower
+from quantize.models.clap.cnn14 import CnnTower
 from quantize.models.clap.contract import SoundTextModel
 from quantize.models.clap.laion import LaionClap
 from quantize.models.clap.microsoft import Clap, TextTower
+from quantize.models.clap.microsoft_2022 import BertTower, Clap2022
 from quantize.models.graph_modules import GraphSpec
 
 _PROMPT = "this is a sound of {}"
@@ -72,6 +74,20 @@ def bundle_facts(model: SoundTextModel) -> BundleFacts:
                 (network.audio_model, network.audio_projection), (network.text_model, network.text_projection)
             ),
         )
+    if isinstance(model, Clap2022):
+        audio, text = model.network.audio_encoder, model.network.caption_encoder
+        return BundleFacts(
+            fft=audio.base.fft,
+            hop=audio.base.hop,
+            filters=audio.base.logmel_extractor["melW"].detach().numpy(),
+            embedding_size=audio.projection.linear2.out_features,
+            tokenizer=model.tokenizer,
+            suffix="",
+            max_tokens=model.positions,
+            logit_scale=float(model.network.logit_scale.detach().exp()),
+            prompt=_PROMPT,
+            parameters=_counted((audio,), (text,)),
+        )
     assert isinstance(model, Clap), "there is no other CLAP"
     towers = model.network
     config = towers.audio_encoder.htsat.config
@@ -110,6 +126,30 @@ class HtsatGraph(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         return self.tower.projection(self.tower.htsat.of_log_mel(log_mel[:, None]))
+
+
+class CnnGraph(nn.Module):
+    """log_mel (W, T, M) in dB → audio_embedding (W, E) of Microsoft's of 2022, not normalised."""
+
+    def __init__(self, tower: CnnTower) -> None:
+        super().__init__()
+        for unused in ("spectrogram_extractor", "logmel_extractor", "fc_audioset"):
+            delattr(tower.base, unused)
+        self.tower = tower
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.tower.projection(self.tower.base.of_log_mel(log_mel[:, None]))
+
+
+class FirstTokenGraph(nn.Module):
+    """token_ids, attention_mask (N, S) → embedding (N, E) of the text tower of 2022, of unit length."""
+
+    def __init__(self, tower: BertTower) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return unit(self.tower(token_ids, attention_mask))
 
 
 class EndTokenGraph(nn.Module):
@@ -195,6 +235,8 @@ def audio_spec(model: SoundTextModel, clips: Tensor) -> GraphSpec:
     module: nn.Module
     if isinstance(model, LaionClap):
         module = LaionAudioGraph(model)
+    elif isinstance(model, Clap2022):
+        module = CnnGraph(model.network.audio_encoder)
     else:
         assert isinstance(model, Clap), "there is no other CLAP"
         module = HtsatGraph(model.network.audio_encoder)
@@ -207,5 +249,7 @@ def text_module(model: SoundTextModel) -> nn.Module:
     """The text tower as a graph has it."""
     if isinstance(model, LaionClap):
         return LaionTextGraph(model)
+    if isinstance(model, Clap2022):
+        return FirstTokenGraph(model.network.caption_encoder)
     assert isinstance(model, Clap), "there is no other CLAP"
     return EndTokenGraph(model.network.caption_encoder)

@@ -82,8 +82,10 @@ def test_weights_beside_the_graph_stay_beside_it(folder: Path, tmp_path: Path) -
     (tmp_path / "made").mkdir()
     output = tmp_path / "made" / "form.onnx"
     files = optimum_int8(parent, output)
-    assert [file.name for file in files] == ["form.onnx", "form.onnx.data"] == sorted(
-        file.name for file in output.parent.iterdir()
+    assert (
+        [file.name for file in files]
+        == ["form.onnx", "form.onnx.data"]
+        == sorted(file.name for file in output.parent.iterdir())
     )
     texts = {"token_ids": np.array([[5, 6, 7, 8, 9]]), "attention_mask": np.ones((1, 5), np.int64)}
     want, have = (run(path, texts)["embedding"] for path in (parent, output))
