@@ -105,7 +105,7 @@ class AudioStages:
 
     @torch.no_grad()
     def audio_stages(self, waveform: Waveforms, rng: random.Random | None = None) -> dict[str, Tensor]:
-        """``waveform`` (B, samples), every stage of the tower and ``embedding`` (B, D), by the names of the reference."""
+        """``waveform`` (B, samples), the tower's stages and ``embedding`` (B, D), by the names of the reference."""
         clips = self.clip_length.batch(waveform, rng)
         return {"waveform": clips, **self._tower.stages(clips)}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -153,48 +152,18 @@ class FirstTokenGraph(nn.Module):
 
 
 class EndTokenGraph(nn.Module):
-    """token_ids, attention_mask (N, S) → embedding (N, E) of Microsoft's text tower, of unit length.
-
-    GPT-2 is written out, for the masks that ``transformers`` makes cannot be traced. What is padded stands behind the
-    token that is read, which sees nothing behind it: padding needs no mask.
-    """
+    """token_ids, attention_mask (N, S) → embedding (N, E) of Microsoft's text tower, of unit length."""
 
     def __init__(self, tower: TextTower) -> None:
         super().__init__()
-        config = tower.base.config
         self.tower = tower
-        self._heads, self._size = config.n_head, config.n_embd // config.n_head
-        self._scales = [
-            (self._size**-0.5 if config.scale_attn_weights else 1.0)
-            / (layer + 1 if config.scale_attn_by_inverse_layer_idx else 1)
-            for layer in range(config.n_layer)
-        ]
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        hidden = self._hidden(token_ids)
+        hidden = self.tower.base(input_ids=token_ids, attention_mask=attention_mask).last_hidden_state
         # As TextTower has it, in operators whose sizes stay open.
         index = ((token_ids != PADDING_ID) & (attention_mask != 0)).long().sum(dim=-1) - 1
         pooled = hidden.gather(1, index[:, None, None].expand(-1, 1, hidden.shape[-1]))[:, 0]
         return unit(self.tower.projection(pooled))
-
-    def _hidden(self, token_ids: Tensor) -> Tensor:
-        """(N, S) → (N, S, W) behind the final layer norm."""
-        gpt: Any = self.tower.base  # whose layers have no types
-        places = torch.arange(token_ids.shape[1])
-        later = torch.zeros(token_ids.shape[1], token_ids.shape[1]).masked_fill(
-            places[None, :] > places[:, None], float("-inf")
-        )
-        x = gpt.wte(token_ids) + gpt.wpe(places)
-        for block, scale in zip(gpt.h, self._scales, strict=True):
-            attention, mlp = block.attn, block.mlp
-            joint = block.ln_1(x) @ attention.c_attn.weight + attention.c_attn.bias
-            queries, keys, values = joint.unflatten(2, (3, self._heads, self._size)).permute(2, 0, 3, 1, 4)
-            weights = (scale * queries @ keys.transpose(-1, -2) + later).softmax(dim=-1)
-            merged = (weights @ values).transpose(1, 2).flatten(2)
-            x = x + merged @ attention.c_proj.weight + attention.c_proj.bias
-            inner = mlp.act(block.ln_2(x) @ mlp.c_fc.weight + mlp.c_fc.bias)
-            x = x + inner @ mlp.c_proj.weight + mlp.c_proj.bias
-        return gpt.ln_f(x)
 
 
 class LaionAudioGraph(nn.Module):

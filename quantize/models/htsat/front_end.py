@@ -1,4 +1,4 @@
-"""Waveform to log-mel as HTSAT and Cnn14 hear it (torchlibrosa's front end, described in Kong et al., *PANNs*, 2020)."""
+"""Waveform to log-mel as HTSAT and Cnn14 hear it (the front end of torchlibrosa; Kong et al., *PANNs*, 2020)."""
 
 from __future__ import annotations
 
