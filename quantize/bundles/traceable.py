@@ -26,7 +26,7 @@ def traceable(spec: GraphSpec) -> AbstractContextManager[Any]:
     """
     configs = (getattr(part, "config", None) for part in spec.module.modules())
     config = next((found for found in configs if isinstance(found, PretrainedConfig)), None)
-    if config is None or not _OF_TEXTS <= spec.inputs.keys():
+    if config is None or not spec.inputs.keys() >= _OF_TEXTS:
         return nullcontext()
     try:
         from optimum.exporters.onnx import OnnxConfig
