@@ -3,10 +3,8 @@
     python -m benchmarks.full_size make FOLDER --instructor large && python -m benchmarks.full_size convert FOLDER
     python -m benchmarks.optimum_int8 FOLDER/bundle --threads 2
 
-Needs the packages optimum and optimum-onnx, which nothing else here does: `edge-aac` exports and quantises INSTRUCTOR
-itself, because optimum's exporter would write T5's encoder without the pooling, the projection and the instruction that
-make an embedding of it, and its quantiser calls ONNX Runtime's, whose form is the one that is timed here. The forms run
-in turn, so that other load hits all alike.
+`edge-aac build-engine` makes both and keeps the faster faithful one. The forms run in turn, so that other load hits all
+alike. `benchmarks.optimum_towers` compares whole text towers, the exporter too.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +24,7 @@ from edge_aac.models.tokens import load_tokenizer, to_arrays
 from quantize.data.caption_corpus import distinct_captions
 from quantize.data.lexicon import LABELS
 from quantize.data.scenes import SceneRecipe
+from quantize.device.cpu.optimum_form import optimum_int8
 from quantize.device.places import parent_of
 from quantize.graphs.int8 import dynamic_int8
 
@@ -44,9 +42,9 @@ def main() -> None:
     path = bundle.path(parent)
     runs = embedder_inputs(bundle, arguments.runs, arguments.candidates)
     with tempfile.TemporaryDirectory() as scratch:
-        ours = Path(scratch, "ours.onnx")
-        dynamic_int8(path, ours)
-        paths = {"fp32": path, "ours": ours, "optimum": optimum_int8(path, Path(scratch, "optimum"))}
+        paths = {"fp32": path, "ours": Path(scratch, "ours.onnx"), "optimum": Path(scratch, "optimum.onnx")}
+        dynamic_int8(path, paths["ours"])
+        optimum_int8(path, paths["optimum"])
         print(json.dumps({"threads": arguments.threads, **compare(paths, runs, arguments.threads)}, indent=1))
 
 
@@ -58,19 +56,6 @@ def embedder_inputs(bundle: Bundle, runs: int, candidates: int) -> list[Mapping[
     groups = [texts[start : start + candidates] for start in range(0, len(texts), candidates)]
     arrays = [to_arrays(tokenizer, group, manifest.instruction) for group in groups]
     return [{"token_ids": token_ids, "attention_mask": mask} for token_ids, mask in arrays]
-
-
-def optimum_int8(parent: Path, folder: Path) -> Path:
-    """What optimum makes of the same graph: its dynamic form for processors with VNNI, a scale for each channel."""
-    try:
-        from optimum.onnxruntime import ORTQuantizer
-        from optimum.onnxruntime.configuration import AutoQuantizationConfig
-    except ImportError as error:
-        raise SystemExit(f"install optimum and optimum-onnx to compare with ({error})") from error
-    settings: Any = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
-    ORTQuantizer(parent).quantize(save_dir=folder, quantization_config=settings, use_external_data_format=True)
-    (made,) = folder.glob("*.onnx")
-    return made
 
 
 if __name__ == "__main__":

@@ -57,11 +57,12 @@ def load_instructor(path: str | Path) -> Instructor:
 
 
 def load_clap(path: str | Path) -> SoundTextModel:
-    """Load CLAP, Microsoft's of 2023 or LAION's, told apart by their keys.
+    """Load CLAP, Microsoft's of 2023 or 2022 or LAION's, told apart by their keys.
 
     Args:
-        path: ``CLAP_weights_2023.pth`` or its folder, with GPT-2's tokenizer in ``gpt2/`` beside the file; or a folder
-            of LAION's in the layout of transformers.
+        path: ``CLAP_weights_2023.pth`` or its folder, with GPT-2's tokenizer in ``gpt2/`` beside the file;
+            ``CLAP_weights_2022.pth`` or its folder, with BERT's in ``bert-base-uncased/``; or a folder of LAION's in
+            the layout of transformers.
 
     Returns:
         An object with ``log_mel``, ``embed_audio``, ``embed_text`` and ``similarity``; Microsoft's also with

@@ -23,7 +23,7 @@ from quantize.device.cpu.embedders import Inputs, embedder_int8
 from quantize.files import CARD
 from quantize.models.clap.contract import SoundTextModel
 from quantize.models.clap.graphs import audio_spec, bundle_facts, text_module
-from quantize.models.clap.loading import CLAP_FILE, load_any_clap
+from quantize.models.clap.loading import CLAP_2022_FILE, CLAP_FILE, load_any_clap
 from quantize.models.graph_modules import GraphSpec, text_embedder_spec
 from quantize.models.weight_files import read_json
 from quantize.progress import Log
@@ -36,7 +36,7 @@ def looks_like_clap(path: Path) -> bool:
     """Whether a path is one that :func:`convert_clap` is for: Microsoft's file, or a folder with it or of LAION's."""
     if path.is_file():
         return path.suffix in {".pth", ".pt"}
-    if any((path / place / CLAP_FILE).is_file() for place in ("", "configs")):
+    if any((path / place / name).is_file() for name in (CLAP_FILE, CLAP_2022_FILE) for place in ("", "configs")):
         return True
     config = path / "config.json"
     return config.is_file() and read_json(config).get("model_type") == "clap"
@@ -48,7 +48,7 @@ def provenance_of_clap(path: Path, name: str) -> Provenance:
 
 
 def convert_clap(path: Path, output: Path, provenance: Provenance, log: Log, int8: bool = False) -> Path:
-    """Write a bundle of Microsoft's CLAP of 2023, or of LAION's in the layout of transformers.
+    """Write a bundle of Microsoft's CLAP of 2023 or 2022, or of LAION's in the layout of transformers.
 
     One tower is exported at a time, mapped from its file. What the runtime computes by itself, the log-mel and the
     tokens, is compared with torch's as the graphs are.

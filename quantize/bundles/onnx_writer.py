@@ -23,6 +23,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, nu
 from torch import Tensor
 
 from edge_aac.errors import DataError
+from quantize.bundles.traceable import traceable
 from quantize.graphs.folding import fold_structure
 from quantize.graphs.half import in_half
 from quantize.graphs.onnx_file import HALF_SUFFIX, stored_tensor
@@ -111,7 +112,7 @@ def keep_no_freed_tensors() -> None:
 
 def _structure(spec: GraphSpec) -> ModelProto:
     """The graph with every weight as an input, named as in the module's state dict."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), traceable(spec):
         # The exporter that traces is deprecated, but it writes opset 17 itself; its successor converts down to it.
         warnings.simplefilter("ignore")
         path = Path(folder) / "structure.onnx"

@@ -32,7 +32,8 @@ def convert_verb(
         Path,
         typer.Argument(
             metavar="PATH",
-            help="Weights as published: a captioner's folder; CLAP of 2023, its file or folder, with gpt2/ beside it; "
+            help="Weights as published: a captioner's folder; CLAP of 2023, its file or folder, with gpt2/ beside it, "
+            "or of 2022, with bert-base-uncased/; "
             "LAION's CLAP, a folder in the layout of transformers; Pengi or clapcap, file or folder.",
         ),
     ],

@@ -12,12 +12,24 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_
 from edge_aac.errors import ConfigError, InputMissingError, UsageError, first_complaint
 from edge_aac.toml_files import TomlError, parse_toml
 
-Kind = Literal["captioner", "text-embedder", "tokenizer", "beats", "tagger", "clap", "laion-clap", "clapcap", "pengi"]
-Role = Literal["text_embedder", "tokenizer", "gpt2"]
-PART_KINDS: dict[Role, Kind] = {"text_embedder": "text-embedder", "tokenizer": "tokenizer", "gpt2": "tokenizer"}
-PARTS: dict[Kind, set[Role]] = {"captioner": {"text_embedder", "tokenizer"}, "clap": {"gpt2"}, "clapcap": {"gpt2"}}
+Kind = Literal[
+    "captioner", "text-embedder", "tokenizer", "beats", "tagger", "clap", "clap-2022", "laion-clap", "clapcap", "pengi"
+]
+Role = Literal["text_embedder", "tokenizer", "gpt2", "bert-base-uncased"]
+PART_KINDS: dict[Role, Kind] = {
+    "text_embedder": "text-embedder",
+    "tokenizer": "tokenizer",
+    "gpt2": "tokenizer",
+    "bert-base-uncased": "tokenizer",
+}
+PARTS: dict[Kind, set[Role]] = {
+    "captioner": {"text_embedder", "tokenizer"},
+    "clap": {"gpt2"},
+    "clap-2022": {"bert-base-uncased"},
+    "clapcap": {"gpt2"},
+}
 """Parts that a kind is completed by; the others stand alone."""
-BUNDLES: frozenset[Kind] = frozenset({"captioner", "clap", "laion-clap", "clapcap"})
+BUNDLES: frozenset[Kind] = frozenset({"captioner", "clap", "clap-2022", "laion-clap", "clapcap"})
 """What `edge-aac pull` makes a bundle of."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from edge_aac.errors import ConfigError
 from quantize.models.audio_language.clips import ClipLength, Waveforms
-from quantize.models.audio_language.projection import AudioTower
 from quantize.models.config import above_zero, at_least_one
 from quantize.models.htsat.config import HtsatConfig
+from quantize.models.htsat.front_end import LogMel
 
 _BATCH = 8
 """Clips at once, so that a hundred of them need no more memory."""
@@ -58,6 +58,19 @@ class AudioSettings:
         return ClipLength(self.sampling_rate, samples)
 
 
+class SoundTower(Protocol):
+    """A network from waveforms (B, N) to embeddings (B, D), and its stages."""
+
+    @property
+    def front_end(self) -> LogMel:
+        """What makes the log-mel."""
+
+    def __call__(self, waveform: Tensor) -> Tensor: ...
+
+    def stages(self, waveform: Tensor) -> dict[str, Tensor]:
+        """Every stage by its name."""
+
+
 class AudioStages:
     """The audio side of a system, without gradients.
 
@@ -69,7 +82,7 @@ class AudioStages:
         clip_length: its ``clip`` makes a clip of a recording of any rate and any number of channels.
     """
 
-    def __init__(self, tower: AudioTower, clip_length: ClipLength) -> None:
+    def __init__(self, tower: SoundTower, clip_length: ClipLength) -> None:
         self._tower = tower
         self.clip_length = clip_length
 
@@ -81,8 +94,8 @@ class AudioStages:
             waveform: see :meth:`quantize.models.audio_language.clips.ClipLength.batch`.
             rng: draws where longer ones are cut; None cuts at the beginning.
         """
-        htsat = self._tower.htsat
-        return htsat.log_mel(htsat.spectrogram(self.clip_length.batch(waveform, rng)))
+        front_end = self._tower.front_end
+        return front_end.log_mel(front_end.spectrogram(self.clip_length.batch(waveform, rng)))
 
     @torch.no_grad()
     def embed_audio(self, waveform: Waveforms, rng: random.Random | None = None) -> Tensor:
@@ -92,7 +105,7 @@ class AudioStages:
 
     @torch.no_grad()
     def audio_stages(self, waveform: Waveforms, rng: random.Random | None = None) -> dict[str, Tensor]:
-        """``waveform`` (B, samples), every stage of HTSAT and ``embedding`` (B, D), by the names of the reference."""
+        """``waveform`` (B, samples), the tower's stages and ``embedding`` (B, D), by the names of the reference."""
         clips = self.clip_length.batch(waveform, rng)
         return {"waveform": clips, **self._tower.stages(clips)}
 

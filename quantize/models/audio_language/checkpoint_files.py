@@ -55,6 +55,11 @@ CLAP = System(
     ("audio_encoder.base.htsat.", "caption_encoder.base.h."),
     "load it with quantize.load_clap",
 )
+CLAP_2022 = System(
+    "CLAP of 2022",
+    ("audio_encoder.base.conv_block1.", "caption_encoder.base.encoder.layer."),
+    "load it with quantize.load_clap",
+)
 CLAPCAP = System("clapcap", ("clap.base.htsat.", "gpt.", "clap_project."), "load it with quantize.load_clapcap")
 LAION_CLAP = System(
     "LAION's CLAP in the layout of transformers",
@@ -66,7 +71,7 @@ _SYSTEMS = (
     CLAP,
     CLAPCAP,
     LAION_CLAP,
-    System("CLAP of 2022", ("audio_encoder.base.conv_block1.",), "give CLAP_weights_2023.pth, this one is not read"),
+    CLAP_2022,
     System(
         "LAION's CLAP in its first layout",
         ("audio_branch.", "text_branch."),

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
+    BertConfig,
     CLIPTextConfig,
     CLIPTokenizerFast,
     GPT2Config,
@@ -110,6 +111,31 @@ def gpt2_of(folder: Path) -> tuple[GPT2Config, Gpt2Text]:
     """
     config = gpt2_config(folder)
     return config, Gpt2Text(gpt2_tokenizer(folder, config.vocab_size), folder)
+
+
+def bert_of(folder: Path) -> tuple[BertConfig, Tokenizer]:
+    """The sizes of BERT, those of bert-base where ``config.json`` is missing, and its tokenizer, both from its folder.
+
+    Raises:
+        InputMissingError: the tokenizer is not there.
+        ConfigError: the folder is another kind of model's.
+        DataError: the tokenizer cannot be read, has more tokens than the model, or does not begin a text with [CLS].
+    """
+    config = _config(BertConfig, read_json(folder / "config.json", optional=True), folder)
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise InputMissingError(f"{folder} has no tokenizer.json: put it there")
+    tokenizer = load_tokenizer(path)
+    if (largest := max_token_id(tokenizer)) >= config.vocab_size:
+        raise DataError(f"the tokenizer in {folder} has the token {largest}, its model {config.vocab_size}: fetch both")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    first, last = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+    if None in (first, last) or tokenizer.encode("").ids != [first, last]:
+        raise DataError(
+            f"the tokenizer in {folder} does not put [CLS] and [SEP] around a text as BERT's: fetch it anew"
+        )
+    return config, tokenizer
 
 
 def gpt2_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:

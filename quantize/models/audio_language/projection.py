@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from quantize.models.htsat.config import HtsatConfig
 from quantize.models.htsat.encoder import Htsat
+from quantize.models.htsat.front_end import LogMel
 
 
 class Projection(nn.Module):
@@ -48,6 +49,11 @@ class AudioTower(nn.Module):
     def htsat(self) -> Htsat:
         """The encoder itself."""
         return cast("Htsat", self.base["htsat"])
+
+    @property
+    def front_end(self) -> LogMel:
+        """What makes the log-mel."""
+        return self.htsat
 
     def forward(self, waveform: Tensor) -> Tensor:
         """See above."""

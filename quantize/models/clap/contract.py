@@ -1,4 +1,4 @@
-"""What both CLAPs can be asked."""
+"""What all CLAPs can be asked."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""Both CLAPs as a bundle has them: the graphs of their towers, and what the runtime computes before and behind them."""
+"""All CLAPs as a bundle has them: the graphs of their towers, and what the runtime computes before and behind them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,11 @@ from torch import Tensor, nn
 from quantize.models.audio_language.audio_stages import unit
 from quantize.models.audio_language.gpt2_text import END, PADDING_ID
 from quantize.models.audio_language.projection import AudioTower
+from quantize.models.clap.cnn14 import CnnTower
 from quantize.models.clap.contract import SoundTextModel
 from quantize.models.clap.laion import LaionClap
 from quantize.models.clap.microsoft import Clap, TextTower
+from quantize.models.clap.microsoft_2022 import BertTower, Clap2022
 from quantize.models.graph_modules import GraphSpec
 
 _PROMPT = "this is a sound of {}"
@@ -72,6 +73,20 @@ def bundle_facts(model: SoundTextModel) -> BundleFacts:
                 (network.audio_model, network.audio_projection), (network.text_model, network.text_projection)
             ),
         )
+    if isinstance(model, Clap2022):
+        audio, text = model.network.audio_encoder, model.network.caption_encoder
+        return BundleFacts(
+            fft=audio.base.fft,
+            hop=audio.base.hop,
+            filters=audio.base.logmel_extractor["melW"].detach().numpy(),
+            embedding_size=audio.projection.linear2.out_features,
+            tokenizer=model.tokenizer,
+            suffix="",
+            max_tokens=model.positions,
+            logit_scale=float(model.network.logit_scale.detach().exp()),
+            prompt=_PROMPT,
+            parameters=_counted((audio,), (text,)),
+        )
     assert isinstance(model, Clap), "there is no other CLAP"
     towers = model.network
     config = towers.audio_encoder.htsat.config
@@ -112,49 +127,43 @@ class HtsatGraph(nn.Module):
         return self.tower.projection(self.tower.htsat.of_log_mel(log_mel[:, None]))
 
 
-class EndTokenGraph(nn.Module):
-    """token_ids, attention_mask (N, S) → embedding (N, E) of Microsoft's text tower, of unit length.
+class CnnGraph(nn.Module):
+    """log_mel (W, T, M) in dB → audio_embedding (W, E) of Microsoft's of 2022, not normalised."""
 
-    GPT-2 is written out, for the masks that ``transformers`` makes cannot be traced. What is padded stands behind the
-    token that is read, which sees nothing behind it: padding needs no mask.
-    """
+    def __init__(self, tower: CnnTower) -> None:
+        super().__init__()
+        for unused in ("spectrogram_extractor", "logmel_extractor", "fc_audioset"):
+            delattr(tower.base, unused)
+        self.tower = tower
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        return self.tower.projection(self.tower.base.of_log_mel(log_mel[:, None]))
+
+
+class FirstTokenGraph(nn.Module):
+    """token_ids, attention_mask (N, S) → embedding (N, E) of the text tower of 2022, of unit length."""
+
+    def __init__(self, tower: BertTower) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return unit(self.tower(token_ids, attention_mask))
+
+
+class EndTokenGraph(nn.Module):
+    """token_ids, attention_mask (N, S) → embedding (N, E) of Microsoft's text tower, of unit length."""
 
     def __init__(self, tower: TextTower) -> None:
         super().__init__()
-        config = tower.base.config
         self.tower = tower
-        self._heads, self._size = config.n_head, config.n_embd // config.n_head
-        self._scales = [
-            (self._size**-0.5 if config.scale_attn_weights else 1.0)
-            / (layer + 1 if config.scale_attn_by_inverse_layer_idx else 1)
-            for layer in range(config.n_layer)
-        ]
 
     def forward(self, token_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        hidden = self._hidden(token_ids)
+        hidden = self.tower.base(input_ids=token_ids, attention_mask=attention_mask).last_hidden_state
         # As TextTower has it, in operators whose sizes stay open.
         index = ((token_ids != PADDING_ID) & (attention_mask != 0)).long().sum(dim=-1) - 1
         pooled = hidden.gather(1, index[:, None, None].expand(-1, 1, hidden.shape[-1]))[:, 0]
         return unit(self.tower.projection(pooled))
-
-    def _hidden(self, token_ids: Tensor) -> Tensor:
-        """(N, S) → (N, S, W) behind the final layer norm."""
-        gpt: Any = self.tower.base  # whose layers have no types
-        places = torch.arange(token_ids.shape[1])
-        later = torch.zeros(token_ids.shape[1], token_ids.shape[1]).masked_fill(
-            places[None, :] > places[:, None], float("-inf")
-        )
-        x = gpt.wte(token_ids) + gpt.wpe(places)
-        for block, scale in zip(gpt.h, self._scales, strict=True):
-            attention, mlp = block.attn, block.mlp
-            joint = block.ln_1(x) @ attention.c_attn.weight + attention.c_attn.bias
-            queries, keys, values = joint.unflatten(2, (3, self._heads, self._size)).permute(2, 0, 3, 1, 4)
-            weights = (scale * queries @ keys.transpose(-1, -2) + later).softmax(dim=-1)
-            merged = (weights @ values).transpose(1, 2).flatten(2)
-            x = x + merged @ attention.c_proj.weight + attention.c_proj.bias
-            inner = mlp.act(block.ln_2(x) @ mlp.c_fc.weight + mlp.c_fc.bias)
-            x = x + inner @ mlp.c_proj.weight + mlp.c_proj.bias
-        return gpt.ln_f(x)
 
 
 class LaionAudioGraph(nn.Module):
@@ -195,6 +204,8 @@ def audio_spec(model: SoundTextModel, clips: Tensor) -> GraphSpec:
     module: nn.Module
     if isinstance(model, LaionClap):
         module = LaionAudioGraph(model)
+    elif isinstance(model, Clap2022):
+        module = CnnGraph(model.network.audio_encoder)
     else:
         assert isinstance(model, Clap), "there is no other CLAP"
         module = HtsatGraph(model.network.audio_encoder)
@@ -207,5 +218,7 @@ def text_module(model: SoundTextModel) -> nn.Module:
     """The text tower as a graph has it."""
     if isinstance(model, LaionClap):
         return LaionTextGraph(model)
+    if isinstance(model, Clap2022):
+        return FirstTokenGraph(model.network.caption_encoder)
     assert isinstance(model, Clap), "there is no other CLAP"
     return EndTokenGraph(model.network.caption_encoder)

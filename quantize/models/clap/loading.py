@@ -4,33 +4,89 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantize.models.audio_language.checkpoint_files import CLAP, CLAPCAP, check_window_tables, published_file
-from quantize.models.audio_language.language_models import fill_constants, gpt2_of
+from quantize.models.audio_language.checkpoint_files import (
+    CLAP,
+    CLAP_2022,
+    CLAPCAP,
+    CONFIGS,
+    check_window_tables,
+    published_file,
+    read_weights,
+    system_of,
+)
+from quantize.models.audio_language.language_models import bert_of, fill_constants, gpt2_of
 from quantize.models.checkpoint import fit_state, unfilled
 from quantize.models.clap.clapcap import Clapcap, ClapcapNetwork, ClapcapSettings, MapperSizes
+from quantize.models.clap.cnn14 import BLOCKS, Cnn14Sizes
 from quantize.models.clap.laion import LaionClap, load_laion_clap
 from quantize.models.clap.microsoft import Clap, ClapNetwork, ClapSettings
+from quantize.models.clap.microsoft_2022 import Clap2022, Clap2022Network, Clap2022Settings
 from quantize.models.weight_files import WEIGHT_FILES
 
-CLAP_FILE = "CLAP_weights_2023.pth"
+CLAP_FILE, CLAP_2022_FILE = "CLAP_weights_2023.pth", "CLAP_weights_2022.pth"
 CLAPCAP_FILE = "clapcap_weights_2023.pth"
 
 
-def load_any_clap(path: Path) -> Clap | LaionClap:
+def load_any_clap(path: Path) -> Clap | Clap2022 | LaionClap:
     """Microsoft's CLAP or LAION's, told apart by their keys; each as its own loader has it.
 
     Args:
-        path: a file of Microsoft's; or a folder with either, or a file of LAION's in it.
+        path: a file of Microsoft's; or a folder with either, or a file of LAION's in it. Of a folder with both years'
+            that of 2023 is taken.
 
     Raises:
-        InputMissingError, ConfigError, DataError: as :func:`load_clap_weights` and
+        InputMissingError, ConfigError, DataError: as :func:`load_clap_weights`, :func:`load_clap_2022_weights` and
             :func:`quantize.models.clap.laion.load_laion_clap`.
     """
     folder = path.parent if path.name in WEIGHT_FILES else path
     names = (*WEIGHT_FILES, *(f"{name}.index.json" for name in WEIGHT_FILES))
-    if any((folder / name).is_file() for name in names) and not (folder / CLAP_FILE).is_file():
+    if any((folder / name).is_file() for name in names) and not _holds(folder, CLAP_FILE, CLAP_2022_FILE):
         return load_laion_clap(folder)
-    return load_clap_weights(path)
+    if path.is_dir():
+        return load_clap_2022_weights(path) if _only_2022(path) else load_clap_weights(path)
+    state = read_weights(path)
+    return load_clap_2022_weights(path) if system_of(state) == CLAP_2022 else load_clap_weights(path)
+
+
+def _holds(folder: Path, *names: str) -> bool:
+    return any((folder / place / name).is_file() for name in names for place in ("", CONFIGS))
+
+
+def _only_2022(folder: Path) -> bool:
+    return _holds(folder, CLAP_2022_FILE) and not _holds(folder, CLAP_FILE)
+
+
+def load_clap_2022_weights(path: Path) -> Clap2022:
+    """Microsoft's CLAP of 2022, its weights mapped from the file.
+
+    Args:
+        path: ``CLAP_weights_2022.pth`` or its folder, with ``bert-base-uncased/`` beside it.
+
+    Raises:
+        InputMissingError: the file, or BERT's tokenizer beside it, is not there or cannot be read.
+        ConfigError: its settings or sizes cannot be used.
+        DataError: it is damaged, holds code, is of another system, or does not fit; keys are named.
+    """
+    file = published_file(path, [CLAP_2022_FILE], CLAP_2022)
+    settings = file.settings(Clap2022Settings, "config_2022.yml")
+    folder = file.part(settings.text_model)
+    bert, tokenizer = bert_of(folder)
+    base = "audio_encoder.base."
+    sizes = Cnn14Sizes(
+        fft=settings.window_size,
+        hop=settings.hop_size,
+        mel_bins=file.size(f"{base}bn0.weight", 0),
+        widths=tuple(file.size(f"{base}conv_block{number}.conv1.weight", 0) for number in range(1, BLOCKS + 1)),
+        out_dim=file.size(f"{base}fc1.weight", 0),
+        classes=file.size(f"{base}fc_audioset.weight", 0),
+    )
+    dim = file.size("audio_encoder.projection.linear2.weight", 0)
+    network = unfilled(lambda: Clap2022Network(sizes, bert, dim), file.path)
+    # The pooler was trained for another task; CLAP reads the first state before it.
+    pooler = "caption_encoder.base.pooler."
+    fit_state(network, {name: kept for name, kept in file.state.items() if not name.startswith(pooler)}, file.path)
+    fill_constants(network, file.path)
+    return Clap2022(network.eval().requires_grad_(False), tokenizer, settings)
 
 
 def load_clap_weights(path: Path) -> Clap:

@@ -6,6 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from quantize.models.htsat.config import HtsatConfig
 from quantize.models.htsat.front_end import LogMel
@@ -36,7 +37,8 @@ class Htsat(LogMel):
     """
 
     def __init__(self, config: HtsatConfig) -> None:
-        super().__init__(config)
+        super().__init__(config.fft, config.hop, config.mel_bins)
+        self.config = config
         self.patch_embed = PatchEmbedding(config.patch, config.dim)
         stages = len(config.depths)
         self.layers = nn.ModuleList(
@@ -70,6 +72,23 @@ class Htsat(LogMel):
             if layer.downsample is not None:
                 tokens = layer.downsample(tokens)
         return self.norm(tokens).mean(dim=1)
+
+    def image(self, normalised: Tensor) -> Tensor:
+        """The spectrogram as a square: stretched in time, cut into chunks, stacked along frequency.
+
+        Args:
+            normalised: (B, 1, T, mel_bins), T at most ``config.frames``.
+
+        Returns:
+            (B, 1, image, image); rows ``c * mel_bins`` and on are the mel bins of chunk c, columns are time.
+        """
+        config = self.config
+        # Corners kept, Keys' kernel with a = -0.75, as torch's bicubic.
+        stretched = functional.interpolate(
+            normalised, (config.frames, config.mel_bins), mode="bicubic", align_corners=True
+        )
+        chunks = stretched[:, 0].unflatten(1, (config.chunks, config.image))
+        return chunks.transpose(2, 3).flatten(1, 2)[:, None]
 
     def stages(self, waveform: Tensor) -> dict[str, Tensor]:
         """Every stage by its name, for waveforms (B, N).

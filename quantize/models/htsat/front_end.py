@@ -1,12 +1,10 @@
-"""Waveform to log-mel as HTSAT hears it (the front end of torchlibrosa, described in Kong et al., *PANNs*, 2020)."""
+"""Waveform to log-mel as HTSAT and Cnn14 hear it (the front end of torchlibrosa; Kong et al., *PANNs*, 2020)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from quantize.models.htsat.config import HtsatConfig
 
 _FLOOR = 1e-10
 """Of the mel power: silence is −100 dB exactly."""
@@ -16,26 +14,28 @@ class LogMel(nn.Module):
     """The front end. Its Fourier transform and its filter bank are weights of the checkpoint, taken as they are.
 
     Args:
-        config: frame, hop and number of mel filters.
+        fft: samples of a frame.
+        hop: samples from frame to frame.
+        mel_bins: number of mel filters.
     """
 
-    def __init__(self, config: HtsatConfig) -> None:
+    def __init__(self, fft: int, hop: int, mel_bins: int) -> None:
         super().__init__()
-        self.config = config
-        bins = config.fft // 2 + 1
+        self.fft, self.hop = fft, hop
+        bins = fft // 2 + 1
 
         def basis() -> nn.Conv1d:
-            return nn.Conv1d(1, bins, config.fft, stride=config.hop, bias=False)
+            return nn.Conv1d(1, bins, fft, stride=hop, bias=False)
 
         self.spectrogram_extractor = nn.ModuleDict(
             {"stft": nn.ModuleDict({"conv_real": basis(), "conv_imag": basis()})}
         )
-        self.logmel_extractor = nn.ParameterDict({"melW": nn.Parameter(torch.zeros(bins, config.mel_bins))})
-        self.bn0 = nn.BatchNorm2d(config.mel_bins)
+        self.logmel_extractor = nn.ParameterDict({"melW": nn.Parameter(torch.zeros(bins, mel_bins))})
+        self.bn0 = nn.BatchNorm2d(mel_bins)
 
     def spectrogram(self, waveform: Tensor) -> Tensor:
         """Power spectrogram (B, 1, T, fft // 2 + 1) of waveforms (B, N), T = N // hop + 1, both ends reflected."""
-        half = self.config.fft // 2
+        half = self.fft // 2
         padded = functional.pad(waveform[:, None], (half, half), mode="reflect")
         stft: nn.ModuleDict = self.spectrogram_extractor["stft"]  # type: ignore[assignment]
         power = stft["conv_real"](padded).square() + stft["conv_imag"](padded).square()
@@ -49,20 +49,3 @@ class LogMel(nn.Module):
     def normalise(self, log_mel: Tensor) -> Tensor:
         """Batch norm over the mel bins, (B, 1, T, mel_bins); it stands in place of any other normalisation."""
         return self.bn0(log_mel.transpose(1, 3)).transpose(1, 3)
-
-    def image(self, normalised: Tensor) -> Tensor:
-        """The spectrogram as a square: stretched in time, cut into chunks, stacked along frequency.
-
-        Args:
-            normalised: (B, 1, T, mel_bins), T at most ``config.frames``.
-
-        Returns:
-            (B, 1, image, image); rows ``c * mel_bins`` and on are the mel bins of chunk c, columns are time.
-        """
-        config = self.config
-        # Corners kept, Keys' kernel with a = -0.75, as torch's bicubic.
-        stretched = functional.interpolate(
-            normalised, (config.frames, config.mel_bins), mode="bicubic", align_corners=True
-        )
-        chunks = stretched[:, 0].unflatten(1, (config.chunks, config.image))
-        return chunks.transpose(2, 3).flatten(1, 2)[:, None]

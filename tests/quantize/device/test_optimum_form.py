@@ -1,4 +1,4 @@
-"""The INT8 form of a text tower that optimum makes: made, measured beside ours, left out where it cannot be made."""
+"""The INT8 form of a text tower that optimum makes: measured beside ours, and left out where it cannot be made."""
 
 from __future__ import annotations
 

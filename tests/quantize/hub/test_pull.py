@@ -47,7 +47,16 @@ def pulling(tmp_path: Path) -> Iterator[Puller]:
 def test_shipped_registry_is_whole() -> None:
     registry = load_registry()
     names = {"dcase2023", "instructor-base", "instructor-large", "instructor-xl", "bart-base", "beats"}
-    names |= {"efficientat-mn04", "gpt2", "clap-2023", "clapcap", "laion-clap", "pengi"}
+    names |= {
+        "efficientat-mn04",
+        "gpt2",
+        "clap-2023",
+        "clap-2022",
+        "bert-base-uncased",
+        "clapcap",
+        "laion-clap",
+        "pengi",
+    }
     assert set(registry.sources) == names
     captioner = registry.source("dcase2023")
     parts = registry.parts(captioner)

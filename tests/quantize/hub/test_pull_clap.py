@@ -16,6 +16,7 @@ from edge_aac.models.prompted import Prompted
 from quantize.hub.registry import load_registry
 from tests.quantize.hub.pull_cases import Puller, puller_beside
 from tests.quantize.hub.test_pull import reference_files
+from tests.quantize.models.clap_2022_layout import FILE, write_clap_2022
 from tests.system.command import run_edge_aac
 
 REGISTRY = """
@@ -38,6 +39,24 @@ credit = "Somebody, clapcap, 2023"
 files = ["clapcap_weights_2023.pth"]
 optional = ["htsat_config.json", "configs/config_clapcap.yml"]
 parts = { gpt2 = "gpt2" }
+
+[clap-2022]
+kind = "clap-2022"
+about = "CLAP of 2022"
+repo = "somebody/clap-2022"
+license = "MS-PL"
+credit = "Somebody, CLAP, 2022"
+files = ["CLAP_weights_2022.pth"]
+optional = ["config_2022.yml"]
+parts = { bert-base-uncased = "bert" }
+
+[bert]
+kind = "tokenizer"
+about = "BERT's tokenizer"
+repo = "somebody/bert"
+license = "Apache-2.0"
+credit = "Somebody, BERT, 2019"
+files = ["config.json", "tokenizer.json"]
 
 [pengi]
 kind = "pengi"
@@ -87,6 +106,19 @@ def test_from_the_hub_to_a_bundle_that_labels(pulling: Puller, tmp_path: Path) -
     assert np.linalg.norm(embeddings) == pytest.approx(1.0, abs=1e-4)
 
 
+def test_the_one_of_2022_becomes_a_bundle(pulling: Puller, tmp_path: Path) -> None:
+    folder = write_clap_2022(tmp_path / "published", text_model="bert-base-uncased")
+    files = {name: (folder / name).read_bytes() for name in (FILE, "config_2022.yml")}
+    parts = {name: (folder / "bert-small" / name).read_bytes() for name in ("config.json", "tokenizer.json")}
+    pulling.server.add("somebody/clap-2022", files, license="ms-pl")
+    pulling.server.add("somebody/bert", parts, license="apache-2.0")
+    bundle = open_bundle(str(pulling("clap-2022", download_only=False, output=tmp_path / "bundle")))
+    check_all(bundle)
+    assert bundle.manifest.kind == "dual_encoder" and "somebody/bert at " in "\n".join(bundle.manifest.attributions)
+    embeddings = ClipEncoder(bundle, EngineOptions("onnxruntime", 1)).embed(["rain"])
+    assert np.linalg.norm(embeddings) == pytest.approx(1.0, abs=1e-4)
+
+
 def test_clapcap_from_the_hub_to_a_bundle_that_captions(pulling: Puller, tmp_path: Path) -> None:
     _served(pulling, "somebody/clapcap", "clapcap_tiny")
     place = pulling("clapcap", download_only=False, output=tmp_path / "bundle")
@@ -125,10 +157,11 @@ def test_what_is_on_no_hub_is_not_fetched(pulling: Puller) -> None:
 
 def test_the_shipped_entries() -> None:
     sources = load_registry().sources
-    for name in ("clap-2023", "clapcap", "laion-clap", "pengi"):
+    for name in ("clap-2023", "clap-2022", "clapcap", "laion-clap", "pengi"):
         assert sources[name].license and sources[name].credit
         assert not sources[name].sha256, "no hash was seen"
     assert load_registry().parts(sources["clap-2023"])["gpt2"].vocabulary_size == 50_257
+    assert load_registry().parts(sources["clap-2022"])["bert-base-uncased"].vocabulary_size == 30_522
     done = run_edge_aac("pull", "pengi")
     assert (done.returncode, done.stdout) == (66, "") and "zenodo.org/records/8387083" in done.stderr
     assert len(done.stderr.splitlines()) == 1
