@@ -73,7 +73,8 @@ class AnswerPublisher:
             return
         start, end = window.start, window.start + window.samples
         for answer in answers:
-            verdict = privacy.judge_texts([plain_text(text) for text in answer.texts])
+            # "yes" tells what the question says.
+            verdict = privacy.judge_texts([plain_text(text) for text in (answer.prompt, *answer.texts)])
             if not verdict.published:
                 continue
             waited_ms = 1e3 * (self._time.now_s() - self._time.heard_s(end)) if self._live else None

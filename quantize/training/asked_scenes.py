@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ EVENTS = "events.jsonl"
 """In a run's folder: the events of each stored scene, a line each."""
 
 _REPORTED = 500
+_CAPTIONS_A_LIST = 4
 _EXTRA_QUESTIONS = 3
 """Asked for beyond what is needed: some are longer than the model reads or writes."""
 
@@ -81,8 +83,8 @@ def read_events(line: str) -> tuple[HeardEvent, ...]:
 
 
 def asked_texts(source: EverydaySource, count: int, seed: int) -> Iterator[str]:
-    """Captions, questions and answers for a tokenizer: ``count`` event lists' of the last two."""
-    yield from source.captions()
+    """Texts for a tokenizer: questions and answers of ``count`` event lists, and some times as many captions."""
+    yield from islice(source.captions(), _CAPTIONS_A_LIST * count)
     rng = np.random.default_rng(seed)
     for _ in range(count):
         for question in questions(source.lexicon, drawn_events(source.lexicon, rng), rng, 6):

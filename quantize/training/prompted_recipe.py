@@ -22,7 +22,7 @@ class PromptedSettings(TrainerSettings):
     Attributes:
         prompts_per_scene: a caption among them.
         label_smoothing: of the cross-entropy with the answers.
-        tokenizer_scenes: event lists whose questions the tokenizer is trained on, beside the captions.
+        tokenizer_scenes: event lists whose questions the tokenizer is trained on, beside captions.
         validation_scenes: of the folds that the captioner was validated on, which are asked about after each epoch.
     """
 

@@ -154,10 +154,7 @@ def questions(
         lexicon: the sounds and their words.
         events: what is heard in a window; none where nothing is.
         rng: draws kinds, sounds and wording.
-        count: most questions.
-
-    Returns:
-        At most ``count``; a kind comes again only where all others that can be asked were.
+        count: most questions; a kind comes again only where all others that can be asked were.
     """
     scene = Scene(lexicon, events)
     found: list[Question] = []

@@ -51,7 +51,7 @@ def write_scenes(
     questioned: list[tuple[str, Question]] = []
     for number in range(scenes):
         scene, rng = maker.scene(0, number), np.random.default_rng([SEED, number])
-        name = f"audio/{number:04d}.flac"
+        name = f"audio/scene-of-fold-{fold}-{number:04d}.flac"
         soundfile.write(output / name, scene.waveform, SAMPLE_RATE)
         what = story(lexicon, scene.events)
         told += [(name, text) for text in dict.fromkeys(tell(lexicon, what, rng) for _ in range(captions))]

@@ -16,6 +16,7 @@ from edge_aac.models.clip_windows import ClipWindows
 from edge_aac.models.contract import CancelledError, Description, Undecoded, hears_sound
 from edge_aac.models.opening import open_named
 from tests.edge_aac.models.clip_bundles import RATE, SAMPLES, write_clip_bundle
+from tests.system.command import noise, records, run_edge_aac, write_wav
 
 ONE_THREAD = EngineOptions(threads=1)
 LABELS = ("rain", "a dog", "dog rain")
@@ -107,3 +108,19 @@ def test_labels_are_needed_and_choices_checked(folder: str, tmp_path: Path) -> N
     own = write_clip_bundle(tmp_path / "own", labels=["rain"])
     (found,) = _opened(own, labels=None, prompt="{}").describe([_window(0)], [RNG])
     assert isinstance(found, Description) and found.best.text == "rain"
+
+
+def test_a_stream_s_events_and_alerts_go_by_labels(folder: str, tmp_path: Path) -> None:
+    sound = write_wav(tmp_path / "noise.wav", noise(16.0))
+    config = tmp_path / "config.toml"
+    rule = '[[alerts]]\nname = "any"\nsounds = ["sound"]\n[[sinks]]\nkind = "stdout"\nformat = "json"\n'
+    config.write_text(f'{rule}records = ["caption", "event", "alert"]\n', encoding="utf-8")
+    labels = ("--label", "rain", "--label", "a dog")
+    done = run_edge_aac("stream", "--config", config, "--device", f"file:{sound}", "--bundle", folder, *labels)
+    assert done.returncode == 0, done.stderr
+    found = records(done.stdout)
+    captions = {one["caption"] for one in found if one["schema"] == "edge-aac/caption/1"}
+    assert captions and captions <= {"the sound of rain", "the sound of a dog"}
+    states = [one["state"] for one in found if one["schema"] == "edge-aac/event/1"]
+    assert states.count("start") == states.count("end") > 0
+    assert [one["state"] for one in found if one["schema"] == "edge-aac/alert/1"] == ["start", "end"]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
+from typer.testing import CliRunner
 
 from edge_aac.audio.features import filter_bank
 from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.bundle.store import open_bundle
 from edge_aac.engines.contract import EngineOptions
-from edge_aac.errors import ConfigError, DataError, InputMissingError
+from edge_aac.errors import ConfigError, DataError, InputMissingError, UsageError
 from edge_aac.models.prompted import Prompted
 from quantize.bundles.prompted_student import PROMPTS, export_prompted
+from quantize.cli.distill import distill
 from quantize.data.everyday.lexicon import english
 from quantize.data.everyday.questions import Question
 from quantize.data.tokenizer import EOS_ID, PAD_ID, train_tokenizer
@@ -45,12 +48,35 @@ from quantize.training.prompted import (
     question_scores,
 )
 from quantize.training.prompted_recipe import PromptedRecipe, load_prompted_recipe
+from quantize.training.recipe import Recipe
 from quantize.training.train import STORED_EPOCH
+from quantize.training.trainee import new_trainee
 from tests.quantize.data.everyday.stored_tones import ToneTagger, stored_tones
 from tests.quantize.training.distill_cases import RecordedProgress
 from tests.quantize.training.everyday_cases import small_everyday_recipe
 
 SMALL = PromptedConfig(vocab_size=1600, dim=16, layers=1, heads=2, prompt_tokens=32, answer_tokens=40, dropout=0.0)
+RECIPE = """
+[bundle]
+name = "small-ask"
+version = "1"
+[writer]
+dim = 16
+layers = 1
+heads = 2
+prompt_tokens = 32
+answer_tokens = 40
+dropout = 0.0
+[train]
+epochs = 2
+scenes_per_epoch = 8
+batch_scenes = 4
+warmup_steps = 2
+learning_rate = 5e-3
+tokenizer_scenes = 300
+validation_scenes = 6
+workers = 0
+"""
 
 
 @dataclass(frozen=True)
@@ -71,28 +97,33 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     (folder / "tagger.pt").write_bytes(b"a tagger of tones")
     recipe = small_everyday_recipe()
     recipe = replace(recipe, train=replace(recipe.train, contrastive_weight=0.0))
+    _write_captioner(recipe, folder / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(everyday, "load_tagger", lambda path: ToneTagger())
         training = EverydayTraining(
             recipe, folder / "store", folder / "tagger.pt", folder / "heard", folder / "run", World()
         )
         training.hear_sounds(lambda done: None)
-        training.hear_mixtures(lambda done: None)
-    taught = training.teach(RecordedProgress(), lambda line: None)
-    source = training.source(taught)
-    training.store_scenes(source, None, lambda done: None)
-    training.captioner(source, taught, None).train(RecordedProgress())
     encoder = Encoder.load(folder / "run")
-    shipped = load_prompted_recipe("everyday-ask")
-    train = replace(
-        shipped.train, epochs=2, scenes_per_epoch=8, batch_scenes=4, warmup_steps=2, validation_scenes=6,
-        learning_rate=5e-3, tokenizer_scenes=40,
-    )  # fmt: skip
-    own = PromptedRecipe("small-ask", "1", SMALL, train)
+    training.store_scenes(_source(encoder, folder), None, lambda done: None)
+    (folder / "ask.toml").write_text(RECIPE, encoding="utf-8")
+    own = load_prompted_recipe(str(folder / "ask.toml"))
     progress = RecordedProgress()
     scores = PromptedTraining(own, encoder, _source(encoder, folder), folder / "asked").train(progress)
     assert {"accuracy", "majority"} < scores.keys()
     return Finished(folder, encoder, _source(encoder, folder), own, progress.losses)
+
+
+def _write_captioner(recipe: Recipe, run: Path) -> None:
+    """A captioner of random weights as the finished run of a recipe leaves it."""
+    run.mkdir()
+    tokenizer = train_tokenizer(["a dog barks", "rain falls"], 300)
+    tokenizer.save(str(run / "tokenizer.json"))
+    recipe = recipe.with_vocabulary(tokenizer.get_vocab_size())
+    (run / "recipe.json").write_text(json.dumps(asdict(recipe)), encoding="utf-8")
+    torch.manual_seed(0)
+    weights = AveragedModel(new_trainee(recipe)).state_dict()
+    torch.save({"averaged": weights, "epochs_done": recipe.train.epochs}, run / "last.pt")
 
 
 def _source(encoder: Encoder, folder: Path) -> EverydaySource:
@@ -194,10 +225,13 @@ def test_a_run_goes_on_and_none_of_another_captioner_or_recipe(finished: Finishe
 
 def test_the_bundle_answers_as_torch_does(finished: Finished) -> None:
     output = finished.folder / "bundle"
-    lines: list[str] = []
-    folders = (finished.folder / "asked", finished.folder / "run", finished.folder / "store")
-    export_prompted(*folders, output, {}, lines.append)
-    assert [line.partition(":")[0] for line in lines] == ["encoder", "prompt_encoder", "decoder"]
+    folders = (finished.folder / "asked", finished.folder / "run")
+    options = {"--recipe": "ask.toml", "--teacher": "run", "--data": "store", "--examples": "heard", "--run": "asked"}
+    words = [word for name, value in options.items() for word in (name, str(finished.folder / value))]
+    result = CliRunner().invoke(distill, ["--kind", "prompted", *words, "--output", str(output)])
+    assert result.exit_code == 0, result.exception
+    told = [line.partition(":")[0] for line in result.stderr.splitlines() if "max abs difference" in line]
+    assert told == ["encoder", "prompt_encoder", "decoder"]
     table = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
     assert table["prompts"] == PROMPTS and (output / ATTRIBUTIONS).is_file()
     model = Prompted(open_bundle(str(output)), EngineOptions(threads=1))
@@ -215,6 +249,28 @@ def test_the_bundle_answers_as_torch_does(finished: Finished) -> None:
     assert not answer.cut and "</s>" not in answer.texts[0] and answer.texts[0] == answer.texts[0].strip()
     assert model.manifest.prompt_of("a dog barking", "presence")[0] == prompt
     assert "<pad>" in tokenizer.get_vocab()
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (("--data", "x", "--examples", "x", "--run", "x"), "needs --teacher FOLDER"),
+        (("--teacher", "x", "--data", "x", "--examples", "x"), "needs --run FOLDER"),
+        (("--tagger", "x"), "--tagger is not for --kind prompted"),
+        (("--folds", "1"), "--folds is not for --kind prompted"),
+    ],
+)
+def test_what_the_verb_refuses(words: tuple[str, ...], match: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGE_AAC_DATA", raising=False)
+    error = CliRunner().invoke(distill, ["--kind", "prompted", "--recipe", "everyday-ask", *words]).exception
+    assert isinstance(error, UsageError) and match in str(error)
+
+
+def test_a_captioner_of_other_sounds_is_no_teacher(finished: Finished, tmp_path: Path) -> None:
+    recipe = replace(finished.encoder.recipe, everyday=None, tagging=None, stem=None)
+    _write_captioner(replace(recipe, sureness=None), tmp_path / "run")
+    with pytest.raises(ConfigError, match="no run of a recipe with"):
+        Encoder.load(tmp_path / "run")
 
 
 def test_a_bundle_over_another_captioner_is_refused(finished: Finished, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_scenes_of_a_fold_with_captions_and_questions(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, [*arguments, "--scenes", "12", "--asked", "4", str(folder)])
         assert result.exit_code == 0, result.exception
     one, two = folders
-    for name in ("captions.csv", "questions.csv", "audio/0003.flac"):
+    for name in ("captions.csv", "questions.csv", "audio/scene-of-fold-4-0003.flac"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
     captioned = captioned_set(one, ChosenPart()).manifest
     assert len(captioned.clips) == 12 and not captioned.broken
@@ -35,5 +35,5 @@ def test_scenes_of_a_fold_with_captions_and_questions(tmp_path: Path) -> None:
     # Of fold 4 there is rain alone; static is in fold 2.
     text = (one / "captions.csv").read_text(encoding="utf-8")
     assert "rain" in text and not any(word in text for word in ("dog", "siren"))
-    sound, rate = soundfile.read(one / "audio" / "0000.flac")
+    sound, rate = soundfile.read(one / "audio" / "scene-of-fold-4-0000.flac")
     assert (len(sound), rate) == (160_000, 16_000)
