@@ -61,8 +61,11 @@ def make(folder: Path) -> None:
     # As in openai/clip-vit-base-patch16.
     clip_table: dict[str, Any] = {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8}
     clip_table |= {"num_hidden_layers": 12, "vocab_size": 49_408, "max_position_embeddings": 77}
-    gpt2: Any = GPT2Config()
-    prompt = PromptTowerSizes(CLIPTextConfig(**clip_table), _CLIP_DIM, _EMBEDDING)
+    # Untyped in transformers.
+    gpt2_sizes: Any = GPT2Config
+    clip_sizes: Any = CLIPTextConfig
+    gpt2 = gpt2_sizes()
+    prompt = PromptTowerSizes(clip_sizes(**clip_table), _CLIP_DIM, _EMBEDDING)
     sizes = PengiSizes(HtsatConfig(), _EMBEDDING, prompt, gpt2, _VECTORS, _VECTORS, _MAPPER_LAYERS)
     network = PengiNetwork(sizes).eval()
     htsat: Any = network.audio_encoder.htsat

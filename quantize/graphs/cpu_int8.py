@@ -86,8 +86,8 @@ class CpuForm:
         inputs = [f"{source}/uint8", weight, f"{source}/zero_point", zeros]
         self._add("MatMulInteger", inputs, [f"{made}/int32"])
         self._add("Cast", [f"{made}/int32"], [f"{made}/float"], to=TensorProto.FLOAT)
-        self._add("Mul", [f"{source}/scale", scales], [f"{made}/scale"])
-        self._add("Mul", [f"{made}/float", f"{made}/scale"], [product])
+        self._add("Mul", [f"{source}/scale", scales], [f"{made}/product_scale"])
+        self._add("Mul", [f"{made}/float", f"{made}/product_scale"], [product])
         if bias:
             self._add("Add", [product, bias], [made])
 

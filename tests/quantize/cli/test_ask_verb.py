@@ -176,6 +176,34 @@ def test_a_tenth_of_a_second_and_ten_minutes(bundles: Path, tmp_path: Path, caps
     assert found[-1]["end_s"] == pytest.approx(5.0)
 
 
+@pytest.mark.parametrize(
+    ("name", "prompt", "said"),
+    [
+        ("pengi", " ", "a prompt is empty"),
+        ("pengi", "x" * 10_000, "at most 500 characters, but it has 10000"),
+        ("clapcap", "is it rain?", "nothing that encodes them"),
+    ],
+)
+def test_prompts_that_no_stream_takes(
+    bundles: Path, sound: Path, capsys: pytest.CaptureFixture[str], name: str, prompt: str, said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["stream", "--device", f"file:{sound}", "--bundle", str(bundles / name), "--prompt", prompt])
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (78, "") and said in printed.err
+    assert len(printed.err.splitlines()) == 1 and len(printed.err) < 600
+
+
+def test_a_stream_s_prompt_in_another_script_that_is_no_question(bundles: Path, tmp_path: Path) -> None:
+    short = write_wav(tmp_path / "short.wav", noise(0.1))
+    prompt = "\u0440\u0430\u0441\u0441\u043a\u0430\u0436\u0438 \u96e8 \U0001f436!"
+    words = ("--bundle", bundles / "pengi", "--prompt", prompt, "--every-window")
+    done = run_edge_aac("stream", "--device", f"file:{short}", *words)
+    assert done.returncode == 0, done.stderr
+    captions = [record for record in records(done.stdout) if record["schema"].startswith("edge-aac/caption/")]
+    assert [record["end_s"] for record in captions] == [0.1]
+
+
 def test_answers_that_tell_of_speech_are_marked_or_withheld(
     bundles: Path, sound: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

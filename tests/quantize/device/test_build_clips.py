@@ -274,7 +274,7 @@ def test_plans_through_the_recorded_interfaces(
             patched.setattr(module, "load_engine", load)
             found = run(bundle)
         if isinstance(want, np.ndarray):
-            np.testing.assert_allclose(found, want, atol=1e-5)
+            np.testing.assert_allclose(np.asarray(found), want, atol=1e-5)
         else:
             assert found == want
 

@@ -341,6 +341,23 @@ def test_infinity_stays_infinity() -> None:
     assert float(in_half(np.array(-np.inf, np.float32), "x")) == -np.inf
 
 
+def test_a_product_that_takes_another_s_result(tmp_path: Path) -> None:
+    """As the two projections of Pengi's text tower do: no tensor is made twice."""
+    rng = np.random.default_rng(0)
+    weights = [onnx.numpy_helper.from_array(rng.standard_normal((32, 32)).astype(np.float32), name) for name in "ab"]
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "a"], ["between"], name="first"),
+        onnx.helper.make_node("MatMul", ["between", "b"], ["y"], name="second"),
+    ]
+    ends = [[onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [4, 32])] for name in ("x", "y")]
+    graph = onnx.helper.make_graph(nodes, "products", *ends, weights)
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), str(tmp_path / "fp32.onnx"))
+    dynamic_int8(tmp_path / "fp32.onnx", tmp_path / "int8.onnx")
+    inputs = {"x": rng.standard_normal((4, 32)).astype(np.float32)}
+    assert cosine(run(tmp_path / "fp32.onnx", inputs)["y"], run(tmp_path / "int8.onnx", inputs)["y"]) > 0.99
+
+
 def test_a_table_of_a_mask_is_one_that_fp16_holds() -> None:
     lowest = np.finfo(np.float32).min
     table = in_half(np.array([[0.0, lowest, -np.inf], [0.5, 0.0, lowest]], np.float32), "x")
