@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,10 @@ import quantize
 from edge_aac.bundle.store import check_all, open_bundle
 from edge_aac.cli import main
 from edge_aac.engines.contract import EngineOptions
+from edge_aac.errors import DeviceError
 from edge_aac.models.clip_encoder import ClipEncoder
+from quantize.bundles.convert import Provenance
+from quantize.bundles.convert_clap import convert_clap
 from quantize.models.audio_language.audio_stages import unit
 from tests.quantize.models import clap_2022_layout as layout
 
@@ -33,3 +37,11 @@ def test_folder_or_file_becomes_a_bundle_that_embeds_alike(tmp_path: Path, given
     texts = [*layout.TEXTS, layout.LONG_TEXT]
     np.testing.assert_allclose(encoder.embed(texts), unit(clap.embed_text(texts)).numpy(), atol=1e-3)
     assert encoder.logit_scale == pytest.approx(float(torch.exp(layout.numbers("logit_scale", ()))), rel=1e-5)
+
+
+def test_without_optimum_a_text_tower_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optimum.exporters.onnx", None)
+    folder, output = layout.write_clap_2022(tmp_path / "clap"), tmp_path / "bundle"
+    with pytest.raises(DeviceError, match="a bert is exported with optimum, which is not installed") as caught:
+        convert_clap(folder, output, Provenance("clap", "1", "unknown", ()), lambda line: None)
+    assert "\n" not in str(caught.value) and not output.exists()
