@@ -49,7 +49,8 @@ class PromptedRecipe:
 
     def changed(self, epochs: int | None = None, seed: int | None = None) -> PromptedRecipe:
         """The recipe with other epochs or another seed; None keeps its own."""
-        given = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+        numbers: dict[str, Any] = {"epochs": epochs, "seed": seed}
+        given = {name: value for name, value in numbers.items() if value is not None}
         return replace(self, train=replace(self.train, **given))
 
 
