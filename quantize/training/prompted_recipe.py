@@ -49,9 +49,9 @@ class PromptedRecipe:
 
     def changed(self, epochs: int | None = None, seed: int | None = None) -> PromptedRecipe:
         """The recipe with other epochs or another seed; None keeps its own."""
-        given: dict[str, Any] = {"epochs": epochs, "seed": seed}
-        chosen = {name: value for name, value in given.items() if value is not None}
-        return replace(self, train=replace(self.train, **chosen))
+        numbers: dict[str, Any] = {"epochs": epochs, "seed": seed}
+        given = {name: value for name, value in numbers.items() if value is not None}
+        return replace(self, train=replace(self.train, **given))
 
 
 def load_prompted_recipe(name_or_path: str) -> PromptedRecipe:

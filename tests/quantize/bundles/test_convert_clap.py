@@ -159,7 +159,7 @@ def test_build_engine_makes_the_forms_of_this_processor(
 
 
 def test_it_hears_no_windows(folder: Path) -> None:
-    with pytest.raises(DataError, match="hears clips of .* label"):
+    with pytest.raises(DataError, match="hears clips of .* no windows: open it with"):
         open_model(open_bundle(str(folder)), ONE_THREAD, {})
 
 
