@@ -154,10 +154,15 @@ def _of_store(recipe: Recipe, data: Path, count: int) -> _Parts:
     maker = MixtureMaker(store, MixtureRecipe(length_s=_WINDOW_S), 0, held_out)
     windows = [maker.mixture(0, index).waveform for index in range(count)]
     texts = list(islice(drawn_captions(lexicon, np.random.default_rng(0)), CHECK_SCENES))
-    rows = sorted(store.training_rows(held_out), key=lambda row: row.source)
+    return attributions_of(store.training_rows(held_out)), windows, texts
+
+
+def attributions_of(stored: Sequence[StoredSound]) -> list[Attribution]:
+    """What a bundle says of sounds that it was trained on; what was computed shares entries."""
+    rows = sorted(stored, key=lambda row: row.source)
     recordings = (_attribution(row) for row in rows if row.author != OURS)
     # A long file lies in the store in pieces.
-    return [*dict.fromkeys(recordings), *_computed(rows)], windows, texts
+    return [*dict.fromkeys(recordings), *_computed(rows)]
 
 
 def _label(row: StoredSound) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quantize.cli.dual import distil_dual, dual_plan
 from quantize.cli.examples import report_corpus, store
 from quantize.cli.export import export_run
 from quantize.cli.options import (
@@ -52,6 +53,9 @@ EXAMPLES = """Examples:
 
   edge-aac distill --kind prompted --recipe everyday-ask --teacher runs/everyday --data sounds/ --examples heard/
   --run runs/ask --output my-asking-bundle
+
+  edge-aac distill --kind dual_encoder --recipe clap-small --teacher CLAP_weights_2023.pth --data sounds/
+  --run runs/clap --output my-clap
 """
 
 
@@ -60,6 +64,7 @@ class Kind(str, Enum):
 
     CAPTIONER = "captioner"
     PROMPTED = "prompted"
+    DUAL_ENCODER = "dual_encoder"
 
 
 @distill.command(epilog=EXAMPLES)
@@ -70,12 +75,12 @@ def distill_verb(
     kind: Annotated[
         Kind,
         typer.Option(
-            help="captioner; or prompted: a student that answers questions, over the encoder of --teacher, which is a "
-            "run of a recipe with [everyday]."
+            help="captioner; prompted: a student that answers questions, over the encoder of --teacher, which is a "
+            "run of a recipe with [everyday]; or dual_encoder: sounds and texts in one space, taught by CLAP."
         ),
     ] = Kind.CAPTIONER,
     teacher: Annotated[
-        Path | None, typer.Option(help="Folder of a training run, or of a captioner as published.")
+        Path | None, typer.Option(help="Folder of a training run, or of a captioner or a CLAP as published.")
     ] = None,
     tagger: Annotated[
         Path | None,
@@ -104,6 +109,10 @@ def distill_verb(
     text_student: Annotated[
         bool, typer.Option("--text-student/--no-text-student", help="Distil the sentence embedder, too.")
     ] = True,
+    texts: Annotated[
+        Path | None,
+        typer.Option(help="For dual_encoder: file of labels and captions, one a line; the lexicon's without it."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
     precision: PrecisionOption = None,
@@ -114,7 +123,7 @@ def distill_verb(
     llm_url: LlmUrlOption = None,
     llm_model: LlmModelOption = "",
 ) -> None:
-    """Distil a student captioner from a teacher, and a text student from a sentence embedder."""
+    """Distil a student from a teacher: a captioner, with a text student of a sentence embedder, or another kind."""
     from edge_aac.errors import UsageError
     from quantize.training.distill import check_held_out, load_teacher
     from quantize.training.distributed import World
@@ -122,14 +131,14 @@ def distill_verb(
     from quantize.training.text_student import check_text_distillation
 
     _prepare(threads, output)
-    if kind is Kind.PROMPTED:
-        folders = {"--teacher": teacher, "--data": data, "--examples": examples, "--run": run}
-        unused = {
+    if kind is not Kind.CAPTIONER:
+        given = {
+            **{"--teacher": teacher, "--data": data, "--examples": examples, "--run": run, "--texts": texts},
             **{"--tagger": tagger, "--encoder": encoder, "--dry-run": dry_run, "--precompute": precompute},
             **{"--sentence-embedder": sentence_embedder, "--tokenizer": tokenizer, "--precision": precision},
             **{"--folds": folds, "--absent": absent, "--outliers": outliers, "--llm-url": llm_url},
         }
-        distil_prompted(prompted_plan(recipe, folders, output, (epochs, seed), unused))
+        _distil_other(kind, recipe, output, (epochs, seed), given)
         return
     if output and sentence_embedder is None:
         raise UsageError(
@@ -137,7 +146,7 @@ def distill_verb(
         )
     chosen = recipe_of(recipe, epochs, seed, folds, absent, precision)
     _check_teacher(chosen, teacher, tagger, examples, dry_run)
-    _check_unused(tagger, encoder, {"--tokenizer": tokenizer, "--llm-url": llm_url, "--llm-model": llm_model})
+    _check_unused(tagger, encoder, texts, {"--tokenizer": tokenizer, "--llm-url": llm_url, "--llm-model": llm_model})
     if not dry_run and (data is None or (run is None) != precompute):
         raise UsageError("give --data, and either --run FOLDER (train the student) or --precompute (run the teacher)")
     if precompute and examples is None:
@@ -158,15 +167,15 @@ def distill_verb(
     assert data is not None
     check_held_out(chosen, taught_by)
     embedder = sentence_embedder_of(sentence_embedder)
-    texts: list[str] = []
+    learnt: list[str] = []
     with World.from_environment() as world:
         source = world.first_alone(lambda: open_example_source(chosen, data, cache_folder(), llm, outliers))
         if world.first:
             report_corpus(source, run or examples)
             if text_student and embedder is not None and run:
                 # What would end it is told before the student is trained, which takes longer.
-                texts = _texts_of(chosen, source)
-                check_text_distillation(embedder, texts, chosen.text, chosen.text_student)
+                learnt = _texts_of(chosen, source)
+                check_text_distillation(embedder, learnt, chosen.text, chosen.text_student)
             if examples:
                 store(chosen, source, embedder, examples)
                 _run_teacher(chosen, source, taught_by, examples)
@@ -179,7 +188,7 @@ def distill_verb(
     if not world.first:
         return
     if text_student and embedder is not None:
-        distil_text(student_recipe, texts, student_tokenizer, embedder, run)
+        distil_text(student_recipe, learnt, student_tokenizer, embedder, run)
     if output:
         export_run(run, data, output, None, None if text_student else embedder, outliers=outliers)
 
@@ -214,10 +223,25 @@ def _check_teacher(
         raise UsageError("--tagger goes with --examples FOLDER, for what it hears, and without --dry-run")
 
 
-def _check_unused(tagger: Path | None, encoder: Path | None, options: Mapping[str, object]) -> None:
-    """Refuse what a tagger has no use for, and what only a tagger has."""
+def _distil_other(
+    kind: Kind, recipe: str, output: Path | None, numbers: tuple[int | None, int | None], given: dict[str, Any]
+) -> None:
+    """Distil a student of another kind than a captioner, with all options that were given."""
+    if kind is Kind.PROMPTED:
+        folders = {name: given.pop(name) for name in ("--teacher", "--data", "--examples", "--run")}
+        distil_prompted(prompted_plan(recipe, folders, output, numbers, given))
+    else:
+        folders = {name: given.pop(name) for name in ("--teacher", "--data", "--run")}
+        texts = given.pop("--texts")
+        distil_dual(dual_plan(recipe, folders, texts, output, numbers, given))
+
+
+def _check_unused(tagger: Path | None, encoder: Path | None, texts: Path | None, options: Mapping[str, object]) -> None:
+    """Refuse what a tagger has no use for, what only a tagger has, and what no captioner has."""
     from edge_aac.errors import UsageError
 
+    if texts is not None:
+        raise UsageError("--texts goes with --kind dual_encoder: leave it out")
     if tagger is None and encoder is not None:
         raise UsageError("--encoder goes with --tagger: leave it out")
     if tagger is not None and (given := [name for name, value in options.items() if value]):

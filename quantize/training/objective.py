@@ -21,7 +21,7 @@ def caption_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> T
     )
 
 
-def info_nce(audio: Tensor, text: Tensor, same_events: Tensor, temperature: float) -> Tensor:
+def info_nce(audio: Tensor, text: Tensor, same_events: Tensor, temperature: float | Tensor) -> Tensor:
     """Bidirectional InfoNCE (van den Oord et al., 2018) between audio and text embeddings of a batch.
 
     Other scenes with the same sounds are not negatives: their captions are as true of this scene as its own.

@@ -1,0 +1,322 @@
+"""A student of the tiny CLAP: from recordings of tones to a bundle that `edge-aac label` opens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from typer.testing import CliRunner
+
+from edge_aac.audio.features import filter_bank
+from edge_aac.bundle.store import check_all, open_bundle
+from edge_aac.cli import main
+from edge_aac.engines.contract import EngineOptions
+from edge_aac.errors import ConfigError, DataError, InputMissingError, UsageError
+from edge_aac.models.dual_encoder import DualEncoder, DualEncoderManifest
+from edge_aac.timebase import SAMPLE_RATE
+from quantize.cli.distill import distill
+from quantize.data.clips import COLUMNS
+from quantize.data.everyday.lexicon import english
+from quantize.files import ATTRIBUTIONS
+from quantize.models.clap.loading import load_clap_weights
+from quantize.models.dual_student import AnyClap, narrowed
+from quantize.training.dual_encoder import DualTraining, PairedWindows, load_dual_run
+from quantize.training.dual_objective import similarity_divergence
+from quantize.training.dual_recipe import DualRecipe, load_dual_recipe
+from quantize.training.dual_sounds import DrawnWindows, Recordings, heard_by
+from quantize.training.dual_texts import Texts, texts_of_file, texts_of_lexicon
+from tests.quantize.data.everyday.stored_tones import stored_tones, tone
+from tests.quantize.models.audio_language_reference import Reference
+from tests.quantize.training.distill_cases import RecordedProgress
+
+TONES = {"a low hum": 300.0, "a whistle": 1500.0, "a shrill beep": 4000.0, "a steady buzz": 800.0}
+RECIPE = """
+[bundle]
+name = "small-clap"
+version = "1"
+license = "CC0-1.0"
+[sound]
+stem_width = 0.1
+stem_frames = 298
+stem_hop_frames = 175
+dim = 24
+[text]
+dim = 16
+head_dim = 8
+heads = 2
+ffn_dim = 32
+layers = 1
+embedding_dim = 20
+dropout = 0.0
+[train]
+epochs = 12
+windows = 16
+scenes_per_epoch = 16
+batch_scenes = 8
+held_out = [2]
+validation_windows = 4
+masks = 0
+learning_rate = 1e-2
+warmup_steps = 4
+ema_decay = 0.5
+checkpoint_steps = 2
+workers = 0
+"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run was made of, its folder ``folder / "run"`` and its losses' means, an epoch each."""
+
+    folder: Path
+    teacher: AnyClap
+    clap: Path
+    recipe: DualRecipe
+    epochs: list[dict[str, float]]
+
+    @property
+    def recordings(self) -> Recordings:
+        return Recordings.open(self.folder / "data", self.recipe.train.held_out)
+
+    @property
+    def texts(self) -> Texts:
+        return texts_of_file(self.folder / "texts.txt")
+
+    def training(self, run: Path, recipe: DualRecipe | None = None) -> DualTraining:
+        return DualTraining(recipe or self.recipe, self.teacher, self.recordings, self.texts, run)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("dual")
+    clap = Reference.of("EDGE_AAC_REFERENCE_CLAP", "clap_tiny").folder
+    _write_recordings(folder / "data")
+    lines = [*TONES, "A whistle.", "a whistle and a low hum", ""]
+    (folder / "texts.txt").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "own.toml").write_text(RECIPE, encoding="utf-8")
+    made = Finished(folder, load_clap_weights(clap), clap, load_dual_recipe(str(folder / "own.toml")), [])
+    made.training(folder / "run").train(RecordedProgress())
+    log = (folder / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    made.epochs.extend(row for row in map(json.loads, log) if "epoch" in row)
+    return made
+
+
+def _write_recordings(folder: Path) -> None:
+    folder.mkdir()
+    rows = [",".join(COLUMNS)]
+    for fold in (1, 2):
+        for name, hertz in TONES.items():
+            file = f"{fold}-{hertz:.0f}.wav"
+            soundfile.write(folder / file, tone(hertz, 3.0 if fold == 1 else 2.0), SAMPLE_RATE)
+            rows.append(f"{file},{name.replace(' ', '_')},{fold},{name},somebody,CC0-1.0,here")
+    (folder / "clips.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def test_texts_of_a_file_are_plain_and_distinct(finished: Finished, tmp_path: Path) -> None:
+    texts = finished.texts
+    assert texts.texts == (*TONES, "a whistle and a low hum") == texts.labels
+    assert texts.saying("a_shrill_beep", english()) == (2,)
+    assert texts.saying("", english()) == () == texts.saying("dog_bark", english())
+    (tmp_path / "one.txt").write_text("Rain!\nrain\n", encoding="utf-8")
+    with pytest.raises(DataError, match="fewer than two"):
+        texts_of_file(tmp_path / "one.txt")
+    with pytest.raises(InputMissingError):
+        texts_of_file(tmp_path / "none.txt")
+
+
+def test_the_lexicon_says_each_sound_in_several_ways() -> None:
+    texts = texts_of_lexicon(english())
+    said = [texts.texts[place] for place in texts.saying("dog_bark", english())]
+    assert {"a dog barks", "a dog barking"} <= set(said)
+    assert len({texts.groups[place] for place in texts.saying("dog_bark", english())}) == 1
+    assert set(texts.labels) <= set(texts.texts) and len(set(texts.texts)) == len(texts.texts) > len(texts.labels)
+
+
+def test_the_teacher_hears_whole_windows_without_their_silence(finished: Finished, tmp_path: Path) -> None:
+    teacher = finished.teacher
+    windows = DrawnWindows(finished.recordings, finished.recordings.learnt, 1, 3)
+    heard = heard_by(teacher, windows, tmp_path / "heard")
+    clip = teacher.clip_length.samples * SAMPLE_RATE // teacher.clip_length.sample_rate
+    sound = windows.sound(0)
+    starts = np.linspace(0, max(0, len(sound) - clip), max(1, -(-len(sound) // clip))).round().astype(int)
+    clips = [teacher.clip_length.clip(sound[start : start + clip], SAMPLE_RATE) for start in starts]
+    rows = torch.nn.functional.normalize(teacher.embed_audio(torch.stack(clips)), dim=-1)
+    wanted = torch.nn.functional.normalize(rows.mean(dim=0), dim=-1)
+    np.testing.assert_allclose(heard[0], wanted.numpy(), atol=1e-5)
+    # What is kept is not computed again, and is not believed when it is damaged.
+    kept = tmp_path / "heard" / "00000000.npy"
+    np.save(kept, np.ones_like(heard))
+    assert (heard_by(teacher, windows, tmp_path / "heard") == 1.0).all()
+    kept.write_bytes(b"damaged")
+    with pytest.raises(DataError, match="delete it"):
+        heard_by(teacher, windows, tmp_path / "heard")
+
+
+def test_held_out_folds_are_not_learnt_from(finished: Finished, tmp_path: Path) -> None:
+    assert {row.fold for row in finished.recordings.learnt} == {1}
+    assert {row.fold for row in finished.recordings.held_out} == {2}
+    with pytest.raises(DataError, match="no sound to learn from"):
+        Recordings.open(finished.folder / "data", (1, 2))
+    stored_tones(tmp_path / "store")
+    store = Recordings.open(tmp_path / "store", (2, 4))
+    assert {row.fold for row in store.learnt} == {1, 3}
+    assert len(store.waveform(store.learnt[0])) == 5 * SAMPLE_RATE
+
+
+def test_a_sound_without_a_label_is_said_as_the_teacher_finds_likely(finished: Finished) -> None:
+    training = finished.training(finished.folder / "run")
+    taught = training.taught
+    nameless = replace(training.texts, of_label={})
+    likely = replace(taught, scale=1e6)
+    windows = PairedWindows(likely, nameless, training.token_ids, finished.recipe.train, 0)
+    nearest = taught.read[(taught.heard[windows.number(0)] @ taught.read.T).argmax()]
+    assert torch.equal(windows[0].read[0], nearest)
+
+
+def test_training_lowers_each_loss(finished: Finished) -> None:
+    first, last = finished.epochs[0], finished.epochs[-1]
+    for term in ("contrastive", "feature", "similarity"):
+        assert last[term] < 0.8 * first[term], term
+    assert last["cosine_to_teacher"] > first["cosine_to_teacher"]
+
+
+def test_similarity_is_a_divergence() -> None:
+    torch.manual_seed(0)
+    one, other = torch.randn(3, 5), torch.randn(3, 5)
+    assert float(similarity_divergence(one, one)) == pytest.approx(0.0, abs=1e-6)
+    p, q = other.softmax(-1), one.softmax(-1)
+    rows = (p * (p / q).log()).sum(-1).mean()
+    p, q = other.T.softmax(-1), one.T.softmax(-1)
+    assert float(similarity_divergence(one, other)) == pytest.approx(
+        float(0.5 * (rows + (p * (p / q).log()).sum(-1).mean())), rel=1e-5
+    )
+
+
+def test_a_broken_off_run_ends_with_the_same_bits(finished: Finished, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        finished.training(tmp_path / "run").train(RecordedProgress(steps_left=7))
+    finished.training(tmp_path / "run").train(RecordedProgress())
+    whole, resumed = (load_dual_run(run)[0].state_dict() for run in (finished.folder / "run", tmp_path / "run"))
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_a_run_of_something_else_is_refused(finished: Finished, tmp_path: Path) -> None:
+    run = finished.folder / "run"
+    with pytest.raises(ConfigError, match="another recipe"):
+        finished.training(run, finished.recipe.changed(seed=2))
+    other = tmp_path / "texts.txt"
+    other.write_text("rain\nwind\n" + (finished.folder / "texts.txt").read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="give a new folder|or a new folder"):
+        DualTraining(finished.recipe, finished.teacher, finished.recordings, texts_of_file(other), run)
+    with pytest.raises(InputMissingError, match="no run of a dual encoder"):
+        load_dual_run(tmp_path)
+
+
+def test_the_token_table_begins_as_the_teacher_s(finished: Finished) -> None:
+    table = torch.randn(7, 3) @ torch.randn(3, 12)
+    kept = narrowed(table, 5)
+    assert kept.shape == (7, 5) and float(kept.std()) == pytest.approx(1.0, abs=0.02)
+    centred = table - table.mean(dim=0)
+    # Three directions hold all that there is: distances stay, but for one scale.
+    ratio = torch.cdist(kept, kept)[0, 1:] / torch.cdist(centred, centred)[0, 1:]
+    torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), rtol=1e-3, atol=1e-4)
+    student, tokenizer, recipe, _ = load_dual_run(finished.folder / "run")
+    assert recipe.text.vocab_size == tokenizer.get_vocab_size() < finished.teacher.text.tokenizer.get_vocab_size()
+    assert student.to_teacher.weight.shape == (24, 20)
+
+
+@pytest.fixture(scope="module")
+def bundle(finished: Finished) -> Path:
+    output = finished.folder / "bundle"
+    places = {"--recipe": "own.toml", "--data": "data", "--texts": "texts.txt", "--run": "run", "--output": "bundle"}
+    words = [word for name, place in places.items() for word in (name, str(finished.folder / place))]
+    result = CliRunner().invoke(distill, ["--kind", "dual_encoder", "--teacher", str(finished.clap), *words])
+    assert result.exit_code == 0, result.exception
+    told = [line.partition(":")[0] for line in result.stderr.splitlines() if "max abs difference" in line]
+    assert told == ["stem", "encoder", "text_embedder"]
+    return output
+
+
+def test_the_bundle_s_outputs_are_torch_s(finished: Finished, bundle: Path) -> None:
+    opened = open_bundle(str(bundle))
+    check_all(opened)
+    manifest = opened.manifest_of(DualEncoderManifest)
+    student, tokenizer, _, labels = load_dual_run(finished.folder / "run")
+    assert manifest.hears_windows and tuple(manifest.labels) == labels
+    assert manifest.logit_scale == pytest.approx(float(student.scale.detach()))
+    assert (bundle / ATTRIBUTIONS).read_text(encoding="utf-8").count("somebody") >= 1
+    model = DualEncoder(opened, EngineOptions(threads=1))
+    texts = ["a whistle", "words that it never read"]
+    for text, found in zip(texts, model.embed(texts), strict=True):
+        ids = torch.tensor([tokenizer.encode(text).ids])
+        with torch.no_grad():
+            np.testing.assert_allclose(found, student.text(ids, torch.ones_like(ids))[0].numpy(), atol=1e-3)
+
+
+def test_labels_rank_as_the_teacher_s_texts_do(
+    finished: Finished, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each recording that was learnt from is named by its label, through the verb."""
+    for name, hertz in TONES.items():
+        file = finished.folder / "data" / f"1-{hertz:.0f}.wav"
+        with pytest.raises(SystemExit) as ended:
+            main(["label", str(file), "--labels", *TONES, "--bundle", str(bundle), "--format", "json"])
+        assert not ended.value.code
+        record = json.loads(capsys.readouterr().out.splitlines()[0])
+        assert record["labels"][0]["label"] == name
+
+
+def test_a_stream_names_what_it_hears(finished: Finished, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = finished.folder / "data" / "1-1500.wav"
+    labels = [word for name in TONES for word in ("--label", name)]
+    with pytest.raises(SystemExit) as ended:
+        main(["stream", "--file", str(file), *labels, "--bundle", str(bundle)])
+    assert not ended.value.code
+    assert "a whistle" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (("--kind", "dual_encoder", "--data", "x", "--run", "x"), "needs --teacher FOLDER"),
+        (("--kind", "dual_encoder", "--teacher", "x", "--data", "x"), "needs --run FOLDER"),
+        (("--kind", "dual_encoder", "--examples", "x"), "--examples is not for --kind dual_encoder"),
+        (("--kind", "prompted", "--texts", "x"), "--texts is not for --kind prompted"),
+    ],
+)
+def test_what_the_verb_refuses(words: Sequence[str], match: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGE_AAC_DATA", raising=False)
+    error = CliRunner().invoke(distill, ["--recipe", "clap-small", *words]).exception
+    assert isinstance(error, UsageError) and match in str(error)
+
+
+def test_recipes(tmp_path: Path) -> None:
+    recipe = load_dual_recipe("clap-small")
+    assert recipe.name == "clap-small" and recipe.train.teacher_prompt == "this is a sound of {}"
+    with pytest.raises(InputMissingError, match="clap-small"):
+        load_dual_recipe("nobody's")
+    path = tmp_path / "own.toml"
+    for text, match in (
+        (RECIPE.replace("masks = 0", "teacher_prompt = 'sound'"), r"must hold \{\} once"),
+        (RECIPE.replace("batch_scenes = 8", "batch_scenes = 1"), "at least 2"),
+        (RECIPE.replace("stem_width = 0.1", "stem_width = 0.0"), "above 0"),
+        (RECIPE.partition("[train]")[0], "lacks 'train'"),
+        ("[model]\n", "unknown table"),
+        ("not toml", "not valid TOML"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError, match=match):
+            load_dual_recipe(str(path))
+
+
+def test_windows_are_heard_as_bundles_hear_them(finished: Finished) -> None:
+    windows = DrawnWindows(finished.recordings, finished.recordings.learnt, 1, 1)
+    sound = windows.sound(0)
+    padded = np.concatenate([sound, np.zeros(160_000 - len(sound), np.float32)])
+    np.testing.assert_array_equal(windows.fbank(0), filter_bank(padded))
