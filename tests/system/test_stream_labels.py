@@ -71,7 +71,8 @@ def test_a_bundle_of_clips_needs_labels_on_a_stream(
     with pytest.raises(SystemExit) as ended:
         main(words)
     out, err = capsys.readouterr()
-    assert (ended.value.code, out) == (CONFIG_EXIT, "") and "labels" in err and len(err.splitlines()) == 1
+    assert (ended.value.code, out) == (CONFIG_EXIT, "") and len(err.splitlines()) == 1, err
+    assert "names no sounds of its own" in err and "labels" in err
     with pytest.raises(SystemExit) as ended:
         main([*words, "--label", "rain", "--label", "a dog"])
     out, _ = capsys.readouterr()
