@@ -104,7 +104,7 @@ def test_an_optimum_that_cannot_be_imported_is_none(fault: type[Exception], monk
         raise fault(f"{name} needs what is not there")
 
     lazy = ModuleType("optimum.onnxruntime")
-    lazy.__getattr__ = missing  # type: ignore[method-assign]
+    lazy.__dict__["__getattr__"] = missing
     monkeypatch.setitem(sys.modules, "optimum.onnxruntime", lazy)
     assert optimum_version() is None
 
