@@ -161,7 +161,7 @@ def _opened(
     overrides.keep_only(plans)
     overrides.save()
     control = Control(overrides)
-    sinks = sink_plans(configured_sinks(settings), output, control)
+    sinks = sink_plans(configured_sinks(settings), output, control, asks=settings.get(CaptionerSettings).asks)
     with ExitStack() as on_failure:
         clips = open_clips(settings.get(ClipSettings))
         if clips is not None:

@@ -22,7 +22,7 @@ from edge_aac.bundle.manifest import DecodingRules
 from edge_aac.engines.steps import HostSteps, Memory
 from edge_aac.models.contract import ScoredCaption
 from edge_aac.models.decoding import find_candidates
-from edge_aac.models.sampling import apply_rules, draw
+from edge_aac.models.sampling import draw_by_rules
 from edge_aac.streaming.event_settings import EventRules
 from edge_aac.streaming.events import EventTracker
 from edge_aac.timebase import SAMPLE_RATE
@@ -124,7 +124,7 @@ def _picking() -> dict[str, Loop]:
         logits = (3.0 * random.standard_normal((rows, vocabulary))).astype(np.float32)
         prefixes = random.integers(4, vocabulary, (rows, length))
         points, rules = random.random(rows), DecodingRules(max_length=48)
-        return lambda: draw(apply_rules(logits, prefixes, rules), points)
+        return lambda: draw_by_rules(logits, prefixes, rules, points)
 
     logits = random.standard_normal((6, _VOCABULARY)).astype(np.float32)
     return {

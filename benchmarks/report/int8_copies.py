@@ -19,7 +19,6 @@ from quantize.graphs.int8 import dynamic_int8
 from quantize.graphs.sound_inputs import ENCODER, SoundInputs
 
 _CALIBRATION_WINDOWS = 4
-_NEEDED_BYTES = 4_000_000_000
 
 
 def int8_copies(bundles: Sequence[str], folder: Path, log: Log) -> dict[str, str]:
@@ -39,7 +38,9 @@ def quantise(source: Bundle, folder: Path) -> None:
     """Write the INT8 form of every graph, and the bundle around them, without a gate: random weights say nothing that
     a form could be unfaithful to."""
     graphs = dict(source.manifest.graphs)
-    with build_store(source, folder, _NEEDED_BYTES) as store:
+    # Its own files are copied, and a form is no larger than its graph.
+    needed_bytes = 2 * sum(source.path(file).stat().st_size for file in source.manifest.files())
+    with build_store(source, folder, needed_bytes) as store:
         for role in source.manifest.graphs:
             parent = parent_of(source, role)
             path = store.new_file(f"{role}.int8", ".onnx")

@@ -80,10 +80,8 @@ def _run(
         raise
 
     from edge_aac.app import Output, run_stream
-    from edge_aac.models.settings import CaptionerSettings
 
-    asks = settings.get(CaptionerSettings).ask is not None
-    output = Output(output_format.value, events, every_window, asks)
+    output = Output(output_format.value, events, every_window)
     run_stream(settings, output, stop, manager=manager, reload=reload if manager.listens else None)
     if reload.left_behind:
         for stream_ in (sys.stdout, sys.stderr):

@@ -56,8 +56,10 @@ class SideBySide:
         try:
             take()
         finally:
-            wait(helping)
-        for helper in helping:
+            # One that has not begun, since its thread works for somebody else, has nothing left to do.
+            begun = [helper for helper in helping if not helper.cancel()]
+            wait(begun)
+        for helper in begun:
             helper.result()
         return [found[number] for number in range(len(items))]
 

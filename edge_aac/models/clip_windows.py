@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac import records
-from edge_aac.audio.windowed_sinc import SincResampler
 from edge_aac.audio.windows import Window
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import EngineOptions
@@ -29,7 +28,7 @@ from edge_aac.models.dual_encoder import DualEncoderManifest, chosen_labels
 from edge_aac.models.registry import check_choices
 from edge_aac.models.shared_space import unit
 from edge_aac.models.tokens import plain_text
-from edge_aac.timebase import SAMPLE_RATE
+from edge_aac.models.window_clips import sound_at
 
 Array = npt.NDArray[np.float32]
 
@@ -132,15 +131,9 @@ class ClipWindows:
         return Description(ranked, embedding, len(ranked), Latency(encode_ms, 0.0, rerank_ms))
 
     def _newest_clip(self, window: Window) -> Array:
-        if window.waveform is None:
-            raise DataError("this window comes without its sound, which a bundle that hears clips needs")
-        if not np.isfinite(window.waveform).all():
-            raise DataError("the sound holds what is no number: check its source")
-        resampler = SincResampler(SAMPLE_RATE, self._manifest.sample_rate)
-        sound = np.concatenate([resampler.accept(window.waveform[:, None]), resampler.flush()])
-        samples = self._encoder.clip.samples
+        sound, samples = sound_at(window, self._manifest.sample_rate), self._encoder.clip.samples
         if len(sound) >= samples:
-            return np.ascontiguousarray(sound[-samples:, 0])
+            return np.ascontiguousarray(sound[-samples:])
         cutter = self._encoder.cutter()
-        (clip,) = [*cutter.push(sound), *cutter.flush()]
+        (clip,) = [*cutter.push(sound[:, None]), *cutter.flush()]
         return clip.waveform

@@ -26,6 +26,9 @@ from edge_aac.models.rerank import incomparable
 FRAMES, MEL_BINS = 998, 128
 """Of the filter bank of one window."""
 
+WAVEFORM = "waveform"
+"""Input of an encoder that hears samples."""
+
 LOG_MEL = "log_mel"
 """Input of an encoder that hears clips."""
 

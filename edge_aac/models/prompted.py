@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,8 @@ from edge_aac.models.window_clips import newest_clip
 from edge_aac.models.word_vectors import word_vectors
 
 Array = npt.NDArray[np.float32]
+
+log = logging.getLogger(__name__)
 
 REMEMBERED_PROMPTS = 64
 """Prompts whose prefixes are kept: the same few are asked again and again."""
@@ -257,10 +260,9 @@ class Prompted:
     ) -> Description | DataError | Undecoded:
         if cancelled():
             raise CancelledError
-        clip = newest_clip(window, self.manifest.clip)
         heard: Heard | DataError
         try:
-            heard = clip if isinstance(clip, DataError) else self.hear(clip)
+            heard = self.hear(newest_clip(window, self.manifest.clip))
         except DataError as error:
             heard = error
         nothing = np.full(self.manifest.embedding_size, np.nan, np.float32)
@@ -316,6 +318,9 @@ class Prompted:
             prefix = np.concatenate([prefix, found])
         positions = self._positions(len(prefix), manifest.decoding)
         trial.write(self._decoder, prefix, positions, manifest.vocabulary_size)
+        for question, _ in self._questions:
+            if self._prompt_of(question).cut:
+                log.warning("a question is longer than the bundle reads, its end is not heard: %s", question)
 
     def _positions(self, before: int, rules: SearchRules) -> int:
         """Positions of ``before`` vectors and an answer behind them, whose last token is never fed."""

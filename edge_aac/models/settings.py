@@ -198,6 +198,11 @@ class CaptionerSettings(BaseModel):
         json_schema_extra={"flag": "--cuda-graph/--no-cuda-graph", "env": "EDGE_AAC_CUDA_GRAPH"},
     )
 
+    @property
+    def asks(self) -> bool:
+        """Whether a stream asks its bundle anything."""
+        return self.ask is not None
+
     @field_validator("weights", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:

@@ -12,19 +12,31 @@ from edge_aac.models.prompted_manifest import SoundClip
 from edge_aac.timebase import SAMPLE_RATE
 
 
-def newest_clip(window: Window, clip: SoundClip) -> npt.NDArray[np.float32] | DataError:
-    """The newest clip of a window, (samples,), or why there is none; what is shorter is repeated, or padded.
+def sound_at(window: Window, rate: int) -> npt.NDArray[np.float32]:
+    """The sound of a window at another rate in Hz, (samples,).
+
+    Raises:
+        DataError: the window has none, or what is no number is in it.
+    """
+    if window.waveform is None:
+        raise DataError("this window comes without its sound, which a bundle that hears clips needs")
+    if not np.isfinite(window.waveform).all():
+        raise DataError("the sound holds what is no number: check its source")
+    resampler = SincResampler(SAMPLE_RATE, rate)
+    return np.concatenate([resampler.accept(window.waveform[:, None]), resampler.flush()])[:, 0]
+
+
+def newest_clip(window: Window, clip: SoundClip) -> npt.NDArray[np.float32]:
+    """The newest clip of a window, (samples,); what is shorter is repeated, or padded.
 
     Args:
         window: with its sound.
         clip: rate, length, and what becomes of shorter sound.
+
+    Raises:
+        DataError: see :func:`sound_at`.
     """
-    if window.waveform is None:
-        return DataError("this window comes without its sound, which a bundle of the kind prompted hears")
-    if not np.isfinite(window.waveform).all():
-        return DataError("the sound holds what is no number: check its source")
-    resampler = SincResampler(SAMPLE_RATE, clip.sample_rate)
-    sound = np.concatenate([resampler.accept(window.waveform[:, None]), resampler.flush()])[:, 0]
+    sound = sound_at(window, clip.sample_rate)
     if not clip.repeats and len(sound) < clip.samples:
         return np.pad(sound, (0, clip.samples - len(sound)))
     copies = -(-clip.samples // len(sound))

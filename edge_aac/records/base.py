@@ -16,7 +16,8 @@ _NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 class Part(BaseModel):
     """A frozen table in a record. Absent values are left out of its JSON and not written as null."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True, populate_by_name=True, protected_namespaces=())
+    # Built when imported: several threads make records, and before 2.14 pydantic builds no class safely in two at once.
+    model_config = ConfigDict(frozen=True, populate_by_name=True, protected_namespaces=())
 
     def to_table(self) -> dict[str, Any]:
         """The record as plain tables, without absent fields."""

@@ -50,13 +50,11 @@ class Output:
             elsewhere.
         events: standard output takes event records too, where its settings name no kinds of record.
         every_window: publish a caption for every window, not only for those that start an event.
-        answers: standard output takes answer records too, where its settings name no kinds of record.
     """
 
     output_format: Literal["auto", "json", "text"] = "auto"
     events: bool = False
     every_window: bool = False
-    answers: bool = False
 
 
 def open_model(settings: CaptionerSettings) -> WindowModel:
@@ -286,16 +284,20 @@ class SinkPlan:
         return sink
 
 
-def sink_plans(sinks: Sequence[Chosen], output: Output, control: SourceControl | None = None) -> list[SinkPlan]:
-    """The configured sinks, or standard output where there are none; those that take commands are given ``control``."""
+def sink_plans(
+    sinks: Sequence[Chosen], output: Output, control: SourceControl | None = None, *, asks: bool = False
+) -> list[SinkPlan]:
+    """The configured sinks, or standard output where there are none; those that take commands are given ``control``.
+
+    Where the stream ``asks`` something, standard output takes the answers, if its settings name no kinds of record.
+    """
     plans: list[SinkPlan] = []
     names: Counter[str] = Counter()
     for chosen in sinks or [Chosen("stdout", StdoutSettings(), StdoutSink)]:
         names[chosen.kind] += 1
         name = chosen.kind if names[chosen.kind] == 1 else f"{chosen.kind}-{names[chosen.kind]}"
-        plans.append(
-            SinkPlan(name, Chosen(chosen.kind, _with_output(chosen.settings, output), chosen.factory), control)
-        )
+        settings = _with_output(chosen.settings, output, asks)
+        plans.append(SinkPlan(name, Chosen(chosen.kind, settings, chosen.factory), control))
     return plans
 
 
@@ -330,14 +332,14 @@ def open_outlets(plans: Sequence[SinkPlan], stop: threading.Event) -> list[Outle
     return outlets
 
 
-def _with_output(settings: Any, output: Output) -> Any:
-    """Standard output's settings with what the verb's own flags say of it; any other sink's as they are."""
+def _with_output(settings: Any, output: Output, asks: bool) -> Any:
+    """Standard output's settings with what is to be printed by flags and questions; any other sink's as they are."""
     if not isinstance(settings, StdoutSettings):
         return settings
     changes: dict[str, Any] = {}
     if "format" not in settings.model_fields_set:
         changes["format"] = output.output_format
     if "records" not in settings.model_fields_set:
-        added = (*(("event",) if output.events else ()), *(("answer",) if output.answers else ()))
+        added = (*(("event",) if output.events else ()), *(("answer",) if asks else ()))
         changes |= {"records": (*settings.records, *added)} if added else {}
     return settings.model_copy(update=changes)

@@ -105,7 +105,8 @@ class Running:
             CancelledError: the session ended meanwhile.
         """
         sources = {plan.key: plan for plan in source_plans(settings, self.output)}
-        sinks = sink_plans(configured_sinks(settings), self.output, self.control)
+        asks = settings.get(CaptionerSettings).asks
+        sinks = sink_plans(configured_sinks(settings), self.output, self.control, asks=asks)
         opened = Opened()
         try:
             self._open(settings, sources, sinks, opened)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TypeAlias
 
 from edge_aac.audio.windows import Window
 from edge_aac.errors import DataError
@@ -15,6 +16,9 @@ from edge_aac.streaming.hub import Delivery
 from edge_aac.streaming.privacy import PrivacyGate
 
 log = logging.getLogger(__name__)
+
+Described: TypeAlias = "tuple[Window, Description, bool]"
+"""A window that was described, its description, and whether people may talk in it, where that is marked."""
 
 
 class AnswerPublisher:
@@ -37,28 +41,26 @@ class AnswerPublisher:
         self._time, self._publish, self._live = time_of, publish, live
         self._failed = False
 
-    def described(
-        self, window: Window, description: Description, observation: Observation, privacy: PrivacyGate
-    ) -> None:
+    def described(self, newest: Described, observation: Observation, privacy: PrivacyGate) -> None:
         """Ask about a window that was described, where it is to be asked about.
 
         Args:
-            window: the window.
-            description: of it; it was published, or may be.
+            newest: the window; its description was published, or may be.
             observation: what it changed.
             privacy: says which answers may be told.
         """
         if self.every_window:
-            self._ask(window, description, None, privacy)
+            self._ask(newest, None, privacy)
         else:
-            self.started(window, description, observation, privacy)
+            self.started(newest, observation, privacy)
 
-    def started(self, window: Window, description: Description, observation: Observation, privacy: PrivacyGate) -> None:
+    def started(self, newest: Described | None, observation: Observation, privacy: PrivacyGate) -> None:
         """Ask about the newest window that was described, where an event started with it, or has started since."""
-        if observation.started and not self.every_window:
-            self._ask(window, description, observation.started[0], privacy)
+        if newest is not None and observation.started and not self.every_window:
+            self._ask(newest, observation.started[0], privacy)
 
-    def _ask(self, window: Window, description: Description, event: int | None, privacy: PrivacyGate) -> None:
+    def _ask(self, newest: Described, event: int | None, privacy: PrivacyGate) -> None:
+        window, description, speech = newest
         if description.ask is None:
             return
         try:
@@ -79,6 +81,6 @@ class AnswerPublisher:
                 continue
             waited_ms = 1e3 * (self._time.now_s() - self._time.heard_s(end)) if self._live else None
             record = self.builder.answer(answer, self._time.span(start, end), event, waited_ms)
-            self._publish(
-                Delivery(record.model_copy(update={"speech": True}) if verdict.speech else record, not self._live)
-            )
+            if speech or verdict.speech:
+                record = record.model_copy(update={"speech": True})
+            self._publish(Delivery(record, not self._live))

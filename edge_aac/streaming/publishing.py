@@ -14,7 +14,7 @@ from edge_aac.models.contract import Description, ScoredCaption, Undecoded
 from edge_aac.records import TimeSpan, rfc3339
 from edge_aac.streaming.alerts.publishing import AlertPublisher
 from edge_aac.streaming.alerts.rules import AlertRule
-from edge_aac.streaming.answering import AnswerPublisher
+from edge_aac.streaming.answering import AnswerPublisher, Described
 from edge_aac.streaming.building import RecordBuilder, undescribed
 from edge_aac.streaming.channel_settings import ChannelSettings
 from edge_aac.streaming.channel_time import ChannelTime, Publish
@@ -116,7 +116,7 @@ class DescriptionPublisher:
         self._event_spans: dict[int, tuple[int, TimeSpan]] = {}
         """Of each open event: the sample that it reaches to, and the times that its newest record was given."""
         self._lost_reported = 0
-        self._described: tuple[Window, Description, bool] | None = None
+        self._described: Described | None = None
         """The newest described window, without its frames, and whether people may talk in it: what it has may become an
         event when no other tells more."""
         self._goes_on = False
@@ -175,7 +175,7 @@ class DescriptionPublisher:
             self._publish_opening(window, description, observation, speech)
         self._described = replace(window, fbank=window.fbank[:0], waveform=None), description, speech
         self._publish_observation(window, observation, speech=speech)
-        self._answers.described(window, description, observation, self._privacy)
+        self._answers.described(self._described, observation, self._privacy)
 
     def _settle_same(self, window: Window, speech: bool) -> None:
         observation = self._tracker.repeat(window.start, window.start + window.samples)
@@ -183,8 +183,7 @@ class DescriptionPublisher:
         if self._described is not None:
             self._publish_opening(window, self._described[1], observation, speech)
         self._publish_observation(window, observation, speech=speech)
-        if self._described is not None:
-            self._answers.started(self._described[0], self._described[1], observation, self._privacy)
+        self._answers.started(self._described, observation, self._privacy)
 
     def _publish_opening(
         self, window: Window, description: Description, observation: Observation, speech: bool
@@ -285,8 +284,7 @@ class DescriptionPublisher:
             if speech:
                 self._marked.update(observation.started)
         self._publish_events(observation.changes)
-        if self._described is not None:
-            self._answers.started(self._described[0], self._described[1], observation, self._privacy)
+        self._answers.started(self._described, observation, self._privacy)
         return observation.changes
 
     def _publish_observation(self, window: Window, observation: Observation, *, speech: bool) -> None:

@@ -164,7 +164,8 @@ class SoundReader:
 class KnownSound:
     """What one sound was called so far: the mean of its wordings' embeddings, and its newest wordings.
 
-    Wordings are embedded when a phrase is to be compared with them that is not listed, or that none is listed of.
+    Wordings are embedded when a phrase is to be compared with them and not both are listed, or when more than
+    ``REMEMBERED_WORDINGS`` wait for it.
 
     Args:
         named: its first naming.

@@ -31,9 +31,10 @@ def traceable(spec: GraphSpec) -> AbstractContextManager[Any]:
     try:
         from optimum.exporters.onnx import OnnxConfig
         from optimum.utils import NormalizedTextConfig
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: of older transformers, where a part cannot be imported
+        why = " ".join(str(error).split())
         raise DeviceError(
-            f"a {config.model_type} is exported with optimum, which is not installed ({error}): "
+            f"a {config.model_type} is exported with optimum, which is not installed ({why}): "
             "install edge-aac's train extra"
         ) from error
 

@@ -15,6 +15,7 @@ from edge_aac.errors import DeviceError, InputMissingError
 from quantize.device.calibration import stage_calibration, stored_calibration
 from quantize.device.checked_kind import CheckedKind, Sound
 from quantize.device.cpu.forms import CPU, Check, make_cpu_forms
+from quantize.device.cpu.optimum_form import TEXT_TOWERS
 from quantize.device.gate import agreement
 from quantize.device.kinds.choice import checked_kind
 from quantize.device.places import open_for_build, output_folder, parent_of
@@ -109,7 +110,8 @@ def _gpu(backend: Backend) -> tuple[GpuIdentity | None, str]:
 
 
 def _needed_bytes(source: Bundle, parents: dict[GraphRole, Graph], folder: Path, plans: int) -> int:
-    """The most that a build writes: forms are no larger than their parents, and plans need an ONNX file each.
+    """The most that a build writes: forms are hardly larger than their parents, plans need an ONNX file each, and of a
+    text tower two forms are held against each other.
 
     Args:
         source: the bundle.
@@ -119,7 +121,8 @@ def _needed_bytes(source: Bundle, parents: dict[GraphRole, Graph], folder: Path,
     """
     exported = sum(source.size(parent) for parent in parents.values())
     copied = sum(source.path(file).stat().st_size for file in source.manifest.files())
-    needed = exported + (2 * plans * exported + _TIMING_CACHE_BYTES if plans else 0)
+    compared = sum(source.size(parent) for role, parent in parents.items() if role in TEXT_TOWERS)
+    needed = exported + compared + (2 * plans * exported + _TIMING_CACHE_BYTES if plans else 0)
     return needed + (copied if folder != source.folder.resolve() else 0)
 
 

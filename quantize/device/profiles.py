@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.patches import STEM
 from edge_aac.errors import DataError
-from edge_aac.models.graph_contracts import LOG_MEL
+from edge_aac.models.graph_contracts import LOG_MEL, WAVEFORM
 from edge_aac.models.patches import PATCHES, VECTORS
 from edge_aac.models.prompted_manifest import PROMPT_ENCODER
-from quantize.graphs.front_end import WAVEFORM
 
 Shape = tuple[int, ...]
 Axis = tuple[int, int, int]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from edge_aac.models.graph_contracts import WAVEFORM
 from quantize.graphs.layers import node_name
 from quantize.graphs.onnx_file import OnnxFile
-
-WAVEFORM = "waveform"
-"""Input of a graph that hears samples."""
 
 
 def front_end(file: OnnxFile) -> set[str]:

@@ -168,6 +168,7 @@ def _clapcap_converter(name: str, bundle: Path) -> Finish:
 _CONVERTERS: Mapping[Kind, Callable[[str, Path], Finish]] = {
     "captioner": _converter,
     "clap": _clap_converter,
+    "clap-2022": _clap_converter,
     "laion-clap": _clap_converter,
     "clapcap": _clapcap_converter,
 }

@@ -130,7 +130,8 @@ def test_a_stream_loads_and_builds_nothing_that_it_may_never_use() -> None:
     assert "edge_aac.models.seq2seq" in loaded, "or the test looks at nothing"
     others = {"edge_aac.models.ensemble", "edge_aac.service.http_server", "http.server", "statistics", "onnxruntime"}
     assert not loaded & others
-    assert report["built"] == [], "the schemas of models are built when they are first used"
+    assert "StreamSettings" not in report["built"], "the schemas of settings are built when they are first used"
+    assert {"Caption", "Clip", "Labels"} <= set(report["built"]), "several threads make records"  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("path", sorted(_PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(_PACKAGE)))

@@ -1,4 +1,4 @@
-"""A stream whose bundle chooses from a user's labels, or is none for streams: what it takes, and what it refuses."""
+"""A stream whose bundle chooses from a user's labels: what it takes, and what it refuses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.edge_aac.models.clip_bundles import write_clip_bundle
 from tests.edge_aac.models.tiny_bundle import dual_encoder_table, write
 from tests.system.command import noise, records, run_edge_aac, write_wav
 
-CONFIG_EXIT, DATA_EXIT = 78, 65
+CONFIG_EXIT = 78
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +63,20 @@ def test_labels_that_no_stream_takes(  # noqa: PLR0913, PLR0917
     assert "Traceback" not in err and len(err.splitlines()) == 1 and len(err) < 1_000
 
 
-def test_a_bundle_of_clips_is_none_for_a_stream(
+def test_a_bundle_of_clips_needs_labels_on_a_stream(
     sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+    words = ["stream", "--bundle", write_clip_bundle(tmp_path / "clap"), "--device", f"file:{sound}"]
     with pytest.raises(SystemExit) as ended:
-        main(["stream", "--bundle", write_clip_bundle(tmp_path / "clap"), "--device", f"file:{sound}"])
+        main(words)
     out, err = capsys.readouterr()
-    assert (ended.value.code, out) == (DATA_EXIT, "") and "edge-aac label" in err and len(err.splitlines()) == 1
+    assert (ended.value.code, out) == (CONFIG_EXIT, "") and len(err.splitlines()) == 1, err
+    assert "names no sounds of its own" in err and "labels" in err
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--label", "rain", "--label", "a dog"])
+    out, _ = capsys.readouterr()
+    assert (ended.value.code or 0) == 0 and records(out)[0]["caption"] in {"the sound of rain", "the sound of a dog"}
 
 
 def test_labels_in_other_scripts_in_a_stream_of_a_tenth_of_a_second_and_of_ten_minutes(

@@ -164,9 +164,13 @@ def _fastest_form(
     check: Check, role: GraphRole, calibration: Calibration | None, report: BuildReport
 ) -> FormReport | None:
     """The faster of our form and, of a text tower, optimum's, as far as they are faithful."""
+    known = calibration.graphs.get(role) if calibration else None
+    if not _has_products(check, role, known):
+        report.notes.append(f"{role}: none of its products is large enough for INT8 on a processor: fp32 stays")
+        return None
     # Ours is made last: what the build says of a graph is what became of that one.
     others = by_optimum(check, role, report) if role in TEXT_TOWERS else None
-    ours = _faithful_form(check, role, calibration, report)
+    ours = _faithful_form(check, role, known, report, "the one by optimum stays" if others else "fp32 stays")
     if others is None or ours is None:
         return ours or others
     assert ours.timing and others.timing
@@ -203,14 +207,10 @@ def by_optimum(check: Check, role: GraphRole, report: BuildReport) -> FormReport
 
 
 def _faithful_form(
-    check: Check, role: GraphRole, calibration: Calibration | None, report: BuildReport
+    check: Check, role: GraphRole, known: GraphCalibration | None, report: BuildReport, otherwise: str
 ) -> FormReport | None:
     """With convolutions in INT8 where their ranges are known, as many of them as are faithful; at the least with matrix
-    products alone."""
-    known = calibration.graphs.get(role) if calibration else None
-    if not _has_products(check, role, known):
-        report.notes.append(f"{role}: none of its products is large enough for INT8 on a processor: fp32 stays")
-        return None
+    products alone. Where none is, or none is faster, the report has it that ``otherwise``."""
     # Without ranges it is the calibration of a graph that becomes FP16 alone, and says nothing of INT8.
     ways = _ways(check.store.locate(check.parents[role]), known)
     for number, (way, _) in enumerate(ways):
@@ -218,7 +218,7 @@ def _faithful_form(
         report.forms.append(form)
         agreed, taken = check.measure(form)
         if taken.ratio > FASTER:
-            form.outcome = f"not faster here ({taken.ratio:.2f} of fp32's time): fp32 stays"
+            form.outcome = f"not faster here ({taken.ratio:.2f} of fp32's time): {otherwise}"
             return None
         complaints = agreed.complaints()
         if not complaints:
@@ -228,7 +228,7 @@ def _faithful_form(
         check.store.discard(form.graph)
         last = number + 1 == len(ways)
         form.outcome = f"unfaithful: {form.fault}" + (
-            ": fp32 stays" if last else f"; made again with {ways[number + 1][1]} in fp32"
+            f": {otherwise}" if last else f"; made again with {ways[number + 1][1]} in fp32"
         )
     return None
 

@@ -24,10 +24,11 @@ def optimum_version() -> str | None:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        import optimum.onnxruntime  # noqa: F401 - it is there only if torch and transformers are
+        # Its packages import what they hold when that is asked for; older transformers raise RuntimeError then.
+        from optimum.onnxruntime import ORTQuantizer  # noqa: F401
 
         return version("optimum-onnx")
-    except (ImportError, PackageNotFoundError):
+    except (ImportError, RuntimeError, PackageNotFoundError):
         return None
 
 

@@ -15,6 +15,7 @@ from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Arrays, Engine, EngineOptions
 from edge_aac.errors import DataError
+from edge_aac.models.graph_contracts import WAVEFORM
 from edge_aac.models.prefix_search import PrefixDecoder
 from edge_aac.models.prompt_texts import PromptText
 from edge_aac.models.prompted import Prompted
@@ -26,7 +27,6 @@ from quantize.device.gate import Agreement, CheckOutputs, lowest_cosine, relativ
 from quantize.device.profiles import Profiles, profiles_of
 from quantize.device.timing import RecordingEngine, RunSamples, single_runs
 from quantize.graphs.calibration_windows import recorded_clips
-from quantize.graphs.front_end import WAVEFORM
 from quantize.graphs.sound_inputs import ClipInputs, HeardInputs
 
 Array = npt.NDArray[np.float32]

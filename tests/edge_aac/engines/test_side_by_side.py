@@ -35,3 +35,24 @@ def test_a_failure_is_raised_once_nobody_works_any_more(at_once: int) -> None:
     with pytest.raises(IndexError, match="the third"):
         SideBySide(at_once).map(work, range(100))
     assert len(begun) == len(ended) + 1
+
+
+def test_nobody_waits_for_a_thread_that_works_for_somebody_else() -> None:
+    shared, busy, go_on = SideBySide(2), threading.Barrier(3, timeout=30), threading.Event()
+
+    def slow(item: int) -> int:
+        busy.wait()
+        assert go_on.wait(30)
+        return item
+
+    other = threading.Thread(target=shared.map, args=(slow, range(2)))
+    other.start()
+    busy.wait()  # both threads work for the other
+    asking = threading.Thread(target=shared.map, args=(str, range(3)))
+    asking.start()
+    asking.join(10)
+    waits = asking.is_alive()
+    go_on.set()
+    other.join(30)
+    asking.join(30)
+    assert not waits

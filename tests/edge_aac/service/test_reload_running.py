@@ -21,6 +21,7 @@ from edge_aac.service.reload_request import ReloadRequest
 from edge_aac.service.watchdog import Watchdog
 from edge_aac.settings.layers import Layer
 from edge_aac.settings.tree import Settings, load_settings
+from edge_aac.sinks.stdout import StdoutSettings
 from tests.edge_aac.fakes import FakeModel, FakeSource
 from tests.edge_aac.service.running_stream import running_stream
 from tests.edge_aac.streaming.session_cases import noise
@@ -227,6 +228,24 @@ def test_a_model_whose_language_cannot_be_read_is_refused_before_anything_change
             running.change_to(_settings(tmp_path, captioner="candidates = 3", sources="attic"))
         assert running.session.model is before
         assert [channel.label for channel in running.session.channels] == ["hall"]
+
+
+def test_standard_output_takes_answers_as_long_as_something_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "open_model", lambda _settings: FakeModel())
+
+    def settings(captioner: str) -> Settings:
+        path = tmp_path / "config.toml"
+        path.write_text(f'[captioner]\n{captioner}\n[[sources]]\naddress = "hall"\n')
+        return load_settings(path, Layer())
+
+    plain = ("caption", "alert")
+    with running_stream(settings("")) as running:
+        for captioner, kinds in (('ask = ["is it rain?"]', (*plain, "answer")), ("seed = 1", plain)):
+            running.change_to(settings(captioner))
+            ((sink, _),) = running.outlets
+            assert isinstance(sink.chosen.settings, StdoutSettings) and sink.chosen.settings.records == kinds
 
 
 def test_a_source_that_failed_is_opened_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,17 @@ def test_what_may_not_be_told_is_not_answered() -> None:
     assert told.asked == 0, "of what is private nothing is asked"
 
 
+def test_answers_about_a_window_that_is_marked_are_marked() -> None:
+    """People may talk in it, whatever the question is about; and where only the answer tells of it."""
+    told = {}
+    for words in ("rain", "yes"):
+        stream = _Stream(every_window=True, privacy=PrivacyGate("mark", WordPatterns((words,)).matches))
+        stream.hear(RAIN)
+        stream.hear(DOG)
+        told[words] = [answer.speech for answer in stream.answers]
+    assert told == {"rain": [True, None], "yes": [True, True]}
+
+
 def test_an_answer_that_fails_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def fails() -> list[PromptAnswer]:
         raise DataError("the decoder gave no numbers")

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_aac.bundle.store import DEFAULT_BUNDLE
+from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from edge_aac.cli import main
+from edge_aac.engines.contract import EngineOptions
 from edge_aac.models.prompted import Answer, Prompted
 from tests.made_once import made_once
 from tests.quantize.models.audio_language_layout import CLIP_SAMPLES, RATE, write_clapcap, write_pengi
@@ -256,6 +257,15 @@ def test_what_a_stream_cannot_be_asked(bundles: Path, sound: Path, bundle: str, 
     named = bundle if bundle == DEFAULT_BUNDLE else bundles / bundle
     done = run_edge_aac("stream", "--device", f"file:{sound}", "--bundle", named, "--ask", words)
     assert (done.returncode, done.stdout) == (78, "") and match in done.stderr
+
+
+def test_questions_of_a_stream_that_the_bundle_cuts_are_told_when_it_is_opened(
+    bundles: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = " ".join(["word"] * 50)
+    Prompted(open_bundle(str(bundles / "pengi")), EngineOptions(threads=1), {"ask": ("hm", long)})
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == f"a question is longer than the bundle reads, its end is not heard: {long}"
 
 
 def test_channels_of_longer_sound_are_asked_one_by_one(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -12,12 +14,12 @@ from edge_aac.bundle.store import open_bundle
 from edge_aac.models.seq2seq import Captioner
 from quantize.device.build import BuildOptions
 from quantize.device.cpu import forms as cpu_forms
-from quantize.device.cpu.optimum_form import optimum_int8
+from quantize.device.cpu.optimum_form import optimum_int8, optimum_version
 from quantize.device.gate import lowest_cosine
 from quantize.device.kinds import captioners
 from quantize.device.places import parent_of
 from quantize.device.timing import Timing
-from tests.quantize.device.build_cases import SMALL, built, precisions
+from tests.quantize.device.build_cases import SMALL, built, precisions, spoil
 from tests.quantize.graphs.int8_cases import run
 
 
@@ -59,6 +61,52 @@ def test_one_that_is_slower_than_fp32_leaves_ours(
     report, _ = built(options)
     assert report.forms[0].outcome == "by optimum, not faster here (1.20 of fp32's time)"
     assert "optimum_onnx" not in open_bundle(str(folder)).manifest.graphs["text_embedder"][0].built_with
+
+
+def test_where_the_one_by_optimum_stays_ours_does_not_leave_fp32(
+    options: BuildOptions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _times(monkeypatch, 0.5, 1.2)
+    report, _ = built(options)
+    assert report.forms[1].outcome == "not faster here (1.20 of fp32's time): the one by optimum stays"
+    assert "optimum_onnx" in open_bundle(str(folder)).manifest.graphs["text_embedder"][0].built_with
+
+
+def test_one_that_is_not_faithful_leaves_ours(
+    options: BuildOptions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantise = cpu_forms.optimum_int8
+
+    def spoiled(parent: Path, output: Path) -> list[Path]:
+        files = quantise(parent, output)
+        spoil(output)
+        return files
+
+    monkeypatch.setattr(cpu_forms, "optimum_int8", spoiled)
+    _times(monkeypatch, 0.4, 0.6)
+    report, _ = built(options)
+    assert report.failure == "" and report.forms[0].outcome.startswith("by optimum, unfaithful: text embeddings differ")
+    assert [form.written for form in report.forms] == [False, True]
+    assert sorted(path.name for path in folder.glob("*int8*")) == ["text_embedder.int8.onnx"]
+
+
+def test_of_a_graph_without_large_products_none_is_made(options: BuildOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_forms, "_has_products", lambda *_: False)
+    monkeypatch.setattr(cpu_forms, "by_optimum", lambda *_: pytest.fail("a table of tokens was quantised by optimum"))
+    report, _ = built(options)
+    assert not report.forms and not report.failure
+    assert any(note.startswith("text_embedder: none of its products is large enough") for note in report.notes)
+
+
+@pytest.mark.parametrize("fault", [ImportError, RuntimeError])
+def test_an_optimum_that_cannot_be_imported_is_none(fault: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise fault(f"{name} needs what is not there")
+
+    lazy = ModuleType("optimum.onnxruntime")
+    lazy.__dict__["__getattr__"] = missing
+    monkeypatch.setitem(sys.modules, "optimum.onnxruntime", lazy)
+    assert optimum_version() is None
 
 
 def test_where_optimum_is_missing_that_is_said(options: BuildOptions, monkeypatch: pytest.MonkeyPatch) -> None:

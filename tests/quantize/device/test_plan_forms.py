@@ -187,7 +187,7 @@ def test_what_is_not_faithful_beside_the_others_steps_back(monkeypatch: pytest.M
     captioned: list[list[str]] = []
     check: Any = SimpleNamespace(
         reference=None,
-        caption=lambda forms: captioned.append([plan.precision for plan, _ in forms.values()]),
+        outputs=lambda forms: captioned.append([plan.precision for plan, _ in forms.values()]),
     )
     monkeypatch.setattr(build, "agreement", lambda *_: given.pop(0))
     half, decoder = _planned("fp16"), _planned("fp16")

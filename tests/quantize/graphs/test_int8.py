@@ -12,9 +12,8 @@ from onnx import TensorProto, numpy_helper, shape_inference
 
 from edge_aac.errors import DataError, InputMissingError
 from quantize.graphs.calibration import Observed, observe, overflowing_nodes
-from quantize.graphs.half import MASK, halve, in_half
+from quantize.graphs.half import MASK, halve
 from quantize.graphs.int8 import dynamic_int8, explicit_int8, half
-from quantize.graphs.layers import channel_scales, exact_in_half, quantised
 from quantize.graphs.onnx_file import OnnxFile
 from quantize.graphs.qdq_lint import int8_products, lint
 from tests.quantize.graphs.int8_cases import (
@@ -312,35 +311,6 @@ def test_what_cannot_be_converted_is_refused(tmp_path: Path, parent: Path) -> No
         half(path, tmp_path / "x.onnx")
 
 
-@pytest.mark.parametrize("magnitude", [0.0, 1e-9, 1e-4, 0.03, 1.0, 300.0, 7e6])
-def test_weights_are_symmetric_and_within_half_a_step(magnitude: float) -> None:
-    rng = np.random.default_rng(0)
-    # Channels of different size, one of which is all zeros.
-    matrix = (magnitude * rng.standard_normal((5, 6)) * np.array([1, 0.1, 0, -3, 1e-3, 1])).clip(-7e6, 7e6)
-    scales = channel_scales(matrix.astype(np.float32), 1)
-    whole = quantised(matrix.astype(np.float32), scales, 1)
-    assert whole.dtype == np.int8 and int(whole.astype(int).min()) >= -127
-    assert (np.abs(whole * scales - matrix) <= scales * 0.5001).all()
-    assert np.array_equal(scales, scales.astype(np.float16).astype(np.float32))
-
-
-def test_scales_are_fp16_and_never_too_small() -> None:
-    for scale in [0.0, *np.geomspace(1e-30, 6e4, 5000)]:
-        rounded = float(exact_in_half(scale))
-        assert rounded >= np.float32(scale)
-        assert rounded == float(np.float16(rounded))
-        assert rounded <= max(scale * 1.07, 2.0**-20)
-
-
-@pytest.mark.parametrize("value", [-1e9, float(np.finfo(np.float32).min), -65504.0, 1e30])
-def test_large_constants_become_masks(value: float) -> None:
-    assert float(in_half(np.array(value, np.float32), "x")) == np.copysign(MASK, value)
-
-
-def test_infinity_stays_infinity() -> None:
-    assert float(in_half(np.array(-np.inf, np.float32), "x")) == -np.inf
-
-
 def test_a_product_that_takes_another_s_result(tmp_path: Path) -> None:
     """As the two projections of Pengi's text tower do: no tensor is made twice."""
     rng = np.random.default_rng(0)
@@ -356,12 +326,3 @@ def test_a_product_that_takes_another_s_result(tmp_path: Path) -> None:
     dynamic_int8(tmp_path / "fp32.onnx", tmp_path / "int8.onnx")
     inputs = {"x": rng.standard_normal((4, 32)).astype(np.float32)}
     assert cosine(run(tmp_path / "fp32.onnx", inputs)["y"], run(tmp_path / "int8.onnx", inputs)["y"]) > 0.99
-
-
-def test_a_table_of_a_mask_is_one_that_fp16_holds() -> None:
-    lowest = np.finfo(np.float32).min
-    table = in_half(np.array([[0.0, lowest, -np.inf], [0.5, 0.0, lowest]], np.float32), "x")
-    np.testing.assert_array_equal(table, [[0.0, -MASK, -np.inf], [0.5, 0.0, -MASK]])
-    for value in (1e6, -1e6, -lowest, np.nan, np.inf):
-        with pytest.raises(DataError, match="above 65504"):
-            in_half(np.array([[0.0, value], [lowest, 1.0]], np.float32), "x")

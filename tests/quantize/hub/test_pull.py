@@ -15,7 +15,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # 
 
 from edge_aac.bundle.store import open_bundle  # noqa: E402
 from edge_aac.errors import ConfigError, DataError, InputMissingError, UsageError  # noqa: E402
-from quantize.hub.registry import load_registry  # noqa: E402
+from quantize.hub import pull as pull_module  # noqa: E402
+from quantize.hub.registry import BUNDLES, load_registry  # noqa: E402
 from tests.quantize.hub.hub_server import HubServer, hub_server, sha256  # noqa: E402
 from tests.quantize.hub.pull_cases import (  # noqa: E402
     PIECE,
@@ -42,6 +43,10 @@ def server() -> Iterator[HubServer]:
 def pulling(tmp_path: Path) -> Iterator[Puller]:
     with puller_beside(tmp_path) as puller:
         yield puller
+
+
+def test_what_becomes_a_bundle_has_a_converter() -> None:
+    assert set(pull_module._CONVERTERS) == BUNDLES
 
 
 def test_shipped_registry_is_whole() -> None:
