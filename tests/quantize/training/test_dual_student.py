@@ -21,7 +21,6 @@ from edge_aac.errors import ConfigError, DataError, InputMissingError, UsageErro
 from edge_aac.models.dual_encoder import DualEncoder, DualEncoderManifest
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.cli.distill import distill
-from quantize.data.clips import COLUMNS
 from quantize.data.everyday.lexicon import english
 from quantize.data.sounds.store import StoredSound
 from quantize.files import ATTRIBUTIONS
@@ -33,47 +32,10 @@ from quantize.training.dual_objective import DualObjective, collate_pairs, simil
 from quantize.training.dual_recipe import DualRecipe, load_dual_recipe
 from quantize.training.dual_sounds import DrawnWindows, Recordings, heard_by
 from quantize.training.dual_texts import Texts, texts_of_file, texts_of_lexicon
-from tests.quantize.data.everyday.stored_tones import stored_tones, tone
+from tests.quantize.data.everyday.stored_tones import stored_tones
 from tests.quantize.models.audio_language_reference import Reference
 from tests.quantize.training.distill_cases import RecordedProgress
-
-LABELS = ("a low hum", "a whistle", "a shrill beep", "a steady buzz")
-# Those that the tiny CLAP, whose weights are random, tells apart best.
-SOUNDS = {"hum": tone(300.0, 3.0), "buzz": tone(800.0, 3.0), "noise": np.random.default_rng(0).normal(0, 0.1, 48_000)}
-RECIPE = """
-[bundle]
-name = "small-clap"
-version = "1"
-license = "CC0-1.0"
-[sound]
-stem_width = 0.1
-stem_frames = 499
-stem_hop_frames = 499
-dim = 24
-[text]
-dim = 16
-head_dim = 8
-heads = 2
-ffn_dim = 32
-layers = 1
-embedding_dim = 20
-dropout = 0.0
-[train]
-epochs = 20
-windows = 12
-scenes_per_epoch = 8
-batch_scenes = 4
-held_out = [2]
-validation_windows = 2
-contrastive_weight = 0.0
-similarity_weight = 3.0
-masks = 0
-learning_rate = 1e-2
-warmup_steps = 4
-ema_decay = 0.5
-checkpoint_steps = 1
-workers = 0
-"""
+from tests.quantize.training.dual_cases import LABELS, RECIPE, SOUNDS, write_recordings
 
 
 @dataclass(frozen=True)
@@ -102,7 +64,7 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("dual")
     clap = Reference.of("EDGE_AAC_REFERENCE_CLAP", "clap_tiny").folder
-    _write_recordings(folder / "data")
+    write_recordings(folder / "data")
     lines = [*LABELS, "A whistle.", "a whistle and a low hum", ""]
     (folder / "texts.txt").write_text("\n".join(lines), encoding="utf-8")
     (folder / "own.toml").write_text(RECIPE, encoding="utf-8")
@@ -111,16 +73,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     log = (folder / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     made.epochs.extend(row for row in map(json.loads, log) if "epoch" in row)
     return made
-
-
-def _write_recordings(folder: Path) -> None:
-    folder.mkdir()
-    rows = [",".join(COLUMNS)]
-    for fold in (1, 2):
-        for name, sound in SOUNDS.items():
-            soundfile.write(folder / f"{fold}-{name}.wav", sound[fold:], SAMPLE_RATE)
-            rows.append(f"{fold}-{name}.wav,{name},{fold},{name},somebody,CC0-1.0,here")
-    (folder / "clips.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def test_texts_of_a_file_are_plain_and_distinct(finished: Finished, tmp_path: Path) -> None:
