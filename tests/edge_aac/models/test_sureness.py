@@ -84,7 +84,7 @@ def test_what_is_no_number_is_not_sure() -> None:
 
 
 def test_the_parts_of_a_word_name_what_it_names() -> None:
-    """Of "barks" and "birds" the ending is no free word's; "rolled" begins as the sound's "rolls" does, and is not free.
+    """Of "barks" and "birds" the ending is no free word's; "rolled" begins as a sound's "rolls", and is not free.
 
     A piece of no word at all is withheld with them.
     """
