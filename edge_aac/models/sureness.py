@@ -21,7 +21,7 @@ from edge_aac.bundle.sureness import SurenessRule, check_listed
 from edge_aac.errors import DataError
 from edge_aac.fluency.sound_names import SoundNames, SoundWords
 from edge_aac.models.sampling import Withheld
-from edge_aac.models.tokens import spoken_as, ways_to_say
+from edge_aac.models.tokens import spoken_as
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -54,9 +54,7 @@ class Sureness:
     def of(cls, rule: SurenessRule, names: SoundNames, tokenizer: Tokenizer, vocabulary_size: int) -> Sureness:
         """Find what each token of a decoder's tokenizer names.
 
-        A word that is several tokens gives its sounds to each of them, unless a free word is made of it, too. A free
-        word of several tokens that begins as a sound's word does is not free: of "more" and "move" the captions would
-        hold "mo", where no sound that moves is sure.
+        A word that is several tokens gives its sounds to each of them, unless a free word is made of it, too.
 
         Args:
             rule: the bundle's rule.
@@ -71,7 +69,7 @@ class Sureness:
             check_listed(rule.names, list(names.sounds))
         except ValueError as error:
             raise DataError(f"the bundle's encoder and its list of sounds differ ({error}): export it again") from error
-        free = _free_tokens(tokenizer, {*rule.words, *names.connectives}, names)
+        free = {token for word in {*rule.words, *names.connectives} for token in spoken_as(tokenizer, word)}
         if not any(spoken_as(tokenizer, word) for word in rule.words):
             raise DataError("none of sureness.words can be said with the bundle's tokens: export it again")
         named_by: dict[str, set[int]] = {}
@@ -158,21 +156,6 @@ def _chosen(table: Mask) -> tuple[Numbers, Numbers]:
     """Columns that are set in each row of a table, row after row, and where each row's begin; none has no column."""
     rows, columns = np.nonzero(table)
     return columns, np.searchsorted(rows, np.arange(len(table)))
-
-
-def _free_tokens(tokenizer: Tokenizer, words: Iterable[str], names: SoundNames) -> set[int]:
-    """The tokens of those words that may be said whatever is heard."""
-    spoken = {word: [ids for ids in ways_to_say(tokenizer, word) if ids] for word in words}
-    whole = {ids[0] for ways in spoken.values() for ids in ways if len(ids) == 1}
-    named = {word for sound in names.sounds.values() for word in words_of(sound)} - spoken.keys()
-    begun = {ids[0] for word in named for ids in ways_to_say(tokenizer, word) if len(ids) > 1} - whole
-    return {
-        token
-        for ways in spoken.values()
-        if not any(len(ids) > 1 and ids[0] in begun for ids in ways)
-        for ids in ways
-        for token in ids
-    }
 
 
 def words_of(sound: SoundWords) -> Iterator[str]:

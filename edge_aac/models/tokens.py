@@ -124,13 +124,12 @@ def token_of(tokenizer: Tokenizer, word: str) -> int | None:
 
 def spoken_as(tokenizer: Tokenizer, word: str) -> set[int]:
     """All tokens that a word is said with, at the beginning of a text or within one; none where it cannot be said."""
-    return {token for ids in ways_to_say(tokenizer, word) for token in ids}
-
-
-def ways_to_say(tokenizer: Tokenizer, word: str) -> list[list[int]]:
-    """The tokens of a word in their order, at the beginning of a text and within one; none where it cannot be said."""
-    ways = (tokenizer.encode(text, add_special_tokens=False).ids for text in (word, f" {word}"))
-    return [[token for token in ids if to_text(tokenizer, [token])] for ids in ways if to_text(tokenizer, ids) == word]
+    spoken: set[int] = set()
+    for text in (word, f" {word}"):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        if to_text(tokenizer, ids) == word:
+            spoken.update(token for token in ids if to_text(tokenizer, [token]))
+    return spoken
 
 
 def all_but(tokenizer: Tokenizer, words: Sequence[str], vocabulary_size: int) -> npt.NDArray[np.bool_]:

@@ -84,7 +84,7 @@ def test_what_is_no_number_is_not_sure() -> None:
 
 
 def test_the_parts_of_a_word_name_what_it_names() -> None:
-    """Of "barks" and "birds" the ending is no free word's; "rolled" begins as a sound's "rolls", and is not free.
+    """Of "barks" and "birds" the ending is no free word's; of "rolls" it is the free word "rolled"'s, and free.
 
     A piece of no word at all is withheld with them.
     """
@@ -100,7 +100,7 @@ def test_the_parts_of_a_word_name_what_it_names() -> None:
         return {pieces[number] for number in np.flatnonzero(mask)}
 
     assert withheld() == {"bark", "##s", "bird", "roll", "dog", "thunder", "##ed", "tim", "##es", "[UNK]"}
-    assert withheld("rolled") == withheld(), "or a caption could hold 'roll' and go on as no word does"
+    assert withheld("rolled") == {"bark", "##s", "bird", "dog", "thunder", "tim", "##es", "[UNK]"}
     assert withheld("times") == {"bark", "##s", "bird", "roll", "dog", "thunder", "##ed", "[UNK]"}
     assert withheld("thes") == {"bark", "bird", "roll", "dog", "thunder", "##ed", "tim", "##es", "[UNK]"}
 
