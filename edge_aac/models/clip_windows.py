@@ -19,21 +19,20 @@ from edge_aac.models.contract import (
     CancelledError,
     Description,
     Latency,
-    ScoredCaption,
     Undecoded,
     Wanted,
-    not_cancelled,
 )
 from edge_aac.models.dual_encoder import DualEncoderManifest, chosen_labels
+from edge_aac.models.one_by_one import OneByOne
 from edge_aac.models.registry import check_choices
-from edge_aac.models.shared_space import unit
+from edge_aac.models.shared_space import nearest_first, unit
 from edge_aac.models.tokens import plain_text
 from edge_aac.models.window_clips import sound_at
 
 Array = npt.NDArray[np.float32]
 
 
-class ClipWindows:
+class ClipWindows(OneByOne):
     """Ranks labels by how close their texts lie to a window's newest clip, brought from 16 kHz to the bundle's rate.
 
     What a window holds before its newest clip was in the windows before. Texts go to the bundle as they are written;
@@ -58,7 +57,7 @@ class ClipWindows:
                 f"the bundle {manifest.name} names no sounds of its own: give some, as labels in [captioner]"
             )
         self._encoder = ClipEncoder(bundle, options)
-        self._texts = manifest.texts()
+        self._texts = [plain_text(text) for text in manifest.texts()]
         written = [manifest.prompt.replace("{}", label) for label in manifest.labels]
         self._embeddings = self._encoder.embed(written)
 
@@ -82,26 +81,6 @@ class ClipWindows:
         """See :class:`edge_aac.models.contract.WindowModel`."""
         return self._manifest.same_similarity
 
-    def describe(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        cancelled: Callable[[], bool] = not_cancelled,
-    ) -> list[Description | DataError]:
-        """See :class:`edge_aac.models.contract.WindowModel`; nothing is random here, ``rngs`` are not used."""
-        described = self.describe_wanted(windows, rngs, lambda _number, _embedding: True, cancelled)
-        return [found for found in described if not isinstance(found, Undecoded)]
-
-    def describe_wanted(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        wanted: Wanted,
-        cancelled: Callable[[], bool] = not_cancelled,
-    ) -> list[Description | DataError | Undecoded]:
-        """See :class:`edge_aac.models.contract.SelectiveModel`; little is saved, since ranking costs little."""
-        return [self._described(window, number, wanted, cancelled) for number, window in enumerate(windows)]
-
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`."""
         return self._encoder.embed(texts)
@@ -121,12 +100,7 @@ class ClipWindows:
         if not wanted(number, embedding):
             return Undecoded(embedding, Latency(encode_ms, 0.0, 0.0))
         started = time.perf_counter()
-        cosines = (self._embeddings @ embedding).tolist()
-        ranked = [
-            ScoredCaption(plain_text(text), cosine, None, cosine, row)
-            for text, cosine, row in zip(self._texts, cosines, self._embeddings, strict=True)
-        ]
-        ranked.sort(key=lambda caption: (-caption.hybrid, caption.text))
+        ranked = nearest_first(self._texts, self._embeddings, embedding)
         rerank_ms = 1e3 * (time.perf_counter() - started)
         return Description(ranked, embedding, len(ranked), Latency(encode_ms, 0.0, rerank_ms))
 

@@ -35,6 +35,7 @@ from edge_aac.models.contract import (
 from edge_aac.models.encoder_inputs import EncoderInputs
 from edge_aac.models.graph_contracts import AUDIO_ENCODER, LOG_MEL, GraphChecks, behind_stem, stem, text_embedder
 from edge_aac.models.patches import PatchStem, PatchVectors
+from edge_aac.models.shared_space import nearest_first, unit
 from edge_aac.models.tokens import load_tokenizer, plain_text, to_arrays
 from edge_aac.models.trial import MAX_TEXT_TOKENS, Trial
 
@@ -288,15 +289,10 @@ class DualEncoder:
         return [outcome(found, embedding) for found, embedding in zip(ranked, audio_embeddings, strict=True)]
 
     def _ranked(self, audio_embedding: Array) -> list[ScoredCaption] | DataError:
-        length = float(np.linalg.norm(audio_embedding))
-        if not np.isfinite(length) or length == 0.0:
-            return DataError("the encoder gave no usable numbers: check the sound's level, or build the bundle again")
-        similarities = self._embeddings @ (audio_embedding / length)
-        scored = [
-            ScoredCaption(text, float(similarity), None, float(similarity), embedding)
-            for text, similarity, embedding in zip(self._texts, similarities, self._embeddings, strict=True)
-        ]
-        return sorted(scored, key=lambda caption: (-caption.hybrid, caption.text))
+        try:
+            return nearest_first(self._texts, self._embeddings, unit(audio_embedding))
+        except DataError as error:
+            return error
 
 
 def chosen_labels(manifest: DualEncoderManifest, choices: Mapping[str, Any]) -> DualEncoderManifest:

@@ -31,6 +31,7 @@ from edge_aac.models.contract import (
     not_cancelled,
 )
 from edge_aac.models.graph_contracts import GraphChecks
+from edge_aac.models.one_by_one import OneByOne
 from edge_aac.models.prefix_search import Beams, Followed, PrefixDecoder, beam_search
 from edge_aac.models.prompt_texts import PromptText, answer_text
 from edge_aac.models.prompted_choices import chosen_manifest, question_of
@@ -95,7 +96,7 @@ class _Prompt:
     cut: bool
 
 
-class Prompted:
+class Prompted(OneByOne):
     """Answers prompts about sounds, and describes windows by the bundle's own prompt.
 
     Of a window it hears the newest clip, brought from 16 kHz to the clip's rate. Each is worked on by itself, so that
@@ -159,26 +160,6 @@ class Prompted:
     def same_similarity(self) -> float:
         """See :class:`edge_aac.models.contract.WindowModel`."""
         return self.manifest.same_similarity
-
-    def describe(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        cancelled: Callable[[], bool] = not_cancelled,
-    ) -> list[Description | DataError]:
-        """See :class:`edge_aac.models.contract.WindowModel`; nothing is random here, ``rngs`` are not used."""
-        described = self.describe_wanted(windows, rngs, lambda _number, _embedding: True, cancelled)
-        return [found for found in described if not isinstance(found, Undecoded)]
-
-    def describe_wanted(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        wanted: Wanted,
-        cancelled: Callable[[], bool] = not_cancelled,
-    ) -> list[Description | DataError | Undecoded]:
-        """See :class:`edge_aac.models.contract.SelectiveModel`."""
-        return [self._described(window, number, wanted, cancelled) for number, window in enumerate(windows)]
 
     def embed(self, texts: Sequence[str]) -> Array:
         """See :class:`edge_aac.models.contract.WindowModel`.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edge_aac import records
 from edge_aac.errors import DataError
+from edge_aac.models.contract import ScoredCaption
 
 Array = npt.NDArray[np.float32]
 
@@ -85,3 +86,18 @@ def unit(embedding: Array) -> Array:
     if not np.isfinite(length) or length == 0.0:
         raise DataError("the encoder gave no usable numbers: check the sound's level, or build the bundle again")
     return (embedding / np.float32(length)).astype(np.float32)
+
+
+def nearest_first(texts: Sequence[str], embeddings: Array, sound: Array) -> list[ScoredCaption]:
+    """Texts ranked by their cosines with a sound; of equals A comes first.
+
+    Args:
+        texts: N captions.
+        embeddings: (N, E) of these, each of unit length.
+        sound: (E,), of unit length.
+    """
+    scored = [
+        ScoredCaption(text, cosine, None, cosine, embedding)
+        for text, cosine, embedding in zip(texts, (embeddings @ sound).tolist(), embeddings, strict=True)
+    ]
+    return sorted(scored, key=lambda caption: (-caption.hybrid, caption.text))

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from transformers import GPT2Config
 
 from edge_aac.errors import DataError
-from quantize.models.audio_language.audio_stages import AudioSettings, AudioStages, unit
+from quantize.models.audio_language.audio_stages import AudioSettings
 from quantize.models.audio_language.gpt2_text import PADDING_ID, Gpt2Text
 from quantize.models.audio_language.language_models import text_gpt2
 from quantize.models.audio_language.projection import AudioTower, Projection
-from quantize.models.clap.contract import TEXT_BATCH
+from quantize.models.clap.text_stages import ClapStages
 from quantize.models.config import at_least_one
 from quantize.models.htsat.config import HtsatConfig
 
@@ -82,7 +82,7 @@ class ClapNetwork(nn.Module):
         self.caption_encoder = TextTower(gpt2, dim)
 
 
-class Clap(AudioStages):
+class Clap(ClapStages):
     """Stages of CLAP, without gradients; see ``quantize.load_clap`` and
     :class:`quantize.models.clap.contract.SoundTextModel`.
 
@@ -94,27 +94,12 @@ class Clap(AudioStages):
         settings: the published ones.
     """
 
+    network: ClapNetwork
+
     def __init__(self, network: ClapNetwork, text: Gpt2Text, settings: ClapSettings) -> None:
         tower = network.audio_encoder
         super().__init__(tower, settings.clip_length(tower.htsat.config))
         self.network, self.text, self.settings = network, text, settings
-
-    @torch.no_grad()
-    def embed_text(self, texts: Sequence[str]) -> Tensor:
-        """See :meth:`SoundTextModel.embed_text`."""
-        batches = [texts[start : start + TEXT_BATCH] for start in range(0, len(texts), TEXT_BATCH)]
-        rows = [self.network.caption_encoder(*self.tokens(batch)) for batch in batches]
-        return torch.cat(rows) if rows else torch.zeros(0, self.network.caption_encoder.projection.linear2.out_features)
-
-    def similarity(self, audio_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
-        """See :meth:`SoundTextModel.similarity`: ``exp(logit_scale)`` times the cosines."""
-        return self.network.logit_scale.detach().exp() * unit(audio_embeddings) @ unit(text_embeddings).T
-
-    @torch.no_grad()
-    def text_stages(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """``input_ids``, ``attention_mask`` (N, S), and the stages of :meth:`TextTower.stages`."""
-        ids, mask = self.tokens(texts)
-        return {"input_ids": ids, "attention_mask": mask, **self.network.caption_encoder.stages(ids, mask)}
 
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token ids and attention mask, (N, S) int64, padded to ``text_len`` or to the longest text.

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from transformers import AutoModel, BertConfig, BertModel
 
 from edge_aac.errors import ConfigError, DataError
-from quantize.models.audio_language.audio_stages import AudioStages, unit
 from quantize.models.audio_language.clips import ClipLength
 from quantize.models.audio_language.projection import Projection
 from quantize.models.clap.cnn14 import Cnn14Sizes, CnnTower
-from quantize.models.clap.contract import TEXT_BATCH
+from quantize.models.clap.text_stages import ClapStages
 from quantize.models.config import above_zero, at_least_one
 
 
@@ -100,7 +99,7 @@ class Clap2022Network(nn.Module):
         self.caption_encoder = BertTower(bert, dim)
 
 
-class Clap2022(AudioStages):
+class Clap2022(ClapStages):
     """Stages of CLAP of 2022, without gradients; see ``quantize.load_clap`` and
     :class:`quantize.models.clap.contract.SoundTextModel`.
 
@@ -112,6 +111,8 @@ class Clap2022(AudioStages):
         settings: the published ones.
     """
 
+    network: Clap2022Network
+
     def __init__(self, network: Clap2022Network, tokenizer: Tokenizer, settings: Clap2022Settings) -> None:
         tower = network.audio_encoder
         super().__init__(tower, settings.clip_length(len(tower.base.sizes.widths)))
@@ -121,24 +122,6 @@ class Clap2022(AudioStages):
     def positions(self) -> int:
         """Tokens that BERT reads at most."""
         return int(self.network.caption_encoder.base.config.max_position_embeddings)
-
-    @torch.no_grad()
-    def embed_text(self, texts: Sequence[str]) -> Tensor:
-        """See :meth:`SoundTextModel.embed_text`."""
-        tower = self.network.caption_encoder
-        batches = [texts[start : start + TEXT_BATCH] for start in range(0, len(texts), TEXT_BATCH)]
-        rows = [tower(*self.tokens(batch)) for batch in batches]
-        return torch.cat(rows) if rows else torch.zeros(0, tower.projection.linear2.out_features)
-
-    def similarity(self, audio_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
-        """See :meth:`SoundTextModel.similarity`: ``exp(logit_scale)`` times the cosines."""
-        return self.network.logit_scale.detach().exp() * unit(audio_embeddings) @ unit(text_embeddings).T
-
-    @torch.no_grad()
-    def text_stages(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """``input_ids``, ``attention_mask`` (N, S), and the stages of :meth:`BertTower.stages`."""
-        ids, mask = self.tokens(texts)
-        return {"input_ids": ids, "attention_mask": mask, **self.network.caption_encoder.stages(ids, mask)}
 
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token ids and attention mask, (N, S) int64, padded to ``text_len`` or to the longest text.
