@@ -91,11 +91,7 @@ def write_card(
             f"{quality['held_out_fold']}; these weights were then trained with it, too, and no recording is left to\n"
             "measure them with.\n\n"
         )
-    sizes = "\n".join(
-        f"| {role} | `{graph['file']}` | {graph['precision']} | {graph['max_abs_difference']:.1e} |"
-        for role, forms in manifest["graphs"].items()
-        for graph in forms
-    )
+    sizes = graph_rows(manifest)
     path.write_text(
         f"""# {manifest["name"]}, version {manifest["version"]}
 
@@ -254,3 +250,12 @@ def _compared_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
         size = f"{row['parameters'] / 1e6:.2f} M | {row['graph_bytes'] / 1e6:.1f} MB"
         lines.append(f"| {name} | {measured} | {size} |")
     return "\n".join(lines) + "\n\n"
+
+
+def graph_rows(manifest: Mapping[str, Any]) -> str:
+    """The rows of a card's table of graphs: role, file, precision and difference from torch of each form."""
+    return "\n".join(
+        f"| {role} | `{form['file']}` | {form['precision']} | {form['max_abs_difference']:.1e} |"
+        for role, forms in manifest["graphs"].items()
+        for form in forms
+    )

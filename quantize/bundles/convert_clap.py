@@ -16,6 +16,7 @@ from edge_aac.errors import DataError
 from edge_aac.models.dual_encoder import DUAL_ENCODER
 from edge_aac.models.graph_contracts import LOG_MEL
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
+from quantize.bundles.card import graph_rows
 from quantize.bundles.convert import Provenance, provenance_beside
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
 from quantize.device.check_clips import Tokens, check_clips, check_tokens, one_by_one
@@ -161,11 +162,7 @@ def _listed(path: Path) -> dict[str, str]:
 
 
 def _write_card(path: Path, provenance: Provenance, manifest: dict[str, Any]) -> None:
-    rows = "\n".join(
-        f"| {role} | `{form['file']}` | {form['precision']} | {form['max_abs_difference']:.1e} |"
-        for role, forms in manifest["graphs"].items()
-        for form in forms
-    )
+    rows = graph_rows(manifest)
     sources = "\n".join(f"- {line}" for line in provenance.attributions)
     path.write_text(
         f"""# {provenance.name}, version {provenance.version}

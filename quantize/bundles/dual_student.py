@@ -26,7 +26,7 @@ from edge_aac.models.dual_encoder import DUAL_ENCODER, DualEncoder
 from edge_aac.models.tokens import to_arrays
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
-from quantize.bundles.card import write_attributions
+from quantize.bundles.card import graph_rows, write_attributions
 from quantize.bundles.convert import Provenance
 from quantize.bundles.training_data import attributions_of
 from quantize.files import ATTRIBUTIONS, CARD
@@ -135,11 +135,7 @@ def _manifest(
 
 
 def _write_card(path: Path, manifest: Mapping[str, Any], teacher: Provenance) -> None:
-    rows = "\n".join(
-        f"| {role} | `{form['file']}` | {form['precision']} | {form['max_abs_difference']:.1e} |"
-        for role, forms in manifest["graphs"].items()
-        for form in forms
-    )
+    rows = graph_rows(manifest)
     sources = "\n".join(f"- {line}" for line in manifest["attributions"])
     path.write_text(
         f"""# {manifest["name"]}, version {manifest["version"]}

@@ -23,7 +23,7 @@ from edge_aac.models.prompted import Prompted
 from edge_aac.models.prompted_manifest import CAPTION, PROMPT_ENCODER, PROMPTED, QUESTION, SearchRules
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
-from quantize.bundles.card import write_attributions
+from quantize.bundles.card import graph_rows, write_attributions
 from quantize.bundles.onnx_writer import to_halves
 from quantize.bundles.training_data import training_data_of
 from quantize.data.everyday.questions import EVENTS, PRESENCE, SOUNDS, WHICH
@@ -157,11 +157,7 @@ def _manifest(
 
 
 def _write_card(path: Path, manifest: Mapping[str, Any], config: PromptedConfig, encoder: Encoder) -> None:
-    rows = "\n".join(
-        f"| {role} | `{form['file']}` | {form['precision']} | {form['max_abs_difference']:.1e} |"
-        for role, forms in manifest["graphs"].items()
-        for form in forms
-    )
+    rows = graph_rows(manifest)
     tasks = "\n".join(f"| `{name}` | {prompt} |" for name, prompt in manifest["prompts"].items())
     measured = json.dumps(manifest["quality"], indent=1) if manifest["quality"] else "Nothing was measured yet."
     path.write_text(

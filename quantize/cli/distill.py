@@ -276,8 +276,7 @@ def _train(  # noqa: PLR0913, PLR0917
         if student.report:
             for line in student.report.totals():
                 progress.print_line(line)
-        if student.steps_done:
-            progress.print_line(f"{run} goes on after step {student.steps_done}")
+        progress.resumed(run, student.steps_done)
         student.train(progress)
     return student.recipe, student.tokenizer
 

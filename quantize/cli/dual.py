@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from edge_aac.errors import UsageError
+from quantize.cli.options import folders_of_kind
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,7 @@ def dual_plan(
     Raises:
         UsageError: such an option was given, or a folder was not.
     """
-    if given := [name for name, value in unused.items() if value]:
-        raise UsageError(f"{given[0]} is not for --kind dual_encoder: leave it out")
-    if missing := [name for name, folder in folders.items() if folder is None]:
-        raise UsageError(f"--kind dual_encoder needs {missing[0]} FOLDER: give it")
-    teacher, data, run = (folder for folder in folders.values() if folder is not None)
+    teacher, data, run = folders_of_kind("dual_encoder", folders, unused)
     return DualPlan(recipe, teacher, data, run, texts, output, *numbers)
 
 
@@ -86,8 +82,7 @@ def distil_dual(plan: DualPlan) -> None:
         with counting("windows that the teacher hears", recipe.train.windows) as on_progress:
             training = DualTraining(recipe, teacher, recordings, texts, plan.run, world, on_progress)
         with TerminalProgress(quiet=not world.first) as progress:
-            if training.trainer.steps_done:
-                progress.print_line(f"{plan.run} goes on after step {training.trainer.steps_done}")
+            progress.resumed(plan.run, training.trainer.steps_done)
             training.train(progress)
     if world.first and plan.output:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)

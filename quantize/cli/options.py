@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from edge_aac.errors import UsageError
 
 if TYPE_CHECKING:
     from quantize.data.llm import LlmClient
@@ -118,7 +120,6 @@ def folds_of(listed: str | None) -> tuple[int, ...] | None:
     Raises:
         UsageError: they are none.
     """
-    from edge_aac.errors import UsageError
 
     if listed is None:
         return None
@@ -126,3 +127,21 @@ def folds_of(listed: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in listed.split(","))
     except ValueError as error:
         raise UsageError(f"--folds {listed!r} is not a list of numbers: give it as 1,2,3") from error
+
+
+def folders_of_kind(kind: str, folders: Mapping[str, Path | None], unused: Mapping[str, object]) -> list[Path]:
+    """The folders that ``edge-aac distill --kind`` needs, in their order.
+
+    Args:
+        kind: as the option has it.
+        folders: option → what was given.
+        unused: options that mean nothing to this kind, with what was given.
+
+    Raises:
+        UsageError: such an option was given, or a folder was not.
+    """
+    if given := [name for name, value in unused.items() if value]:
+        raise UsageError(f"{given[0]} is not for --kind {kind}: leave it out")
+    if missing := [name for name, folder in folders.items() if folder is None]:
+        raise UsageError(f"--kind {kind} needs {missing[0]} FOLDER: give it")
+    return [folder for folder in folders.values() if folder is not None]

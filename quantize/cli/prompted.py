@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from edge_aac.errors import UsageError
+from quantize.cli.options import folders_of_kind
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,7 @@ def prompted_plan(
     Raises:
         UsageError: such an option was given, or a folder was not.
     """
-    if given := [name for name, value in unused.items() if value]:
-        raise UsageError(f"{given[0]} is not for --kind prompted: leave it out")
-    if missing := [name for name, folder in folders.items() if folder is None]:
-        raise UsageError(f"--kind prompted needs {missing[0]} FOLDER: give it")
-    teacher, data, heard, run = (folder for folder in folders.values() if folder is not None)
+    teacher, data, heard, run = folders_of_kind("prompted", folders, unused)
     return PromptedPlan(recipe, teacher, data, heard, run, output, *numbers)
 
 
@@ -78,8 +74,7 @@ def distil_prompted(plan: PromptedPlan) -> None:
         with counting("events of the scenes", encoder.recipe.stored.count) as on_progress:
             training = PromptedTraining(recipe, encoder, source, plan.run, world, on_progress)
         with TerminalProgress(quiet=not world.first) as progress:
-            if training.trainer.steps_done:
-                progress.print_line(f"{plan.run} goes on after step {training.trainer.steps_done}")
+            progress.resumed(plan.run, training.trainer.steps_done)
             training.train(progress)
     if world.first and plan.output:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)

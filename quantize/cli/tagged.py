@@ -112,8 +112,7 @@ def _train(training: EverydayTraining, embedder: Any) -> Any:
     world.barrier()
     with TerminalProgress(quiet=not world.first) as progress:
         captioner = training.captioner(source, taught, embedder)
-        if captioner.steps_done:
-            progress.print_line(f"{training.run} goes on after step {captioner.steps_done}")
+        progress.resumed(training.run, captioner.steps_done)
         captioner.train(progress)
     return captioner.tokenizer
 

@@ -74,8 +74,7 @@ def train_verb(
         world.barrier()
         stored = StoredExamples.open(examples) if examples else None
         training = Run(chosen, source, run, world, embedder, stored)
-        if training.steps_done:
-            progress.print_line(f"{run} goes on after step {training.steps_done}")
+        progress.resumed(run, training.steps_done)
         training.train(progress)
     if output and world.first:
         export_run(run, data, output, None, embedder, outliers=outliers)

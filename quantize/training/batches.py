@@ -225,17 +225,21 @@ def _stacked(tensors: Sequence[Tensor | None]) -> Tensor | None:
 
 def spec_augment(fbank: Waveform, settings: TrainSettings, rng: np.random.Generator) -> Waveform:
     """Mask stripes of a filter bank (998, 128) with its own mean (SpecAugment, Park et al., 2019). Works in place."""
-    mean = fbank.mean()
-    frames, bins = fbank.shape
-    for _ in range(settings.freq_masks):
-        width = int(rng.integers(settings.freq_mask_bins + 1))
-        start = int(rng.integers(bins - width + 1))
-        fbank[:, start : start + width] = mean
+    mean, frames = fbank.mean(), len(fbank)
+    mask_bins(fbank, settings.freq_masks, settings.freq_mask_bins, mean, rng)
     for _ in range(settings.time_masks):
         width = int(rng.integers(settings.time_mask_frames + 1))
         start = int(rng.integers(frames - width + 1))
         fbank[start : start + width] = mean
     return fbank
+
+
+def mask_bins(fbank: Waveform, stripes: int, widest: int, value: float, rng: np.random.Generator) -> None:
+    """Give stripes of the mel axis of a filter bank (frames, bins), up to ``widest`` bins each, one value. In place."""
+    for _ in range(stripes):
+        width = int(rng.integers(widest + 1))
+        start = int(rng.integers(fbank.shape[1] - width + 1))
+        fbank[:, start : start + width] = value
 
 
 @lru_cache(maxsize=2)

@@ -17,24 +17,24 @@ import torch
 from tokenizers import Tokenizer, pre_tokenizers
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Dataset
 
-from edge_aac.errors import ConfigError, DataError, InputMissingError
+from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.tokens import load_tokenizer, to_arrays
 from quantize.data.everyday.lexicon import english
 from quantize.models.clap.graphs import bundle_facts
 from quantize.models.dual_student import AnyClap, DualStudent, narrowed, token_table
 from quantize.models.weight_files import read_json
 from quantize.progress import OnProgress
-from quantize.training.batches import shuffled
+from quantize.training.batches import mask_bins, shuffled
 from quantize.training.distributed import World
 from quantize.training.dual_objective import DualObjective, PairedBatch, PairedExample, collate_pairs
 from quantize.training.dual_recipe import DualRecipe, DualSettings, dual_recipe_from
 from quantize.training.dual_sounds import DrawnWindows, Recordings, clap_fingerprint, heard_by
 from quantize.training.dual_texts import Texts
+from quantize.training.finished import averaged_model, check_run_files, finished_weights
 from quantize.training.identities import note_identities, sha256_of
-from quantize.training.loop import Progress, Trainer, kept_weights
+from quantize.training.loop import Progress, Trainer
 from quantize.training.sources import VALIDATION_SEED
 from quantize.training.vocabulary import PrunedVocabulary, prune_tokenizer
 
@@ -188,11 +188,7 @@ class PairedWindows(Dataset[PairedExample]):
         rng = np.random.default_rng([settings.seed, self._epoch, index])
         said, other = self._said(number, rng), int(rng.integers(len(self._token_ids)))
         fbank = taught.windows.fbank(number)
-        silence = fbank.min()
-        for _ in range(settings.masks):
-            width = int(rng.integers(settings.mask_bins + 1))
-            start = int(rng.integers(fbank.shape[1] - width + 1))
-            fbank[:, start : start + width] = silence
+        mask_bins(fbank, settings.masks, settings.mask_bins, fbank.min(), rng)
         ids = (self._token_ids[said], self._token_ids[other])
         read = taught.read[[said, other]]
         return PairedExample(torch.from_numpy(fbank), ids, taught.heard[number], read, self._texts.groups[said])
@@ -231,27 +227,15 @@ def load_dual_run(folder: Path) -> tuple[DualStudent, Tokenizer, DualRecipe, tup
         InputMissingError: the folder holds no finished run.
         DataError: a file is damaged.
     """
-    if missing := [name for name in (RUN, TOKENIZER, TEXTS, "last.pt") if not (folder / name).is_file()]:
-        raise InputMissingError(f"{folder} holds no run of a dual encoder ({missing[0]} is missing)")
+    check_run_files(folder, (RUN, TOKENIZER, TEXTS), "a dual encoder")
     try:
         recipe = dual_recipe_from(read_json(folder / RUN))
         labels = tuple(map(str, read_json(folder / TEXTS)["labels"]))
     except (KeyError, ConfigError) as error:
         raise DataError(f"{folder / RUN} is no recipe of a run: copy the run's folder here again") from error
-    weights, done = kept_weights(folder)
-    if done < recipe.train.epochs:
-        raise InputMissingError(
-            f"{folder} has done {done} of its {recipe.train.epochs} epochs: run the same `edge-aac distill` again"
-        )
+    weights = finished_weights(folder, recipe.train.epochs)
     # Where there is no map, the teacher's embeddings have the student's size.
     map_ = weights.get("module.to_teacher.weight")
-    averaged = AveragedModel(
-        DualStudent(recipe.sound, recipe.text, recipe.text.embedding_dim if map_ is None else len(map_))
-    )
-    try:
-        averaged.load_state_dict(weights)
-    except RuntimeError as error:
-        raise DataError(f"the checkpoint in {folder} does not fit its {RUN}: {error}") from error
-    student = averaged.module
-    assert isinstance(student, DualStudent)
-    return student.eval(), load_tokenizer(folder / TOKENIZER), recipe, labels
+    teacher_dim = recipe.text.embedding_dim if map_ is None else len(map_)
+    student = averaged_model(DualStudent(recipe.sound, recipe.text, teacher_dim), weights, folder, RUN)
+    return student, load_tokenizer(folder / TOKENIZER), recipe, labels

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from edge_aac.audio.features import NUM_MEL_BINS
-from edge_aac.errors import ConfigError, InputMissingError
-from edge_aac.toml_files import TomlError, parse_toml
+from edge_aac.errors import ConfigError
 from quantize.models.config import TextEmbedderConfig, at_least_one, config_from, not_negative, within
 from quantize.models.dual_student import SoundTowerConfig
+from quantize.training.recipe_files import check_tables, recipe_table
 from quantize.training.settings import TrainerSettings
 
 FOLDER = "dual_encoder"
@@ -73,9 +71,7 @@ class DualRecipe:
 
     def changed(self, epochs: int | None = None, seed: int | None = None) -> DualRecipe:
         """The recipe with other epochs or another seed; None keeps its own."""
-        numbers: dict[str, Any] = {"epochs": epochs, "seed": seed}
-        given = {name: value for name, value in numbers.items() if value is not None}
-        return replace(self, train=replace(self.train, **given))
+        return replace(self, train=self.train.overruled(epochs, seed))
 
 
 def load_dual_recipe(name_or_path: str) -> DualRecipe:
@@ -85,19 +81,8 @@ def load_dual_recipe(name_or_path: str) -> DualRecipe:
         InputMissingError: neither exists.
         ConfigError: it is no TOML, or a table, key or value is missing or unusable.
     """
-    folder = resources.files("quantize") / "recipes" / FOLDER
-    names = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    path: Any = folder / f"{name_or_path}.toml" if name_or_path in names else Path(name_or_path)
-    if not path.is_file():
-        raise InputMissingError(
-            f"no recipe {name_or_path!r} of a dual encoder: give a TOML file or one of {', '.join(names)} with --recipe"
-        )
-    try:
-        _, table = parse_toml(path.read_bytes())
-    except TomlError as error:
-        raise ConfigError(f"recipe {name_or_path} is not valid TOML: {error}") from error
-    if unknown := sorted(table.keys() - {"bundle", "sound", "text", "train"}):
-        raise ConfigError(f"unknown table [{unknown[0]}] in the recipe; known are: bundle, sound, text, train")
+    table = recipe_table(name_or_path, FOLDER, "a dual encoder")
+    check_tables(table, {"bundle", "sound", "text", "train"})
     try:
         parts = {name: table[name] for name in ("sound", "text", "train")}
         return dual_recipe_from({**table["bundle"], **parts})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -40,6 +41,11 @@ class TerminalProgress:
     def print_line(self, line: str) -> None:
         """Print a line above the bar."""
         self._console.print(escaped(line), highlight=False, markup=False)
+
+    def resumed(self, run: Path, steps: int) -> None:
+        """Tell that a run goes on behind so many steps; of a new one nothing."""
+        if steps:
+            self.print_line(f"{run} goes on after step {steps}")
 
     def epoch(self, number: int, total: int, steps: int) -> None:
         """A new epoch begins."""

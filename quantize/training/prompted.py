@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from edge_aac.bundle.hashes import file_sha256
-from edge_aac.errors import ConfigError, DataError, InputMissingError
+from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.tokens import load_tokenizer
 from quantize.data.everyday.heard_sounds import read_heard
 from quantize.data.everyday.lexicon import english
@@ -44,8 +43,9 @@ from quantize.training.asked_scenes import (
 from quantize.training.distributed import World, share_of_mean
 from quantize.training.everyday import SCENES
 from quantize.training.everyday_source import EverydaySource
+from quantize.training.finished import averaged_model, check_run_files, finished_weights
 from quantize.training.identities import note_identities, sha256_of
-from quantize.training.loop import Progress, Trainer, kept_weights
+from quantize.training.loop import Progress, Trainer
 from quantize.training.objective import IGNORED, caption_cross_entropy
 from quantize.training.precision import in_fp32
 from quantize.training.prompted_recipe import PromptedRecipe, prompted_recipe_from
@@ -282,25 +282,14 @@ def load_prompted_run(folder: Path) -> tuple[PromptedWriter, Tokenizer, Prompted
         InputMissingError: the folder holds no finished run.
         DataError: a file is damaged.
     """
-    if missing := [name for name in (RUN, TOKENIZER, "last.pt") if not (folder / name).is_file()]:
-        raise InputMissingError(f"{folder} holds no run of a prompted student ({missing[0]} is missing)")
+    check_run_files(folder, (RUN, TOKENIZER), "a prompted student")
     try:
         recipe = prompted_recipe_from(read_json(folder / RUN))
     except (KeyError, ConfigError) as error:
         raise DataError(f"{folder / RUN} is no recipe of a run: copy the run's folder here again") from error
-    weights, done = kept_weights(folder)
-    if done < recipe.train.epochs:
-        raise InputMissingError(
-            f"{folder} has done {done} of its {recipe.train.epochs} epochs: run the same `edge-aac distill` again"
-        )
+    weights = finished_weights(folder, recipe.train.epochs)
     # What depends on the encoder alone stands in the weights themselves.
     width, rows = weights["module.sound.weight"].shape[1], weights["module.gpt.transformer.wpe.weight"].shape[0]
     steps = rows - recipe.writer.prompt_tokens - recipe.writer.answer_tokens
-    averaged = AveragedModel(PromptedWriter(recipe.writer, width, steps))
-    try:
-        averaged.load_state_dict(weights)
-    except RuntimeError as error:
-        raise DataError(f"the checkpoint in {folder} does not fit its {RUN}: {error}") from error
-    writer = averaged.module
-    assert isinstance(writer, PromptedWriter)
-    return writer.eval(), load_tokenizer(folder / TOKENIZER), recipe
+    writer = averaged_model(PromptedWriter(recipe.writer, width, steps), weights, folder, RUN)
+    return writer, load_tokenizer(folder / TOKENIZER), recipe

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-from edge_aac.errors import ConfigError, InputMissingError
-from edge_aac.toml_files import TomlError, parse_toml
+from edge_aac.errors import ConfigError
 from quantize.models.config import at_least_one, config_from, within
 from quantize.models.prompted_student import PromptedConfig
+from quantize.training.recipe_files import check_tables, recipe_table
 from quantize.training.settings import TrainerSettings
 
 
@@ -49,9 +47,7 @@ class PromptedRecipe:
 
     def changed(self, epochs: int | None = None, seed: int | None = None) -> PromptedRecipe:
         """The recipe with other epochs or another seed; None keeps its own."""
-        numbers: dict[str, Any] = {"epochs": epochs, "seed": seed}
-        given = {name: value for name, value in numbers.items() if value is not None}
-        return replace(self, train=replace(self.train, **given))
+        return replace(self, train=self.train.overruled(epochs, seed))
 
 
 def load_prompted_recipe(name_or_path: str) -> PromptedRecipe:
@@ -61,20 +57,8 @@ def load_prompted_recipe(name_or_path: str) -> PromptedRecipe:
         InputMissingError: neither exists.
         ConfigError: it is no TOML, or a table, key or value is missing or unusable.
     """
-    folder = resources.files("quantize") / "recipes" / "prompted"
-    names = sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    path: Any = folder / f"{name_or_path}.toml" if name_or_path in names else Path(name_or_path)
-    if not path.is_file():
-        raise InputMissingError(
-            f"no recipe {name_or_path!r} of a prompted student: give a TOML file or one of {', '.join(names)} with "
-            "--recipe"
-        )
-    try:
-        _, table = parse_toml(path.read_bytes())
-    except TomlError as error:
-        raise ConfigError(f"recipe {name_or_path} is not valid TOML: {error}") from error
-    if unknown := sorted(table.keys() - {"bundle", "writer", "train"}):
-        raise ConfigError(f"unknown table [{unknown[0]}] in the recipe; known are: bundle, train, writer")
+    table = recipe_table(name_or_path, "prompted", "a prompted student")
+    check_tables(table, {"bundle", "writer", "train"})
     try:
         return prompted_recipe_from({**table["bundle"], "writer": table["writer"], "train": table["train"]})
     except KeyError as error:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from edge_aac.audio.features import FRAME_LENGTH_SAMPLES, FRAME_SHIFT_SAMPLES
 from edge_aac.bundle.manifest import DecodingRules, RerankWeights
-from edge_aac.errors import ConfigError, InputMissingError, first_complaint
+from edge_aac.errors import ConfigError, first_complaint
 from edge_aac.timebase import SAMPLE_RATE
-from edge_aac.toml_files import TomlError, parse_toml
 from quantize.data.everyday.lexicon import english
 from quantize.data.everyday.scenes import EverydaySceneRecipe
 from quantize.data.lexicon import LABELS
@@ -22,6 +19,7 @@ from quantize.data.scenes import SceneRecipe
 from quantize.data.sound_bank import MixRecipe
 from quantize.data.sounds.mixtures import MixtureRecipe
 from quantize.models.config import CaptionerConfig, TextEmbedderConfig, at_least_one, captioner_config, config_from
+from quantize.training.recipe_files import check_tables, recipe_table, shipped_names
 from quantize.training.settings import (
     CorpusRecipe,
     DistillSettings,
@@ -174,8 +172,7 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the package."""
-    folder = resources.files("quantize") / "recipes"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return shipped_names()
 
 
 def load_recipe(name_or_path: str) -> Recipe:
@@ -185,20 +182,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         InputMissingError: neither exists.
         ConfigError: not TOML, or a table, key or value that no recipe has.
     """
-    path: Any = Path(name_or_path)
-    if name_or_path in recipe_names():
-        path = resources.files("quantize") / "recipes" / f"{name_or_path}.toml"
-    try:
-        if not path.is_file():
-            raise InputMissingError(
-                f"no recipe {name_or_path!r}: give a TOML file or one of {', '.join(recipe_names())} with --recipe"
-            )
-        _, table = parse_toml(path.read_bytes())
-    except OSError as error:
-        raise InputMissingError(f"the recipe {name_or_path} cannot be read ({error.strerror})") from error
-    except TomlError as error:
-        raise ConfigError(f"recipe {name_or_path} is not valid TOML: {error}") from error
-    return parse_recipe(table)
+    return parse_recipe(recipe_table(name_or_path))
 
 
 def parse_recipe(table: Mapping[str, Any]) -> Recipe:
@@ -208,8 +192,7 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
         ConfigError: a table, key or value is missing or unusable, or would have no effect beside the others.
     """
     known = {entry.name for entry in fields(Recipe)} - {"name", "version", "license", "source"} | {"bundle"}
-    if unknown := sorted(set(table) - known):
-        raise ConfigError(f"unknown table [{unknown[0]}] in the recipe; known are: {', '.join(sorted(known))}")
+    check_tables(table, known)
     try:
         # One output of the encoder's predictor for each class there is a word for.
         beats = {**table["model"].get("beats", {}), "classes": len(LABELS)}

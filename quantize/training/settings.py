@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 from edge_aac.audio.features import NUM_MEL_BINS
 from edge_aac.errors import ConfigError
@@ -12,6 +12,7 @@ from quantize.models.config import WINDOW_FRAMES, above_zero, at_least_one, not_
 from quantize.models.familiarity import Stretches
 
 Precision = Literal["auto", "fp32", "bf16"]
+Overruled = TypeVar("Overruled", bound="TrainerSettings")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class TrainerSettings:
         not_negative(self, "seed", "warmup_steps", "weight_decay", "workers")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ConfigError(f"ema_decay is {self.ema_decay}; it must lie in 0 to below 1")
+
+    def overruled(self: Overruled, epochs: int | None, seed: int | None) -> Overruled:
+        """The settings with other epochs or another seed; None keeps their own."""
+        numbers: dict[str, Any] = {"epochs": epochs, "seed": seed}
+        return replace(self, **{name: value for name, value in numbers.items() if value is not None})
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from quantize.models.weight_files import read_json
 from quantize.progress import OnProgress
 from quantize.training.batches import Batch, Example, collate
 from quantize.training.distributed import World
+from quantize.training.finished import averaged_model
 from quantize.training.identities import identities_of, note_identities
 from quantize.training.loop import Progress, Trainer, kept_weights
 from quantize.training.pretrain import EncoderPretraining
@@ -283,14 +284,9 @@ def load_run(folder: Path) -> tuple[Trainee, Tokenizer, dict[str, Any]]:
             f"{folder} has done {done} of its {recipe.train.epochs} epochs: "
             f"run the same `edge-aac train` or `edge-aac distill` again, which goes on there{as_it_is}"
         )
-    averaged = AveragedModel(new_trainee(recipe))
     # A student's projections to its teacher's widths have done their work.
     state = {name: tensor for name, tensor in state.items() if not name.startswith("module.projections.")}
-    try:
-        averaged.load_state_dict(state)
-    except RuntimeError as error:
-        raise DataError(f"the checkpoint in {folder} does not fit its recipe.json: {error}") from error
+    trainee = averaged_model(new_trainee(recipe), state, folder, "recipe.json")
     if more := sorted({*_teacher_heard(folder, "folds")} - {*recipe.folds.train}):
         table["folds"]["train"] = [*recipe.folds.train, *more]
-    assert isinstance(averaged.module, Trainee)
-    return averaged.module.eval(), load_tokenizer(folder / "tokenizer.json"), table
+    return trainee, load_tokenizer(folder / "tokenizer.json"), table
