@@ -14,7 +14,6 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from edge_aac.audio.features import filter_bank
-from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.audio.windows import WINDOW_SAMPLES, Window
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import SCHEMA, WINDOW_S
@@ -27,6 +26,7 @@ from edge_aac.models.tokens import to_arrays
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
 from quantize.bundles.card import graph_rows, write_attributions
+from quantize.bundles.check_sound import check_sound
 from quantize.bundles.convert import Provenance
 from quantize.bundles.training_data import attributions_of
 from quantize.files import ATTRIBUTIONS, CARD
@@ -38,7 +38,6 @@ from quantize.training.dual_recipe import DualRecipe
 from quantize.training.dual_sounds import Recordings
 
 _TOKENIZER = "text_tokenizer.json"
-_CHECK_STARTS_S = (0.0, 1.5)
 _CHECK_LABELS = 8
 _CLOSE = 1e-3
 
@@ -59,7 +58,7 @@ def export_dual_student(run: Path, recordings: Recordings, teacher: Provenance, 
             a bundle stands in the output's place.
     """
     student, tokenizer, recipe, labels = load_dual_run(run)
-    fbanks = _check_fbanks()
+    fbanks = torch.from_numpy(np.stack([filter_bank(window) for window in check_sound()]))
     longest_last = sorted(labels, key=len)
     texts = [*longest_last[: _CHECK_LABELS // 2], *longest_last[-_CHECK_LABELS // 2 :]]
     ids, mask = map(torch.from_numpy, to_arrays(tokenizer, texts))
@@ -77,13 +76,6 @@ def export_dual_student(run: Path, recordings: Recordings, teacher: Provenance, 
         _write_card(folder / CARD, manifest, teacher)
         _check_embeddings(folder, student, tokenizer, texts, fbanks)
     return output
-
-
-def _check_fbanks() -> Tensor:
-    """Filter banks of windows of a synthesised scene that differ, (2, 998, 128)."""
-    whole = synthesise_demo(12.0, 0).astype(np.float32)
-    starts = [round(start * SAMPLE_RATE) for start in _CHECK_STARTS_S]
-    return torch.from_numpy(np.stack([filter_bank(whole[start : start + WINDOW_SAMPLES]) for start in starts]))
 
 
 @torch.no_grad()

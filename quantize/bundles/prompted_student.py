@@ -12,7 +12,6 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.audio.windows import WINDOW_SAMPLES
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import SCHEMA, WINDOW_S
@@ -24,6 +23,7 @@ from edge_aac.models.prompted_manifest import CAPTION, PROMPT_ENCODER, PROMPTED,
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
 from quantize.bundles.card import graph_rows, write_attributions
+from quantize.bundles.check_sound import check_sound
 from quantize.bundles.onnx_writer import to_halves
 from quantize.bundles.training_data import training_data_of
 from quantize.data.everyday.questions import EVENTS, PRESENCE, SOUNDS, WHICH
@@ -48,7 +48,6 @@ PROMPTS = {
 """Task → prompt. Questions are learnt as they are asked, without words before them."""
 
 _BEAMS = 3
-_CHECK_STARTS_S = (0.0, 1.5)
 _CHECK_PROMPTS = (CAPTION_PROMPT, PRESENCE.format("a dog barking"))
 
 
@@ -78,7 +77,7 @@ def export_prompted(  # noqa: PLR0913, PLR0917 - what a bundle is made of
     fold_weight_norm(captioner)
     fold_batch_norm(captioner)
     halves = to_halves(nn.ModuleList([captioner, writer]))
-    sound = _check_sound()
+    sound = torch.from_numpy(check_sound())
     hearing = PromptedEncoderGraph(captioner, writer.sound).eval()
     tokens = PromptTokenizer(tokenizer, recipe.writer)
     prompts = torch.tensor([tokens.prompt(prompt) for prompt in _CHECK_PROMPTS])
@@ -106,13 +105,6 @@ def _check_teacher(run: Path, teacher: Path) -> None:
     table = json.loads((run / "run.json").read_text(encoding="utf-8"))
     if table.get("teacher") != file_sha256(teacher / "last.pt"):
         raise DataError(f"{run} was trained over another captioner than {teacher}: give that one with --teacher")
-
-
-def _check_sound() -> Tensor:
-    """Windows of a synthesised scene that differ, (2, samples)."""
-    whole = torch.from_numpy(synthesise_demo(12.0, 0)).float()
-    starts = [round(start * SAMPLE_RATE) for start in _CHECK_STARTS_S]
-    return torch.stack([whole[start : start + WINDOW_SAMPLES] for start in starts])
 
 
 def _prompt_encoder(writer: PromptedWriter, prompts: Tensor) -> GraphSpec:

@@ -120,7 +120,6 @@ def folds_of(listed: str | None) -> tuple[int, ...] | None:
     Raises:
         UsageError: they are none.
     """
-
     if listed is None:
         return None
     try:
