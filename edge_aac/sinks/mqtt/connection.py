@@ -117,7 +117,7 @@ class Connection:
         """Subscribe now, where it is connected, and after each connection."""
         self._subscriptions.append(subscription)
         if (link := self._link) is not None:
-            self._subscribe(link, subscription)
+            self._subscribe(link, [subscription])
 
     def keep(self, message: Message) -> None:
         """Have the newest message of a topic sent: now or, where it is not connected, later. It never waits.
@@ -231,7 +231,12 @@ class Connection:
                 self._link = None
 
     def _stay(self, link: Link) -> Fault:
-        """Greet the broker and send what is kept until the connection is lost; gives why it was."""
+        """Subscribe, greet the broker and send what is kept until the connection is lost; gives why it was.
+
+        A broker takes a client's packets in turn: who hears the greeting and answers with a command is heard.
+        """
+        subscribed = list(self._subscriptions)
+        self._subscribe(link, subscribed)
         for message in self._birth():
             if not self.refusals.resting(message.topic):
                 self._post(link, message)
@@ -241,17 +246,12 @@ class Connection:
             self.connections += 1
             self._versions.accepted(link)
             again, self._down = self._down, False
-            subscriptions = list(self._subscriptions)
+            later = [each for each in self._subscriptions if each not in subscribed]
             self._changed.notify_all()
-        _log.log(
-            logging.WARNING if again else logging.INFO if self.connections == 1 else logging.DEBUG,
-            "MQTT: connected to %s%s (MQTT %s)",
-            self._settings.broker.label,
-            " again" if again else "",
-            self.protocol,
-        )
-        for subscription in subscriptions:
-            self._subscribe(link, subscription)
+        level = logging.WARNING if again else logging.INFO if self.connections == 1 else logging.DEBUG
+        whom = f"{self._settings.broker.label}{' again' if again else ''}"
+        _log.log(level, "MQTT: connected to %s (MQTT %s)", whom, self.protocol)
+        self._subscribe(link, later)
         for call in self._on_connected:
             call()
         while not link.lost.is_set() and not self._stop.is_set():
@@ -292,15 +292,16 @@ class Connection:
         future.add_done_callback(note)
         return future
 
-    def _subscribe(self, link: Link, subscription: Subscription) -> None:
-        def note(done: Future[None]) -> None:
+    def _subscribe(self, link: Link, subscriptions: Sequence[Subscription]) -> None:
+        def note(filter_: str, done: Future[None]) -> None:
             error = done.exception()
             if error is None:
-                self._taken(subscription.filter)
+                self._taken(filter_)
             elif isinstance(error, BrokerError) and error.fault.stage == "receive":
-                self._refused(subscription.filter, error.fault)
+                self._refused(filter_, error.fault)
 
-        link.subscribe(subscription).add_done_callback(note)
+        for each in subscriptions:
+            link.subscribe(each).add_done_callback(partial(note, each.filter))
 
     def _refused(self, topic: str, fault: Fault) -> None:
         first = self.refusals.add(topic, fault)

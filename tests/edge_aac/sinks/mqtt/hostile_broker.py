@@ -57,6 +57,10 @@ class HostileBroker:
 
     def close(self) -> None:
         self._server.close()
+        self.drop()
+
+    def drop(self) -> None:
+        """End all connections; it takes new ones."""
         for each in self._open:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

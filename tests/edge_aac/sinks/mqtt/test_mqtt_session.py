@@ -8,9 +8,10 @@ from edge_aac.sinks.mqtt.link import Subscription
 from edge_aac.sinks.mqtt.messages import Message
 from edge_aac.sinks.mqtt.sink import MqttSink
 from tests.edge_aac.audio.sources.network.servers import free_port
-from tests.edge_aac.sinks.mqtt.brokers import Mosquitto, Subscriber
+from tests.edge_aac.sinks.mqtt.brokers import CONNECT, PUBLISH, Mosquitto, Subscriber, kind_of
 from tests.edge_aac.sinks.mqtt.conftest import MakeSink
-from tests.waiting import eventually
+from tests.edge_aac.sinks.mqtt.hostile_broker import SUBSCRIBE, HostileBroker, topic_of
+from tests.waiting import eventually, until
 
 COMMAND = "edge-aac/kitchen/mic0/set/hop"
 
@@ -21,6 +22,21 @@ def hearing(sink: MqttSink) -> list[tuple[str, bytes]]:
     return heard
 
 
+def await_subscription(sink: MqttSink, watcher: Subscriber) -> None:
+    """Wait until the broker has the subscription that :func:`hearing` made before: it has a later one then.
+
+    That the sink is connected does not say so: another client's message may overtake its SUBSCRIBE.
+    """
+    came: list[bytes] = []
+    sink.connection.subscribe(Subscription("probe", lambda _topic, payload: came.append(payload)))
+
+    def probed() -> list[bytes]:
+        watcher.publish("probe", b"?")
+        return came
+
+    until(probed, interval_s=0.05)
+
+
 def test_commands_of_an_outage_arrive_and_retained_ones_do_not(
     broker: Mosquitto, watcher: Subscriber, make_sink: MakeSink
 ) -> None:
@@ -28,7 +44,7 @@ def test_commands_of_an_outage_arrive_and_retained_ones_do_not(
         settings = {"commands": True, "protocol": protocol, "client_id": f"steered-{protocol}", "discovery": False}
         sink = make_sink(f"mqtt://127.0.0.1:{broker.port}", **settings)
         heard = hearing(sink)
-        eventually(lambda sink=sink: sink.connection.connected, "connected")  # type: ignore[misc]
+        await_subscription(sink, watcher)
         watcher.publish(COMMAND, b"first")
         eventually(lambda heard=heard: heard == [(COMMAND, b"first")], "a command")  # type: ignore[misc]
         sink.close()
@@ -54,11 +70,31 @@ def test_garbage_that_was_retained_is_no_command(broker: Mosquitto, watcher: Sub
             f"mqtt://127.0.0.1:{broker.port}", commands=True, protocol=protocol, client_id=f"new-{protocol}"
         )
         heard = hearing(sink)
-        eventually(lambda sink=sink: sink.connection.connected, "connected")  # type: ignore[misc]
+        await_subscription(sink, watcher)
         watcher.publish("edge-aac/kitchen/mic0/set/enabled", b"on")
         eventually(lambda heard=heard: len(heard) == 1, "the command alone")  # type: ignore[misc]
         assert heard == [("edge-aac/kitchen/mic0/set/enabled", b"on")]
         sink.close()
+
+
+def test_who_hears_that_the_device_is_there_is_heard_by_it(make_sink: MakeSink) -> None:
+    broker = HostileBroker()
+    sink = make_sink(f"mqtt://127.0.0.1:{broker.port}", commands=True)
+    hearing(sink)
+    eventually(lambda: sink.connection.connected, "connected")
+    broker.drop()
+    eventually(lambda: sink.connection.connections == 2, "connected again")
+
+    def since() -> list[bytes]:
+        seen = list(broker.seen)
+        return seen[max(at for at, each in enumerate(seen) if kind_of(each) == CONNECT) :]
+
+    def greeted() -> bool:
+        return any(kind_of(each) == PUBLISH and topic_of(each) == "edge-aac/kitchen/status" for each in since())
+
+    eventually(greeted, "it greets")
+    assert [kind for each in since() if (kind := kind_of(each)) in (SUBSCRIBE, PUBLISH)][0] == SUBSCRIBE
+    broker.close()
 
 
 def test_states_are_sent_again_to_a_broker_that_has_lost_them(tmp_path: Path, make_sink: MakeSink) -> None:
