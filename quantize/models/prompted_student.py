@@ -67,11 +67,13 @@ class PromptedWriter(nn.Module):
                 n_embd=config.dim,
                 n_layer=config.layers,
                 n_head=config.heads,
+                activation_function="gelu_pytorch_tanh",  # the same function as GPT-2's "gelu_new", in one kernel
                 resid_pdrop=config.dropout,
                 embd_pdrop=config.dropout,
-                attn_pdrop=config.dropout,
+                attn_pdrop=0.0,
                 bos_token_id=config.end_id,
                 eos_token_id=config.end_id,
+                attn_implementation="eager",  # in bf16 on a processor torch's fused kernel goes back slowly
             )
         )
 
