@@ -19,6 +19,8 @@ from edge_aac.errors import DataError, first_complaint
 SCHEMA = "edge-aac/bundle/1"
 MANIFEST = "manifest.json"
 WINDOW_S = 10.0
+INT8_BLOCKS = "int8_blocks"
+"""Precision of a graph for ONNX Runtime whose products read their weights in 8 bits, each block with a scale."""
 GraphRole: TypeAlias = str
 """What a graph does in its model; each kind of model has names of its own."""
 SHORTEST_CAPTION = 3  # tokens: a start, a word, an end
@@ -49,11 +51,11 @@ class Graph(BundleFile):
     Attributes:
         backend: the engine that runs the file: "onnxruntime", "tensorrt" (a plan), or none: "tensorrt-onnx", the file
             that a plan is built from.
-        precision: number format of weights and arithmetic ("fp32", "int8", "int8+fp16").
+        precision: number format of weights and arithmetic ("fp32", "int8", "int8_blocks", "int8+fp16").
         shapes: inputs and outputs by name, dynamic axes by their names.
         built_with: versions of the tools that wrote it; of a plan also the GPU ("sm_87 Orin, 8 SMs, 16 GB": model,
-            multiprocessors that were on, memory), of an INT8 form for processors also what kind they are of and its
-            largest weight.
+            multiprocessors that were on, memory), of an INT8 form for processors also what kind they are of and, where
+            sums of its products could saturate, its largest weight.
         max_abs_difference: largest difference of its outputs from its fp32 parent's, as the gate measured it.
         external_data: files that hold the weights of a graph too large for one (ONNX ends at 2 GB).
         parent_sha256: hash of the ONNX file that `edge-aac build-engine` made it from; empty for an exported graph.
@@ -69,8 +71,14 @@ class Graph(BundleFile):
 
     @property
     def in_int8(self) -> bool:
-        """Whether some of its arithmetic is in INT8, as far as the manifest says."""
+        """Whether some of its arithmetic is in INT8 with one range a tensor, as far as the manifest says."""
         return "int8" in self.precision.split("+")
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether its weights are in 8-bit blocks: ranges of activations are found row by row, so that rows that share
+        a run change nothing of one another."""
+        return self.precision == INT8_BLOCKS
 
 
 class DecodingRules(Section):

@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import Bundle
-from edge_aac.engines.contract import ONNX_RUNTIME, TENSORRT, Backend, EngineOptions, LoadedEngine
+from edge_aac.engines.contract import ONNX_RUNTIME, TENSORRT, Backend, EngineOptions, GraphLoadError, LoadedEngine
 from edge_aac.engines.form_check import check_form
 from edge_aac.engines.processor import unfit
 from edge_aac.errors import DataError, DeviceError
@@ -25,7 +25,8 @@ def load_engine(bundle: Bundle, role: GraphRole, options: EngineOptions) -> tupl
     With "auto", a TensorRT plan on a machine without TensorRT is passed over with a warning, one a bundle. A plan that
     another TensorRT or GPU made, or that was made from another graph, is refused: what runs slower than it was built to
     run should not do so unnoticed. An INT8 form for ONNX Runtime that another kind of processor made
-    (:func:`edge_aac.engines.processor.unfit`) is passed over for what was exported, with a warning, one a bundle.
+    (:func:`edge_aac.engines.processor.unfit`) is passed over for what was exported, with a warning, one a bundle; so is
+    one with weights in 8-bit blocks where this ONNX Runtime has no operator for them.
 
     Raises:
         DataError: the bundle has no such graph, its plan is stale or broken, or the graph is another than the manifest
@@ -73,10 +74,19 @@ def _open_graph(bundle: Bundle, graphs: Sequence[Graph], threads: int) -> tuple[
     for graph in graphs:
         why = unfit(graph)
         if why is None:
-            if complaint and bundle not in _warned_unfit:
-                _warned_unfit.add(bundle)
-                _log.warning("%s; until then the bundle's %s graphs run in its place", complaint, graph.precision)
-            return OnnxRuntimeEngine(bundle.checked(graph), threads, bundle.size(graph)), graph
+            path = bundle.checked(graph)
+            try:
+                engine = OnnxRuntimeEngine(path, threads, bundle.size(graph))
+            except GraphLoadError as error:
+                # The file is what it should be: it is this ONNX Runtime that lacks the operator, or its 8 bits.
+                if not graph.in_blocks:
+                    raise
+                why = f"has weights in 8-bit blocks, which cannot be run here ({error.why})"
+            else:
+                if complaint and bundle not in _warned_unfit:
+                    _warned_unfit.add(bundle)
+                    _log.warning("%s; until then the bundle's %s graphs run in its place", complaint, graph.precision)
+                return engine, graph
         complaint = complaint or f"{bundle.path(graph)} {why}: run `{bundle.build_command}`"
     raise DataError(complaint)
 

@@ -20,6 +20,18 @@ ONNX_RUNTIME: Backend = "onnxruntime"
 TENSORRT: Backend = "tensorrt"
 
 
+class GraphLoadError(DataError):
+    """What runs graphs here cannot load this one, as where it lacks an operator.
+
+    Attributes:
+        why: what the engine says, without the mend.
+    """
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
 class GraphRunError(DataError):
     """A graph cannot compute with what it is given, as where an id lies beyond its table.
 

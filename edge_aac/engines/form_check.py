@@ -8,7 +8,8 @@ from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import ONNX_RUNTIME, GraphDescription
 from edge_aac.errors import DataError
 
-_QUANTISED = ("Quantize", "Dequantize", "Integer", "QLinear", "QGemm", "QAttention")
+_IN_BLOCKS = "MatMulNBits"
+_QUANTISED = ("Quantize", "Dequantize", "Integer", "QLinear", "QGemm", "QAttention", _IN_BLOCKS)
 """Parts of the names of operators that compute with integers, or keep them, (ONNX, and com.microsoft's)."""
 
 
@@ -69,6 +70,8 @@ def _check_precision(bundle: Bundle, role: GraphRole, graph: Graph) -> None:
         raise _contradiction(bundle, role, graph, stated, f"computes with integers ({integers[0]})")
     if graph.in_int8 and not integers:
         raise _contradiction(bundle, role, graph, stated, "computes with no integers")
+    if graph.in_blocks and _IN_BLOCKS not in contents.operators:
+        raise _contradiction(bundle, role, graph, stated, "holds no weights in blocks")
     if "fp16" in graph.precision.split("+") and FLOAT16 not in contents.tensor_types:
         raise _contradiction(bundle, role, graph, stated, "holds no FP16 numbers")
 

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from edge_aac.engines.contract import Arrays, GraphDescription, GraphRunError, TensorDescription
-from edge_aac.errors import DataError
+from edge_aac.engines.contract import Arrays, GraphDescription, GraphLoadError, GraphRunError, TensorDescription
 
 _SHOWN = 300  # characters of a message of ONNX Runtime
 _ERRORS_ONLY, _FATAL_ONLY = 3, 4
@@ -34,7 +33,7 @@ class OnnxRuntimeEngine:
         size_bytes: size of the graph and its weights; None where ``path`` holds all of them.
 
     Raises:
-        DataError: this ONNX Runtime cannot load the file.
+        GraphLoadError: this ONNX Runtime cannot load the file.
     """
 
     def __init__(self, path: Path, threads: int, size_bytes: int | None = None) -> None:
@@ -58,9 +57,10 @@ class OnnxRuntimeEngine:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions share no base class but this
-            raise DataError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load {path} ({_first_line(error)}): install or build "
-                "the bundle again"
+            why = _first_line(error)
+            raise GraphLoadError(
+                f"ONNX Runtime {onnxruntime.__version__} cannot load {path} ({why}): install or build the bundle again",
+                why,
             ) from error
         self._path = path
         self._outputs = [output.name for output in self._session.get_outputs()]

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from edge_aac.bundle.manifest import DecodingRules
 from edge_aac.engines.contract import Logits, TokenIds
-from edge_aac.models.sampling import Withheld, constrain, finite_windows, log_softmax, rows_of
+from edge_aac.models.sampling import constrain, finite_windows, log_softmax, rows_of
+from edge_aac.models.whole_words import RowWords
 
 # All beams begin alike: at the first step only one of them may be continued.
 _NOT_YET = -1e9
@@ -70,6 +71,8 @@ class WindowBeams:
         totals = (allowed + self._scores[:, np.newaxis]).ravel()
         going_on: list[tuple[int, int, float]] = []
         for rank, place in enumerate(_largest(totals, 2 * rules.beams)):
+            if np.isneginf(totals[place]):
+                break  # it is forbidden, as is all that comes after it
             row, token = divmod(int(place), vocabulary)
             if token != rules.eos_token_id:
                 going_on.append((row, token, float(totals[place])))
@@ -83,9 +86,11 @@ class WindowBeams:
                 )
             if len(going_on) == rules.beams:
                 break
-        if len(self.finished) >= rules.beams or len(going_on) < rules.beams:
+        if len(self.finished) >= rules.beams or not going_on:
             self.running = False
             return np.arange(rules.beams), np.full(rules.beams, rules.pad_token_id)
+        # Where less is allowed than there are beams, the others are kept as what never wins.
+        going_on += [(*going_on[-1][:2], -np.inf)] * (rules.beams - len(going_on))
         parents, tokens = (np.array(column, dtype=np.int64) for column in list(zip(*going_on, strict=True))[:2])
         self._scores = np.array([total for _, _, total in going_on])
         self._own = self._own[parents] + likelihood[parents, tokens]
@@ -102,7 +107,7 @@ def beam_search(
     reorder: Callable[[TokenIds, int], None],
     rules: DecodingRules,
     windows: int = 1,
-    withheld: Withheld | None = None,
+    words: RowWords | None = None,
 ) -> list[FinishedBeam | None]:
     """The best beam of each of W windows, which are searched side by side and know nothing of each other.
 
@@ -112,7 +117,7 @@ def beam_search(
             ``parents[i]``.
         rules: ``beams``, ``length_penalty``, lengths, n-grams.
         windows: W.
-        withheld: (V,) or (W × beams, V) tokens that the beams may not hold.
+        words: what holds the beams; None allows every token.
 
     Returns:
         One entry a window; None where the logits were no numbers.
@@ -132,8 +137,8 @@ def beam_search(
         if not len(active):
             break
         likelihood = log_softmax(logits[active])
-        forbidden = withheld if withheld is None or withheld.ndim == 1 else withheld[active]
-        allowed = constrain(likelihood, ids[active, :length], rules, forbidden)
+        withheld = None if words is None else words.withheld(length)[active]
+        allowed = constrain(likelihood, ids[active, :length], rules, withheld)
         parents, tokens = rows.copy(), np.full(len(rows), rules.pad_token_id)
         for place in range(0, len(active), rules.beams):
             own, part = active[place : place + rules.beams], slice(place, place + rules.beams)
@@ -146,6 +151,8 @@ def beam_search(
         ids = ids[parents]
         ids[:, length] = tokens
         reorder(parents, length)
+        if words is not None:
+            words.follow(tokens, parents)
     return [None if number in broken else search.best for number, search in enumerate(searches)]
 
 

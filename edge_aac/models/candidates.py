@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edge_aac.bundle.manifest import DecodingRules
 from edge_aac.errors import DataError
 from edge_aac.models.decoding import Candidate
-from edge_aac.models.sampling import Withheld
+from edge_aac.models.whole_words import Held
 
 Found: TypeAlias = "list[list[Candidate] | DataError]"
 """Of each window its candidates, or what is wrong with its numbers."""
@@ -48,10 +48,10 @@ class DrawingStages(Protocol[Whole]):
         part: slice,
         rngs: Sequence[np.random.Generator],
         cancelled: Callable[[], bool],
-        withheld: Sequence[Withheld | None],
+        held: Sequence[Held],
         rules: DecodingRules,
     ) -> Found:
-        """Find the candidates of some of the windows; ``rngs`` and ``withheld`` are of these alone."""
+        """Find the candidates of some of the windows; ``rngs`` and ``held`` are of these alone."""
 
     def chosen(self, encoded: Whole, numbers: Sequence[int]) -> Whole:
         """Some of the windows, by their numbers in ascending order."""
@@ -64,7 +64,7 @@ def candidates_of(
     stages: DrawingStages[Whole],
     encoded: Whole,
     rngs: Sequence[np.random.Generator],
-    withheld: Sequence[Withheld | None],
+    held: Sequence[Held],
     cancelled: Callable[[], bool],
     unsure: Unsure,
 ) -> Found:
@@ -78,14 +78,14 @@ def candidates_of(
         stages: the captioner.
         encoded: W windows.
         rngs: generators, one a window.
-        withheld: masks (V,), one a window, of tokens that no candidate may hold; None allows every token.
+        held: what holds the candidates of each window; None allows every token.
         cancelled: True ends the work.
         unsure: what :class:`edge_aac.models.sureness.Sureness` says of texts.
     """
     rules = stages.rules
     first = _drawn_first(rules)
     count = rules.candidates if first is None else first
-    found = _in_parts(stages, encoded, rngs, withheld, cancelled, _drawing(rules, count))
+    found = _in_parts(stages, encoded, rngs, held, cancelled, _drawing(rules, count))
     for silent in np.flatnonzero(encoded.all_padding):
         found[silent] = DataError("all of the window is padding: give it some sound")
     if first is None:
@@ -97,7 +97,7 @@ def candidates_of(
     drawn = {number: each for number, each in enumerate(found) if not isinstance(each, DataError)}
     numbers = [number for number, candidates in drawn.items() if not settled(number, candidates)]
     if numbers:
-        of_these = [rngs[number] for number in numbers], [withheld[number] for number in numbers]
+        of_these = [rngs[number] for number in numbers], [held[number] for number in numbers]
         others = _drawing(rules, rules.candidates - first)
         more = _in_parts(stages, stages.chosen(encoded, numbers), *of_these, cancelled, others)
         for number, candidates in zip(numbers, more, strict=True):
@@ -120,7 +120,7 @@ def _in_parts(
     stages: DrawingStages[Whole],
     encoded: Whole,
     rngs: Sequence[np.random.Generator],
-    withheld: Sequence[Withheld | None],
+    held: Sequence[Held],
     cancelled: Callable[[], bool],
     rules: DecodingRules,
 ) -> Found:
@@ -128,5 +128,5 @@ def _in_parts(
     found: Found = []
     for start in range(0, len(rngs), stages.windows_decoded):
         part = slice(start, start + stages.windows_decoded)
-        found += stages.decode(encoded, part, rngs[part], cancelled, withheld[part], rules)
+        found += stages.decode(encoded, part, rngs[part], cancelled, held[part], rules)
     return found

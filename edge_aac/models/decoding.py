@@ -15,6 +15,7 @@ from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.beam import beam_search
 from edge_aac.models.contract import CancelledError, not_cancelled
 from edge_aac.models.sampling import Withheld, constrain, draw_by_rules, finite_windows, log_likelihood, rows_of
+from edge_aac.models.whole_words import Held, RowWords
 
 Array = npt.NDArray[np.float32]
 
@@ -109,7 +110,7 @@ class CandidateDecoder:
         rules: DecodingRules,
         rngs: Sequence[np.random.Generator],
         cancelled: Callable[[], bool] = not_cancelled,
-        withheld: Sequence[Withheld | None] | None = None,
+        held: Sequence[Held] | None = None,
     ) -> list[list[Candidate] | DataError]:
         """Find candidates by ``rules.method``: ``rules.candidates`` of them by "nucleus", one by "greedy" or "beam".
 
@@ -120,7 +121,7 @@ class CandidateDecoder:
             rules: method of decoding and its numbers.
             rngs: generators, one a window; all randomness for a window comes from its own.
             cancelled: function that is called before every step; True ends the work.
-            withheld: masks (V,), one a window, of tokens that no candidate may hold; None allows every token.
+            held: what holds the candidates of each window; None allows every token.
 
         Returns:
             One entry a window: its candidates, or what is wrong with its numbers.
@@ -131,7 +132,7 @@ class CandidateDecoder:
         """
         self.check(rules)
         opened, _ = self.open_steps(memory, rules)
-        return find_candidates(opened, rules, rngs, cancelled, withheld)
+        return find_candidates(opened, rules, rngs, cancelled, held)
 
     def open_steps(self, memory: Memory, rules: DecodingRules) -> tuple[DecodingSteps, int]:
         """Begin windows, and tell the number of their rows."""
@@ -165,7 +166,7 @@ def find_candidates(
     rules: DecodingRules,
     rngs: Sequence[np.random.Generator],
     cancelled: Callable[[], bool] = not_cancelled,
-    withheld: Sequence[Withheld | None] | None = None,
+    held: Sequence[Held] | None = None,
 ) -> list[list[Candidate] | DataError]:
     """Find the candidates of windows that were begun; see :meth:`CandidateDecoder.decode`.
 
@@ -174,7 +175,7 @@ def find_candidates(
         rules: method of decoding and its numbers.
         rngs: generators, one a window.
         cancelled: function that is called before every step; True ends the work.
-        withheld: masks (V,), one a window, of tokens that no candidate may hold; None allows every token.
+        held: what holds the candidates of each window; None allows every token.
 
     Raises:
         CancelledError: ``cancelled`` returned True.
@@ -185,24 +186,17 @@ def find_candidates(
             raise CancelledError
         return steps.step(token_ids, position)
 
-    forbidden = _by_row(withheld, _rows_a_window(rules))
+    words = None
+    if held is not None and any(one is not None for one in held):
+        words = RowWords(held, _rows_a_window(rules), rules.eos_token_id, rules.max_length)
     if rules.method == "beam":
-        beams = beam_search(step, steps.reorder, rules, len(rngs), forbidden)
+        beams = beam_search(step, steps.reorder, rules, len(rngs), words)
         return [[Candidate(beam.token_ids, beam.log_likelihood)] if beam else _no_numbers() for beam in beams]
-    return _side_by_side(step, rules, rngs, forbidden)
+    return _side_by_side(step, rules, rngs, words)
 
 
 def _rows_a_window(rules: DecodingRules) -> int:
     return {"nucleus": rules.candidates, "greedy": 1, "beam": rules.beams}[rules.method]
-
-
-def _by_row(withheld: Sequence[Withheld | None] | None, count: int) -> Withheld | None:
-    """(W × N, V) tokens that a row may not hold; None where every row may hold every token."""
-    some = next((tokens for tokens in withheld or () if tokens is not None), None)
-    if withheld is None or some is None:
-        return None
-    nothing = np.zeros_like(some)
-    return np.repeat([nothing if tokens is None else tokens for tokens in withheld], count, axis=0)
 
 
 def _no_numbers() -> DataError:
@@ -213,7 +207,7 @@ def _side_by_side(
     step: Callable[[TokenIds, int], Logits],
     rules: DecodingRules,
     rngs: Sequence[np.random.Generator],
-    withheld: Withheld | None,
+    words: RowWords | None,
 ) -> list[list[Candidate] | DataError]:
     """Candidates that do not look at each other, until all have ended; drawn, or of each step the likeliest token."""
     windows, count = len(rngs), _rows_a_window(rules)
@@ -234,18 +228,20 @@ def _side_by_side(
         rows = slice(None) if going_on.all() else rows_of(going_on, count)
         prefixes = ids[rows, : position + 1]
         logits = logits[rows]
-        forbidden = None if withheld is None else withheld[rows]
+        withheld = None if words is None else words.withheld(position + 1)[rows]
         if rules.method == "greedy":
-            chosen = _likeliest(logits, prefixes, rules, forbidden)
+            chosen = _likeliest(logits, prefixes, rules, withheld)
         else:
             points = [rng.random(count) for rng, draws in zip(rngs, going_on, strict=True) if draws]
-            chosen = draw_by_rules(logits, prefixes, rules, np.concatenate(points), forbidden)
+            chosen = draw_by_rules(logits, prefixes, rules, np.concatenate(points), withheld)
         likelihood[rows] += np.where(running[rows], log_likelihood(logits, chosen), 0.0)
         lengths[rows] += running[rows]
         ids[rows, position + 1] = np.where(running[rows], chosen, rules.pad_token_id)
         running[rows] &= chosen != rules.eos_token_id
         if not running[rows].any():
             break
+        if words is not None:
+            words.follow(ids[:, position + 1])
 
     def candidate(row: int) -> Candidate:
         return Candidate(tuple(ids[row, 1 : lengths[row]].tolist()), float(likelihood[row] / lengths[row]))

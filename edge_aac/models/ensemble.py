@@ -33,6 +33,7 @@ from edge_aac.models.pipeline import RunLimits, StagedModel
 from edge_aac.models.sampling import Withheld
 from edge_aac.models.seq2seq import Captioner, check_words_left
 from edge_aac.models.sureness import Sureness
+from edge_aac.models.whole_words import Held
 
 Array = npt.NDArray[np.float32]
 
@@ -116,7 +117,7 @@ class Ensemble(StagedModel):
         self.sureness = self._sureness_rule()
         masks = [mask for member in self.members if (mask := member.withheld) is not None]
         self.withheld: Withheld | None = np.logical_or.reduce(masks) if masks else None
-        check_words_left(self.bundles, self.withheld, self.sureness, self.rules)
+        check_words_left(self.bundles, self.withheld, self.sureness)
         self.limits = RunLimits.of_all(member.limits for member in self.members)
 
     def try_out(self) -> None:
@@ -185,7 +186,7 @@ class Ensemble(StagedModel):
         part: slice,
         rngs: Sequence[np.random.Generator],
         cancelled: Callable[[], bool],
-        withheld: Sequence[Withheld | None],
+        held: Sequence[Held],
         rules: DecodingRules,
     ) -> list[list[Candidate] | DataError]:
         """See :class:`edge_aac.models.pipeline.CaptioningStages`: candidates of the mixture."""
@@ -193,7 +194,7 @@ class Ensemble(StagedModel):
             member.decoder.open_steps(of_member.memory.part(part.start, part.stop), rules)[0]
             for member, of_member in zip(self.members, encoded.members, strict=True)
         ]
-        return find_candidates(MixtureSteps(opened, self._log_shares), rules, rngs, cancelled, withheld)
+        return find_candidates(MixtureSteps(opened, self._log_shares), rules, rngs, cancelled, held)
 
     def chosen(self, encoded: EncodedByAll, numbers: Sequence[int]) -> EncodedByAll:
         """See :class:`edge_aac.models.pipeline.CaptioningStages`."""

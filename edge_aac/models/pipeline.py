@@ -19,6 +19,7 @@ from edge_aac.models.decoding import Candidate
 from edge_aac.models.encoding import Encoded
 from edge_aac.models.sampling import Withheld
 from edge_aac.models.sureness import Sureness
+from edge_aac.models.whole_words import Held
 
 Array = npt.NDArray[np.float32]
 
@@ -215,7 +216,7 @@ def _decoded(
     begun = time.perf_counter()
     judged = _judged(stages, encoded, len(rngs))
     unsure = _unsure_by(stages.sureness, judged.sounds)
-    candidates = candidates_of(stages, encoded, rngs, judged.withheld, cancelled, unsure)
+    candidates = candidates_of(stages, encoded, rngs, judged.held, cancelled, unsure)
     decode_done = time.perf_counter()
     ranked = _ranked(stages, candidates, encoded)
     share = 1e3 / len(rngs)
@@ -241,13 +242,13 @@ class _Judged:
     Attributes:
         familiarity: score of each; None without such a score.
         familiar: whether anything may be named in each.
-        withheld: tokens that the captions of each may not hold.
+        held: what holds the captions of each.
         sounds: (W, S) confidences of :meth:`edge_aac.models.sureness.Sureness.raised`; None where they are not told.
     """
 
     familiarity: list[float | None]
     familiar: list[bool]
-    withheld: list[Withheld | None]
+    held: list[Held]
     sounds: Array | None
 
 
@@ -258,23 +259,18 @@ def _judged(stages: CaptioningStages[Whole], encoded: Whole, windows: int) -> _J
     if rule is not None and scores is not None:
         familiarity = [float(score) for score in scores]
         familiar = [bool(score >= rule.threshold) for score in scores]
-    unsure: list[Withheld | None] = [None] * windows
+    held: list[Held] = [None if known else stages.withheld for known in familiar]
     sureness, confidences = stages.sureness, encoded.sounds
     sounds = None
     if sureness is not None and confidences is not None:
         sounds = sureness.raised(confidences)
         # Where none of all sounds may be named, nothing familiar is heard.
         familiar = [known and bool(sure.any()) for known, sure in zip(familiar, sureness.sure(sounds), strict=True)]
-        unsure = [sureness.withheld(of_window) for of_window in sounds]
-    withheld = [
-        _either(None if known else stages.withheld, others) for known, others in zip(familiar, unsure, strict=True)
-    ]
-    return _Judged(familiarity, familiar, withheld, sounds)
-
-
-def _either(one: Withheld | None, other: Withheld | None) -> Withheld | None:
-    """What either of two masks withholds."""
-    return other if one is None else one if other is None else one | other
+        held = [
+            sureness.sayable(of_window, None if known else stages.withheld)
+            for known, of_window in zip(familiar, sounds, strict=True)
+        ]
+    return _Judged(familiarity, familiar, held, sounds)
 
 
 def _with_sounds(

@@ -54,7 +54,8 @@ def draw_by_rules(
 def constrain(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withheld: Withheld | None = None) -> Logits:
     """Forbid what every method forbids: an early end, a late one, a repeated n-gram, and withheld tokens.
 
-    Where that forbids every token of a row, its caption ends. Shapes as in :func:`apply_rules`.
+    Where that forbids every token of a row, its caption ends; where its end is withheld, too, the row is in the middle
+    of a word, and finishes it with n-grams that it already holds. Shapes as in :func:`apply_rules`.
     """
     return _constrained(logits, prefixes, rules, withheld)[0]
 
@@ -76,7 +77,20 @@ def _constrained(
     if stuck.any() and (stuck := stuck & np.isfinite(logits.max(axis=-1))).any():
         scores, highest = scores.copy(), highest.copy()
         scores[stuck, rules.eos_token_id] = highest[stuck] = 0.0
+        if withheld is not None:
+            held = np.broadcast_to(withheld, logits.shape)
+            rows = np.flatnonzero(stuck & held[:, rules.eos_token_id] & ~held.all(axis=-1))
+            scores[rows] = _finishing(logits[rows], held[rows])
+            highest[rows] = scores[rows].max(axis=-1)
     return scores, highest
+
+
+def _finishing(logits: Logits, withheld: Withheld) -> Logits:
+    """What finishes words of which n-grams forbid every rest; where the model does so, too, each rest is alike."""
+    scores = np.where(withheld, FORBIDDEN, logits)
+    none = np.isneginf(scores.max(axis=-1))
+    scores[none] = np.where(withheld[none], FORBIDDEN, np.float32(0.0))
+    return scores
 
 
 def forbid_end(logits: Logits, rules: DecodingRules) -> Logits:

@@ -33,6 +33,7 @@ from edge_aac.models.sound_table import read_sounds
 from edge_aac.models.sureness import Sureness
 from edge_aac.models.tokens import all_but, check_decoder_tokenizer, load_tokenizer
 from edge_aac.models.trial import Trial
+from edge_aac.models.whole_words import Held
 
 Array = npt.NDArray[np.float32]
 
@@ -93,7 +94,7 @@ class Captioner(StagedModel):
         self._text_embedder = text_embedder
         self._sound_names = read_sounds(bundle.checked(manifest.sounds)) if manifest.sounds else None
         self.sureness = self._sureness_of(choices.sureness(manifest), encoder)
-        check_words_left([bundle], self.withheld, self.sureness, self.rules)
+        check_words_left([bundle], self.withheld, self.sureness)
         self._tokenizers = self.tokenizer, load_tokenizer(bundle.checked(manifest.tokenizers.text))
         self.reranker = Reranker(
             text_embedder,
@@ -210,12 +211,12 @@ class Captioner(StagedModel):
         part: slice,
         rngs: Sequence[np.random.Generator],
         cancelled: Callable[[], bool],
-        withheld: Sequence[Withheld | None],
+        held: Sequence[Held],
         rules: DecodingRules,
     ) -> list[list[Candidate] | DataError]:
         """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
         memory = encoded.memory.part(part.start, part.stop)
-        return self.decoder.decode(memory, rules, rngs, cancelled, withheld)
+        return self.decoder.decode(memory, rules, rngs, cancelled, held)
 
     def chosen(self, encoded: Encoded, numbers: Sequence[int]) -> Encoded:
         """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
@@ -233,14 +234,14 @@ class Captioner(StagedModel):
 
 
 def check_words_left(
-    bundles: Sequence[Bundle], withheld: Withheld | None, sureness: Sureness | None, rules: DecodingRules
+    bundles: Sequence[Bundle], withheld: Withheld | None, sureness: Sureness | None
 ) -> None:
     """Refuse rules for naming that together leave nothing to say.
 
     Raises:
         DataError: captions of unfamiliar windows would have no words where no sound is sure.
     """
-    if withheld is None or sureness is None or sureness.leaves_words(withheld, rules.eos_token_id):
+    if withheld is None or sureness is None or sureness.leaves_words(withheld):
         return
     named = " and ".join(repr(bundle.opened_as) for bundle in bundles)
     raise DataError(

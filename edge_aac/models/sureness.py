@@ -1,10 +1,10 @@
-"""Which sounds a captioner is sure enough of, and so which tokens a window's captions may hold.
+"""Which sounds a captioner is sure enough of, and so which words a window's captions may hold.
 
-The encoder tells how likely each sound is in a window. A sound may be named from a threshold on; a token is withheld
-where it is a word of sounds' names, and none of these sounds may be named. A coarser sound is at least as sure as the
+The encoder tells how likely each sound is in a window. A sound may be named from a threshold on; a word is withheld
+where it stands in sounds' names, and none of these sounds may be named. A coarser sound is at least as sure as the
 surest of its examples: who hears a dog hears an animal. Words that the bundle declares free (articles, counts, adverbs,
-the captions that name nothing) are never withheld. A token that is part of neither is a piece that words were joined
-of: where others are withheld it is, too, or captions hold "mo" in place of "motor".
+the captions that name nothing) are never withheld. Where a word is withheld, captions hold whole words of those that
+are left and nothing else (:mod:`edge_aac.models.whole_words`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from edge_aac.bundle.sureness import SurenessRule, check_listed
 from edge_aac.errors import DataError
 from edge_aac.fluency.sound_names import SoundNames, SoundWords
 from edge_aac.models.sampling import Withheld
-from edge_aac.models.tokens import spoken_as
+from edge_aac.models.tokens import ways_to_say
+from edge_aac.models.whole_words import Held, WholeWords
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -30,31 +31,29 @@ Numbers = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Sureness:
-    """The rule of a bundle, with what its tokens and sounds have to do with each other.
+    """The rule of a bundle, with what its words and sounds have to do with each other.
 
     Attributes:
         rule: the threshold, and the S sounds in the order of the encoder's output.
         names: the words of these sounds; finds them in texts.
-        tokens: (K,) ids of the tokens that name something.
-        told: (K, S), whether a token is part of a sound's name.
-        pieces: (P,) ids of the tokens that are part of no word at all.
+        words: W words that captions may be made of: the free ones, and those of sounds' names that can be said.
+        free: how many of them, the first ones, may be said whatever is heard.
+        told: (W - free, S), whether a word stands in a sound's name.
+        tree: the tokens of all words.
         covers: (S, S), whether a sound (row) is another one (column), or coarser than it.
-        vocabulary_size: number of the decoder's tokens, V.
     """
 
     rule: SurenessRule
     names: SoundNames
-    tokens: npt.NDArray[np.int64]
+    words: tuple[str, ...]
+    free: int
     told: Mask
-    pieces: npt.NDArray[np.int64]
+    tree: WholeWords
     covers: Mask
-    vocabulary_size: int
 
     @classmethod
     def of(cls, rule: SurenessRule, names: SoundNames, tokenizer: Tokenizer, vocabulary_size: int) -> Sureness:
-        """Find what each token of a decoder's tokenizer names.
-
-        A word that is several tokens gives its sounds to each of them, unless a free word is made of it, too.
+        """Find the words of a bundle and how its decoder's tokenizer says them.
 
         Args:
             rule: the bundle's rule.
@@ -69,32 +68,20 @@ class Sureness:
             check_listed(rule.names, list(names.sounds))
         except ValueError as error:
             raise DataError(f"the bundle's encoder and its list of sounds differ ({error}): export it again") from error
-        free = {token for word in {*rule.words, *names.connectives} for token in spoken_as(tokenizer, word)}
-        if not any(spoken_as(tokenizer, word) for word in rule.words):
+        if not any(any(ways_to_say(tokenizer, word)) for word in rule.words):
             raise DataError("none of sureness.words can be said with the bundle's tokens: export it again")
+        free = sorted({*rule.words, *names.connectives})
         named_by: dict[str, set[int]] = {}
         for number, name in enumerate(rule.names):
             for word in words_of(names.sounds[name]):
                 named_by.setdefault(word, set()).add(number)
-        sounds_of: dict[int, set[int]] = {}
-        for word, numbers in named_by.items():
-            for token in spoken_as(tokenizer, word) - free:
-                sounds_of.setdefault(token, set()).update(numbers)
-        tokens = sorted(sounds_of)
-        told = np.zeros((len(tokens), len(rule.names)), bool)
-        for row, token in enumerate(tokens):
-            told[row, list(sounds_of[token])] = True
-        kept = {*tokens, *free, *tokenizer.get_added_tokens_decoder()}
-        pieces = [token for token in range(vocabulary_size) if token not in kept and tokenizer.decode([token]).strip()]
-        return cls(
-            rule,
-            names,
-            np.array(tokens, np.int64),
-            told,
-            np.array(pieces, np.int64),
-            _covers(rule, names),
-            vocabulary_size,
-        )
+        named = [word for word in sorted(named_by.keys() - set(free)) if any(ways_to_say(tokenizer, word))]
+        told = np.zeros((len(named), len(rule.names)), bool)
+        for row, word in enumerate(named):
+            told[row, list(named_by[word])] = True
+        words = (*free, *named)
+        tree = WholeWords.of(words, tokenizer, vocabulary_size)
+        return cls(rule, names, words, len(free), told, tree, _covers(rule, names))
 
     @cached_property
     def _covered(self) -> tuple[Numbers, Numbers]:
@@ -102,8 +89,8 @@ class Sureness:
         return _chosen(self.covers)
 
     @cached_property
-    def _sounds_of_tokens(self) -> tuple[Numbers, Numbers]:
-        """Of each token in turn the sounds that it is part of."""
+    def _sounds_of_words(self) -> tuple[Numbers, Numbers]:
+        """Of each word that is not free in turn the sounds in whose names it stands."""
         return _chosen(self.told)
 
     def with_threshold(self, threshold: float) -> Sureness:
@@ -120,24 +107,25 @@ class Sureness:
         """Which sounds may be named: (W, S) of :meth:`raised`, or (S,) of one window."""
         return np.asarray(raised >= self.rule.threshold)
 
-    def withheld(self, raised: Array) -> Withheld | None:
-        """(V,) tokens that the captions of a window may not hold, by its confidences (S,) of :meth:`raised`; None
-        where they may hold all."""
-        sounds, starts = self._sounds_of_tokens
-        silent = ~np.logical_or.reduceat(self.sure(raised)[sounds], starts) if len(starts) else np.zeros(0, bool)
-        if not silent.any():
-            return None
-        withheld = np.zeros(self.vocabulary_size, bool)
-        withheld[self.tokens[silent]] = True
-        withheld[self.pieces] = True
-        return withheld
+    def sayable(self, raised: Array, withheld: Withheld | None = None) -> Held:
+        """What the captions of a window may hold.
 
-    def leaves_words(self, withheld: Withheld, end: int) -> bool:
-        """Whether captions that may not hold these tokens (V,) have a word left, besides their end, where no sound is
-        sure."""
-        left = ~withheld
-        left[[*self.tokens, end]] = False
-        return bool(left.any())
+        Args:
+            raised: confidences (S,) of :meth:`raised`.
+            withheld: (V,) tokens that are withheld for another reason.
+
+        Returns:
+            The words, or where none is withheld for being unsure, ``withheld``.
+        """
+        sounds, starts = self._sounds_of_words
+        may = np.ones(len(self.words), bool)
+        if len(starts):
+            may[self.free :] = np.logical_or.reduceat(self.sure(raised)[sounds], starts)
+        return withheld if may.all() else self.tree.sayable(may, withheld)
+
+    def leaves_words(self, withheld: Withheld) -> bool:
+        """Whether captions that may not hold these tokens (V,) have a word left where no sound is sure."""
+        return self.tree.sayable(np.arange(len(self.words)) < self.free, withheld).anything
 
     def named(self, text: str, raised: Array) -> dict[str, float]:
         """The sounds that a text names, in its order, with their confidences out of those (S,) of :meth:`raised`."""
@@ -148,7 +136,7 @@ class Sureness:
         return (
             self.rule.names == other.rule.names
             and self.names.sounds == other.names.sounds
-            and np.array_equal(self.tokens, other.tokens)
+            and (self.words, self.free, self.tree.forms) == (other.words, other.free, other.tree.forms)
         )
 
 

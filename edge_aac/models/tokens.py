@@ -122,14 +122,13 @@ def token_of(tokenizer: Tokenizer, word: str) -> int | None:
     return ids[0] if len(ids) == 1 and to_text(tokenizer, ids) == word else None
 
 
-def spoken_as(tokenizer: Tokenizer, word: str) -> set[int]:
-    """All tokens that a word is said with, at the beginning of a text or within one; none where it cannot be said."""
-    spoken: set[int] = set()
-    for text in (word, f" {word}"):
-        ids = tokenizer.encode(text, add_special_tokens=False).ids
-        if to_text(tokenizer, ids) == word:
-            spoken.update(token for token in ids if to_text(tokenizer, [token]))
-    return spoken
+def ways_to_say(tokenizer: Tokenizer, word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The tokens of a word in order, at the beginning of a text and behind a space; none where it cannot be said."""
+    first, later = (tuple(tokenizer.encode(text, add_special_tokens=False).ids) for text in (word, f" {word}"))
+    return (
+        first if to_text(tokenizer, first) == word else (),
+        later if to_text(tokenizer, later) == word else (),
+    )
 
 
 def all_but(tokenizer: Tokenizer, words: Sequence[str], vocabulary_size: int) -> npt.NDArray[np.bool_]:

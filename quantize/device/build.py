@@ -15,7 +15,6 @@ from edge_aac.errors import DeviceError, InputMissingError
 from quantize.device.calibration import stage_calibration, stored_calibration
 from quantize.device.checked_kind import CheckedKind, Sound
 from quantize.device.cpu.forms import CPU, Check, make_cpu_forms
-from quantize.device.cpu.optimum_form import TEXT_TOWERS
 from quantize.device.gate import agreement
 from quantize.device.kinds.choice import checked_kind
 from quantize.device.places import open_for_build, output_folder, parent_of
@@ -110,8 +109,8 @@ def _gpu(backend: Backend) -> tuple[GpuIdentity | None, str]:
 
 
 def _needed_bytes(source: Bundle, parents: dict[GraphRole, Graph], folder: Path, plans: int) -> int:
-    """The most that a build writes: forms are hardly larger than their parents, plans need an ONNX file each, and of a
-    text tower two forms are held against each other.
+    """The most that a build writes: forms are hardly larger than their parents, plans need an ONNX file each, and two
+    forms of one graph at a time are held against each other.
 
     Args:
         source: the bundle.
@@ -121,7 +120,7 @@ def _needed_bytes(source: Bundle, parents: dict[GraphRole, Graph], folder: Path,
     """
     exported = sum(source.size(parent) for parent in parents.values())
     copied = sum(source.path(file).stat().st_size for file in source.manifest.files())
-    compared = sum(source.size(parent) for role, parent in parents.items() if role in TEXT_TOWERS)
+    compared = max(map(source.size, parents.values()))
     needed = exported + compared + (2 * plans * exported + _TIMING_CACHE_BYTES if plans else 0)
     return needed + (copied if folder != source.folder.resolve() else 0)
 

@@ -33,7 +33,8 @@ class FormReport:
         outcome: result of the gate, in words.
         written: whether the bundle holds the form now.
         built: facts about a plan from TensorRT's builder.
-        beside: precision of another plan of the graph, and the time of this one beside it; None where it was not timed.
+        beside: another form of the graph (a plan's precision, or which form for processors), and the time of this one
+            beside it; None where they were not timed in turn.
     """
 
     role: GraphRole

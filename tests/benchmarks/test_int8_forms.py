@@ -52,8 +52,9 @@ def built_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     windows = few_windows(4)
     monkeypatch.setattr(captioners, "check_windows", lambda: windows)
     monkeypatch.setattr(cpu_forms, "timing", lambda *_: FASTER)
-    # The form that optimum makes of the text embedder has tests of its own.
-    monkeypatch.setattr(cpu_forms, "by_optimum", lambda *_: None)
+    # The form that optimum makes of the text embedder, and those in blocks, have tests of their own.
+    for other in ("by_optimum", "in_blocks"):
+        monkeypatch.setattr(cpu_forms, other, lambda *_: None)
     folder = exported_bundle(tmp_path / "bundle")
     built(BuildOptions(str(folder), backend="onnxruntime", threads=1))
     return open_bundle(str(folder))

@@ -13,16 +13,18 @@ import onnxruntime
 
 from edge_aac import __version__
 from edge_aac.bundle.hashes import file_sha256
-from edge_aac.bundle.manifest import BundleFile, Graph, GraphRole
+from edge_aac.bundle.manifest import INT8_BLOCKS, BundleFile, Graph, GraphRole
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Backend, Engine, EngineOptions
-from edge_aac.engines.processor import built_here
+from edge_aac.engines.processor import built_here, kind_here
+from edge_aac.errors import DataError
 from quantize.device.checked_kind import CheckedKind, Sound
 from quantize.device.cpu.optimum_form import TEXT_TOWERS, optimum_int8, optimum_version
 from quantize.device.gate import Agreement, CheckOutputs, agreement
 from quantize.device.report import BuildReport, FormReport
 from quantize.device.store import BuildStore
 from quantize.device.timing import RunSamples, Timing, max_abs_difference, timing
+from quantize.graphs.blocks import BLOCK, block_layers, missing_quantiser, weights_in_blocks
 from quantize.graphs.calibration import Calibration, GraphCalibration
 from quantize.graphs.cpu_int8 import convolutions_in_int8
 from quantize.graphs.front_end import front_end
@@ -122,13 +124,13 @@ def described(files: Sequence[Path], parent: Graph, like: Graph, backend: str, p
 def make_cpu_forms(
     check: Check, roles: Collection[GraphRole], calibration: Calibration | None, report: BuildReport
 ) -> dict[GraphRole, Graph | None]:
-    """Make, gate and time the INT8 form of each graph, and gate those that are to stand together.
+    """Make, gate and time the INT8 forms of each graph, and gate those that are to stand together.
 
     A form that is not faithful is refused and its graph stays fp32; where that leaves none, the build has failed.
 
     Returns:
-        The faithful form of each graph; None where it is no faster here, or not faithful by itself or beside the
-        others.
+        The fastest faithful form of each graph; None where none is faster here, or it is not faithful by itself or
+        beside the others.
     """
     found = {role: _fastest_form(check, role, calibration, report) for role in roles}
     standing = _fastest_together(check, [form for form in found.values() if form], report)
@@ -163,22 +165,79 @@ def _saved_ms(form: FormReport) -> float:
 def _fastest_form(
     check: Check, role: GraphRole, calibration: Calibration | None, report: BuildReport
 ) -> FormReport | None:
-    """The faster of our form and, of a text tower, optimum's, as far as they are faithful."""
+    """The fastest of our forms and, of a text tower, optimum's, as far as they are faithful."""
     known = calibration.graphs.get(role) if calibration else None
     if not _has_products(check, role, known):
         report.notes.append(f"{role}: none of its products is large enough for INT8 on a processor: fp32 stays")
         return None
-    # Ours is made last: what the build says of a graph is what became of that one.
-    others = by_optimum(check, role, report) if role in TEXT_TOWERS else None
-    ours = _faithful_form(check, role, known, report, "the one by optimum stays" if others else "fp32 stays")
-    if others is None or ours is None:
-        return ours or others
-    assert ours.timing and others.timing
-    kept, left = (others, ours) if others.timing.ratio < ours.timing.ratio else (ours, others)
-    maker = "the one by optimum" if kept is others else "ours"
-    left.outcome = f"faithful, but slower than {maker}"
+    # That with a range a tensor is made last: what the build says of a graph is what became of that one.
+    kept = by_optimum(check, role, report) if role in TEXT_TOWERS else None
+    kept = _faster(check, kept, in_blocks(check, role, known, report))
+    otherwise = f"{_named(kept.graph)} stays" if kept else "fp32 stays"
+    return _faster(check, kept, _faithful_form(check, role, known, report, otherwise))
+
+
+def _faster(check: Check, one: FormReport | None, other: FormReport | None) -> FormReport | None:
+    """The faster of two faithful forms of a graph, timed in turn; the other is discarded."""
+    if one is None or other is None:
+        return one or other
+    engines = check.engine(one.role, one.graph), check.engine(one.role, other.graph)
+    taken = timing(one.role, *engines, check.samples)
+    other.beside = (_named(one.graph), taken)
+    kept, left = (other, one) if taken.ratio < 1.0 else (one, other)
+    left.outcome = f"faithful, but slower than {_named(kept.graph)}"
     check.store.discard(left.graph)
     return kept
+
+
+def _named(graph: Graph) -> str:
+    if graph.in_blocks:
+        return "the one in blocks"
+    return "the one by optimum" if "optimum_onnx" in graph.built_with else "our int8"
+
+
+def in_blocks(check: Check, role: GraphRole, known: GraphCalibration | None, report: BuildReport) -> FormReport | None:
+    """The form whose products read their weights in 8-bit blocks, where it is faithful and faster here."""
+    parent = check.parents[role]
+    path = check.store.locate(parent)
+    file = OnnxFile(path)
+    keep = {*front_end(file), *(known.keep if known else ())}
+    if not block_layers(file, keep):
+        return None  # convolutions have no such operator
+    if missing := missing_quantiser():
+        report.notes.append(f"{role}: weights in 8-bit blocks were not tried: {missing}")
+        return None
+    check.log(f"{role}: putting weights into 8-bit blocks for ONNX Runtime")
+    files = weights_in_blocks(path, check.store.new_file(f"{role}.{INT8_BLOCKS}", ".onnx"), keep)
+    made = {"onnxruntime": onnxruntime.__version__, "block": str(BLOCK), **kind_here()}
+    return _measured(check, role, files, described(files, parent, parent, CPU, INT8_BLOCKS, **made), "", report)
+
+
+def _measured(  # noqa: PLR0913, PLR0917 - what it works between
+    check: Check, role: GraphRole, files: Sequence[Path], graph: Graph, by: str, report: BuildReport
+) -> FormReport | None:
+    """Gate and time a form that was made; None, and it is discarded, where it is not faithful or not faster.
+
+    Args:
+        by: begins what is said of it.
+    """
+    form = FormReport(role, graph, sum(file.stat().st_size for file in files))
+    report.forms.append(form)
+    try:
+        agreed, taken = check.measure(form)
+    except DataError as error:
+        form.fault = form.outcome = f"{by}it cannot be run here: {error}"
+    else:
+        if complaints := agreed.complaints():
+            form.fault = ", ".join(complaints)
+            form.outcome = f"{by}unfaithful: {form.fault}"
+        elif taken.ratio > FASTER:
+            form.outcome = f"{by}not faster here ({taken.ratio:.2f} of fp32's time)"
+        else:
+            form.outcome = f"{by}faithful and faster"
+            return form
+    check.store.discard(form.graph)
+    return None
 
 
 def by_optimum(check: Check, role: GraphRole, report: BuildReport) -> FormReport | None:
@@ -191,19 +250,7 @@ def by_optimum(check: Check, role: GraphRole, report: BuildReport) -> FormReport
     files = optimum_int8(check.store.locate(parent), output)
     versions = {"onnxruntime": onnxruntime.__version__, "optimum_onnx": version}
     graph = described(files, parent, parent, CPU, "int8", **versions, **built_here())
-    form = FormReport(role, graph, sum(file.stat().st_size for file in files))
-    report.forms.append(form)
-    agreed, taken = check.measure(form)
-    if complaints := agreed.complaints():
-        form.fault = ", ".join(complaints)
-        form.outcome = f"by optimum, unfaithful: {form.fault}"
-    elif taken.ratio > FASTER:
-        form.outcome = f"by optimum, not faster here ({taken.ratio:.2f} of fp32's time)"
-    else:
-        form.outcome = "by optimum, faithful and faster"
-        return form
-    check.store.discard(form.graph)
-    return None
+    return _measured(check, role, files, graph, "by optimum, ", report)
 
 
 def _faithful_form(

@@ -11,7 +11,9 @@ import numpy as np
 
 from edge_aac.audio.windows import WINDOW_SAMPLES, Window
 from edge_aac.fluency.sound_names import Say, SoundNames, SoundWords
+from edge_aac.models.sampling import Withheld
 from edge_aac.models.sound_table import sounds_table
+from edge_aac.models.whole_words import Held, Sayable
 from tests.edge_aac.models.tiny_bundle import WORDS, Tiny, captioner_table, entry, write
 
 NAMES = SoundNames(
@@ -75,6 +77,12 @@ def _noise(number: int) -> Window:
     rng = np.random.default_rng(number)
     fbank = rng.normal(0.0, 0.15, (1, 128)) + rng.normal(0.0, 0.5, (998, 128))
     return Window(number * WINDOW_SAMPLES, WINDOW_SAMPLES, fbank.astype(np.float32), -20.0, -3.0, -20.0)
+
+
+def between(held: Held) -> Withheld:
+    """(V,) tokens that may not follow a whole word."""
+    assert isinstance(held, Sayable)
+    return held.between
 
 
 def allowed(confidences: Mapping[str, float], threshold: float, words: Sequence[str] = FREE) -> set[str]:

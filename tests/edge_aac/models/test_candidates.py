@@ -98,10 +98,10 @@ class _Stages:
         self.runs: list[tuple[list[int], int]] = []
 
     def decode(
-        self, encoded: _Encoded, part: slice, rngs: Sequence[Any], cancelled: Any, withheld: Sequence[Any], rules: Any
+        self, encoded: _Encoded, part: slice, rngs: Sequence[Any], cancelled: Any, held: Sequence[Any], rules: Any
     ) -> list[list[Candidate] | DataError]:
         numbers = encoded.numbers[part]
-        assert (list(rngs), list(withheld)) == (numbers, [-number for number in numbers])
+        assert (list(rngs), list(held)) == (numbers, [-number for number in numbers])
         self.runs.append((numbers, rules.candidates))
         return [
             DataError("none") if self._broken_at.get(number) == rules.candidates else _numbered(number, rules)

@@ -11,10 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
-from tokenizers.decoders import WordPiece as WordPieceDecoder
-from tokenizers.models import WordPiece
-from tokenizers.pre_tokenizers import Whitespace
 
 from edge_aac.bundle.manifest import MANIFEST, DecodingMethod, DecodingRules
 from edge_aac.bundle.store import open_bundle
@@ -33,7 +29,8 @@ from tests.edge_aac.bundle.bundle_folder import one_sentence
 from tests.edge_aac.fakes import word_tokenizer
 from tests.edge_aac.models import tiny_bundle as tiny
 from tests.edge_aac.models.ensemble_bundles import descriptions, scores
-from tests.edge_aac.models.sure_bundles import FREE, NAMES, NAMING, ORDER, SURE, allowed, noises, sure_bundle
+from tests.edge_aac.models.piece_words import RandomSteps
+from tests.edge_aac.models.sure_bundles import FREE, NAMES, NAMING, ORDER, SURE, allowed, between, noises, sure_bundle
 from tests.edge_aac.models.tiny_bundle import VOCABULARY, WORDS, Tiny, captioner_table, write
 
 ONE_THREAD = EngineOptions("onnxruntime", 1)
@@ -59,13 +56,13 @@ def test_a_word_is_withheld_where_all_that_it_names_is_unsure(told: tuple[float,
     tokenizer = word_tokenizer(WORDS)
     sureness = Sureness.of(_RULE, NAMES, tokenizer, VOCABULARY).with_threshold(threshold)
     raised = sureness.raised(np.array([told], np.float32))[0]
-    withheld = sureness.withheld(raised)
-    free = set(range(VOCABULARY)) if withheld is None else set(np.flatnonzero(~withheld).tolist())
+    held = sureness.sayable(raised)
+    free = set(range(VOCABULARY)) if held is None else set(np.flatnonzero(~between(held)).tolist())
     words = {word for word in WORDS if token_of(tokenizer, word) in free}
     confidences = dict(zip(ORDER, np.float32(told).tolist(), strict=True))
     assert words == allowed(confidences, threshold)
     assert {0, 1, 2, 3} <= free, "special tokens name nothing"
-    assert (withheld is None) == (words == set(WORDS)), "or decoding would not be the same, bit for bit"
+    assert (held is None) == (words == set(WORDS)), "or decoding would not be the same, bit for bit"
 
 
 @settings(max_examples=100, deadline=None)
@@ -83,41 +80,6 @@ def test_what_is_no_number_is_not_sure() -> None:
     assert raised[0].tolist() == pytest.approx([0.9, 0.0, 0.2, 0.1, 0.2])
 
 
-def test_the_parts_of_a_word_name_what_it_names() -> None:
-    """Of "barks" and "birds" the ending is no free word's; of "rolls" it is the free word "rolled"'s, and free.
-
-    A piece of no word at all is withheld with them.
-    """
-    pieces = ["[UNK]", "a", "the", "bark", "##s", "##ed", "bird", "roll", "dog", "thunder", "tim", "##es"]
-    tokenizer = Tokenizer(WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.decoder = WordPieceDecoder()
-
-    def withheld(*words: str) -> set[str]:
-        rule = _RULE.model_copy(update={"words": ["a", "the", *words]})
-        mask = Sureness.of(rule, NAMES, tokenizer, len(pieces)).withheld(np.zeros(len(ORDER), np.float32))
-        assert mask is not None
-        return {pieces[number] for number in np.flatnonzero(mask)}
-
-    assert withheld() == {"bark", "##s", "bird", "roll", "dog", "thunder", "##ed", "tim", "##es", "[UNK]"}
-    assert withheld("rolled") == {"bark", "##s", "bird", "dog", "thunder", "tim", "##es", "[UNK]"}
-    assert withheld("times") == {"bark", "##s", "bird", "roll", "dog", "thunder", "##ed", "[UNK]"}
-    assert withheld("thes") == {"bark", "bird", "roll", "dog", "thunder", "##ed", "tim", "##es", "[UNK]"}
-
-
-class _RandomSteps:
-    """A decoder that wants any token, the next time another one."""
-
-    def __init__(self, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
-
-    def step(self, token_ids: np.ndarray, step: int) -> np.ndarray:
-        return self._rng.normal(0.0, 4.0, (len(token_ids), VOCABULARY)).astype(np.float32)
-
-    def reorder(self, parents: np.ndarray, length: int) -> None:
-        pass
-
-
 @pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=60, deadline=None)
 @given(st.tuples(*[_CONFIDENCE] * len(ORDER)), _CONFIDENCE, st.integers(0, 2**32), st.integers(1, 9))
@@ -125,13 +87,13 @@ def test_a_caption_of_any_length_can_be_finished(
     method: DecodingMethod, told: tuple[float, ...], threshold: float, seed: int, min_length: int
 ) -> None:
     sureness = Sureness.of(_RULE, NAMES, word_tokenizer(WORDS), VOCABULARY).with_threshold(threshold)
-    withheld = sureness.withheld(sureness.raised(np.array([told], np.float32))[0])
+    held = sureness.sayable(sureness.raised(np.array([told], np.float32))[0])
     rules = DecodingRules(method=method, candidates=3, beams=3, min_length=min_length, max_length=12, no_repeat_ngram=3)
-    (found,) = find_candidates(_RandomSteps(seed), rules, [np.random.default_rng(seed)], withheld=[withheld])
+    (found,) = find_candidates(RandomSteps(seed, VOCABULARY), rules, [np.random.default_rng(seed)], held=[held])
     assert isinstance(found, list)
     for candidate in found:
         assert min_length <= 1 + len(candidate.token_ids) < rules.max_length
-        assert withheld is None or not withheld[list(candidate.token_ids)].any()
+        assert held is None or not between(held)[list(candidate.token_ids)].any()
         assert np.isfinite(candidate.log_likelihood)
 
 

@@ -41,7 +41,7 @@ from quantize.training.recipe import Recipe
 from quantize.training.settings import SurenessRecipe
 from tests.edge_aac.fakes import word_tokenizer
 from tests.edge_aac.models.ensemble_bundles import descriptions
-from tests.edge_aac.models.sure_bundles import ORDER, allowed
+from tests.edge_aac.models.sure_bundles import ORDER, allowed, between
 from tests.quantize.bundles.patched_cases import patched_config, random_captioner, write_patched
 from tests.quantize.data.everyday.event_lists import drawn_events
 
@@ -142,18 +142,17 @@ def _rule() -> Rule:
 def test_the_captions_that_name_nothing_can_always_be_said(told: list[float]) -> None:
     tokenizer = _vocabulary()
     rule = _rule()
-    withheld = rule.withheld(rule.raised(np.array([told], np.float32))[0])
+    held = rule.sayable(rule.raised(np.array([told], np.float32))[0])
     for text in (*NOTHING, *UNKNOWN, *SAYS, "there is", "you can hear the sound of"):
         ids = tokenizer.encode(text).ids
-        assert withheld is None or not withheld[ids].any(), text
+        assert held is None or not between(held)[ids].any(), text
 
 
 def test_where_nothing_is_sure_no_sound_can_be_named() -> None:
     """Every way to name a sound has a word that is withheld; captions have no other words than names and free ones."""
     lexicon, tokenizer = english(), _vocabulary()
     rule = _rule()
-    withheld = rule.withheld(np.zeros(len(lexicon.order), np.float32))
-    assert withheld is not None
+    withheld = between(rule.sayable(np.zeros(len(lexicon.order), np.float32)))
 
     def kept(phrase: str) -> bool:
         return bool(withheld[tokenizer.encode(phrase).ids].any())
@@ -175,8 +174,7 @@ def test_what_is_sure_can_be_named_and_nothing_else() -> None:
     told = np.zeros((1, len(lexicon.order)), np.float32)
     told[0, lexicon.order.index("dog_bark")] = 0.9
     raised = rule.raised(told)[0]
-    withheld = rule.withheld(raised)
-    assert withheld is not None
+    withheld = between(rule.sayable(raised))
     assert not withheld[tokenizer.encode("a dog barks twice in the distance").ids].any()
     assert withheld[tokenizer.encode("meows cat rain thunder snores").ids].all()
     assert rule.named("a dog barks and an animal gives a cry", raised) == pytest.approx(

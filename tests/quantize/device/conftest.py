@@ -20,6 +20,7 @@ from edge_aac.engines.tensor_rt import engine as tensor_rt
 from quantize.device import build
 from quantize.device.build import BuildOptions
 from quantize.device.cpu import forms as cpu_forms
+from quantize.device.cpu.forms import in_blocks
 from quantize.device.kinds import captioners, dual_encoders
 from quantize.device.tensorrt import forms as plan_forms
 from quantize.device.tensorrt.builder import BuildRequest, BuiltPlan
@@ -63,11 +64,19 @@ def quick_build(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> N
     _build_quickly(monkeypatch, windows)
 
 
+@pytest.fixture
+def only_blocks(quick_build: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the forms for processors those with weights in blocks alone are made."""
+    monkeypatch.setattr(cpu_forms, "in_blocks", in_blocks)
+    monkeypatch.setattr(cpu_forms, "_faithful_form", lambda *_: None)
+
+
 def _build_quickly(monkeypatch: pytest.MonkeyPatch, windows: list[np.ndarray]) -> None:
     for kind in (captioners, dual_encoders):
         monkeypatch.setattr(kind, "check_windows", lambda: windows)
-    # tests/quantize/device/test_optimum_form.py has it made.
-    monkeypatch.setattr(cpu_forms, "by_optimum", lambda *_: None)
+    # tests/quantize/device/test_optimum_form.py and test_block_form.py have them made.
+    for other in ("by_optimum", "in_blocks"):
+        monkeypatch.setattr(cpu_forms, other, lambda *_: None)
     for module in (cpu_forms, build, plan_forms):
         monkeypatch.setattr(module, "timing", lambda *_: FASTER)
 

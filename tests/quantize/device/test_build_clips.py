@@ -37,6 +37,7 @@ from quantize.device.tensorrt.builder import BuildRequest
 from quantize.device.tensorrt.plan_building import PlanRequest, build_plan
 from quantize.graphs.calibration import read_calibration
 from quantize.graphs.front_end import front_end
+from quantize.graphs.layers import node_name
 from quantize.graphs.onnx_file import OnnxFile
 from tests.edge_aac.engines.tensor_rt.trt_api import VERSIONS
 from tests.edge_aac.engines.tensor_rt.trt_cases import install
@@ -147,6 +148,19 @@ def _spoil_forms(monkeypatch: pytest.MonkeyPatch, *roles: str) -> None:
         return files
 
     monkeypatch.setattr(cpu_forms, "dynamic_int8", spoiled)
+
+
+def test_weights_in_blocks_of_a_pengi(pengi: Path, only_blocks: None) -> None:
+    report, _ = built(BuildOptions(str(pengi), backend="onnxruntime", threads=1))
+    assert report.failure == "" and {form.graph.precision for form in report.forms} == {"int8_blocks"}
+    written = {form.role for form in report.forms if form.written}
+    assert "decoder" in written and all(precisions(pengi)[role][0] == "onnxruntime int8_blocks" for role in written)
+    bundle = open_bundle(str(pengi))
+    check_all(bundle)
+    encoder = OnnxFile(bundle.path(bundle.manifest.graphs["encoder"][0]))
+    kept = {node_name(node) for node in encoder.graph.node}
+    assert front_end(OnnxFile(bundle.path(bundle.manifest.graphs["encoder"][-1]))) <= kept, "up to the logarithm: fp32"
+    assert all(_answers(bundle))
 
 
 def test_of_forms_none_of_which_is_faithful_nothing_is_written(clap: Path, monkeypatch: pytest.MonkeyPatch) -> None:

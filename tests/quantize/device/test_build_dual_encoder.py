@@ -51,6 +51,21 @@ def test_int8_forms_of_what_ranks_windows(labels: Path, windows: list[np.ndarray
         assert float(left @ right / np.linalg.norm(left) / np.linalg.norm(right)) >= 0.99
 
 
+def test_weights_in_blocks_of_what_ranks_windows(labels: Path, only_blocks: None, windows: list[np.ndarray]) -> None:
+    report, _ = built(BuildOptions(str(labels), backend="onnxruntime", threads=1))
+    assert report.failure == "" and {form.graph.precision for form in report.forms} == {"int8_blocks"}
+    assert "text_embedder" in {form.role for form in report.forms if form.written}
+    bundle = open_bundle(str(labels))
+    check_all(bundle)
+    model = open_model(bundle, EngineOptions("onnxruntime", 1), {})
+    given = [heard(fbank) for fbank in windows]
+    together = model.describe(given, [np.random.default_rng(0) for _ in windows])
+    for window, one in zip(given, together, strict=True):
+        (alone,) = model.describe([window], [np.random.default_rng(0)])
+        assert isinstance(one, Description) and isinstance(alone, Description)
+        assert np.allclose(one.audio_embedding, alone.audio_embedding, atol=1e-5), "rows have ranges of their own"
+
+
 def test_shapes_of_its_plans(labels: Path, windows: list[np.ndarray]) -> None:
     bundle = open_bundle(str(labels))
     kind, options = checked_kind(bundle), EngineOptions("onnxruntime", 1)
