@@ -8,6 +8,7 @@ are straight on the mel scale. Row by row: no sum runs over several frames, so t
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -80,43 +81,76 @@ def filter_bank(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _log_mel(frames: _Floats) -> _Floats:
     """Normalised log energies (n, 128) of frames (n, 400) in the range of 16-bit samples."""
-    window, rising, falling, starts, empty = _tables()
+    window, rising, falling, stretches = _tables()
     sound = frames - frames.mean(axis=1, keepdims=True)
     sound[:, 1:] -= PRE_EMPHASIS * sound[:, :-1]
     sound[:, 0] *= np.float32(1.0 - PRE_EMPHASIS)
     sound *= window
     # numpy 1 transforms in 64 bits and gives 128, numpy 2 stays in 32.
     spectrum = np.fft.rfft(sound, FFT_SIZE, axis=1)
-    power = np.empty((len(frames), spectrum.shape[1] + 1), np.float32)
-    power[:, -1] = 0.0
-    np.add(np.square(spectrum.real), np.square(spectrum.imag), out=power[:, :-1], casting="same_kind")
+    # From here on a row is a frequency, of all frames: what is added up are whole rows.
+    power = np.empty((spectrum.shape[1], len(frames)), np.float32)
+    np.add(np.square(spectrum.real).T, np.square(spectrum.imag).T, out=power, casting="same_kind")
     # Between two mel edges one triangle rises, and the one before it falls.
-    up, down = (np.add.reduceat(power * share, starts, axis=1) for share in (rising, falling))
-    up[:, empty] = down[:, empty] = 0.0
-    mel = up[:, :NUM_MEL_BINS] + down[:, 1 : NUM_MEL_BINS + 1]
-    logs: _Floats = (np.log(np.maximum(mel, _FLOOR)) - FBANK_MEAN) / FBANK_SCALE
-    return logs
+    up, down = (_summed(power * share, stretches) for share in (rising, falling))
+    mel = up[:NUM_MEL_BINS] + down[1 : NUM_MEL_BINS + 1]
+    np.maximum(mel, _FLOOR, out=mel)
+    np.log(mel, out=mel)
+    mel -= FBANK_MEAN
+    mel /= FBANK_SCALE
+    return mel.T
+
+
+def _summed(weighted: _Floats, stretches: _Stretches) -> _Floats:
+    """The sums (129, n) of the frequencies between two mel edges each; 0 where none lies there.
+
+    The first one of a stretch is added to the sum of its others, which are added in order: this is what
+    ``np.add.reduceat`` does with a row of so few, bit for bit.
+    """
+    first, *others = (weighted.take(rows, axis=0) for rows in stretches.rows)
+    if others:
+        rest, *more = others
+        for further in more:
+            rest[: len(further)] += further
+        first[: len(rest)] += rest
+    sums = np.zeros((NUM_MEL_BINS + 1, weighted.shape[1]), np.float32)
+    sums[stretches.order] = first
+    return sums
+
+
+class _Stretches(NamedTuple):
+    """Which frequencies lie between two mel edges each.
+
+    Attributes:
+        order: the stretches that hold any, those that hold the most first.
+        rows: of the i-th of each the frequency, for those stretches of ``order`` that hold so many.
+    """
+
+    order: npt.NDArray[np.intp]
+    rows: tuple[npt.NDArray[np.intp], ...]
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[_Floats, _Floats, _Floats, npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+def _tables() -> tuple[_Floats, _Floats, _Floats, _Stretches]:
     """What frames are computed with.
 
     Returns:
-        The window, (400,). Of each frequency, and of a zero behind them, its share in the triangle that rises there and
-        in the one that falls, (258,) each. The first frequency of each of the 129 stretches between two mel edges, and
-        of what lies beyond, (130,); which of these hold none, (130,).
+        The window, (400,). Of each frequency its share in the triangle that rises there and in the one that falls,
+        (257, 1) each. The 129 stretches between two mel edges.
     """
     mels = mel_of(np.arange(FFT_SIZE // 2 + 1) * (SAMPLE_RATE / FFT_SIZE))
     edges = mel_edges()
     stretch = np.searchsorted(edges, mels, side="right") - 1
     stretch[-1] = NUM_MEL_BINS + 1  # Kaldi leaves the last frequency out.
     inside = np.flatnonzero((stretch >= 0) & (stretch <= NUM_MEL_BINS))
-    rising, falling = np.zeros((2, len(mels) + 1), np.float32)
+    rising, falling = np.zeros((2, len(mels), 1), np.float32)
     share = (mels[inside] - edges[stretch[inside]]) / (edges[1] - edges[0])
-    rising[inside], falling[inside] = share, 1.0 - share
-    starts = np.searchsorted(stretch, np.arange(NUM_MEL_BINS + 2))
-    return povey_window(), rising, falling, starts, np.append(np.diff(starts) == 0, True)
+    rising[inside, 0], falling[inside, 0] = share, 1.0 - share
+    starts, ends = (np.searchsorted(stretch, np.arange(NUM_MEL_BINS + 1), side) for side in ("left", "right"))
+    counts = ends - starts
+    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    rows = tuple(starts[order[counts[order] > place]] + place for place in range(counts.max()))
+    return povey_window(), rising, falling, _Stretches(order, rows)
 
 
 def povey_window() -> npt.NDArray[np.float32]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from edge_aac.errors import DataError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MORE = 0x80  # the bit that says that more bytes of a number follow
 _MAX_DEPTH = 64  # graphs within graphs
 
 _LOCATION = b"location"
@@ -114,14 +115,19 @@ def _read(content: mmap.mmap, message: str, span: tuple[int, int], found: OnnxCo
 def _fields(content: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Fields of a message: number, wire type, and where its bytes start and end; of a varint its value, twice."""
     while place < end:
-        tag, place = _varint(content, place)
+        # Most numbers are one byte, and a call for each would take longer than all the rest.
+        tag, place = content[place], place + 1
+        if tag >= _MORE:
+            tag, place = _varint(content, place - 1)
         number, wire_type = tag >> 3, tag & 7
-        if wire_type == _VARINT:
+        if wire_type == _BYTES:
+            size, place = content[place], place + 1
+            if size >= _MORE:
+                size, place = _varint(content, place - 1)
+        elif wire_type == _VARINT:
             value, place = _varint(content, place)
             yield number, wire_type, value, value
             continue
-        if wire_type == _BYTES:
-            size, place = _varint(content, place)
         elif wire_type in {_FIXED64, _FIXED32}:
             size = 8 if wire_type == _FIXED64 else 4
         else:
@@ -138,13 +144,13 @@ def _varint(content: mmap.mmap, place: int) -> tuple[int, int]:
     """A number and the place behind it."""
     value = content[place]
     place += 1
-    if value < 0x80:  # noqa: PLR2004 - the bit that says that more bytes follow
+    if value < _MORE:
         return value, place
     value &= 0x7F
     for shift in range(7, 70, 7):
         byte = content[place]
         place += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004
+        if byte < _MORE:
             return value, place
     raise ValueError("a number of more than ten bytes")

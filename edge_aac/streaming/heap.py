@@ -10,6 +10,8 @@ import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from edge_aac.streaming.library_pages import release_library_pages
+
 INTERVAL_S = 600.0
 
 # Of mallopt, in malloc.h of glibc.
@@ -51,15 +53,21 @@ def trim_heap() -> None:
         trim(0)
 
 
+def give_back() -> None:
+    """Give back what is free, and what no longer runs: see :mod:`edge_aac.streaming.library_pages`."""
+    trim_heap()
+    release_library_pages()
+
+
 class HeapTrimmer:
-    """Trims the heap once an interval.
+    """Gives memory back once an interval.
 
     Args:
         now_s: running time in seconds at which the first interval begins.
         trim: gives the memory back.
     """
 
-    def __init__(self, now_s: float, trim: Callable[[], None] = trim_heap) -> None:
+    def __init__(self, now_s: float, trim: Callable[[], None] = give_back) -> None:
         self._due_s = now_s + INTERVAL_S
         self._trim = trim
 
