@@ -20,6 +20,8 @@ from tests.waiting import PATIENCE_S, until
 
 _FAST = Backoff(0.001, 0.002, refused_s=3600.0)
 _NEVER = Backoff(3600.0, 3600.0)
+_NONE = 0.0
+"""Patience of a sink that is closed while nothing can arrive."""
 
 
 @pytest.fixture
@@ -27,9 +29,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "spool" / "messages.sqlite"
 
 
-def _sink(remote: FakeRemote, path: Path | None, backoff: Backoff = _FAST, window: int = 3) -> Spooled:
+def _sink(
+    remote: FakeRemote, path: Path | None, backoff: Backoff = _FAST, window: int = 3, patience_s: float = PATIENCE_S
+) -> Spooled:
     spool = Spool(path, SpoolLimits())
-    return Spooled(remote, spool, "the broker", backoff=backoff, window=Window(window), patience_s=PATIENCE_S)
+    return Spooled(remote, spool, "the broker", backoff=backoff, window=Window(window), patience_s=patience_s)
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def test_messages_arrive_in_order_whatever_fails_in_between(path: Path) -> None:
 
 
 def test_what_was_not_confirmed_arrives_after_the_next_start(path: Path, failing: FakeRemote) -> None:
-    sink = _sink(failing, path, _NEVER)
+    sink = _sink(failing, path, _NEVER, patience_s=_NONE)
     sink.store([message(number) for number in range(5)])
     until(lambda: sink.status.state == "retrying")
     status = sink.status
@@ -99,7 +103,7 @@ def test_a_pause_ends_when_the_remote_place_is_back(path: Path, failing: FakeRem
 @pytest.mark.parametrize("fault", [RemoteFault("later", wait_s=3600.0), RemoteFault("who are you", refused=True)])
 def test_a_wait_that_is_asked_for_is_kept(path: Path, fault: RemoteFault) -> None:
     remote = FakeRemote((0, fault))
-    sink = _sink(remote, path)
+    sink = _sink(remote, path, patience_s=_NONE)
     sink.store([message(0)])
     until(lambda: sink.status.state == "retrying")
     assert not remote.closed.wait(0.3)  # the usual pauses are a hundredth of that
@@ -123,7 +127,7 @@ def test_a_remote_place_that_confirms_nothing_is_not_taken_at_its_word(path: Pat
         def send(self, messages: object, receipts: object) -> None:
             """Say nothing."""
 
-    sink = _sink(Silent(), path, _NEVER)
+    sink = _sink(Silent(), path, _NEVER, patience_s=_NONE)
     sink.store([message(0)])
     until(lambda: sink.status.state == "retrying")
     assert (sink.status.queued, sink.status.reason) == (1, "nothing was confirmed")
