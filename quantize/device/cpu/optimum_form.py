@@ -8,6 +8,7 @@ there is no static one.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -79,8 +80,17 @@ def optimum_int8(parent: Path, output: Path) -> list[Path]:
 def _relocated(path: Path, weights: str, output: Path) -> None:
     """Write a graph again with its weights in a file of another name beside it."""
     model = onnx.load(str(path), load_external_data=False)
-    for tensor in model.graph.initializer:
+    for tensor in _tensors(model.graph):
         for entry in tensor.external_data:
             if entry.key == "location":
                 entry.value = weights
     output.write_bytes(model.SerializeToString())
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Weights and constants; ONNX Runtime's quantiser puts large ones of both into the file beside the graph."""
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edge_aac.bundle.onnx_file import references
 from edge_aac.bundle.store import open_bundle
 from edge_aac.models.seq2seq import Captioner
 from quantize.device.build import BuildOptions
@@ -124,8 +125,20 @@ def test_where_optimum_is_missing_that_is_said(options: BuildOptions, monkeypatc
 def test_weights_beside_the_graph_stay_beside_it(folder: Path, tmp_path: Path) -> None:
     bundle = open_bundle(str(folder))
     parent = tmp_path / "tower.onnx"
+    tower = onnx.load(str(bundle.path(parent_of(bundle, "text_embedder"))))
+    # A constant that is no weight, as the mask of CLIP's text tower: it is put beside the graph as well.
+    mask = onnx.numpy_helper.from_array(np.zeros(5000, np.float32), "mask")
+    (embedding,) = (node for node in tower.graph.node if "embedding" in node.output)
+    embedding.output[:] = ["bare"]
+    tower.graph.node.extend(
+        [
+            onnx.helper.make_node("Constant", [], ["mask"], value=mask),
+            onnx.helper.make_node("ReduceSum", ["mask"], ["nothing"], keepdims=0),
+            onnx.helper.make_node("Add", ["bare", "nothing"], ["embedding"]),
+        ]
+    )
     onnx.save_model(
-        onnx.load(str(bundle.path(parent_of(bundle, "text_embedder")))),
+        tower,
         str(parent),
         save_as_external_data=True,
         location=f"{parent.name}.data",
@@ -138,6 +151,7 @@ def test_weights_beside_the_graph_stay_beside_it(folder: Path, tmp_path: Path) -
         == ["form.onnx", "form.onnx.data"]
         == sorted(file.name for file in output.parent.iterdir())
     )
+    assert references(output) == {"form.onnx.data"}
     texts = {"token_ids": np.array([[5, 6, 7, 8, 9]]), "attention_mask": np.ones((1, 5), np.int64)}
     want, have = (run(path, texts)["embedding"] for path in (parent, output))
     assert 0.99 < lowest_cosine(want, have) < 1.0
