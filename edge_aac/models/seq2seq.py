@@ -233,9 +233,7 @@ class Captioner(StagedModel):
         return self.reranker.rank(candidates, encoded.audio_embeddings[list(numbers)])
 
 
-def check_words_left(
-    bundles: Sequence[Bundle], withheld: Withheld | None, sureness: Sureness | None
-) -> None:
+def check_words_left(bundles: Sequence[Bundle], withheld: Withheld | None, sureness: Sureness | None) -> None:
     """Refuse rules for naming that together leave nothing to say.
 
     Raises:

@@ -4,8 +4,8 @@ A word is one token or several, and tokens are shared: "more" is "mo" and "re", 
 some words may not be said, it is therefore not enough to withhold their tokens: a caption could begin one and stop in
 its middle. The known words stand in a trie of their tokens; decoding goes along it row by row. Behind a whole word
 come those tokens alone that lead to a word that may be said, or the end; within a word those that finish one; and where
-a word could be longer ("dog", "dogs"), both. A word that would not be finished before a caption's greatest length is not
-begun.
+a word could be longer ("dog", "dogs"), both. A word that would not be finished within a caption's greatest length is
+not begun.
 """
 
 from __future__ import annotations
@@ -84,9 +84,7 @@ class WholeWords:
         nodes, self._through, self._left = np.array(sorted(passed), np.intp).reshape(-1, 3).T
         self._firsts = np.searchsorted(nodes, np.arange(START + 1, len(children)))
         self._children = children
-        self._next = [
-            (np.array(list(after), np.intp), np.array(list(after.values()), np.intp)) for after in children
-        ]
+        self._next = [(np.array(list(after), np.intp), np.array(list(after.values()), np.intp)) for after in children]
         self._begun = np.zeros(vocabulary_size, np.intp)
         for token in children[BETWEEN]:
             self._begun[token] = self._child(BETWEEN, token)
