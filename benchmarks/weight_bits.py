@@ -1,14 +1,15 @@
 """A decoding step whose weights alone are in 8 bits, in blocks: of fp32's time, and how close it stays.
 
     python -m benchmarks.weight_bits
-    python -m benchmarks.weight_bits --bundle FOLDER --blocks 32 64 128 --accuracy-levels 0 4 --windows 0
+    python -m benchmarks.weight_bits --bundle FOLDER --blocks 32 64 128 256 --accuracy-levels 0 4 --windows 0
 
 A step of few rows reads its weights and computes little. ONNX Runtime's own operator MatMulNBits reads them in 8 bits,
 each block with a scale of its own, and finds the range of the activations row by row: neighbours in a batch change
-nothing. `edge-aac build-engine` makes the form "32, 4" (values in a block, the operator's ``accuracy_level``); "int8" is
-its other one for processors, with one range a tensor. Steps of all are timed in turn, in processor time of one thread;
-ratios are of the same turn. ``read_gb_per_s`` is the speed at which one thread reads a large
-array in the same run: weights that come no faster bound a step. Greedy captions are those of the gate's made-up windows.
+nothing. `edge-aac build-engine` makes the form "128, 4" (values in a block, the operator's ``accuracy_level``), or
+"32, 4" where that is not faithful; "int8" is its other one for processors, with one range a tensor. Steps of all are
+timed in turn, in processor time of one thread; ratios are of the same turn. ``read_gb_per_s`` is the speed at which one
+thread reads a large array in the same run: weights that come no faster bound a step. Greedy captions are those of the
+gate's made-up windows.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.captioning import heard
 from quantize.device.check_windows import check_windows
 from quantize.device.places import parent_of
-from quantize.graphs.blocks import BLOCK, INT8_ACTIVATIONS, weights_in_blocks
+from quantize.graphs.blocks import BLOCKS, INT8_ACTIVATIONS, weights_in_blocks
 from quantize.graphs.int8 import dynamic_int8
 
 FP32, INT8 = "fp32", "int8"
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--candidates", type=at_least(1), default=2)
     parser.add_argument("--steps", type=at_least(10), default=900)
     parser.add_argument("--windows", type=at_least(0), default=48, help="that are captioned by each form")
-    parser.add_argument("--blocks", type=at_least(16), nargs="+", default=[BLOCK], help="values that share a scale")
+    parser.add_argument("--blocks", type=at_least(16), nargs="+", default=[*BLOCKS], help="values that share a scale")
     parser.add_argument("--accuracy-levels", type=int, nargs="+", choices=(0, 4), default=[INT8_ACTIVATIONS])
     arguments = parser.parse_args()
     options = EngineOptions("onnxruntime", 1)

@@ -21,8 +21,9 @@ from edge_aac.errors import DataError
 from quantize.graphs.layers import Layer, node_name, quantisable_layers
 from quantize.graphs.onnx_file import Array, OnnxFile
 
-BLOCK = 32
-"""Values that share a scale."""
+BLOCKS = (128, 32)
+"""Values that share a scale: the larger is the faster, though it fills up sums that it does not divide; the smaller is
+the closer."""
 
 INT8_ACTIVATIONS = 4
 """``accuracy_level`` of MatMulNBits: products of int8; 0 makes fp32 of the weights at each run."""
@@ -47,7 +48,7 @@ def block_layers(file: OnnxFile, keep: Collection[str] = ()) -> list[Layer]:
 def missing_quantiser() -> str | None:
     """Why ONNX Runtime's quantiser cannot be used here, in words; None where it can."""
     try:
-        _quantiser(BLOCK)
+        _quantiser(BLOCKS[0])
     except ImportError as error:
         return f"ONNX Runtime {onnxruntime.__version__} has no quantiser for them here ({error})"
     return None
@@ -57,7 +58,7 @@ def weights_in_blocks(
     parent: Path,
     output: Path,
     keep: Collection[str] = (),
-    block: int = BLOCK,
+    block: int = BLOCKS[0],
     accuracy_level: int = INT8_ACTIVATIONS,
 ) -> list[Path]:
     """Write a graph whose matrix products with constant weights read them in 8 bits.
@@ -109,7 +110,7 @@ class _BlockForm:
         bias = node.input[2:]
         made = f"{layer.result}/product" if bias else layer.result
         inputs = [layer.activation, *self._weight(layer)]
-        stated = {"K": layer.inner, "N": layer.outer, "bits": _BITS, **self._stated}
+        stated: dict[str, Any] = {"K": layer.inner, "N": layer.outer, "bits": _BITS, **self._stated}
         product = helper.make_node("MatMulNBits", inputs, [made], f"{made}/MatMulNBits", domain=_DOMAIN, **stated)
         return [product, helper.make_node("Add", [made, *bias], [layer.result])] if bias else [product]
 

@@ -24,7 +24,7 @@ from quantize.device.gate import Agreement, CheckOutputs, agreement
 from quantize.device.report import BuildReport, FormReport
 from quantize.device.store import BuildStore
 from quantize.device.timing import RunSamples, Timing, max_abs_difference, timing
-from quantize.graphs.blocks import BLOCK, block_layers, missing_quantiser, weights_in_blocks
+from quantize.graphs.blocks import BLOCKS, block_layers, missing_quantiser, weights_in_blocks
 from quantize.graphs.calibration import Calibration, GraphCalibration
 from quantize.graphs.cpu_int8 import convolutions_in_int8
 from quantize.graphs.front_end import front_end
@@ -197,7 +197,8 @@ def _named(graph: Graph) -> str:
 
 
 def in_blocks(check: Check, role: GraphRole, known: GraphCalibration | None, report: BuildReport) -> FormReport | None:
-    """The form whose products read their weights in 8-bit blocks, where it is faithful and faster here."""
+    """The form whose products read their weights in 8-bit blocks, where it is faithful and faster here; in smaller
+    blocks where that in larger ones is unfaithful."""
     parent = check.parents[role]
     path = check.store.locate(parent)
     file = OnnxFile(path)
@@ -207,10 +208,15 @@ def in_blocks(check: Check, role: GraphRole, known: GraphCalibration | None, rep
     if missing := missing_quantiser():
         report.notes.append(f"{role}: weights in 8-bit blocks were not tried: {missing}")
         return None
-    check.log(f"{role}: putting weights into 8-bit blocks for ONNX Runtime")
-    files = weights_in_blocks(path, check.store.new_file(f"{role}.{INT8_BLOCKS}", ".onnx"), keep)
-    made = {"onnxruntime": onnxruntime.__version__, "block": str(BLOCK), **kind_here()}
-    return _measured(check, role, files, described(files, parent, parent, CPU, INT8_BLOCKS, **made), "", report)
+    made = {"onnxruntime": onnxruntime.__version__, **kind_here()}
+    for block in BLOCKS:
+        check.log(f"{role}: putting weights into 8-bit blocks of {block} for ONNX Runtime")
+        files = weights_in_blocks(path, check.store.new_file(f"{role}.{INT8_BLOCKS}", ".onnx"), keep, block)
+        graph = described(files, parent, parent, CPU, INT8_BLOCKS, block=str(block), **made)
+        form = _measured(check, role, files, graph, f"blocks of {block}, ", report)
+        if form or not (last := report.forms[-1]).fault or last.agreement is None:
+            return form
+    return None
 
 
 def _measured(  # noqa: PLR0913, PLR0917 - what it works between

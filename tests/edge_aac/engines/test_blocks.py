@@ -1,4 +1,4 @@
-"""Forms whose weights are in 8-bit blocks: run where this ONNX Runtime has the operator, else left aside with a word."""
+"""Forms whose weights are in 8-bit blocks: run where this ONNX Runtime has their operator, else left aside."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def _with_a_product(bits: int | None) -> ModelProto:
         blocks[np.arange(width), 0, np.arange(width)] = 255
         weights = {"blocks": blocks, "scales": np.full(width, 1 / 127, np.float32)}
         stated = {"K": width, "N": width, "bits": bits, "block_size": 16, "accuracy_level": 4}
-        product = helper.make_node(
-            "MatMulNBits", ["exact", *weights], ["vectors"], domain="com.microsoft", **stated
-        )
+        product = helper.make_node("MatMulNBits", ["exact", *weights], ["vectors"], domain="com.microsoft", **stated)
         model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
     model.graph.node.insert(1, product)

@@ -64,11 +64,15 @@ def test_it_is_kept_where_it_is_the_fastest(
     in_blocks, in_int8 = _report(options).forms
     assert in_blocks.agreement and in_blocks.agreement.captions_equal >= 0.95
     kept, left = (in_blocks, in_int8) if first == BLOCKS else (in_int8, in_blocks)
-    assert (kept.outcome, kept.written, left.written) == ("faithful and faster", True, False)
+    assert kept.outcome.endswith("faithful and faster") and (kept.written, left.written) == (True, False)
     named = {BLOCKS: "the one in blocks", INT8: "our int8"}[first]
     assert left.outcome == f"faithful, but slower than {named}"
     assert in_int8.to_table()["beside"] == {
-        "precision": "the one in blocks", "reference_ms": 10.0, "form_ms": 10.0, "ratio": beside, "pairs": 9
+        "precision": "the one in blocks",
+        "reference_ms": 10.0,
+        "form_ms": 10.0,
+        "ratio": beside,
+        "pairs": 9,
     }
     assert precisions(folder)["decoder"] == [first, FP32]
     assert [path.name for path in folder.glob("decoder.int8*")] == [kept.graph.file]
@@ -82,7 +86,7 @@ def test_a_bundle_with_it_captions(options: BuildOptions, folder: Path, monkeypa
     check_all(bundle)
     form, parent = bundle.manifest.graphs["decoder"]
     assert form.parent_sha256 == parent.sha256 and 0.0 < form.max_abs_difference < 5.0
-    assert form.built_with["block"] == "32" and kind_here().items() <= form.built_with.items()
+    assert form.built_with["block"] == "128" and kind_here().items() <= form.built_with.items()
     captioner = Captioner(bundle)
     # Its ranges are found row by row: windows may share a run, as with one range a tensor they may not.
     assert captioner.limits == Captioner(_exported(bundle.folder)).limits
@@ -91,7 +95,9 @@ def test_a_bundle_with_it_captions(options: BuildOptions, folder: Path, monkeypa
 
 def _exported(folder: Path) -> Any:
     bundle = open_bundle(str(folder))
-    graphs = {role: [form for form in forms if not form.parent_sha256] for role, forms in bundle.manifest.graphs.items()}
+    graphs = {
+        role: [form for form in forms if not form.parent_sha256] for role, forms in bundle.manifest.graphs.items()
+    }
     return type(bundle)(folder, bundle.manifest.model_copy(update={"graphs": graphs}))
 
 
@@ -100,12 +106,33 @@ def test_where_it_is_slower_or_not_faithful_the_other_stays(
 ) -> None:
     _times(monkeypatch, 0.96, 0.9)
     slower, other = _report(options).forms
-    assert slower.outcome == "not faster here (0.96 of fp32's time)" and not slower.fault and other.written
+    assert slower.outcome == "blocks of 128, not faster here (0.96 of fp32's time)" and not slower.fault
+    assert other.written
     _changed(monkeypatch, spoil)
-    _times(monkeypatch, 0.5, 0.9)
-    unfaithful, other = _report(options).forms
-    assert unfaithful.outcome.startswith("unfaithful: ") and unfaithful.fault and other.written
+    _times(monkeypatch, 0.5, 0.5, 0.9)
+    *refused, other = _report(options).forms
+    for unfaithful, block in zip(refused, ("128", "32"), strict=True):
+        assert unfaithful.outcome.startswith(f"blocks of {block}, unfaithful: ") and unfaithful.fault
+    assert other.written
     assert precisions(folder)["decoder"] == [INT8, FP32]
+
+
+def test_smaller_blocks_where_larger_are_not_faithful(
+    options: BuildOptions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = cpu_forms.weights_in_blocks
+
+    def spoiled(parent: Path, output: Path, keep: set[str], block: int) -> list[Path]:
+        files = make(parent, output, keep, block)
+        if block == 128:
+            spoil(output)
+        return files
+
+    monkeypatch.setattr(cpu_forms, "weights_in_blocks", spoiled)
+    _times(monkeypatch, 0.5, 0.6, 0.9, 1.4)
+    assert [form.written for form in _report(options).forms] == [False, True, False]
+    form = open_bundle(str(folder)).manifest.graphs["decoder"][0]
+    assert form.in_blocks and form.built_with["block"] == "32"
 
 
 def test_where_none_is_faithful_the_build_has_failed(
@@ -119,7 +146,7 @@ def test_where_none_is_faithful_the_build_has_failed(
     quantise = cpu_forms.dynamic_int8
     monkeypatch.setattr(cpu_forms, "dynamic_int8", spoiled)
     _changed(monkeypatch, spoil)
-    _times(monkeypatch, 0.5, 0.5)
+    _times(monkeypatch, 0.5, 0.5, 0.5)
     before = contents(folder)
     report, _ = built(options)
     assert report.failure.startswith("the INT8 form of the decoder is not faithful") and not report.written
@@ -142,7 +169,10 @@ def test_where_the_operator_is_missing_that_is_said(
     _times(monkeypatch, 0.9)
     report = _report(options)
     refused, other = report.forms
-    assert refused.outcome.startswith("it cannot be run here: ") and "MatMulNBitsOfTomorrow" in refused.outcome
+    assert (
+        refused.outcome.startswith("blocks of 128, it cannot be run here: ")
+        and "MatMulNBitsOfTomorrow" in refused.outcome
+    )
     assert refused.to_table()["outcome"] in json.dumps(report.to_table())
     assert "timing" not in refused.to_table()
     assert other.written and precisions(folder)["decoder"] == [INT8, FP32]

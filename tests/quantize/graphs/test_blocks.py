@@ -44,9 +44,7 @@ def products(path: Path, beside: bool = False) -> Path:
     held = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()]
     graph = helper.make_graph(nodes, "products", ends[:1], ends[1:], held)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save_model(
-        model, str(path), save_as_external_data=beside, location=f"{path.name}.data", size_threshold=0
-    )
+    onnx.save_model(model, str(path), save_as_external_data=beside, location=f"{path.name}.data", size_threshold=0)
     return path
 
 
