@@ -23,6 +23,8 @@ MAX_EMBEDDING_SIZE = 65_536
 MAX_INSTRUCTION = 500
 """Characters in front of every text that is embedded. A text embedder's work grows with the square of its text."""
 MAX_PROMPT = 500
+MAX_TEMPLATES = 100
+"""Texts around a label whose mean is its place; the longest lists of the field have 80 (CLIP's)."""
 MAX_LABEL = 200
 """Characters of a label of a dual encoder."""
 MAX_LABELS = 4096

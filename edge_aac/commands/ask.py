@@ -21,7 +21,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 _STANDARD_INPUT = "/dev/stdin"
 _OTHER_KINDS = (
     *("weights", "candidates", "first_candidates", "method", "likelihood_weight", "similarity_weight"),
-    *("fluency_check", "min_familiarity", "min_confidence", "labels", "prompt", "seed", "ask", "ask_every"),
+    *("fluency_check", "min_familiarity", "min_confidence", "labels", "prompt", "templates", "seed"),
+    *("ask", "ask_every"),
 )
 
 EXAMPLES = """Examples:

@@ -30,6 +30,8 @@ EXAMPLES = """Examples:
   edge-aac label *.flac --labels-file sounds.txt --bundle clap-2023 --format csv > found.csv
 
   edge-aac label night.ogg --labels owl fox --template "the sound of {}" --scores sigmoid --pool max
+
+  edge-aac label yard.wav --labels dog rain --template "the sound of {}" --template "{} is heard" --bundle clap-2023
 """
 
 
@@ -94,7 +96,7 @@ def each_with_its_flag(words: list[str]) -> list[str]:
         for name in (
             *("weights", "candidates", "first_candidates", "method", "max_length", "likelihood_weight"),
             *("similarity_weight", "fluency_check", "min_familiarity", "min_confidence", "labels", "prompt", "seed"),
-            *("ask", "ask_every"),
+            *("templates", "ask", "ask_every"),
         )
     },
     help_texts={
@@ -115,8 +117,12 @@ def label(
     ] = None,
     labels_file: Annotated[Path | None, typer.Option(help="File with one label a line, in UTF-8.")] = None,
     template: Annotated[
-        str | None,
-        typer.Option(help="Text around each label, with {} in its place. Default: the bundle's.", show_default=False),
+        list[str] | None,
+        typer.Option(
+            help="Text around each label, with {} in its place; of several the mean counts. Default: the bundle's, and "
+            "all wordings of a sound that the bundle lists.",
+            show_default=False,
+        ),
     ] = None,
     scores: Annotated[
         Scores,
@@ -151,17 +157,16 @@ def label(
     options.log_to_stderr()
     if files.count("-") + files.count(_STANDARD_INPUT) > 1:
         raise UsageError("standard input is named twice, and can be read once: name it once")
-    from edge_aac.commands.labels_given import checked_template, labels_given
+    from edge_aac.commands.labels_given import labels_given, templates_given
 
     wanted = labels_given(labels or (), labels_file)
-    if template is not None:
-        checked_template(template)
+    templates = templates_given(template or (), len(wanted))
     settings = given.load()
 
     from edge_aac.service.labelling import LabelOptions, label_files
 
     # A file of that name is ./-
     paths = [Path(_STANDARD_INPUT if file == "-" else file) for file in files]
-    chosen = LabelOptions(tuple(wanted), template, scores.value, pool.value, top, scale, output_format.value)
+    chosen = LabelOptions(tuple(wanted), templates, scores.value, pool.value, top, scale, output_format.value)
     if exit_code := label_files(paths, settings, chosen):
         raise typer.Exit(exit_code)

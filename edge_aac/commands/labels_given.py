@@ -13,6 +13,8 @@ from edge_aac.text_files import EncodingError, utf8_text
 _BLANK = "{}"
 MAX_GIVEN = 100_000
 """Labels of one run."""
+MAX_TEXTS = 400_000
+"""Texts of a run, each label in each template."""
 _SHOWN = 40  # characters of a label in a message
 
 
@@ -36,12 +38,28 @@ def labels_given(labels: Sequence[str], path: Path | None) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def checked_template(template: str) -> str:
-    """A template that has a place for a label.
+def templates_given(templates: Sequence[str], labels: int) -> tuple[str, ...]:
+    """The templates of a run, each once, in their order; empty where none were asked for.
+
+    Args:
+        templates: of the command line.
+        labels: number of labels that stand in each.
 
     Raises:
-        UsageError: it has none or several, is too long, or holds control characters.
+        UsageError: one has no place for a label or several, is too long, or holds control characters; or there are too
+            many, or more texts of labels than are embedded.
     """
+    found = tuple(dict.fromkeys(map(_checked_template, templates)))
+    if len(found) > limits.MAX_TEMPLATES:
+        raise UsageError(f"{len(found)} templates are more than {limits.MAX_TEMPLATES}: give fewer")
+    if (texts := len(found) * labels) > MAX_TEXTS:
+        raise UsageError(
+            f"{labels} labels in {len(found)} templates are {texts} texts, more than {MAX_TEXTS}: give fewer"
+        )
+    return found
+
+
+def _checked_template(template: str) -> str:
     if template.count(_BLANK) != 1:
         raise UsageError(f"the template {_shown(template)} must hold {_BLANK} once, where the label goes")
     if len(template) > limits.MAX_PROMPT:

@@ -105,6 +105,15 @@ def candidates_of(
     return found
 
 
+def candidates_a_window(rules: DecodingRules) -> int:
+    """Candidates that are found for a window, or for most: a search gives its best one, whatever its width, and where
+    the first ones agree the others are not drawn."""
+    if rules.method != "nucleus":
+        return 1
+    first = _drawn_first(rules)
+    return rules.candidates if first is None else first
+
+
 def _drawn_first(rules: DecodingRules) -> int | None:
     """Candidates that are drawn before the others; None where all are drawn at once."""
     first = rules.first_candidates

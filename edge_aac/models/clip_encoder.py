@@ -17,10 +17,13 @@ from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
+from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.contract import identity_of
-from edge_aac.models.dual_encoder import DualEncoderManifest, texts_at_once
+from edge_aac.models.dual_encoder import texts_at_once
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest
 from edge_aac.models.graph_contracts import LOG_MEL, GraphChecks, clip_encoder, text_embedder
 from edge_aac.models.shared_space import HeardPart, unit
+from edge_aac.models.sound_table import sounds_of
 from edge_aac.models.tokens import load_tokenizer, to_arrays, verbatim_arrays
 from edge_aac.models.trial import MAX_TEXT_TOKENS, Trial
 
@@ -31,7 +34,7 @@ class ClipEncoder:
     """A bundle of the kind dual_encoder with a rule for clips; see :class:`edge_aac.models.shared_space.SharedSpace`.
 
     Args:
-        bundle: with :attr:`edge_aac.models.dual_encoder.DualEncoderManifest.clip` in its manifest.
+        bundle: with :attr:`edge_aac.models.dual_encoder_manifest.DualEncoderManifest.clip` in its manifest.
         options: backend and threads.
 
     Raises:
@@ -48,6 +51,7 @@ class ClipEncoder:
         checks = GraphChecks(bundle, embedding_size=manifest.embedding_size)
         checks.check("encoder", self._graph, self._encoder, clip_encoder(self.clip.frames, mel.bins))
         checks.check("text_embedder", text_graph, self._text_embedder, text_embedder(compared=True))
+        self.sound_names: SoundNames | None = sounds_of(bundle)
         self._mel = LogMel(mel.fft, mel.hop, read_filters(bundle.checked(mel.filters), mel.fft, mel.bins))
         self._tokenizer = load_tokenizer(bundle.checked(manifest.text_tokenizer))
         trial = Trial(bundle)
@@ -72,9 +76,9 @@ class ClipEncoder:
         return self._manifest.labels
 
     @property
-    def template(self) -> str:
+    def templates(self) -> Sequence[str]:
         """See :class:`edge_aac.models.shared_space.SharedSpace`."""
-        return self._manifest.prompt
+        return self._manifest.around
 
     @property
     def logit_scale(self) -> float | None:

@@ -22,7 +22,8 @@ from edge_aac.models.contract import (
     Undecoded,
     Wanted,
 )
-from edge_aac.models.dual_encoder import DualEncoderManifest, chosen_labels
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest, chosen_labels, own_templates
+from edge_aac.models.label_texts import LabelTexts
 from edge_aac.models.one_by_one import OneByOne
 from edge_aac.models.registry import check_choices
 from edge_aac.models.shared_space import nearest_first, unit
@@ -41,7 +42,7 @@ class ClipWindows(OneByOne):
     Args:
         bundle: of the kind dual_encoder, with a rule for clips.
         options: backend and threads.
-        choices: ``labels`` and ``prompt`` other than the bundle's, None for its own.
+        choices: ``labels``, ``prompt`` and ``templates`` other than the bundle's, None for its own.
 
     Raises:
         ConfigError: a choice is unusable, or neither the bundle nor the choices name labels.
@@ -58,8 +59,8 @@ class ClipWindows(OneByOne):
             )
         self._encoder = ClipEncoder(bundle, options)
         self._texts = [plain_text(text) for text in manifest.texts()]
-        written = [manifest.prompt.replace("{}", label) for label in manifest.labels]
-        self._embeddings = self._encoder.embed(written)
+        texts = LabelTexts.of(self._encoder, manifest.labels, own_templates(choices))
+        self._embeddings = texts.embedded(self._encoder.embed)
 
     @property
     def hears_sound(self) -> bool:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from edge_aac import records
 from edge_aac.audio.windows import Window
-from edge_aac.bundle import limits
-from edge_aac.bundle.clip_rule import ClipRule
-from edge_aac.bundle.manifest import BundleFile, Manifest
-from edge_aac.bundle.patches import STEM, PatchRule, check_stem
-from edge_aac.bundle.section import Count, Number, Section
+from edge_aac.bundle.patches import STEM
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import ONNX_RUNTIME, Engine, EngineOptions
 from edge_aac.engines.steps import largest_rows
-from edge_aac.errors import ConfigError, DataError, first_complaint
+from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.contract import (
     CancelledError,
     Description,
@@ -32,118 +27,22 @@ from edge_aac.models.contract import (
     identity_of,
     not_cancelled,
 )
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest, chosen_labels, own_templates
 from edge_aac.models.encoder_inputs import EncoderInputs
-from edge_aac.models.graph_contracts import AUDIO_ENCODER, LOG_MEL, GraphChecks, behind_stem, stem, text_embedder
+from edge_aac.models.graph_contracts import AUDIO_ENCODER, GraphChecks, behind_stem, stem, text_embedder
+from edge_aac.models.label_texts import TEXTS_AT_ONCE, LabelTexts, TextRules
 from edge_aac.models.patches import PatchStem, PatchVectors
 from edge_aac.models.shared_space import nearest_first, unit
+from edge_aac.models.sound_table import sounds_of
 from edge_aac.models.tokens import load_tokenizer, plain_text, to_arrays
 from edge_aac.models.trial import MAX_TEXT_TOKENS, Trial
 
 Array = npt.NDArray[np.float32]
 
-DUAL_ENCODER: Final = "dual_encoder"
-_BLANK = "{}"
-TEXTS_AT_ONCE = 64
-"""Labels in one run of the text embedder, so that thousands of them need no more memory."""
-
 
 def texts_at_once(engine: Engine) -> int:
     """Texts that go into one run of a text embedder: a plan takes as many as it was built for."""
     return min(TEXTS_AT_ONCE, largest_rows(engine, "token_ids") or TEXTS_AT_ONCE)
-
-
-class TextRule(Section):
-    """How texts go to a text embedder that takes them as they are written; others get them as captions are written.
-
-    Attributes:
-        suffix: behind every text.
-        max_tokens: of a text, suffix included: as many positions as the text embedder has.
-    """
-
-    suffix: str = Field(default="", max_length=limits.MAX_INSTRUCTION)
-    max_tokens: Count = Field(ge=1, le=MAX_TEXT_TOKENS)
-
-
-class DualEncoderManifest(Manifest):
-    """The manifest of the kind "dual_encoder".
-
-    Graphs: "encoder" takes ``fbank`` (W, 998, 128), where its model was trained on padded batches also
-    ``frame_padding`` (W, 998), and gives ``audio_embedding`` (W, E) of any length; "text_embedder" takes ``token_ids``
-    and ``attention_mask`` (N, S) and gives ``embedding`` (N, E) of unit length. With :attr:`patches`, "stem" takes
-    ``patches`` (P, frames, 128) and gives ``vectors`` (P, D), and the encoder takes ``vectors`` (W, patches, D). With
-    :attr:`clip`, the encoder takes ``log_mel`` (W, frames, M) of clips in place of windows.
-
-    Attributes:
-        labels: sounds that the model chooses from, each once; with :attr:`clip` there may be none.
-        prompt: makes a text of a label, which takes the place of ``{}``: "a recording of {}".
-        embedding_size: size of both embeddings, E.
-        instruction: text before every text that goes to the text embedder; captions do not contain it.
-        text_tokenizer: text → the text embedder's ids.
-        patches: absent where the encoder hears filter banks itself.
-        clip: absent where the model hears the windows of a stream.
-        text: absent where texts are written as captions are.
-        logit_scale: factor of the cosines before a softmax over texts; absent where none was learnt.
-    """
-
-    roles: ClassVar[frozenset[str]] = frozenset({STEM, "encoder", "text_embedder"})
-
-    kind: Literal["dual_encoder"] = DUAL_ENCODER
-    labels: list[Annotated[str, StringConstraints(max_length=limits.MAX_LABEL)]] = Field(max_length=limits.MAX_LABELS)
-    prompt: str = Field(default=_BLANK, max_length=limits.MAX_PROMPT)
-    embedding_size: Count = Field(ge=1, le=limits.MAX_EMBEDDING_SIZE)
-    instruction: str = Field(default="", max_length=limits.MAX_INSTRUCTION)
-    text_tokenizer: BundleFile
-    patches: PatchRule | None = None
-    clip: ClipRule | None = None
-    text: TextRule | None = None
-    logit_scale: Number | None = Field(default=None, gt=0.0, le=limits.MAX_LOGIT_SCALE)
-
-    @field_validator("prompt")
-    @classmethod
-    def _has_one_blank(cls, prompt: str) -> str:
-        if prompt.count(_BLANK) != 1:
-            raise ValueError(f"a prompt holds {_BLANK} once, where the label goes")
-        return prompt
-
-    @model_validator(mode="after")
-    def _fits_its_graphs(self) -> DualEncoderManifest:
-        self._check_clip()
-        check_stem(self.patches, self.graphs)
-        texts = self.texts()
-        if not all(plain_text(label) for label in self.labels) or len(set(texts)) < len(texts):
-            raise ValueError("labels are words, and no two of them the same")
-        self.check_axis("encoder", "audio_embedding", self.embedding_size, "embedding_size")
-        self.check_axis("text_embedder", "embedding", self.embedding_size, "embedding_size")
-        return self
-
-    def _check_clip(self) -> None:
-        if self.clip is None:
-            if not self.labels:
-                raise ValueError("labels is empty: there is nothing to choose from")
-            if self.text:
-                raise ValueError("there is a rule for texts as they are written, but none for clips")
-            return
-        if self.patches:
-            raise ValueError("a model that hears clips hears no patches of windows")
-        if abs(self.clip.samples - self.window_s * self.sample_rate) >= 1.0:
-            raise ValueError(
-                f"clip.samples is {self.clip.samples}, but window_s is {self.window_s:g} at a sample_rate of "
-                f"{self.sample_rate}"
-            )
-        self.check_axis("encoder", LOG_MEL, self.clip.mel.bins, "clip.mel.bins")
-
-    def own_files(self) -> list[BundleFile]:
-        """The tokenizer, and the mel filters of one that hears clips."""
-        return [self.text_tokenizer, *([self.clip.mel.filters] if self.clip else [])]
-
-    @property
-    def hears_windows(self) -> bool:
-        """See :class:`edge_aac.bundle.manifest.Manifest`."""
-        return self.clip is None
-
-    def texts(self) -> list[str]:
-        """The caption for each label: lower-case, without punctuation."""
-        return [plain_text(self.prompt.replace(_BLANK, label)) for label in self.labels]
 
 
 class DualEncoder:
@@ -156,7 +55,7 @@ class DualEncoder:
     Args:
         bundle: bundle of the kind dual_encoder.
         options: backend and threads.
-        choices: ``labels`` and ``prompt`` other than the bundle's.
+        choices: ``labels``, ``prompt`` and ``templates`` other than the bundle's.
 
     Raises:
         ConfigError: a choice is unusable.
@@ -164,7 +63,7 @@ class DualEncoder:
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any] | None = None) -> None:
-        self._manifest = chosen_labels(bundle.manifest_of(DualEncoderManifest), choices or {})
+        self._manifest = manifest = chosen_labels(bundle.manifest_of(DualEncoderManifest), choices or {})
         self._encoder, self._graph = load_engine(bundle, "encoder", options)
         self._text_embedder, text_graph = load_engine(bundle, "text_embedder", options)
         checks = GraphChecks(bundle, embedding_size=self._manifest.embedding_size)
@@ -181,7 +80,9 @@ class DualEncoder:
         self._texts = self._manifest.texts()
         trial = Trial(bundle)
         trial.text_ids(self._text_embedder, self._tokenizer, tokenizer.file)
-        self._embeddings = trial.embed(self.embed, self._texts, self._manifest.embedding_size)
+        rules = TextRules(manifest.around, sounds_of(bundle), plain_text)
+        texts = LabelTexts.of(rules, manifest.labels, own_templates(choices or {}))
+        self._embeddings = texts.embedded(lambda some: trial.embed(self.embed, some, manifest.embedding_size))
         # INT8 for processors finds its ranges over the whole run, so that windows would change each other's numbers;
         # a plan takes as many windows as it was built for.
         alone = self._graph.backend != ONNX_RUNTIME or self._graph.in_int8
@@ -295,23 +196,11 @@ class DualEncoder:
             return error
 
 
-def chosen_labels(manifest: DualEncoderManifest, choices: Mapping[str, Any]) -> DualEncoderManifest:
-    """What a bundle says, with a user's labels and prompt.
-
-    Raises:
-        ConfigError: a choice is unusable.
-    """
-    try:
-        return DualEncoderManifest.model_validate({**manifest.model_dump(by_alias=True), **choices})
-    except ValidationError as error:
-        raise ConfigError(f"unusable choice: {first_complaint(error)}") from error
-
-
 class DualEncoderKind:
     """The kind of model "dual_encoder": see :class:`edge_aac.models.registry.ModelKind`."""
 
     manifest = DualEncoderManifest
-    choices = frozenset({"labels", "prompt"})
+    choices = frozenset({"labels", "prompt", "templates"})
 
     @staticmethod
     def open(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any]) -> DualEncoder:

@@ -14,7 +14,7 @@ from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.choices import Choices
 from edge_aac.models.clip_windows import ClipWindows
 from edge_aac.models.contract import WindowModel
-from edge_aac.models.dual_encoder import DualEncoderManifest
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest
 from edge_aac.models.registry import check_choices, open_model
 from edge_aac.models.seq2seq import Captioner, special_tokens
 

@@ -36,7 +36,7 @@ class Reranker:
     """Scores distinct texts.
 
     Attributes:
-        weights: as given.
+        weights, remembers: as given.
 
     Args:
         text_embedder: graph: token_ids, attention_mask (N, S) → embedding (N, E) of unit length.
@@ -65,6 +65,7 @@ class Reranker:
         self._instruction = instruction
         # The same captions come again and again.
         self._fluency_check = lru_cache(REMEMBERED_TEXTS)(fluency_check) if fluency_check else None
+        self.remembers = remembers
         alone = partial(_embedded, text_embedder, text_tokenizer, instruction)
         self._alone = lru_cache(REMEMBERED_TEXTS)(alone) if remembers else None
 

@@ -1,7 +1,7 @@
 """The published rules for drawing the next token, in the published order.
 
-Minimum length, forced end, no repeated n-gram, temperature, top-p (Holtzman et al., 2020); each a function of
-logits (N, V) that returns new logits with what it forbids at -inf.
+Minimum length, forced end, no repeated n-gram, temperature, top-p (Holtzman et al., 2020). What forbids is a function
+of logits (N, V) that returns new logits with what it forbids at -inf.
 """
 
 from __future__ import annotations
@@ -17,21 +17,6 @@ Withheld = npt.NDArray[np.bool_]
 FORBIDDEN = np.float32(-np.inf)
 
 
-def apply_rules(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withheld: Withheld | None = None) -> Logits:
-    """All rules in order.
-
-    Args:
-        logits: scores (N, V) from the model.
-        prefixes: (N, t) tokens so far, the start token included.
-        rules: decoding rules of the bundle.
-        withheld: (V,) or (N, V) mask of tokens that no caption may hold; None allows every token.
-
-    Returns:
-        (N, V) logits whose softmax is what the next token is drawn from.
-    """
-    return nucleus(constrain(logits, prefixes, rules, withheld) / np.float32(rules.temperature), rules.top_p)
-
-
 def draw_by_rules(
     logits: Logits,
     prefixes: TokenIds,
@@ -39,15 +24,24 @@ def draw_by_rules(
     points: npt.NDArray[np.float64],
     withheld: Withheld | None = None,
 ) -> TokenIds:
-    """The tokens (N,) that :func:`draw` takes from :func:`apply_rules`, without writing out what the rules forbid.
+    """Draw a token for each row by all rules in order.
 
-    Args as of these two.
+    Args:
+        logits: scores (N, V) from the model.
+        prefixes: (N, t) tokens so far, the start token included.
+        rules: decoding rules of the bundle.
+        points: (N,), uniform in [0, 1): the tokens that the rules leave share that stretch in their order, by the
+            softmax of their logits.
+        withheld: (V,) or (N, V) mask of tokens that no caption may hold; None allows every token.
+
+    Returns:
+        (N,) int64.
     """
     scores, highest = _constrained(logits, prefixes, rules, withheld)
     temperature = np.float32(rules.temperature)
     # Division keeps the order, so the highest stays the highest.
     scores, highest = scores / temperature, highest / temperature
-    tokens, kept = _nucleus(scores, highest, rules.top_p) if rules.top_p < 1.0 else _packed(scores > FORBIDDEN)
+    tokens, kept = nucleus(scores, highest, rules.top_p) if rules.top_p < 1.0 else _packed(scores > FORBIDDEN)
     return _drawn(scores, tokens, kept, points)
 
 
@@ -55,7 +49,7 @@ def constrain(logits: Logits, prefixes: TokenIds, rules: DecodingRules, withheld
     """Forbid what every method forbids: an early end, a late one, a repeated n-gram, and withheld tokens.
 
     Where that forbids every token of a row, its caption ends; where its end is withheld, too, the row is in the middle
-    of a word, and finishes it with n-grams that it already holds. Shapes as in :func:`apply_rules`.
+    of a word, and finishes it with n-grams that it already holds. Shapes as in :func:`draw_by_rules`.
     """
     return _constrained(logits, prefixes, rules, withheld)[0]
 
@@ -125,19 +119,8 @@ def forbid_repeats(logits: Logits, prefixes: TokenIds, size: int) -> Logits:
     return scores
 
 
-def nucleus(logits: Logits, top_p: float) -> Logits:
-    """Keep the fewest tokens that together hold at least ``top_p`` of the probability, one at least."""
-    if top_p >= 1.0:
-        return logits
-    tokens, kept = _nucleus(logits, logits.max(axis=-1), top_p)
-    scores = np.full_like(logits, FORBIDDEN)
-    row, chosen = np.nonzero(kept)[0], tokens[kept]
-    scores[row, chosen] = logits[row, chosen]
-    return scores
-
-
-def _nucleus(logits: Logits, highest: Logits, top_p: float) -> tuple[TokenIds, npt.NDArray[np.bool_]]:
-    """The tokens that :func:`nucleus` keeps.
+def nucleus(logits: Logits, highest: Logits, top_p: float) -> tuple[TokenIds, npt.NDArray[np.bool_]]:
+    """The fewest tokens that together hold at least ``top_p`` of the probability, one at least.
 
     Args:
         logits: (N, V).
@@ -167,19 +150,6 @@ def _nucleus(logits: Logits, highest: Logits, top_p: float) -> tuple[TokenIds, n
         equals_from_here = np.cumsum(equal[:, ::-1], axis=1)[:, ::-1]
         kept |= equal & (equals_from_here <= needed - kept.sum(axis=1, keepdims=True))
     return tokens, kept
-
-
-def draw(logits: Logits, points: npt.NDArray[np.float64]) -> TokenIds:
-    """Draw a token for each row from the softmax of its logits.
-
-    Args:
-        logits: (N, V).
-        points: (N,), uniform in [0, 1).
-
-    Returns:
-        (N,) int64.
-    """
-    return _drawn(logits, *_packed(logits > FORBIDDEN), points)
 
 
 def _drawn(logits: Logits, tokens: TokenIds, kept: npt.NDArray[np.bool_], points: npt.NDArray[np.float64]) -> TokenIds:

@@ -20,6 +20,7 @@ from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions, LoadedEngine
 from edge_aac.engines.steps import ResidentEngine, StepwiseEngine
 from edge_aac.errors import DataError
 from edge_aac.fluency.sound_names import SoundNames
+from edge_aac.models.candidates import candidates_a_window
 from edge_aac.models.choices import Choices
 from edge_aac.models.contract import ScoredCaption, identity_of
 from edge_aac.models.decoding import Candidate, CandidateDecoder
@@ -102,7 +103,7 @@ class Captioner(StagedModel):
             weights,
             manifest.instruction,
             choices.check_of(manifest),
-            remembering_pays(text_embedder, self.rules.candidates),
+            remembering_pays(text_embedder, candidates_a_window(self.rules)),
         )
         self._compares = bool(weights.similarity)
         # What the decoder reads in the device's memory need not leave it.

@@ -160,6 +160,14 @@ class CaptionerSettings(BaseModel):
         examples=["the sound of {}"],
         json_schema_extra={"flag": "--prompt", "env": "EDGE_AAC_PROMPT", "absent": _BUNDLES_OWN},
     )
+    templates: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=limits.MAX_TEMPLATES,
+        description="Texts that each label of a dual_encoder is compared by, with {} in the label's place: their mean.",
+        examples=[["the sound of {}", "{} is heard"]],
+        json_schema_extra={"flag": "--template", "env": "EDGE_AAC_TEMPLATES", "absent": "the prompt alone"},
+    )
     ask: tuple[str, ...] | None = Field(
         default=None,
         min_length=1,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edge_aac import records
 from edge_aac.errors import DataError
+from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.contract import ScoredCaption
 
 Array = npt.NDArray[np.float32]
@@ -49,8 +50,12 @@ class SharedSpace(Protocol):
         """The labels that the bundle itself names; there may be none."""
 
     @property
-    def template(self) -> str:
-        """What the bundle makes texts of labels with: ``{}`` stands where the label goes."""
+    def templates(self) -> Sequence[str]:
+        """What the bundle makes texts of labels with, at least one: ``{}`` stands where the label goes."""
+
+    @property
+    def sound_names(self) -> SoundNames | None:
+        """The sounds that the bundle lists, with their words; None where it lists none."""
 
     @property
     def logit_scale(self) -> float | None:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from edge_aac.bundle import limits
 from edge_aac.bundle.json_text import read_json
 from edge_aac.bundle.section import Name, Section
+from edge_aac.bundle.store import Bundle
 from edge_aac.errors import DataError, InputMissingError, first_complaint
 from edge_aac.fluency.sound_names import Say, SoundNames, SoundWords
 
@@ -62,6 +63,16 @@ def read_sounds(path: Path) -> SoundNames:
         raise DataError(f"{path} does not list sounds ({first_complaint(error)}): install the bundle again") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} lists sounds that cannot be ({error}): install the bundle again") from error
+
+
+def sounds_of(bundle: Bundle) -> SoundNames | None:
+    """The sounds that a bundle lists; None where it lists none.
+
+    Raises:
+        InputMissingError, DataError: as :func:`read_sounds`.
+    """
+    listed = bundle.manifest.sounds
+    return None if listed is None else read_sounds(bundle.checked(listed))
 
 
 def sounds_table(names: SoundNames) -> dict[str, object]:

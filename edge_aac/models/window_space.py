@@ -14,11 +14,14 @@ from edge_aac.bundle.manifest import Seq2SeqManifest
 from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
+from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.clip_encoder import ClipEncoder
 from edge_aac.models.contract import SelectiveModel, WindowModel
-from edge_aac.models.dual_encoder import DualEncoderManifest
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest
+from edge_aac.models.label_texts import BLANK
 from edge_aac.models.registry import open_model
 from edge_aac.models.shared_space import HeardPart, SharedSpace, unit
+from edge_aac.models.sound_table import sounds_of
 from edge_aac.models.tokens import plain_text
 from edge_aac.timebase import SAMPLE_RATE
 
@@ -53,7 +56,8 @@ class WindowSpace:
         self._model, self._selective = model, model
         self.language: str = manifest.language
         self.own_labels: Sequence[str] = manifest.labels if isinstance(manifest, DualEncoderManifest) else ()
-        self.template: str = manifest.prompt if isinstance(manifest, DualEncoderManifest) else "{}"
+        self.templates: Sequence[str] = manifest.around if isinstance(manifest, DualEncoderManifest) else (BLANK,)
+        self.sound_names: SoundNames | None = sounds_of(bundle)
         self.logit_scale: float | None = manifest.logit_scale if isinstance(manifest, DualEncoderManifest) else None
 
     @property

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge_aac.errors import DataError
+from edge_aac.models.label_texts import LabelTexts
 from edge_aac.models.shared_space import SharedSpace
 from edge_aac.records import Scoring
 
 Array = npt.NDArray[np.float32]
 
-BLANK = "{}"
 DEFAULT_LOGIT_SCALE = 10.0
 """Of bundles that state none: the recipes that come with edge-aac train with a contrastive temperature of 0.1."""
 NEUTRAL = "sound"
@@ -29,35 +28,38 @@ class EmbeddedLabels:
 
     Attributes:
         labels: L of them, as they were written.
+        texts: what stands for each.
         embeddings: (L, E), of unit length.
-        neutral: (E,), of the template with :data:`NEUTRAL` in a label's place.
+        neutral: (E,), of the templates with :data:`NEUTRAL` in a label's place.
         scale: factor of cosines.
     """
 
     labels: Sequence[str]
+    texts: LabelTexts
     embeddings: Array
     neutral: Array
     scale: float
 
     @classmethod
-    def of(cls, space: SharedSpace, labels: Sequence[str], template: str, scale: float | None = None) -> EmbeddedLabels:
+    def of(
+        cls, space: SharedSpace, labels: Sequence[str], templates: Sequence[str] = (), scale: float | None = None
+    ) -> EmbeddedLabels:
         """Embed labels.
 
         Args:
             space: the bundle's.
             labels: at least one, each once.
-            template: has ``{}`` once.
+            templates: the user's own, each with ``{}`` once; none for the bundle's, and for its own wordings of the
+                sounds that it lists (see :class:`edge_aac.models.label_texts.LabelTexts`).
             scale: factor of cosines before a softmax; None for the bundle's own.
 
         Raises:
             DataError: a label has no words for this bundle, or more tokens than it reads.
         """
-        texts = [space.written(template.replace(BLANK, label)) for label in labels]
-        for label, text in zip(labels, texts, strict=True):
-            if not text or not space.written(label):
-                raise DataError(f"the label {label!r} holds no word that this bundle reads: write it in words")
-        found = space.embed([*texts, space.written(template.replace(BLANK, NEUTRAL))])
-        return cls(labels, found[:-1], found[-1], scale or space.logit_scale or DEFAULT_LOGIT_SCALE)
+        texts = LabelTexts.of(space, labels, templates)
+        neutral = LabelTexts.of(space, [NEUTRAL], texts.templates).embedded(space.embed)[0]
+        scale = scale or space.logit_scale or DEFAULT_LOGIT_SCALE
+        return cls(labels, texts, texts.embedded(space.embed), neutral, scale)
 
     def alike(self) -> list[tuple[str, str]]:
         """Pairs of labels that are the same to the bundle, as words that it has no tokens for are."""

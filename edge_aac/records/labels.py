@@ -22,11 +22,14 @@ class NamedLabel(Part):
         label: as the user wrote it.
         score: by the record's ``scoring``.
         similarity: cosine of the sound and the label's text, pooled over the windows.
+        sound: the sound of the bundle's list that the label names, by all of whose wordings it was compared; absent
+            where it was compared by the templates.
     """
 
     label: str
     score: float
     similarity: float
+    sound: str | None = None
 
 
 class Labels(Record):
@@ -35,7 +38,8 @@ class Labels(Record):
     Attributes:
         labels: the best ones.
         compared: number of labels that were compared.
-        template: what made a text of each label.
+        template: what made a text of each label, but of those that name a listed sound; the first of several.
+        templates: all of them, where they are several.
         scoring: "softmax": shares, which add up to 1 over all labels that were compared; "sigmoid": each label by
             itself, against the template with the word "sound" in its place; "cosine": the similarity itself.
         windows: windows or clips that were heard.
@@ -48,6 +52,7 @@ class Labels(Record):
     labels: list[NamedLabel]
     compared: int
     template: str
+    templates: list[str] | None = None
     scoring: Scoring
     windows: int
     pooled: Pooling

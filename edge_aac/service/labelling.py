@@ -29,14 +29,14 @@ class LabelOptions:
 
     Attributes:
         labels: what may be heard; empty for the bundle's own.
-        template: text around each label; None for the bundle's own.
+        templates: texts around each label; none for the bundle's own.
         scoring, pooled, top: see :class:`edge_aac.streaming.labelling.LabellingRules`.
         scale: factor of the cosines; None for the bundle's own.
         output_format: of standard output: as for :class:`edge_aac.app.Output`, or "csv".
     """
 
     labels: tuple[str, ...]
-    template: str | None
+    templates: tuple[str, ...]
     scoring: Scoring
     pooled: Pooling
     top: int
@@ -61,8 +61,7 @@ def label_files(files: Sequence[Path], settings: Settings, options: LabelOptions
     names = options.labels or tuple(space.own_labels)
     if not names:
         raise UsageError(f"bundle {chosen.bundle!r} has no labels of its own: give some with --labels or --labels-file")
-    template = options.template or space.template
-    labels = EmbeddedLabels.of(space, names, template, options.scale)
+    labels = EmbeddedLabels.of(space, names, options.templates, options.scale)
     for warning in labels.warnings(space.language):
         log.warning("%s", warning)
     if options.output_format == "csv":
@@ -70,7 +69,7 @@ def label_files(files: Sequence[Path], settings: Settings, options: LabelOptions
         sink.write([csv_line(CSV_COLUMNS)])
     else:
         sink = StdoutSink(options.output_format)
-    rules = LabellingRules(template, options.scoring, options.pooled, options.top)
+    rules = LabellingRules(options.scoring, options.pooled, options.top)
     labeller = FileLabeller(space, labels, rules, settings.get(StreamSettings).node, sink.publish)
     exit_code = in_turn(files, labeller.label)
     sink.close()

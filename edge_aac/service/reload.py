@@ -29,6 +29,7 @@ from edge_aac.service.watchdog import Watchdog
 from edge_aac.settings.tree import Settings
 from edge_aac.sinks.contract import SourceControl
 from edge_aac.streaming.channel import Channel
+from edge_aac.streaming.heap import opening_heap
 from edge_aac.streaming.hub import Outlet
 from edge_aac.streaming.load import heat_watch
 from edge_aac.streaming.load_settings import LoadSettings
@@ -126,7 +127,8 @@ class Running:
     ) -> None:
         """Open what is new; see :meth:`change_to` for what it raises."""
         if _needs_model(self.settings.get(CaptionerSettings), settings.get(CaptionerSettings)):
-            opened.model = open_model(settings.get(CaptionerSettings))
+            with opening_heap():
+                opened.model = open_model(settings.get(CaptionerSettings))
             phrase_splitter(opened.model.language)  # refuses one that cannot be loaded before anything is changed
         opened.discoveries = self.discoveries.opened(sources.values(), wait=True)
         for key, plan in sources.items():

@@ -31,13 +31,11 @@ class LabellingRules:
     """How files are labelled.
 
     Attributes:
-        template: what made a text of each label, for the records.
         scoring: how cosines become scores.
         pooled: "mean": cosines are averaged over all windows; "max": each label's largest; "none": a record a window.
         top: labels of a record, the best ones.
     """
 
-    template: str
     scoring: Scoring
     pooled: Pooling
     top: int
@@ -108,12 +106,14 @@ class FileLabeller:
     ) -> Labels:
         start_s, end_s, windows, channel = heard
         scores = self._labels.scores(cosines, neutral, self._rules.scoring)
+        templates, sounds = self._labels.texts.templates, self._labels.texts.sounds
         best = np.argsort(-cosines, kind="stable")[: self._rules.top]
         named = [
             NamedLabel(
                 label=as_text(self._labels.labels[at]),
                 score=round(float(scores[at]), _DIGITS),
                 similarity=round(float(cosines[at]), _DIGITS),
+                sound=sounds[at],
             )
             for at in best
         ]
@@ -124,7 +124,8 @@ class FileLabeller:
             end_s=round(end_s, 3),
             labels=named,
             compared=len(self._labels.labels),
-            template=as_text(self._rules.template),
+            template=as_text(templates[0]),
+            templates=[as_text(template) for template in templates] if len(templates) > 1 else None,
             scoring=self._rules.scoring,
             windows=windows,
             pooled=self._rules.pooled,

@@ -245,9 +245,10 @@ class DescriptionPublisher:
     def use(self, builder: RecordBuilder, same_similarity: float, embed: Embed, phrases: Phrases) -> None:
         """Publish what another model describes from now on. Open events end: its embeddings are others.
 
-        Alerts go on: their sounds are known by words.
+        Alerts go on: their sounds are known by words. Of an event that only starts with its end nothing is asked: the
+        model that could answer is not in use any more, nor are its questions.
         """
-        self._finish_events()
+        self._finish_events(asks=False)
         self._described, self._goes_on, self._verdict = None, False, Verdict()
         self._builder = builder
         self._answers.builder = builder
@@ -273,18 +274,24 @@ class DescriptionPublisher:
         self._finish_events()
         self.alerts.finish()
 
-    def _finish_events(self) -> None:
-        self.alerts.late(self._publish_late(self._tracker.finish()))
+    def _finish_events(self, *, asks: bool = True) -> None:
+        self.alerts.late(self._publish_late(self._tracker.finish(), asks=asks))
 
-    def _publish_late(self, observation: Observation) -> list[EventChange]:
-        """Publish what time alone changed: what started was named by the newest window, whose caption has not come."""
+    def _publish_late(self, observation: Observation, *, asks: bool = True) -> list[EventChange]:
+        """Publish what time alone changed: what started was named by the newest window, whose caption has not come.
+
+        Args:
+            observation: what changed.
+            asks: whether that window may be asked about.
+        """
         if self._described is not None and not self._every_window:
             window, description, speech = self._described
             self._publish_opening(window, description, observation, speech)
             if speech:
                 self._marked.update(observation.started)
         self._publish_events(observation.changes)
-        self._answers.started(self._described, observation, self._privacy)
+        if asks:
+            self._answers.started(self._described, observation, self._privacy)
         return observation.changes
 
     def _publish_observation(self, window: Window, observation: Observation, *, speech: bool) -> None:

@@ -13,7 +13,7 @@ from edge_aac.audio.log_mel import LogMel
 from edge_aac.bundle.hashes import file_sha256
 from edge_aac.bundle.manifest import SCHEMA, Graph
 from edge_aac.errors import DataError
-from edge_aac.models.dual_encoder import DUAL_ENCODER
+from edge_aac.models.dual_encoder_manifest import DUAL_ENCODER
 from edge_aac.models.graph_contracts import LOG_MEL
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
 from quantize.bundles.card import graph_rows

@@ -21,7 +21,8 @@ from edge_aac.bundle.patches import STEM
 from edge_aac.bundle.store import read_bundle
 from edge_aac.engines.contract import ONNX_RUNTIME, EngineOptions
 from edge_aac.errors import DataError
-from edge_aac.models.dual_encoder import DUAL_ENCODER, DualEncoder
+from edge_aac.models.dual_encoder import DualEncoder
+from edge_aac.models.dual_encoder_manifest import DUAL_ENCODER
 from edge_aac.models.tokens import to_arrays
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest

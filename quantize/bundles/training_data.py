@@ -20,8 +20,7 @@ from quantize.data.captions import caption
 from quantize.data.clips import UNKNOWN_LABEL, Clip, Waveform, load_clips, outlier_rows
 from quantize.data.corpus import window
 from quantize.data.everyday.drawn_events import drawn_captions
-from quantize.data.everyday.heard_sounds import sound_of
-from quantize.data.everyday.lexicon import english
+from quantize.data.everyday.lexicon import english, sound_of
 from quantize.data.everyday.scenes import without
 from quantize.data.manifests import read_manifest
 from quantize.data.scenes import SceneBuilder, SceneRecipe

@@ -76,9 +76,16 @@ def evaluate_verb(
         str | None, typer.Option(help="Part of a set with splits; default: what its authors test on.")
     ] = None,
     template: Annotated[
-        str | None,
-        typer.Option(help='Makes a text of a label, as "this is a sound of {}"; default: the bundle\'s, or "{}".'),
+        list[str] | None,
+        typer.Option(
+            help='Makes a text of a label, as "this is a sound of {}"; may be repeated: the mean counts. Default: the '
+            'bundle\'s, or "{}", and all wordings of a sound that the bundle lists.'
+        ),
     ] = None,
+    sounds: Annotated[
+        bool,
+        typer.Option("--sounds", help="Choose from the everyday sounds that the set's labels mean, not from these."),
+    ] = False,
     compare: Annotated[
         Compared | None,
         typer.Option(
@@ -128,7 +135,8 @@ def evaluate_verb(
     if task is not None:
         overruled = {"candidates": candidates, "min_familiarity": min_familiarity, "min_confidence": min_confidence}
         run = task_run(task, bundle, folders, fold, split)
-        run = replace(run, weights=_weights(weights), choices=overruled, seed=seed, compared=compare, template=template)
+        run = replace(run, weights=_weights(weights), choices=overruled, seed=seed, compared=compare)
+        run = replace(run, templates=tuple(template or ()), sounds=sounds)
         _print(evaluate_task(task, run, Asked(output, sentence_embedder, spice)))
         return
     if manifest and _exported(context, "data"):

@@ -28,6 +28,7 @@ class Task(str, Enum):
 TASK_OPTIONS: Mapping[str, tuple[Task, ...]] = {
     "split": tuple(Task),
     "template": (Task.CLASSIFY,),
+    "sounds": (Task.CLASSIFY,),
     "compare": (Task.CLASSIFY, Task.RETRIEVE),
     "sentence_embedder": (Task.CAPTION,),
     "spice": (Task.CAPTION,),
@@ -65,7 +66,7 @@ def check_options(task: Task | None, given: Callable[[str], bool]) -> None:
 
     flags = {"manifest_format": "--format"}
     if task is None:
-        for name in ("split", "template", "compare"):
+        for name in ("split", "template", "sounds", "compare"):
             if given(name):
                 raise UsageError(f"--{name} goes with --task")
         return
@@ -157,6 +158,10 @@ def _tell(scores: Mapping[str, Any]) -> None:
         typer.echo(escaped(f"skipped {name}: {why}"), err=True)
     left_out = f", {len(skipped)} recordings skipped" if skipped else ""
     typer.echo(escaped(f"{scores['measured_on']}{left_out}"))
+    if no_sound := scores.get("no_sound"):
+        typer.echo(f"{len(no_sound)} recordings have labels that mean no everyday sound, and are left out")
+    if own := scores.get("own_wordings"):
+        typer.echo(f"{len(own)} labels are said in all of the bundle's wordings of their sound; --template ends that")
     if "compared" in scores:
         typer.echo(f"compared with {scores['compared']['with']}: {scores['compared']['what']}")
     for kind, row in scores.get("question_answering", {}).get("by_kind", {}).items():

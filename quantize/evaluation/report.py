@@ -96,6 +96,7 @@ _SUMMARY = (
     ("reliability", "expected_calibration_error", "expected calibration error of named sounds"),
     ("classification", "accuracy", "zero-shot labels, right one first"),
     ("classification", "top_label_right", "zero-shot labels, a right one first"),
+    ("classification", "right_or_coarser", "zero-shot sounds, right one or a coarser one first"),
     ("classification", "map", "zero-shot labels, mAP"),
     ("text_to_audio", "r_at_1", "recordings by a text, R@1"),
     ("text_to_audio", "r_at_5", "recordings by a text, R@5"),

@@ -9,8 +9,7 @@ from pathlib import Path
 from edge_aac.bundle.limits import MAX_LABEL, MAX_LABELS
 from edge_aac.errors import DataError, InputMissingError
 from edge_aac.models.tokens import plain_text
-from quantize.data.everyday.heard_sounds import sound_of
-from quantize.data.everyday.lexicon import Lexicon, Sound
+from quantize.data.everyday.lexicon import Lexicon, Sound, sound_of
 
 
 @dataclass(frozen=True)

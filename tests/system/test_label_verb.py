@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_aac.bundle.store import DEFAULT_BUNDLE
+from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
 from edge_aac.cli import main
 from edge_aac.commands.label import each_with_its_flag
+from edge_aac.engines.contract import EngineOptions
 from edge_aac.models.clip_encoder import ClipEncoder
 from edge_aac.records import Labels, parse_record
 from tests.edge_aac.models.clip_bundles import RATE, write_clip_bundle
@@ -143,6 +144,49 @@ def test_templates(label: Run, clips: str, sound: Path) -> None:
     ):
         code, out, err = label(*given, "--template", template)
         assert (code, out) == (2, "") and words in err and len(err.splitlines()) == 1
+
+
+def test_of_several_templates_the_mean_counts(label: Run, clips: str, sound: Path) -> None:
+    templates = ("the sound of {}", "thunder rolls on {}", "{} once")
+    given = (sound, "--bundle", clips, "--format", "json", "--labels", *WORDS, "--scores", "cosine")
+    words = [part for template in templates for part in ("--template", template)]
+    (found,) = _labels(label(*given, *words)[1])
+    assert found.templates == list(templates) and found.template == templates[0]
+    encoder = ClipEncoder(open_bundle(clips), EngineOptions())
+    heard = np.mean([part.embedding for part in encoder.hear(sound)], axis=0)
+    # In one run, for this embedder hears the padding of a batch.
+    texts = encoder.embed([template.replace("{}", word) for word in WORDS for template in templates])
+    means = dict(zip(WORDS, texts.reshape(len(WORDS), len(templates), -1).mean(axis=1), strict=True))
+    for named in found.labels:
+        mean = means[named.label]
+        assert named.similarity == pytest.approx(float(heard @ mean / np.linalg.norm(mean)), abs=1e-5)
+    (once,) = _labels(label(*given, *words[:2], *words[:2])[1])
+    assert once.templates is None and once.template == templates[0], "a template counts once"
+
+
+def test_too_many_templates_are_refused(label: Run, clips: str, sound: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"sound {number}\n" for number in range(10_000)), encoding="utf-8")
+    given = (sound, "--bundle", clips, "--labels-file", names)
+    for count, said in ((101, "101 templates are more than 100"), (41, "410000 texts, more than 400000")):
+        words = [part for number in range(count) for part in ("--template", f"{number} {{}}")]
+        code, out, err = label(*given, *words)
+        assert (code, out) == (2, "") and said in err and len(err.splitlines()) == 1
+
+
+def test_a_listed_sound_is_said_in_the_bundle_s_own_words(label: Run, sound: Path) -> None:
+    """The shipped captioner lists its sounds; templates end that."""
+    given = (sound, "--labels", "dog bark", "a blue whale sings", "--format", "json", "--scores", "cosine")
+    (own,), (plain,) = _labels(label(*given)[1]), _labels(label(*given, "--template", "{}")[1])
+    assert {each.label: each.sound for each in own.labels} == {"dog bark": "dog_bark", "a blue whale sings": None}
+    assert {each.sound for each in plain.labels} == {None}
+    before, after = ({each.label: each.similarity for each in found.labels} for found in (plain, own))
+    assert before["a blue whale sings"] == pytest.approx(after["a blue whale sings"], abs=1e-4)
+    assert abs(before["dog bark"] - after["dog bark"]) > 1e-3
+    (worded,) = _labels(label(sound, "--labels", "a dog barks", "--format", "json", "--scores", "cosine")[1])
+    assert worded.labels[0].similarity == pytest.approx(after["dog bark"], abs=1e-4), (
+        "by its name or by a wording it is the same sound"
+    )
 
 
 def test_many_labels_are_embedded_once_each(

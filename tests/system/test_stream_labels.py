@@ -77,6 +77,15 @@ def test_a_bundle_of_clips_needs_labels_on_a_stream(
         main([*words, "--label", "rain", "--label", "a dog"])
     out, _ = capsys.readouterr()
     assert (ended.value.code or 0) == 0 and records(out)[0]["caption"] in {"the sound of rain", "the sound of a dog"}
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--label", "rain", "--label", "a dog", "--template", "rain falls on {}", "--template", "{} once"])
+    other, _ = capsys.readouterr()
+    assert (ended.value.code or 0) == 0 and records(other)[0]["caption"].startswith("the sound of")
+    assert records(other)[0]["score"] != records(out)[0]["score"]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--label", "rain", "--template", "rain"])
+    _, err = capsys.readouterr()
+    assert ended.value.code == CONFIG_EXIT and "each template holds {} once" in err and len(err.splitlines()) == 1
 
 
 def test_labels_in_other_scripts_in_a_stream_of_a_tenth_of_a_second_and_of_ten_minutes(

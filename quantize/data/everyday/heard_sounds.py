@@ -22,7 +22,7 @@ from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
 from quantize.data.everyday.events import Belief, HeardEvent
 from quantize.data.everyday.hearing import HearingRules, heard_events
-from quantize.data.everyday.lexicon import Lexicon
+from quantize.data.everyday.lexicon import Lexicon, sound_of
 from quantize.data.everyday.sharpening import FADED_DB, FRAME_S, sharpened
 from quantize.data.sounds.store import SoundStore, StoredSound
 from quantize.progress import OnProgress
@@ -45,11 +45,6 @@ class HearingTagger(Protocol):
     def tag(self, waveforms: torch.Tensor) -> Any: ...
 
     def classify(self, features: torch.Tensor) -> torch.Tensor: ...
-
-
-def sound_of(lexicon: Lexicon, label: str) -> str | None:
-    """The sound that a label of a stored sound means: a label of the lexicon, or a class of AudioSet; else None."""
-    return lexicon.by_label.get(label) or lexicon.class_sounds.get(label)
 
 
 @torch.no_grad()

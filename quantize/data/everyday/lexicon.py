@@ -174,6 +174,11 @@ class Lexicon:
         return (name, *max(chains, key=len, default=()))
 
 
+def sound_of(lexicon: Lexicon, label: str) -> str | None:
+    """The sound that a label of a stored sound means: a label of the lexicon, or a class of AudioSet; else None."""
+    return lexicon.by_label.get(label) or lexicon.class_sounds.get(label)
+
+
 @lru_cache(maxsize=1)
 def english() -> Lexicon:
     """The lexicon that comes with the package."""

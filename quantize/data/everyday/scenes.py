@@ -14,8 +14,8 @@ import numpy as np
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.clips import Waveform
 from quantize.data.everyday.events import HeardEvent, believed, mixed
-from quantize.data.everyday.heard_sounds import LONGEST_S, sound_of
-from quantize.data.everyday.lexicon import Lexicon
+from quantize.data.everyday.heard_sounds import LONGEST_S
+from quantize.data.everyday.lexicon import Lexicon, sound_of
 from quantize.data.sound_shaping import looped
 from quantize.data.sounds.pieces import Piece, PieceMaker, PieceRecipe, anywhere, noise_bed
 from quantize.data.sounds.store import SoundStore, StoredSound

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge_aac.bundle.manifest import Seq2SeqManifest
 from edge_aac.bundle.store import Bundle
 from edge_aac.errors import DataError
-from edge_aac.models.dual_encoder import DualEncoderManifest
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest
 from edge_aac.models.prompted_manifest import PromptedManifest
 from quantize.device.checked_kind import CheckedKind
 from quantize.device.kinds.captioners import CheckedCaptioner

@@ -20,7 +20,8 @@ from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Arrays, Engine, EngineOptions
 from edge_aac.errors import DataError
 from edge_aac.models.clip_encoder import ClipEncoder
-from edge_aac.models.dual_encoder import DualEncoder, DualEncoderManifest, TextRule
+from edge_aac.models.dual_encoder import DualEncoder
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest, TextRule
 from edge_aac.models.graph_contracts import LOG_MEL
 from edge_aac.models.patches import PATCHES, PatchStem
 from edge_aac.models.tokens import load_tokenizer, plain_text, to_arrays, verbatim_arrays

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from edge_aac.bundle import limits
 from edge_aac.errors import DataError
+from edge_aac.models.label_texts import LabelTexts, WritesTexts
 from edge_aac.models.tokens import plain_text
 from quantize.data.task_sets.contract import LabelledRecording, LabelledSet
 from quantize.evaluation.statistics import wilson
 from quantize.evaluation.tasks.listening import Heard, TextModel, Vectors, embedded
 from quantize.evaluation.tasks.ranking import average_precision, first_is_relevant
 
-BLANK = "{}"
-"""In a template, where the label goes."""
+Coarser: TypeAlias = Callable[[str, Sequence[str]], bool]
+"""A label that was found and the true ones → whether it names one of these, exactly or more coarsely."""
 
 
 @dataclass(frozen=True)
@@ -47,31 +48,33 @@ def label_words(label: str) -> str:
     return " ".join(label.replace("_", " ").split())
 
 
-def label_texts(labels: Sequence[str], template: str, written: Callable[[str], str] = plain_text) -> list[str]:
-    """The text that stands for each label.
+def label_texts(labels: Sequence[str], bundle: WritesTexts, templates: Sequence[str] = ()) -> LabelTexts:
+    """The texts that stand for each label.
 
     Args:
         labels: of a table.
-        template: makes a text of a label's words, which take the place of ``{}``.
-        written: a text as the bundle's texts are written; as captions are, lower-case and without punctuation.
+        bundle: whose texts they are.
+        templates: each makes a text of a label's words, which take the place of ``{}``; none for what the bundle itself
+            makes of labels, see :class:`edge_aac.models.label_texts.LabelTexts`.
 
     Raises:
         DataError: a label has no words or too many, or two have the same.
     """
-    texts = [written(template.replace(BLANK, label_words(label))) for label in labels]
-    times = Counter(texts)
-    for label, text in zip(labels, texts, strict=True):
+    for label in labels:
         if not plain_text(label_words(label)):
             raise DataError(f"the label {label!r} has no words: name it otherwise")
         if len(label) > limits.MAX_LABEL:
             raise DataError(f"the label {label[:40]!r}… has more than {limits.MAX_LABEL} characters: shorten it")
-        if times[text] > 1:
+    found = LabelTexts.of(bundle, list(map(label_words, labels)), templates)
+    times = Counter(found.texts)
+    for label, texts in zip(labels, found.texts, strict=True):
+        if times[texts] > 1:
             raise DataError(f"the label {label!r} has the same words as another: name it otherwise")
-    return texts
+    return found
 
 
 def classification(
-    labelled: LabelledSet, heard: Heard, model: TextModel, texts: Sequence[str]
+    labelled: LabelledSet, heard: Heard, model: TextModel, texts: LabelTexts, coarser: Coarser | None = None
 ) -> tuple[dict[str, Any], list[ClassifiedRecording]]:
     """Measures of a labelled set, and its recordings.
 
@@ -80,13 +83,17 @@ def classification(
         heard: vectors of those that could be used.
         model: embeds the texts.
         texts: of each label of the set.
+        coarser: whether a label that was found names a true one, exactly or more coarsely; None where no label is
+            coarser than another.
 
     Returns:
-        ``accuracy`` where each recording has one label, ``top_label_right`` where it may have several, with a Wilson
-        interval at 95 %; ``map``, the mean of the average precisions of all labels that a recording has.
+        ``accuracy`` where each recording has one label, ``top_label_right`` where it may have several, and
+        ``right_or_coarser`` where labels may be coarser, with Wilson intervals at 95 %; ``map``, the mean of the
+        average precisions of all labels that a recording has.
     """
     kept = [labelled.recordings[number] for number in heard.numbers]
-    scores: Vectors = heard.vectors @ embedded(model, texts).T
+    places = texts.embedded(lambda some: embedded(model, some).astype(np.float32))
+    scores: Vectors = heard.vectors @ places.astype(np.float64).T
     relevant = np.array([[label in recording.labels for label in labelled.labels] for recording in kept])
     captions = heard.captions or [""] * len(kept)
     classified = [
@@ -107,14 +114,19 @@ def classification(
     }
     hits = sum(recording.right for recording in classified)
     measure = "top_label_right" if labelled.multi_label else "accuracy"
+    counts = {measure: hits}
+    if coarser is not None:
+        counts["right_or_coarser"] = sum(coarser(each.found, each.labels) for each in classified)
     table = {
         "count": len(classified),
         "labels": len(labelled.labels),
-        measure: round(hits / len(classified), 4),
+        **{name: round(count / len(classified), 4) for name, count in counts.items()},
         "map": round(sum(precisions.values()) / len(precisions), 4),
         "commonest_label": _commonest(kept),
         "labels_without_recordings": len(labelled.labels) - len(precisions),
-        "intervals": {measure: [round(bound, 4) for bound in wilson(hits, len(classified))]},
+        "intervals": {
+            name: [round(bound, 4) for bound in wilson(count, len(classified))] for name, count in counts.items()
+        },
         "by_label": {
             label: {
                 "count": sum(label in recording.labels for recording in classified),

@@ -12,8 +12,9 @@ from edge_aac.audio.sources.file import read_channels
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError, InputMissingError, UsageError
+from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.clip_encoder import ClipEncoder
-from edge_aac.models.dual_encoder import DualEncoderManifest
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest
 from edge_aac.models.shared_space import unit
 from quantize.evaluation.evaluate import Identified
 from quantize.evaluation.tasks.listening import AudioClip, Compared, Heard, Vectors, collected
@@ -37,7 +38,8 @@ class ClipListener:
             raise UsageError(f"the bundle {bundle.manifest.name} makes no captions: leave --compare caption out")
         self._rate = bundle.manifest.sample_rate
         self._encoder = ClipEncoder(bundle, EngineOptions())
-        self.template: str = self._encoder.template
+        self.templates: Sequence[str] = self._encoder.templates
+        self.sound_names: SoundNames | None = self._encoder.sound_names
 
     @property
     def model(self) -> Identified:

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_aac.bundle.store import Bundle
+from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.contract import WindowModel
-from edge_aac.models.dual_encoder import DualEncoderManifest
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest
+from edge_aac.models.label_texts import BLANK
+from edge_aac.models.sound_table import sounds_of
 from edge_aac.models.tokens import plain_text
 from quantize.evaluation.evaluate import Identified
-from quantize.evaluation.tasks.classify import BLANK
 from quantize.evaluation.tasks.listening import AudioClip, Compared, Heard, compared_of, listen
 
 Progress = Callable[[int], None]
@@ -31,8 +33,12 @@ class Listener(Protocol):
         """What of a recording is compared with texts, in words for the report."""
 
     @property
-    def template(self) -> str:
-        """What the bundle makes texts of labels with: ``{}`` stands where the label goes."""
+    def templates(self) -> Sequence[str]:
+        """What the bundle makes texts of labels with, at least one: ``{}`` stands where the label goes."""
+
+    @property
+    def sound_names(self) -> SoundNames | None:
+        """The sounds that the bundle lists; None where it lists none."""
 
     def written(self, text: str) -> str:
         """A text as this bundle's texts are written."""
@@ -70,7 +76,8 @@ class WindowListener:
         self._compared = compared_of([bundle.manifest for bundle in bundles], asked)
         manifest = bundles[0].manifest
         self.compared: str = self._compared.words
-        self.template: str = manifest.prompt if isinstance(manifest, DualEncoderManifest) else BLANK
+        self.templates: Sequence[str] = manifest.around if isinstance(manifest, DualEncoderManifest) else (BLANK,)
+        self.sound_names: SoundNames | None = next(filter(None, map(sounds_of, bundles)), None)
 
     @property
     def model(self) -> Identified:

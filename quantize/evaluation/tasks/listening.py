@@ -16,7 +16,7 @@ from edge_aac.audio.windows import WINDOW_SAMPLES, Window, file_windows
 from edge_aac.bundle.manifest import Manifest, Seq2SeqManifest
 from edge_aac.errors import DataError, InputMissingError, UsageError
 from edge_aac.models.contract import Description, SelectiveModel, WindowModel
-from edge_aac.models.dual_encoder import DualEncoderManifest
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest
 from edge_aac.models.seq2seq import window_rng
 from quantize.captioning import BATCH_WINDOWS
 from quantize.data.waveform_cache import decoded_stretch

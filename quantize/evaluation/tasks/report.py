@@ -48,7 +48,7 @@ def classify_report(scores: Mapping[str, Any], classified: Sequence[ClassifiedRe
     commonest = measured["commonest_label"]
     about = (
         f"{measured['labels']} labels, {measured['labels_without_recordings']} of them without a recording; always "
-        f"“{commonest['label']}” would be right in {commonest['share']:.3f}. Template: {scores['template']}"
+        f"“{commonest['label']}” would be right in {commonest['share']:.3f}. {_compared_by(scores)}"
     )
     heads = ("recording", "labels", "nearest label", "cosine", "caption")
     shown = [(w.name, " + ".join(w.labels), w.found, f"{w.score:.3f}", w.caption) for w in wrong[:SHOWN_WRONG]]
@@ -61,6 +61,14 @@ def classify_report(scores: Mapping[str, Any], classified: Sequence[ClassifiedRe
             _skipped(scores),
         ],
     )
+
+
+def _compared_by(scores: Mapping[str, Any]) -> str:
+    """What stands for the labels."""
+    several = scores.get("templates")
+    words = f"Templates, whose mean counts: {' / '.join(several)}" if several else f"Template: {scores['template']}"
+    own = len(scores["own_wordings"])
+    return f"{words}. {own} labels are said in all of the bundle's wordings of their sound." if own else words
 
 
 def retrieve_report(scores: Mapping[str, Any], queries: Sequence[RankedQuery]) -> str:

@@ -13,6 +13,7 @@ from edge_aac.bundle.store import Bundle, open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import UsageError
 from edge_aac.models.contract import WindowModel
+from edge_aac.models.label_texts import BLANK
 from edge_aac.models.opening import open_named
 from quantize.data.task_sets.contract import ChosenPart, SetPart, TaskRecording
 from quantize.data.task_sets.finding import captioned_set, labelled_set, question_set
@@ -20,11 +21,12 @@ from quantize.evaluation.corpus import CaptionedCorpus, caption_corpus
 from quantize.evaluation.evaluate import Identified, MetricChoices, corpus_tables, model_facts
 from quantize.evaluation.tasks.answer import AnsweredQuestion, answer_questions, question_answering
 from quantize.evaluation.tasks.answerers import answerer_of
-from quantize.evaluation.tasks.classify import BLANK, ClassifiedRecording, classification, label_texts
+from quantize.evaluation.tasks.classify import ClassifiedRecording, classification, label_texts
 from quantize.evaluation.tasks.clip_listening import ClipListener, hears_clips
 from quantize.evaluation.tasks.listeners import Listener, WindowListener
 from quantize.evaluation.tasks.listening import AudioClip, Compared
 from quantize.evaluation.tasks.retrieve import RankedQuery, retrieval
+from quantize.evaluation.tasks.sounds import set_of_sounds
 from quantize.evaluation.windows import attributions_of
 
 Progress = Callable[[int], None]
@@ -42,8 +44,9 @@ class TaskRun:
         choices: settings in which the user overrules the bundle, by name; None is no choice.
         seed: seed of the candidates.
         compared: what is compared with texts; None leaves it to the bundle.
-        template: makes a text of a label, which takes the place of ``{}``; None is a dual encoder's own prompt, and
-            else the label alone.
+        templates: each makes a text of a label, which takes the place of ``{}``, and their mean is what recordings are
+            compared with; none leaves it to the bundle, see :class:`edge_aac.models.label_texts.LabelTexts`.
+        sounds: whether the sounds of the lexicon that the set's labels mean take the labels' place.
         progress: called with the number of recordings that were heard.
     """
 
@@ -54,7 +57,8 @@ class TaskRun:
     choices: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     compared: Compared | None = None
-    template: str | None = None
+    templates: Sequence[str] = ()
+    sounds: bool = False
     progress: Progress = lambda done: None
 
     def bundles(self) -> list[Bundle]:
@@ -86,7 +90,8 @@ class TaskRun:
         words += "" if self.part.fold is None else f" --fold {self.part.fold}"
         words += "" if self.part.split is None else f" --split {self.part.split}"
         words += "" if self.compared is None else f" --compare {self.compared.value}"
-        words += "" if self.template is None else f' --template "{self.template}"'
+        words += "".join(f' --template "{template}"' for template in self.templates)
+        words += " --sounds" if self.sounds else ""
         return f"{words} --seed {self.seed}"
 
 
@@ -98,20 +103,26 @@ def evaluate_classify(run: TaskRun) -> tuple[dict[str, Any], list[ClassifiedReco
             on recordings of the part.
         EdgeAacError: the bundle cannot be opened, the set cannot be used.
     """
-    if run.template is not None and run.template.count(BLANK) != 1:
-        raise UsageError(f"the template {run.template!r} does not hold {BLANK} once, where the label goes")
+    for template in run.templates:
+        if template.count(BLANK) != 1:
+            raise UsageError(f"the template {template!r} does not hold {BLANK} once, where the label goes")
     labelled, bundles = labelled_set(run.data, run.part), run.bundles()
     check_unheard(bundles, [each.recording for each in labelled.recordings], labelled.about)
+    sounds = set_of_sounds(labelled) if run.sounds else None
+    labelled = sounds.labelled if sounds else labelled
     listener = run.listener(bundles)
-    template = run.template or listener.template
-    texts = label_texts(labelled.labels, template, listener.written)
+    texts = label_texts(labelled.labels, listener, run.templates)
     clips = [AudioClip(each.recording.name, each.recording.path) for each in labelled.recordings]
     heard = listener.listen(clips, run.seed, run.progress)
-    table, classified = classification(labelled, heard, listener, texts)
+    table, classified = classification(labelled, heard, listener, texts, sounds.coarser if sounds else None)
+    wordings = dict(zip(labelled.labels, texts.sounds, strict=True))
     scores = {
         **_facts(run, listener.model, bundles, "classify", labelled.about),
         "compared": {"with": "the text embedding of each label", "what": listener.compared},
-        "template": template,
+        "template": texts.templates[0],
+        **({"templates": list(texts.templates)} if len(texts.templates) > 1 else {}),
+        "own_wordings": {label: sound for label, sound in wordings.items() if sound is not None},
+        **({"no_sound": dict(sounds.left_out)} if sounds else {}),
         "skipped": heard.skipped,
         "classification": table,
     }

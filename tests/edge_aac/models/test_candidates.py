@@ -16,7 +16,7 @@ from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.fluency.errors import FluencyError
 from edge_aac.fluency.sound_names import Say, SoundNames, SoundWords
-from edge_aac.models.candidates import candidates_of
+from edge_aac.models.candidates import candidates_a_window, candidates_of
 from edge_aac.models.choices import Choices
 from edge_aac.models.contract import Description, WindowModel, not_cancelled
 from edge_aac.models.decoding import Candidate
@@ -49,6 +49,26 @@ def _captioner(name: str, first: int | None, **choices: object) -> Captioner:
 
 def _texts(found: Sequence[Description]) -> list[list[tuple[str, float, float | None]]]:
     return [[(caption.text, caption.hybrid, caption.log_likelihood) for caption in each.ranked] for each in found]
+
+
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        ({"candidates": 6}, 6),
+        ({"candidates": 6, "first_candidates": 2}, 2),
+        ({"candidates": 2, "first_candidates": 2}, 2),
+        ({"candidates": 6, "method": "greedy"}, 1),
+        ({"candidates": 6, "first_candidates": 2, "method": "beam", "beams": 8}, 1),
+    ],
+)
+def test_texts_are_remembered_by_as_many_as_a_window_has(rules: dict[str, Any], found: int) -> None:
+    assert candidates_a_window(DecodingRules(**rules)) == found
+
+
+@pytest.mark.parametrize(("method", "remembers"), [("nucleus", False), ("greedy", True), ("beam", True)])
+def test_a_search_for_one_caption_remembers_texts(tiny: str, method: DecodingMethod, remembers: bool) -> None:
+    captioner = _captioner(tiny, None, method=method, similarity_weight=1.0)
+    assert captioner.reranker.remembers is remembers
 
 
 def test_no_more_are_drawn_where_the_first_agree(tiny: str) -> None:

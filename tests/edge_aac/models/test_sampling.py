@@ -9,9 +9,7 @@ import pytest
 
 from edge_aac.bundle.manifest import DecodingRules
 from edge_aac.models.sampling import (
-    apply_rules,
     constrain,
-    draw,
     draw_by_rules,
     forbid_end,
     forbid_repeats,
@@ -20,8 +18,10 @@ from edge_aac.models.sampling import (
     log_softmax,
     nucleus,
 )
+from tests.edge_aac.models.drawn_tokens import ENDS, drawn_as, drawn_set
 
 _PUBLISHED = DecodingRules()
+_PLAIN = DecodingRules(min_length=0, no_repeat_ngram=0, temperature=1.0, top_p=1.0)
 _FIXTURE = Path(__file__).parents[4] / "shared" / "reference" / "captioner_tiny" / "expected.npz"
 
 
@@ -38,16 +38,13 @@ def test_published_probabilities() -> None:
     if not _FIXTURE.is_file():
         pytest.skip(f"no {_FIXTURE}: the reference folder is not part of a checkout")
     expected = np.load(_FIXTURE)
-    scores = apply_rules(expected["sampling.logits"], expected["sampling.prefix_ids"], _PUBLISHED)
-    assert scores.dtype == np.float32
+    given = expected["sampling.logits"], expected["sampling.prefix_ids"]
     probabilities = expected["sampling.probs"]
-    assert np.abs(_softmax(scores) - probabilities).max() < 1e-5
-    assert np.array_equal(np.isinf(scores), probabilities == 0)
+    assert drawn_as(probabilities, *given, _PUBLISHED)
     # The fixture is worth something: it tells when one of these rules is missing.
     for change in ({"no_repeat_ngram": 0}, {"top_p": 1.0}, {"temperature": 1.0}):
         rules = _PUBLISHED.model_copy(update=change)
-        scores = apply_rules(expected["sampling.logits"], expected["sampling.prefix_ids"], rules)
-        assert np.abs(_softmax(scores) - probabilities).max() > 0.01
+        assert not drawn_as(probabilities, *given, rules, off=0.005)
 
 
 def test_nothing_changes_the_logits_it_is_given() -> None:
@@ -55,29 +52,27 @@ def test_nothing_changes_the_logits_it_is_given() -> None:
     logits = random.standard_normal((4, 30)).astype(np.float32)
     before = logits.copy()
     for length in (1, 4, 5, 12, 29):
-        apply_rules(logits, random.integers(3, 6, (4, length)), _PUBLISHED)
+        draw_by_rules(logits, random.integers(3, 6, (4, length)), _PUBLISHED, random.random(4))
         assert np.array_equal(logits, before)
 
 
 @pytest.mark.parametrize(("length", "may_end"), [(1, False), (4, False), (5, True), (28, True)])
 def test_minimum_length_counts_the_start_token(length: int, may_end: bool) -> None:
     rules = DecodingRules(top_p=1.0, no_repeat_ngram=0)
-    scores = apply_rules(np.zeros((2, 9), np.float32), np.full((2, length), 4), rules)
-    assert np.isfinite(scores[:, rules.eos_token_id]).all() == may_end
-    assert np.isfinite(np.delete(scores, rules.eos_token_id, axis=1)).all()
+    drawn = drawn_set(np.zeros((1, 9), np.float32), np.full((1, length), 4), rules)
+    assert drawn == [token for token in range(9) if may_end or token != rules.eos_token_id]
 
 
 @pytest.mark.parametrize("length", [29, 30])
 def test_the_end_is_forced(length: int) -> None:
-    logits = np.zeros((3, 9), np.float32)
+    logits = np.zeros((1, 9), np.float32)
     logits[:, 2] = -1e9
-    scores = apply_rules(logits, np.full((3, length), 4), _PUBLISHED)
-    assert np.array_equal(_softmax(scores), np.eye(9)[[2, 2, 2]])
+    assert drawn_set(logits, np.full((1, length), 4), _PUBLISHED) == [2]
 
 
 def test_forced_end_wins_over_minimum_length() -> None:
     rules = DecodingRules(min_length=20, max_length=6)
-    assert np.isfinite(apply_rules(np.zeros((1, 9), np.float32), np.full((1, 5), 4), rules)).sum() == 1
+    assert drawn_set(np.zeros((1, 9), np.float32), np.full((1, 5), 4), rules) == [rules.eos_token_id]
 
 
 def test_forbid_and_force_end() -> None:
@@ -113,19 +108,22 @@ def test_rows_do_not_forbid_each_other_anything() -> None:
     [(1.0, [0, 1, 2, 3]), (0.95, [0, 1, 2]), (0.85, [0, 1, 2]), (0.79, [0, 1]), (0.5, [0, 1]), (0.4, [0]), (1e-9, [0])],
 )
 def test_nucleus_keeps_the_fewest_that_hold_the_mass(top_p: float, kept: list[int]) -> None:
-    scores = nucleus(_logits_of(0.45, 0.35, 0.16, 0.04), top_p)
-    assert np.flatnonzero(np.isfinite(scores[0])).tolist() == kept
+    rules = _PLAIN.model_copy(update={"top_p": top_p})
+    assert drawn_set(_logits_of(0.45, 0.35, 0.16, 0.04), np.full((1, 1), 0), rules) == kept
 
 
-def test_nucleus_puts_back_in_place() -> None:
-    logits = _logits_of(0.04, 0.45, 0.16, 0.35)
-    scores = nucleus(logits, 0.5)
-    assert np.flatnonzero(np.isfinite(scores[0])).tolist() == [1, 3]
-    assert np.array_equal(scores[0, [1, 3]], logits[0, [1, 3]])
+def _kept(logits: np.ndarray, top_p: float) -> list[list[int]]:
+    """The tokens of each row's nucleus, in order."""
+    tokens, kept = nucleus(logits, logits.max(axis=-1), top_p)
+    return [of_row[found].tolist() for of_row, found in zip(tokens, kept, strict=True)]
+
+
+def test_nucleus_gives_tokens_in_their_order() -> None:
+    assert _kept(_logits_of(0.04, 0.45, 0.16, 0.35), 0.5) == [[1, 3]]
 
 
 def test_nucleus_leaves_one_where_all_are_equal() -> None:
-    assert np.isfinite(nucleus(np.zeros((1, 1000), np.float32), 1e-6)).sum() == 1
+    assert _kept(np.zeros((1, 1000), np.float32), 1e-6) == [[999]]
 
 
 def _logits_for(kind: str, random: np.random.Generator, vocabulary: int) -> np.ndarray:
@@ -144,40 +142,33 @@ def test_nucleus_against_sorted_indices(seed: int, vocabulary: int, kind: str) -
     random = np.random.default_rng([seed, vocabulary])
     logits = _logits_for(kind, random, vocabulary)
     top_p = float(random.uniform(0.05, 0.99))
-    scores = nucleus(logits, top_p)
-    assert scores.dtype == np.float32
-    for row, result in zip(logits, scores, strict=True):
+    for row, kept in zip(logits, _kept(logits, top_p), strict=True):
         probabilities = _softmax(row)
         # Most likely first; of equals the later one.
         order = np.lexsort((-np.arange(vocabulary), -row))
         before = np.concatenate(([0.0], np.cumsum(probabilities[order])))
-        kept = np.flatnonzero(np.isfinite(result))
         # In single precision two neighbours may become equals, and a sum over many is a little off.
         count, off = len(kept), 1e-5
         assert probabilities[kept].sum() == pytest.approx(before[count], abs=off)
         assert before[count - 1] < top_p + off
         assert before[count] >= top_p - off
         if kind == "ties" or vocabulary == 50:
-            assert sorted(kept) == sorted(order[:count])
-        assert np.array_equal(result[kept], row[kept])
+            assert kept == sorted(order[:count])
 
 
 @pytest.mark.parametrize(("top_p", "count"), [(0.125, 1), (0.25, 1), (0.5, 2), (0.625, 3), (0.75, 3)])
 def test_no_more_than_the_mass_asks_for(top_p: float, count: int) -> None:
     # Quarters are exact in any precision.
-    kept = np.flatnonzero(np.isfinite(nucleus(np.zeros((1, 4), np.float32), top_p)[0]))
-    assert kept.tolist() == list(range(4 - count, 4))
+    assert _kept(np.zeros((1, 4), np.float32), top_p) == [list(range(4 - count, 4))]
 
 
 def test_of_equals_the_later_ones_stay() -> None:
-    scores = nucleus(_logits_of(0.2, 0.2, 0.1, 0.2, 0.1, 0.2), 0.55)
-    assert np.flatnonzero(np.isfinite(scores[0])).tolist() == [1, 3, 5]
+    assert _kept(_logits_of(0.2, 0.2, 0.1, 0.2, 0.1, 0.2), 0.55) == [[1, 3, 5]]
 
 
 def test_rows_of_a_nucleus_do_not_see_each_other() -> None:
     logits = _logits_for("ties", np.random.default_rng(4), 40)
-    together = nucleus(logits, 0.7)
-    assert np.array_equal(together, np.concatenate([nucleus(row[np.newaxis], 0.7) for row in logits]))
+    assert _kept(logits, 0.7) == [_kept(row[np.newaxis], 0.7)[0] for row in logits]
 
 
 @pytest.mark.parametrize("length", [1, 4, 11, 12])
@@ -191,40 +182,43 @@ def test_constraints_come_first_and_know_no_temperature(length: int) -> None:
     if length < rules.max_length - 1:
         allowed = np.isfinite(constrained)
         assert np.array_equal(constrained[allowed], logits[allowed])
-    assert np.array_equal(apply_rules(logits, prefixes, rules), constrained / np.float32(0.3))
+    assert drawn_as(_softmax(constrained / np.float32(0.3)), logits, prefixes, rules)
     assert np.isfinite(constrained[:, rules.eos_token_id]).all() == (length >= 3)
 
 
 def test_temperature_comes_before_the_nucleus() -> None:
     # At temperature 0.5 the likeliest holds 0.36 / 0.46 = 78 % of the mass, at temperature 1 only 60 %.
     rules = DecodingRules(temperature=0.5, top_p=0.7, min_length=0, no_repeat_ngram=0)
-    scores = apply_rules(_logits_of(0.6, 0.3, 0.1), np.full((1, 1), 0), rules)
-    assert np.flatnonzero(np.isfinite(scores[0])).tolist() == [0]
+    assert drawn_set(_logits_of(0.6, 0.3, 0.1), np.full((1, 1), 0), rules) == [0]
 
 
 def test_draw_follows_the_probabilities() -> None:
     probabilities = np.array([0.5, 0.0, 0.3, 0.2, 0.0])
     with np.errstate(divide="ignore"):
         logits = np.log(probabilities).astype(np.float32)
-    tokens = draw(np.tile(logits, (20_000, 1)), np.random.default_rng(3).random(20_000))
+    rows, prefixes = np.tile(logits, (20_000, 1)), np.zeros((20_000, 1), np.int64)
+    tokens = draw_by_rules(rows, prefixes, _PLAIN, np.random.default_rng(3).random(20_000))
     assert tokens.dtype == np.int64
     counted = np.bincount(tokens, minlength=5) / len(tokens)
     assert counted[[1, 4]].tolist() == [0, 0]
     assert np.abs(counted - probabilities).max() < 0.015
 
 
-@pytest.mark.parametrize("value", [0.0, np.nextafter(1.0, 0.0)])
+@pytest.mark.parametrize("value", ENDS)
 def test_draw_never_takes_what_is_forbidden(value: float) -> None:
     logits = np.full((1, 7), -np.inf, np.float32)
     for kept in ([3], [2, 4], [0, 6], [1, 2, 5]):
         scores = logits.copy()
         scores[0, kept] = np.linspace(-30, 1, len(kept))
-        assert draw(scores, np.array([value]))[0] in kept
+        assert draw_by_rules(scores, np.zeros((1, 1), np.int64), _PLAIN, np.array([value]))[0] in kept
 
 
 def test_draw_is_determined_by_its_points() -> None:
     logits = np.random.default_rng(0).standard_normal((8, 50)).astype(np.float32)
-    first, again, other = (draw(logits, np.random.default_rng(seed).random(8)) for seed in (5, 5, 6))
+    prefixes = np.zeros((8, 1), np.int64)
+    first, again, other = (
+        draw_by_rules(logits, prefixes, _PLAIN, np.random.default_rng(seed).random(8)) for seed in (5, 5, 6)
+    )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -232,15 +226,14 @@ def test_draw_is_determined_by_its_points() -> None:
 @pytest.mark.parametrize("kind", ["plain", "ties", "forbidden"])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_row_is_drawn_as_it_is_alone(seed: int, kind: str) -> None:
-    """Bit for bit: rows of other windows stand beside it, with more tokens or fewer to choose from."""
+    """Rows of other windows stand beside it, with more tokens or fewer to choose from."""
     random = np.random.default_rng(seed)
     logits, prefixes = _logits_for(kind, random, 200), random.integers(3, 6, (8, 9))
-    points = random.random(8)
-    scores = apply_rules(logits, prefixes, _PUBLISHED)
-    for row in range(8):
-        alone = apply_rules(logits[row : row + 1], prefixes[row : row + 1], _PUBLISHED)
-        assert np.array_equal(alone[0], scores[row])
-        assert draw(alone, points[row : row + 1])[0] == draw(scores, points)[row]
+    for points in random.random((20, 8)):
+        together = draw_by_rules(logits, prefixes, _PUBLISHED, points)
+        for row in range(8):
+            one = slice(row, row + 1)
+            assert draw_by_rules(logits[one], prefixes[one], _PUBLISHED, points[one])[0] == together[row]
 
 
 @pytest.mark.parametrize("top_p", [0.5, 0.95, 1.0])
@@ -251,10 +244,12 @@ def test_drawing_by_rules_is_drawing_from_what_the_rules_leave(length: int, kind
     rules = _PUBLISHED.model_copy(update={"top_p": top_p, "max_length": 30})
     for withheld in (None, random.random(200) < 0.7, random.random((8, 200)) < 0.7, np.ones(200, bool)):
         logits, prefixes = _logits_for(kind, random, 200), random.integers(3, 6, (8, length))
-        points = random.random(8)
-        found = draw_by_rules(logits, prefixes, rules, points, withheld)
-        assert found.dtype == np.int64
-        assert np.array_equal(found, draw(apply_rules(logits, prefixes, rules, withheld), points))
+        scores = constrain(logits, prefixes, rules, withheld) / np.float32(rules.temperature)
+        left = np.zeros(scores.shape)
+        for row, tokens in enumerate(_kept(scores, top_p) if top_p < 1.0 else map(np.flatnonzero, scores > -np.inf)):
+            left[row, tokens] = _softmax(scores[row, tokens])
+        assert draw_by_rules(logits, prefixes, rules, random.random(8), withheld).dtype == np.int64
+        assert drawn_as(left, logits, prefixes, rules, withheld)
 
 
 def test_log_softmax() -> None:
@@ -290,8 +285,7 @@ def test_what_is_withheld_is_never_drawn() -> None:
     logits = _logits_of(0.6, 0.1, 0.1, 0.2)
     withheld = np.array([True, False, False, True])
     rules = DecodingRules(min_length=0, temperature=1.0, top_p=1.0)
-    scores = apply_rules(logits, np.array([[2]]), rules, withheld)
-    assert _softmax(scores)[0] == pytest.approx([0.0, 0.5, 0.5, 0.0])
+    assert drawn_as(np.array([[0.0, 0.5, 0.5, 0.0]]), logits, np.array([[2]]), rules, withheld)
     assert np.array_equal(constrain(logits, np.array([[2]]), rules, np.zeros(4, bool)), logits)
 
 

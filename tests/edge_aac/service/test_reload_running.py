@@ -6,6 +6,8 @@ import functools
 import logging
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -228,6 +230,28 @@ def test_a_model_whose_language_cannot_be_read_is_refused_before_anything_change
             running.change_to(_settings(tmp_path, captioner="candidates = 3", sources="attic"))
         assert running.session.model is before
         assert [channel.label for channel in running.session.channels] == ["hall"]
+
+
+def test_a_model_is_opened_as_at_the_start_with_blocks_that_are_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    @contextmanager
+    def heap() -> Iterator[None]:
+        order.append("opening")
+        yield
+        order.append("open")
+
+    def open_model(_settings: object) -> FakeModel:
+        order.append("model")
+        return FakeModel()
+
+    monkeypatch.setattr(reload, "opening_heap", heap)
+    monkeypatch.setattr(reload, "open_model", open_model)
+    with running_stream(_settings(tmp_path)) as running:
+        running.change_to(_settings(tmp_path, captioner="candidates = 3"))
+    assert order == ["opening", "model", "open"]
 
 
 def test_standard_output_takes_answers_as_long_as_something_is_asked(

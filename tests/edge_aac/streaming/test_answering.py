@@ -114,6 +114,15 @@ def test_an_event_that_time_starts_is_asked_about_by_its_newest_window() -> None
     assert [(one.start, one.event) for one in stream.answers] == [("0", 0)]
 
 
+def test_a_model_that_is_replaced_is_asked_nothing_any_more() -> None:
+    """An event that waited for a second window starts as it ends; the questions are those of other settings now."""
+    stream = _Stream(every_window=False, min_windows=2)
+    stream.hear(RAIN)
+    stream.publisher.use(RecordBuilder("kitchen", "mic0", MODEL), 0.8, FakeModel().embed, lambda text: (text,))
+    assert [record.state for record in stream.records if isinstance(record, Event)] == ["start", "end"]
+    assert stream.asked == 0 and not stream.answers
+
+
 def test_what_may_not_be_told_is_not_answered() -> None:
     for words in ("yes", "wet"):  # of the answer, and of the question that it answers
         stream = _Stream(every_window=True, privacy=PrivacyGate(suppressed=WordPatterns((words,))))

@@ -14,7 +14,7 @@ from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, check_all, open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.contract import CancelledError, Description, SelectiveModel, Undecoded, WindowModel
-from edge_aac.models.dual_encoder import DualEncoderManifest
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest
 from edge_aac.models.registry import open_model
 from edge_aac.models.tokens import load_tokenizer
 from quantize.bundles.dual_encoder import write_dual_encoder
@@ -142,6 +142,17 @@ def test_other_labels_at_run_time(bundle: Bundle) -> None:
     assert {each.text for each in described.ranked} == {"the sound of rain", "the sound of a dog"}
 
 
+def test_labels_are_compared_by_the_mean_of_a_user_s_templates(bundle: Bundle) -> None:
+    templates = ["the sound of {}", "{} is heard"]
+    model = open_model(bundle, ONE_THREAD, {"labels": ["rain", "a dog"], "templates": templates})
+    (found,) = _described(model, [_noise(0)])
+    assert {each.text for each in found.ranked} == {"rain", "a dog"}, "captions are made by the prompt"
+    sound = found.audio_embedding / np.linalg.norm(found.audio_embedding)
+    for each in found.ranked:
+        mean = model.embed([template.replace("{}", each.text) for template in templates]).mean(axis=0)
+        assert each.similarity == pytest.approx(float(sound @ mean / np.linalg.norm(mean)), abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("choices", "named"),
     [
@@ -149,6 +160,8 @@ def test_other_labels_at_run_time(bundle: Bundle) -> None:
         ({"labels": ["rain", "Rain."]}, "no two of them the same"),
         ({"labels": ["?"]}, "words"),
         ({"prompt": "a sound"}, "prompt"),
+        ({"templates": ["{} is heard", "a sound"]}, "templates"),
+        ({"templates": ["{}"] * 101}, "templates"),
         ({"candidates": 3}, "candidates"),
     ],
 )

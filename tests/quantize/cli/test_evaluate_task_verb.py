@@ -74,10 +74,12 @@ def nearest(model: WindowModel, path: Path, texts: Sequence[str]) -> tuple[int, 
 
 def test_labels_by_the_captioner_s_own_space(captioner: WindowModel, tmp_path: Path) -> None:
     data, output = folders.esc50_folder(tmp_path / "ESC-50"), tmp_path / "report"
-    scores, printed = measured(output, "--task", "classify", "--data", data, "--fold", 1)
+    words = ("--task", "classify", "--data", data, "--fold", 1)
+    scores, printed = measured(output, *words, "--template", "{}")
     assert scores["schema"] == "edge-aac/scores/1" and scores["task"] == "classify"
     assert scores["measured_on"] == "ESC-50, fold 1" and len(scores["tables"]["esc50.csv"]) == 64
-    assert scores["measured_by"] == "edge-aac evaluate --task classify --fold 1 --seed 0"
+    assert scores["measured_by"] == 'edge-aac evaluate --task classify --fold 1 --template "{}" --seed 0'
+    assert scores["own_wordings"] == {}
     assert "audio embeddings" in scores["compared"]["what"]
     table = scores["classification"]
     assert (table["count"], table["labels"], table["commonest_label"]["share"]) == (3, 3, 0.3333)
@@ -115,7 +117,10 @@ def test_a_template_changes_the_texts(captioner: WindowModel, tmp_path: Path) ->
 
 def test_labels_by_the_text_of_the_caption(captioner: WindowModel, tmp_path: Path) -> None:
     data, output = folders.esc50_folder(tmp_path / "ESC-50"), tmp_path / "report"
-    scores, printed = measured(output, "--task", "classify", "--data", data, "--fold", 1, "--compare", "caption")
+    scores, printed = measured(
+        output, "--task", "classify", "--data", data, "--fold", 1, "--compare", "caption",
+        "--template", "{}",
+    )  # fmt: skip
     assert "caption" in scores["compared"]["what"] and "text embedding of the caption" in printed
     for row in rows_of(output / "labels.csv"):
         texts = captioner.embed([row["caption"], "crackling fire", "dog", "rain"])
@@ -309,6 +314,8 @@ def test_a_bundle_without_a_common_space_compares_its_captions(tmp_path: Path) -
         (("--task", "caption", "--data", "x", "--compare", "audio"), UsageError, "--compare does not go with"),
         (("--task", "aqa", "--data", "x", "--format", "clotho"), UsageError, "--format does not go with --task aqa"),
         (("--task", "classify", "--data", "x", "--template", "sound"), UsageError, "does not hold {} once"),
+        (("--task", "retrieve", "--data", "x", "--sounds"), UsageError, "--sounds does not go with"),
+        (("--data", "x", "--sounds"), UsageError, "--sounds goes with --task"),
         (("--data", "x", "--split", "test"), UsageError, "--split goes with --task"),
         (("--data", "x", "--compare", "audio"), UsageError, "--compare goes with --task"),
     ],

@@ -18,7 +18,8 @@ from edge_aac.bundle.store import check_all, open_bundle
 from edge_aac.cli import main
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import ConfigError, DataError, InputMissingError, UsageError
-from edge_aac.models.dual_encoder import DualEncoder, DualEncoderManifest
+from edge_aac.models.dual_encoder import DualEncoder
+from edge_aac.models.dual_encoder_manifest import DualEncoderManifest
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.cli.distill import distill
 from quantize.data.everyday.lexicon import english

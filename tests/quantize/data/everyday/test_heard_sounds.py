@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edge_aac.errors import ConfigError, DataError, InputMissingError
-from quantize.data.everyday.heard_sounds import HEARD, hear_store, probabilities, read_heard, sound_of
-from quantize.data.everyday.lexicon import english
+from quantize.data.everyday.heard_sounds import HEARD, hear_store, probabilities, read_heard
+from quantize.data.everyday.lexicon import english, sound_of
 from quantize.data.sounds.store import SoundStore
 from tests.quantize.data.everyday.stored_tones import SOUNDS, TONES, ToneTagger, stored_tones, tone
 
