@@ -9,12 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edge_aac.audio.windows import check_hop
+from edge_aac.models.contract import WindowModel
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.records import Alert
 from edge_aac.service.companions import OpenCompanion
 from edge_aac.service.control import Control
 from edge_aac.service.discoveries import Discoveries
 from edge_aac.service.discovering import Discovering
+from edge_aac.service.listening import model_to_come, tell_listening
 from edge_aac.service.metrics_endpoint import open_metrics
 from edge_aac.service.notify import ServiceManager
 from edge_aac.service.open_alerts import FILE_NAME as OPEN_ALERTS_FILE
@@ -43,7 +45,7 @@ from edge_aac.streaming.channel import ChannelSettings
 from edge_aac.streaming.clips.saving import open_clips
 from edge_aac.streaming.clips.settings import ClipSettings
 from edge_aac.streaming.gate import EnergyGate, ScoreGate
-from edge_aac.streaming.heap import opening_heap
+from edge_aac.streaming.heap import give_back, opening_heap
 from edge_aac.streaming.hub import Delivery, Hub
 from edge_aac.streaming.load import heat_watch
 from edge_aac.streaming.load_settings import LoadSettings
@@ -97,7 +99,7 @@ def run_stream(
             chosen = settings.get(StreamSettings).wait_for_device
             # A service manager would start it again and again; nobody sits before it to read the exit code.
             wait = manager.listens or state_file is not None if chosen is None else chosen
-            running = _opened(settings, output, stop, plans, wait)
+            running = _opened(settings, output, stop, plans, wait, manager)
             session = running.session
             open_alerts = OpenAlerts(state_folder() / OPEN_ALERTS_FILE)
             at_end.callback(open_alerts.close)
@@ -108,10 +110,6 @@ def run_stream(
                     if (companion := open_companion(settings)) is not None:
                         at_end.callback(companion.close)
                         companion.start(session)
-                looked_at = [f"what is found at {plan.label}" for plan, _ in running.discoveries]
-                labels = ", ".join([*(channel.label for channel in session.channels), *looked_at])
-                if labels:  # there are none where it was stopped meanwhile
-                    log.info("listening to %s with bundle %s", labels, session.model.identity.bundle)
                 watchdog.watch(session)
                 if reload is not None or len(running.discoveries):
                     at_end.callback(Discovering(running).close)
@@ -120,6 +118,7 @@ def run_stream(
             except BaseException:
                 session.close()
                 raise
+            give_back()  # what the start alone needed
             session.run()
         except Exception as error:
             cause = error if isinstance(error, OSError) else error.__cause__
@@ -148,10 +147,12 @@ def _opened(
     stop: threading.Event,
     plans: Sequence[SourcePlan],
     wait: bool,
+    manager: ServiceManager,
 ) -> Running:
     """Everything opened and put together; see :func:`run_stream` for what it raises."""
-    with opening_heap():
-        model = open_model(settings.get(CaptionerSettings))
+    chosen = settings.get(CaptionerSettings)
+    to_come = model_to_come(chosen)
+    model: WindowModel = to_come or _opened_model(chosen)
     overrides = Overrides.load(state_folder() / OVERRIDES_FILE)
     if not takes_commands(configured_sinks(settings)):
         # Nobody could end a pause.
@@ -161,13 +162,24 @@ def _opened(
     overrides.keep_only(plans)
     overrides.save()
     control = Control(overrides)
-    sinks = sink_plans(configured_sinks(settings), output, control, asks=settings.get(CaptionerSettings).asks)
+    sinks = sink_plans(configured_sinks(settings), output, control, asks=chosen.asks)
     with ExitStack() as on_failure:
         clips = open_clips(settings.get(ClipSettings))
         if clips is not None:
             on_failure.callback(clips.close)
         hub = Hub(open_outlets(sinks, stop))
         on_failure.callback(hub.close, patient=False)
+        discoveries = Discoveries()
+        on_failure.callback(discoveries.close)
+        discoveries.put_in_place({plan.key: plan for plan in plans}, discoveries.opened(plans, wait=wait))
+        single = [plan for plan in plans if not plan.several]
+        paused = [plan.label for plan in single if overrides.listening(plan).paused]
+        opened = []
+        if single:
+            wait = wait or len(discoveries) > 0
+            opened = open_sources([plan.source for plan in single], stop, wait=wait, paused=paused)
+        for _, source in opened:
+            on_failure.callback(source.close)
         session = Session(
             model=model,
             hub=hub,
@@ -177,29 +189,31 @@ def _opened(
             heat=heat_watch(settings.get(LoadSettings)),
             clips=clips,
         )
-        discoveries = Discoveries()
-        on_failure.callback(discoveries.close)
-        discoveries.put_in_place({plan.key: plan for plan in plans}, discoveries.opened(plans, wait=wait))
         session.more_may_come = len(discoveries) > 0
-        single = [plan for plan in plans if not plan.several]
-        paused = [plan.label for plan in single if overrides.listening(plan).paused]
-        opened = []
-        if single:
-            wait = wait or len(discoveries) > 0
-            opened = open_sources([plan.source for plan in single], stop, wait=wait, paused=paused)
-        for _, source in opened:
-            on_failure.callback(source.close)
         # Of a stream that is stopped while they are opened, all are missing.
         pairs = zip(single, opened, strict=False)
         channels = {plan.key: (plan, plan.add_to(session, source)) for plan, (_, source) in pairs}
         for plan, channel in channels.values():
             listening = overrides.listening(plan)
             session.reconfigure(channel, listening.hop_samples, listening.settings, plan.same_similarity)
+        if to_come is not None:
+            for channel in session.channels:
+                on_failure.callback(channel.close)
+                channel.start()
+        looked_at = [plan.label for plan, _ in discoveries]
+        tell_listening(manager, [source for _, source in opened], looked_at, model.identity.bundle)
+        if to_come is not None:
+            session.use(_opened_model(chosen), settings.get(StreamSettings).same_similarity)
         on_failure.pop_all()
     outlets = list(zip(sinks, hub.outlets, strict=True))
     running = Running(session, settings, output, stop, channels, outlets, overrides, control, discoveries=discoveries)
     control.attach(running)
     return running
+
+
+def _opened_model(settings: CaptionerSettings) -> WindowModel:
+    with opening_heap():
+        return open_model(settings)
 
 
 def caption_files(files: Sequence[Path], settings: Settings, output: Output) -> int:

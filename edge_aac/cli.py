@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -20,10 +21,15 @@ OWN_SIGNALS = "ENDS_IN_GOOD_ORDER"
 
 INTERRUPTED = 130
 
+_GARBAGE_EVERY = 20_000
+"""Objects more than were freed, after which circles of them are looked for; Python's own number is 700."""
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one verb; errors that a user can cause become one sentence on stderr and an exit code."""
     signals.hold()
+    # A start makes tens of thousands of objects that stay: to look among them for garbage after each 700 finds none.
+    gc.set_threshold(_GARBAGE_EVERY)
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words or bool(os.environ.get("EDGE_AAC_DEBUG"))
     words = [word for word in words if word != "--debug"]

@@ -23,6 +23,9 @@ Array = npt.NDArray[np.float32]
 PATCHES, VECTORS = "patches", "vectors"
 """The stem's input and output; the encoder's input has the name of the latter."""
 
+TOGETHER = (4, 2)
+"""How many patches may share a run on a processor, descending. In runs of eight each takes as long as in fours."""
+
 _Key: TypeAlias = "tuple[Stretch | int, int]"
 """A patch: its stretch, or the number of the only window that has it; and its absolute position."""
 
@@ -40,7 +43,8 @@ class PatchStem:
     """Runs a bundle's stem over patches.
 
     On an accelerator patches share runs, as many as it takes. On a processor each has a run of its own, as many side by
-    side as there are cores for: the last bits of a vector would depend on what else is in its run.
+    side as there are cores for: the last bits of a vector might depend on what else is in its run. Where they do not,
+    which :meth:`try_together` finds out, two and four share a run: that takes half as long.
 
     Args:
         engine: the stem graph: patches (P, frames, 128) → vectors (P, D).
@@ -52,6 +56,38 @@ class PatchStem:
         self._largest = largest_rows(engine, PATCHES)
         at_once = engine.runs_at_once if isinstance(engine, CoreEngine) else 1
         self._cores = side_by_side(at_once)
+        self._together: tuple[int, ...] = ()
+        """Sizes of runs, descending, in which each patch has the vector that it has alone, bit for bit."""
+
+    @property
+    def together(self) -> tuple[int, ...]:
+        """The numbers of patches that share a run on a processor, descending; none where each has its own."""
+        return self._together
+
+    def try_together(self, patches: Sequence[Array]) -> None:
+        """See on this processor whether patches may share runs.
+
+        What a graph computes of one patch beside others is settled by the number of patches, not by what is in them:
+        vectors that are the same in every bit, for each place in a run, beside other patches and beside one that is no
+        number, are those of any sound.
+
+        Args:
+            patches: that differ, (frames, 128) each, as many as the largest run is to hold.
+        """
+        if not self._alone:
+            return
+        alone = [self._run([patch]) for patch in patches]
+        found: list[int] = []
+        for size in TOGETHER:
+            if size > len(patches):
+                continue
+            whole = [patches[start : start + size] for start in range(0, len(patches) - size + 1, size)]
+            beside = self._run([np.full_like(patches[0], np.nan), *patches[1:size]])
+            shared = np.concatenate([self._run(part) for part in whole])
+            same = np.array_equal(shared, np.concatenate(alone[: len(shared)]))
+            if same and np.array_equal(beside[1:], np.concatenate(alone[1:size])):
+                found.append(size)
+        self._together = tuple(found)
 
     def run(self, patches: Sequence[Array], cancelled: Callable[[], bool] = not_cancelled) -> list[Array]:
         """Vectors (D,) of patches (frames, 128), in order.
@@ -63,15 +99,27 @@ class PatchStem:
         Raises:
             CancelledError: ``cancelled`` returned True.
         """
-        at_once = 1 if self._alone else self._largest or max(1, len(patches))
-        parts = [patches[start : start + at_once] for start in range(0, len(patches), at_once)]
 
         def run(part: Sequence[Array]) -> Array:
             if cancelled():
                 raise CancelledError
-            return self._engine.run({PATCHES: np.stack(part)})[VECTORS]
+            return self._run(part)
 
-        return [vector for vectors in self._cores.map(run, parts) for vector in vectors]
+        return [vector for vectors in self._cores.map(run, list(self._parts(patches))) for vector in vectors]
+
+    def _parts(self, patches: Sequence[Array]) -> Iterator[Sequence[Array]]:
+        """Patches run by run."""
+        start = 0
+        while start < len(patches):
+            left = len(patches) - start
+            size = self._largest or left
+            if self._alone:
+                size = next((size for size in self._together if size <= left), 1)
+            yield patches[start : start + size]
+            start += size
+
+    def _run(self, part: Sequence[Array]) -> Array:
+        return self._engine.run({PATCHES: np.stack(part)})[VECTORS]
 
 
 class PatchVectors:

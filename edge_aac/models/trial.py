@@ -6,6 +6,7 @@ exported for one row: they show when a graph runs. The trial also warms the engi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -26,8 +27,10 @@ from edge_aac.models.contract import not_cancelled
 from edge_aac.models.decoding import CandidateDecoder
 from edge_aac.models.encoding import Encoded, WindowEncoder
 from edge_aac.models.graph_contracts import FRAMES, MEL_BINS
-from edge_aac.models.patches import VECTORS, PatchStem, patches_of
+from edge_aac.models.patches import TOGETHER, VECTORS, PatchStem, patches_of
 from edge_aac.models.tokens import max_token_id, to_arrays, to_text
+
+_log = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float32]
 Result = TypeVar("Result")
@@ -78,14 +81,18 @@ class Trial:
         return encoded
 
     def hear_patch(self, stem: PatchStem, rule: PatchRule) -> None:
-        """Run the stem over the trial window's first patch.
+        """Run the stem over the trial window's first patch, and see whether patches may share runs.
 
         Raises:
             DataError: the stem cannot, or gives no numbers.
         """
-        patch = patches_of(trial_window().fbank, rule)[:1]
-        found = self._run(STEM, "a patch", lambda: np.stack(stem.run(list(patch))))
+        patches = list(patches_of(trial_window().fbank, rule)[: max(TOGETHER)])
+        found = self._run(STEM, "a patch", lambda: np.stack(stem.run(patches[:1])))
         self._check(STEM, VECTORS, found, (1, found.shape[-1]))
+        try:
+            stem.try_together(patches)
+        except (DataError, ValueError) as error:  # a graph that was exported for one patch
+            _log.debug("patches have runs of their own: %s", error)
 
     def embed_window(self, embed: Callable[[Window], Array], size: int) -> None:
         """Embed the trial window; of :meth:`encode` the part for an encoder that embeds windows and no more.

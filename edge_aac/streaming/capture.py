@@ -192,8 +192,9 @@ class Capture:
         self._changed.set()
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the thread; where it was started before, nothing is done."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def close(self) -> None:
         """Close the source, which ends a read that waits."""

@@ -163,7 +163,7 @@ class Channel:
         return (self._slicer.window_samples + 2 * self._slicer.hop_samples) / SAMPLE_RATE
 
     def start(self) -> None:
-        """Start capturing."""
+        """Start capturing, unless that was done: sound waits in the ring until it is collected."""
         self._capture.start()
 
     def collect(self, ahead: int = 1) -> None:
