@@ -18,8 +18,9 @@ from edge_aac.audio.features import filter_bank
 from edge_aac.audio.sources.demo import synthesise_demo
 from edge_aac.audio.windows import WINDOW_SAMPLES
 from edge_aac.models.tokens import to_arrays
-from quantize.bundles.bundle_writer import common_entries, export_graph, staged_bundle, write_manifest
+from quantize.bundles.bundle_writer import common_entries, export_graph, write_manifest
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
+from quantize.bundles.staging import staged_bundle
 from quantize.files import CARD
 from quantize.models.checkpoint import load_captioner_weights
 from quantize.models.config import CaptionerConfig

@@ -15,10 +15,11 @@ from edge_aac.bundle.manifest import SCHEMA, Graph
 from edge_aac.errors import DataError
 from edge_aac.models.dual_encoder_manifest import DUAL_ENCODER
 from edge_aac.models.graph_contracts import LOG_MEL
-from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
+from quantize.bundles.bundle_writer import export_graph, write_manifest
 from quantize.bundles.card import graph_rows
 from quantize.bundles.convert import Provenance, provenance_beside
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
+from quantize.bundles.staging import staged_bundle
 from quantize.device.check_clips import Tokens, check_clips, check_tokens, one_by_one
 from quantize.device.cpu.embedders import Inputs, embedder_int8
 from quantize.files import CARD

@@ -10,7 +10,8 @@ from edge_aac.bundle.manifest import SCHEMA, Graph, Seq2SeqManifest
 from edge_aac.bundle.store import Bundle, check_all, read_bundle
 from edge_aac.errors import DataError
 from edge_aac.models.dual_encoder_manifest import DUAL_ENCODER, DualEncoderManifest
-from quantize.bundles.bundle_writer import staged_bundle, write_manifest
+from quantize.bundles.bundle_writer import write_manifest
+from quantize.bundles.staging import staged_bundle
 from quantize.files import ATTRIBUTIONS
 
 

@@ -25,10 +25,11 @@ from edge_aac.models.dual_encoder import DualEncoder
 from edge_aac.models.dual_encoder_manifest import DUAL_ENCODER
 from edge_aac.models.tokens import to_arrays
 from edge_aac.timebase import SAMPLE_RATE
-from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
+from quantize.bundles.bundle_writer import export_graph, write_manifest
 from quantize.bundles.card import graph_rows, write_attributions
 from quantize.bundles.check_sound import check_sound
 from quantize.bundles.convert import Provenance
+from quantize.bundles.staging import staged_bundle
 from quantize.bundles.training_data import attributions_of
 from quantize.files import ATTRIBUTIONS, CARD
 from quantize.models.dual_student import DualStudent, PatchVectorGraph

@@ -18,10 +18,11 @@ from edge_aac.bundle.manifest import GraphRole
 from edge_aac.bundle.patches import STEM, PatchRule
 from edge_aac.errors import ConfigError
 from edge_aac.models.tokens import to_arrays
-from quantize.bundles.bundle_writer import common_entries, export_graph, staged_bundle, write_manifest
+from quantize.bundles.bundle_writer import common_entries, export_graph, write_manifest
 from quantize.bundles.card import write_attributions, write_card
 from quantize.bundles.naming_rules import familiarity_of, naming_entries, sureness_of
 from quantize.bundles.onnx_writer import to_halves
+from quantize.bundles.staging import staged_bundle
 from quantize.bundles.training_data import TrainingData, left_out, outliers_of, training_data_of
 from quantize.data.tokenizer import EOS_ID, PAD_ID
 from quantize.files import ATTRIBUTIONS, CARD

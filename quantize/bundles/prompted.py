@@ -22,10 +22,11 @@ from edge_aac.errors import DataError
 from edge_aac.models.prompted import Prompted
 from edge_aac.models.prompted_manifest import CAPTION, PROMPT_ENCODER, PROMPTED, QUESTION
 from edge_aac.timebase import SAMPLE_RATE
-from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
+from quantize.bundles.bundle_writer import export_graph, write_manifest
 from quantize.bundles.convert import Provenance, provenance_beside, write_card
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
 from quantize.bundles.prompted_int8 import add_int8
+from quantize.bundles.staging import staged_bundle
 from quantize.bundles.verify import MAX_ABS_DIFFERENCE
 from quantize.device.check_clips import at_rate, first_clip, scene_clips
 from quantize.files import CARD

@@ -21,10 +21,11 @@ from edge_aac.errors import DataError
 from edge_aac.models.prompted import Prompted
 from edge_aac.models.prompted_manifest import CAPTION, PROMPT_ENCODER, PROMPTED, QUESTION, SearchRules
 from edge_aac.timebase import SAMPLE_RATE
-from quantize.bundles.bundle_writer import export_graph, staged_bundle, write_manifest
+from quantize.bundles.bundle_writer import export_graph, write_manifest
 from quantize.bundles.card import graph_rows, write_attributions
 from quantize.bundles.check_sound import check_sound
 from quantize.bundles.onnx_writer import to_halves
+from quantize.bundles.staging import staged_bundle
 from quantize.bundles.training_data import training_data_of
 from quantize.data.everyday.questions import EVENTS, PRESENCE, SOUNDS, WHICH
 from quantize.data.tokenizer import EOS_ID, PAD_ID

@@ -197,7 +197,7 @@ def _prepare(threads: int | None, output: Path | None) -> None:
     """Set the number of threads, and refuse a place for the bundle that holds something else."""
     import torch
 
-    from quantize.bundles.bundle_writer import check_output
+    from quantize.bundles.staging import check_output
 
     if threads:
         torch.set_num_threads(threads)

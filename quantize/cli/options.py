@@ -78,9 +78,11 @@ OutputOption = Annotated[Path, typer.Option("--output", help="Folder of the bund
 
 def sentence_embedder_of(folder: Path | None) -> Any:
     """The embedder of ``--sentence-embedder``."""
+    if folder is None:
+        return None
     from quantize.models.sentence_embedder import load_sentence_embedder
 
-    return load_sentence_embedder(folder) if folder else None
+    return load_sentence_embedder(folder)
 
 
 def cache_folder() -> Path:

@@ -50,18 +50,20 @@ def train_verb(
     """Train a captioner from a recipe, and export it."""
     import torch
 
-    from quantize.bundles.bundle_writer import check_output
-    from quantize.training.distributed import World
-    from quantize.training.progress import TerminalProgress
-    from quantize.training.sources import open_example_source
-    from quantize.training.stored import StoredExamples
-    from quantize.training.train import Run
+    from quantize.bundles.staging import check_output
 
     if output:
         check_output(output)  # before the hours of training, not after them
     if threads:
         torch.set_num_threads(threads)
     chosen = recipe_of(recipe, epochs, seed, folds, absent, precision)
+    # What these import takes seconds, and a mistake in the recipe is told before.
+    from quantize.training.distributed import World
+    from quantize.training.progress import TerminalProgress
+    from quantize.training.sources import open_example_source
+    from quantize.training.stored import StoredExamples
+    from quantize.training.train import Run
+
     embedder = sentence_embedder_of(sentence_embedder)
     with World.from_environment() as world, TerminalProgress(quiet=not world.first) as progress:
         progress.print_line(f"reading the recordings in {data}")

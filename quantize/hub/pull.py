@@ -71,12 +71,12 @@ def pull(
     needs = [Need(hub.cache, sum(missing_bytes(hub, listing) for listing in listings.values()), "--cache")]
     finish: Finish = _loads
     if becomes_bundle:
-        # The build-time side is imported now: what is not installed should show before gigabytes are fetched.
-        from quantize.bundles.bundle_writer import check_output
+        from quantize.bundles.staging import check_output
 
         bundle = output or user_bundles_folder() / name
         check_output(bundle)
         needs.append(Need(bundle, sum(listing.size for listing in listings.values()), "--output"))
+        # The build-time side is imported now: what is not installed should show before gigabytes are fetched.
         finish = _CONVERTERS[source.kind](name, bundle)
     check_room(needs)
     fetched = {role: fetch(hub, listing, log) for role, listing in listings.items()}

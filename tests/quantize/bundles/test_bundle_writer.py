@@ -16,7 +16,7 @@ pytest.importorskip("torch", reason="the build-time side needs torch: pip instal
 
 from edge_aac.bundle.store import open_bundle  # noqa: E402
 from edge_aac.errors import DeviceError  # noqa: E402
-from quantize.bundles.bundle_writer import staged_bundle  # noqa: E402
+from quantize.bundles.staging import staged_bundle  # noqa: E402
 from tests.edge_aac.bundle.bundle_folder import manifest_table, write_bundle  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from quantize.bundles.bundle_writer import staged_bundle
+from quantize.bundles.staging import staged_bundle
 
 output, point = Path(sys.argv[1]), sys.argv[2]
 with staged_bundle(output) as folder:

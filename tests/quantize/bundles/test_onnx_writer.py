@@ -17,9 +17,9 @@ from edge_aac.bundle.manifest import Manifest
 from edge_aac.bundle.store import Bundle, check_all, open_bundle
 from edge_aac.errors import DataError, InputMissingError
 from quantize.bundles import onnx_writer
-from quantize.bundles.bundle_writer import check_output
 from quantize.bundles.convert import Provenance, convert_published
 from quantize.bundles.onnx_writer import OPSET, write_onnx
+from quantize.bundles.staging import check_output
 from quantize.bundles.verify import max_abs_difference, parent_outputs
 from quantize.graphs.onnx_file import ALIGNMENT
 from quantize.models.captioner import Captioner
