@@ -8,6 +8,7 @@ import pytest
 from edge_aac.bundle.manifest import DecodingMethod, DecodingRules
 from edge_aac.errors import DataError
 from edge_aac.models.decoding import CandidateDecoder
+from edge_aac.models.whole_words import Held
 from tests.edge_aac.fake_engines import FakeDecoderEngine, prefix_logits
 
 _VOCABULARY = 12
@@ -22,14 +23,14 @@ def test_a_window_in_a_batch_is_the_window_alone(seed: int, method: DecodingMeth
     logits = prefix_logits(_VOCABULARY, seed, end_bias=1.5)
     withheld = np.zeros(_VOCABULARY, bool)
     withheld[5:8] = True
-    masks = [None, withheld, None, None, withheld]
+    masks: list[Held] = [None, withheld, None, None, withheld]
     together = CandidateDecoder(engine := FakeDecoderEngine(logits, windows=5)).decode(
-        engine.memory, rules, [np.random.default_rng([seed, number]) for number in range(5)], withheld=masks
+        engine.memory, rules, [np.random.default_rng([seed, number]) for number in range(5)], held=masks
     )
     assert engine.batches == 1
     for number, found in enumerate(together):
         alone = CandidateDecoder(engine := FakeDecoderEngine(logits)).decode(
-            engine.memory, rules, [np.random.default_rng([seed, number])], withheld=[masks[number]]
+            engine.memory, rules, [np.random.default_rng([seed, number])], held=[masks[number]]
         )
         assert [found] == alone
     if method == "nucleus":
