@@ -61,7 +61,8 @@ def test_it_is_kept_where_it_is_the_fastest(
     options: BuildOptions, folder: Path, monkeypatch: pytest.MonkeyPatch, beside: float, first: str
 ) -> None:
     _times(monkeypatch, 0.7, 0.9, beside)
-    in_blocks, in_int8 = _report(options).forms
+    report = _report(options)
+    in_blocks, in_int8 = report.forms
     assert in_blocks.agreement and in_blocks.agreement.captions_equal >= 0.95
     kept, left = (in_blocks, in_int8) if first == BLOCKS else (in_int8, in_blocks)
     assert kept.outcome.endswith("faithful and faster") and (kept.written, left.written) == (True, False)
@@ -74,7 +75,7 @@ def test_it_is_kept_where_it_is_the_fastest(
         "ratio": beside,
         "pairs": 9,
     }
-    assert precisions(folder)["decoder"] == [first, FP32]
+    assert precisions(folder)["decoder"] == [first, FP32] == report.to_table()["order"]["decoder"]
     assert [path.name for path in folder.glob("decoder.int8*")] == [kept.graph.file]
 
 
