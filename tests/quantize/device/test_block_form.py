@@ -133,7 +133,7 @@ def test_smaller_blocks_where_larger_are_not_faithful(
     _times(monkeypatch, 0.5, 0.6, 0.9, 1.4)
     assert [form.written for form in _report(options).forms] == [False, True, False]
     form = open_bundle(str(folder)).manifest.graphs["decoder"][0]
-    assert form.in_blocks and form.built_with["block"] == "32"
+    assert form.precision == "int8_blocks" and form.built_with["block"] == "32"
 
 
 def test_where_none_is_faithful_the_build_has_failed(
