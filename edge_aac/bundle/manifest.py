@@ -19,8 +19,6 @@ from edge_aac.errors import DataError, first_complaint
 SCHEMA = "edge-aac/bundle/1"
 MANIFEST = "manifest.json"
 WINDOW_S = 10.0
-INT8_BLOCKS = "int8_blocks"
-"""Precision of a graph for ONNX Runtime whose products read their weights in 8 bits, each block with a scale."""
 GraphRole: TypeAlias = str
 """What a graph does in its model; each kind of model has names of its own."""
 SHORTEST_CAPTION = 3  # tokens: a start, a word, an end
@@ -73,12 +71,6 @@ class Graph(BundleFile):
     def in_int8(self) -> bool:
         """Whether some of its arithmetic is in INT8 with one range a tensor, as far as the manifest says."""
         return "int8" in self.precision.split("+")
-
-    @property
-    def in_blocks(self) -> bool:
-        """Whether its weights are in 8-bit blocks: ranges of activations are found row by row, so that rows that share
-        a run change nothing of one another."""
-        return self.precision == INT8_BLOCKS
 
 
 class DecodingRules(Section):

@@ -10,7 +10,7 @@ from edge_aac.bundle.manifest import Graph, GraphRole
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import ONNX_RUNTIME, TENSORRT, Backend, EngineOptions, GraphLoadError, LoadedEngine
 from edge_aac.engines.form_check import check_form
-from edge_aac.engines.processor import unfit
+from edge_aac.engines.processor import in_8_bit_blocks, unfit
 from edge_aac.errors import DataError, DeviceError
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def _open_graph(bundle: Bundle, graphs: Sequence[Graph], threads: int) -> tuple[
                 engine = OnnxRuntimeEngine(path, threads, bundle.size(graph))
             except GraphLoadError as error:
                 # The file is what it should be: it is this ONNX Runtime that lacks the operator, or its 8 bits.
-                if not graph.in_blocks:
+                if not in_8_bit_blocks(graph):
                     raise
                 why = f"has weights in 8-bit blocks, which cannot be run here ({error.why})"
             else:

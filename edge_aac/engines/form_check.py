@@ -6,6 +6,7 @@ from edge_aac.bundle.manifest import MANIFEST, Graph, GraphRole
 from edge_aac.bundle.onnx_file import FLOAT16, read_contents
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import ONNX_RUNTIME, GraphDescription
+from edge_aac.engines.processor import in_8_bit_blocks
 from edge_aac.errors import DataError
 
 _IN_BLOCKS = "MatMulNBits"
@@ -70,7 +71,7 @@ def _check_precision(bundle: Bundle, role: GraphRole, graph: Graph) -> None:
         raise _contradiction(bundle, role, graph, stated, f"computes with integers ({integers[0]})")
     if graph.in_int8 and not integers:
         raise _contradiction(bundle, role, graph, stated, "computes with no integers")
-    if graph.in_blocks and _IN_BLOCKS not in contents.operators:
+    if in_8_bit_blocks(graph) and _IN_BLOCKS not in contents.operators:
         raise _contradiction(bundle, role, graph, stated, "holds no weights in blocks")
     if "fp16" in graph.precision.split("+") and FLOAT16 not in contents.tensor_types:
         raise _contradiction(bundle, role, graph, stated, "holds no FP16 numbers")

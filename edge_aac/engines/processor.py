@@ -10,6 +10,9 @@ from edge_aac.bundle.manifest import Graph
 LARGEST_WEIGHT, LARGEST_REDUCED_WEIGHT = 127, 63
 """Magnitudes of int8 weights; the smaller one is for processors that :func:`saturates` tells of."""
 
+INT8_BLOCKS = "int8_blocks"
+"""Precision of a graph for ONNX Runtime whose products read their weights in 8 bits, each block with a scale."""
+
 _CPU_FLAGS = Path("/proc/cpuinfo")
 
 
@@ -37,6 +40,12 @@ def kind_here() -> dict[str, str]:
     return {"machine": platform.machine()}
 
 
+def in_8_bit_blocks(graph: Graph) -> bool:
+    """Whether a graph's weights are in 8-bit blocks. Ranges of activations are found row by row, so that rows that
+    share a run change nothing of one another: :attr:`edge_aac.bundle.manifest.Graph.in_int8` is of the others."""
+    return graph.precision == INT8_BLOCKS
+
+
 def unfit(graph: Graph) -> str | None:
     """Why a graph for ONNX Runtime, whose INT8 was proven on another processor, is not to be trusted on this one.
 
@@ -46,11 +55,11 @@ def unfit(graph: Graph) -> str | None:
     built = graph.built_with
     if not graph.parent_sha256:
         return None
-    if "machine" not in built or ("largest_weight" not in built and not graph.in_blocks):
+    if "machine" not in built or ("largest_weight" not in built and not in_8_bit_blocks(graph)):
         return "does not say which processors it computes rightly on"
     if built["machine"] != platform.machine():
         return f"was built for processors of kind {built['machine']}, here is {platform.machine()}"
-    if graph.in_blocks:
+    if in_8_bit_blocks(graph):
         return None
     if built["largest_weight"] != str(LARGEST_REDUCED_WEIGHT) and saturates():
         return "was built for processors with VNNI, without which, as here, its INT8 sums saturate"

@@ -24,4 +24,4 @@ def test_forms_of_the_default_bundle(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert found["ratio"]["fp32"] == 1.0 and found["largest_difference_of_logits"]["fp32"] == 0.0
     assert found["greedy_captions_equal"]["fp32"] == 1.0
     assert 0.0 < found["largest_difference_of_logits"]["32, 4"] < found["largest_difference_of_logits"]["int8"]
-    assert found["megabytes"]["64, 4"] < found["megabytes"]["32, 4"]
+    assert found["megabytes"]["64, 4"] > found["megabytes"]["32, 4"], "sums of 160 are filled up to 192"

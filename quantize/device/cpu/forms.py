@@ -13,10 +13,10 @@ import onnxruntime
 
 from edge_aac import __version__
 from edge_aac.bundle.hashes import file_sha256
-from edge_aac.bundle.manifest import INT8_BLOCKS, BundleFile, Graph, GraphRole
+from edge_aac.bundle.manifest import BundleFile, Graph, GraphRole
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import Backend, Engine, EngineOptions
-from edge_aac.engines.processor import built_here, kind_here
+from edge_aac.engines.processor import INT8_BLOCKS, built_here, in_8_bit_blocks, kind_here
 from edge_aac.errors import DataError
 from quantize.device.checked_kind import CheckedKind, Sound
 from quantize.device.cpu.optimum_form import TEXT_TOWERS, optimum_int8, optimum_version
@@ -191,7 +191,7 @@ def _faster(check: Check, one: FormReport | None, other: FormReport | None) -> F
 
 
 def _named(graph: Graph) -> str:
-    if graph.in_blocks:
+    if in_8_bit_blocks(graph):
         return "the one in blocks"
     return "the one by optimum" if "optimum_onnx" in graph.built_with else "our int8"
 

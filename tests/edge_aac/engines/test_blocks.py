@@ -68,7 +68,7 @@ def _loaded(bundle: Bundle) -> tuple[LoadedEngine, Graph]:
 def test_it_runs_and_gives_its_parents_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bundle = _bundle(tmp_path, 8)
     engine, graph = _loaded(bundle)
-    assert graph.precision == "int8_blocks" and graph.in_blocks and not graph.in_int8
+    assert graph.precision == processor.INT8_BLOCKS and not graph.in_int8
     assert not caplog.records
     ids = np.array([[4, 5, 6]])
     given = {"token_ids": ids, "attention_mask": np.ones_like(ids)}
@@ -116,7 +116,7 @@ def test_one_of_another_kind_of_processor_is_left_aside(tmp_path: Path, caplog: 
 
 def test_without_vnni_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "saturates", lambda: True)
-    assert _loaded(_bundle(tmp_path, 8))[1].in_blocks
+    assert _loaded(_bundle(tmp_path, 8))[1].precision == "int8_blocks"
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ def test_it_is_kept_where_it_is_the_fastest(
     options: BuildOptions, folder: Path, monkeypatch: pytest.MonkeyPatch, beside: float, first: str
 ) -> None:
     _times(monkeypatch, 0.7, 0.9, beside)
-    in_blocks, in_int8 = _report(options).forms
+    report = _report(options)
+    in_blocks, in_int8 = report.forms
     assert in_blocks.agreement and in_blocks.agreement.captions_equal >= 0.95
     kept, left = (in_blocks, in_int8) if first == BLOCKS else (in_int8, in_blocks)
     assert kept.outcome.endswith("faithful and faster") and (kept.written, left.written) == (True, False)
@@ -74,7 +75,7 @@ def test_it_is_kept_where_it_is_the_fastest(
         "ratio": beside,
         "pairs": 9,
     }
-    assert precisions(folder)["decoder"] == [first, FP32]
+    assert precisions(folder)["decoder"] == [first, FP32] == report.to_table()["order"]["decoder"]
     assert [path.name for path in folder.glob("decoder.int8*")] == [kept.graph.file]
 
 
@@ -132,7 +133,7 @@ def test_smaller_blocks_where_larger_are_not_faithful(
     _times(monkeypatch, 0.5, 0.6, 0.9, 1.4)
     assert [form.written for form in _report(options).forms] == [False, True, False]
     form = open_bundle(str(folder)).manifest.graphs["decoder"][0]
-    assert form.in_blocks and form.built_with["block"] == "32"
+    assert form.precision == "int8_blocks" and form.built_with["block"] == "32"
 
 
 def test_where_none_is_faithful_the_build_has_failed(

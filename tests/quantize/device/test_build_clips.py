@@ -154,7 +154,8 @@ def test_weights_in_blocks_of_a_pengi(pengi: Path, only_blocks: None) -> None:
     report, _ = built(BuildOptions(str(pengi), backend="onnxruntime", threads=1))
     assert report.failure == "" and {form.graph.precision for form in report.forms} == {"int8_blocks"}
     written = {form.role for form in report.forms if form.written}
-    assert "decoder" in written and all(precisions(pengi)[role][0] == "onnxruntime int8_blocks" for role in written)
+    assert {"encoder", "decoder"} <= {form.role for form in report.forms}
+    assert written and all(precisions(pengi)[role][0] == "onnxruntime int8_blocks" for role in written)
     bundle = open_bundle(str(pengi))
     check_all(bundle)
     encoder = OnnxFile(bundle.path(bundle.manifest.graphs["encoder"][0]))
