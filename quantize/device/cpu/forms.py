@@ -52,6 +52,8 @@ class Check:
         samples: inputs of single graphs.
         threads: CPU threads of a graph; 0 = as many as pay.
         log: function that is called with a line for each step.
+        anywhere: whether forms are for other machines than this one: those that are faithful stay, however long they
+            take here.
     """
 
     store: BuildStore
@@ -62,6 +64,11 @@ class Check:
     samples: RunSamples
     threads: int
     log: Log
+    anywhere: bool = False
+
+    def pays(self, taken: Timing) -> bool:
+        """Whether a form that takes so long is worth other numbers."""
+        return self.anywhere or taken.ratio <= FASTER
 
     def engine(self, role: GraphRole, *forms: Graph) -> Engine:
         """The first of these forms that runs here."""
@@ -140,10 +147,11 @@ def make_cpu_forms(
 
 
 def _fastest_together(check: Check, forms: Sequence[FormReport], report: BuildReport) -> Sequence[FormReport]:
-    """Of forms that each passed the gate by itself, those that save the most time and pass it together."""
+    """Of forms that each passed the gate by itself, those that save the most time and pass it together; where time does
+    not count, as many as pass it."""
     subsets = [some for count in range(len(forms), 0, -1) for some in combinations(forms, count)]
     refused = ""
-    for some in sorted(subsets, key=lambda some: -sum(_saved_ms(form) for form in some)):
+    for some in sorted(subsets, key=lambda some: (check.anywhere and -len(some), -sum(map(_saved_ms, some)))):
         report.together[CPU] = agreement(check.reference, check.outputs({form.role: [form.graph] for form in some}))
         if not (complaints := report.together[CPU].complaints()):
             for form in forms:
@@ -197,10 +205,10 @@ def by_optimum(check: Check, role: GraphRole, report: BuildReport) -> FormReport
     if complaints := agreed.complaints():
         form.fault = ", ".join(complaints)
         form.outcome = f"by optimum, unfaithful: {form.fault}"
-    elif taken.ratio > FASTER:
+    elif not check.pays(taken):
         form.outcome = f"by optimum, not faster here ({taken.ratio:.2f} of fp32's time)"
     else:
-        form.outcome = "by optimum, faithful and faster"
+        form.outcome = f"by optimum, {_praise(taken)}"
         return form
     check.store.discard(form.graph)
     return None
@@ -217,12 +225,12 @@ def _faithful_form(
         form = _quantised(check, role, way)
         report.forms.append(form)
         agreed, taken = check.measure(form)
-        if taken.ratio > FASTER:
+        if not check.pays(taken):
             form.outcome = f"not faster here ({taken.ratio:.2f} of fp32's time): {otherwise}"
             return None
         complaints = agreed.complaints()
         if not complaints:
-            form.outcome = "faithful and faster"
+            form.outcome = _praise(taken)
             return form
         form.fault = f"{', '.join(complaints)}; {_where(check, role, form.graph)}"
         check.store.discard(form.graph)
@@ -231,6 +239,10 @@ def _faithful_form(
             f": {otherwise}" if last else f"; made again with {ways[number + 1][1]} in fp32"
         )
     return None
+
+
+def _praise(taken: Timing) -> str:
+    return "faithful and faster" if taken.ratio <= FASTER else f"faithful, {taken.ratio:.2f} of fp32's time here"
 
 
 def _has_products(check: Check, role: GraphRole, known: GraphCalibration | None) -> bool:
