@@ -11,17 +11,16 @@ import torch
 
 from edge_aac.audio.log_mel import LogMel
 from edge_aac.bundle.hashes import file_sha256
-from edge_aac.bundle.manifest import SCHEMA, Graph
+from edge_aac.bundle.manifest import SCHEMA
 from edge_aac.errors import DataError
 from edge_aac.models.dual_encoder_manifest import DUAL_ENCODER
-from edge_aac.models.graph_contracts import LOG_MEL
 from quantize.bundles.bundle_writer import export_graph, write_manifest
 from quantize.bundles.card import graph_rows
 from quantize.bundles.convert import Provenance, provenance_beside
+from quantize.bundles.int8_forms import add_int8
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
 from quantize.bundles.staging import staged_bundle
-from quantize.device.check_clips import Tokens, check_clips, check_tokens, one_by_one
-from quantize.device.cpu.embedders import Inputs, embedder_int8
+from quantize.device.check_clips import Tokens, check_clips, check_tokens
 from quantize.files import CARD
 from quantize.models.clap.contract import SoundTextModel
 from quantize.models.clap.graphs import audio_spec, bundle_facts, text_module
@@ -72,7 +71,7 @@ def convert_clap(path: Path, output: Path, provenance: Provenance, log: Log, int
     clip, facts = model.clip_length, bundle_facts(model)
     clips = torch.from_numpy(check_clips(clip.samples))
     mel = LogMel(facts.fft, facts.hop, facts.filters)
-    log_mel = _checked_log_mel(model, mel, clips, log)
+    _check_log_mel(model, mel, clips, log)
     tokens = check_tokens(facts.tokenizer, facts.suffix, facts.max_tokens)
     del model
     release_memory()
@@ -81,19 +80,6 @@ def convert_clap(path: Path, output: Path, provenance: Provenance, log: Log, int
             "encoder": [export_graph("encoder", partial(_encoder, path, clips), folder, log)],
             "text_embedder": [export_graph("text_embedder", partial(_text_embedder, path, tokens), folder, log)],
         }
-        if int8:
-            checks: dict[str, list[Inputs]] = {
-                "encoder": [{LOG_MEL: one[np.newaxis]} for one in log_mel],
-                "text_embedder": one_by_one(*tokens),
-            }
-            for role, forms in graphs.items():
-                parent = Graph.model_validate(forms[0])
-                made = embedder_int8(parent, folder / parent.file, folder / f"{role}.int8.onnx", checks[role])
-                log(f"{role}, INT8: {made.sentence()}" + (f": {made.fault}, so it is left out" if made.fault else ""))
-                if made.fault:
-                    made.remove()
-                else:
-                    forms.insert(0, made.graph.model_dump(mode="json"))
         np.save(folder / FILTERS, facts.filters, allow_pickle=False)
         facts.tokenizer.save(str(folder / TOKENIZER))
         manifest = {
@@ -128,7 +114,7 @@ def convert_clap(path: Path, output: Path, provenance: Provenance, log: Log, int
             "quality": {},
         }
         write_manifest(folder, manifest)
-        _write_card(folder / CARD, provenance, manifest)
+        _write_card(folder / CARD, provenance, add_int8(folder, log) if int8 else manifest)
     return output
 
 
@@ -140,11 +126,11 @@ def _text_embedder(path: Path, tokens: tuple[Tokens, Tokens]) -> GraphSpec:
     return text_embedder_spec(text_module(load_any_clap(path)), *map(torch.from_numpy, tokens))
 
 
-def _checked_log_mel(model: SoundTextModel, mel: LogMel, clips: torch.Tensor, log: Log) -> np.ndarray[Any, Any]:
-    """Log-mel (B, T, M) as the runtime computes it.
+def _check_log_mel(model: SoundTextModel, mel: LogMel, clips: torch.Tensor, log: Log) -> None:
+    """Refuse weights whose log-mel is another than the runtime computes.
 
     Raises:
-        DataError: torch's is another.
+        DataError: it is.
     """
     ours = np.stack([mel.of(clip) for clip in clips.numpy()])
     theirs = model.log_mel(clips)[:, 0].numpy()
@@ -155,7 +141,6 @@ def _checked_log_mel(model: SoundTextModel, mel: LogMel, clips: torch.Tensor, lo
             f"the weights' log-mel differs by {difference:.2e} dB from that of a Hann window and their filters, more "
             f"than {MAX_LOG_MEL_DIFFERENCE_DB:g}: their Fourier transform is another; nothing was written"
         )
-    return ours
 
 
 def _listed(path: Path) -> dict[str, str]:

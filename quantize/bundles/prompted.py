@@ -24,11 +24,11 @@ from edge_aac.models.prompted_manifest import CAPTION, PROMPT_ENCODER, PROMPTED,
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.bundles.bundle_writer import export_graph, write_manifest
 from quantize.bundles.convert import Provenance, provenance_beside, write_card
+from quantize.bundles.int8_forms import add_int8
 from quantize.bundles.onnx_writer import keep_no_freed_tensors, release_memory
-from quantize.bundles.prompted_int8 import add_int8
 from quantize.bundles.staging import staged_bundle
 from quantize.bundles.verify import MAX_ABS_DIFFERENCE
-from quantize.device.check_clips import at_rate, first_clip, scene_clips
+from quantize.device.check_clips import at_rate, first_clip
 from quantize.files import CARD
 from quantize.models.audio_language.beam_search import SearchRules
 from quantize.models.audio_language.clips import ClipLength
@@ -62,8 +62,6 @@ _CHECK_PROMPTS = (PROMPTS[CAPTION], "question: is a dog barking, or is it the ra
 _CHECK_STARTS_S = (0.0, 1.5)
 _AS_LIKELY = 1e-2
 """Difference of mean log-probabilities of two answers, either of which may be the best."""
-INT8_SCENES = 12
-"""Made-up scenes that INT8 forms are compared on, with each of two prompts."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def convert_prompted(
         output: folder of the bundle.
         provenance: names, licences and sources, for the manifest and the card.
         log: called with a line for each graph.
-        int8: whether faithful INT8 forms for processors are added; see :mod:`quantize.bundles.prompted_int8`.
+        int8: whether faithful INT8 forms for processors are added; see :mod:`quantize.bundles.int8_forms`.
 
     Raises:
         InputMissingError, ConfigError, DataError: a part is missing, configured otherwise, damaged, or does not fit; or
@@ -148,11 +146,7 @@ def convert_prompted(
         write_card(folder / CARD, provenance, manifest, ("decoding", "prompts"))
         _check_answers(source, folder, clips, log)
         if int8:
-            sounds = scene_clips(INT8_SCENES, facts["clip"]["sample_rate"], facts["clip"]["samples"])
-            prompts = _CHECK_PROMPTS if "prompt_tokens" in tokenizers else ("",)
-            forms = add_int8(read_bundle(folder, folder.name), sounds, prompts, log)
-            manifest["graphs"] = {role: [form.model_dump(mode="json") for form in each] for role, each in forms.items()}
-            write_manifest(folder, manifest)
+            add_int8(folder, log)
     return output
 
 

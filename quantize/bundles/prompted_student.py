@@ -34,7 +34,7 @@ from quantize.models.audio_language.prompted_graphs import one_at_a_time, prefix
 from quantize.models.graph_modules import GraphSpec, fold_batch_norm, fold_weight_norm
 from quantize.models.prompted_student import PromptedConfig, PromptedEncoderGraph, PromptedWriter, PromptTableGraph
 from quantize.progress import Log
-from quantize.training.asked_scenes import CAPTION_PROMPT, PromptTokenizer
+from quantize.training.asked_scenes import CAPTION_PROMPT, CHECK_PROMPTS, PromptTokenizer
 from quantize.training.prompted import Encoder, load_prompted_run
 from quantize.training.prompted_recipe import PromptedRecipe
 
@@ -49,7 +49,6 @@ PROMPTS = {
 """Task → prompt. Questions are learnt as they are asked, without words before them."""
 
 _BEAMS = 3
-_CHECK_PROMPTS = (CAPTION_PROMPT, PRESENCE.format("a dog barking"))
 
 
 def export_prompted(  # noqa: PLR0913, PLR0917 - what a bundle is made of
@@ -81,7 +80,7 @@ def export_prompted(  # noqa: PLR0913, PLR0917 - what a bundle is made of
     sound = torch.from_numpy(check_sound())
     hearing = PromptedEncoderGraph(captioner, writer.sound).eval()
     tokens = PromptTokenizer(tokenizer, recipe.writer)
-    prompts = torch.tensor([tokens.prompt(prompt) for prompt in _CHECK_PROMPTS])
+    prompts = torch.tensor([tokens.prompt(prompt) for prompt in CHECK_PROMPTS])
     with torch.no_grad():
         memory = captioner.memory(captioner.beats_hidden(hearing.filter_bank(sound))[0])[0]
     specs = {
@@ -188,7 +187,7 @@ def _check_answers(folder: Path, writer: PromptedWriter, memory: Tensor, prompts
     rules = SearchRules(beams=1, max_length=model.manifest.decoding.max_length, stop_token_id=EOS_ID)
     for window, waveform in zip(memory, sound.numpy(), strict=True):
         heard = model.hear(waveform)
-        for ids, prompt in zip(prompts, _CHECK_PROMPTS, strict=True):
+        for ids, prompt in zip(prompts, CHECK_PROMPTS, strict=True):
             wanted = _until_the_end(writer.greedy(window[None], ids[None])[0].tolist())
             found = model.answer(heard, prompt, rules=rules)
             # Of two tokens that are equally likely roundings decide.

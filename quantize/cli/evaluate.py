@@ -86,6 +86,10 @@ def evaluate_verb(
         bool,
         typer.Option("--sounds", help="Choose from the everyday sounds that the set's labels mean, not from these."),
     ] = False,
+    listed_sounds: Annotated[
+        bool,
+        typer.Option("--listed-sounds", help="The same, from all sounds that the bundle lists, as its captions do."),
+    ] = False,
     compare: Annotated[
         Compared | None,
         typer.Option(
@@ -136,7 +140,7 @@ def evaluate_verb(
         overruled = {"candidates": candidates, "min_familiarity": min_familiarity, "min_confidence": min_confidence}
         run = task_run(task, bundle, folders, fold, split)
         run = replace(run, weights=_weights(weights), choices=overruled, seed=seed, compared=compare)
-        run = replace(run, templates=tuple(template or ()), sounds=sounds)
+        run = replace(run, templates=tuple(template or ()), sounds=sounds, listed_sounds=listed_sounds)
         _print(evaluate_task(task, run, Asked(output, sentence_embedder, spice)))
         return
     if manifest and _exported(context, "data"):

@@ -29,6 +29,7 @@ TASK_OPTIONS: Mapping[str, tuple[Task, ...]] = {
     "split": tuple(Task),
     "template": (Task.CLASSIFY,),
     "sounds": (Task.CLASSIFY,),
+    "listed_sounds": (Task.CLASSIFY,),
     "compare": (Task.CLASSIFY, Task.RETRIEVE),
     "sentence_embedder": (Task.CAPTION,),
     "spice": (Task.CAPTION,),
@@ -66,9 +67,9 @@ def check_options(task: Task | None, given: Callable[[str], bool]) -> None:
 
     flags = {"manifest_format": "--format"}
     if task is None:
-        for name in ("split", "template", "sounds", "compare"):
+        for name in ("split", "template", "sounds", "listed_sounds", "compare"):
             if given(name):
-                raise UsageError(f"--{name} goes with --task")
+                raise UsageError(f"--{name.replace('_', '-')} goes with --task")
         return
     refused = (*OTHER_OPTIONS, *(name for name, tasks in TASK_OPTIONS.items() if task not in tasks))
     for name in refused:

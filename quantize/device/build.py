@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from edge_aac.bundle.manifest import Graph, GraphRole
@@ -19,6 +20,7 @@ from quantize.device.gate import agreement
 from quantize.device.kinds.choice import checked_kind
 from quantize.device.places import open_for_build, output_folder, parent_of
 from quantize.device.report import BuildReport
+from quantize.device.sound_file import SoundFile
 from quantize.device.store import BuildStore, build_store
 from quantize.device.tensorrt.forms import Planned, PlanOptions, make_plans, step_back
 from quantize.device.tensorrt.sources import PlanPrecision, most_forms
@@ -51,6 +53,8 @@ class BuildOptions:
         candidates: rows that a plan usually decodes at once, texts that one of a dual encoder embeds; None = as many as
             the bundle draws.
         precision: precision of plans: "auto" keeps the fastest faithful form of each graph.
+        anywhere: whether processors' forms are for other machines than this one, see
+            :class:`quantize.device.cpu.forms.Check`.
     """
 
     bundle: str
@@ -62,6 +66,7 @@ class BuildOptions:
     streams: int = 1
     candidates: int | None = None
     precision: PlanPrecision = "auto"
+    anywhere: bool = False
 
 
 def build_engines(options: BuildOptions, log: Log) -> BuildReport:
@@ -138,8 +143,8 @@ def _build(  # noqa: PLR0913, PLR0917 - what it works between
     if not roles:
         _leave_all(store, parents, report, log)
         return
-    own = list(kind.recorded(options.recordings, CALIBRATION_RECORDINGS)) if options.recordings else []
-    check = _check(kind, store, parents, [*kind.check_sounds(), *own[:CHECKED_RECORDINGS]], options.threads, log)
+    checked, own = _sounds(kind, store, options.recordings)
+    check = _check(kind, store, parents, checked, options, log)
     report.check_windows = len(check.sounds)
     if own:
         inputs = {role: check.inputs(role) for role in parents}
@@ -158,6 +163,16 @@ def _build(  # noqa: PLR0913, PLR0917 - what it works between
     if not report.failure:
         _commit(store, graphs, calibration if own else None, report, log)
     report.order = _order(store.source.manifest.graphs if report.failure else graphs)
+
+
+def _sounds(kind: CheckedKind, store: BuildStore, recordings: Path | None) -> tuple[Sequence[Sound], Sequence[Sound]]:
+    """The sounds that forms are compared on, and those of a user's recordings that are calibrated with."""
+    made = kind.check_sounds()
+    if recordings is None:
+        return made, ()
+    recorded = kind.recorded(recordings, CALIBRATION_RECORDINGS)
+    sounds = SoundFile.written(store.scratch / "recordings.f32", chain(made, recorded))
+    return sounds[: len(made) + CHECKED_RECORDINGS], sounds[len(made) :]
 
 
 def _leave_all(store: BuildStore, parents: Mapping[GraphRole, Graph], report: BuildReport, log: Log) -> None:
@@ -214,16 +229,16 @@ def _check(  # noqa: PLR0913, PLR0917 - what it works between
     store: BuildStore,
     parents: dict[GraphRole, Graph],
     sounds: Sequence[Sound],
-    threads: int,
+    asked: BuildOptions,
     log: Log,
 ) -> Check:
     """Hear the check sounds with the exported graphs, the reference of every form."""
     log(f"hearing {len(sounds)} check sounds with the exported graphs")
     bundle = store.bundle({role: [parent] for role, parent in parents.items()})
-    options = EngineOptions(CPU, threads)
+    options = EngineOptions(CPU, asked.threads)
     reference = kind.outputs(bundle, sounds, options, None)
     samples = kind.samples(bundle, sounds[:SAMPLED_SOUNDS], options, reference)
-    return Check(store, kind, parents, sounds, reference, samples, threads, log)
+    return Check(store, kind, parents, sounds, reference, samples, asked.threads, log, asked.anywhere)
 
 
 def _add_plans(

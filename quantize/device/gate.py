@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_aac.audio.windows import Window
 from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DataError
 from edge_aac.models.choices import Choices
-from edge_aac.models.contract import not_cancelled
+from edge_aac.models.encoding import Encoded
 from edge_aac.models.seq2seq import Captioner, window_rng
 from quantize.captioning import described, heard
 
@@ -129,7 +130,8 @@ def caption_check_windows(bundle: Bundle, windows: Sequence[Array], options: Eng
         DataError: a graph cannot be loaded, or gives numbers that are none.
     """
     # One candidate a window, so nothing is ranked, and a graph is judged by what it computed alone.
-    captioner = Captioner(bundle, options, 1, Choices(method="greedy", similarity_weight=0.0, fluency_check=False))
+    choices = Choices(method="greedy", similarity_weight=0.0, fluency_check=False)
+    captioner = _TellingCaptioner(bundle, options, 1, choices)
     given = ((heard(fbank), window_rng(0, number)) for number, fbank in enumerate(windows))
     descriptions = list(described(captioner, given))
     captions = tuple(window.best.text for window in descriptions)
@@ -138,14 +140,27 @@ def caption_check_windows(bundle: Bundle, windows: Sequence[Array], options: Eng
         captions=captions,
         log_likelihoods=np.array([window.best.log_likelihood for window in descriptions]),
         texts=captioner.embed(captions),
-        sounds=_confidences(captioner, windows) if captioner.sureness else None,
+        sounds=np.concatenate(captioner.told) if captioner.sureness else None,
     )
 
 
-def _confidences(captioner: Captioner, windows: Sequence[Array]) -> Array:
-    """(W, S) confidences of the sounds as the encoder gives them, whatever its captions name."""
-    told = [captioner.encode([heard(fbank)], not_cancelled).sounds for fbank in windows]
-    return np.concatenate([sounds for sounds in told if sounds is not None])
+class _TellingCaptioner(Captioner):
+    """A captioner that keeps the confidences of the sounds as its encoder gives them, whatever its captions name.
+
+    Attributes:
+        told: (W, S) of each run of the encoder, in order.
+    """
+
+    def __init__(self, bundle: Bundle, options: EngineOptions, candidates: int, choices: Choices) -> None:
+        self.told: list[Array] = []
+        super().__init__(bundle, options, candidates, choices)
+
+    def encode(self, windows: Sequence[Window], cancelled: Callable[[], bool]) -> Encoded:
+        """See :class:`edge_aac.models.pipeline.CaptioningStages`."""
+        encoded = super().encode(windows, cancelled)
+        if encoded.sounds is not None:
+            self.told.append(encoded.sounds)
+        return encoded
 
 
 def agreement(parent: CheckOutputs, form: CheckOutputs) -> Agreement:

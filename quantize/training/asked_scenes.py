@@ -19,11 +19,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from edge_aac.errors import DataError
+from edge_aac.errors import ConfigError, DataError
 from quantize.data.everyday.drawn_events import drawn_events
 from quantize.data.everyday.events import Belief, HeardEvent
 from quantize.data.everyday.lexicon import Lexicon
-from quantize.data.everyday.questions import questions
+from quantize.data.everyday.questions import PRESENCE, questions
 from quantize.data.tokenizer import PAD_ID
 from quantize.models.prompted_student import PromptedConfig
 from quantize.progress import OnProgress
@@ -35,6 +35,8 @@ from quantize.training.tensor_batch import TensorBatch
 from quantize.training.train import STORED_EPOCH
 
 CAPTION_PROMPT = "caption"
+CHECK_PROMPTS = (CAPTION_PROMPT, PRESENCE.format("a dog barking"))
+"""That a bundle is compared with torch by, so that a model must read them in whole."""
 EVENTS = "events.jsonl"
 """In a run's folder: the events of each stored scene, a line each."""
 
@@ -122,6 +124,19 @@ class PromptTokenizer:
         ids = self.tokenizer.encode(text).ids
         missing = self._config.prompt_tokens - len(ids)
         return None if missing < 0 else [*ids, *[PAD_ID] * missing]
+
+    def check(self, prompts: Sequence[str]) -> None:
+        """Refuse a recipe whose prompts hold fewer tokens than one of these.
+
+        Raises:
+            ConfigError: it is so.
+        """
+        longest = max(prompts, key=lambda prompt: len(self.tokenizer.encode(prompt).ids))
+        if (needed := len(self.tokenizer.encode(longest).ids)) > self._config.prompt_tokens:
+            raise ConfigError(
+                f"the recipe's prompts have {self._config.prompt_tokens} tokens, but {longest!r} has {needed}: give "
+                f"prompt_tokens = {needed} or more in [writer]"
+            )
 
     def asked(self, prompt: str, answer: str) -> Asked | None:
         """A prompt with its answer; None where one of them is too long."""

@@ -32,6 +32,7 @@ from quantize.models.prompted_student import PromptedConfig, PromptedWriter
 from quantize.models.weight_files import read_json
 from quantize.progress import OnProgress
 from quantize.training.asked_scenes import (
+    CHECK_PROMPTS,
     EVENTS,
     AskedBatch,
     AskedScenes,
@@ -138,7 +139,8 @@ class PromptedTraining:
         on_progress: called with the number of stored scenes whose events are drawn.
 
     Raises:
-        ConfigError: the folder holds a run of another recipe, encoder or store.
+        ConfigError: the folder holds a run of another recipe, encoder or store; or the recipe's prompts are too short
+            for those that its bundle has.
         InputMissingError, DataError: the captioner's stored scenes are missing, or are those of another store.
     """
 
@@ -179,6 +181,12 @@ class PromptedTraining:
     def _prepare(self, recipe: PromptedRecipe, on_progress: OnProgress) -> None:
         folder, run = self.folder, self.encoder.run
         folder.mkdir(parents=True, exist_ok=True)
+        path, tokenizer = folder / TOKENIZER, None
+        if not path.is_file():
+            texts = asked_texts(self.source, recipe.train.tokenizer_scenes, recipe.train.seed)
+            tokenizer = train_tokenizer(texts, recipe.writer.vocab_size)
+            # A bundle of the run has these prompts. A recipe that is refused is none that the folder goes on with.
+            PromptTokenizer(tokenizer, recipe.writer).check(CHECK_PROMPTS)
         learnt = {name: sha256_of(part) for name, part in self.source.fingerprint().items()}
         note_identities(
             {
@@ -189,13 +197,12 @@ class PromptedTraining:
             },
             folder,
         )
+        if tokenizer is not None:
+            tokenizer.save(str(path))
+        tokenizer = load_tokenizer(path)
+        PromptTokenizer(tokenizer, recipe.writer).check(CHECK_PROMPTS)
         keep_events(self.source, self.examples, folder, on_progress)
-        path = folder / TOKENIZER
-        if not path.is_file():
-            texts = asked_texts(self.source, recipe.train.tokenizer_scenes, recipe.train.seed)
-            train_tokenizer(texts, recipe.writer.vocab_size).save(str(path))
-        vocabulary = load_tokenizer(path).get_vocab_size()
-        own = replace(recipe, writer=replace(recipe.writer, vocab_size=vocabulary))
+        own = replace(recipe, writer=replace(recipe.writer, vocab_size=tokenizer.get_vocab_size()))
         (folder / RUN).write_text(json.dumps(asdict(own), indent=1), encoding="utf-8")
 
     def _epoch(self, epoch: int) -> AskedScenes:

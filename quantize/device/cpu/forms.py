@@ -19,6 +19,7 @@ from edge_aac.engines.contract import Backend, Engine, EngineOptions
 from edge_aac.engines.processor import INT8_BLOCKS, built_here, in_8_bit_blocks, kind_here
 from edge_aac.errors import DataError
 from quantize.device.checked_kind import CheckedKind, Sound
+from quantize.device.cpu.int8_ways import has_products, int8_ways
 from quantize.device.cpu.optimum_form import TEXT_TOWERS, optimum_int8, optimum_version
 from quantize.device.gate import Agreement, CheckOutputs, agreement
 from quantize.device.report import BuildReport, FormReport
@@ -26,11 +27,9 @@ from quantize.device.store import BuildStore
 from quantize.device.timing import RunSamples, Timing, max_abs_difference, timing
 from quantize.graphs.blocks import BLOCKS, block_layers, missing_quantiser, weights_in_blocks
 from quantize.graphs.calibration import Calibration, GraphCalibration
-from quantize.graphs.cpu_int8 import convolutions_in_int8
 from quantize.graphs.front_end import front_end
 from quantize.graphs.int8 import dynamic_int8
 from quantize.graphs.layer_range import layer_range, probes, runs_onnx
-from quantize.graphs.layers import quantisable_layers
 from quantize.graphs.onnx_file import OnnxFile
 from quantize.progress import Log
 
@@ -54,6 +53,8 @@ class Check:
         samples: inputs of single graphs.
         threads: CPU threads of a graph; 0 = as many as pay.
         log: function that is called with a line for each step.
+        anywhere: whether forms are for other machines than this one: those that are faithful stay, however long they
+            take here.
     """
 
     store: BuildStore
@@ -64,6 +65,11 @@ class Check:
     samples: RunSamples
     threads: int
     log: Log
+    anywhere: bool = False
+
+    def pays(self, taken: Timing) -> bool:
+        """Whether a form that takes so long is worth other numbers."""
+        return self.anywhere or taken.ratio <= FASTER
 
     def engine(self, role: GraphRole, *forms: Graph) -> Engine:
         """The first of these forms that runs here."""
@@ -142,10 +148,11 @@ def make_cpu_forms(
 
 
 def _fastest_together(check: Check, forms: Sequence[FormReport], report: BuildReport) -> Sequence[FormReport]:
-    """Of forms that each passed the gate by itself, those that save the most time and pass it together."""
+    """Of forms that each passed the gate by itself, those that save the most time and pass it together; where time does
+    not count, as many as pass it."""
     subsets = [some for count in range(len(forms), 0, -1) for some in combinations(forms, count)]
     refused = ""
-    for some in sorted(subsets, key=lambda some: -sum(_saved_ms(form) for form in some)):
+    for some in sorted(subsets, key=lambda some: (check.anywhere and -len(some), -sum(map(_saved_ms, some)))):
         report.together[CPU] = agreement(check.reference, check.outputs({form.role: [form.graph] for form in some}))
         if not (complaints := report.together[CPU].complaints()):
             for form in forms:
@@ -167,7 +174,7 @@ def _fastest_form(
 ) -> FormReport | None:
     """The fastest of our forms and, of a text tower, optimum's, as far as they are faithful."""
     known = calibration.graphs.get(role) if calibration else None
-    if not _has_products(check, role, known):
+    if not has_products(check.store.locate(check.parents[role]), known):
         report.notes.append(f"{role}: none of its products is large enough for INT8 on a processor: fp32 stays")
         return None
     # That with a range a tensor is made last: what the build says of a graph is what became of that one.
@@ -199,6 +206,8 @@ def _named(graph: Graph) -> str:
 def in_blocks(check: Check, role: GraphRole, known: GraphCalibration | None, report: BuildReport) -> FormReport | None:
     """The form whose products read their weights in 8-bit blocks, where it is faithful and faster here; in smaller
     blocks where that in larger ones is unfaithful."""
+    if check.anywhere:
+        return None  # who has an older ONNX Runtime would be left with fp32
     parent = check.parents[role]
     path = check.store.locate(parent)
     file = OnnxFile(path)
@@ -237,10 +246,10 @@ def _measured(  # noqa: PLR0913, PLR0917 - what it works between
         if complaints := agreed.complaints():
             form.fault = ", ".join(complaints)
             form.outcome = f"{by}unfaithful: {form.fault}"
-        elif taken.ratio > FASTER:
+        elif not check.pays(taken):
             form.outcome = f"{by}not faster here ({taken.ratio:.2f} of fp32's time)"
         else:
-            form.outcome = f"{by}faithful and faster"
+            form.outcome = by + _praise(taken)
             return form
     check.store.discard(form.graph)
     return None
@@ -265,17 +274,17 @@ def _faithful_form(
     """With convolutions in INT8 where their ranges are known, as many of them as are faithful; at the least with matrix
     products alone. Where none is, or none is faster, the report has it that ``otherwise``."""
     # Without ranges it is the calibration of a graph that becomes FP16 alone, and says nothing of INT8.
-    ways = _ways(check.store.locate(check.parents[role]), known)
+    ways = int8_ways(check.store.locate(check.parents[role]), known)
     for number, (way, _) in enumerate(ways):
         form = _quantised(check, role, way)
         report.forms.append(form)
         agreed, taken = check.measure(form)
-        if taken.ratio > FASTER:
+        if not check.pays(taken):
             form.outcome = f"not faster here ({taken.ratio:.2f} of fp32's time): {otherwise}"
             return None
         complaints = agreed.complaints()
         if not complaints:
-            form.outcome = "faithful and faster"
+            form.outcome = _praise(taken)
             return form
         form.fault = f"{', '.join(complaints)}; {_where(check, role, form.graph)}"
         check.store.discard(form.graph)
@@ -286,32 +295,8 @@ def _faithful_form(
     return None
 
 
-def _has_products(check: Check, role: GraphRole, known: GraphCalibration | None) -> bool:
-    """Whether the INT8 form would compute anything in integers."""
-    file = OnnxFile(check.store.locate(check.parents[role]))
-    keep = {*front_end(file), *(known.keep if known else ())}
-    if known and convolutions_in_int8(file, known.ranges, keep):
-        return True
-    return any(layer.kind != "Conv" and layer.name not in keep for layer in quantisable_layers(file))
-
-
-def _ways(path: Path, known: GraphCalibration | None) -> list[tuple[GraphCalibration | None, str]]:
-    """How a graph is quantised, the fastest way first, and what the way leaves in fp32.
-
-    The first convolution computes least and its noise goes through all others, so it is the first to be left out; then
-    twice as many each time.
-    """
-    if known is None or not known.ranges:
-        return [(None, "its convolutions")]
-    taken = [layer.activation for layer in convolutions_in_int8(OnnxFile(path), known.ranges, known.keep)]
-    ways: list[tuple[GraphCalibration | None, str]] = [(known, "nothing")]
-    count = 1
-    while count < len(taken):
-        others = {tensor: limits for tensor, limits in known.ranges.items() if tensor not in taken[:count]}
-        left = "the first" if count == 1 else f"the first {count}"
-        ways.append((known.model_copy(update={"ranges": others}), f"{left} of its convolutions"))
-        count *= 2
-    return [*ways, (None, "its convolutions")]
+def _praise(taken: Timing) -> str:
+    return "faithful and faster" if taken.ratio <= FASTER else f"faithful, {taken.ratio:.2f} of fp32's time here"
 
 
 def _quantised(check: Check, role: GraphRole, known: GraphCalibration | None) -> FormReport:

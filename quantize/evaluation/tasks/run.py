@@ -47,6 +47,7 @@ class TaskRun:
         templates: each makes a text of a label, which takes the place of ``{}``, and their mean is what recordings are
             compared with; none leaves it to the bundle, see :class:`edge_aac.models.label_texts.LabelTexts`.
         sounds: whether the sounds of the lexicon that the set's labels mean take the labels' place.
+        listed_sounds: the same, but all sounds that the bundle lists take part, as they do in its captions.
         progress: called with the number of recordings that were heard.
     """
 
@@ -59,6 +60,7 @@ class TaskRun:
     compared: Compared | None = None
     templates: Sequence[str] = ()
     sounds: bool = False
+    listed_sounds: bool = False
     progress: Progress = lambda done: None
 
     def bundles(self) -> list[Bundle]:
@@ -91,7 +93,7 @@ class TaskRun:
         words += "" if self.part.split is None else f" --split {self.part.split}"
         words += "" if self.compared is None else f" --compare {self.compared.value}"
         words += "".join(f' --template "{template}"' for template in self.templates)
-        words += " --sounds" if self.sounds else ""
+        words += " --listed-sounds" if self.listed_sounds else " --sounds" if self.sounds else ""
         return f"{words} --seed {self.seed}"
 
 
@@ -108,9 +110,11 @@ def evaluate_classify(run: TaskRun) -> tuple[dict[str, Any], list[ClassifiedReco
             raise UsageError(f"the template {template!r} does not hold {BLANK} once, where the label goes")
     labelled, bundles = labelled_set(run.data, run.part), run.bundles()
     check_unheard(bundles, [each.recording for each in labelled.recordings], labelled.about)
-    sounds = set_of_sounds(labelled) if run.sounds else None
-    labelled = sounds.labelled if sounds else labelled
+    sounds = set_of_sounds(labelled) if run.sounds or run.listed_sounds else None
     listener = run.listener(bundles)
+    if sounds and run.listed_sounds:
+        sounds = sounds.among(listener.sound_names, bundles[0].opened_as)
+    labelled = sounds.labelled if sounds else labelled
     texts = label_texts(labelled.labels, listener, run.templates)
     clips = [AudioClip(each.recording.name, each.recording.path) for each in labelled.recordings]
     heard = listener.listen(clips, run.seed, run.progress)

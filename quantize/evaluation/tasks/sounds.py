@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edge_aac.errors import UsageError
+from edge_aac.fluency.sound_names import SoundNames
 from edge_aac.models.sound_wordings import SoundWordings
 from quantize.data.everyday.lexicon import Lexicon, english, sound_of
 from quantize.data.everyday.named_sounds import named_right
@@ -25,6 +26,23 @@ class SoundSet:
     labelled: LabelledSet
     left_out: Mapping[str, str]
     lexicon: Lexicon
+
+    def among(self, listed: SoundNames | None, name: str) -> SoundSet:
+        """The set with all sounds that a bundle lists to choose from.
+
+        Args:
+            listed: the bundle's sounds; None where it lists none.
+            name: of the bundle, for the message.
+
+        Raises:
+            UsageError: it lists none, or not all that the recordings are.
+        """
+        known = set(listed.sounds) if listed else set()
+        missing = {sound for each in self.labelled.recordings for sound in each.labels} - known
+        if missing:
+            what = f"not the sound {min(missing)}" if known else "no sounds"
+            raise UsageError(f"the bundle {name} lists {what}: give --sounds in place of --listed-sounds")
+        return replace(self, labelled=replace(self.labelled, labels=tuple(sorted(known))))
 
     def coarser(self, found: str, true: Sequence[str]) -> bool:
         """Whether a sound is a true one, or one that a true one is an example of, below the tops of AudioSet's tree; as

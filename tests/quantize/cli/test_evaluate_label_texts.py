@@ -9,12 +9,15 @@ import pytest
 
 from edge_aac.audio.windows import file_windows
 from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
+from edge_aac.errors import UsageError
 from edge_aac.models.contract import Description
 from edge_aac.models.opening import open_captioning
 from edge_aac.models.seq2seq import window_rng
 from edge_aac.models.sound_table import sounds_of
 from edge_aac.models.sound_wordings import SoundWordings
+from tests.edge_aac.models.clip_bundles import write_clip_bundle
 from tests.quantize import task_folders as folders
+from tests.quantize.cli.evaluate_calls import call
 from tests.quantize.cli.test_evaluate_task_verb import measured, nothing_exported, rows_of
 
 __all__ = ["nothing_exported"]
@@ -57,3 +60,14 @@ def test_several_templates_and_the_sounds_that_labels_mean(tmp_path: Path) -> No
     assert list(scores["no_sound"].values()) == ["speech_of_nobody"] and "1 recordings have labels" in printed
     assert table_of["right_or_coarser"] >= table_of["accuracy"] and "right_or_coarser" in table_of["intervals"]
     assert "right one or a coarser one first" in printed
+    words = (*words[:-1], "--listed-sounds")
+    scores, _ = measured(output, *words)
+    assert scores["classification"]["labels"] == 269 and scores["classification"]["count"] == 2
+    assert len(scores["own_wordings"]) == 269 and "--listed-sounds" in scores["measured_by"]
+
+
+def test_a_bundle_without_a_list_has_no_listed_sounds(tmp_path: Path) -> None:
+    clap = write_clip_bundle(tmp_path / "tiny-clap")
+    data = folders.esc50_folder(tmp_path / "ESC-50")
+    error = call("--task", "classify", "--bundle", clap, "--data", data, "--listed-sounds").exception
+    assert isinstance(error, UsageError) and "lists no sounds: give --sounds" in str(error)

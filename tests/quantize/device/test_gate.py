@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from edge_aac.audio.windows import Window
 from edge_aac.bundle.manifest import BundleFile, GraphRole
 from edge_aac.bundle.store import DEFAULT_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.choice import load_engine
 from edge_aac.engines.contract import EngineOptions
+from edge_aac.models.encoding import Encoded
+from edge_aac.models.seq2seq import Captioner
 from quantize.device.check_windows import SOUNDS, check_scene, check_windows
 from quantize.device.gate import Agreement, CheckCaptions, agreement, caption_check_windows, lowest_cosine
 from quantize.device.timing import Samples, collect_samples, max_abs_difference, timing
@@ -102,6 +106,20 @@ def test_a_captioner_agrees_with_itself(bundle: Bundle, reference: CheckCaptions
     again = agreement(reference, caption_check_windows(bundle, check_windows(WINDOWS), ONE_THREAD))
     assert again == Agreement(WINDOWS, pytest.approx(1.0), pytest.approx(1.0), 1.0, 0.0)
     assert again.complaints() == []
+
+
+def test_each_window_is_encoded_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[int] = []
+    encode = Captioner.encode
+
+    def counted(self: Captioner, windows: Sequence[Window], cancelled: Callable[[], bool]) -> Encoded:
+        encoded.append(len(windows))
+        return encode(self, windows, cancelled)
+
+    monkeypatch.setattr(Captioner, "encode", counted)
+    found = caption_check_windows(bundle, check_windows(3), ONE_THREAD)
+    assert sum(encoded) == 3
+    assert found.sounds is not None and len(found.sounds) == len(found.audio) == 3
 
 
 def test_the_worst_window_counts() -> None:

@@ -223,6 +223,13 @@ def test_a_run_goes_on_and_none_of_another_captioner_or_recipe(finished: Finishe
         load_prompted_run(finished.folder / "run")
 
 
+def test_a_recipe_whose_prompts_are_too_short_is_refused_before_it_learns(finished: Finished, tmp_path: Path) -> None:
+    short = replace(finished.recipe, writer=replace(finished.recipe.writer, prompt_tokens=3))
+    with pytest.raises(ConfigError, match=r"3 tokens, but 'is there a dog barking\?' has \d+: give prompt_tokens = "):
+        PromptedTraining(short, finished.encoder, finished.source, tmp_path / "asked")
+    assert list((tmp_path / "asked").iterdir()) == [], "the folder takes the recipe that is mended"
+
+
 def test_the_bundle_answers_as_torch_does(finished: Finished) -> None:
     output = finished.folder / "bundle"
     folders = (finished.folder / "asked", finished.folder / "run")
