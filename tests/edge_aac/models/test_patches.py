@@ -258,11 +258,11 @@ class Processor:
 
 
 def _last_bit(sums: np.ndarray) -> np.ndarray:
-    return np.nextafter(sums, np.float32(np.inf)) if len(sums) > 1 else sums
+    return np.asarray(np.nextafter(sums, np.float32(np.inf))) if len(sums) > 1 else sums
 
 
 def _scaled_together(sums: np.ndarray) -> np.ndarray:
-    return np.round(sums / np.abs(sums).max() * 127)
+    return np.asarray(np.round(sums / np.abs(sums).max() * 127))
 
 
 def _nan_for_all(sums: np.ndarray) -> np.ndarray:
@@ -287,7 +287,7 @@ def _other_in_fours(sums: np.ndarray) -> np.ndarray:
 def test_patches_share_runs_on_a_processor_where_no_bit_depends_on_it(
     disturbed: Callable[[np.ndarray], np.ndarray], together: tuple[int, ...], runs: list[int]
 ) -> None:
-    engine = Processor(disturbed)
+    engine: Any = Processor(disturbed)
     stem = PatchStem(engine)
     patches = list(np.random.default_rng(0).standard_normal((7, 98, 126)).astype(np.float32))
     want = np.stack([engine.run({"patches": patch[np.newaxis]})["vectors"][0] for patch in patches])
