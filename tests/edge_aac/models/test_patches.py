@@ -258,42 +258,42 @@ class Processor:
 
 
 def _last_bit(sums: np.ndarray) -> np.ndarray:
-    return np.nextafter(sums, np.float32(np.inf)) if len(sums) > 1 else sums
+    return np.asarray(np.nextafter(sums, np.float32(np.inf))) if len(sums) > 1 else sums
 
 
 def _scaled_together(sums: np.ndarray) -> np.ndarray:
-    return np.round(sums / np.abs(sums).max() * 127)
+    return np.asarray(np.round(sums / np.abs(sums).max() * 127))
 
 
 def _nan_for_all(sums: np.ndarray) -> np.ndarray:
     return sums + 0.0 * sums.sum()
 
 
-def _other_in_fours(sums: np.ndarray) -> np.ndarray:
-    return sums[::-1] if len(sums) > 2 else sums
+def _other_places(sums: np.ndarray) -> np.ndarray:
+    return sums[::-1]
 
 
 @pytest.mark.parametrize(
     ("disturbed", "together", "runs"),
     [
-        (lambda sums: sums, (4, 2), [4, 2, 1]),
+        (lambda sums: sums, (2,), [2, 2, 2, 1]),
         (_last_bit, (), [1] * 7),
         (_scaled_together, (), [1] * 7),
         (_nan_for_all, (), [1] * 7),
-        (_other_in_fours, (2,), [2, 2, 2, 1]),
+        (_other_places, (), [1] * 7),
     ],
-    ids=["independent", "last bit", "scaled over the run", "a patch without numbers", "other in runs of four"],
+    ids=["independent", "last bit", "scaled over the run", "a patch without numbers", "other places"],
 )
 def test_patches_share_runs_on_a_processor_where_no_bit_depends_on_it(
     disturbed: Callable[[np.ndarray], np.ndarray], together: tuple[int, ...], runs: list[int]
 ) -> None:
-    engine = Processor(disturbed)
+    engine: Any = Processor(disturbed)
     stem = PatchStem(engine)
     patches = list(np.random.default_rng(0).standard_normal((7, 98, 126)).astype(np.float32))
     want = np.stack([engine.run({"patches": patch[np.newaxis]})["vectors"][0] for patch in patches])
     stem.run(patches[:3])
     assert engine.runs[-3:] == [1, 1, 1], "nothing is known yet"
-    stem.try_together(patches[:4])
+    stem.try_together(patches[:2])
     assert stem.together == together
     engine.runs.clear()
     assert np.array_equal(stem.run(patches), want)

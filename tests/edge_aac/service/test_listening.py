@@ -13,6 +13,7 @@ import pytest
 from edge_aac import app
 from edge_aac.audio.sources.absent import AbsentSource
 from edge_aac.audio.sources.address import Source, SourceContext
+from edge_aac.bundle.store import open_bundle
 from edge_aac.errors import DataError, DeviceError, InputMissingError
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.settings import CaptionerSettings
@@ -133,7 +134,7 @@ def test_an_ensemble_takes_its_time(bundle: str, name: str | None) -> None:
 
 
 def test_engines_of_an_accelerator_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: Any = listening.open_bundle("everyday")
+    opened: Any = open_bundle("everyday")
     first, *others = opened.manifest.graphs["encoder"]
     plan = first.model_copy(update={"backend": "tensorrt"})
     graphs = {**opened.manifest.graphs, "encoder": [plan, first, *others]}

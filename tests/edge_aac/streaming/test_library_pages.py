@@ -102,7 +102,7 @@ def test_only_what_cannot_have_been_written_is_touched(tmp_path: Path, monkeypat
             advised.append((start.value, size.value))  # type: ignore[attr-defined]
             return 0
 
-    monkeypatch.setattr(library_pages.ctypes, "CDLL", Library)
+    monkeypatch.setattr("ctypes.CDLL", Library)
     assert release_library_pages() == 0x100000
     assert advised == [(0x400000, 0x100000)]
 

@@ -95,7 +95,7 @@ def test_one_that_is_not_faithful_leaves_ours(
 
 
 def test_of_a_graph_without_large_products_none_is_made(options: BuildOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_forms, "_has_products", lambda *_: False)
+    monkeypatch.setattr(cpu_forms, "has_products", lambda *_: False)
     monkeypatch.setattr(cpu_forms, "by_optimum", lambda *_: pytest.fail("a table of tokens was quantised by optimum"))
     report, _ = built(options)
     assert not report.forms and not report.failure
