@@ -94,9 +94,10 @@ def convert_published(  # noqa: PLR0913, PLR0917 - what a conversion needs
     decoder_tokenizer = decoder_tokenizer_of(tokenizer, captioner, config, log)
     text_tokenizer, comparable = _embedder_of(instructor, config, log)
     with staged_bundle(output) as folder:
+        windows = _demo_windows()
         specs: dict[str, Callable[[], GraphSpec]] = {
-            "encoder": partial(_encoder, captioner),
-            "decoder": partial(_decoder, captioner),
+            "encoder": partial(_encoder, captioner, windows),
+            "decoder": partial(_decoder, captioner, windows),
             "text_embedder": partial(_text_embedder, instructor),
         }
         graphs = {role: [export_graph(role, make, folder, log)] for role, make in specs.items()}
@@ -119,15 +120,15 @@ def convert_published(  # noqa: PLR0913, PLR0917 - what a conversion needs
     return output
 
 
-def _encoder(folder: Path) -> GraphSpec:
+def _encoder(folder: Path, windows: torch.Tensor) -> GraphSpec:
     model = load_captioner_weights(folder)
     fold_weight_norm(model)
     fold_batch_norm(model.eval())
-    return encoder_spec(model, _demo_windows(), takes_padding=True)
+    return encoder_spec(model, windows, takes_padding=True)
 
 
-def _decoder(folder: Path) -> GraphSpec:
-    cross = cross_attention(load_captioner_weights(folder), _demo_windows())
+def _decoder(folder: Path, windows: torch.Tensor) -> GraphSpec:
+    cross = cross_attention(load_captioner_weights(folder), windows)
     release_memory()
     # Mapped anew: of this one, the encoder's part is never read.
     model = load_captioner_weights(folder)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from edge_aac.sinks import remote
 from edge_aac.sinks.contract import TransientSinkError
 from edge_aac.sinks.webhook.settings import WebhookSettings
 from edge_aac.sinks.webhook.sink import WebhookSink
@@ -22,6 +23,12 @@ from tests.edge_aac.sinks.web_server import Behaviour, WebServer, answer, make_c
 from tests.waiting import until
 
 _needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+
+
+@pytest.fixture(autouse=True)
+def nothing_arrives_in_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink that is closed while the server fails waits a tenth of a second for it, not two."""
+    monkeypatch.setattr(remote, "_OUTAGE_HASTE", 100)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edge_aac.backoff import Backoff
+from edge_aac.sinks import remote
 from edge_aac.sinks.mqtt import connection, link
 from edge_aac.sinks.mqtt.settings import MqttSettings
 from edge_aac.sinks.mqtt.sink import MqttSink
@@ -52,8 +53,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
-def make_sink(tmp_path: Path) -> Iterator[MakeSink]:
-    """Opens sinks of the node "kitchen", and closes them.
+def make_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeSink]:
+    """Opens sinks of the node "kitchen", and closes them; for what waits then nobody waits, who looks at it no more.
 
     They wait for long for the broker's confirmations, so that no delay of its process is a broken connection.
     """
@@ -65,5 +66,6 @@ def make_sink(tmp_path: Path) -> Iterator[MakeSink]:
         return opened[-1]
 
     yield make
+    monkeypatch.setattr(remote, "_OUTAGE_HASTE", 1e9)
     for each in opened:
         each.close()
