@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -234,80 +234,6 @@ def test_several_sources_share_the_runs_of_an_accelerator(sound: np.ndarray) -> 
     for number, windows in enumerate(of_each):
         direct = patches_of(windows[1].fbank, rule)[:, ::40, :2].reshape(PATCHES, -1)
         assert np.array_equal(second[number], direct)
-
-
-class Processor:
-    """A stem on a processor: a vector is three sums over its patch, which something may disturb.
-
-    Args:
-        disturbed: what each sum of a run becomes, given the sums (P, 3) of all patches in it.
-    """
-
-    runs_at_once = 1
-    small = True
-    input_shapes = {"patches": (None, 98, 128)}
-
-    def __init__(self, disturbed: Callable[[np.ndarray], np.ndarray] = lambda sums: sums) -> None:
-        self._disturbed = disturbed
-        self.runs: list[int] = []
-
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        patches = inputs["patches"]
-        self.runs.append(len(patches))
-        return {"vectors": self._disturbed(patches.reshape(len(patches), 3, -1)[:, :, :4000].sum(axis=-1))}
-
-
-def _last_bit(sums: np.ndarray) -> np.ndarray:
-    return np.asarray(np.nextafter(sums, np.float32(np.inf))) if len(sums) > 1 else sums
-
-
-def _scaled_together(sums: np.ndarray) -> np.ndarray:
-    return np.asarray(np.round(sums / np.abs(sums).max() * 127))
-
-
-def _nan_for_all(sums: np.ndarray) -> np.ndarray:
-    return sums + 0.0 * sums.sum()
-
-
-def _other_places(sums: np.ndarray) -> np.ndarray:
-    return sums[::-1]
-
-
-@pytest.mark.parametrize(
-    ("disturbed", "together", "runs"),
-    [
-        (lambda sums: sums, (2,), [2, 2, 2, 1]),
-        (_last_bit, (), [1] * 7),
-        (_scaled_together, (), [1] * 7),
-        (_nan_for_all, (), [1] * 7),
-        (_other_places, (), [1] * 7),
-    ],
-    ids=["independent", "last bit", "scaled over the run", "a patch without numbers", "other places"],
-)
-def test_patches_share_runs_on_a_processor_where_no_bit_depends_on_it(
-    disturbed: Callable[[np.ndarray], np.ndarray], together: tuple[int, ...], runs: list[int]
-) -> None:
-    engine: Any = Processor(disturbed)
-    stem = PatchStem(engine)
-    patches = list(np.random.default_rng(0).standard_normal((7, 98, 126)).astype(np.float32))
-    want = np.stack([engine.run({"patches": patch[np.newaxis]})["vectors"][0] for patch in patches])
-    stem.run(patches[:3])
-    assert engine.runs[-3:] == [1, 1, 1], "nothing is known yet"
-    stem.try_together(patches[:2])
-    assert stem.together == together
-    engine.runs.clear()
-    assert np.array_equal(stem.run(patches), want)
-    assert engine.runs == runs
-
-
-def test_the_stem_of_the_bundle_that_ships_is_tried_out_when_it_is_opened(sound: np.ndarray) -> None:
-    model = Captioner.open("everyday", ONE_THREAD)
-    work = model.shared_work
-    assert work is not None
-    # Which sizes it may be depends on the processor; that no bit depends on them does not.
-    patches = list(patches_of(next(iter(file_windows([sound]))).fbank, work.rule))[:5]
-    alone = [work.stem.run([patch])[0] for patch in patches]
-    assert np.array_equal(work.stem.run(patches), alone)
 
 
 def test_the_models_tell_what_their_windows_share(folder: str, tmp_path: Path) -> None:
