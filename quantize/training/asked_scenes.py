@@ -23,7 +23,7 @@ from edge_aac.errors import ConfigError, DataError
 from quantize.data.everyday.drawn_events import drawn_events
 from quantize.data.everyday.events import Belief, HeardEvent
 from quantize.data.everyday.lexicon import Lexicon
-from quantize.data.everyday.questions import PRESENCE, questions
+from quantize.data.everyday.questions import PRESENCE, questions, sounds_elsewhere
 from quantize.data.tokenizer import PAD_ID
 from quantize.models.prompted_student import PromptedConfig
 from quantize.progress import OnProgress
@@ -43,6 +43,8 @@ EVENTS = "events.jsonl"
 _REPORTED = 500
 _CAPTIONS_A_LIST = 4
 _EXTRA_QUESTIONS = 3
+_OTHER_SCENES = 8
+"""Whose sounds are asked for where they are not heard."""
 """Asked for beyond what is needed: some are longer than the model reads or writes."""
 
 
@@ -230,9 +232,11 @@ class AskedScenes(Dataset[AskedScene]):
         captions: list[str] = list(sample.record["texts"])
         wanted = self._prompts - 1
         events = read_events(self._events[number])
+        others = rng.integers(len(self._events), size=_OTHER_SCENES)
+        elsewhere = sounds_elsewhere(self._lexicon, [read_events(self._events[int(other)]) for other in others])
         made = (
             self._tokens.asked(question.text, question.answer)
-            for question in questions(self._lexicon, events, rng, wanted + _EXTRA_QUESTIONS)
+            for question in questions(self._lexicon, events, rng, wanted + _EXTRA_QUESTIONS, elsewhere)
         )
         asked = [one for one in made if one is not None][:wanted]
         while len(asked) < self._prompts:

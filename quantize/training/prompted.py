@@ -22,7 +22,7 @@ from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.tokens import load_tokenizer
 from quantize.data.everyday.heard_sounds import read_heard
 from quantize.data.everyday.lexicon import english
-from quantize.data.everyday.questions import Question, questions
+from quantize.data.everyday.questions import Question, questions, sounds_elsewhere
 from quantize.data.everyday.scenes import EverydayScenes
 from quantize.data.sounds.store import SoundStore
 from quantize.data.tokenizer import train_tokenizer
@@ -225,10 +225,12 @@ class PromptedTraining:
         scenes = held_out_scenes(self.source, folds)
         lexicon, memories, asked = self.source.lexicon, list[Tensor](), list[Question]()
         prompts: list[list[int]] = []
-        for number in range(count):
-            scene = scenes.scene(0, number)
+        heard = [scenes.scene(0, number) for number in range(count)]
+        elsewhere = sounds_elsewhere(lexicon, [scene.events for scene in heard])
+        for number, scene in enumerate(heard):
             memory = self.encoder.memory(self.source.vectors(scene.waveform)[None])[0]
-            for question in questions(lexicon, scene.events, np.random.default_rng(number), _VALIDATION_QUESTIONS):
+            rng = np.random.default_rng(number)
+            for question in questions(lexicon, scene.events, rng, _VALIDATION_QUESTIONS, elsewhere):
                 prompt = self.tokens.prompt(question.text)
                 if prompt is not None:
                     memories.append(memory)

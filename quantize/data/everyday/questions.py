@@ -36,6 +36,8 @@ PRESENCE, WHICH = "is there {}?", "which of: {}?"
 """Questions that have a task of their own in a bundle."""
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six")
 
+_FROM_ELSEWHERE = 0.8
+"""Share of the sounds that are not heard that is drawn from what is heard elsewhere; the others of all alike."""
 _CHOICES = 3
 _ABSENT_TRIES = 20
 
@@ -70,13 +72,14 @@ class Scene:
     Args:
         lexicon: the sounds.
         events: in any order.
+        elsewhere: sounds of other scenes, each as often as it is heard there.
 
     Attributes:
         known: whether every event is one of the lexicon's sounds for sure.
     """
 
-    def __init__(self, lexicon: Lexicon, events: Sequence[HeardEvent]) -> None:
-        self.lexicon = lexicon
+    def __init__(self, lexicon: Lexicon, events: Sequence[HeardEvent], elsewhere: Sequence[str] = ()) -> None:
+        self.lexicon, self.elsewhere = lexicon, elsewhere
         self._possible = {belief.sound for event in events for belief in event.beliefs}
         self._events: dict[str, list[HeardEvent]] = {}
         self.known = True
@@ -142,21 +145,35 @@ class Scene:
         return total if 1 <= total <= MAX_COUNT else None
 
 
+def sounds_elsewhere(lexicon: Lexicon, scenes: Sequence[Sequence[HeardEvent]]) -> list[str]:
+    """Sounds of scenes, each as often as it is in one, for :func:`questions` about another."""
+    return [sound for events in scenes for sound in Scene(lexicon, events).sounds]
+
+
 Maker: TypeAlias = Callable[[Scene, np.random.Generator], Question | None]
 
 
 def questions(
-    lexicon: Lexicon, events: Sequence[HeardEvent], rng: np.random.Generator, count: int
+    lexicon: Lexicon,
+    events: Sequence[HeardEvent],
+    rng: np.random.Generator,
+    count: int,
+    elsewhere: Sequence[str] = (),
 ) -> tuple[Question, ...]:
     """Questions about events, as many of different kinds as there are; the same for the same generator.
+
+    A sound that is heard often is asked for often where it is heard. Were it asked for no more often than any other
+    where it is not, its name alone would tell that the answer is "yes"; so what is not heard is mostly drawn from what
+    is heard ``elsewhere``.
 
     Args:
         lexicon: the sounds and their words.
         events: what is heard in a window; none where nothing is.
         rng: draws kinds, sounds and wording.
         count: most questions; a kind comes again only where all others that can be asked were.
+        elsewhere: sounds of other scenes, each as often as it is heard there; without them all sounds are drawn alike.
     """
-    scene = Scene(lexicon, events)
+    scene = Scene(lexicon, events, elsewhere)
     found: list[Question] = []
     for _ in range(count):
         before = len(found)
@@ -182,11 +199,24 @@ def _said(lexicon: Lexicon, sound: str, rng: np.random.Generator) -> str:
     return f"{clause.subject} {clause.gerund}"
 
 
-def _absent_sounds(scene: Scene, rng: np.random.Generator, count: int) -> list[str]:
-    """Sounds that are surely not heard, none an example of another; fewer where few are found."""
+def _or_coarser(lexicon: Lexicon, sound: str, rng: np.random.Generator) -> str:
+    """A sound, or now and then one that it is an example of."""
+    above = lexicon.names.ancestors(sound)
+    return above[int(rng.integers(len(above)))] if above and rng.random() < 0.25 else sound
+
+
+def _absent_sounds(scene: Scene, rng: np.random.Generator, count: int, coarser: bool = False) -> list[str]:
+    """Sounds that are surely not heard, none an example of another; fewer where few are found.
+
+    ``coarser``: now and then what a sound that is heard elsewhere is an example of.
+    """
     names, found = sorted(scene.lexicon.sounds), list[str]()
     for _ in range(_ABSENT_TRIES):
-        name = names[int(rng.integers(len(names)))]
+        if scene.elsewhere and rng.random() < _FROM_ELSEWHERE:
+            name = scene.elsewhere[int(rng.integers(len(scene.elsewhere)))]
+            name = _or_coarser(scene.lexicon, name, rng) if coarser else name
+        else:
+            name = names[int(rng.integers(len(names)))]
         related = scene.lexicon.names.related
         if scene.absent(name) and not any(related(name, other) for other in found):
             found.append(name)
@@ -209,13 +239,10 @@ def _presence(scene: Scene, rng: np.random.Generator) -> Question | None:
     if rng.random() < 0.5:
         if not scene.sounds:
             return None
-        sound = scene.sounds[int(rng.integers(len(scene.sounds)))]
-        above = lexicon.names.ancestors(sound)
-        if above and rng.random() < 0.25:
-            sound = above[int(rng.integers(len(above)))]
+        sound = _or_coarser(lexicon, scene.sounds[int(rng.integers(len(scene.sounds)))], rng)
         answer = YES
     else:
-        found = _absent_sounds(scene, rng, 1)
+        found = _absent_sounds(scene, rng, 1, coarser=True)
         if not found:
             return None
         sound, answer = found[0], NO

@@ -19,9 +19,10 @@ import soundfile
 import typer
 
 from edge_aac.timebase import SAMPLE_RATE
+from quantize.data.everyday.events import HeardEvent
 from quantize.data.everyday.heard_sounds import read_heard
 from quantize.data.everyday.lexicon import english
-from quantize.data.everyday.questions import Question, questions
+from quantize.data.everyday.questions import questions
 from quantize.data.everyday.scenes import EverydaySceneRecipe, EverydayScenes
 from quantize.data.everyday.story import story
 from quantize.data.everyday.wording import tell
@@ -48,14 +49,18 @@ def write_scenes(
     maker = EverydayScenes(store, read_heard(examples), lexicon, EverydaySceneRecipe(), SEED, store.folds_but((fold,)))
     (output / "audio").mkdir(parents=True, exist_ok=True)
     told: list[tuple[str, str]] = []
-    questioned: list[tuple[str, Question]] = []
+    heard: list[tuple[str, tuple[HeardEvent, ...], np.random.Generator]] = []
     for number in range(scenes):
         scene, rng = maker.scene(0, number), np.random.default_rng([SEED, number])
         name = f"audio/scene-of-fold-{fold}-{number:04d}.flac"
         soundfile.write(output / name, scene.waveform, SAMPLE_RATE)
         what = story(lexicon, scene.events)
         told += [(name, text) for text in dict.fromkeys(tell(lexicon, what, rng) for _ in range(captions))]
-        questioned += [(name, question) for question in questions(lexicon, scene.events, rng, asked)]
+        heard.append((name, tuple(scene.events), rng))
+    elsewhere = sounds_elsewhere(lexicon, [events for _, events, _ in heard])
+    questioned = [
+        (name, one) for name, events, rng in heard for one in questions(lexicon, events, rng, asked, elsewhere)
+    ]
     _write(output / "captions.csv", ("file", "caption"), told)
     rows = ((name, one.text, one.answer, one.kind) for name, one in questioned)
     _write(output / "questions.csv", ("file", "question", "answer", "kind"), rows)

@@ -19,6 +19,7 @@ from quantize.data.everyday.questions import (
     Question,
     named,
     questions,
+    sounds_elsewhere,
 )
 from quantize.data.everyday.reading import read
 from tests.quantize.data.everyday.event_lists import LEXICON, NAMES, drawn_events, seeds
@@ -161,3 +162,30 @@ def test_what_is_nearly_alike_is_not_compared(gap_s: float, louder_db: float, ki
 def test_nothing_is_heard_in_silence() -> None:
     asked = {question.kind: question.answer for seed in range(5) for question in _asked([], seed)}
     assert asked == {"presence": NO, "sounds": "zero", "events": NOTHING}
+
+
+def test_that_a_sound_is_heard_often_does_not_answer_for_it() -> None:
+    """Of a sound in half of the scenes "yes" and "no" are asked for as often: its name alone tells nothing."""
+    scenes = [[_event("dog_bark", 1.0, 2.0)], [_event("rain", 0.0, 9.0)]] * 200
+    elsewhere = sounds_elsewhere(LEXICON, scenes)
+    assert elsewhere[:2] == ["dog_bark", "rain"] and len(elsewhere) == len(scenes)
+    for others, few, most in ((elsewhere, 0.35, 0.65), ((), 0.9, 1.0)):
+        answers = [
+            question.answer
+            for seed, events in enumerate(scenes)
+            for question in questions(LEXICON, events, np.random.default_rng(seed), 12, others)
+            if question.kind == "presence" and question.sounds == ("dog_bark",)
+        ]
+        assert len(answers) > 50
+        assert few <= sum(answer == YES for answer in answers) / len(answers) <= most
+
+
+def test_what_is_heard_elsewhere_is_a_choice_as_it_is_called_there() -> None:
+    elsewhere = ["dog_bark"] * 50
+    chosen = [
+        question.sounds
+        for seed in range(100)
+        for question in questions(LEXICON, [_event("rain", 0.0, 9.0)], np.random.default_rng(seed), 12, elsewhere)
+        if question.kind == "which"
+    ]
+    assert sum("dog_bark" in sounds for sounds in chosen) > 0.8 * len(chosen) > 40
