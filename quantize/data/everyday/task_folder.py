@@ -22,7 +22,7 @@ from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.everyday.events import HeardEvent
 from quantize.data.everyday.heard_sounds import read_heard
 from quantize.data.everyday.lexicon import english
-from quantize.data.everyday.questions import questions
+from quantize.data.everyday.questions import questions, sounds_elsewhere
 from quantize.data.everyday.scenes import EverydaySceneRecipe, EverydayScenes
 from quantize.data.everyday.story import story
 from quantize.data.everyday.wording import tell

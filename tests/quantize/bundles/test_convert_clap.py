@@ -150,13 +150,14 @@ def test_build_engine_makes_the_forms_of_this_processor(
 ) -> None:
     copy, lines = _exported(folder, tmp_path / "clap"), list[str]()
     report = build_engines(BuildOptions(str(copy), leave=("text_embedder",)), lines.append)
-    (form,) = report.forms
-    assert (form.role, form.graph.precision) == ("encoder", "int8") and form.outcome and not report.failure
+    assert report.forms and not report.failure
+    assert all(form.role == "encoder" and form.graph.precision != "fp32" and form.outcome for form in report.forms)
     bundle = open_bundle(str(copy))
     check_all(bundle)
     first = bundle.manifest.graphs["encoder"][0]
     # A model as small as this one may be no faster.
-    assert form.written == report.written == first.in_int8 == ("faster" in form.outcome and "not" not in form.outcome)
+    written = [form.graph.precision for form in report.forms if form.written]
+    assert report.written == bool(written) and [first.precision] == (written or ["fp32"])
     assert [each.precision for each in bundle.manifest.graphs["text_embedder"]] == ["fp32"]
     waveform = clap_reference.expected["audio.waveform"][0]
     left, right = exported.embed_clip(waveform), ClipEncoder(bundle, ONE_THREAD).embed_clip(waveform)
