@@ -24,8 +24,8 @@ PATCHES, VECTORS = "patches", "vectors"
 """The stem's input and output; the encoder's input has the name of the latter."""
 
 TOGETHER = (2,)
-"""How many patches may share a run on a processor, descending. Four take 0.75 of the time of two, and memory for the
-whole run that stays in the heap: 10 MiB of `everyday`."""
+"""How many patches may share a run on a processor, descending. Four take 0.75 to 0.8 of the time of two, and memory for
+the whole run that stays in the heap: 10 MiB of `everyday`."""
 
 _Key: TypeAlias = "tuple[Stretch | int, int]"
 """A patch: its stretch, or the number of the only window that has it; and its absolute position."""
