@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -99,17 +99,20 @@ def run_stream(
             chosen = settings.get(StreamSettings).wait_for_device
             # A service manager would start it again and again; nobody sits before it to read the exit code.
             wait = manager.listens or state_file is not None if chosen is None else chosen
-            running = _opened(settings, output, stop, plans, wait, manager)
+
+            def accompany(session: Session) -> None:
+                for open_companion in COMPANIONS:
+                    if (companion := open_companion(settings)) is not None:
+                        at_end.callback(companion.close)
+                        companion.start(session)
+
+            running = _opened(settings, output, stop, plans, wait, manager, accompany)
             session = running.session
             open_alerts = OpenAlerts(state_folder() / OPEN_ALERTS_FILE)
             at_end.callback(open_alerts.close)
             at_end.callback(running.discoveries.close)
             try:
                 _keep_alerts(open_alerts, running, settings)
-                for open_companion in COMPANIONS:
-                    if (companion := open_companion(settings)) is not None:
-                        at_end.callback(companion.close)
-                        companion.start(session)
                 watchdog.watch(session)
                 if reload is not None or len(running.discoveries):
                     at_end.callback(Discovering(running).close)
@@ -141,15 +144,20 @@ def _keep_alerts(open_alerts: OpenAlerts, running: Running, settings: Settings) 
         session.hub.publish(Delivery(record if told else record.without_words()))
 
 
-def _opened(
+def _opened(  # noqa: PLR0913, PLR0917 - what a stream is made of
     settings: Settings,
     output: Output,
     stop: threading.Event,
     plans: Sequence[SourcePlan],
     wait: bool,
     manager: ServiceManager,
+    accompany: Callable[[Session], None],
 ) -> Running:
-    """Everything opened and put together; see :func:`run_stream` for what it raises."""
+    """Everything opened and put together; see :func:`run_stream` for what it raises.
+
+    ``accompany`` starts the session's companions, before it is told that there is a stream: where one cannot be started
+    there is none.
+    """
     chosen = settings.get(CaptionerSettings)
     to_come = model_to_come(chosen)
     model: WindowModel = to_come or _opened_model(chosen)
@@ -200,6 +208,7 @@ def _opened(
             for channel in session.channels:
                 on_failure.callback(channel.close)
                 channel.start()
+        accompany(session)
         looked_at = [plan.label for plan, _ in discoveries]
         tell_listening(manager, [source for _, source in opened], looked_at, model.identity.bundle)
         if to_come is not None:
