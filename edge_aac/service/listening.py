@@ -28,6 +28,9 @@ from edge_aac.service.notify import ServiceManager
 SOON_BYTES = 64_000_000
 """A model whose graphs are no larger is open within seconds, from a slow card on a slow board, too."""
 
+_NEVER_REFUSED = {"bundle", "threads", "seed"}
+_NOTHING_CHOSEN = CaptionerSettings().model_dump(exclude=_NEVER_REFUSED)
+
 log = logging.getLogger(__name__)
 
 
@@ -62,13 +65,14 @@ def model_to_come(settings: CaptionerSettings) -> ModelToCome | None:
     """What stands for the model while it is opened; None where sources must not be captured before it is open.
 
     They must not where that may take its time: of an ensemble, with engines for an accelerator, of a large bundle; nor
-    of a kind that may hear windows otherwise.
+    of a kind that may hear windows otherwise; nor where choices were made that the bundle may refuse, for these are
+    refused before anything is heard.
 
     Raises:
         EdgeAacError: the bundle is not there, or its manifest cannot be understood.
     """
     names = bundle_names(settings.bundle)
-    if len(names) > 1:
+    if len(names) > 1 or settings.model_dump(exclude=_NEVER_REFUSED) != _NOTHING_CHOSEN:
         return None
     bundle = open_bundle(names[0])
     forms = [form for of_role in bundle.manifest.graphs.values() for form in of_role]

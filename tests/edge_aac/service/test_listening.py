@@ -149,3 +149,9 @@ def test_a_bundle_that_is_not_there_is_told_before_anything_is_opened(tmp_path: 
     with pytest.raises(InputMissingError, match="no bundle 'none'"):
         app.run_stream(load_settings(path, Layer()), app.Output(), threading.Event(), manager=_Manager(told))
     assert not any(step in told for step in ("source yard", "model", "listening to yard"))
+
+
+@pytest.mark.parametrize("choice", [{"max_length": 500}, {"method": "beam"}, {"min_confidence": 0.5}])
+def test_what_the_bundle_may_refuse_is_refused_before_anything_is_heard(choice: dict[str, Any]) -> None:
+    assert model_to_come(CaptionerSettings(**choice)) is None
+    assert model_to_come(CaptionerSettings(threads=1, seed=2)) is not None

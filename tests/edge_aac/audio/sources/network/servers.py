@@ -146,7 +146,7 @@ class IcecastServer:
     def _config(self) -> str:
         owner = "<changeowner><user>nobody</user><group>nogroup</group></changeowner>" if os.geteuid() == 0 else ""
         return f"""<icecast>
-          <limits><sources>4</sources></limits>
+          <limits><sources>4</sources><burst-size>8192</burst-size></limits>
           <authentication><source-password>of-the-test</source-password><admin-user>admin</admin-user>
             <admin-password>of-the-test</admin-password></authentication>
           <hostname>localhost</hostname>
