@@ -15,11 +15,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 
-from edge_aac.audio.sources.demo import synthesise_demo
+from edge_aac.audio.sources.demo import play_programme
 from tests.edge_aac.demo_words import SYNTHESISED
 from tests.machine.machine import Machine, running_machine
 
@@ -58,7 +57,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("machine")
     with running_machine(Path(FOLDER, "base"), folder / "console.log") as running:
         sound = running.path("/srv/scene.wav")
-        soundfile.write(sound, np.tile(synthesise_demo(30.0), 4), 16_000)
+        # Of sounds that change: what goes on is captioned once.
+        soundfile.write(sound, play_programme(120.0), 16_000)
         packages = running.path("/usr/local/lib/python3.11/dist-packages")
         packages.mkdir(parents=True, exist_ok=True)
         shutil.copy(FAULTS, packages / "edge_aac_faults.py")
