@@ -19,7 +19,6 @@ import pytest
 import soundfile
 
 from edge_aac.audio.sources.demo import play_programme
-from tests.edge_aac.demo_words import SYNTHESISED
 from tests.machine.machine import Machine, running_machine
 
 FOLDER = os.environ.get("EDGE_AAC_MACHINE", "")
@@ -104,7 +103,7 @@ def test_captions_go_to_the_journal_and_to_a_file(machine: Machine) -> None:
     machine.wait_for("a caption in the journal", lambda: '"schema":"edge-aac/caption/1"' in machine.log())
     caption = machine.captions(HEARD)[0]
     assert (caption["node"], caption["source"]) == ("barn", "yard")
-    assert re.search("|".join(SYNTHESISED.values()), caption["caption"]), caption["caption"]
+    assert re.search(r"\bbirds?\b|\bmusic\b|\bdrum", caption["caption"]), caption["caption"]
 
 
 def test_the_status_is_told(machine: Machine) -> None:
