@@ -142,7 +142,7 @@ class Camera:
 
     def __init__(self, address, label):
         Camera.opened += 1
-        if Camera.opened > 1:
+        if not Camera.opened % 2:  # again and again: the first time nobody may look yet
             raise DeviceError(f"{label} is gone for good")
         self.label = label
         self._closed = threading.Event()
