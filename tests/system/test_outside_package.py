@@ -189,10 +189,16 @@ def test_no_secret_of_an_address_is_shown_when_its_source_fails(tmp_path: Path) 
     secret = "user:hunter2@camera.example/x?token=t0k3n"
     records = tmp_path / "all.jsonl"
     words = [word for scheme in schemes for word in ("--device", f"{scheme}://{secret}")]
+    wanted = {
+        "hangs://camera.example/x has hung up",
+        "hangs://camera.example/x is gone for good",
+        "There is no camera at absent://camera.example/x.",
+        "there is no route to waits://camera.example/x",
+    }
     with started_edge_aac("stream", *words, "--sink", f"jsonl:{records}", env=env) as process:
         deadline_s = time.monotonic() + TIMEOUT_S
         reasons: set[str] = set()
-        while len(reasons) < 4:
+        while not wanted <= reasons:
             assert time.monotonic() < deadline_s and process.poll() is None, reasons
             time.sleep(0.2)
             lines = records.read_text().splitlines() if records.exists() else []
@@ -202,12 +208,7 @@ def test_no_secret_of_an_address_is_shown_when_its_source_fails(tmp_path: Path) 
     assert process.returncode == 0
     shown = out.decode() + err.decode() + records.read_text()
     assert "hunter2" not in shown and "t0k3n" not in shown
-    assert reasons == {
-        "hangs://camera.example/x has hung up",
-        "hangs://camera.example/x is gone for good",
-        "There is no camera at absent://camera.example/x.",
-        "there is no route to waits://camera.example/x",
-    }
+    assert reasons <= {*wanted, "disconnected"}
     assert "waits://camera.example/x cannot be heard and is waited for" in err.decode()
 
 
