@@ -20,8 +20,8 @@ ONNX_RUNTIME: Backend = "onnxruntime"
 TENSORRT: Backend = "tensorrt"
 
 
-class GraphLoadError(DataError):
-    """What runs graphs here cannot load this one, as where it lacks an operator.
+class GraphError(DataError):
+    """What runs graphs here refuses one.
 
     Attributes:
         why: what the engine says, without the mend.
@@ -32,16 +32,12 @@ class GraphLoadError(DataError):
         self.why = why
 
 
-class GraphRunError(DataError):
-    """A graph cannot compute with what it is given, as where an id lies beyond its table.
+class GraphLoadError(GraphError):
+    """It cannot be loaded, as where an operator is missing."""
 
-    Attributes:
-        why: what the engine says, without the mend.
-    """
 
-    def __init__(self, message: str, why: str) -> None:
-        super().__init__(message)
-        self.why = why
+class GraphRunError(GraphError):
+    """It cannot compute with what it is given, as where an id lies beyond its table."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from edge_aac.models.dual_encoder_manifest import DualEncoderManifest, chosen_la
 from edge_aac.models.encoder_inputs import EncoderInputs
 from edge_aac.models.graph_contracts import AUDIO_ENCODER, GraphChecks, behind_stem, stem, text_embedder
 from edge_aac.models.label_texts import TEXTS_AT_ONCE, LabelTexts, TextRules
+from edge_aac.models.one_by_one import Undrawn
 from edge_aac.models.patches import PatchStem, PatchVectors
 from edge_aac.models.shared_space import nearest_first, unit
 from edge_aac.models.sound_table import sounds_of
@@ -45,7 +46,7 @@ def texts_at_once(engine: Engine) -> int:
     return min(TEXTS_AT_ONCE, largest_rows(engine, "token_ids") or TEXTS_AT_ONCE)
 
 
-class DualEncoder:
+class DualEncoder(Undrawn):
     """Ranks the labels of a bundle by how close their texts lie to a window.
 
     The score of a text is the cosine of its embedding and the window's, from -1 to 1. It is no probability, and says as
@@ -113,16 +114,6 @@ class DualEncoder:
         """See :class:`edge_aac.models.contract.SharingModel`."""
         return self._vectors
 
-    def describe(
-        self,
-        windows: Sequence[Window],
-        rngs: Sequence[np.random.Generator],
-        cancelled: Callable[[], bool] = not_cancelled,
-    ) -> list[Description | DataError]:
-        """See :class:`edge_aac.models.contract.WindowModel`; nothing is random here, ``rngs`` are not used."""
-        described = self._in_runs(windows, cancelled, lambda _number, _embedding: True)
-        return [found for found in described if not isinstance(found, Undecoded)]
-
     def describe_wanted(
         self,
         windows: Sequence[Window],
@@ -130,13 +121,10 @@ class DualEncoder:
         wanted: Wanted,
         cancelled: Callable[[], bool] = not_cancelled,
     ) -> list[Description | DataError | Undecoded]:
-        """See :class:`edge_aac.models.contract.SelectiveModel`; little is saved, since ranking costs little."""
-        return self._in_runs(windows, cancelled, wanted)
+        """See :class:`edge_aac.models.contract.SelectiveModel`; little is saved, since ranking costs little.
 
-    def _in_runs(
-        self, windows: Sequence[Window], cancelled: Callable[[], bool], wanted: Wanted
-    ) -> list[Description | DataError | Undecoded]:
-        """Describe all windows, in as many runs as the encoder needs for them."""
+        As many runs as the encoder needs for all windows.
+        """
         at_once = self._at_once or max(1, len(windows))
         described: list[Description | DataError | Undecoded] = []
         for start in range(0, len(windows), at_once):
@@ -167,7 +155,7 @@ class DualEncoder:
     def _described(
         self, windows: Sequence[Window], first: int, wanted: Wanted, cancelled: Callable[[], bool]
     ) -> list[Description | DataError | Undecoded]:
-        """As :meth:`_in_runs`, of one run of the encoder; the first window is number ``first`` of the batch."""
+        """As :meth:`describe_wanted`, of one run of the encoder; the first window is number ``first`` of the batch."""
         started = time.perf_counter()
         audio_embeddings = self._embedded(windows, cancelled)
         encode_ms = 1e3 * (time.perf_counter() - started) / len(windows)

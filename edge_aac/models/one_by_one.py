@@ -1,4 +1,4 @@
-"""Models that work on each window by itself: its description does not depend on the others of its batch."""
+"""Models that describe batches alike: those that draw nothing, and of these such as hear window after window."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from edge_aac.errors import DataError
 from edge_aac.models.contract import Description, Undecoded, Wanted, not_cancelled
 
 
-class OneByOne(ABC):
-    """The batches of :class:`edge_aac.models.contract.SelectiveModel`, window after window; nothing is random here."""
+class Undrawn(ABC):
+    """A :class:`edge_aac.models.contract.SelectiveModel` in which nothing is random: ``rngs`` are not used."""
 
     def describe(
         self,
@@ -21,9 +21,23 @@ class OneByOne(ABC):
         rngs: Sequence[np.random.Generator],
         cancelled: Callable[[], bool] = not_cancelled,
     ) -> list[Description | DataError]:
-        """See :class:`edge_aac.models.contract.WindowModel`; ``rngs`` are not used."""
+        """See :class:`edge_aac.models.contract.WindowModel`."""
         described = self.describe_wanted(windows, rngs, lambda _number, _embedding: True, cancelled)
         return [found for found in described if not isinstance(found, Undecoded)]
+
+    @abstractmethod
+    def describe_wanted(
+        self,
+        windows: Sequence[Window],
+        rngs: Sequence[np.random.Generator],
+        wanted: Wanted,
+        cancelled: Callable[[], bool] = not_cancelled,
+    ) -> list[Description | DataError | Undecoded]:
+        """See :class:`edge_aac.models.contract.SelectiveModel`."""
+
+
+class OneByOne(Undrawn):
+    """Works on each window by itself: its description does not depend on the others of its batch."""
 
     def describe_wanted(
         self,
@@ -32,7 +46,7 @@ class OneByOne(ABC):
         wanted: Wanted,
         cancelled: Callable[[], bool] = not_cancelled,
     ) -> list[Description | DataError | Undecoded]:
-        """See :class:`edge_aac.models.contract.SelectiveModel`; ``rngs`` are not used."""
+        """See :class:`edge_aac.models.contract.SelectiveModel`."""
         return [self._described(window, number, wanted, cancelled) for number, window in enumerate(windows)]
 
     @abstractmethod

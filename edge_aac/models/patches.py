@@ -57,13 +57,9 @@ class PatchStem:
         self._largest = largest_rows(engine, PATCHES)
         at_once = engine.runs_at_once if isinstance(engine, CoreEngine) else 1
         self._cores = side_by_side(at_once)
-        self._together: tuple[int, ...] = ()
-        """Sizes of runs, descending, in which each patch has the vector that it has alone, bit for bit."""
-
-    @property
-    def together(self) -> tuple[int, ...]:
-        """The numbers of patches that share a run on a processor, descending; none where each has its own."""
-        return self._together
+        self.together: tuple[int, ...] = ()
+        """Numbers of patches, descending, that share a run on a processor, in which each has the vector that it has
+        alone, bit for bit; none where each has a run of its own."""
 
     def try_together(self, patches: Sequence[Array]) -> None:
         """See on this processor whether patches may share runs.
@@ -88,7 +84,7 @@ class PatchStem:
             same = np.array_equal(shared, np.concatenate(alone[: len(shared)]))
             if same and np.array_equal(beside[1:], np.concatenate(alone[1:size])):
                 found.append(size)
-        self._together = tuple(found)
+        self.together = tuple(found)
 
     def run(self, patches: Sequence[Array], cancelled: Callable[[], bool] = not_cancelled) -> list[Array]:
         """Vectors (D,) of patches (frames, 128), in order.
@@ -115,7 +111,7 @@ class PatchStem:
             left = len(patches) - start
             size = self._largest or left
             if self._alone:
-                size = next((size for size in self._together if size <= left), 1)
+                size = next((size for size in self.together if size <= left), 1)
             yield patches[start : start + size]
             start += size
 

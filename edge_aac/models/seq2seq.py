@@ -30,7 +30,7 @@ from edge_aac.models.patches import PatchStem, PatchVectors
 from edge_aac.models.pipeline import RunLimits, StagedModel
 from edge_aac.models.rerank import Reranker, remembering_pays
 from edge_aac.models.sampling import Withheld
-from edge_aac.models.sound_table import read_sounds
+from edge_aac.models.sound_table import sounds_of
 from edge_aac.models.sureness import Sureness
 from edge_aac.models.tokens import all_but, check_decoder_tokenizer, load_tokenizer
 from edge_aac.models.trial import Trial
@@ -93,7 +93,7 @@ class Captioner(StagedModel):
             self.withheld = all_but(self.tokenizer, self.familiarity.words, manifest.vocabulary_size)
             self.withheld[self.rules.eos_token_id] = False
         self._text_embedder = text_embedder
-        self._sound_names = read_sounds(bundle.checked(manifest.sounds)) if manifest.sounds else None
+        self._sound_names = sounds_of(bundle)
         self.sureness = self._sureness_of(choices.sureness(manifest), encoder)
         check_words_left([bundle], self.withheld, self.sureness)
         self._tokenizers = self.tokenizer, load_tokenizer(bundle.checked(manifest.tokenizers.text))

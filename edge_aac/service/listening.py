@@ -29,7 +29,6 @@ SOON_BYTES = 64_000_000
 """A model whose graphs are no larger is open within seconds, from a slow card on a slow board, too."""
 
 _NEVER_REFUSED = {"bundle", "threads", "seed"}
-_NOTHING_CHOSEN = CaptionerSettings().model_dump(exclude=_NEVER_REFUSED)
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ def model_to_come(settings: CaptionerSettings) -> ModelToCome | None:
         EdgeAacError: the bundle is not there, or its manifest cannot be understood.
     """
     names = bundle_names(settings.bundle)
-    if len(names) > 1 or settings.model_dump(exclude=_NEVER_REFUSED) != _NOTHING_CHOSEN:
+    if len(names) > 1 or settings.model_dump(exclude=_NEVER_REFUSED, exclude_defaults=True):
         return None
     bundle = open_bundle(names[0])
     forms = [form for of_role in bundle.manifest.graphs.values() for form in of_role]
