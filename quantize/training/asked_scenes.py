@@ -192,6 +192,25 @@ def collate_asked(scenes: Sequence[AskedScene]) -> AskedBatch:
     )
 
 
+@dataclass(frozen=True)
+class KeptEvents:
+    """What is heard in each stored scene.
+
+    Attributes:
+        lines: a line of :data:`EVENTS` each.
+        sounds: the sounds of each, for questions about other scenes.
+    """
+
+    lines: Sequence[str]
+    sounds: Sequence[Sequence[str]]
+
+    @classmethod
+    def read(cls, path: Path, lexicon: Lexicon) -> KeptEvents:
+        """Those of a run's folder."""
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return cls(lines, [tuple(sounds_elsewhere(lexicon, [read_events(line)])) for line in lines])
+
+
 class AskedScenes(Dataset[AskedScene]):
     """An epoch of stored scenes: a caption of each, and questions that are drawn anew each time.
 
@@ -199,7 +218,7 @@ class AskedScenes(Dataset[AskedScene]):
 
     Args:
         examples: the stored scenes.
-        events: a line of :data:`EVENTS` each.
+        events: of each.
         lexicon: the sounds.
         tokens: prompts and answers as ids.
         seed, epoch: what is drawn depends on them and the place in the epoch.
@@ -210,7 +229,7 @@ class AskedScenes(Dataset[AskedScene]):
     def __init__(  # noqa: PLR0913, PLR0917 - of what, which of it, how much
         self,
         examples: StoredExamples,
-        events: Sequence[str],
+        events: KeptEvents,
         lexicon: Lexicon,
         tokens: PromptTokenizer,
         seed: int,
@@ -231,9 +250,9 @@ class AskedScenes(Dataset[AskedScene]):
         sample = self._examples.reader[number]
         captions: list[str] = list(sample.record["texts"])
         wanted = self._prompts - 1
-        events = read_events(self._events[number])
-        others = rng.integers(len(self._events), size=_OTHER_SCENES)
-        elsewhere = sounds_elsewhere(self._lexicon, [read_events(self._events[int(other)]) for other in others])
+        events = read_events(self._events.lines[number])
+        others = rng.integers(len(self._events.sounds), size=_OTHER_SCENES)
+        elsewhere = [sound for other in others for sound in self._events.sounds[int(other)]]
         made = (
             self._tokens.asked(question.text, question.answer)
             for question in questions(self._lexicon, events, rng, wanted + _EXTRA_QUESTIONS, elsewhere)

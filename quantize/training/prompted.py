@@ -36,6 +36,7 @@ from quantize.training.asked_scenes import (
     EVENTS,
     AskedBatch,
     AskedScenes,
+    KeptEvents,
     PromptTokenizer,
     asked_texts,
     collate_asked,
@@ -161,7 +162,7 @@ class PromptedTraining:
         self.tokenizer = load_tokenizer(folder / TOKENIZER)
         self.recipe = prompted_recipe_from(read_json(folder / RUN))
         self.tokens = PromptTokenizer(self.tokenizer, self.recipe.writer)
-        self._events = (folder / EVENTS).read_text(encoding="utf-8").splitlines()
+        self._events = KeptEvents.read(folder / EVENTS, source.lexicon)
         torch.manual_seed(recipe.train.seed)
         self.trainer: Trainer[AskedBatch] = Trainer(
             new_writer(self.recipe.writer, encoder.captioner),

@@ -39,6 +39,8 @@ _FROM_ELSEWHERE = 0.8
 """Share of the sounds that are not heard that is drawn from what is heard elsewhere; the others of all alike."""
 _CHOICES = 3
 _ABSENT_TRIES = 20
+_WEIGHTS: dict[Kind, float] = {"presence": 3.0, "which": 2.0}
+"""Kinds that come first more often than the others, 1 each: people ask whether, and which, far more than how many."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,11 @@ def questions(
         elsewhere: sounds of other scenes, each as often as it is heard there; without them all sounds are drawn alike.
     """
     scene = Scene(lexicon, events, elsewhere)
+    weights = np.array([_WEIGHTS.get(kind, 1.0) for kind in KINDS])
     found: list[Question] = []
     for _ in range(count):
         before = len(found)
-        for kind in rng.permutation(len(KINDS)):
+        for kind in rng.choice(len(KINDS), len(KINDS), replace=False, p=weights / weights.sum()):
             made = MAKERS[KINDS[int(kind)]](scene, rng)
             if made is not None and made not in found:
                 found.append(made)
@@ -156,6 +159,8 @@ def _pair(scene: Scene, rng: np.random.Generator) -> tuple[str, str] | None:
 
 def _presence(scene: Scene, rng: np.random.Generator) -> Question | None:
     lexicon = scene.lexicon
+    if not scene.known:
+        return None  # where nothing is surely absent every answer would be "yes"
     if rng.random() < 0.5:
         if not scene.sounds:
             return None

@@ -31,6 +31,7 @@ from quantize.training.asked_scenes import (
     CAPTION_PROMPT,
     EVENTS,
     AskedScenes,
+    KeptEvents,
     PromptTokenizer,
     collate_asked,
     keep_events,
@@ -160,8 +161,9 @@ def test_scenes_of_another_store_are_refused(
 
 def test_an_epoch_asks_each_scene_as_often_and_pads_prompts(finished: Finished) -> None:
     training = PromptedTraining(finished.recipe, finished.encoder, finished.source, finished.folder / "asked")
-    lines = (finished.folder / "asked" / EVENTS).read_text(encoding="utf-8").splitlines()
-    epoch = AskedScenes(training.examples, lines, english(), training.tokens, 1, 0, 8, 4)
+    kept = KeptEvents.read(finished.folder / "asked" / EVENTS, english())
+    assert [len(kept.lines), len(kept.sounds)] == [8, 8] and any(kept.sounds)
+    epoch = AskedScenes(training.examples, kept, english(), training.tokens, 1, 0, 8, 4)
     batch = collate_asked([epoch[0], epoch[1]])
     assert batch.vectors.shape == (2, 19, 24) and batch.prompt_ids.shape == (8, SMALL.prompt_tokens)
     assert torch.equal(collate_asked([epoch[0], epoch[1]]).prompt_ids, batch.prompt_ids)
