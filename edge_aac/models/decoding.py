@@ -14,7 +14,15 @@ from edge_aac.engines.steps import DecodingSteps, HostSteps, Memory, StepwiseEng
 from edge_aac.errors import ConfigError, DataError
 from edge_aac.models.beam import beam_search
 from edge_aac.models.contract import CancelledError, not_cancelled
-from edge_aac.models.sampling import Withheld, constrain, draw_by_rules, finite_windows, log_likelihood, rows_of
+from edge_aac.models.sampling import (
+    Withheld,
+    constrain,
+    draw_by_rules,
+    finite_windows,
+    log_likelihood,
+    probability_of,
+    rows_of,
+)
 from edge_aac.models.whole_words import Held, RowWords
 
 Array = npt.NDArray[np.float32]
@@ -34,10 +42,13 @@ class Candidate:
         token_ids: without start and end tokens.
         log_likelihood: mean over its tokens, the end included, under the model's own distribution (no temperature,
             no top-p).
+        own: the least probability that the model itself gave what was left to it of a word; 1 where it never had to
+            finish another word than it may have begun.
     """
 
     token_ids: tuple[int, ...]
     log_likelihood: float
+    own: float = 1.0
 
 
 class CandidateDecoder:
@@ -216,6 +227,7 @@ def _side_by_side(
     likelihood = np.zeros(len(ids), dtype=np.float64)
     lengths = np.zeros(len(ids), dtype=np.int64)
     running = np.ones(len(ids), dtype=bool)
+    own = np.ones(len(ids), dtype=np.float64)
     sound = np.ones(windows, dtype=bool)
     for position in range(rules.max_length - 1):
         logits = step(ids[:, position : position + 1], position)
@@ -229,6 +241,11 @@ def _side_by_side(
         prefixes = ids[rows, : position + 1]
         logits = logits[rows]
         withheld = None if words is None else words.withheld(position + 1)[rows]
+        if words is not None and withheld is not None:
+            inside = words.unfinished[rows] & running[rows]
+            of_rows = own[rows]
+            of_rows[inside] = np.minimum(of_rows[inside], probability_of(logits[inside], ~withheld[inside]))
+            own[rows] = of_rows
         if rules.method == "greedy":
             chosen = _likeliest(logits, prefixes, rules, withheld)
         else:
@@ -244,7 +261,9 @@ def _side_by_side(
             words.follow(ids[:, position + 1])
 
     def candidate(row: int) -> Candidate:
-        return Candidate(tuple(ids[row, 1 : lengths[row]].tolist()), float(likelihood[row] / lengths[row]))
+        return Candidate(
+            tuple(ids[row, 1 : lengths[row]].tolist()), float(likelihood[row] / lengths[row]), float(own[row])
+        )
 
     return [
         [candidate(row) for row in range(window * count, (window + 1) * count)] if sound[window] else _no_numbers()

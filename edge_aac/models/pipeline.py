@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edge_aac.audio.windows import Window
 from edge_aac.bundle.manifest import FamiliarityRule
 from edge_aac.errors import DataError
-from edge_aac.models.candidates import DrawingStages, EncodedMemory, candidates_of
+from edge_aac.models.candidates import DrawingStages, EncodedMemory, candidates_of, straight
 from edge_aac.models.contract import Description, Latency, ScoredCaption, Undecoded, Wanted, not_cancelled
 from edge_aac.models.decoding import Candidate
 from edge_aac.models.encoding import Encoded
@@ -298,7 +298,7 @@ def _any_unsure(sureness: Sureness, named: Mapping[str, float]) -> bool:
 def _ranked(
     stages: CaptioningStages[Whole], candidates: Sequence[list[Candidate] | DataError], encoded: Whole
 ) -> list[list[ScoredCaption] | DataError]:
-    """Rank the texts of each window, best first; errors stay in their places."""
+    """Rank the texts of each window that were not led astray, best first; errors stay in their places."""
     ranked: list[list[ScoredCaption] | DataError] = [
         of_window if isinstance(of_window, DataError) else [] for of_window in candidates
     ]
@@ -306,7 +306,7 @@ def _ranked(
     at_once = stages.limits.ranked or max(1, len(sound))
     for start in range(0, len(sound), at_once):
         numbers = sound[start : start + at_once]
-        given = [of_window for number in numbers if isinstance(of_window := candidates[number], list)]
+        given = [straight(of_window) for number in numbers if isinstance(of_window := candidates[number], list)]
         for number, captions in zip(numbers, stages.rank(given, encoded, numbers), strict=True):
             ranked[number] = captions
     return ranked

@@ -185,6 +185,13 @@ def log_likelihood(logits: Logits, tokens: TokenIds) -> npt.NDArray[np.float64]:
     return np.asarray(chosen - highest - np.log(total), dtype=np.float64)
 
 
+def probability_of(logits: Logits, tokens: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Probability that the softmax of (N, V) logits gives to some tokens, (N, V), together: (N,)."""
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    some = np.where(tokens, weights, np.float32(0.0)).sum(axis=-1, dtype=np.float64)
+    return np.asarray(some / weights.sum(axis=-1, dtype=np.float64), dtype=np.float64)
+
+
 def log_softmax(logits: Logits) -> Logits:
     """Along the last axis; -inf stays -inf."""
     shifted = logits - logits.max(axis=-1, keepdims=True)

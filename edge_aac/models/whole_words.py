@@ -185,6 +185,11 @@ class Sayable:
     def _left(self) -> Numbers:
         return self.tree.fewest_left(self.said)
 
+    def whole(self, node: int) -> bool:
+        """Whether no word that was begun lacks its end at a node."""
+        ended = self.tree.ended(node)
+        return node in (BETWEEN, START) or (ended is not None and bool(self.said[ended]))
+
     def withheld(self, node: int, between: Withheld, room: int | None = None) -> Withheld:
         """(V,) tokens that may not follow at a node.
 
@@ -194,9 +199,7 @@ class Sayable:
             room: tokens that a caption has room for before its end; None: for every word.
         """
         tokens, nodes = self.tree.continuations(node)
-        ended = self.tree.ended(node)
-        whole = node in (BETWEEN, START) or (ended is not None and bool(self.said[ended]))
-        withheld = between.copy() if whole else np.ones_like(between)
+        withheld = between.copy() if self.whole(node) else np.ones_like(between)
         may = self.leads[nodes]
         withheld[tokens] = ~may if room is None else ~(may & (self._left[nodes] < room))
         return withheld
@@ -229,6 +232,7 @@ class RowWords:
         self._masks = np.repeat(self._between, count, axis=0)
         self._nodes = np.where(self._in_words, self._tree.start if self._tree else BETWEEN, BETWEEN)
         self._own = np.zeros(len(self._nodes), bool)
+        self._unfinished = np.zeros(len(self._nodes), bool)
         self._renew()
 
     def withheld(self, length: int) -> Withheld:
@@ -244,6 +248,11 @@ class RowWords:
             for row in range(window * self._count, (window + 1) * self._count):
                 masks[row] = sayable.withheld(int(self._nodes[row]), between, room)
         return masks
+
+    @property
+    def unfinished(self) -> Mask:
+        """(R,) whether each row is in the middle of a word, which nothing but a rest of it may follow."""
+        return self._unfinished
 
     def follow(self, tokens: TokenIds, parents: TokenIds | None = None) -> None:
         """Go on.
@@ -264,10 +273,15 @@ class RowWords:
     def _renew(self) -> None:
         """Masks of the rows that are not between words, or were not."""
         now = self._nodes != BETWEEN
+        self._unfinished[:] = False
         for row in np.flatnonzero(now | self._own):
             window = row // self._count
             sayable, between = self._words[window], self._between[window]
-            self._masks[row] = sayable.withheld(int(self._nodes[row]), between) if sayable and now[row] else between
+            if sayable and now[row]:
+                self._unfinished[row] = not sayable.whole(int(self._nodes[row]))
+                self._masks[row] = sayable.withheld(int(self._nodes[row]), between)
+            else:
+                self._masks[row] = between
         self._own = now
 
 
