@@ -10,6 +10,7 @@ writes ``audio/*.flac``, ``captions.csv`` (a row a caption, for the tasks captio
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -18,11 +19,12 @@ import numpy as np
 import soundfile
 import typer
 
+from edge_aac.errors import EdgeAacError
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.everyday.events import HeardEvent
 from quantize.data.everyday.heard_sounds import read_heard
 from quantize.data.everyday.lexicon import english
-from quantize.data.everyday.questions import questions, sounds_elsewhere
+from quantize.data.everyday.questions import Question, questions, sounds_elsewhere
 from quantize.data.everyday.scenes import EverydaySceneRecipe, EverydayScenes
 from quantize.data.everyday.story import story
 from quantize.data.everyday.wording import tell
@@ -62,8 +64,13 @@ def write_scenes(
         (name, one) for name, events, rng in heard for one in questions(lexicon, events, rng, asked, elsewhere)
     ]
     _write(output / "captions.csv", ("file", "caption"), told)
-    rows = ((name, one.text, one.answer, one.kind) for name, one in questioned)
-    _write(output / "questions.csv", ("file", "question", "answer", "kind"), rows)
+    write_questions(output, questioned)
+
+
+def write_questions(folder: Path, asked: Iterable[tuple[str, Question]]) -> None:
+    """Write ``questions.csv``: names of sound files, and what is asked about them."""
+    rows = ((name, one.text, one.answer, one.kind) for name, one in asked)
+    _write(folder / "questions.csv", ("file", "question", "answer", "kind"), rows)
 
 
 def _write(path: Path, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -73,5 +80,14 @@ def _write(path: Path, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> N
         table.writerows(rows)
 
 
+def run(command: typer.Typer) -> None:
+    """Run a command of a module of its own; errors of the user's are one sentence and an exit code."""
+    try:
+        command()
+    except EdgeAacError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
 if __name__ == "__main__":
-    app()
+    run(app)
