@@ -77,10 +77,13 @@ class ReportOptions:
 
 
 def shipped() -> list[str]:
-    """Names of the bundles that ship, the default one first."""
+    """Names of the captioners that ship, the default one first."""
+    from edge_aac.bundle.manifest import MANIFEST, Seq2SeqManifest, read_manifest
     from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles
 
-    return sorted(built_in_bundles(), key=lambda name: (name != DEFAULT_BUNDLE, name))
+    folders = built_in_bundles().items()
+    names = [name for name, folder in folders if isinstance(read_manifest(folder / MANIFEST), Seq2SeqManifest)]
+    return sorted(names, key=lambda name: (name != DEFAULT_BUNDLE, name))
 
 
 def report_of(options: ReportOptions, log: Log) -> dict[str, Any]:

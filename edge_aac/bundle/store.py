@@ -18,6 +18,8 @@ from edge_aac.errors import DataError, EdgeAacError, InputMissingError
 from edge_aac.timebase import SAMPLE_RATE
 
 DEFAULT_BUNDLE = "everyday"
+ASKED_BUNDLE = "everyday-ask"
+"""What `edge-aac ask` asks unless it is told otherwise."""
 
 _PLAN = "tensorrt"  # the backend of files that are no ONNX
 ManifestOfKind = TypeVar("ManifestOfKind", bound=Manifest)

@@ -1,7 +1,7 @@
 """Ask a bundle about the sound of a file, in your own words or by a task that it knows.
 
-A file is heard in clips of the bundle's length (7 s for Pengi and clapcap), the last of which ends where the file does;
-one record a clip. A file that is shorter is repeated. Words that end in a question mark are put as the bundle's task
+A file is heard in clips of the bundle's length (10 s for everyday-ask, 7 s for Pengi and clapcap), the last of which
+ends where the file does; one record a clip. Words that end in a question mark are put as the bundle's task
 "question", all others are its prompt as they stand.
 """
 
@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from edge_aac.bundle.store import ASKED_BUNDLE
 from edge_aac.commands import options
 from edge_aac.commands.grouped_help import GroupedCommand
 from edge_aac.commands.setting_options import GivenSettings, settings_options
@@ -27,7 +28,9 @@ _OTHER_KINDS = (
 
 EXAMPLES = """Examples:
 
-  edge-aac ask night.wav "is a baby crying?" --bundle pengi
+  edge-aac ask night.wav "is there a baby crying?"
+
+  edge-aac ask night.wav "a dog barking, rain falling, a bell ringing" --task which
 
   edge-aac ask street.flac --task event --bundle pengi --format json | jq -r .answer
 
@@ -41,9 +44,10 @@ EXAMPLES = """Examples:
     "privacy",
     without={f"captioner.{name}" for name in _OTHER_KINDS},
     help_texts={
-        "captioner.bundle": "Bundle of the kind prompted: built-in, pulled, or a folder of one.",
+        "captioner.bundle": "Bundle of the kind prompted: built-in, pulled, or a folder of one. Default: everyday-ask.",
         "captioner.max_length": "Longest answer in tokens, its end counted.",
     },
+    defaults={"captioner": {"bundle": ASKED_BUNDLE}},
 )
 def ask(
     # As text: a path that cannot be read is an input that is missing, not a wrong use.

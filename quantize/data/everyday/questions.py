@@ -16,7 +16,7 @@ import numpy as np
 from quantize.data.captions import pick
 from quantize.data.everyday.certain import Scene
 from quantize.data.everyday.events import HeardEvent
-from quantize.data.everyday.lexicon import Lexicon
+from quantize.data.everyday.lexicon import Clause, Lexicon
 
 Kind: TypeAlias = Literal[
     "presence", "which", "count", "sounds", "first", "order", "before", "after", "loudness", "duration", "events"
@@ -62,9 +62,7 @@ class Question:
 
 def named(lexicon: Lexicon, sound: str) -> str:
     """How answers, and most questions, call a sound: "a dog barking"; no two are called alike."""
-    clauses = lexicon[sound].clauses
-    clause = next((one for one in clauses if not one.verb.startswith("be ")), clauses[0])
-    return f"{clause.subject} {clause.gerund}"
+    return _doing(_usual(lexicon, sound))
 
 
 def sounds_elsewhere(lexicon: Lexicon, scenes: Sequence[Sequence[HeardEvent]]) -> list[str]:
@@ -111,15 +109,28 @@ def questions(
     return tuple(found)
 
 
-def _said(lexicon: Lexicon, sound: str, rng: np.random.Generator) -> str:
-    """A sound within a question: mostly as in answers, else by another of its subjects and verbs."""
-    if rng.random() < 0.5:
-        return named(lexicon, sound)
-    single = [one for one in lexicon[sound].clauses if not one.several and not one.verb.startswith("be ")]
-    if not single:
-        return named(lexicon, sound)
-    clause = single[int(rng.integers(len(single)))]
+def _doing(clause: Clause) -> str:
     return f"{clause.subject} {clause.gerund}"
+
+
+def _usual(lexicon: Lexicon, sound: str) -> Clause:
+    clauses = lexicon[sound].clauses
+    return next((one for one in clauses if not one.verb.startswith("be ")), clauses[0])
+
+
+def _said(lexicon: Lexicon, sound: str, rng: np.random.Generator) -> Clause:
+    """A sound within a question: mostly as in answers, else by another of its subjects and verbs."""
+    single = [one for one in lexicon[sound].clauses if not one.several and not one.verb.startswith("be ")]
+    if not single or rng.random() < 0.5:
+        return _usual(lexicon, sound)
+    return single[int(rng.integers(len(single)))]
+
+
+def _whether(clause: Clause, rng: np.random.Generator) -> str:
+    """Whether a sound is heard, as people ask: "is there a dog barking?", "is a dog barking?"."""
+    plainly = "are {}?" if clause.several else "is {}?"
+    wording = pick((PRESENCE, PRESENCE, "can you hear {}?", "do you hear {}?", plainly, plainly), rng)
+    return wording.format(_doing(clause))
 
 
 def _or_coarser(lexicon: Lexicon, sound: str, rng: np.random.Generator) -> str:
@@ -171,8 +182,7 @@ def _presence(scene: Scene, rng: np.random.Generator) -> Question | None:
         if not found:
             return None
         sound, answer = found[0], NO
-    text = pick((PRESENCE, PRESENCE, "can you hear {}?"), rng).format(_said(lexicon, sound, rng))
-    return Question("presence", text, answer, (sound,))
+    return Question("presence", _whether(_said(lexicon, sound, rng), rng), answer, (sound,))
 
 
 def _which(scene: Scene, rng: np.random.Generator) -> Question | None:

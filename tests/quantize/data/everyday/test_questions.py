@@ -190,3 +190,14 @@ def test_what_is_heard_elsewhere_is_a_choice_as_it_is_called_there() -> None:
         if question.kind == "which"
     ]
     assert sum("dog_bark" in sounds for sounds in chosen) > 0.8 * len(chosen) > 40
+
+
+def test_whether_is_asked_as_people_ask() -> None:
+    asked = {
+        question.text
+        for seed in range(150)
+        for question in questions(LEXICON, [_event("sea", 0.0, 9.0)], np.random.default_rng(seed), 3, ["dog_bark"] * 9)
+        if question.kind == "presence"
+    }
+    assert {"is there a dog barking?", "is a dog barking?", "do you hear a dog barking?"} <= asked
+    assert {"are waves rolling in?", "is the sea roaring?"} <= asked
