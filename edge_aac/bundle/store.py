@@ -44,8 +44,12 @@ class Bundle:
         """The command that builds this bundle's engines anew."""
         return build_command(self.opened_as)
 
-    def manifest_of(self, kind: type[ManifestOfKind]) -> ManifestOfKind:
+    def manifest_of(self, kind: type[ManifestOfKind], such_as: str | None = None) -> ManifestOfKind:
         """The manifest, where the bundle is of the kind that a caller works with.
+
+        Args:
+            kind: of manifest.
+            such_as: name of a bundle of that kind, for those who gave another.
 
         Raises:
             DataError: it is of another.
@@ -54,7 +58,7 @@ class Bundle:
             wanted = kind.model_fields["kind"].default
             raise DataError(
                 f"bundle {self.opened_as!r} holds a model of the kind {self.manifest.kind!r}, where one of the kind "
-                f"{wanted!r} is needed: give another bundle"
+                f"{wanted!r} is needed: give another bundle{f', such as {such_as}' if such_as else ''}"
             )
         return self.manifest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from edge_aac.bundle.store import open_bundle
+from edge_aac.bundle.store import ASKED_BUNDLE, open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.models.prompted import Prompted
 from edge_aac.models.prompted_manifest import PromptedManifest
@@ -43,7 +43,9 @@ def ask_file(  # noqa: PLR0913, PLR0917 - what a user gives
     chosen = settings.get(CaptionerSettings)
     bundle = open_bundle(chosen.bundle)
     # Before the graphs are loaded, which takes time.
-    prompt, named = bundle.manifest_of(PromptedManifest).prompt_of(None if words is None else as_text(words), task)
+    prompt, named = bundle.manifest_of(PromptedManifest, ASKED_BUNDLE).prompt_of(
+        None if words is None else as_text(words), task
+    )
     choices = {"prompt": chosen.prompt, "max_length": chosen.max_length, "beams": beams}
     given = {name: choice for name, choice in choices.items() if choice is not None}
     model = Prompted(bundle, EngineOptions(chosen.backend, chosen.threads, chosen.cuda_graph), given)

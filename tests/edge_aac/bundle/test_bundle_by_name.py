@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from edge_aac.bundle.manifest import MANIFEST
-from edge_aac.bundle.store import DEFAULT_BUNDLE, built_in_bundles, check_all, open_bundle, user_bundles_folder
+from edge_aac.bundle.store import (
+    ASKED_BUNDLE,
+    DEFAULT_BUNDLE,
+    built_in_bundles,
+    check_all,
+    open_bundle,
+    user_bundles_folder,
+)
 from edge_aac.errors import DataError, InputMissingError
 from tests.edge_aac.bundle.bundle_folder import manifest_table, one_sentence, write_bundle
 
@@ -66,7 +73,7 @@ def test_what_is_half_pulled_is_not_there(tmp_path: Path, monkeypatch: pytest.Mo
     _pull(tmp_path / "data", ".tiny.part")
     (_pull(tmp_path / "data", "no-manifest") / MANIFEST).unlink()
     for name in (".tiny.part", "no-manifest", "tiny"):
-        with pytest.raises(InputMissingError, match=f"one of {DEFAULT_BUNDLE}, whole$"):
+        with pytest.raises(InputMissingError, match=f"one of {DEFAULT_BUNDLE}, {ASKED_BUNDLE}, whole$"):
             open_bundle(name)
 
 
