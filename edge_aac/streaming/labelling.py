@@ -23,7 +23,7 @@ from edge_aac.streaming.offline import readable
 log = logging.getLogger(__name__)
 
 _DIGITS = 6
-CSV_COLUMNS = ("source", "start_s", "end_s", "channel", "rank", "label", "score", "similarity")
+CSV_COLUMNS = ("source", "start_s", "end_s", "channel", "rank", "label", "score", "similarity", "sound")
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def csv_lines(record: Record) -> Iterator[str]:
     for rank, named in enumerate(record.labels, 1):
         channel = "" if record.channel is None else record.channel
         place = (record.source, record.start_s, record.end_s, channel)
-        yield csv_line((*place, rank, named.label, named.score, named.similarity))
+        yield csv_line((*place, rank, named.label, named.score, named.similarity, named.sound or ""))
 
 
 def csv_line(cells: tuple[object, ...]) -> str:

@@ -180,6 +180,8 @@ def test_a_listed_sound_is_said_in_the_bundle_s_own_words(label: Run, sound: Pat
     (own,), (plain,) = _labels(label(*given)[1]), _labels(label(*given, "--template", "{}")[1])
     assert {each.label: each.sound for each in own.labels} == {"dog bark": "dog_bark", "a blue whale sings": None}
     assert {each.sound for each in plain.labels} == {None}
+    table = csv.DictReader(io.StringIO(label(*given[:4], "--format", "csv")[1]))
+    assert {row["label"]: row["sound"] for row in table} == {"dog bark": "dog_bark", "a blue whale sings": ""}
     before, after = ({each.label: each.similarity for each in found.labels} for found in (plain, own))
     assert before["a blue whale sings"] == pytest.approx(after["a blue whale sings"], abs=1e-4)
     assert abs(before["dog bark"] - after["dog bark"]) > 1e-3
