@@ -23,7 +23,7 @@ _STANDARD_INPUT = "/dev/stdin"
 _OTHER_KINDS = (
     *("weights", "candidates", "first_candidates", "method", "likelihood_weight", "similarity_weight"),
     *("fluency_check", "min_familiarity", "min_confidence", "labels", "prompt", "templates", "seed"),
-    *("ask", "ask_every"),
+    *("ask", "ask_every", "ask_bundle"),
 )
 
 EXAMPLES = """Examples:

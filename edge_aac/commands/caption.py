@@ -37,7 +37,13 @@ EXAMPLES = """Examples:
     "stream",
     "captioner",
     "privacy",
-    without={"stream.same_similarity", "stream.wait_for_device", "captioner.ask", "captioner.ask_every"},
+    without={
+        "stream.same_similarity",
+        "stream.wait_for_device",
+        "captioner.ask",
+        "captioner.ask_every",
+        "captioner.ask_bundle",
+    },
     env={"stream.hop_s": "EDGE_AAC_CAPTION_HOP"},
     help_texts={
         "stream.hop_s": "Seconds from one 10 s window to the next. "

@@ -96,7 +96,7 @@ def each_with_its_flag(words: list[str]) -> list[str]:
         for name in (
             *("weights", "candidates", "first_candidates", "method", "max_length", "likelihood_weight"),
             *("similarity_weight", "fluency_check", "min_familiarity", "min_confidence", "labels", "prompt", "seed"),
-            *("templates", "ask", "ask_every"),
+            *("templates", "ask", "ask_every", "ask_bundle"),
         )
     },
     help_texts={

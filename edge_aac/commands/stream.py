@@ -41,7 +41,7 @@ EXAMPLES = """Examples:
 
   edge-aac stream --device demo:
 
-  edge-aac stream --device mic0 --bundle pengi --ask "is a baby crying?" --ask-every window
+  edge-aac stream --device mic0 --ask "is a baby crying?" --ask-every window
 """
 
 

@@ -76,6 +76,7 @@ class PromptAnswer:
         texts: answers that the search kept, best first; at least one.
         log_likelihoods: mean log-likelihood of a token of each.
         latency_ms: milliseconds that the answer took, encoding among them.
+        model: which answered.
     """
 
     prompt: str
@@ -83,6 +84,7 @@ class PromptAnswer:
     texts: tuple[str, ...]
     log_likelihoods: tuple[float, ...]
     latency_ms: Latency
+    model: records.Model
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from edge_aac.models.choices import Choices
 from edge_aac.models.clip_windows import ClipWindows
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.dual_encoder_manifest import DualEncoderManifest
-from edge_aac.models.registry import check_choices, open_model
+from edge_aac.models.registry import check_choices, kind_of, open_model
 from edge_aac.models.seq2seq import Captioner, special_tokens
 
 if TYPE_CHECKING:
@@ -52,6 +52,43 @@ def open_named(
     given = {name: value for name, value in choices.items() if value is not None}
     candidates = given.pop("candidates", None)
     return open_ensemble(bundles, weights, options, candidates, Choices(**given))
+
+
+def open_asked(
+    names: str,
+    weights: Sequence[float] | None,
+    options: EngineOptions,
+    choices: Mapping[str, Any],
+    ask_bundle: str,
+) -> WindowModel:
+    """As :func:`open_named`; questions that mean nothing to what is named are put to another bundle.
+
+    Args:
+        names, weights, options: as for :func:`open_named`.
+        choices: as there; ``ask`` are the questions.
+        ask_bundle: bundle of the kind prompted; it is opened only where it is asked.
+
+    Raises:
+        ConfigError: a question cannot be asked, or the two bundles are of different languages.
+        EdgeAacError: as :func:`open_named`.
+    """
+    if choices.get("ask") is None or takes_choice(names, "ask"):
+        return open_named(names, weights, options, choices)
+    from edge_aac.models.asked_beside import asked_beside  # here alone: a stream that asks nothing does without
+    from edge_aac.models.prompted import Prompted
+
+    captioner = open_named(names, weights, options, {**choices, "ask": None})
+    return asked_beside(captioner, Prompted(open_bundle(ask_bundle), options, {"ask": choices["ask"]}))
+
+
+def takes_choice(names: str, choice: str) -> bool:
+    """Whether a choice means anything to the bundle that a user names; to none of several.
+
+    Raises:
+        EdgeAacError: there is no such bundle, or it cannot be understood.
+    """
+    listed = bundle_names(names)
+    return len(listed) == 1 and choice in kind_of(open_bundle(listed[0])).choices
 
 
 def open_captioning(

@@ -264,13 +264,26 @@ class Prompted(OneByOne):
         ask = partial(self._asked, heard, cancelled) if self._questions else None
         return Description(ranked, embedding, len(answer.texts), answer.latency_ms, ask=ask)
 
+    def answers(self, window: Window, cancelled: Callable[[], bool] = not_cancelled) -> list[PromptAnswer]:
+        """Answers to the questions that it was opened with about a window, which is encoded once for all of them.
+
+        Args:
+            window: with its sound.
+            cancelled: function that is called before every step; True ends the work.
+
+        Raises:
+            CancelledError: ``cancelled`` returned True.
+            DataError: a graph gives no numbers for it.
+        """
+        return self._asked(self.hear(newest_clip(window, self.manifest.clip)), cancelled)
+
     def _asked(self, heard: Heard, cancelled: Callable[[], bool]) -> list[PromptAnswer]:
         """Answers to the questions about a clip, which is encoded once for all of them."""
         found = []
         for prompt, task in self._questions:
             answer = self.answer(heard, prompt, cancelled=cancelled)
             scores = tuple(answer.beams.scores.tolist())
-            found.append(PromptAnswer(prompt, task, answer.texts, scores, answer.latency_ms))
+            found.append(PromptAnswer(prompt, task, answer.texts, scores, answer.latency_ms, self.identity))
         return found
 
     def _prompt_of(self, prompt: str) -> _Prompt:

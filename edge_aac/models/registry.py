@@ -59,7 +59,7 @@ def open_model(bundle: Bundle, options: EngineOptions, choices: Mapping[str, Any
         InputMissingError, DataError, DeviceError: the bundle cannot be run here.
     """
     given = check_choices(bundle, choices)
-    return _kind_of(bundle).open(bundle, options, given)
+    return kind_of(bundle).open(bundle, options, given)
 
 
 def check_choices(bundle: Bundle, choices: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def check_choices(bundle: Bundle, choices: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: the kind has no such choice.
     """
     given = {name: value for name, value in choices.items() if value is not None}
-    if unknown := sorted(set(given) - _kind_of(bundle).choices):
+    if unknown := sorted(set(given) - kind_of(bundle).choices):
         raise ConfigError(
             f"{unknown[0]} means nothing to the bundle {bundle.manifest.name}, whose model is of the kind "
             f"{bundle.manifest.kind!r}: leave it out"
@@ -81,5 +81,6 @@ def check_choices(bundle: Bundle, choices: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _kind_of(bundle: Bundle) -> ModelKind:
+def kind_of(bundle: Bundle) -> ModelKind:
+    """The kind of a bundle's model."""
     return cast(ModelKind, model_kind(bundle.manifest.kind))

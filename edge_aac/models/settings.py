@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge_aac.bundle import limits
 from edge_aac.bundle.manifest import DecodingMethod
-from edge_aac.bundle.store import DEFAULT_BUNDLE
+from edge_aac.bundle.store import ASKED_BUNDLE, DEFAULT_BUNDLE
 
 MAX_QUESTIONS = 16
 """Each costs a search of an answer."""
@@ -172,7 +172,7 @@ class CaptionerSettings(BaseModel):
         default=None,
         min_length=1,
         max_length=MAX_QUESTIONS,
-        description="Questions that a prompted bundle is asked about what a stream hears, or names of its tasks.",
+        description="Questions about what a stream hears, or names of tasks, for the bundle that is asked.",
         examples=[["is a baby crying?"]],
         json_schema_extra={"flag": "--ask", "env": "EDGE_AAC_ASK", "absent": "none"},
     )
@@ -180,6 +180,13 @@ class CaptionerSettings(BaseModel):
         default="event",
         description="When they are asked: with each event that starts, or of every window that is captioned.",
         json_schema_extra={"flag": "--ask-every", "env": "EDGE_AAC_ASK_EVERY"},
+    )
+    ask_bundle: str = Field(
+        default=ASKED_BUNDLE,
+        min_length=1,
+        description="Bundle that is asked where that of the captions takes no questions.",
+        examples=["everyday-ask"],
+        json_schema_extra={"flag": "--ask-bundle", "env": "EDGE_AAC_ASK_BUNDLE"},
     )
     seed: int = Field(
         default=0,

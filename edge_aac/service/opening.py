@@ -20,7 +20,7 @@ from edge_aac.bundle.store import open_bundle
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DeviceError
 from edge_aac.models.contract import WindowModel
-from edge_aac.models.opening import open_named
+from edge_aac.models.opening import open_asked
 from edge_aac.models.settings import CaptionerSettings
 from edge_aac.settings.faults import Chosen
 from edge_aac.settings.tree import Settings
@@ -32,7 +32,7 @@ from edge_aac.streaming.privacy import PrivacyGate
 from edge_aac.streaming.privacy_settings import PrivacySettings
 from edge_aac.streaming.settings import ConfiguredSource, SinkSettings, StreamSettings
 
-_NO_CHOICES = ("bundle", "weights", "backend", "threads", "cuda_graph", "seed", "ask_every")
+_NO_CHOICES = ("bundle", "weights", "backend", "threads", "cuda_graph", "seed", "ask_every", "ask_bundle")
 """Settings of the captioner that are none of what its kind of model may be opened with."""
 _CHECK_S = 0.1
 _GIVE_UP_S = 0.5
@@ -65,7 +65,7 @@ def open_model(settings: CaptionerSettings) -> WindowModel:
     """
     choices = settings.model_dump(exclude={*_NO_CHOICES})
     options = EngineOptions(settings.backend, settings.threads, settings.cuda_graph)
-    return open_named(settings.bundle, settings.weights, options, choices)
+    return open_asked(settings.bundle, settings.weights, options, choices, settings.ask_bundle)
 
 
 def privacy_gate(settings: Settings) -> PrivacyGate:

@@ -114,7 +114,7 @@ class RecordBuilder:
                 for text, score in zip(answer.texts, answer.log_likelihoods, strict=True)
             ],
             event=event,
-            model=self.model,
+            model=answer.model,
             latency_ms=latency_ms(answer.latency_ms, waited_ms),
         )
 

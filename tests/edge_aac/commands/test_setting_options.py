@@ -167,7 +167,7 @@ def test_all_settings_can_be_given_by_flag_and_by_environment() -> None:
 
 def test_both_verbs_have_the_options_of_the_captioner() -> None:
     texts = [CliRunner().invoke(verb, ["--help"]).output for verb in (caption_verb.app, stream_verb.app)]
-    of_streams = {"ask", "ask_every"}  # files are asked about by `edge-aac ask`
+    of_streams = {"ask", "ask_every", "ask_bundle"}  # files are asked about by `edge-aac ask`
     for name, setting in registered_sections()["captioner"].settings.items():
         assert setting.flag and setting.env
         told = [setting.flag.partition("/")[0] in text and setting.env in text.replace("\n", " ") for text in texts]

@@ -69,7 +69,7 @@ class _Stream:
 
     def _answers(self) -> list[PromptAnswer]:
         self.asked += 1
-        return [PromptAnswer("is it wet?", "question", ("yes ", "no "), (-0.2, -1.5), LATENCY)]
+        return [PromptAnswer("is it wet?", "question", ("yes ", "no "), (-0.2, -1.5), LATENCY, MODEL)]
 
     @property
     def answers(self) -> list[Answer]:

@@ -247,16 +247,39 @@ def test_a_stream_is_asked_in_every_window_or_with_every_event(bundles: Path, tm
 
 @pytest.mark.parametrize(
     ("bundle", "words", "match"),
-    [
-        (DEFAULT_BUNDLE, "is it rain?", "ask means nothing to the bundle everyday"),
-        ("clapcap", "is it rain?", "takes no prompts"),
-        ("pengi", " ", "the prompt is empty"),
-    ],
+    [("clapcap", "is it rain?", "takes no prompts"), ("pengi", " ", "the prompt is empty")],
 )
 def test_what_a_stream_cannot_be_asked(bundles: Path, sound: Path, bundle: str, words: str, match: str) -> None:
-    named = bundle if bundle == DEFAULT_BUNDLE else bundles / bundle
-    done = run_edge_aac("stream", "--device", f"file:{sound}", "--bundle", named, "--ask", words)
-    assert (done.returncode, done.stdout) == (78, "") and match in done.stderr
+    for asked in (("--bundle", bundles / bundle), ("--ask-bundle", bundles / bundle)):
+        done = run_edge_aac("stream", "--device", f"file:{sound}", *asked, "--ask", words)
+        assert (done.returncode, done.stdout) == (78, "") and match in done.stderr
+
+
+def test_a_captioner_answers_nothing(sound: Path) -> None:
+    done = run_edge_aac("stream", "--device", f"file:{sound}", "--ask", "is it rain?", "--ask-bundle", DEFAULT_BUNDLE)
+    assert (done.returncode, done.stdout) == (65, "") and "'prompted' is needed" in done.stderr
+
+
+def test_one_bundle_captions_and_another_answers(bundles: Path, tmp_path: Path) -> None:
+    sound = write_wav(tmp_path / "long.wav", noise(14.0))
+    words = ("--format", "json", "--hop", "2", "--ask", "is it rain?", "--ask-bundle", bundles / "pengi")
+    plain = run_edge_aac("stream", "--device", f"file:{sound}", "--every-window", *words[:4])
+    done = run_edge_aac("stream", "--device", f"file:{sound}", "--every-window", *words, "--ask-every", "window")
+    assert done.returncode == 0, done.stderr
+    found = records(done.stdout)
+    captions, answers = (
+        [record for record in found if record["schema"] == f"edge-aac/{kind}/1"] for kind in ("caption", "answer")
+    )
+    assert [(one["start_s"], one["caption"]) for one in captions] == [
+        (one["start_s"], one["caption"]) for one in records(plain.stdout)
+    ], "the captions are those of a stream that is asked nothing"
+    assert {one["model"]["bundle"] for one in captions} == {DEFAULT_BUNDLE}
+    assert {one["model"]["bundle"] for one in answers} == {"pengi"}
+    assert [one["start_s"] for one in answers] == [one["start_s"] for one in captions] == [0.0, 2.0, 4.0]
+    # Of a window its newest clip is heard, at 16 kHz: so `ask` hears a file of that rate that ends there.
+    alone = write_wav(tmp_path / "newest.wav", noise(14.0)[-round(16_000 * CLIP_S) :])
+    asked = run_edge_aac("ask", alone, "is it rain?", "--bundle", bundles / "pengi", "--format", "json")
+    assert records(asked.stdout)[0]["answer"] == answers[-1]["answer"]
 
 
 def test_questions_of_a_stream_that_the_bundle_cuts_are_told_when_it_is_opened(
