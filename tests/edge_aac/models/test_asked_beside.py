@@ -52,11 +52,11 @@ class _Selective(FakeModel):
 
     def describe_wanted(self, windows: Sequence[Window], rngs: Any, wanted: Any, cancelled: Any = None) -> list[Any]:
         del rngs, cancelled
-        one = Latency(1.0, 1.0, 0.0)
+        one, vector = Latency(1.0, 1.0, 0.0), np.ones(2, np.float32)
         found: list[Any] = []
         for number, _ in enumerate(windows):
-            keep = wanted(number, np.ones(2, np.float32))
-            described = Description([], np.ones(2, np.float32), 1, one) if keep else Undecoded(np.ones(2, np.float32), one)
+            keep = wanted(number, vector)
+            described = Description([], vector, 1, one) if keep else Undecoded(vector, one)
             found.append(DataError("no") if number % 3 == 2 else described)
         return found
 
