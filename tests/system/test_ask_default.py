@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report.command import shipped
 from edge_aac.bundle.store import ASKED_BUNDLE, DEFAULT_BUNDLE, built_in_bundles, check_all, open_bundle
 from edge_aac.models.prompted_manifest import PromptedManifest
 from tests.system.command import noise, records, run_edge_aac, write_wav
@@ -18,11 +17,6 @@ NOBODY = {"XDG_CONFIG_HOME": "/nonexistent"}
 @pytest.mark.parametrize("name", built_in_bundles())
 def test_every_file_of_a_built_in_bundle_is_the_one_that_its_manifest_means(name: str) -> None:
     check_all(open_bundle(name))
-
-
-def test_what_the_report_measures_are_captioners() -> None:
-    assert ASKED_BUNDLE in built_in_bundles()
-    assert shipped()[0] == DEFAULT_BUNDLE and ASKED_BUNDLE not in shipped()
 
 
 @pytest.mark.parametrize(

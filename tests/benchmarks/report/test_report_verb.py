@@ -16,7 +16,7 @@ from benchmarks.report.energy import NO_SENSOR, measure
 from benchmarks.report.making import SCHEMA, processor
 from benchmarks.report.plan import SECTIONS, Plan
 from edge_aac.board.power import PowerMeter
-from edge_aac.bundle.store import DEFAULT_BUNDLE
+from edge_aac.bundle.store import ASKED_BUNDLE, DEFAULT_BUNDLE, built_in_bundles
 from edge_aac.errors import InputMissingError, UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -110,6 +110,7 @@ def test_the_plan_of_options() -> None:
     assert options.about == f"{QUICK_NOTE} others had the cores"
     every = ReportOptions(Path("x"), also=("two",)).plan()
     assert every.sections == SECTIONS and every.bundles == (*shipped(), "two") and shipped()[0] == DEFAULT_BUNDLE
+    assert ASKED_BUNDLE in built_in_bundles() and ASKED_BUNDLE not in shipped(), "it is no captioner"
 
 
 def test_power_is_told_where_a_sensor_may_be_read(tmp_path: Path) -> None:
