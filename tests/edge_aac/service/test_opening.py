@@ -8,6 +8,7 @@ import pytest
 
 from edge_aac.audio.connection import PermanentDeviceError
 from edge_aac.audio.sources.address import Source, SourceContext
+from edge_aac.bundle.store import ASKED_BUNDLE
 from edge_aac.engines.contract import EngineOptions
 from edge_aac.errors import DeviceError
 from edge_aac.models.settings import CaptionerSettings
@@ -25,13 +26,14 @@ def _source(address: str) -> ConfiguredSource:
 
 def test_the_engines_get_their_settings_and_the_model_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[object, ...]] = []
-    monkeypatch.setattr(opening_module, "open_named", lambda *given: seen.append(given))
+    monkeypatch.setattr(opening_module, "open_asked", lambda *given: seen.append(given))
     open_model(CaptionerSettings(bundle="mine", backend="tensorrt", threads=3, cuda_graph=False, candidates=2))
-    ((name, weights, options, choices),) = seen
-    assert (name, weights) == ("mine", None)
+    ((name, weights, options, choices, asked),) = seen
+    assert (name, weights, asked) == ("mine", None, ASKED_BUNDLE)
     assert options == EngineOptions("tensorrt", 3, cuda_graphs=False)
     assert isinstance(choices, dict)
     assert choices["candidates"] == 2 and not {"backend", "threads", "cuda_graph"} & choices.keys()
+    assert not {"ask_bundle", "ask_every"} & choices.keys()
 
 
 def test_a_stop_ends_the_opening_of_many_sources(monkeypatch: pytest.MonkeyPatch) -> None:
