@@ -10,6 +10,7 @@ is alone, and all of a set are asked for as often where they are heard as where 
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -53,17 +54,21 @@ def write_recordings(
     fold: Annotated[int | None, typer.Option(help="Its recordings alone; all without it.")] = None,
     absent: Annotated[int, typer.Option(min=0, help="Sounds that are not heard and asked for, of each.")] = 1,
 ) -> None:
-    """Write recordings with questions about them; those with several labels, or without words, are left out."""
+    """Write recordings with questions about them; those with several labels, without words, or of a name that one of
+    another fold has as well, are left out."""
     lexicon, labelled = english(), labelled_set(data, ChosenPart(fold))
     sounds = sorted({sound for label in labelled.labels if (sound := sound_of(lexicon, label))})
     if output.exists() and any(output.iterdir()):
         raise UsageError(f"{output} is not empty: give another folder")
+    # A bundle's attributions are searched for recordings that it learnt from by their names alone: one whose name
+    # another of the set has, in another fold, may seem to be among them.
+    ambiguous = {PurePosixPath(name).stem for name in labelled.about.others}
     asked: list[tuple[str, Question]] = []
     for number, one in enumerate(labelled.recordings):
         sound = sound_of(lexicon, one.labels[0]) if len(one.labels) == 1 else None
-        if sound is None:
+        if sound is None or one.recording.stems & ambiguous:
+            print(f"left out: {one.recording.name}", file=sys.stderr)
             continue
-        # Its own name: by that a bundle's attributions are searched for recordings that it learnt from.
         name = str(PurePosixPath("audio", PurePosixPath(one.recording.name).parent, one.recording.path.name))
         (output / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(one.recording.path, output / name)

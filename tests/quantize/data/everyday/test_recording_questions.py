@@ -39,12 +39,13 @@ def test_recordings_of_a_fold_with_questions(tmp_path: Path) -> None:
         ("b.wav", "rain", 4),
         ("c.wav", "siren", 1),
         ("d.wav", "nonsense", 4),
+        ("other/c.wav", "rain", 4),
     )
     out = tmp_path / "out"
     arguments = ["--data", str(data), "--fold", "4"]
     result = CliRunner().invoke(app, [*arguments, "--absent", "9", str(out)])
     assert result.exit_code == 0, result.exception
-    assert sorted(path.name for path in out.rglob("*.wav")) == ["a.wav", "b.wav"], "of what has words alone"
+    assert sorted(path.name for path in out.rglob("*.wav")) == ["a.wav", "b.wav"], "of what has words, and a name of its own"
     asked = question_set(out, ChosenPart()).questions
     answers = {(question.recording.path.name, question.text): question.answers for question in asked}
     assert len(answers) == len(asked) == 8
