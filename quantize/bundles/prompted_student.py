@@ -160,7 +160,7 @@ model of {config.layers} layers of {config.dim} that learnt questions made of wh
 a time, mixed to one channel. Licence: {manifest["license"]}; every recording with its author stands in {ATTRIBUTIONS}.
 
 It knows the sounds of the everyday lexicon and the questions below, in their words. Of anything else it says something,
-as certainly as of what it knows.
+as certainly as of what it knows. Do not use it where a wrong answer can harm somebody.
 
 | task | prompt |
 |---|---|

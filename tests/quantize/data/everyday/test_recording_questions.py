@@ -45,7 +45,7 @@ def test_recordings_of_a_fold_with_questions(tmp_path: Path) -> None:
     arguments = ["--data", str(data), "--fold", "4"]
     result = CliRunner().invoke(app, [*arguments, "--absent", "9", str(out)])
     assert result.exit_code == 0, result.exception
-    assert sorted(path.name for path in out.rglob("*.wav")) == ["a.wav", "b.wav"], "of what has words, and a name of its own"
+    assert sorted(path.name for path in out.rglob("*.wav")) == ["a.wav", "b.wav"]
     asked = question_set(out, ChosenPart()).questions
     answers = {(question.recording.path.name, question.text): question.answers for question in asked}
     assert len(answers) == len(asked) == 8
