@@ -8,7 +8,7 @@ from enum import Enum
 
 from edge_aac.audio.windows import WINDOW_SAMPLES, file_windows
 from edge_aac.errors import DataError, InputMissingError
-from edge_aac.models.contract import ScoredCaption, WindowModel
+from edge_aac.models.contract import ScoredCaption, WindowModel, hears_sound
 from edge_aac.models.seq2seq import window_rng
 from quantize.captioning import described
 from quantize.data.manifests import CaptionedClip, Manifest
@@ -66,8 +66,9 @@ def caption_corpus(
 
 def _caption_clip(captioner: WindowModel, clip: CaptionedClip, seed: int) -> CaptionedRecording:
     waveform = decoded_stretch(clip.path, clip.start_s, clip.duration_s)
-    windows = ((window, window_rng(seed, window.start)) for window in file_windows([waveform], WINDOW_SAMPLES))
-    captions = [description.best for description in described(captioner, windows)]
+    windows = file_windows([waveform], WINDOW_SAMPLES, keeps_sound=hears_sound(captioner))
+    drawn = ((window, window_rng(seed, window.start)) for window in windows)
+    captions = [description.best for description in described(captioner, drawn)]
     if not captions:
         raise DataError(f"{clip.path} ends before the clip begins")
     best = max(captions, key=lambda caption: caption.hybrid)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from edge_aac.audio.sources.file import read_channels
-from edge_aac.bundle.store import Bundle
+from edge_aac.bundle.store import ASKED_BUNDLE, Bundle
 from edge_aac.errors import DataError, UsageError
 from edge_aac.models.contract import WindowModel
 from edge_aac.models.prompted import Heard, Prompted
@@ -120,5 +120,5 @@ def answerer_of(model: WindowModel, bundle: Bundle) -> Answerer:
         return PromptedAnswerer(model)
     raise UsageError(
         f"the bundle {bundle.manifest.name} is of the kind {bundle.manifest.kind!r}, which answers no questions: give "
-        "one of a kind that does, as 'prompted'"
+        f"one of a kind that does, as {ASKED_BUNDLE}"
     )

@@ -15,7 +15,7 @@ import pytest
 from edge_aac import records
 from edge_aac.audio.windows import file_windows
 from edge_aac.bundle.manifest import MANIFEST
-from edge_aac.bundle.store import DEFAULT_BUNDLE, open_bundle
+from edge_aac.bundle.store import ASKED_BUNDLE, DEFAULT_BUNDLE, open_bundle
 from edge_aac.errors import ConfigError, DataError, EdgeAacError, InputMissingError, UsageError
 from edge_aac.models.contract import Description, WindowModel
 from edge_aac.models.opening import open_captioning
@@ -213,6 +213,12 @@ def test_a_dual_encoder_s_nearest_label_is_its_caption(labels_bundle: Path, tmp_
     data, output = folders.audiocaps_folder(tmp_path / "audiocaps"), tmp_path / "report"
     measured(output, "--task", "caption", "--bundle", labels_bundle, "--data", data)
     assert {row["caption"] for row in rows_of(output / "captions.csv")} <= {"rain falls", "wind falls"}
+
+
+def test_a_bundle_that_hears_sound_captions_it(tmp_path: Path) -> None:
+    data, output = folders.audiocaps_folder(tmp_path / "audiocaps"), tmp_path / "report"
+    scores, _ = measured(output, "--task", "caption", "--bundle", ASKED_BUNDLE, "--data", data)
+    assert scores["corpus"]["recordings"] == 2 and all(row["caption"] for row in rows_of(output / "captions.csv"))
 
 
 class _Answering:
