@@ -1,6 +1,5 @@
 """What builds of one process need again and again, computed once: sessions and captions of equal graphs, scenes.
 
-
 Every build of the built-in bundle opens graphs some forty times and captions the check windows with them seven times;
 most tests look at something else. Drawing the raindrops of a scene takes longer than to hear it.
 """
