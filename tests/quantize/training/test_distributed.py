@@ -62,12 +62,13 @@ class TwoRanks:
 
 @pytest.fixture
 def captioner_recipe(small_recipe: Recipe) -> Recipe:
-    """Thirty-two steps of the small captioner, with its batch norms and dropout; its batch is eight scenes."""
+    """Forty steps of the small captioner, with its batch norms and dropout; its batch is eight scenes."""
     settings = replace(
         small_recipe.train,
         epochs=1,
-        scenes_per_epoch=256,
+        scenes_per_epoch=320,
         batch_scenes=8,
+        corpus_scenes=40,
         validation_scenes=2,
         learning_rate=0.003,
     )
@@ -126,7 +127,7 @@ def test_two_ranks_train_the_captioner_as_one_does(two_ranks: TwoRanks, recordin
     curve = Curve()
     Run(two_ranks.recipe, SceneSource(two_ranks.recipe, recordings), tmp_path / "alone").train(curve)
     one, two = np.array(curve.losses), np.array(two_ranks.losses("captioner"))
-    assert len(one) == len(two) == 32
+    assert len(one) == len(two) == 40
     fall = one[:5].mean() - one[-5:].mean()
     assert fall > 1.0
     assert np.abs(one - two).mean() < 0.1 * fall

@@ -79,7 +79,8 @@ def _rings(frequency: npt.NDArray[np.float64], decay_s: npt.NDArray[np.float64])
     power = ((2j * np.pi * frequency - 1.0 / decay_s) / SAMPLE_RATE)[:, None]
     coarse = np.exp(power * np.arange(0, _DROP_SAMPLES, _FINE_STEPS))[:, :, None]
     fine = np.exp(power * np.arange(_FINE_STEPS))[:, None, :]
-    return (coarse.real * fine.imag + coarse.imag * fine.real).reshape(-1, _DROP_SAMPLES)
+    rings: npt.NDArray[np.float64] = coarse.real * fine.imag + coarse.imag * fine.real
+    return rings.reshape(-1, _DROP_SAMPLES)
 
 
 def _shaped_noise(count: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
