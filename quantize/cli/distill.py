@@ -125,10 +125,6 @@ def distill_verb(
 ) -> None:
     """Distil a student from a teacher: a captioner, with a text student of a sentence embedder, or another kind."""
     from edge_aac.errors import UsageError
-    from quantize.training.distill import check_held_out, load_teacher
-    from quantize.training.distributed import World
-    from quantize.training.sources import open_example_source
-    from quantize.training.text_student import check_text_distillation
 
     _prepare(threads, output)
     if kind is not Kind.CAPTIONER:
@@ -156,6 +152,12 @@ def distill_verb(
         embedder = sentence_embedder_of(sentence_embedder)
         distil_from_tagger(TaggedPlan(chosen, tagger, data, examples, run, output, embedder, text_student, encoder))
         return
+    # What these import takes seconds, and a mistake on the command line is told before.
+    from quantize.training.distill import check_held_out, load_teacher
+    from quantize.training.distributed import World
+    from quantize.training.sources import open_example_source
+    from quantize.training.text_student import check_text_distillation
+
     assert teacher is not None
     taught_by = load_teacher(teacher, tokenizer, _print_line)
     llm = llm_of(llm_url, llm_model)
@@ -195,11 +197,11 @@ def distill_verb(
 
 def _prepare(threads: int | None, output: Path | None) -> None:
     """Set the number of threads, and refuse a place for the bundle that holds something else."""
-    import torch
-
     from quantize.bundles.staging import check_output
 
     if threads:
+        import torch
+
         torch.set_num_threads(threads)
     if output:
         check_output(output)

@@ -35,7 +35,7 @@ from quantize.training.tagged_mixtures import FRAME_S
 from quantize.training.validation import greedy_captions_of
 
 _MASKED_SHARE = 0.5
-_CAPTIONS = 20_000
+CORPUS_CAPTIONS_PER_SCENE = 20
 _BATCH = 32
 
 
@@ -65,7 +65,9 @@ class EverydaySource:
 
     def captions(self) -> Iterator[str]:
         """See :class:`quantize.training.sources.ExampleSource`."""
-        return islice(drawn_captions(self.lexicon, np.random.default_rng(self.recipe.train.seed)), _CAPTIONS)
+        train = self.recipe.train
+        count = train.corpus_scenes * CORPUS_CAPTIONS_PER_SCENE
+        return islice(drawn_captions(self.lexicon, np.random.default_rng(train.seed)), count)
 
     def texts(self, count: int) -> list[str]:
         """See :class:`quantize.training.sources.ExampleSource`."""

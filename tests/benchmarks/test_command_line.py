@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import pkgutil
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ def test_every_module_can_be_imported(name: str) -> None:
     importlib.import_module(f"benchmarks.{name}")
 
 
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # of runpy, which runs it once more
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
@@ -40,11 +42,29 @@ def test_every_module_can_be_imported(name: str) -> None:
         (["int8_forms", "--bundle", "/nope", "--data", "/", "--fold", "4"], InputMissingError.exit_code, "no bundle"),
     ],
 )
-def test_a_users_error_is_one_sentence(words: list[str], code: int, sentence: str) -> None:
-    command = [sys.executable, "-m", f"benchmarks.{words[0]}", *words[1:]]
+def test_a_users_error_is_one_sentence(
+    words: list[str],
+    code: int,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """In this process: in its own, a benchmark imports torch for seconds."""
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.chdir(ROOT)
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"benchmarks.{words[0]}", run_name="__main__")
+    out, err = capfd.readouterr()
+    assert (ended.value.code, out) == (code, "")
+    assert sentence in err.splitlines()[-1] and "Traceback" not in err
+
+
+def test_a_users_error_ends_a_process() -> None:
+    command = [sys.executable, "-m", "benchmarks.latency", "--windows", "1"]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert sentence in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert (done.returncode, done.stdout) == (UsageError.exit_code, "")
+    assert "at least 2" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
 
 def test_other_errors_keep_their_traceback() -> None:

@@ -158,7 +158,7 @@ def small_recipe(small_config: CaptionerConfig) -> Recipe:
             batch_scenes=4,
             warmup_steps=2,
             validation_scenes=4,
-            corpus_scenes=40,
+            corpus_scenes=20,
             workers=0,
         ),
         decoding={**shipped.decoding, "max_length": 24},

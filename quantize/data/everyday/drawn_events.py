@@ -22,9 +22,9 @@ def drawn_events(lexicon: Lexicon, rng: np.random.Generator) -> list[HeardEvent]
         lexicon: the sounds.
         rng: all randomness comes from it.
     """
-    names = sorted(lexicon.sounds)
+    names = lexicon.alphabetical
     count = int(rng.choice(5, p=[0.03, 0.42, 0.35, 0.15, 0.05]))
-    return [drawn_event(lexicon, str(rng.choice(names)), rng) for _ in range(count)]
+    return [drawn_event(lexicon, names[rng.integers(len(names))], rng) for _ in range(count)]
 
 
 def drawn_event(lexicon: Lexicon, name: str, rng: np.random.Generator) -> HeardEvent:

@@ -140,6 +140,11 @@ class Lexicon:
         return frozenset(bare(clause.subject) for sound in self.sounds.values() for clause in sound.clauses)
 
     @cached_property
+    def alphabetical(self) -> tuple[str, ...]:
+        """All sounds by their names."""
+        return tuple(sorted(self.sounds))
+
+    @cached_property
     def order(self) -> tuple[str, ...]:
         """All sounds, each before those that it is an example of."""
         return tuple(sorted(self.sounds, key=lambda name: -len(self._longest_chain(name))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,17 @@ def tiny_member(folder: Path, seed: int, tiny: Tiny = TINY, **changes: Any) -> s
 
 def sounds(count: int) -> list[Window]:
     """Windows of rain and a clock, each of another second."""
+    return list(_sounds(count))
+
+
+@cache
+def _sounds(count: int) -> tuple[Window, ...]:
     scene = synthesise_demo(WINDOW_SAMPLES / SAMPLE_RATE + count)
     starts = [number * SAMPLE_RATE for number in range(count)]
-    return [
+    return tuple(
         Window(start, WINDOW_SAMPLES, filter_bank(scene[start : start + WINDOW_SAMPLES]), -20.0, -3.0, -20.0)
         for start in starts
-    ]
+    )
 
 
 def descriptions(model: WindowModel, windows: Sequence[Window], seed: int = 0) -> list[Description]:

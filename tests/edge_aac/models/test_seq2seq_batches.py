@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from functools import cache
 
 import numpy as np
 import pytest
@@ -29,11 +30,16 @@ def captioner() -> Captioner:
     return Captioner.open(DEFAULT_BUNDLE, EngineOptions(threads=1))
 
 
+@cache
+def _rain(seed: int) -> np.ndarray:
+    return filter_bank(synthesise_demo(WINDOW_SAMPLES / SAMPLE_RATE, seed)[:WINDOW_SAMPLES])
+
+
 def _window(seed: int) -> Window:
     """Noise, or every second time rain and a clock."""
     fbank = np.random.default_rng(seed).normal(0, 0.5, (998, 128)).astype(np.float32)
     if seed % 2:
-        fbank = filter_bank(synthesise_demo(WINDOW_SAMPLES / SAMPLE_RATE, seed)[:WINDOW_SAMPLES])
+        fbank = _rain(seed).copy()
     return Window(seed * 160, WINDOW_SAMPLES, fbank, -20.0, -3.0, -20.0)
 
 

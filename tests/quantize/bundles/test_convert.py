@@ -16,6 +16,7 @@ from edge_aac.bundle.store import open_bundle
 from edge_aac.cli import main
 from edge_aac.errors import DataError, EdgeAacError, InputMissingError
 from quantize.bundles.convert import Provenance, card_licence, convert_published, provenance_of
+from quantize.bundles.staging import staged_bundle
 from quantize.models.decoder_tokenizer import NUMBERED, decoder_tokenizer_of, numbered_tokenizer
 from tests.quantize.models.published_layout import (
     DENSE_TABLE,
@@ -260,13 +261,15 @@ def test_a_failing_gate_leaves_the_old_bundle(
     assert _contents(tmp_path).keys() == before.keys()
 
 
-def test_an_output_that_is_a_link_stays_one(models: Path, tmp_path: Path) -> None:
+def test_an_output_that_is_a_link_stays_one(bundle: Path, models: Path, tmp_path: Path) -> None:
     """Somebody moved the folder of the bundles to a larger disk."""
     (tmp_path / "large").mkdir()
     link = tmp_path / "bundle"
     link.symlink_to(tmp_path / "large")
-    for _ in range(2):
-        _converted(models, link)
+    with staged_bundle(link) as folder:
+        shutil.copytree(bundle, folder, dirs_exist_ok=True)
+    assert link.is_symlink() and open_bundle(str(link)).manifest.name == "small"
+    _converted(models, link)
     assert link.is_symlink()
     assert open_bundle(str(link)).manifest.name == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "large"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,25 +38,26 @@ class Quiet:
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("run")
-
-
-@pytest.fixture
-def run(run_folder: Path, small_recipe: Recipe, recordings: Path) -> Path:
-    """A trained run, made once."""
+def run(tmp_path_factory: pytest.TempPathFactory, small_recipe: Recipe, recordings: Path) -> Path:
+    """A trained run."""
+    folder = tmp_path_factory.mktemp("run")
     one_epoch = replace(
         small_recipe, events=EventRecipe(0.5), train=replace(small_recipe.train, epochs=1, scenes_per_epoch=16)
     )
-    training = Run(one_epoch, SceneSource(one_epoch, recordings), run_folder)
-    if not training.epochs_done:
-        training.train(Quiet())
-    return run_folder
+    Run(one_epoch, SceneSource(one_epoch, recordings), folder).train(Quiet())
+    return folder
 
 
-def test_bundle_runs_and_says_where_it_comes_from(run: Path, recordings: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def exported(run: Path, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Its bundle, and what was told meanwhile."""
     lines: list[str] = []
-    folder = export_bundle(run, recordings, tmp_path / "bundle", {"measured": 1}, lines.append)
+    folder = tmp_path_factory.mktemp("exported") / "bundle"
+    return export_bundle(run, recordings, folder, {"measured": 1}, lines.append), lines
+
+
+def test_bundle_runs_and_says_where_it_comes_from(run: Path, exported: tuple[Path, list[str]]) -> None:
+    folder, lines = exported
     bundle = open_bundle(str(folder))
     assert {line.split(":")[0] for line in lines} == {"encoder", "decoder", "text_embedder"}
     assert all("max abs difference" in line for line in lines)
@@ -96,11 +98,12 @@ def test_calibrated_bundle_holds_the_ranges_of_its_own_graphs(run: Path, recordi
     assert not (uncalibrated / "calibration.json").exists()
 
 
-def test_export_replaces_a_bundle_but_nothing_else(run: Path, recordings: Path, tmp_path: Path) -> None:
-    target = tmp_path / "bundle"
-    for _ in range(2):
-        export_bundle(run, recordings, target, {}, lambda line: None)
-    assert (target / "manifest.json").is_file()
+def test_export_replaces_a_bundle_but_nothing_else(
+    run: Path, exported: tuple[Path, list[str]], recordings: Path, tmp_path: Path
+) -> None:
+    target = shutil.copytree(exported[0], tmp_path / "bundle")
+    export_bundle(run, recordings, target, {}, lambda line: None)
+    assert open_bundle(str(target)).manifest.quality == {}
     other = tmp_path / "photos"
     other.mkdir()
     (other / "cat.jpg").write_bytes(b"cat")
@@ -119,10 +122,13 @@ def test_export_replaces_a_bundle_but_nothing_else(run: Path, recordings: Path, 
 
 
 def test_failed_gate_leaves_the_old_bundle(
-    run: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path,
+    exported: tuple[Path, list[str]],
+    recordings: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    target = tmp_path / "bundle"
-    export_bundle(run, recordings, target, {}, lambda line: None)
+    target = shutil.copytree(exported[0], tmp_path / "bundle")
     before = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     monkeypatch.setattr("quantize.bundles.verify.MAX_ABS_DIFFERENCE", 1e-12)
     with pytest.raises(DataError, match="differs from torch"):
@@ -131,8 +137,8 @@ def test_failed_gate_leaves_the_old_bundle(
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_gate_measures_a_changed_weight(run: Path, recordings: Path, tmp_path: Path) -> None:
-    folder = export_bundle(run, recordings, tmp_path / "bundle", {}, lambda line: None)
+def test_gate_measures_a_changed_weight(run: Path, exported: tuple[Path, list[str]], recordings: Path) -> None:
+    folder, _ = exported
     trainee, tokenizer, recipe = load_run(run)
     text = text_part(run, trainee, tokenizer)
     fold_weight_norm(trainee.captioner)

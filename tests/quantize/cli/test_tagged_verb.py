@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,12 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def verb(given: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Verb:
+def _verb(patched: pytest.MonkeyPatch, given: Path, cache: Path) -> Verb:
     """The verb with this recipe, in this process; the tagger's file is one of tones."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("EDGE_AAC_DATA", raising=False)
-    monkeypatch.setattr(everyday, "load_tagger", lambda path: ToneTagger())
+    patched.setenv("COLUMNS", "200")
+    patched.setenv("XDG_CACHE_HOME", str(cache))
+    patched.delenv("EDGE_AAC_DATA", raising=False)
+    patched.setattr(everyday, "load_tagger", lambda path: ToneTagger())
 
     def call(*arguments: object, recipe: object = given / "recipe.toml") -> Any:
         return CliRunner().invoke(distill, ["--recipe", str(recipe), *map(str, arguments)])
@@ -62,18 +62,52 @@ def verb(given: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Verb:
     return call
 
 
-def test_from_a_tagger_to_a_bundle_that_captions(verb: Verb, given: Path, tmp_path: Path) -> None:
-    hearing = ["--tagger", given / "tagger.pt", "--data", given / "store", "--examples", tmp_path / "heard"]
-    done = verb(*hearing, "--precompute")
-    assert done.exit_code == 0, done.output
-    heard = (tmp_path / "heard" / HEARD).read_bytes()
-    assert not (tmp_path / "run").exists()
-    run, bundle = tmp_path / "run", tmp_path / "bundle"
-    given_all = [*hearing, "--run", run, "--sentence-embedder", given / "embedder", "--output", bundle]
-    done = verb(*given_all)
-    assert done.exit_code == 0, done.output
-    assert "the stem, taught by the tagger" in done.output and "the encoder, taught by the tagger" in done.output
-    assert (tmp_path / "heard" / HEARD).read_bytes() == heard
+@pytest.fixture
+def verb(given: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Verb:
+    return _verb(monkeypatch, given, tmp_path / "cache")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the verb did, first with --precompute and then with all.
+
+    Attributes:
+        folder: holds the folders heard, run and bundle.
+        hearing: the arguments of both.
+        learning: those of the second besides.
+        heard: what the tagger had heard after the first; ``ran``: whether there was a run then.
+        done: what the second told.
+    """
+
+    folder: Path
+    hearing: list[object]
+    learning: list[object]
+    heard: bytes
+    ran: bool
+    done: Any
+
+
+@pytest.fixture(scope="module")
+def finished(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("finished")
+    hearing = ["--tagger", given / "tagger.pt", "--data", given / "store", "--examples", folder / "heard"]
+    learning = ["--run", folder / "run", "--sentence-embedder", given / "embedder", "--output", folder / "bundle"]
+    with pytest.MonkeyPatch.context() as patched:
+        verb = _verb(patched, given, folder / "cache")
+        precomputed = verb(*hearing, "--precompute")
+        assert precomputed.exit_code == 0, precomputed.output
+        heard, ran = (folder / "heard" / HEARD).read_bytes(), (folder / "run").exists()
+        done = verb(*hearing, *learning)
+        assert done.exit_code == 0, done.output
+    return Finished(folder, hearing, learning, heard, ran, done)
+
+
+def test_from_a_tagger_to_a_bundle_that_captions(finished: Finished, verb: Verb) -> None:
+    run, bundle = finished.folder / "run", finished.folder / "bundle"
+    assert not finished.ran, "--precompute only hears"
+    told = finished.done.output
+    assert "the stem, taught by the tagger" in told and "the encoder, taught by the tagger" in told
+    assert (finished.folder / "heard" / HEARD).read_bytes() == finished.heard
     assert len(epoch_rows(run)) == len(epoch_rows(run / "stem")) == len(epoch_rows(run / "tagging")) == 2
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["sureness"]["names"] == list(english().order)
@@ -88,20 +122,20 @@ def test_from_a_tagger_to_a_bundle_that_captions(verb: Verb, given: Path, tmp_pa
     sound = filter_bank(tone(TONES["Siren"], 10.0).astype(np.float32))
     description = described(captioner, sound, np.random.default_rng(0))
     assert description.best.text
-    again = verb(*given_all)
+    again = verb(*finished.hearing, *finished.learning)
     assert again.exit_code == 0 and len(epoch_rows(run)) == 2
 
 
-def test_captions_are_learnt_over_an_encoder_that_was_taught_before(verb: Verb, given: Path, tmp_path: Path) -> None:
+def test_captions_are_learnt_over_an_encoder_that_was_taught_before(
+    finished: Finished, verb: Verb, given: Path, tmp_path: Path
+) -> None:
     hearing = ["--tagger", given / "tagger.pt", "--data", given / "store", "--sentence-embedder", given / "embedder"]
-    first = verb(*hearing, "--examples", tmp_path / "heard", "--run", tmp_path / "first", "--no-text-student")
-    assert first.exit_code == 0, first.output
-    encoder = tmp_path / "first" / taught.FILE
+    encoder = finished.folder / "run" / taught.FILE
     second = [*hearing, "--examples", tmp_path / "again", "--run", tmp_path / "second", "--no-text-student"]
     done = verb(*second, "--encoder", encoder)
     assert done.exit_code == 0, done.output
     assert not (tmp_path / "again" / everyday.MIXTURES).exists() and not (tmp_path / "second" / "stem").exists()
-    one, other = (kept_weights(tmp_path / name)[0] for name in ("first", "second"))
+    one, other = (kept_weights(run)[0] for run in (finished.folder / "run", tmp_path / "second"))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     small = tmp_path / "small.safetensors"
     taught.write_taught({"lm_head.bias": torch.zeros(3)}, small)

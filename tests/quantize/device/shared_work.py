@@ -1,7 +1,7 @@
-"""What builds of one process need again and again, computed once: sessions of equal graphs, captions by equal graphs.
+"""What builds of one process need again and again, computed once: sessions and captions of equal graphs, scenes.
 
 Every build of the built-in bundle opens graphs some forty times and captions the check windows with them seven times;
-most tests look at something else.
+most tests look at something else. Drawing the raindrops of a scene takes longer than to hear it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from edge_aac.bundle.store import Bundle
 from edge_aac.engines.contract import TENSORRT, EngineOptions
 from edge_aac.engines.processor import saturates
 from edge_aac.engines.tensor_rt import engine as tensor_rt
-from quantize.device import gate
-from quantize.device.check_windows import check_windows
+from quantize.device import check_clips, check_windows, gate
 from quantize.device.gate import CheckCaptions
 from quantize.device.kinds import captioners
 from tests.remembered_sessions import remember_sessions
@@ -27,6 +26,7 @@ from tests.remembered_sessions import remember_sessions
 _captions: dict[Hashable, CheckCaptions] = {}
 _REAL_ENGINE = tensor_rt.TensorRtEngine
 _caption = gate.caption_check_windows
+_scene = lru_cache(maxsize=64)(check_windows.check_scene)
 
 
 def remembered_captions(bundle: Bundle, windows: Sequence[np.ndarray], options: EngineOptions) -> CheckCaptions:
@@ -50,13 +50,20 @@ def remembered_captions(bundle: Bundle, windows: Sequence[np.ndarray], options: 
     return _captions[key]
 
 
+def remembered_scene(number: int, seed: int = 0) -> np.ndarray:
+    """In place of ``check_scene``: a copy of what was made before."""
+    return _scene(number, seed).copy()
+
+
 def compute_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have builds of a test take what an earlier test in the same process computed."""
     remember_sessions(monkeypatch)
     monkeypatch.setattr(captioners, "caption_check_windows", remembered_captions)
+    for module in (check_clips, check_windows):
+        monkeypatch.setattr(module, "check_scene", remembered_scene)
 
 
 @lru_cache
 def few_windows(count: int) -> list[np.ndarray]:
     """The first check windows; nobody changes them."""
-    return check_windows(count)
+    return check_windows.check_windows(count)

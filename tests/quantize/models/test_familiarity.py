@@ -148,7 +148,7 @@ def bundle(small_recipe: Recipe, recordings: Path, tmp_path_factory: pytest.Temp
         model=replace(small_recipe.model, sounds=len(english().order)),
         familiarity=replace(_RECIPE, threshold=-1.0),
         sureness=SurenessRecipe(threshold=0.0),
-        train=replace(small_recipe.train, epochs=1, scenes_per_epoch=16, corpus_scenes=200),
+        train=replace(small_recipe.train, epochs=1, scenes_per_epoch=16, corpus_scenes=60),
     )
     folder = tmp_path_factory.mktemp("familiar")
     Run(recipe, SceneSource(recipe, recordings), folder / "run").train(Quiet())

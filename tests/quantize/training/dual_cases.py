@@ -33,9 +33,9 @@ layers = 1
 embedding_dim = 20
 dropout = 0.0
 [train]
-epochs = 60
+epochs = 15
 windows = 12
-scenes_per_epoch = 8
+scenes_per_epoch = 32
 batch_scenes = 4
 held_out = [2]
 validation_windows = 2
@@ -45,7 +45,6 @@ masks = 0
 learning_rate = 5e-3
 warmup_steps = 4
 ema_decay = 0.5
-checkpoint_steps = 1
 workers = 0
 """
 

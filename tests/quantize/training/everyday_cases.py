@@ -47,7 +47,15 @@ def small_everyday_recipe() -> Recipe:
         tagging=tagging,
         everyday=EverydaySceneRecipe(),
         stored=StoredRecipe(count=8, captions=3),
-        train=replace(recipe.train, epochs=2, scenes_per_epoch=8, batch_scenes=4, warmup_steps=2, validation_scenes=4),
+        train=replace(
+            recipe.train,
+            epochs=2,
+            scenes_per_epoch=8,
+            batch_scenes=4,
+            warmup_steps=2,
+            validation_scenes=4,
+            corpus_scenes=100,
+        ),
         text_student=TextStudentSettings(
             epochs=2, scenes_per_epoch=24, batch_scenes=8, warmup_steps=1, corpus_texts=24, held_out_texts=8
         ),

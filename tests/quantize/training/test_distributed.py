@@ -20,6 +20,7 @@ from quantize.training.distributed import World, gather_with_gradient, share_of_
 from quantize.training.recipe import Recipe
 from quantize.training.sources import SceneSource
 from quantize.training.train import Run
+from tests.made_once import made_once
 from tests.quantize.training.loop_cases import SETTINGS, Curve, trainer, weights
 
 ROOT = Path(__file__).parents[3]
@@ -39,11 +40,21 @@ def under_torchrun(folder: Path, *jobs: dict[str, Any]) -> subprocess.CompletedP
 
 @dataclass(frozen=True)
 class TwoRanks:
-    """What two ranks did; each folder holds a run."""
+    """What two ranks did; each folder holds a run.
+
+    Attributes:
+        killed_code: exit code of the launcher of the ranks of which one was killed.
+        steps_kept: steps of that run's last checkpoint, before it went on.
+        last_code: exit code of the ranks whose last run came to a loss that is not finite.
+        errors: what those said.
+    """
 
     folder: Path
     recipe: Recipe
-    output: str
+    killed_code: int
+    steps_kept: int
+    last_code: int
+    errors: str
 
     def losses(self, name: str) -> list[float]:
         return json.loads((self.folder / name / "losses.json").read_text(encoding="utf-8"))
@@ -57,35 +68,46 @@ def captioner_recipe(small_recipe: Recipe) -> Recipe:
         epochs=1,
         scenes_per_epoch=320,
         batch_scenes=8,
+        corpus_scenes=40,
         validation_scenes=2,
         learning_rate=0.003,
     )
     return replace(small_recipe, train=settings)
 
 
-@pytest.fixture(scope="module")
-def two_ranks_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("two-ranks")
-
-
 @pytest.fixture
-def two_ranks(two_ranks_folder: Path, captioner_recipe: Recipe, recordings: Path) -> TwoRanks:
-    """All that needs no rank to die, done once."""
-    output = two_ranks_folder / "output.txt"
-    if not output.exists():
+def two_ranks(tmp_path_factory: pytest.TempPathFactory, captioner_recipe: Recipe, recordings: Path) -> TwoRanks:
+    """All that two ranks do here, in two starts of them: each imports torch thrice."""
+
+    def run(folder: Path) -> None:
+        broken = {"folder": str(folder / "broken"), "dropout": 0.3}
+        killed = under_torchrun(folder, {**broken, "struck_rank": 1, "call": 10, "signal": signal.SIGKILL})
+        kept = torch.load(folder / "broken" / "last.pt", weights_only=True)["steps_done"]
+        captioner = {
+            "folder": str(folder / "captioner"),
+            "recipe": asdict(captioner_recipe),
+            "data": str(recordings),
+        }
         done = under_torchrun(
-            two_ranks_folder,
-            {"folder": str(two_ranks_folder / "plain"), "dropout": 0.0},
-            {"folder": str(two_ranks_folder / "dropout"), "dropout": 0.3},
-            {
-                "folder": str(two_ranks_folder / "captioner"),
-                "recipe": asdict(captioner_recipe),
-                "data": str(recordings),
-            },
+            folder,
+            {"folder": str(folder / "plain"), "dropout": 0.0},
+            {"folder": str(folder / "dropout"), "dropout": 0.3},
+            captioner,
+            broken,
+            # The last: it ends all.
+            {"folder": str(folder / "spoilt"), "dropout": 0.0, "spoilt_rank": 1, "call": 10},
         )
-        assert done.returncode == 0, done.stderr
-        output.write_text(done.stdout + done.stderr, encoding="utf-8")
-    return TwoRanks(two_ranks_folder, captioner_recipe, output.read_text(encoding="utf-8"))
+        assert (folder / "broken" / "losses.json").exists(), killed.stderr + done.stderr
+        told = {
+            "killed_code": killed.returncode,
+            "steps_kept": kept,
+            "last_code": done.returncode,
+            "errors": done.stderr,
+        }
+        (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")
+
+    folder = made_once(tmp_path_factory, "two-ranks", run)
+    return TwoRanks(folder, captioner_recipe, **json.loads((folder / "told.json").read_text(encoding="utf-8")))
 
 
 def test_two_ranks_give_the_losses_and_weights_of_one(two_ranks: TwoRanks, tmp_path: Path) -> None:
@@ -111,23 +133,18 @@ def test_two_ranks_train_the_captioner_as_one_does(two_ranks: TwoRanks, recordin
     assert np.abs(one - two).mean() < 0.1 * fall
 
 
-def test_rank_that_dies_ends_the_run_which_goes_on_to_the_same_weights(two_ranks: TwoRanks, tmp_path: Path) -> None:
-    job = {"folder": str(tmp_path / "broken"), "dropout": 0.3}
-    killed = under_torchrun(tmp_path, {**job, "struck_rank": 1, "call": 10, "signal": signal.SIGKILL})
-    assert killed.returncode != 0
-    assert torch.load(tmp_path / "broken" / "last.pt", weights_only=True)["steps_done"] == 8
-    again = under_torchrun(tmp_path, job)
-    assert again.returncode == 0, again.stderr
-    assert torch.equal(weights(trainer(two_ranks.folder / "dropout")), weights(trainer(tmp_path / "broken")))
-    unbroken = two_ranks.losses("dropout")
-    assert json.loads((tmp_path / "broken" / "losses.json").read_text(encoding="utf-8")) == unbroken[8:]
+def test_rank_that_dies_ends_the_run_which_goes_on_to_the_same_weights(two_ranks: TwoRanks) -> None:
+    assert two_ranks.killed_code != 0
+    assert two_ranks.steps_kept == 8
+    unbroken, broken = (weights(trainer(two_ranks.folder / name)) for name in ("dropout", "broken"))
+    assert torch.equal(unbroken, broken)
+    assert two_ranks.losses("broken") == two_ranks.losses("dropout")[8:]
 
 
-def test_a_loss_that_is_not_finite_on_one_rank_ends_all(tmp_path: Path) -> None:
-    done = under_torchrun(tmp_path, {"folder": str(tmp_path / "run"), "dropout": 0.0, "spoilt_rank": 1, "call": 10})
-    assert done.returncode != 0
-    assert done.stderr.count("ConfigError: no finite loss at step 10 of") == 2, done.stderr
-    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+def test_a_loss_that_is_not_finite_on_one_rank_ends_all(two_ranks: TwoRanks) -> None:
+    assert two_ranks.last_code != 0
+    assert two_ranks.errors.count("ConfigError: no finite loss at step 10 of") == 2, two_ranks.errors
+    state = torch.load(two_ranks.folder / "spoilt" / "last.pt", weights_only=True)
     assert state["steps_done"] == 8
     assert all(bool(tensor.isfinite().all()) for tensor in state["averaged"].values())
 

@@ -176,6 +176,7 @@ def test_similarity_is_a_divergence() -> None:
 
 def test_a_broken_off_run_ends_with_the_same_bits(finished: Finished, tmp_path: Path) -> None:
     recipe = finished.recipe.changed(epochs=3)
+    recipe = replace(recipe, train=replace(recipe.train, scenes_per_epoch=8, checkpoint_steps=1))
     with pytest.raises(KeyboardInterrupt):
         finished.training(tmp_path / "broken", recipe).train(RecordedProgress(steps_left=4))
     for run in ("broken", "whole"):

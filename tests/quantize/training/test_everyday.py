@@ -85,6 +85,11 @@ def test_it_is_trained_from_end_to_end(finished: Finished) -> None:
     assert trainee.captioner.sound_head.out_features == len(LEXICON.order)
 
 
+def test_the_recipe_says_how_many_captions_the_tokenizer_is_trained_on(finished: Finished) -> None:
+    assert len(list(finished.source.captions())) == 20 * finished.source.recipe.train.corpus_scenes == 2000
+    assert 20 * load_recipe("everyday").train.corpus_scenes == 20_000
+
+
 def test_the_stem_stays_as_the_tagger_taught_it_and_the_rest_does_not(finished: Finished) -> None:
     trainee, _, _ = load_run(finished.training.run)
     weights = trainee.captioner.state_dict()

@@ -48,8 +48,8 @@ SMALL = CaptionerConfig(
 SETTINGS = TaggingSettings(
     mixtures=12,
     mixture_s=2.0,
-    epochs=60,
-    scenes_per_epoch=12,
+    epochs=6,
+    scenes_per_epoch=120,
     batch_scenes=6,
     learning_rate=5e-3,
     warmup_steps=5,
@@ -164,7 +164,7 @@ def _learnt(run: Tagging, batch: TaggedBatch) -> dict[str, Tensor]:
 
 
 STEM = ListeningSettings(
-    epochs=60, scenes_per_epoch=12, batch_scenes=6, learning_rate=1e-2, warmup_steps=5, workers=0, masks=0
+    epochs=6, scenes_per_epoch=120, batch_scenes=6, learning_rate=1e-2, warmup_steps=5, workers=0, masks=0
 )
 
 
@@ -183,7 +183,7 @@ def test_a_stem_learns_alone_and_then_stays(mixtures: Path, tagger: EfficientAtT
     batch = collate_tagged([TaggedMixtures(mixtures, STEM, 0, BEATS.stem_hop_frames)[index] for index in range(12)])
     taught = _learnt(alone, batch)
 
-    stays = replace(SETTINGS, epochs=2, stem_stays=True)
+    stays = replace(SETTINGS, epochs=2, scenes_per_epoch=12, stem_stays=True)
     weights = Tagging(SMALL, stays, tagger, mixtures, tmp_path, taught=taught).train(RecordedProgress())
     assert taught
     for name, tensor in taught.items():

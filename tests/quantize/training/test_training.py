@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -142,33 +142,45 @@ def weights(run: Run) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in run.averaged.module.parameters()])
 
 
+@dataclass(frozen=True)
+class Unbroken:
+    """A run of the small recipe to its end."""
+
+    folder: Path
+    progress: Quiet
+    weights: torch.Tensor
+
+
+@pytest.fixture(scope="module")
+def unbroken(small_recipe: Recipe, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Unbroken:
+    folder, progress = tmp_path_factory.mktemp("finished"), Quiet()
+    run = run_of(small_recipe, recordings, folder)
+    run.train(progress)
+    return Unbroken(folder, progress, weights(run))
+
+
 def test_broken_run_resumes_to_the_weights_of_an_unbroken_one(
-    small_recipe: Recipe, recordings: Path, tmp_path: Path
+    unbroken: Unbroken, small_recipe: Recipe, recordings: Path, tmp_path: Path
 ) -> None:
-    whole = run_of(small_recipe, recordings, tmp_path / "whole")
-    progress = Quiet()
-    whole.train(progress)
-    assert len(progress.scores) == 2
+    assert len(unbroken.progress.scores) == 2
     with pytest.raises(KeyboardInterrupt):
         run_of(small_recipe, recordings, tmp_path / "broken").train(Quiet(stop_after=1))
     resumed = run_of(small_recipe, recordings, tmp_path / "broken")
     assert resumed.epochs_done == 1
     resumed.train(Quiet())
-    assert torch.equal(weights(whole), weights(resumed))
+    assert torch.equal(unbroken.weights, weights(resumed))
 
 
 def test_run_broken_off_within_an_epoch_goes_on_at_its_checkpoint(
-    small_recipe: Recipe, recordings: Path, tmp_path: Path
+    unbroken: Unbroken, small_recipe: Recipe, recordings: Path, tmp_path: Path
 ) -> None:
     recipe = replace(small_recipe, train=replace(small_recipe.train, checkpoint_steps=2, workers=1))
-    whole = run_of(recipe, recordings, tmp_path / "whole")
-    whole.train(Quiet())
     with pytest.raises(KeyboardInterrupt):
         run_of(recipe, recordings, tmp_path / "broken").train(Quiet(stop_after_steps=3))
     resumed = run_of(recipe, recordings, tmp_path / "broken")
     assert (resumed.epochs_done, resumed.steps_done) == (0, 2)
     resumed.train(Quiet())
-    assert torch.equal(weights(whole), weights(resumed))
+    assert torch.equal(unbroken.weights, weights(resumed)), "more checkpoints and a process that mixes change nothing"
 
 
 def test_captioner_trains_in_bf16(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
@@ -180,7 +192,7 @@ def test_captioner_trains_in_bf16(small_recipe: Recipe, recordings: Path, tmp_pa
 
 
 def test_run_learns_logs_and_can_be_loaded(small_recipe: Recipe, recordings: Path, tmp_path: Path) -> None:
-    longer = replace(small_recipe, train=replace(small_recipe.train, epochs=3, scenes_per_epoch=80))
+    longer = replace(small_recipe, train=replace(small_recipe.train, epochs=3, scenes_per_epoch=40, batch_scenes=2))
     run_of(longer, recordings, tmp_path).train(Quiet())
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     epochs = [row for row in rows if "epoch" in row]
@@ -231,10 +243,8 @@ def test_a_run_goes_on_with_what_it_began_with(small_recipe: Recipe, recordings:
 
 
 @pytest.fixture(scope="module")
-def finished(small_recipe: Recipe, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    run_of(small_recipe, recordings, folder).train(Quiet())
-    return folder
+def finished(unbroken: Unbroken) -> Path:
+    return unbroken.folder
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ _TICK_PEAK_DBFS = -5.0
 # Frequency in Hz and amplitude over which the rain's noise is shaped: the mean spectrum of rain recorded under a roof.
 _RAIN_SPECTRUM = ((20, 1.6), (125, 1.4), (250, 1.2), (500, 1.0), (1500, 1.1), (3000, 1.2), (5000, 0.9), (8000, 0.55))
 _DROPS_PER_S = 1500
+_DROP_SAMPLES, _FINE_STEPS = 320, 20
+_DROPS_AT_ONCE = 256
 # Hiss under the drops. Level, drops and hiss are such that the bundle esc10-tiny (ten sounds) hears rain, and the clock
 # over it: it was taught to call synthesised noises unknown.
 _WASH = 0.4
@@ -47,19 +49,38 @@ def _rain(count: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
     swell = 10 ** (random.normal(0.0, 1.0, len(knots)) / 20)
     wash *= np.interp(np.arange(count) / SAMPLE_RATE, knots, swell)
 
-    drops = np.zeros(count)
-    for start in random.integers(0, max(1, count), round(_DROPS_PER_S * count / SAMPLE_RATE)):
-        # Loudness over many drops is close to log-normal: most are far away, a few hit near the microphone.
-        loudness = 0.9 * 10 ** (random.normal(0.0, 7.0) / 20)
-        frequency = math.exp(random.uniform(math.log(400.0), math.log(4000.0)))
-        ring = np.arange(320) / SAMPLE_RATE
-        drop = np.exp(-ring / random.uniform(0.001, 0.006)) * np.sin(2 * np.pi * frequency * ring)
-        kept = min(len(drop), count - int(start))
-        drops[start : start + kept] += loudness * drop[:kept]
-    rain = wash + drops
+    rain = wash + _drops(count, random)
     level = np.sqrt(np.mean(np.square(rain))) if count else 1.0
     rain *= 10 ** (_RAIN_DBFS / 20) / max(float(level), 1e-9)
     return rain
+
+
+def _drops(count: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
+    normal, uniform = random.normal, random.uniform
+    lowest, highest = math.log(400.0), math.log(4000.0)
+    drops = np.zeros(count + _DROP_SAMPLES)
+    starts = random.integers(0, max(1, count), round(_DROPS_PER_S * count / SAMPLE_RATE))
+    # Loudness over many drops is close to log-normal: most are far away, a few hit near the microphone.
+    drawn = [(normal(0.0, 7.0), uniform(lowest, highest), uniform(0.001, 0.006)) for _ in starts]
+    of_each = np.array(drawn).reshape(-1, 3)
+    for first in range(0, len(starts), _DROPS_AT_ONCE):
+        level_db, pitch, decay_s = of_each[first : first + _DROPS_AT_ONCE].T
+        rings = (0.9 * 10 ** (level_db / 20))[:, None] * _rings(np.exp(pitch), decay_s)
+        for start, ring in zip(starts[first : first + _DROPS_AT_ONCE].tolist(), rings, strict=True):
+            drops[start : start + _DROP_SAMPLES] += ring
+    return drops[:count]
+
+
+def _rings(frequency: npt.NDArray[np.float64], decay_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Decaying tones, (tones, _DROP_SAMPLES): the imaginary part of powers of a complex number.
+
+    Each power is a product of one of a few coarse ones and one of a few fine ones: sines take most of the time.
+    """
+    power = ((2j * np.pi * frequency - 1.0 / decay_s) / SAMPLE_RATE)[:, None]
+    coarse = np.exp(power * np.arange(0, _DROP_SAMPLES, _FINE_STEPS))[:, :, None]
+    fine = np.exp(power * np.arange(_FINE_STEPS))[:, None, :]
+    rings: npt.NDArray[np.float64] = coarse.real * fine.imag + coarse.imag * fine.real
+    return rings.reshape(-1, _DROP_SAMPLES)
 
 
 def _shaped_noise(count: int, random: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -31,7 +31,9 @@ def _source() -> bytes:
 def _prose() -> bytes:
     """Words, the same whatever the project holds: one stretch in a hundred of compressed text passes for sound."""
     random = np.random.default_rng(4)
-    return " ".join("".join(map(chr, random.integers(97, 123, random.integers(2, 9)))) for _ in range(30_000)).encode()
+    ends = np.cumsum(random.integers(2, 9, 30_000))
+    letters = random.integers(97, 123, ends[-1]).astype(np.uint8)
+    return np.insert(letters, ends[:-1], ord(" ")).tobytes()
 
 
 def _table() -> bytes:
@@ -39,15 +41,16 @@ def _table() -> bytes:
     return "\n".join(",".join(f"{value:.4f}" for value in random.standard_normal(9)) for _ in range(900)).encode()
 
 
+_PROGRAM, _PROSE = _source(), _prose()
 _TEXTS = {
-    "program": _source(),
+    "program": _PROGRAM,
     "indented": json.dumps(
         [{"start": 0.1 * k, "caption": "a dog barks", "deep": [[[k]]]} for k in range(999)], indent=8
     ).encode(),
     "table": _table(),
     "base64": base64.b64encode(np.random.default_rng(1).bytes(50_000)),
-    "wide": b"\xff\xfe" + _source().decode().encode("utf-16-le"),
-    "wide, the other order": _source().decode().encode("utf-16-be"),
+    "wide": b"\xff\xfe" + _PROGRAM.decode().encode("utf-16-le"),
+    "wide, the other order": _PROGRAM.decode().encode("utf-16-be"),
     "markup": b"<html><body>" + b"<p class='x'>Rain falls on a roof.</p>\r\n" * 300,
     "Latin-1": ("Wären die Vögel über dem Fluß, hörte man sie. " * 300).encode("latin-1"),
     "Russian": ("Дождь идёт, и собака лает во дворе. " * 300).encode(),
@@ -55,8 +58,8 @@ _TEXTS = {
 }
 _RANDOM = {
     "encrypted": np.random.default_rng(2).bytes(1 << 20),
-    "deflated": zlib.compress(_prose()),
-    "xz": lzma.compress(_prose() + _table()),
+    "deflated": zlib.compress(_PROSE),
+    "xz": lzma.compress(_PROSE + _table()),
 }
 
 
