@@ -183,14 +183,14 @@ class ClipRecorder:
         return not self._patterns or self._patterns.matches(change.caption.text)
 
     def _begin(self, change: EventChange, span: TimeSpan) -> None:
-        start = max(0, change.start - self._pre_samples)
-        if self._withheld.overlaps(change.start, min(change.end, start + self._max_samples)):
+        start = max(0, change.start - self._pre_samples, self._withheld.end_before(change.start))
+        if self.guarded:
+            start = max(start, self._judged.start_of(change.start))
+        limit = start + self._max_samples
+        if self._withheld.overlaps(change.start, min(change.end, limit)):
             self._over.add(change.number)
             self._writer.count_private()
             return
-        start = max(start, self._withheld.end_before(change.start))
-        if self.guarded:
-            start = max(start, self._judged.start_of(change.start))
         if len(self._recordings) >= MAX_OPEN_CLIPS:
             self._over.add(change.number)
             self._writer.count_dropped()
@@ -200,10 +200,9 @@ class ClipRecorder:
             self._over.add(change.number)
             return
         began_s = _unix_time(self._span(start, change.end))
-        limit = start + self._max_samples
-        self._recordings[change.number] = _Recording(
-            clip, start, start, limit, "long", change, span, began_s, self.builder
-        )
+        recording = _Recording(clip, start, start, limit, "long", change, span, began_s, self.builder)
+        self._recordings[change.number] = recording
+        self._spare_withheld(recording)
 
     def _spare_withheld(self, recording: _Recording) -> None:
         """Give a clip up whose event lies in what must not be kept; end one before it that has its event already."""

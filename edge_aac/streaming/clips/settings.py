@@ -100,6 +100,14 @@ class ClipSettings(BaseModel):
         return checked_patterns(patterns)
 
     @model_validator(mode="after")
+    def _room_for_the_event(self) -> ClipSettings:
+        if self.pre_roll_s >= self.max_clip_s:
+            raise ValueError(
+                f"pre_roll_s = {self.pre_roll_s:g} leaves no room for the event in max_clip_s = {self.max_clip_s:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _room_for_one(self) -> ClipSettings:
         needed_mb = self.max_clip_s * BYTES_PER_S / 1e6 + TAGS_MB
         if self.max_total_mb < needed_mb:

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from edge_aac.records import Record, TimeSpan, rfc3339
 from edge_aac.records.clip import Clip
@@ -293,46 +291,6 @@ def test_sound_of_which_nothing_is_known_is_not_kept_where_something_is_private(
                 source.event("end", 4, 14)
             source.advance()
         assert source.clips() == [expected]
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    kinds=st.lists(st.sampled_from(["dog", "rain", "silent", "private", "failed"]), min_size=3, max_size=40),
-    pre=st.integers(0, 10),
-    post=st.integers(0, 12),
-    longest=st.integers(5, 40),
-)
-def test_no_sample_of_a_private_window_is_ever_in_a_clip(
-    kinds: list[str], pre: int, post: int, longest: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    rules = {"pre_roll_s": float(pre), "post_roll_s": float(post), "max_clip_s": float(longest)}
-    source = HandMadeSource(tmp_path_factory.mktemp("clips"), rules)
-    going: dict[str, tuple[int, int, int]] = {}
-    for number, kind in enumerate(kinds):
-        start, end = 2 * number * S, 2 * number * S + WINDOW
-        source.written = end
-        if kind != "failed":
-            source.recorder.window(start, end, kept=kind != "private")
-        for name, (event, began, reached) in list(going.items()):
-            if reached <= start:
-                del going[name]
-                source.event("end", began / S, reached / S, name, event)
-        if kind in {"dog", "rain"}:
-            state: State = "update" if kind in going else "start"
-            event, began, _ = going.get(kind, (number, start, end))
-            going[kind] = event, began, end
-            source.event(state, began / S, end / S, kind, event)
-        source.advance()
-    for name, (event, began, reached) in going.items():
-        source.event("end", began / S, reached / S, name, event)
-    source.recorder.finish()
-    private = [(2.0 * n, 2.0 * n + 10) for n, kind in enumerate(kinds) if kind == "private"]
-    clips = source.clips()
-    for begin, end in clips:
-        assert 0 < end - begin <= longest
-        assert not [each for each in private if each[0] < end and begin < each[1]]
-    heard = kinds.count("dog") + kinds.count("rain")
-    assert not heard or len(clips) + source.writer.health.private + source.writer.health.dropped
 
 
 def test_samples_of_sixteen_bits_stay_as_they_were() -> None:
