@@ -9,11 +9,22 @@ import numpy.typing as npt
 
 
 class Rows:
-    """Rows by absolute number, appended at the end and forgotten at the front, in memory taken once."""
+    """Rows by absolute number, appended at the end and forgotten at the front, in memory taken once.
 
-    def __init__(self, capacity: int, like: npt.NDArray[Any]) -> None:
+    Args:
+        capacity: rows that are held at most.
+        like: a row, for its shape and type.
+        first: number of the first row, until they are cleared.
+    """
+
+    def __init__(self, capacity: int, like: npt.NDArray[Any], first: int = 0) -> None:
         self._buffer = np.zeros((capacity, *like.shape), like.dtype)
         self.clear()
+        self._first = first
+
+    def holds_from(self, number: int) -> bool:
+        """Whether no row from ``number`` on was left out at the front."""
+        return number >= self._first
 
     def clear(self) -> None:
         self._first = 0

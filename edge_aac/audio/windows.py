@@ -93,8 +93,6 @@ class WindowSlicer:
         self._held_rows = held_rows = (window_samples + window_samples // 4 + 2 * _PIECE_SAMPLES) // FRAME_SHIFT_SAMPLES
         self._frames = Rows(held_rows, np.zeros(NUM_MEL_BINS, np.float32))
         self._sound: Rows | None = None
-        if keeps_sound:
-            self.keep_sound()
         # Per 10 ms: sum of squares, and highest magnitude. Fixed blocks make the sums independent of the pushes.
         self._levels = Rows(held_rows, np.zeros(2, np.float64))
         self._audible = Rows(held_rows, np.zeros((), np.float64))
@@ -109,10 +107,13 @@ class WindowSlicer:
         self._next_start = 0
         self._last_start: int | None = None
         self._any_window = False
+        if keeps_sound:
+            self.keep_sound()
 
     def keep_sound(self) -> None:
-        """Have windows come with their sound; before anything is pushed."""
-        self._sound = Rows(self._held_rows * FRAME_SHIFT_SAMPLES, np.zeros((), np.float32))
+        """Have windows come with their sound: those that start from now on."""
+        if self._sound is None:
+            self._sound = Rows(self._held_rows * FRAME_SHIFT_SAMPLES, np.zeros((), np.float32), self._received)
 
     def change_hop(self, hop_samples: int) -> None:
         """Have the next window start so far after the last one.
@@ -246,7 +247,9 @@ class WindowSlicer:
             peak_dbfs=_decibels(float(levels[:, 1].max())),
             audible_dbfs=_loudest_dbfs(self._audible.copied(first, rows), heard),
             stretch=self._stretch,
-            waveform=self._sound.copied(start, heard) if self._sound is not None else None,
+            waveform=self._sound.copied(start, heard)
+            if self._sound is not None and self._sound.holds_from(start)
+            else None,
         )
 
     def _forget(self) -> None:

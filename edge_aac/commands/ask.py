@@ -65,7 +65,7 @@ def ask(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A prompt that the bundle knows by name: caption, event, scene, emotion, music, question …",
+            help="A prompt that the bundle knows by name, as caption, events, count, presence, which, question.",
             show_default=False,
         ),
     ] = None,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge_aac.bundle.manifest import Seq2SeqManifest
 from edge_aac.bundle.names import bundle_names
-from edge_aac.bundle.store import Bundle, open_bundle
+from edge_aac.bundle.store import ASKED_BUNDLE, Bundle, open_bundle
 from edge_aac.engines.contract import EngineOptions
-from edge_aac.errors import ConfigError, DataError
+from edge_aac.errors import ConfigError, DataError, InputMissingError
 from edge_aac.models.choices import Choices
 from edge_aac.models.clip_windows import ClipWindows
 from edge_aac.models.contract import WindowModel
@@ -76,9 +76,16 @@ def open_asked(
         return open_named(names, weights, options, choices)
     from edge_aac.models.asked_beside import asked_beside  # here alone: a stream that asks nothing does without
     from edge_aac.models.prompted import Prompted
+    from edge_aac.models.prompted_manifest import PromptedManifest
 
+    try:
+        bundle = open_bundle(ask_bundle)
+        bundle.manifest_of(PromptedManifest, ASKED_BUNDLE)
+    except (DataError, InputMissingError) as error:  # it is not the captioner's bundle that is to be another
+        raise type(error)(f"ask_bundle: {error}") from error
+    asked = Prompted(bundle, options, {"ask": choices["ask"]})
     captioner = open_named(names, weights, options, {**choices, "ask": None})
-    return asked_beside(captioner, Prompted(open_bundle(ask_bundle), options, {"ask": choices["ask"]}))
+    return asked_beside(captioner, asked)
 
 
 def takes_choice(names: str, choice: str) -> bool:

@@ -12,6 +12,7 @@ from edge_aac.bundle import limits
 from edge_aac.bundle.manifest import BundleFile, Manifest
 from edge_aac.bundle.section import Count, Name, Number, Section
 from edge_aac.errors import UsageError
+from edge_aac.records.answer import QUESTION_MARKS
 
 PROMPTED: Final = "prompted"
 PROMPT_ENCODER: Final = "prompt_encoder"
@@ -21,8 +22,6 @@ MAX_TASKS = 64
 MAX_CLIP_SAMPLES = 60 * 192_000
 """A minute at the highest rate of studios."""
 _BLANK = "{}"
-_QUESTION_MARKS = ("?", "\uff1f", "\u061f")
-"""Latin, of East Asia, Arabic."""
 
 Prompt = Annotated[str, StringConstraints(max_length=limits.MAX_PROMPT)]
 
@@ -168,7 +167,7 @@ class PromptedManifest(Manifest):
         if task is None and words is not None:
             head = self.prompts.get(QUESTION, "").partition(_BLANK)[0].strip().lower()
             asked = words.strip()
-            if not asked.endswith(_QUESTION_MARKS) or not head or asked.lower().startswith(head):
+            if not asked.endswith(QUESTION_MARKS) or not head or asked.lower().startswith(head):
                 return words, None
             task = QUESTION
         if task is None:

@@ -218,6 +218,15 @@ class CaptionerSettings(BaseModel):
         """Whether a stream asks its bundle anything."""
         return self.ask is not None
 
+    def leaves(self) -> str:
+        """What is told beside captions, see :mod:`edge_aac.settings.leaving`."""
+        if not self.asks:
+            return ""
+        return (
+            "Answers to what is asked hold their question; they go wherever answer records go, and to standard output "
+            "where its settings name no records."
+        )
+
     @field_validator("weights", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:

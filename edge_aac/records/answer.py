@@ -9,6 +9,9 @@ from pydantic import Field
 from edge_aac.records.base import Part, Record
 from edge_aac.records.caption import LatencyMs, Model
 
+QUESTION_MARKS = ("?", "\uff1f", "\u061f")
+"""What questions end in: Latin, of East Asia, Arabic."""
+
 
 class PossibleAnswer(Part):
     """One of the texts that the search kept.
@@ -47,4 +50,7 @@ class Answer(Record):
     latency_ms: LatencyMs
 
     def sentence(self) -> str:
-        return self.answer or "[no answer]"
+        """The answer behind the question: "no" alone says nothing beside other records. Other prompts are left out."""
+        asked = " ".join((self.prompt or "").split())
+        question = f"{asked} " if asked.endswith(QUESTION_MARKS) else ""
+        return question + (self.answer or "[no answer]")

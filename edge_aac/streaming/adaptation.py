@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edge_aac.audio.features import FRAME_SHIFT_SAMPLES
 from edge_aac.audio.windows import Window, WindowSlicer
-from edge_aac.models.contract import Undecoded, WindowModel, shared_work
+from edge_aac.models.contract import Undecoded, WindowModel, hears_sound, shared_work
 from edge_aac.streaming.batches import Outcome
 from edge_aac.streaming.channel_settings import ChannelSettings
 from edge_aac.streaming.gate import SoundMemory
@@ -57,7 +57,9 @@ class Adaptation:
             self.forget()
 
     def fit(self, model: WindowModel) -> None:
-        """Choose hops at which the windows of this model share the most work."""
+        """Have windows hold what this model hears, and choose hops at which they share the most work."""
+        if hears_sound(model):
+            self._slicer.keep_sound()
         work = shared_work(model)
         self._step_samples = FRAME_SHIFT_SAMPLES if work is None else work.hop_samples
         if self.hop is not None:

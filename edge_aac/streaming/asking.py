@@ -75,7 +75,8 @@ class FileAsker:
                 continue
             best = max(answers, key=lambda answer: answer.likelihood)
             self._tell_of_cut(best)
-            verdict = self._privacy.judge_texts([plain_text(text) for answer in answers for text in answer.texts])
+            texts = (best.prompt, *(text for answer in answers for text in answer.texts))  # "yes" tells what is asked
+            verdict = self._privacy.judge_texts([plain_text(text) for text in texts])
             if not verdict.published:
                 log.info("%s: private, not published", where)
                 continue

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from edge_aac.audio.clock import Clocks
 from edge_aac.audio.sources.address import Source
 from edge_aac.audio.windows import WindowSlicer
-from edge_aac.models.contract import WindowModel, hears_sound
+from edge_aac.models.contract import WindowModel
 from edge_aac.records import Alert
 from edge_aac.streaming.building import RecordBuilder
 from edge_aac.streaming.channel import Channel, ChannelSettings
@@ -126,8 +126,6 @@ class Session:
             same_similarity: smallest cosine between phrases for one sound; None for the model's own.
             reopen: opens a live source anew after it failed; None for one that is not retried.
         """
-        if hears_sound(self.model):
-            slicer.keep_sound()
         channel = Channel(
             source=source,
             slicer=slicer,

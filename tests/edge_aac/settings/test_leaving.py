@@ -41,6 +41,12 @@ def test_by_default_text_to_standard_output() -> None:
     assert "network" not in told
 
 
+def test_answers_are_told_of_where_something_is_asked() -> None:
+    assert "Answers" not in _told()
+    told = _told(captioner={"ask": ["is a baby crying?"]})
+    assert "Answers to what is asked hold their question" in told and "standard output where" in told
+
+
 def test_each_sink_and_what_it_gets(tmp_path: Path) -> None:
     path = tmp_path / "heard.jsonl"
     told = _told(

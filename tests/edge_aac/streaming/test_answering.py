@@ -96,6 +96,17 @@ def test_every_window_that_is_described_is_asked_about() -> None:
     assert first.model == MODEL and first.latency_ms.queue is not None and first.latency_ms.decode == 2.0
 
 
+def test_a_sentence_says_what_was_asked() -> None:
+    """Beside other answers, or in a message of its own, "no" alone says nothing."""
+    stream = _Stream(every_window=True)
+    stream.hear(RAIN)
+    (record,) = stream.answers
+    assert record.sentence() == "is it wet? yes"
+    assert record.model_copy(update={"prompt": "is\nit  wet?", "answer": ""}).sentence() == "is it wet? [no answer]"
+    for prompt in ("this is a sound of", None):
+        assert record.model_copy(update={"prompt": prompt}).sentence() == "yes"
+
+
 def test_each_event_is_asked_about_once_behind_its_start() -> None:
     stream = _Stream(every_window=False)
     for caption in (RAIN, RAIN, DOG, DOG):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from edge_aac.audio.windows import Window, WindowSlicer
 from edge_aac.board.temperature import Heat, Zone
 from edge_aac.errors import ConfigError
+from edge_aac.streaming.adaptation import Adaptation
 from edge_aac.streaming.channel_settings import ChannelSettings
 from edge_aac.streaming.gate import EnergyGate
 from edge_aac.streaming.heat import READ_EVERY_S, HeatLimits, HeatWatch
@@ -99,6 +101,28 @@ def test_a_sources_own_hop_stays_whatever_the_model_prefers() -> None:
         hop.note_window(changed=False)
     # No multiple of half a second lies between 0.7 and 0.9: the limit is the hop, as without a preference.
     assert hop.hop_s == 0.9
+
+
+def test_a_model_that_hears_sound_gets_it_from_when_it_is_in_use() -> None:
+    """One that was put in another's place got windows without their sound for as long as the stream went on."""
+    slicer = WindowSlicer(4_800, 1_600)
+    adaptation = Adaptation("mic0", slicer, ChannelSettings(EnergyGate(-70.0), seed=0), live=True)
+    sound = np.arange(16_000, dtype=np.float32)
+    hears: Any = FakeModel()
+    adaptation.fit(hears)
+    before = slicer.push(0, sound[:6_000])
+    hears.hears_sound = True
+    adaptation.fit(hears)
+    after = slicer.push(6_000, sound[6_000:])
+    adaptation.fit(hears)
+    assert [window.waveform for window in before] == [None]
+    assert [window.waveform is not None for window in after] == [window.start >= 6_000 for window in after]
+    assert any(window.start < 6_000 for window in after)
+    for window in after:
+        if window.waveform is not None:
+            assert np.array_equal(window.waveform, sound[window.start : window.start + window.samples])
+    (again,) = slicer.push(50_000, sound[:4_800])
+    assert again.waveform is not None and np.array_equal(again.waveform, sound[:4_800])
 
 
 def test_the_hops_of_a_stream_fit_the_model_that_is_in_use() -> None:

@@ -230,6 +230,15 @@ def test_answers_that_tell_of_speech_are_marked_or_withheld(
         assert (code, found) == (0, [])
 
 
+def test_an_answer_tells_what_its_question_says(bundles: Path, sound: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As on a stream: "yes" to "is a man speaking?" tells of speech."""
+    limits = (sound, "is a man speaking?", "--bundle", bundles / "pengi", "--max-length", 3)
+    _, (marked,), _ = _asked(capsys, *limits, "--speech", "mark")
+    assert marked["speech"] is True
+    for rule in (("--speech", "suppress"), ("--suppress", "man")):
+        assert _asked(capsys, *limits, *rule)[:2] == (0, [])
+
+
 def test_a_stream_is_asked_in_every_window_or_with_every_event(bundles: Path, tmp_path: Path) -> None:
     sound = write_wav(tmp_path / "long.wav", noise(14.0))
     limits = ("--bundle", bundles / "pengi", "--max-length", "4", "--format", "json", "--hop", "2")
@@ -263,6 +272,8 @@ def test_what_a_stream_cannot_be_asked(bundles: Path, sound: Path, bundle: str, 
 def test_a_captioner_answers_nothing(sound: Path) -> None:
     done = run_edge_aac("stream", "--device", f"file:{sound}", "--ask", "is it rain?", "--ask-bundle", DEFAULT_BUNDLE)
     assert (done.returncode, done.stdout) == (65, "") and "'prompted' is needed" in done.stderr
+    assert done.stderr.startswith("edge-aac: ask_bundle: bundle"), "the captioner's bundle is of the same name"
+    assert done.stderr.endswith("such as everyday-ask\n")
 
 
 def test_one_bundle_captions_and_another_answers(bundles: Path, tmp_path: Path) -> None:
