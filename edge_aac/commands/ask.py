@@ -83,4 +83,4 @@ def ask(
 
     # A file of that name is ./-
     path = Path(_STANDARD_INPUT if file == "-" else file)
-    ask_file(path, prompt, task, beams, settings, output_format.value)
+    ask_file(path, prompt, task, beams, settings, given.flags("captioner"), output_format.value)

@@ -76,6 +76,14 @@ class GivenSettings:
         origins = {**self.given.origins, **dict.fromkeys(places, Origin("flag", flag))}
         return replace(self, given=Layer({**self.given.table, "sinks": [*before, *added]}, origins))
 
+    def flags(self, section: str) -> frozenset[str]:
+        """Names of a section's settings that flags gave."""
+        return frozenset(
+            str(path[1])
+            for path, origin in self.given.origins.items()
+            if path[0] == section and path[1:] and origin.kind == "flag"
+        )
+
     def load(self) -> Settings:
         """The settings; see :func:`edge_aac.settings.tree.load_settings` for what they raise."""
         try:

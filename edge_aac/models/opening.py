@@ -76,16 +76,26 @@ def open_asked(
         return open_named(names, weights, options, choices)
     from edge_aac.models.asked_beside import asked_beside  # here alone: a stream that asks nothing does without
     from edge_aac.models.prompted import Prompted
-    from edge_aac.models.prompted_manifest import PromptedManifest
 
-    try:
-        bundle = open_bundle(ask_bundle)
-        bundle.manifest_of(PromptedManifest, ASKED_BUNDLE)
-    except (DataError, InputMissingError) as error:  # it is not the captioner's bundle that is to be another
-        raise type(error)(f"ask_bundle: {error}") from error
-    asked = Prompted(bundle, options, {"ask": choices["ask"]})
+    asked = Prompted(open_ask_bundle(ask_bundle), options, {"ask": choices["ask"]})
     captioner = open_named(names, weights, options, {**choices, "ask": None})
     return asked_beside(captioner, asked)
+
+
+def open_ask_bundle(name: str) -> Bundle:
+    """The bundle that is asked in place of the captioner's; errors say so, for the two may have the same name.
+
+    Raises:
+        InputMissingError, DataError: it is not there, cannot be understood, or is of no kind that is asked.
+    """
+    from edge_aac.models.prompted_manifest import PromptedManifest  # here alone: as in open_asked
+
+    try:
+        bundle = open_bundle(name)
+        bundle.manifest_of(PromptedManifest, ASKED_BUNDLE)
+    except (DataError, InputMissingError) as error:
+        raise type(error)(f"ask_bundle: {error}") from error
+    return bundle
 
 
 def takes_choice(names: str, choice: str) -> bool:

@@ -54,15 +54,21 @@ def test_a_task_that_it_does_not_have_is_one_sentence(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1 and f"{ASKED_BUNDLE} has no task 'emotion'" in done.stderr
 
 
-def test_another_bundle_is_asked_where_the_settings_name_one(tmp_path: Path) -> None:
-    """A configuration's captioner can be asked nothing: that is said, and no other is asked in its place."""
+def test_where_the_settings_name_a_captioner_the_bundle_beside_it_is_asked(tmp_path: Path) -> None:
     config = tmp_path / "edge-aac" / "config.toml"
     config.parent.mkdir()
-    config.write_text(f'[captioner]\nbundle = "{DEFAULT_BUNDLE}"\n', encoding="utf-8")
+    # Longest captions that the bundle that is asked could not write.
+    config.write_text(f'[captioner]\nbundle = "{DEFAULT_BUNDLE}"\nmax_length = 60\n', encoding="utf-8")
     sound = write_wav(tmp_path / "noise.wav", noise(1))
     env = {"XDG_CONFIG_HOME": str(tmp_path)}
-    refused = run_edge_aac("ask", sound, env=env)
-    assert (refused.returncode, refused.stdout) == (65, "")
+    done = run_edge_aac("ask", sound, "is there a dog barking?", env=env)
+    assert done.returncode == 0, done.stderr
+    assert records(done.stdout)[0]["model"]["bundle"] == ASKED_BUNDLE
+    refused = run_edge_aac("ask", sound, "--bundle", DEFAULT_BUNDLE, env=env)
+    assert (refused.returncode, refused.stdout) == (65, ""), "what a flag names is asked, or nothing"
     assert refused.stderr.endswith(f"'prompted' is needed: give another bundle, such as {ASKED_BUNDLE}\n")
-    assert refused.stderr.count("\n") == 1
-    assert run_edge_aac("ask", sound, "--bundle", ASKED_BUNDLE, env=env).returncode == 0
+    too_long = run_edge_aac("ask", sound, "--max-length", "80", env=env)
+    assert too_long.returncode == 78, "a flag is meant"
+    config.write_text(f'[captioner]\nask_bundle = "{DEFAULT_BUNDLE}"\nbundle = "{DEFAULT_BUNDLE}"\n', encoding="utf-8")
+    wrong = run_edge_aac("ask", sound, env=env)
+    assert wrong.returncode == 65 and wrong.stderr.startswith("edge-aac: ask_bundle: ")
