@@ -7,22 +7,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from edge_aac.cli import INTERRUPTED
-from edge_aac.errors import EdgeAacError
-from edge_aac.terminal import escaped
+from edge_aac.cli import run_command
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a benchmark; an error that a user can cause ends it with its sentence and exit code."""
     try:
-        main()
-    except EdgeAacError as error:
-        print(escaped(str(error)), file=sys.stderr)
-        sys.exit(error.exit_code)
+        run_command(main)
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)  # it has said why
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
 
 
 def at_least(smallest: int) -> Callable[[str], int]:

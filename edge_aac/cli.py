@@ -11,7 +11,7 @@ from edge_aac import __version__, signals
 # What takes time to import is imported where it is used: signals are held from the first line of `main` on.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from importlib.metadata import EntryPoint
     from typing import NoReturn
 
@@ -58,6 +58,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if not debug:
             print("This is a fault of edge-aac; run it again with --debug and report what it shows.", file=sys.stderr)
         sys.exit(EdgeAacError.exit_code)
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Run a module's own command, which is no verb: an error that a user can cause is its sentence and exit code."""
+    from edge_aac.errors import EdgeAacError
+    from edge_aac.terminal import escaped
+
+    try:
+        command()
+    except EdgeAacError as error:
+        print(escaped(str(error)), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _run(words: list[str]) -> int:

@@ -56,6 +56,12 @@ def _options(options: Any) -> Hashable:
     )
 
 
+@pytest.fixture(autouse=True)
+def sessions_of_equal_graphs_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a conftest.py of tests that open the same few bundles again and again."""
+    remember_sessions(monkeypatch)
+
+
 def remember_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a test take the sessions that an earlier test in the same process opened on equal graphs."""
     monkeypatch.setattr(onnxruntime, "InferenceSession", remembered_session)

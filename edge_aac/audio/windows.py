@@ -247,10 +247,13 @@ class WindowSlicer:
             peak_dbfs=_decibels(float(levels[:, 1].max())),
             audible_dbfs=_loudest_dbfs(self._audible.copied(first, rows), heard),
             stretch=self._stretch,
-            waveform=self._sound.copied(start, heard)
-            if self._sound is not None and self._sound.holds_from(start)
-            else None,
+            waveform=self._sound_of(start, heard),
         )
+
+    def _sound_of(self, start: int, samples: int) -> npt.NDArray[np.float32] | None:
+        if self._sound is None or not self._sound.holds_from(start):
+            return None
+        return self._sound.copied(start, samples)
 
     def _forget(self) -> None:
         """Lets go of rows that neither the next window nor the last one of the stream can need."""

@@ -227,7 +227,7 @@ def _side_by_side(
     likelihood = np.zeros(len(ids), dtype=np.float64)
     lengths = np.zeros(len(ids), dtype=np.int64)
     running = np.ones(len(ids), dtype=bool)
-    own = np.ones(len(ids), dtype=np.float64)
+    own, numbers = np.ones(len(ids), dtype=np.float64), np.arange(len(ids))
     sound = np.ones(windows, dtype=bool)
     for position in range(rules.max_length - 1):
         logits = step(ids[:, position : position + 1], position)
@@ -240,12 +240,12 @@ def _side_by_side(
         rows = slice(None) if going_on.all() else rows_of(going_on, count)
         prefixes = ids[rows, : position + 1]
         logits = logits[rows]
-        withheld = None if words is None else words.withheld(position + 1)[rows]
-        if words is not None and withheld is not None:
-            inside = words.unfinished[rows] & running[rows]
-            of_rows = own[rows]
-            of_rows[inside] = np.minimum(of_rows[inside], probability_of(logits[inside], ~withheld[inside]))
-            own[rows] = of_rows
+        withheld = None
+        if words is not None:
+            withheld = words.withheld(position + 1)[rows]
+            inside = np.flatnonzero((words.unfinished & running)[rows])
+            at = numbers[rows][inside]
+            own[at] = np.minimum(own[at], probability_of(logits[inside], ~withheld[inside]))
         if rules.method == "greedy":
             chosen = _likeliest(logits, prefixes, rules, withheld)
         else:

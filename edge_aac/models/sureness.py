@@ -68,19 +68,20 @@ class Sureness:
             check_listed(rule.names, list(names.sounds))
         except ValueError as error:
             raise DataError(f"the bundle's encoder and its list of sounds differ ({error}): export it again") from error
-        if not any(any(ways_to_say(tokenizer, word)) for word in rule.words):
-            raise DataError("none of sureness.words can be said with the bundle's tokens: export it again")
         free = sorted({*rule.words, *names.connectives})
         named_by: dict[str, set[int]] = {}
         for number, name in enumerate(rule.names):
             for word in words_of(names.sounds[name]):
                 named_by.setdefault(word, set()).add(number)
-        named = [word for word in sorted(named_by.keys() - set(free)) if any(ways_to_say(tokenizer, word))]
+        ways = {word: ways_to_say(tokenizer, word) for word in {*free, *named_by}}
+        if not any(any(ways[word]) for word in rule.words):
+            raise DataError("none of sureness.words can be said with the bundle's tokens: export it again")
+        named = [word for word in sorted(named_by.keys() - set(free)) if any(ways[word])]
         told = np.zeros((len(named), len(rule.names)), bool)
         for row, word in enumerate(named):
             told[row, list(named_by[word])] = True
         words = (*free, *named)
-        tree = WholeWords.of(words, tokenizer, vocabulary_size)
+        tree = WholeWords.of([ways[word] for word in words], tokenizer, vocabulary_size)
         return cls(rule, names, words, len(free), told, tree, _covers(rule, names))
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -122,7 +123,11 @@ def token_of(tokenizer: Tokenizer, word: str) -> int | None:
     return ids[0] if len(ids) == 1 and to_text(tokenizer, ids) == word else None
 
 
-def ways_to_say(tokenizer: Tokenizer, word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+Ways: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...]]"
+"""See :func:`ways_to_say`."""
+
+
+def ways_to_say(tokenizer: Tokenizer, word: str) -> Ways:
     """The tokens of a word in order, at the beginning of a text and behind a space; none where it cannot be said."""
     first, later = (tuple(tokenizer.encode(text, add_special_tokens=False).ids) for text in (word, f" {word}"))
     return (

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from edge_aac.engines.contract import TokenIds
 from edge_aac.models.sampling import Withheld
-from edge_aac.models.tokens import ways_to_say
+from edge_aac.models.tokens import Ways
 
 Mask: TypeAlias = "npt.NDArray[np.bool_]"
 Numbers: TypeAlias = "npt.NDArray[np.intp]"
@@ -90,18 +90,18 @@ class WholeWords:
             self._begun[token] = self._child(BETWEEN, token)
 
     @classmethod
-    def of(cls, words: Sequence[str], tokenizer: Tokenizer, vocabulary_size: int) -> WholeWords:
+    def of(cls, ways: Sequence[Ways], tokenizer: Tokenizer, vocabulary_size: int) -> WholeWords:
         """The trie of words as a tokenizer says them; those that it cannot say have no form.
 
         Args:
-            words: lower-case, without spaces.
+            ways: of each word how ``tokenizer`` says it.
             tokenizer: tokenizer of the decoder.
             vocabulary_size: number of the decoder's tokens.
         """
         at_start: list[tuple[int, tuple[int, ...]]] = []
         within: list[tuple[int, tuple[int, ...]]] = []
-        for number, word in enumerate(words):
-            for forms, ids in zip((at_start, within), ways_to_say(tokenizer, word), strict=True):
+        for number, of_word in enumerate(ways):
+            for forms, ids in zip((at_start, within), of_word, strict=True):
                 if ids:
                     forms.append((number, ids))
         known = {token for _, ids in (*at_start, *within) for token in ids}

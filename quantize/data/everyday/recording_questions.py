@@ -18,10 +18,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from edge_aac.cli import run_command
 from edge_aac.errors import UsageError
 from quantize.data.everyday.lexicon import Lexicon, english, sound_of
 from quantize.data.everyday.questions import EVENTS, NO, PRESENCE, YES, Question, named
-from quantize.data.everyday.task_folder import SEED, run, write_questions
+from quantize.data.everyday.task_folder import SEED, write_questions
 from quantize.data.task_sets.contract import ChosenPart
 from quantize.data.task_sets.finding import labelled_set
 
@@ -78,4 +79,4 @@ def write_recordings(
 
 
 if __name__ == "__main__":
-    run(app)
+    run_command(app)

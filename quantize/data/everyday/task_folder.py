@@ -10,7 +10,6 @@ writes ``audio/*.flac``, ``captions.csv`` (a row a caption, for the tasks captio
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ import numpy as np
 import soundfile
 import typer
 
-from edge_aac.errors import EdgeAacError
+from edge_aac.cli import run_command
 from edge_aac.timebase import SAMPLE_RATE
 from quantize.data.everyday.events import HeardEvent
 from quantize.data.everyday.heard_sounds import read_heard
@@ -80,14 +79,5 @@ def _write(path: Path, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> N
         table.writerows(rows)
 
 
-def run(command: typer.Typer) -> None:
-    """Run a command of a module of its own; errors of the user's are one sentence and an exit code."""
-    try:
-        command()
-    except EdgeAacError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
 if __name__ == "__main__":
-    run(app)
+    run_command(app)

@@ -260,7 +260,7 @@ def test_a_word_is_withheld_and_not_its_tokens() -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.decoder = decoders.WordPiece()
     words = ("a", "rolled", "rolls", "times", "dog", "dogs", "stone")
-    tree = WholeWords.of(words, tokenizer, len(pieces))
+    tree = WholeWords.of([ways_to_say(tokenizer, word) for word in words], tokenizer, len(pieces))
 
     def may(node: int, *said: str, withheld: Sequence[str] = ()) -> set[str]:
         mask = np.isin(np.arange(len(pieces)), [pieces.index(piece) for piece in withheld])

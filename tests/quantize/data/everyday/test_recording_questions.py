@@ -12,6 +12,7 @@ import soundfile
 import typer
 from typer.testing import CliRunner
 
+from edge_aac.cli import run_command
 from edge_aac.errors import InputMissingError, UsageError
 from quantize.data.everyday import task_folder
 from quantize.data.everyday.lexicon import english
@@ -63,7 +64,7 @@ def test_what_a_user_got_wrong_is_one_sentence(
     examples = ["--examples", "x"] if command is task_folder.app else []
     monkeypatch.setattr(sys, "argv", ["it", "--data", str(tmp_path / "none"), *examples, str(tmp_path / "out")])
     with pytest.raises(SystemExit) as ended:
-        task_folder.run(command)
+        run_command(command)
     assert ended.value.code == InputMissingError.exit_code
     assert "none" in (told := capsys.readouterr().err) and told.count("\n") == 1
 
